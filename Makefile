@@ -1,0 +1,89 @@
+# Holdfast's commands. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+ARCH ?= $(shell uname -m)
+FUZZ_SECONDS ?= 12
+FUZZ_DIR := fleet-tests/fuzz
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Both programs and everything that tests them
+	$(CARGO) build --locked --workspace --all-targets
+
+.PHONY: demo
+demo: ## A control plane and three devices on this machine, until Ctrl-C
+	@$(CARGO) build --locked --workspace --bin holdfast --bin holdfast-agent --bin demo
+	exec "$(CARGO_TARGET_DIR)/debug/demo"
+
+.PHONY: test
+test: tools-test build fuzz-short ## Installs what it needs, then the whole suite
+	agent="$$(images/build aarch64 dev holdfast-agent)/holdfast-agent"
+	export HOLDFAST_AARCH64_AGENT="$$agent"
+	$(CARGO) nextest run --locked --workspace
+	$(CARGO) test --locked --workspace --doc
+
+.PHONY: tools-test
+tools-test:
+	.ci/tools test
+
+.PHONY: check
+check: ## Formatting, lints, documentation, licences and bans
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path $(FUZZ_DIR)/Cargo.toml --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+	.ci/tools deny
+	$(CARGO) deny --locked --log-level error check licenses bans sources
+	if timeout 60 $(CARGO) deny fetch db >/dev/null 2>&1; then
+		$(CARGO) deny --locked check advisories
+	else
+		echo "advisories: NOT CHECKED: their database is not on this machine and could not be fetched"
+	fi
+
+.PHONY: bench
+bench: release ## Size, memory, wire and speed of the released programs
+	HOLDFAST_BIN_DIR=$(CURDIR)/dist/$(ARCH) $(CARGO) run --locked --release --package fleet-tests --bin bench
+
+.PHONY: fuzz
+fuzz: FUZZ_SECONDS := 600
+fuzz: fuzz-short ## Ten minutes for every decoder (FUZZ_SECONDS=N to choose)
+
+# cargo-fuzz's flags need a nightly compiler or this variable; no sanitizer, which would need the
+# nightly's own libraries: what is looked for is panics, broken promises and memory without bound.
+.PHONY: fuzz-short
+fuzz-short: export RUSTC_BOOTSTRAP := 1
+fuzz-short:
+	.ci/tools fuzz
+	fuzz=(--fuzz-dir $(FUZZ_DIR) --target-dir $(CARGO_TARGET_DIR)/fuzz --sanitizer none)
+	$(CARGO) fuzz build "$${fuzz[@]}"
+	for target in $$($(CARGO) fuzz list --fuzz-dir $(FUZZ_DIR)); do
+		echo "==> fuzzing $$target for $(FUZZ_SECONDS) s"
+		mkdir -p $(FUZZ_DIR)/corpus/"$$target"
+		$(CARGO) fuzz run "$${fuzz[@]}" "$$target" \
+			$(FUZZ_DIR)/corpus/"$$target" $(FUZZ_DIR)/seeds/"$$target" protocol/tests/golden/v1 -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 -rss_limit_mb=1024 \
+			-print_final_stats=0 -print_funcs=0 -verbosity=0
+	done
+
+.PHONY: world
+world: SEEDS ?= 100000
+world: ## The deterministic world on many seeds (SEEDS=N to choose)
+	HOLDFAST_SEEDS=$(SEEDS) $(CARGO) test --locked --release --package fleet-tests --test world
+
+.PHONY: release
+release: ## Static programs into dist/ARCH (ARCH=aarch64 for others)
+	images/release $(ARCH)
+
+.PHONY: clean
+clean: ## Removes what was built
+	$(CARGO) clean
+	rm -rf dist

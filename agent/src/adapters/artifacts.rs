@@ -1,0 +1,262 @@
+//! Artifacts: fetched over HTTPS from where the last try ended, checked against their digest,
+//! kept under it, removed when nothing refers to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_protocol::ids::Digest;
+use holdfast_protocol::workload::Artifact;
+use http_body_util::{BodyExt as _, Full};
+use hyper::StatusCode;
+use ring::digest::{Context, SHA256};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::https::{Api, refusal};
+use super::{crash, files};
+use crate::core::backoff::{self, Entropy};
+use crate::core::effect::Observed;
+
+/// Fetched at the same time: more only slow each other down on a thin link.
+const AT_ONCE: usize = 2;
+/// A body that brings nothing for so long is given up, and resumed.
+const STALL: Duration = Duration::from_secs(60);
+/// Waits between tries: milliseconds, first and longest.
+const RETRY: (u64, u64) = (1_000, 120_000);
+/// What must stay free on the disk beside an artifact, in bytes.
+const HEADROOM: u64 = 4 * 1024 * 1024;
+
+/// The artifacts of this device.
+#[derive(Debug)]
+pub struct Artifacts {
+    folder: PathBuf,
+    partial: PathBuf,
+    tell: mpsc::Sender<Observed>,
+    api: watch::Receiver<Option<Api>>,
+    slots: Arc<Semaphore>,
+    fetching: BTreeMap<Digest, JoinHandle<()>>,
+    seed: u64,
+}
+
+impl Artifacts {
+    /// Looks at what is there. `api` is how they are fetched, once the device is enrolled.
+    ///
+    /// # Errors
+    /// When the folders cannot be made.
+    pub fn open(
+        data: &Path,
+        tell: mpsc::Sender<Observed>,
+        api: watch::Receiver<Option<Api>>,
+        seed: u64,
+    ) -> io::Result<(Self, BTreeSet<Digest>)> {
+        let folder = data.join("artifacts/sha256");
+        let partial = data.join("artifacts/partial");
+        files::folder(&data.join("artifacts"), 0o711)?;
+        files::folder(&folder, 0o711)?;
+        files::folder(&partial, 0o700)?;
+        // Whatever has its name is whole: it got it by a rename after the check.
+        let there = names(&folder)?.into_iter().filter_map(|name| digest_of(&name)).collect();
+        let slots = Arc::new(Semaphore::new(AT_ONCE));
+        let fetching = BTreeMap::new();
+        Ok((Self { folder, partial, tell, api, slots, fetching, seed }, there))
+    }
+
+    /// Where they are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Fetches one, for as long as it takes.
+    pub fn fetch(&mut self, artifact: Artifact) {
+        self.fetching.retain(|_, task| !task.is_finished());
+        if self.fetching.contains_key(&artifact.digest) {
+            return;
+        }
+        let job = Job {
+            artifact,
+            path: self.folder.join(artifact.digest.hex()),
+            partial: self.partial.join(artifact.digest.hex()),
+            tell: self.tell.clone(),
+            api: self.api.clone(),
+        };
+        let slots = Arc::clone(&self.slots);
+        let mut entropy = Entropy::new(self.seed ^ artifact.size);
+        let task = tokio::spawn(async move { job.run(&slots, &mut entropy).await });
+        self.fetching.insert(artifact.digest, task);
+    }
+
+    /// Removes every artifact but these, and ends every fetch of another.
+    pub fn collect(&mut self, keep: &BTreeSet<Digest>) {
+        self.fetching.retain(|digest, task| {
+            let wanted = keep.contains(digest);
+            if !wanted {
+                task.abort();
+            }
+            wanted && !task.is_finished()
+        });
+        for folder in [&self.folder, &self.partial] {
+            for name in names(folder).unwrap_or_default() {
+                if digest_of(&name).is_none_or(|digest| !keep.contains(&digest)) {
+                    // Left over, it is removed with the next collection.
+                    let _left = std::fs::remove_file(folder.join(&name));
+                }
+            }
+        }
+    }
+}
+
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = std::fs::read_dir(folder)?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
+fn digest_of(name: &str) -> Option<Digest> {
+    format!("sha256:{name}").parse().ok()
+}
+
+struct Job {
+    artifact: Artifact,
+    path: PathBuf,
+    partial: PathBuf,
+    tell: mpsc::Sender<Observed>,
+    api: watch::Receiver<Option<Api>>,
+}
+
+impl Job {
+    async fn run(mut self, slots: &Semaphore, entropy: &mut Entropy) {
+        let digest = self.artifact.digest;
+        let mut failures = 0;
+        loop {
+            let Ok(slot) = slots.acquire().await else { return };
+            let tried = self.attempt().await;
+            drop(slot);
+            match tried {
+                Ok(()) => {
+                    crash::point("artifact-stored");
+                    let _agent_ends = self.tell.send(Observed::Fetched(digest)).await;
+                    return;
+                }
+                Err(why) => {
+                    failures += 1;
+                    let why = format!("artifact {digest}: {why}; it is tried again");
+                    tracing::warn!(%digest, failures, "{why}");
+                    let _agent_ends = self.tell.send(Observed::FetchTrouble(digest, why)).await;
+                }
+            }
+            let wait = backoff::delay(failures, RETRY.0, RETRY.1, entropy);
+            // A fresh certificate or a first one is a reason to try at once.
+            let _either =
+                tokio::time::timeout(Duration::from_millis(wait), self.api.changed()).await;
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<(), String> {
+        let api = self.api.borrow_and_update().clone().ok_or("the device is not enrolled")?;
+        let failed = |error: io::Error| format!("{}: {error}", self.partial.display());
+        let mut options = tokio::fs::OpenOptions::new();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&self.partial)
+            .await
+            .map_err(failed)?;
+        let (mut hash, mut have) = rehash(&mut file).await.map_err(failed)?;
+        if have > self.artifact.size {
+            (hash, have) = begin_anew(&mut file).await.map_err(failed)?;
+        }
+        if have < self.artifact.size {
+            self.check_room(have)?;
+            self.download(&api, &mut file, &mut hash, have).await?;
+        }
+        file.sync_all().await.map_err(failed)?;
+        let found = Digest(hash.finish().as_ref().try_into().map_err(|_| "no digest")?);
+        if found != self.artifact.digest {
+            // Damaged on the way or on the disk: nothing of it is of use.
+            tokio::fs::remove_file(&self.partial).await.map_err(failed)?;
+            return Err(format!("what came has digest {found}, thrown away"));
+        }
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        file.set_permissions(mode).await.map_err(failed)?;
+        // Closed for writing before anything can execute it.
+        drop(file.into_std().await);
+        std::fs::rename(&self.partial, &self.path).map_err(failed)?;
+        files::sync_folder(&self.path).map_err(failed)
+    }
+
+    fn check_room(&self, have: u64) -> Result<(), String> {
+        let needed = self.artifact.size - have;
+        match files::free_bytes(&self.partial) {
+            Ok(free) if free < needed.saturating_add(HEADROOM.min(needed.saturating_mul(4))) => {
+                Err(format!("{needed} bytes more do not fit on the disk: free some space"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn download(
+        &self,
+        api: &Api,
+        file: &mut tokio::fs::File,
+        hash: &mut Context,
+        mut have: u64,
+    ) -> Result<(), String> {
+        let path = format!("/api/v1/artifacts/{}", self.artifact.digest);
+        let request = api
+            .request("GET", &path)
+            .header("range", format!("bytes={have}-"))
+            .body(Full::new(Bytes::new()))
+            .map_err(|error| error.to_string())?;
+        let answer = api.send(request).await.map_err(|error| error.to_string())?;
+        match answer.status() {
+            StatusCode::PARTIAL_CONTENT => {}
+            StatusCode::OK if have == 0 => {}
+            StatusCode::OK => (*hash, have) = begin_anew(file).await.map_err(|e| e.to_string())?,
+            _ => return Err(refusal(answer).await.to_string()),
+        }
+        let mut body = answer.into_body();
+        while have < self.artifact.size {
+            let frame = tokio::time::timeout(STALL, body.frame()).await;
+            let Some(frame) = frame.map_err(|_| "the transfer stalled")? else {
+                return Err("the transfer ended early".into());
+            };
+            let frame = frame.map_err(|error| error.to_string())?;
+            let Ok(bytes) = frame.into_data() else { continue };
+            have += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            if have > self.artifact.size {
+                return Err("more came than the artifact has".into());
+            }
+            file.write_all(&bytes).await.map_err(|error| error.to_string())?;
+            hash.update(&bytes);
+        }
+        file.flush().await.map_err(|error| error.to_string())
+    }
+}
+
+/// The digest of what is there already, and its length; the file stands at its end.
+async fn rehash(file: &mut tokio::fs::File) -> io::Result<(Context, u64)> {
+    let mut hash = Context::new(&SHA256);
+    let mut have = 0;
+    let mut piece = vec![0; 64 * 1024];
+    file.seek(io::SeekFrom::Start(0)).await?;
+    loop {
+        let length = file.read(&mut piece).await?;
+        let Some(read) = piece.get(..length).filter(|read| !read.is_empty()) else {
+            return Ok((hash, have));
+        };
+        hash.update(read);
+        have += u64::try_from(length).unwrap_or(0);
+    }
+}
+
+async fn begin_anew(file: &mut tokio::fs::File) -> io::Result<(Context, u64)> {
+    file.set_len(0).await?;
+    file.seek(io::SeekFrom::Start(0)).await?;
+    Ok((Context::new(&SHA256), 0))
+}

@@ -1,0 +1,124 @@
+//! Limits by cgroup v2, where the system delegates the controllers to the agent; where it does
+//! not, the reason is reported instead of the limits being quietly dropped.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use holdfast_protocol::ids::Name;
+use holdfast_protocol::workload::Resources;
+
+/// Controllers that the limits need.
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
+/// The agent's part of the control group tree.
+#[derive(Debug)]
+pub struct Cgroups {
+    base: PathBuf,
+}
+
+impl Cgroups {
+    /// Takes what is delegated.
+    ///
+    /// # Errors
+    /// Why there are no limits, in words.
+    pub fn take() -> Result<Self, String> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mount = mount_of(&mounts).ok_or("the system has no cgroup v2")?;
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let path = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+        // A restarted agent may have been put where the one before had gone.
+        let path = path.trim_end_matches("/agent").trim_start_matches('/');
+        let cgroups = Self { base: Path::new(mount).join(path) };
+        cgroups.enable()?;
+        Ok(cgroups)
+    }
+
+    fn enable(&self) -> Result<(), String> {
+        let there = fs::read_to_string(self.base.join("cgroup.controllers")).unwrap_or_default();
+        let lacking: Vec<&str> = CONTROLLERS
+            .into_iter()
+            .filter(|wanted| there.split_whitespace().all(|it| it != *wanted))
+            .collect();
+        if !lacking.is_empty() {
+            return Err(format!(
+                "cgroup v2 offers no {} controller at {} (a hybrid hierarchy, or Delegate=yes is missing from the agent's unit)",
+                lacking.join(", "),
+                self.base.display()
+            ));
+        }
+        let refused = |error: io::Error| {
+            format!("{} is not delegated to the agent: {error}", self.base.display())
+        };
+        // Processes may only be in leaves: the agent goes into one of its own.
+        let leaf = self.base.join("agent");
+        make(&leaf).map_err(refused)?;
+        fs::write(leaf.join("cgroup.procs"), "0").map_err(refused)?;
+        for controller in CONTROLLERS {
+            fs::write(self.base.join("cgroup.subtree_control"), format!("+{controller}"))
+                .map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the workload's group with these limits; gives the file through which a process
+    /// enters it.
+    ///
+    /// # Errors
+    /// In words, when a limit cannot be set.
+    pub fn prepare(&self, name: &Name, resources: Resources) -> Result<PathBuf, String> {
+        let group = self.group(name);
+        let set = |file: &str, value: String| {
+            fs::write(group.join(file), &value).map_err(|error| format!("{file} {value}: {error}"))
+        };
+        make(&group).map_err(|error| format!("{}: {error}", group.display()))?;
+        let or_max = |limit: Option<u64>| limit.map_or("max".into(), |limit| limit.to_string());
+        set("memory.max", or_max(resources.memory_bytes))?;
+        set("pids.max", or_max(resources.pids.map(u64::from)))?;
+        let period = 100_000;
+        let quota = resources.cpu_millis.map(|millis| u64::from(millis) * period / 1000);
+        set("cpu.max", format!("{} {period}", or_max(quota)))?;
+        Ok(group.join("cgroup.procs"))
+    }
+
+    /// Removes the workload's empty group.
+    pub fn remove(&self, name: &Name) {
+        // Not empty yet, or never made: the next removal takes it.
+        let _left = fs::remove_dir(self.group(name));
+    }
+
+    fn group(&self, name: &Name) -> PathBuf {
+        self.base.join(format!("workload-{name}"))
+    }
+}
+
+fn make(group: &Path) -> io::Result<()> {
+    match fs::create_dir(group) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Where cgroup2 is mounted, of the lines of mountinfo.
+fn mount_of(mountinfo: &str) -> Option<&str> {
+    mountinfo.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        if right.split(' ').next() != Some("cgroup2") {
+            return None;
+        }
+        left.split(' ').nth(4)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mount_is_found_by_its_type() {
+        let text = "30 23 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
+                    31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:5 - cgroup2 cgroup2 rw\n";
+        assert_eq!(mount_of(text), Some("/sys/fs/cgroup/unified"));
+        assert_eq!(mount_of(""), None);
+    }
+}

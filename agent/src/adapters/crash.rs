@@ -1,0 +1,36 @@
+//! Crash points: in debug builds `HOLDFAST_CRASH_AT=<name>` makes the agent die there as by
+//! `kill -9`. `holdfast-agent crash-points` lists them, so that a test can try every one.
+
+/// After every step of an apply that leaves something behind on the machine.
+pub const POINTS: &[&str] = &[
+    "desired-verified",
+    "desired-stored",
+    "artifact-stored",
+    "signal-sent",
+    "swept",
+    "folder-laid",
+    "launched",
+    "record-stored",
+    "gate-opened",
+    "folder-removed",
+    "record-removed",
+];
+
+/// Dies here if told to.
+#[cfg(debug_assertions)]
+pub fn point(name: &str) {
+    static AT: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    debug_assert!(POINTS.contains(&name), "{name} is not listed");
+    let at = AT.get_or_init(|| std::env::var("HOLDFAST_CRASH_AT").ok());
+    if at.as_deref() == Some(name)
+        && let Some(this) =
+            i32::try_from(std::process::id()).ok().and_then(rustix::process::Pid::from_raw)
+    {
+        let _never_returns = rustix::process::kill_process(this, rustix::process::Signal::KILL);
+        std::thread::sleep(std::time::Duration::from_secs(5));
+    }
+}
+
+/// Nothing in released programs.
+#[cfg(not(debug_assertions))]
+pub fn point(_name: &str) {}

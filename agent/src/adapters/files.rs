@@ -1,0 +1,66 @@
+//! Files that are either there whole or not at all, and room on the disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+/// Replaces a file by `bytes`, durably: after a power cut it has the old content or the new.
+///
+/// # Errors
+/// Whatever the file system says; the old content stays.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let written = (|| {
+        let mut options = OpenOptions::new();
+        let mut file =
+            options.write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        sync_folder(path)
+    })();
+    if written.is_err() {
+        // What was half written only takes room on a disk that may have none.
+        let _gone = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Makes a rename or removal of `path` durable.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Makes a folder with all above it, with this mode.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn folder(path: &Path, mode: u32) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+/// Bytes that can still be written below `path`.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// True for errors that mean that the disk (or a quota) is full.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}

@@ -1,0 +1,160 @@
+//! A workload's folder: `workloads/<name>/files` is its own (its working folder, with its
+//! configuration in it), `workloads/<name>/log` its log. The workload may have put links into
+//! its folder: nothing here follows one.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+
+use super::files;
+use super::users::User;
+
+/// The workload's own folder within its folder.
+pub const FILES: &str = "files";
+/// Its log.
+pub const LOG: &str = "log";
+
+/// Makes the folder and lays the configuration into it; gives the workload's own folder.
+///
+/// # Errors
+/// Whatever the file system says; nothing of the former configuration is lost before.
+pub fn lay(
+    folder: &Path,
+    config: &BTreeMap<String, String>,
+    stale: &[String],
+    user: Option<User>,
+) -> io::Result<PathBuf> {
+    files::folder(folder, 0o711)?;
+    let own = folder.join(FILES);
+    match rustix::fs::mkdirat(CWD, &own, Mode::from_raw_mode(0o700)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let root = open_folder(CWD, own.as_os_str().as_encoded_bytes())?;
+    give(&root, user)?;
+    for path in stale {
+        remove_at(&root, path);
+    }
+    for (path, content) in config {
+        write_at(&root, path, content.as_bytes(), user)?;
+    }
+    Ok(own)
+}
+
+fn open_folder(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(at, name, flags, Mode::empty())?)
+}
+
+fn give(file: &OwnedFd, user: Option<User>) -> io::Result<()> {
+    if let Some(User { uid, gid }) = user {
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        rustix::fs::fchown(file, Some(uid), Some(gid))?;
+    }
+    Ok(())
+}
+
+/// The folder of a relative path, made where it is missing, and the path's last part.
+fn descend<'a>(
+    root: &OwnedFd,
+    path: &'a str,
+    make: Option<Option<User>>,
+) -> io::Result<(OwnedFd, &'a str)> {
+    let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let last = parts.pop().ok_or(io::ErrorKind::InvalidInput)?;
+    if parts.iter().chain([&last]).any(|part| matches!(*part, "." | "..")) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut folder = root.try_clone()?;
+    for part in parts {
+        if let Some(user) = make {
+            match rustix::fs::mkdirat(&folder, part, Mode::from_raw_mode(0o750)) {
+                Ok(()) => give(&open_folder(folder.as_fd(), part.as_bytes())?, user)?,
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        folder = open_folder(folder.as_fd(), part.as_bytes())?;
+    }
+    Ok((folder, last))
+}
+
+fn write_at(root: &OwnedFd, path: &str, content: &[u8], user: Option<User>) -> io::Result<()> {
+    let (folder, last) = descend(root, path, Some(user))?;
+    let temporary = format!(".{last}.new");
+    let _left_over = rustix::fs::unlinkat(&folder, temporary.as_str(), AtFlags::empty());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&folder, temporary.as_str(), flags, Mode::from_raw_mode(0o640))?;
+    give(&file, user)?;
+    let mut file = std::fs::File::from(file);
+    file.write_all(content)?;
+    file.sync_all()?;
+    rustix::fs::renameat(&folder, temporary.as_str(), &folder, last)?;
+    Ok(())
+}
+
+/// Removes a file that a former revision laid; whatever else stands there stays.
+fn remove_at(root: &OwnedFd, path: &str) {
+    let Ok((folder, last)) = descend(root, path, None) else { return };
+    let is_file = rustix::fs::statat(&folder, last, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+    if is_file {
+        let _gone = rustix::fs::unlinkat(&folder, last, AtFlags::empty());
+    }
+}
+
+/// Removes the folder with everything in it. One that is gone already is fine.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn remove(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configuration_is_laid_replaced_and_taken_away() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("w");
+        let config = |text: &str| BTreeMap::from([("etc/a.conf".to_owned(), text.to_owned())]);
+        let own = lay(&folder, &config("one"), &[], None).unwrap();
+        lay(&folder, &config("two"), &[], None).unwrap();
+        assert_eq!(std::fs::read_to_string(own.join("etc/a.conf")).unwrap(), "two");
+        std::fs::write(own.join("data"), "kept").unwrap();
+        lay(&folder, &BTreeMap::new(), &["etc/a.conf".into()], None).unwrap();
+        assert!(!own.join("etc/a.conf").exists());
+        assert_eq!(std::fs::read_to_string(own.join("data")).unwrap(), "kept");
+        remove(&folder).unwrap();
+        remove(&folder).unwrap();
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_link_that_the_workload_planted_is_not_followed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let victim = scratch.path().join("victim");
+        std::fs::create_dir(&victim).unwrap();
+        std::fs::write(victim.join("a.conf"), "untouched").unwrap();
+        let folder = scratch.path().join("w");
+        let own = lay(&folder, &BTreeMap::new(), &[], None).unwrap();
+        std::os::unix::fs::symlink(&victim, own.join("etc")).unwrap();
+        let config = BTreeMap::from([("etc/a.conf".to_owned(), "hostile".to_owned())]);
+        assert!(lay(&folder, &config, &[], None).is_err());
+        std::os::unix::fs::symlink(victim.join("a.conf"), own.join("b.conf")).unwrap();
+        let config = BTreeMap::from([("b.conf".to_owned(), "mine".to_owned())]);
+        lay(&folder, &config, &["etc/a.conf".into()], None).unwrap();
+        assert_eq!(std::fs::read_to_string(victim.join("a.conf")).unwrap(), "untouched");
+        assert!(
+            lay(&folder, &BTreeMap::from([("../x".into(), String::new())]), &[], None).is_err()
+        );
+    }
+}

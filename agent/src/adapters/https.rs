@@ -1,0 +1,264 @@
+//! A small HTTPS client for the control plane's API: enrolment, renewal, artifacts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_protocol::enrol::{ApiErrorBody, SERVER_NAME};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+
+/// For name, TCP and TLS together: a satellite link needs several round trips of a second.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Until an answer's head has come.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest answer that is read whole, in bytes.
+const MAX_ANSWER: usize = 256 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpsError {
+    /// No connection.
+    #[error("{host}:{port} cannot be reached: {why}")]
+    Unreachable {
+        /// Who.
+        host: String,
+        /// On which port.
+        port: u16,
+        /// Why.
+        why: String,
+    },
+    /// Whoever answers is not the control plane.
+    #[error("{host}:{port} is not trusted: {why}")]
+    Untrusted {
+        /// Who.
+        host: String,
+        /// On which port.
+        port: u16,
+        /// Why.
+        why: String,
+    },
+    /// The control plane says no.
+    #[error("refused: {message}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Why, in words.
+        message: String,
+    },
+    /// The control plane cannot answer now.
+    #[error("the control plane answered {status}: {message}")]
+    Failed {
+        /// HTTP status.
+        status: u16,
+        /// Why, in words.
+        message: String,
+    },
+    /// The connection broke, or the answer is none.
+    #[error("no whole answer: {0}")]
+    Broken(String),
+}
+
+/// `https://host:port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// Name or address, without brackets.
+    pub host: String,
+    /// Port; 443 if none was given.
+    pub port: u16,
+}
+
+impl std::str::FromStr for Url {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is not a URL of a control plane: it is https://HOST[:PORT]");
+        let rest = text.trim().strip_prefix("https://").ok_or_else(bad)?.trim_end_matches('/');
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| bad())?),
+            _ => (rest, 443),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() || host.contains(['/', '@', ' ', '?', '#']) {
+            return Err(bad());
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl std::fmt::Display for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "https://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "https://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// The API at one address.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Where.
+    pub url: Url,
+    /// Whom to trust, and who the agent is.
+    pub tls: Arc<ClientConfig>,
+}
+
+impl Api {
+    /// Sends a request and gives the answer's head, with its body still to be read.
+    ///
+    /// # Errors
+    /// [`HttpsError::Unreachable`], [`HttpsError::Untrusted`], [`HttpsError::Broken`].
+    pub async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, HttpsError> {
+        let Url { host, port } = self.url.clone();
+        let unreachable = |why: String| HttpsError::Unreachable { host: host.clone(), port, why };
+        let connect = tokio::time::timeout(CONNECT_TIMEOUT, self.connect());
+        let io = connect.await.map_err(|_| unreachable("no answer in time".into()))??;
+        let broken = |error: hyper::Error| HttpsError::Broken(error.to_string());
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
+        // Ends when the answer has been read or dropped.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection to the control plane's API");
+            }
+        });
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, sender.send_request(request)).await;
+        answer.map_err(|_| HttpsError::Broken("no answer in time".into()))?.map_err(broken)
+    }
+
+    async fn connect(&self) -> Result<tokio_rustls::client::TlsStream<TcpStream>, HttpsError> {
+        let Url { host, port } = self.url.clone();
+        let unreachable = |why: String| HttpsError::Unreachable { host: host.clone(), port, why };
+        let socket = dial(&host, port).await.map_err(unreachable)?;
+        let name =
+            ServerName::try_from(SERVER_NAME).map_err(|error| unreachable(error.to_string()))?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.tls));
+        connector.connect(name, socket).await.map_err(|error| {
+            let why = error.to_string();
+            match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(_) => HttpsError::Untrusted { host: host.clone(), port, why },
+                None => unreachable(why),
+            }
+        })
+    }
+
+    /// A request with the headers that every one has.
+    pub fn request(&self, method: &str, path: &str) -> hyper::http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", format!("{}:{}", self.url.host, self.url.port))
+            .header("user-agent", concat!("holdfast-agent/", env!("CARGO_PKG_VERSION")))
+    }
+
+    /// Posts JSON and reads the answer as JSON.
+    ///
+    /// # Errors
+    /// [`HttpsError`].
+    pub async fn post<A: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<A, HttpsError> {
+        let broken = |error: &dyn std::fmt::Display| HttpsError::Broken(error.to_string());
+        let body = serde_json::to_vec(body).map_err(|error| broken(&error))?;
+        let request = self
+            .request("POST", path)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| broken(&error))?;
+        let answer = self.send(request).await?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(refusal(answer).await);
+        }
+        let body = whole(answer).await?;
+        serde_json::from_slice(&body).map_err(|error| broken(&error))
+    }
+}
+
+async fn whole(answer: Response<Incoming>) -> Result<Bytes, HttpsError> {
+    let read = Limited::new(answer.into_body(), MAX_ANSWER).collect();
+    match tokio::time::timeout(ANSWER_TIMEOUT, read).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) => Err(HttpsError::Broken(error.to_string())),
+        Err(_) => Err(HttpsError::Broken("the answer stalled".into())),
+    }
+}
+
+/// Reads an answer that is not a success.
+pub async fn refusal(answer: Response<Incoming>) -> HttpsError {
+    let status = answer.status();
+    let body = match whole(answer).await {
+        Ok(body) => body,
+        Err(error) => return error,
+    };
+    let message = serde_json::from_slice::<ApiErrorBody>(&body).map_or_else(
+        |_| String::from_utf8_lossy(&body).chars().take(200).collect(),
+        |body| {
+            let faults = body.error.faults.iter().map(|fault| format!("; {fault}"));
+            faults.fold(body.error.message, |text, fault| text + &fault)
+        },
+    );
+    let no = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::CONFLICT];
+    let status_code = status.as_u16();
+    if no.contains(&status) {
+        HttpsError::Refused { status: status_code, message }
+    } else {
+        HttpsError::Failed { status: status_code, message }
+    }
+}
+
+/// A TCP connection to the first address that takes one.
+///
+/// # Errors
+/// In words.
+pub async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
+    let mut last = "no address".to_owned();
+    for address in super::resolve::addresses(host, port).await? {
+        match TcpStream::connect(address).await {
+            Ok(socket) => {
+                let tuned = tune(&socket);
+                return tuned.map(|()| socket).map_err(|error| error.to_string());
+            }
+            Err(error) => last = error.to_string(),
+        }
+    }
+    Err(last)
+}
+
+/// What is sent and not acknowledged for so long ends the connection: no idle traffic, and yet a
+/// dead link is noticed long before the keep-alive would.
+const USER_TIMEOUT_MS: u32 = 60_000;
+
+fn tune(socket: &TcpStream) -> std::io::Result<()> {
+    socket.set_nodelay(true)?;
+    rustix::net::sockopt::set_tcp_user_timeout(socket, USER_TIMEOUT_MS)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_https_with_an_optional_port() {
+        let url = |text: &str| text.parse::<Url>().map(|url| (url.host, url.port)).ok();
+        assert_eq!(url("https://control:8443/"), Some(("control".into(), 8443)));
+        assert_eq!(url("https://control"), Some(("control".into(), 443)));
+        assert_eq!(url("https://[::1]:9"), Some(("::1".into(), 9)));
+        assert_eq!(url("https://[::1]"), Some(("::1".into(), 443)));
+        for bad in ["http://x", "https://", "https://x:y", "https://a@b", "https://a/b", "x"] {
+            assert_eq!(url(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The launcher: this program, started as `holdfast-agent launch`, becomes the workload.
+//!
+//! It reads a plan from its standard input, prepares itself (session, log, user, limits), says
+//! that it is ready, and waits at the gate: for one more byte. Only then does it execute the
+//! workload in its own place, so that the agent can store its process id first. An agent that
+//! dies meanwhile closes the pipe, and the launcher ends without having run anything.
+//!
+//! It says "R" when ready and "E" and the reason when it cannot go on; the pipe closes at the execution.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::users::User;
+
+/// The subcommand.
+pub const ARGUMENT: &str = "launch";
+/// What opens the gate.
+pub const OPEN: u8 = b'g';
+/// What says that the launcher waits at the gate.
+pub const READY: u8 = b'R';
+/// Largest plan, in bytes: a desired state's largest message.
+const MAX_PLAN: usize = 2 * 1024 * 1024;
+
+/// What to become.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    /// Absolute path of the program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its whole environment.
+    pub env: BTreeMap<String, String>,
+    /// Where it starts.
+    pub workdir: PathBuf,
+    /// Where its output goes; None: nowhere.
+    pub log: Option<PathBuf>,
+    /// Who it becomes; None: it stays who the agent is.
+    pub user: Option<User>,
+    /// `cgroup.procs` of its control group.
+    pub cgroup: Option<PathBuf>,
+    /// Whether it waits for the byte that opens the gate.
+    pub gate: bool,
+}
+
+/// The plan as it goes through the pipe.
+///
+/// # Errors
+/// When it cannot be encoded.
+pub fn encode(plan: &Plan) -> Result<Vec<u8>, serde_cbor::Error> {
+    let body = serde_cbor::to_vec(plan)?;
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let mut bytes = length.to_le_bytes().to_vec();
+    bytes.extend(body);
+    Ok(bytes)
+}
+
+/// Runs the launcher; returns only when it did not become the workload: its exit code.
+pub fn main() -> i32 {
+    let Ok(status) = status_pipe() else { return 125 };
+    let mut status = std::fs::File::from(status);
+    match become_workload(&mut status) {
+        Ok(()) => 0,
+        Err(why) => {
+            // An agent that is gone needs no answer.
+            let _unheard = status.write_all(format!("E{why}").as_bytes());
+            126
+        }
+    }
+}
+
+/// Standard output is the way to the agent; kept aside, and closed by the execution.
+fn status_pipe() -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(io::stdout().as_fd(), 3)?)
+}
+
+fn become_workload(status: &mut std::fs::File) -> Result<(), String> {
+    let mut stdin = io::stdin().lock();
+    let plan = read_plan(&mut stdin).map_err(|error| format!("the plan: {error}"))?;
+    let tell = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    rustix::process::setsid().map_err(|error| tell("session", &error))?;
+    if let Some(procs) = &plan.cgroup {
+        std::fs::write(procs, "0").map_err(|error| tell("control group", &error))?;
+    }
+    // The agent may be shielded from the kernel's out-of-memory killer; its workloads are not.
+    let _without_proc = std::fs::write("/proc/self/oom_score_adj", "0");
+    direct_output(plan.log.as_ref()).map_err(|error| tell("log", &error))?;
+    rustix::thread::set_no_new_privs(true).map_err(|error| tell("no_new_privs", &error))?;
+    if plan.gate {
+        status.write_all(&[READY]).map_err(|error| tell("gate", &error))?;
+        let mut byte = [0];
+        match stdin.read(&mut byte) {
+            Ok(1) if byte == [OPEN] => {}
+            // The agent is gone, or does not want it any more.
+            _ => return Ok(()),
+        }
+    }
+    let null = std::fs::File::open("/dev/null").map_err(|error| tell("/dev/null", &error))?;
+    rustix::stdio::dup2_stdin(&null).map_err(|error| tell("standard input", &error))?;
+    let name: OsString = plan.program.clone().into_os_string();
+    let mut command = std::process::Command::new(&plan.program);
+    command.arg0(name).args(&plan.args).env_clear().envs(&plan.env).current_dir(&plan.workdir);
+    if let Some(user) = plan.user {
+        // As root this clears the supplementary groups too.
+        command.gid(user.gid).uid(user.uid);
+    }
+    let error = command.exec();
+    let workdir = plan.workdir.display();
+    match std::fs::metadata(&plan.workdir) {
+        Ok(meta) if meta.is_dir() => {
+            Err(format!("{} cannot be executed: {error}", plan.program.display()))
+        }
+        Ok(_) => Err(format!("its working folder {workdir}: not a folder")),
+        Err(error) => Err(format!("its working folder {workdir}: {error}")),
+    }
+}
+
+fn read_plan(stdin: &mut impl io::Read) -> io::Result<Plan> {
+    let mut length = [0; 4];
+    stdin.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if length > MAX_PLAN {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut body = vec![0; length];
+    stdin.read_exact(&mut body)?;
+    serde_cbor::from_slice(&body).map_err(io::Error::other)
+}
+
+fn direct_output(log: Option<&PathBuf>) -> io::Result<()> {
+    let file = match log {
+        Some(path) => {
+            let mut options = std::fs::OpenOptions::new();
+            let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+            options.append(true).create(true).mode(0o640).custom_flags(flags).open(path)?
+        }
+        None => std::fs::OpenOptions::new().write(true).open("/dev/null")?,
+    };
+    rustix::stdio::dup2_stdout(&file)?;
+    rustix::stdio::dup2_stderr(&file)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn plan(program: String, args: Vec<String>, env: BTreeMap<String, String>) -> Plan {
+        Plan {
+            program: program.into(),
+            args,
+            env,
+            workdir: "/".into(),
+            log: Some("/log".into()),
+            user: Some(User { uid: 61_200, gid: 61_200 }),
+            cgroup: None,
+            gate: true,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_plan_breaks_it(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _any = read_plan(&mut bytes.as_slice());
+            // With an honest length, the body is looked at.
+            let mut framed = u32::try_from(bytes.len()).unwrap().to_le_bytes().to_vec();
+            framed.extend(bytes);
+            let _any = read_plan(&mut framed.as_slice());
+        }
+
+        #[test]
+        fn a_plan_comes_through_whole_torn_or_damaged_it_does_not_break(
+            program in ".{0,40}",
+            args in proptest::collection::vec(".{0,20}", 0..5),
+            env in proptest::collection::btree_map("[A-Z]{1,5}", ".{0,20}", 0..4),
+            at in any::<proptest::sample::Index>(),
+            flip in 1_u8..,
+        ) {
+            let bytes = encode(&plan(program.clone(), args.clone(), env.clone())).unwrap();
+            let read = read_plan(&mut bytes.as_slice()).unwrap();
+            prop_assert_eq!((read.program, read.args, read.env), (program.into(), args, env));
+            let at = at.index(bytes.len());
+            prop_assert!(read_plan(&mut &bytes[..at]).is_err(), "half a plan is none");
+            let mut damaged = bytes;
+            damaged[at] ^= flip;
+            let _any = read_plan(&mut damaged.as_slice());
+        }
+    }
+
+    #[test]
+    fn a_plan_that_claims_to_be_huge_is_refused_before_any_room_is_made_for_it() {
+        let read = read_plan(&mut u32::MAX.to_le_bytes().as_slice());
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

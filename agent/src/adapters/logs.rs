@@ -1,0 +1,137 @@
+//! Workloads' logs: plain files that the workloads append to themselves, kept within a bound by
+//! cutting their beginning off, and read from their end.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+/// At most so much of a log's end is looked at for its last lines.
+const MAX_TAIL: u64 = 1024 * 1024;
+/// What can be cut off at once has to be whole blocks of the file system: 64 KiB suits all.
+const BLOCK: u64 = 64 * 1024;
+
+/// Cuts the log's beginning off when it is longer than `limit` bytes, so that about three
+/// quarters of it are left. True: it was.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn bound(path: &Path, limit: u64) -> io::Result<bool> {
+    let length = match std::fs::metadata(path) {
+        Ok(meta) => meta.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if length <= limit {
+        return Ok(false);
+    }
+    let keep = limit / 4 * 3;
+    let file = open(path)?;
+    let cut = (length - keep).div_ceil(BLOCK) * BLOCK;
+    if cut < length && fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, cut).is_ok() {
+        return Ok(true);
+    }
+    // The file system cannot (tmpfs, overlay): what is kept is copied to the front. What the
+    // workload writes in this moment may be lost; it is a log, and it was too long.
+    copy_down(file, keep)?;
+    Ok(true)
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
+}
+
+fn copy_down(mut file: File, keep: u64) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let mut end = Vec::new();
+    file.seek(SeekFrom::Start(length.saturating_sub(keep)))?;
+    (&mut file).take(keep).read_to_end(&mut end)?;
+    // From a line's beginning.
+    let first = end.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let kept = end.get(first..).unwrap_or_default();
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(kept)
+}
+
+/// The log's last `lines` lines, and where it ends: what comes later begins there.
+///
+/// # Errors
+/// Whatever the file system says; no log yet is an empty one.
+pub fn tail(path: &Path, lines: u32) -> io::Result<(Vec<u8>, u64)> {
+    let mut file = match open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
+        Err(error) => return Err(error),
+    };
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(MAX_TAIL)))?;
+    let mut end = Vec::new();
+    file.take(MAX_TAIL).read_to_end(&mut end)?;
+    let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+    let body = end.strip_suffix(b"\n").unwrap_or(&end);
+    let breaks = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    let start = match lines {
+        0 => end.len(),
+        lines => breaks.map(|(at, _)| at + 1).nth(lines - 1).unwrap_or(0),
+    };
+    Ok((end.split_off(start), length))
+}
+
+/// At most `most` bytes of the log from `from` on, and where they end. A log that was cut since
+/// begins anew at its present end.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn since(path: &Path, from: u64, most: usize) -> io::Result<(Vec<u8>, u64)> {
+    let Ok(mut file) = open(path) else { return Ok((Vec::new(), from)) };
+    let length = file.metadata()?.len();
+    if length < from {
+        return Ok((Vec::new(), length));
+    }
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(u64::try_from(most).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
+    let end = from + u64::try_from(bytes.len()).unwrap_or(0);
+    Ok((bytes, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_kept_and_a_writer_goes_on_behind_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("log");
+        let mut writer = OpenOptions::new().append(true).create(true).open(&path).unwrap();
+        for number in 0..40_000 {
+            writeln!(writer, "line {number}").unwrap();
+        }
+        let limit = 200_000;
+        assert!(bound(&path, limit).unwrap());
+        assert!(!bound(&path, limit).unwrap(), "once is enough");
+        writeln!(writer, "after the cut").unwrap();
+        let (end, length) = tail(&path, 2).unwrap();
+        assert_eq!(String::from_utf8(end).unwrap(), "line 39999\nafter the cut\n");
+        assert_eq!(length, std::fs::metadata(&path).unwrap().len());
+        assert!(length <= limit);
+        writeln!(writer, "later").unwrap();
+        assert_eq!(since(&path, length, 100).unwrap().0, b"later\n");
+        assert_eq!(since(&path, u64::MAX, 100).unwrap().1, length + 6);
+    }
+
+    #[test]
+    fn what_cannot_be_collapsed_is_copied() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("log");
+        std::fs::write(&path, "first\nsecond\nthird\n").unwrap();
+        assert!(bound(&path, 16).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
+        assert_eq!(tail(&path, 0).unwrap().0, b"");
+        assert_eq!(tail(&scratch.path().join("none"), 5).unwrap(), (Vec::new(), 0));
+    }
+}

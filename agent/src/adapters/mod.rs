@@ -1,0 +1,27 @@
+//! What the agent does to the outside and sees of it. Nothing is decided here.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "adapters read clocks, files and the environment, and start processes and tasks, so that nothing else has to"
+)]
+
+pub mod artifacts;
+pub mod calls;
+pub mod cgroup;
+pub mod clock;
+pub mod crash;
+pub mod files;
+pub mod folder;
+pub mod https;
+pub mod identity;
+pub mod launcher;
+pub mod link;
+pub mod logs;
+pub mod notify;
+pub mod probe;
+pub mod procfs;
+pub mod resolve;
+pub mod runtime;
+pub mod status;
+pub mod store;
+pub mod tls;
+pub mod users;

@@ -1,0 +1,93 @@
+//! Tries whether a workload works: by HTTP, TCP or a command in its place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_protocol::ids::Name;
+use holdfast_protocol::workload::{Probe, WorkloadSpec};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::runtime::{Place, finish, probe_plan, start};
+use crate::core::record::{Exit, Instance};
+
+/// Of an HTTP answer only the status line is read.
+const MAX_STATUS_LINE: u64 = 256;
+
+/// Runs a probe to its end.
+///
+/// # Errors
+/// Why the workload does not work, in words.
+pub async fn run(
+    place: Arc<Place>,
+    name: Name,
+    instance: Instance,
+    probe: Probe,
+    spec: Arc<WorkloadSpec>,
+    timeout_ms: u64,
+) -> Result<(), String> {
+    let within = Duration::from_millis(timeout_ms);
+    let late = || format!("no answer within {timeout_ms} ms");
+    match probe {
+        Probe::Tcp { host, port } => {
+            let connected = tokio::time::timeout(within, connect(host, port)).await;
+            connected.map_err(|_| late())?.map(drop)
+        }
+        Probe::Http { host, port, path } => {
+            tokio::time::timeout(within, get(host, port, path)).await.map_err(|_| late())?
+        }
+        Probe::Exec { command } => {
+            let plan = probe_plan(&place, &name, &spec, &command, instance.nonce)?;
+            let started = start(&place, &plan).await?;
+            let shown = command.first().map_or("", String::as_str);
+            match finish(started.pid, within).await {
+                Some(exit) if exit.is_success() => Ok(()),
+                Some(Exit::Code(126)) => Err(format!("{shown} cannot be executed")),
+                Some(exit) => Err(format!("{shown} {exit}")),
+                None => Err(late()),
+            }
+        }
+    }
+}
+
+async fn connect(host: Option<String>, port: u16) -> Result<TcpStream, String> {
+    let host = host.unwrap_or_else(|| "127.0.0.1".into());
+    let shown = format!("{host}:{port}");
+    let addresses = super::resolve::addresses(&host, port).await?;
+    let mut last = format!("{shown}: no address");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = format!("{shown}: {error}"),
+        }
+    }
+    Err(last)
+}
+
+async fn get(host: Option<String>, port: u16, path: String) -> Result<(), String> {
+    let shown = host.clone().unwrap_or_else(|| "127.0.0.1".into());
+    let mut stream = connect(host, port).await?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {shown}:{port}\r\nUser-Agent: holdfast-agent\r\nConnection: close\r\n\r\n"
+    );
+    let failed = |error: std::io::Error| format!("{shown}:{port}: {error}");
+    stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    let mut line = Vec::new();
+    let mut stream = stream.take(MAX_STATUS_LINE);
+    while !line.contains(&b'\n') {
+        if stream.read_buf(&mut line).await.map_err(failed)? == 0 {
+            break;
+        }
+    }
+    let line = String::from_utf8_lossy(&line);
+    let status = line
+        .strip_prefix("HTTP/1.")
+        .and_then(|rest| rest.split(' ').nth(1))
+        .and_then(|code| code.get(..3))
+        .and_then(|code| code.parse::<u16>().ok());
+    match status {
+        Some(200..=399) => Ok(()),
+        Some(status) => Err(format!("GET {path} answered {status}")),
+        None => Err(format!("GET {path}: not an HTTP answer")),
+    }
+}

@@ -1,0 +1,105 @@
+//! Host names to addresses, by `/etc/hosts` and DNS alone.
+//!
+//! A static program that asked the C library would load the system's name service modules where
+//! `nsswitch.conf` names them, and they are not there. So: literals, the hosts file, then the
+//! servers of `resolv.conf` over UDP.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+
+use crate::core::dns::{A, AAAA, in_hosts, question, records};
+
+/// For one answer of one server.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Servers that are asked, as in the C library.
+const MAX_SERVERS: usize = 3;
+/// Largest answer over UDP without extensions is 512 bytes; some servers send more.
+const MAX_ANSWER: usize = 1500;
+
+/// Every address of a host, with the port.
+///
+/// # Errors
+/// In words, when there is none.
+pub async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let mut found = in_hosts(&hosts, bare);
+    if found.is_empty() && bare.eq_ignore_ascii_case("localhost") {
+        found = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    }
+    if found.is_empty() {
+        found = ask_servers(bare).await?;
+    }
+    Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+}
+
+async fn ask_servers(host: &str) -> Result<Vec<IpAddr>, String> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let mut servers: Vec<IpAddr> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver")?.trim().parse().ok())
+        .take(MAX_SERVERS)
+        .collect();
+    if servers.is_empty() {
+        servers.push(Ipv4Addr::LOCALHOST.into());
+    }
+    let mut last = format!("no address for {host}");
+    for server in servers {
+        let (four, six) = tokio::join!(ask(server, host, A), ask(server, host, AAAA));
+        match (four, six) {
+            (Err(error), Err(_)) => last = format!("{host}: name server {server}: {error}"),
+            (four, six) => {
+                let mut found = four.unwrap_or_default();
+                found.extend(six.unwrap_or_default());
+                if !found.is_empty() {
+                    return Ok(found);
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
+async fn ask(server: IpAddr, host: &str, kind: u16) -> Result<Vec<IpAddr>, String> {
+    let any: SocketAddr = match server {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let failed = |error: std::io::Error| error.to_string();
+    // A socket, and so a port, for each question: an answer has to guess it and the id.
+    let socket = UdpSocket::bind(any).await.map_err(failed)?;
+    socket.connect((server, 53)).await.map_err(failed)?;
+    let mut id = [0; 2];
+    let random = ring::rand::SystemRandom::new();
+    ring::rand::SecureRandom::fill(&random, &mut id).map_err(|_| "no randomness")?;
+    let question = question(id, host, kind).ok_or("not a host name")?;
+    socket.send(&question).await.map_err(failed)?;
+    let mut answer = vec![0; MAX_ANSWER];
+    let read = async {
+        loop {
+            let length = socket.recv(&mut answer).await.map_err(failed)?;
+            if answer.get(..2) == Some(&id[..]) {
+                return Ok::<usize, String>(length);
+            }
+        }
+    };
+    let length = tokio::time::timeout(TIMEOUT, read).await.map_err(|_| "no answer in time")??;
+    answer.truncate(length);
+    records(&answer, kind).ok_or_else(|| "a malformed answer".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn literals_need_no_server() {
+        let found = addresses("[::1]", 80).await.unwrap();
+        assert_eq!(found, ["[::1]:80".parse::<SocketAddr>().unwrap()]);
+    }
+}

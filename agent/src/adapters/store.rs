@@ -1,0 +1,214 @@
+//! What the agent keeps of its workloads, in redb: one record each, and the time floor.
+//!
+//! The memory is the truth while the agent runs; this makes it durable. A store that cannot be
+//! written (the disk is full) stops nothing: it is opened and written anew when there is room. A
+//! store that cannot be read is set aside: processes are found again by their environment and
+//! the desired state is a signed file of its own.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use holdfast_protocol::ids::Name;
+use redb::backends::FileBackend;
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+
+use crate::core::record::Record;
+
+const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("workloads");
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// redb's default is 1 GiB. A device holds tens of small records.
+const CACHE: usize = 128 * 1024;
+
+/// Why the store was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed; it is opened anew before the next write.
+    #[error("the store cannot be written: {0}")]
+    Database(#[source] Box<redb::Error>),
+    /// A record could not be encoded.
+    #[error("a record cannot be encoded: {0}")]
+    Encode(#[source] serde_cbor::Error),
+}
+
+impl<E: Into<redb::Error>> From<E> for StoreError {
+    fn from(error: E) -> Self {
+        Self::Database(Box::new(error.into()))
+    }
+}
+
+/// What was read at the start.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// By workload.
+    pub records: BTreeMap<Name, Record>,
+    /// Seconds since 1970; 0: none.
+    pub floor: u64,
+    /// What to tell a person, when the store was damaged.
+    pub damage: Option<String>,
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    db: Option<Database>,
+}
+
+impl Store {
+    /// Opens it, and reads everything. Never fails: at worst it begins empty.
+    pub fn open(path: &Path) -> (Self, Loaded) {
+        let mut store = Self { path: path.to_owned(), db: None };
+        let first = store.reopen().and_then(|()| store.load());
+        match first {
+            Ok(loaded) => (store, loaded),
+            Err(error) if full(&error) => {
+                // Nothing is wrong with it but the room around it.
+                store.db = None;
+                (store, Loaded::default())
+            }
+            Err(error) => {
+                store.db = None;
+                let aside = path.with_extension("damaged");
+                let moved = std::fs::rename(path, &aside);
+                let damage = format!(
+                    "the store was damaged ({error}) and set aside as {}: {}",
+                    aside.display(),
+                    if moved.is_ok() { "begun anew" } else { "it could not even be moved" }
+                );
+                let _retried_at_the_next_write = store.reopen();
+                (store, Loaded { damage: Some(damage), ..Loaded::default() })
+            }
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        if self.db.is_none() {
+            let mut builder = Database::builder();
+            let mut options = std::fs::OpenOptions::new();
+            // Records hold whole revisions, with what their environments hold: root's alone.
+            let file = options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&self.path)
+                .map_err(redb::Error::Io)?;
+            self.db =
+                Some(builder.set_cache_size(CACHE).create_with_backend(FileBackend::new(file)?)?);
+        }
+        Ok(())
+    }
+
+    fn load(&self) -> Result<Loaded, StoreError> {
+        let Some(db) = &self.db else { return Ok(Loaded::default()) };
+        let read = match db.begin_read()? {
+            read if read.open_table(META).is_ok() => read,
+            // A first start: made here, so that reading never finds a table missing.
+            _ => {
+                let write = db.begin_write()?;
+                write.open_table(RECORDS)?;
+                write.open_table(META)?;
+                write.commit()?;
+                db.begin_read()?
+            }
+        };
+        let mut loaded = Loaded::default();
+        for entry in read.open_table(RECORDS)?.iter()? {
+            let (name, bytes) = entry?;
+            let record = serde_cbor::from_slice(bytes.value());
+            if let (Ok(name), Ok(record)) = (name.value().parse(), record) {
+                loaded.records.insert(name, record);
+            } else {
+                // Of another version, or damaged: its process is found by its environment.
+                tracing::warn!(workload = name.value(), "a record cannot be read and is left out");
+            }
+        }
+        loaded.floor = read.open_table(META)?.get("floor")?.map_or(0, |it| it.value());
+        Ok(loaded)
+    }
+
+    /// Writes records (`None`: removes them) in one durable step.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written, and [`Store::rewrite`] is due.
+    pub fn put(&mut self, changes: &[(Name, Option<Record>)]) -> Result<(), StoreError> {
+        self.transact(|write| {
+            let mut table = write.open_table(RECORDS)?;
+            for (name, record) in changes {
+                match record {
+                    Some(record) => {
+                        let bytes = serde_cbor::to_vec(record).map_err(StoreError::Encode)?;
+                        table.insert(name.as_str(), bytes.as_slice())?;
+                    }
+                    None => {
+                        table.remove(name.as_str())?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the time floor.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub fn put_floor(&mut self, floor: u64) -> Result<(), StoreError> {
+        self.transact(|write| {
+            write.open_table(META)?.insert("floor", floor)?;
+            Ok(())
+        })
+    }
+
+    /// Writes everything anew after a failure.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub fn rewrite<'a>(
+        &mut self,
+        records: impl Iterator<Item = (&'a Name, &'a Record)>,
+        floor: u64,
+    ) -> Result<(), StoreError> {
+        self.transact(|write| {
+            let mut table = write.open_table(RECORDS)?;
+            table.retain(|_, _| false)?;
+            for (name, record) in records {
+                let bytes = serde_cbor::to_vec(record).map_err(StoreError::Encode)?;
+                table.insert(name.as_str(), bytes.as_slice())?;
+            }
+            write.open_table(META)?.insert("floor", floor)?;
+            Ok(())
+        })
+    }
+
+    fn transact(
+        &mut self,
+        change: impl FnOnce(&redb::WriteTransaction) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.reopen()?;
+        let Some(db) = &self.db else { return Ok(()) };
+        let done = (|| {
+            let write = db.begin_write()?;
+            change(&write)?;
+            write.commit()?;
+            Ok(())
+        })();
+        if done.is_err() {
+            // After an I/O error redb refuses everything until it is opened anew.
+            self.db = None;
+        }
+        done
+    }
+}
+
+fn full(error: &StoreError) -> bool {
+    match error {
+        StoreError::Database(error) => match &**error {
+            redb::Error::Io(error) => super::files::is_full(error),
+            _ => false,
+        },
+        StoreError::Encode(_) => false,
+    }
+}

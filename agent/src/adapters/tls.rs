@@ -1,0 +1,135 @@
+//! TLS towards the control plane: its CA is our own and known before the first contact, its
+//! name is fixed, and a clock at 1970 stops nothing.
+
+use std::sync::Arc;
+
+use ring::digest::{SHA256, digest};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use super::clock::Time;
+
+/// What the agent knows of the control plane's CA.
+#[derive(Debug, Clone)]
+pub enum Ca {
+    /// The sha256 of its certificate, from the token: the certificate itself comes with the
+    /// server's chain.
+    Pinned([u8; 32]),
+    /// Its certificate, from the enrolment.
+    Known(CertificateDer<'static>),
+}
+
+/// Who the agent says it is.
+#[derive(Debug)]
+pub struct ClientIdentity {
+    /// Its certificate.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Its key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// A configuration for connections to the control plane. Reconnects with the same one resume
+/// their session, which saves bytes.
+///
+/// # Errors
+/// When the identity's key does not suit its certificate.
+pub fn config(
+    ca: Ca,
+    identity: Option<ClientIdentity>,
+    time: Time,
+) -> Result<Arc<ClientConfig>, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Arc::new(Verifier { ca, provider: Arc::clone(&provider) });
+    let builder = ClientConfig::builder_with_details(provider, Arc::new(time))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match identity {
+        Some(identity) => builder.with_client_auth_cert(identity.chain, identity.key)?,
+        None => builder.with_no_client_auth(),
+    };
+    // One server: more remembered sessions are of no use.
+    config.resumption = rustls::client::Resumption::in_memory_sessions(2);
+    Ok(Arc::new(config))
+}
+
+#[derive(Debug)]
+struct Verifier {
+    ca: Ca,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Verifier {
+    fn root(&self, sent: &[CertificateDer<'_>]) -> Result<CertificateDer<'static>, Error> {
+        match &self.ca {
+            Ca::Known(ca) => Ok(ca.clone()),
+            Ca::Pinned(sha256) => sent
+                .iter()
+                .find(|certificate| digest(&SHA256, certificate).as_ref() == sha256)
+                .map(|certificate| certificate.clone().into_owned())
+                .ok_or_else(|| {
+                    Error::General(
+                        "the server's certificate is not of the CA that the token names: this is another control plane, or somebody in between".into(),
+                    )
+                }),
+        }
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root(intermediates)?)?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(
+            Arc::new(roots),
+            Arc::clone(&self.provider),
+        )
+        .build()
+        .map_err(|error| Error::General(error.to_string()))?;
+        let check = |now| verifier.verify_server_cert(end_entity, intermediates, name, ocsp, now);
+        match check(now) {
+            // The certificate is younger than the device's clock: the clock is behind, since our
+            // own CA signs nothing for later.
+            Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
+                not_before,
+                ..
+            })) => check(not_before),
+            result => result,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("TLS 1.2 is not spoken here".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,361 @@
+//! The agent's command line.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the command line reads the files and the environment that it is told to"
+)]
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+use holdfast_protocol::enrol::EnrolToken;
+use holdfast_protocol::ids::{Labels, Name, check_label_key, check_label_value};
+use serde_json::Value;
+
+use crate::adapters::clock::Time;
+use crate::adapters::https::{HttpsError, Url};
+use crate::adapters::identity::{Identity, IdentityError};
+use crate::adapters::{crash, files, status};
+use crate::config::Config;
+use crate::driver::Driver;
+
+/// Runs what this device should run, through every outage.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast-agent", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make this device known to a control plane
+    #[command(
+        after_help = "Examples:\n  holdfast-agent enroll --url https://control:8443 --token-file /run/token\n  HOLDFAST_TOKEN=hf1... holdfast-agent enroll --url https://10.0.0.5:8443 --name pump-7 --label site=berlin\n\nThe token comes from `holdfast token create`. Repeating an enrolment gives the same device.\nExit codes: 0 done (also: waits for approval), 1 failed, 2 bad usage, 4 refused."
+    )]
+    Enroll(Enroll),
+    /// Run: a system service calls this
+    #[command(
+        after_help = "Examples:\n  holdfast-agent run\n  holdfast-agent run --data /srv/holdfast --config /etc/holdfast/agent.toml\n\nWorkloads outlive the agent: stopping or restarting it stops none of them."
+    )]
+    Run {
+        /// Configuration, TOML: [link] keep_alive_seconds, [logs] bytes_per_workload
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// How everything stands on this device; works without any link
+    #[command(
+        after_help = "Examples:\n  holdfast-agent status\n  holdfast-agent status -o json | jq '.problems'"
+    )]
+    Status {
+        /// How to show it
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// What becomes a workload; the agent starts it
+    #[command(hide = true)]
+    Launch,
+    /// Names of the places where a debug build can be made to crash
+    #[command(hide = true)]
+    CrashPoints,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+struct Data {
+    /// Folder of everything that the agent keeps
+    #[arg(long = "data", value_name = "DIR", env = "HOLDFAST_AGENT_DATA")]
+    path: Option<PathBuf>,
+}
+
+impl Data {
+    fn folder(&self) -> PathBuf {
+        if let Some(path) = &self.path {
+            return path.clone();
+        }
+        if rustix::process::geteuid().is_root() {
+            return PathBuf::from("/var/lib/holdfast-agent");
+        }
+        let home = std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into());
+        Path::new(&home).join(".local/state/holdfast-agent")
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct Enroll {
+    /// The control plane, https://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    url: String,
+    /// Enrolment token; better: --token-file or HOLDFAST_TOKEN, which the process list does not show
+    #[arg(long, value_name = "TOKEN", env = "HOLDFAST_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// File that holds the token
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
+    /// Name to ask for; without, the control plane makes one
+    #[arg(long, value_name = "NAME")]
+    name: Option<Name>,
+    /// Label to claim, key=value; repeatable; the token's labels win
+    #[arg(long = "label", value_name = "K=V", value_parser = label)]
+    labels: Vec<(String, String)>,
+    #[command(flatten)]
+    data: Data,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
+    check_label_key(key).map_err(|error| error.to_string())?;
+    check_label_value(value).map_err(|error| error.to_string())?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// How a command ended, as its exit code.
+const DONE: i32 = 0;
+const FAILED: i32 = 1;
+const USAGE: i32 = 2;
+const REFUSED: i32 = 4;
+
+impl Cli {
+    /// Runs the command; gives the exit code.
+    pub fn run(self) -> i32 {
+        match self.command {
+            Command::Launch => crate::adapters::launcher::main(),
+            Command::CrashPoints => say(&(crash::POINTS.join("\n") + "\n")),
+            Command::Status { output, data } => show_status(&data.folder(), output),
+            Command::Enroll(enroll) => {
+                log_to_stderr();
+                in_runtime(enrol(enroll))
+            }
+            Command::Run { config, data } => {
+                log_to_stderr();
+                in_runtime(serve(config, data.folder()))
+            }
+        }
+    }
+}
+
+fn complain(text: &str) {
+    // Nobody may be there to read it; the exit code says it too.
+    let _unread = writeln!(std::io::stderr(), "holdfast-agent: {text}");
+}
+
+fn say(text: &str) -> i32 {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => DONE,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => DONE,
+        Err(_) => FAILED,
+    }
+}
+
+fn log_to_stderr() {
+    let level = match std::env::var("HOLDFAST_LOG").as_deref() {
+        Ok("debug") => tracing::Level::DEBUG,
+        Ok("warn") => tracing::Level::WARN,
+        _ => tracing::Level::INFO,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
+}
+
+fn in_runtime(work: impl Future<Output = i32>) -> i32 {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Folders are removed and artifacts written there; idle, there is none.
+        .max_blocking_threads(2)
+        .thread_keep_alive(std::time::Duration::from_secs(1))
+        .build();
+    match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(work);
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            complain(&format!("no runtime: {error}"));
+            FAILED
+        }
+    }
+}
+
+async fn serve(config: Option<PathBuf>, data: PathBuf) -> i32 {
+    let config = match config {
+        None => Config::default(),
+        Some(path) => {
+            let text = match std::fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(error) => {
+                    complain(&format!("{}: {error}", path.display()));
+                    return USAGE;
+                }
+            };
+            match Config::parse(&text) {
+                Ok(config) => config,
+                Err(faults) => {
+                    faults.iter().for_each(|fault| {
+                        complain(&format!("{}: {fault}", path.display()));
+                    });
+                    return USAGE;
+                }
+            }
+        }
+    };
+    let driver = match Driver::start(&data, config) {
+        Ok(driver) => driver,
+        Err(error) => {
+            complain(&error.to_string());
+            return FAILED;
+        }
+    };
+    match Box::pin(driver.run()).await {
+        Ok(()) => DONE,
+        Err(error) => {
+            complain(&error.to_string());
+            FAILED
+        }
+    }
+}
+
+async fn enrol(enroll: Enroll) -> i32 {
+    let token = match (&enroll.token, &enroll.token_file) {
+        (Some(token), _) => token.clone(),
+        (None, Some(path)) => match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                complain(&format!("{}: {error}", path.display()));
+                return USAGE;
+            }
+        },
+        (None, None) => {
+            complain(
+                "no token: give --token-file, HOLDFAST_TOKEN or --token; `holdfast token create` makes one",
+            );
+            return USAGE;
+        }
+    };
+    let (token, url) = match (token.parse::<EnrolToken>(), enroll.url.parse::<Url>()) {
+        (Ok(token), Ok(url)) => (token, url),
+        (token, url) => {
+            token.err().into_iter().for_each(|error| complain(&error.to_string()));
+            url.err().into_iter().for_each(|error| complain(&error));
+            return USAGE;
+        }
+    };
+    let data = enroll.data.folder();
+    if let Err(error) = files::folder(&data, 0o711) {
+        complain(&format!("{}: {error}; use --data DIR or run as root", data.display()));
+        return FAILED;
+    }
+    let labels: Labels = enroll.labels.into_iter().collect();
+    let result = async {
+        let mut identity = Identity::prepare(&data, &url, &token)?;
+        let approved = identity.enrol(&url, &token, enroll.name, labels, &Time::default()).await?;
+        Ok((identity, approved))
+    };
+    match result.await {
+        Ok((identity, true)) => {
+            let device = identity.device().map(|it| it.to_string()).unwrap_or_default();
+            say(&format!(
+                "enrolled as {device}; start it with `holdfast-agent run` (a service does)\n"
+            ))
+        }
+        Ok((identity, false)) => {
+            let name = identity.name().map(ToString::to_string).unwrap_or_default();
+            say(&format!(
+                "{name} waits for approval: `holdfast device approve {name}`; `holdfast-agent run` may be started now\n"
+            ))
+        }
+        Err(error) => {
+            complain(&format!("not enrolled: {error}"));
+            match error {
+                IdentityError::Https(HttpsError::Refused { .. } | HttpsError::Untrusted { .. }) => {
+                    REFUSED
+                }
+                _ => FAILED,
+            }
+        }
+    }
+}
+
+fn show_status(data: &Path, output: Output) -> i32 {
+    let text = match status::ask(data) {
+        Ok(text) => text,
+        Err(error) => {
+            complain(&format!(
+                "no agent answers at {}: {error}; is `holdfast-agent run` running with this --data?",
+                status::path(data).display()
+            ));
+            return FAILED;
+        }
+    };
+    match (output, serde_json::from_str::<Value>(&text)) {
+        (Output::Json, Ok(status)) => {
+            say(&(serde_json::to_string_pretty(&status).unwrap_or(text) + "\n"))
+        }
+        (Output::Text, Ok(status)) => say(&describe(&status)),
+        (_, Err(error)) => {
+            complain(&format!("the agent's answer cannot be read: {error}"));
+            FAILED
+        }
+    }
+}
+
+/// For a tired person.
+fn describe(status: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let generation = status.get("generation").cloned().unwrap_or_default();
+    let part = |name: &str| number(generation.get(name).unwrap_or(&Value::Null));
+    let field = |name: &str| status.get(name).cloned().unwrap_or_default();
+    let link = match text(&field("link")).as_str() {
+        "up" => "up".to_owned(),
+        _ => format!("down ({})", text(&field("linkReason"))),
+    };
+    let mut out = format!(
+        "device      {}\nlink        {link}\ngeneration  {} applied, {} desired (epoch {})\n",
+        text(&field("device")),
+        part("applied"),
+        part("desired"),
+        number(&field("epoch")),
+    );
+    let workloads: BTreeMap<String, Value> =
+        serde_json::from_value(field("workloads")).unwrap_or_default();
+    let widest = workloads.keys().map(String::len).max().unwrap_or(0).max(8);
+    out += &if workloads.is_empty() {
+        "workloads   none\n".to_owned()
+    } else {
+        let heads = ["PHASE", "REVISION", "PID", "RESTARTS"];
+        let [phase, revision, pid, restarts] = heads;
+        format!("\n{:widest$}  {phase:9}  {revision:>8}  {pid:>8}  {restarts:>8}\n", "WORKLOAD")
+    };
+    for (name, it) in &workloads {
+        let get = |key: &str| it.get(key).cloned().unwrap_or_default();
+        let pid = get("pid").as_u64().map_or_else(|| "-".into(), |pid| pid.to_string());
+        let why = text(&get("reason"));
+        out += &format!(
+            "{name:widest$}  {:9}  {:>8}  {pid:>8}  {:>8}{}{why}\n",
+            text(&get("phase")),
+            number(&get("revision")),
+            number(&get("restarts")),
+            if why.is_empty() { "" } else { "  " },
+        );
+    }
+    for problem in field("problems").as_array().into_iter().flatten() {
+        let get = |key: &str| text(problem.get(key).unwrap_or(&Value::Null));
+        out += &format!("\nproblem     {}: {}\n", get("code"), get("message"));
+    }
+    out
+}

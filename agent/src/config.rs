@@ -1,0 +1,94 @@
+//! The agent's configuration: a pure parse of its TOML, with every fault at once.
+
+/// What can be set. Everything has a default that suits a small device on a metered link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Longest silence on the link, in seconds: each costs about 170 bytes on the wire.
+    pub keep_alive: u16,
+    /// Longest log of one workload, in bytes.
+    pub log_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { keep_alive: 300, log_bytes: 1024 * 1024 }
+    }
+}
+
+impl Config {
+    /// From the text of the file.
+    ///
+    /// # Errors
+    /// Every fault, a line each.
+    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| vec![error.to_string().trim_end().to_owned()])?;
+        let mut config = Self::default();
+        let mut faults = Vec::new();
+        for (section, value) in &table {
+            let keys = value.as_table();
+            let known = matches!(section.as_str(), "link" | "logs");
+            match keys {
+                _ if !known => faults.push(format!("{section}: unknown; there are link and logs")),
+                None => faults.push(format!("{section}: not a section: write [{section}]")),
+                Some(keys) => {
+                    for (key, value) in keys {
+                        let path = format!("{section}.{key}");
+                        let set = config.set(&path, value);
+                        faults.extend(set.err().map(|why| format!("{path}: {why}")));
+                    }
+                }
+            }
+        }
+        if faults.is_empty() { Ok(config) } else { Err(faults) }
+    }
+
+    fn set(&mut self, path: &str, value: &toml::Value) -> Result<(), String> {
+        let within = |least: u64, most: u64| {
+            let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
+            number
+                .filter(|number| (least..=most).contains(number))
+                .ok_or_else(|| format!("{}: use a number from {least} to {most}", shown(value)))
+        };
+        match path {
+            "link.keep_alive_seconds" => {
+                self.keep_alive = u16::try_from(within(5, 3_600)?).unwrap_or(u16::MAX);
+            }
+            "logs.bytes_per_workload" => self.log_bytes = within(64 * 1024, 1024 * 1024 * 1024)?,
+            _ => return Err("unknown".into()),
+        }
+        Ok(())
+    }
+}
+
+/// As it was written, as far as that helps.
+fn shown(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::String(text) => format!("{text:?}"),
+        other => format!("a {}", other.type_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_said_at_once() {
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+        let text = "[link]\nkeep_alive_seconds = 60\n[logs]\nbytes_per_workload = 100000\n";
+        assert_eq!(Config::parse(text).unwrap(), Config { keep_alive: 60, log_bytes: 100_000 });
+        let bad = "speed = 1\nlogs = 3\n[link]\nkeep_alive_seconds = 1\nkeep_alive = 'x'\n";
+        let faults = Config::parse(bad).unwrap_err();
+        assert_eq!(faults.len(), 4, "{faults:?}");
+        for wrong in ["-1", "1", "'300'", "4.5", "9223372036854775807"] {
+            for key in ["[link]\nkeep_alive_seconds", "[logs]\nbytes_per_workload"] {
+                assert_eq!(Config::parse(&format!("{key} = {wrong}")).unwrap_err().len(), 1);
+            }
+        }
+        assert!(Config::parse("[links]\n").unwrap_err()[0].contains("links"));
+        assert!(Config::parse("[link\n").unwrap_err()[0].contains("line 1"));
+    }
+}

@@ -1,0 +1,291 @@
+//! The whole device: what is wanted, each workload's life, and what has been applied.
+//!
+//! Level-triggered: [`Agent::advance`] looks at everything anew and says what to do now;
+//! [`Agent::next_wake`] says when to look again if nothing happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use holdfast_protocol::ids::{Digest, Name, StateVersion};
+use holdfast_protocol::message::{DesiredState, WorkloadReport};
+
+use super::backoff::Entropy;
+use super::effect::{Effect, Observed};
+use super::lifecycle::{Surroundings, Workload};
+use super::record::{Found, Instance, Record, Revision};
+
+/// What the agent finds when it starts.
+#[derive(Debug, Clone, Default)]
+pub struct Start {
+    /// The desired state on its disk.
+    pub desired: Option<DesiredState>,
+    /// The records on its disk.
+    pub records: BTreeMap<Name, Record>,
+    /// Its processes on the machine.
+    pub found: Vec<Found>,
+    /// Folders of workloads.
+    pub folders: BTreeSet<Name>,
+    /// Artifacts that are whole.
+    pub artifacts: BTreeSet<Digest>,
+    /// Seed of everything random.
+    pub entropy: u64,
+}
+
+/// How everything stands, for reports and people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// The desired state that is followed.
+    pub desired: StateVersion,
+    /// The newest that is applied: see `StateReport::generation`.
+    pub applied: StateVersion,
+    /// By name.
+    pub workloads: BTreeMap<Name, WorkloadReport>,
+    /// Nothing is under way that ends by itself in a moment.
+    pub settled: bool,
+}
+
+/// The device.
+#[derive(Debug)]
+pub struct Agent {
+    desired: StateVersion,
+    applied: StateVersion,
+    workloads: BTreeMap<Name, Workload>,
+    artifacts: BTreeSet<Digest>,
+    kept: Option<BTreeSet<Digest>>,
+    entropy: Entropy,
+    pending: Vec<Effect>,
+}
+
+impl Agent {
+    /// Plans from what is found: adopts what runs as it should, sweeps what runs and should not.
+    pub fn new(start: Start, now: u64) -> Self {
+        let Start { desired, mut records, found, folders, artifacts, entropy } = start;
+        let mut names: BTreeSet<Name> = folders;
+        names.extend(records.keys().cloned());
+        names.extend(found.iter().map(|found| found.workload.clone()));
+        let mut agent = Self {
+            desired: StateVersion::default(),
+            applied: StateVersion::default(),
+            workloads: BTreeMap::new(),
+            artifacts,
+            kept: None,
+            entropy: Entropy::new(entropy),
+            pending: Vec::new(),
+        };
+        let wanted = desired.as_ref().map(wanted_revisions).unwrap_or_default();
+        for name in names {
+            let record = records.remove(&name).unwrap_or_default();
+            let mine: Vec<&Found> = found.iter().filter(|it| it.workload == name).collect();
+            agent.take_over(name.clone(), record, wanted.get(&name), &mine, now);
+        }
+        if let Some(desired) = &desired {
+            agent.follow(desired);
+        } else {
+            // Nothing is known of what is wanted (never enrolled, or the file is damaged): what
+            // ran goes on running, and nothing is removed on a guess.
+            agent.workloads.retain(|_, workload| workload.record().current.is_some());
+            for workload in agent.workloads.values_mut() {
+                let current = workload.record().current.clone();
+                workload.want(current);
+            }
+        }
+        agent
+    }
+
+    fn take_over(
+        &mut self,
+        name: Name,
+        mut record: Record,
+        wanted: Option<&Revision>,
+        found: &[&Found],
+        now: u64,
+    ) {
+        let recorded = record.instance.clone();
+        let adopted = match found.iter().find(|it| Some(&it.instance) == recorded.as_ref()) {
+            Some(known) => Some(known.instance.clone()),
+            None => unrecorded(found, &mut record, wanted),
+        };
+        if adopted.is_none() {
+            record.instance = None;
+        }
+        let strays = found.iter().any(|it| adopted.as_ref() != Some(&it.instance));
+        let mut workload = Workload::new(name.clone(), record);
+        let mut world = Surroundings {
+            now,
+            artifacts: &self.artifacts,
+            entropy: &mut self.entropy,
+            out: &mut self.pending,
+        };
+        match adopted {
+            Some(instance) => {
+                workload.adopt(instance.clone(), &mut world);
+                if strays {
+                    let spare = Some(instance);
+                    let (name, last, kill) = (name.clone(), recorded, true);
+                    self.pending.push(Effect::Sweep { name, last, spare, kill });
+                }
+            }
+            None if strays || recorded.is_some() => workload.sweep_first(recorded, &mut world),
+            None => {}
+        }
+        self.workloads.insert(name, workload);
+    }
+
+    /// Follows a desired state. It is stored already.
+    pub fn follow(&mut self, desired: &DesiredState) {
+        self.desired = desired.version();
+        let mut wanted = wanted_revisions(desired);
+        for (name, workload) in &mut self.workloads {
+            workload.want(wanted.remove(name));
+        }
+        for (name, revision) in wanted {
+            let mut workload = Workload::new(name.clone(), Record::default());
+            workload.want(Some(revision));
+            self.workloads.insert(name, workload);
+        }
+    }
+
+    /// The version that is followed.
+    pub fn version(&self) -> StateVersion {
+        self.desired
+    }
+
+    /// Takes in what happened.
+    pub fn observe(&mut self, observed: Observed, now: u64) {
+        match &observed {
+            Observed::Fetched(digest) => {
+                self.artifacts.insert(*digest);
+                if self.kept.as_ref().is_some_and(|kept| !kept.contains(digest)) {
+                    // It came when it was not wanted any more: collected once more.
+                    self.kept = None;
+                }
+                self.each(&observed, now);
+            }
+            Observed::FetchTrouble(..) => self.each(&observed, now),
+            Observed::Launched(name, _)
+            | Observed::Unfit(name, _)
+            | Observed::Recorded(name, _)
+            | Observed::Opened(name, ..)
+            | Observed::Exited(name, ..)
+            | Observed::Probed(name, ..)
+            | Observed::Swept(name, _)
+            | Observed::Removed(name, _) => {
+                let name = name.clone();
+                let mut world = Surroundings {
+                    now,
+                    artifacts: &self.artifacts,
+                    entropy: &mut self.entropy,
+                    out: &mut self.pending,
+                };
+                if let Some(workload) = self.workloads.get_mut(&name) {
+                    workload.observe(observed, &mut world);
+                }
+            }
+        }
+    }
+
+    fn each(&mut self, observed: &Observed, now: u64) {
+        let mut world = Surroundings {
+            now,
+            artifacts: &self.artifacts,
+            entropy: &mut self.entropy,
+            out: &mut self.pending,
+        };
+        for workload in self.workloads.values_mut() {
+            workload.observe(observed.clone(), &mut world);
+        }
+    }
+
+    /// Everything to do now, in order.
+    pub fn advance(&mut self, now: u64) -> Vec<Effect> {
+        let mut world = Surroundings {
+            now,
+            artifacts: &self.artifacts,
+            entropy: &mut self.entropy,
+            out: &mut self.pending,
+        };
+        for workload in self.workloads.values_mut() {
+            workload.advance(&mut world);
+        }
+        self.workloads.retain(|_, workload| !workload.is_gone());
+        if self.is_settled() {
+            self.applied = self.desired;
+            let keep: BTreeSet<Digest> =
+                self.workloads.values().flat_map(Workload::artifacts).collect();
+            if self.kept.as_ref() != Some(&keep) {
+                self.artifacts.retain(|digest| keep.contains(digest));
+                self.pending.push(Effect::Collect { keep: keep.clone() });
+                self.kept = Some(keep);
+            }
+        }
+        std::mem::take(&mut self.pending)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.workloads.values().all(Workload::is_settled)
+    }
+
+    /// When to look again if nothing happens, in milliseconds of the rising clock.
+    pub fn next_wake(&self) -> Option<u64> {
+        self.workloads.values().filter_map(Workload::next_wake).min()
+    }
+
+    /// How everything stands.
+    pub fn view(&self) -> View {
+        View {
+            desired: self.desired,
+            applied: self.applied,
+            workloads: self
+                .workloads
+                .iter()
+                .map(|(name, workload)| (name.clone(), workload.report()))
+                .collect(),
+            settled: self.is_settled(),
+        }
+    }
+
+    /// What is to be stored of every workload, for a store that has to be written anew.
+    pub fn records(&self) -> impl Iterator<Item = (&Name, &Record)> {
+        self.workloads.iter().map(|(name, workload)| (name, workload.record()))
+    }
+
+    /// The processes that run, by workload.
+    pub fn instances(&self) -> impl Iterator<Item = (&Name, &Instance)> {
+        self.workloads.iter().filter_map(|(name, it)| it.instance().map(|it| (name, it)))
+    }
+}
+
+/// A main process that stands in no record (the record was lost, or could not be written) but is
+/// the wanted revision: adopted, since a healthy workload is not restarted for our bookkeeping.
+fn unrecorded(
+    found: &[&Found],
+    record: &mut Record,
+    wanted: Option<&Revision>,
+) -> Option<Instance> {
+    let mut mains = found.iter().filter(|it| it.leader && !it.at_gate);
+    let (Some(main), None) = (mains.next(), mains.next()) else { return None };
+    let known: Vec<&Revision> = [record.current.as_ref(), wanted].into_iter().flatten().collect();
+    let mut numbered = known.iter().filter(|it| it.number == main.revision);
+    let exactly = known.iter().find(|it| it.gave(main.instance.nonce));
+    let revision = match (exactly, numbered.next()) {
+        (Some(exactly), _) => Revision::clone(exactly),
+        // Started by another version of the agent, which may have told revisions apart otherwise.
+        (None, Some(only)) if numbered.all(|it| it.spec == only.spec) => Revision::clone(only),
+        _ => return None,
+    };
+    if record.current.as_ref().is_none_or(|current| current.spec != revision.spec) {
+        let former = record.current.replace(revision);
+        if record.proven {
+            record.previous = former;
+        }
+        record.proven = false;
+        record.restarts = 0;
+    }
+    Some(main.instance.clone())
+}
+
+fn wanted_revisions(desired: &DesiredState) -> BTreeMap<Name, Revision> {
+    let revision = |number: u64, spec: &_| Revision { number, spec: Arc::new(Clone::clone(spec)) };
+    let workloads = desired.workloads.iter();
+    workloads.map(|(name, it)| (name.clone(), revision(it.revision, &it.spec))).collect()
+}

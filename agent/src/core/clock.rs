@@ -1,0 +1,63 @@
+//! Time that never runs backwards: a device without a battery boots in 1970, and must neither
+//! refuse its own certificates nor stop anything for it.
+
+/// How far the system's clock may stand behind before a person is told, in seconds. Less is
+/// ordinary drift that a time service mends.
+const TOLERANCE: u64 = 60;
+
+/// The least that time can be, stored on disk, and the machine's uptime when it was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Floor {
+    /// Seconds since 1970.
+    at: u64,
+    /// Milliseconds of the rising clock when `at` was true.
+    since: u64,
+}
+
+impl Floor {
+    /// From what was stored; `now` in milliseconds of the rising clock.
+    pub fn new(stored: u64, now: u64) -> Self {
+        Self { at: stored, since: now }
+    }
+
+    /// The best known time in seconds since 1970: the system's, unless it is before the floor.
+    pub fn time(&self, system: u64, now: u64) -> u64 {
+        system.max(self.at + now.saturating_sub(self.since) / 1000)
+    }
+
+    /// Learns a time that is known to have been reached. True: the floor rose.
+    pub fn raise(&mut self, known: u64, now: u64) -> bool {
+        if known <= self.time(0, now) {
+            return false;
+        }
+        *self = Self { at: known, since: now };
+        true
+    }
+
+    /// What to tell a person, if the system's clock is behind.
+    pub fn problem(&self, system: u64, now: u64) -> Option<String> {
+        let time = self.time(0, now);
+        // Without numbers: a text that changes every second would be reported every second.
+        (system.saturating_add(TOLERANCE) < time).then(|| {
+            "the system's clock is behind the latest time that this device has seen (a flat battery, no time service): certificates are checked against the later time; set the clock".to_owned()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_stands_on_the_floor_and_goes_on_from_there() {
+        let mut floor = Floor::new(1_000_000, 500);
+        assert_eq!(floor.time(0, 500), 1_000_000);
+        assert_eq!(floor.time(0, 10_500), 1_000_010);
+        assert_eq!(floor.time(2_000_000, 10_500), 2_000_000);
+        assert!(floor.problem(0, 500).is_some());
+        assert!(floor.problem(999_990, 500).is_none());
+        assert!(!floor.raise(999_999, 500));
+        assert!(floor.raise(1_500_000, 20_000));
+        assert_eq!(floor.time(0, 21_000), 1_500_001);
+    }
+}

@@ -1,0 +1,438 @@
+//! One workload's life on its device, as an exhaustive state machine.
+//!
+//! ```text
+//!            ┌──────────────── goal changed, or time to try again ◄──────────────┐
+//!            ▼                                                                    │
+//!   Idle ─► Fetching ─► Launching ─► Recording ─► Opening ─► Running ─► Stopping ─► Sweeping
+//!     │        (artifact)  (at the gate) (on disk)  (executes)   │                  │
+//!     │                                                          └── it ended ──────┤
+//!     └─► Removing                              Done ◄── its policy says so ◄───────┤
+//!                                               Waiting (back-off) ◄────────────────┘
+//! ```
+//!
+//! Every step can be repeated: a crash between any two is repaired by planning afresh from the
+//! record and from what is found running. The old revision is stopped only when everything that
+//! the new one needs is on the device.
+
+mod outcome;
+mod outlook;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use holdfast_protocol::ids::{Digest, Name};
+use holdfast_protocol::message::{MAX_REASON, Phase, WorkloadReport};
+use holdfast_protocol::workload::{Artifact, Health, Probe, RestartPolicy, WorkloadSpec};
+
+use super::backoff::Entropy;
+use super::effect::Effect;
+use super::record::{Exit, Instance, Record, Revision};
+
+/// A workload without a probe is taken for working after running so long, in milliseconds.
+pub const PROVEN_AFTER: u64 = 10_000;
+/// A revision that never worked is given up for the one before after so many failures in a row.
+pub const TRIES: u32 = 3;
+/// While what is left of a stopped workload gets its grace: milliseconds between looks.
+const SWEEP_EVERY: u64 = 50;
+/// Until its first success a probe is tried at least this often, in milliseconds, so that a
+/// quick start is seen quickly.
+const FIRST_PROBES: u64 = 500;
+/// Back-off after a failure to start at all (no such file, no space): milliseconds.
+const START_RETRY: (u64, u64) = (1_000, 15_000);
+
+/// Why a process is being stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// Another revision comes, or none.
+    Goal,
+    /// Its probe fails.
+    Unhealthy,
+}
+
+/// What follows a sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Plan afresh.
+    Plan,
+    /// It ended by itself, or failed its probe: decide by its policy.
+    Judge(Option<Exit>),
+}
+
+/// A process at work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Running {
+    instance: Instance,
+    since: u64,
+    healthy: bool,
+    failures: u32,
+    probe_at: u64,
+    probing: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Fetching(Digest),
+    Launching(Revision),
+    Recording(Instance),
+    Opening(Instance),
+    Running(Running),
+    Stopping {
+        instance: Instance,
+        deadline: u64,
+        killed: bool,
+        cause: Cause,
+    },
+    Sweeping {
+        last: Option<Instance>,
+        deadline: u64,
+        look_at: u64,
+        looking: bool,
+        then: Then,
+    },
+    Waiting {
+        until: u64,
+        /// What failed: anything else is tried at once.
+        tried: Option<Arc<WorkloadSpec>>,
+    },
+    Done(Exit),
+    Removing,
+    /// It could not be removed; tried again then.
+    Stuck {
+        until: u64,
+    },
+    Gone,
+}
+
+/// What a step needs to know beside the workload.
+pub(super) struct Surroundings<'a> {
+    pub(super) now: u64,
+    pub(super) artifacts: &'a BTreeSet<Digest>,
+    pub(super) entropy: &'a mut Entropy,
+    pub(super) out: &'a mut Vec<Effect>,
+}
+
+/// One workload.
+#[derive(Debug, Clone)]
+pub(super) struct Workload {
+    name: Name,
+    wanted: Option<Revision>,
+    record: Record,
+    stage: Stage,
+    reason: String,
+    /// Failures in a row.
+    failures: u32,
+    /// It could not be started at all.
+    broken: bool,
+    /// Being fetched while the former revision still runs.
+    prefetching: Option<Digest>,
+}
+
+impl Workload {
+    /// As the record says, with nothing running.
+    pub(super) fn new(name: Name, record: Record) -> Self {
+        let stage = record.ending.map_or(Stage::Idle, Stage::Done);
+        Self {
+            name,
+            wanted: None,
+            record,
+            stage,
+            reason: String::new(),
+            failures: 0,
+            broken: false,
+            prefetching: None,
+        }
+    }
+
+    /// Takes over a process that runs already.
+    pub(super) fn adopt(&mut self, instance: Instance, world: &mut Surroundings<'_>) {
+        world.out.push(Effect::Watch { name: self.name.clone(), instance: instance.clone() });
+        if self.record.instance.as_ref() != Some(&instance) {
+            self.record.instance = Some(instance.clone());
+            self.persist(world);
+        }
+        self.run(instance, self.record.proven, world.now);
+    }
+
+    /// Everything of it that runs has to go before it can start; `last` was its main process.
+    pub(super) fn sweep_first(&mut self, last: Option<Instance>, world: &mut Surroundings<'_>) {
+        self.sweep(last, 0, Then::Plan, world);
+    }
+
+    pub(super) fn want(&mut self, wanted: Option<Revision>) {
+        if wanted == self.wanted {
+            return;
+        }
+        let same = |a: &Option<Revision>, b: &Option<Revision>| match (a, b) {
+            (Some(a), Some(b)) => a.spec == b.spec,
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        if !same(&wanted, &self.wanted) && self.wanted.is_some() {
+            self.failures = 0;
+            self.broken = false;
+            self.reason.clear();
+        }
+        self.wanted = wanted;
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.stage == Stage::Gone
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// What should run now: what is wanted, unless that was given up for the one before.
+    fn goal(&self) -> Option<&Revision> {
+        let wanted = self.wanted.as_ref()?;
+        match (&self.record.rejected, &self.record.previous, &self.record.current) {
+            (Some(rejected), previous, current) if rejected.revision == *wanted => {
+                previous.as_ref().or(current.as_ref())
+            }
+            _ => Some(wanted),
+        }
+    }
+
+    /// Every artifact that must stay on the device for it.
+    pub(super) fn artifacts(&self) -> impl Iterator<Item = Digest> + '_ {
+        let revisions = [&self.wanted, &self.record.current, &self.record.previous];
+        revisions
+            .into_iter()
+            .flatten()
+            .flat_map(|revision| revision.spec.run.artifacts().map(|artifact| artifact.digest))
+    }
+
+    /// Does what can be done now, until it has to wait.
+    pub(super) fn advance(&mut self, world: &mut Surroundings<'_>) {
+        // Each turn goes on to another stage; none has more than a few in a row.
+        for _ in 0..8 {
+            if !self.step(world) {
+                return;
+            }
+        }
+    }
+
+    /// One step. True: there may be another.
+    fn step(&mut self, world: &mut Surroundings<'_>) -> bool {
+        let goal = self.goal().cloned();
+        let now = world.now;
+        match (&mut self.stage, goal) {
+            (
+                Stage::Launching(_)
+                | Stage::Recording(_)
+                | Stage::Opening(_)
+                | Stage::Removing
+                | Stage::Gone,
+                _,
+            ) => false,
+            (Stage::Idle | Stage::Fetching(_) | Stage::Waiting { .. } | Stage::Done(_), None) => {
+                world.out.push(Effect::Remove { name: self.name.clone() });
+                self.stage = Stage::Removing;
+                false
+            }
+            (Stage::Idle, Some(goal)) => self.begin(goal, world),
+            (Stage::Fetching(digest), Some(goal)) => {
+                let digest = *digest;
+                let needed = goal.spec.run.artifacts().any(|artifact| artifact.digest == digest);
+                let over = !needed || world.artifacts.contains(&digest);
+                if over {
+                    self.stage = Stage::Idle;
+                }
+                over
+            }
+            (Stage::Stuck { until }, _) => {
+                let over = now >= *until;
+                if over {
+                    self.stage = Stage::Idle;
+                }
+                over
+            }
+            (Stage::Waiting { until, tried }, Some(goal)) => {
+                let over = now >= *until || tried.as_ref() != Some(&goal.spec);
+                if over {
+                    self.stage = Stage::Idle;
+                }
+                over
+            }
+            (Stage::Done(_), Some(goal)) => {
+                let over = !self.is_current(&goal);
+                if over {
+                    self.stage = Stage::Idle;
+                } else {
+                    self.renumber(&goal, world);
+                }
+                over
+            }
+            (Stage::Running(_), goal) => self.keep_running(goal, world),
+            (Stage::Stopping { .. }, _) => self.keep_stopping(world),
+            (Stage::Sweeping { .. }, _) => self.keep_sweeping(world),
+        }
+    }
+
+    fn is_current(&self, goal: &Revision) -> bool {
+        self.record.current.as_ref().is_some_and(|current| current.spec == goal.spec)
+    }
+
+    /// The same thing under another number: nothing restarts for it.
+    fn renumber(&mut self, goal: &Revision, world: &mut Surroundings<'_>) {
+        if let Some(current) = &mut self.record.current
+            && current.number != goal.number
+        {
+            current.number = goal.number;
+            self.persist(world);
+        }
+    }
+
+    fn begin(&mut self, goal: Revision, world: &mut Surroundings<'_>) -> bool {
+        if let Some(missing) = missing(&goal, world.artifacts) {
+            world.out.push(Effect::Fetch(missing));
+            self.stage = Stage::Fetching(missing.digest);
+            return false;
+        }
+        let stale_config = match &self.record.current {
+            Some(current) => {
+                let kept = |path: &&String| !goal.spec.config.contains_key(*path);
+                current.spec.config.keys().filter(kept).cloned().collect()
+            }
+            None => Vec::new(),
+        };
+        world.out.push(Effect::Launch {
+            name: self.name.clone(),
+            revision: goal.clone(),
+            nonce: goal.nonce(world.entropy.draw()),
+            stale_config,
+        });
+        self.stage = Stage::Launching(goal);
+        false
+    }
+
+    fn keep_running(&mut self, goal: Option<Revision>, world: &mut Surroundings<'_>) -> bool {
+        let Stage::Running(running) = &mut self.stage else { return false };
+        let current = self.record.current.as_ref();
+        match goal {
+            Some(goal) if current.is_some_and(|current| current.spec == goal.spec) => {
+                let proven = !self.record.proven
+                    && running.healthy
+                    && (goal.spec.health.is_some() || world.now >= running.since + PROVEN_AFTER);
+                if running.healthy && world.now >= running.since + PROVEN_AFTER {
+                    self.failures = 0;
+                }
+                if let Some(health) = &goal.spec.health
+                    && !running.probing
+                    && world.now >= running.probe_at
+                {
+                    running.probing = true;
+                    world.out.push(Effect::Probe {
+                        name: self.name.clone(),
+                        instance: running.instance.clone(),
+                        probe: health.probe.clone(),
+                        spec: Arc::clone(&goal.spec),
+                        timeout_ms: health.timeout_ms,
+                    });
+                }
+                self.renumber(&goal, world);
+                if proven {
+                    self.record.proven = true;
+                    self.record.previous = None;
+                    self.persist(world);
+                }
+                false
+            }
+            Some(goal) => {
+                if let Some(missing) = missing(&goal, world.artifacts) {
+                    // The old one runs until the new one can.
+                    if self.prefetching != Some(missing.digest) {
+                        self.prefetching = Some(missing.digest);
+                        world.out.push(Effect::Fetch(missing));
+                    }
+                    return false;
+                }
+                self.stop(Cause::Goal, world);
+                false
+            }
+            None => {
+                self.stop(Cause::Goal, world);
+                false
+            }
+        }
+    }
+
+    /// Asks the running process to end.
+    fn stop(&mut self, cause: Cause, world: &mut Surroundings<'_>) {
+        let Stage::Running(running) = &self.stage else { return };
+        let instance = running.instance.clone();
+        let stop =
+            self.record.current.as_ref().map(|current| current.spec.stop).unwrap_or_default();
+        self.prefetching = None;
+        world.out.push(Effect::Signal {
+            name: self.name.clone(),
+            instance: instance.clone(),
+            signal: stop.signal,
+        });
+        let deadline = world.now.saturating_add(stop.grace_ms);
+        self.stage = Stage::Stopping { instance, deadline, killed: false, cause };
+    }
+
+    fn keep_stopping(&mut self, world: &mut Surroundings<'_>) -> bool {
+        let Stage::Stopping { instance, deadline, killed, .. } = &mut self.stage else {
+            return false;
+        };
+        if world.now >= *deadline && !*killed {
+            *killed = true;
+            let (name, instance) = (self.name.clone(), instance.clone());
+            world.out.push(Effect::Signal { name, instance, signal: 9 });
+        }
+        false
+    }
+
+    fn sweep(
+        &mut self,
+        last: Option<Instance>,
+        deadline: u64,
+        then: Then,
+        world: &mut Surroundings<'_>,
+    ) {
+        self.stage = Stage::Sweeping { last, deadline, look_at: world.now, looking: false, then };
+        self.keep_sweeping(world);
+    }
+
+    fn keep_sweeping(&mut self, world: &mut Surroundings<'_>) -> bool {
+        let Stage::Sweeping { last, deadline, look_at, looking, .. } = &mut self.stage else {
+            return false;
+        };
+        if !*looking && world.now >= *look_at {
+            *looking = true;
+            world.out.push(Effect::Sweep {
+                name: self.name.clone(),
+                last: last.clone(),
+                spare: None,
+                kill: world.now >= *deadline,
+            });
+        }
+        false
+    }
+
+    fn persist(&self, world: &mut Surroundings<'_>) {
+        let record = Box::new(self.record.clone());
+        world.out.push(Effect::Record { name: self.name.clone(), record });
+    }
+
+    fn say(&mut self, why: &str) {
+        self.reason = clip(why);
+    }
+}
+
+fn missing(revision: &Revision, artifacts: &BTreeSet<Digest>) -> Option<Artifact> {
+    let mut needed = revision.spec.run.artifacts();
+    needed.find(|artifact| !artifacts.contains(&artifact.digest)).copied()
+}
+
+/// At most [`MAX_REASON`] bytes, cut between characters.
+fn clip(text: &str) -> String {
+    let mut end = MAX_REASON.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,14 @@
+//! The agent's decisions, as values: no I/O, no clock, no async. Time is an argument, in
+//! milliseconds of a clock that only rises; effects are data that the driver carries out, and
+//! what came of them returns as the next observation.
+
+pub mod agent;
+pub mod backoff;
+pub mod certificate;
+pub mod clock;
+pub mod dns;
+pub mod effect;
+mod lifecycle;
+pub mod record;
+pub mod report;
+pub mod session;

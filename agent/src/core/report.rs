@@ -1,0 +1,247 @@
+//! What to tell the control plane, and when: everything after a connect, then what changed, in
+//! few small messages. A workload that starts and fails without end must not empty a metered
+//! link: reports have an allowance that fills slowly.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::WIRE_VERSION;
+use holdfast_protocol::ids::StateVersion;
+use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport};
+
+use super::agent::View;
+
+/// A change that is under way is given so many milliseconds to end, so that it is told once.
+const SETTLE: u64 = 250;
+/// Reports that may go out in a burst.
+const BURST: u32 = 12;
+/// Milliseconds until another report may go out, once the burst is used up.
+const REFILL: u64 = 5_000;
+
+/// What was told last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    applied: StateVersion,
+    workloads: BTreeMap<holdfast_protocol::ids::Name, WorkloadReport>,
+    problems: Vec<Problem>,
+}
+
+/// Decides what goes out on `state`. At most one report is on its way.
+#[derive(Debug, Default)]
+pub struct Reporter {
+    connected: bool,
+    told: Option<Told>,
+    on_its_way: Option<Told>,
+    changed_at: Option<u64>,
+    allowance: u32,
+    refilled_at: u64,
+}
+
+impl Reporter {
+    /// A connection is up: the next report is a full one.
+    pub fn connected(&mut self) {
+        *self = Self { connected: true, allowance: BURST, ..Self::default() };
+    }
+
+    /// The connection is gone.
+    pub fn disconnected(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The report on its way is stored by the control plane.
+    pub fn acknowledged(&mut self) {
+        if let Some(told) = self.on_its_way.take() {
+            self.told = Some(told);
+        }
+    }
+
+    /// It was refused: everything is told again.
+    pub fn refused(&mut self) {
+        self.on_its_way = None;
+        self.told = None;
+    }
+
+    /// The report to send now, if there is one.
+    pub fn next(
+        &mut self,
+        view: &View,
+        problems: &[Problem],
+        info: impl FnOnce() -> AgentInfo,
+        now: u64,
+    ) -> Option<StateReport> {
+        if !self.connected || self.on_its_way.is_some() {
+            return None;
+        }
+        let present = Told {
+            applied: view.applied,
+            workloads: view.workloads.clone(),
+            problems: problems.to_vec(),
+        };
+        if self.told.as_ref() == Some(&present) {
+            self.changed_at = None;
+            return None;
+        }
+        let changed_at = *self.changed_at.get_or_insert(now);
+        if !view.settled && now < changed_at + SETTLE {
+            return None;
+        }
+        // What the control plane asked for is told at once; what changes by itself is not told
+        // without end.
+        let asked = self.told.as_ref().is_none_or(|told| told.applied != present.applied);
+        if !asked {
+            self.refill(now);
+            self.allowance = self.allowance.checked_sub(1)?;
+        }
+        self.changed_at = None;
+        let report = match &self.told {
+            None => full(&present, info()),
+            Some(told) => amendment(told, &present),
+        };
+        self.on_its_way = Some(present);
+        Some(report)
+    }
+
+    /// When to ask again if nothing happens.
+    pub fn next_wake(&self) -> Option<u64> {
+        let changed_at = self.changed_at.filter(|_| self.on_its_way.is_none())?;
+        let allowed = if self.allowance > 0 { 0 } else { self.refilled_at + REFILL };
+        Some((changed_at + SETTLE).max(allowed))
+    }
+
+    fn refill(&mut self, now: u64) {
+        let earned = now.saturating_sub(self.refilled_at) / REFILL;
+        if earned > 0 {
+            let earned = u32::try_from(earned).unwrap_or(BURST);
+            self.allowance = self.allowance.saturating_add(earned).min(BURST);
+            self.refilled_at = now;
+        }
+    }
+}
+
+fn full(present: &Told, info: AgentInfo) -> StateReport {
+    StateReport {
+        v: WIRE_VERSION,
+        full: true,
+        epoch: present.applied.epoch,
+        generation: present.applied.generation,
+        workloads: present
+            .workloads
+            .iter()
+            .map(|(name, report)| (name.clone(), Some(report.clone())))
+            .collect(),
+        problems: Some(present.problems.clone()),
+        agent: Some(info),
+    }
+}
+
+fn amendment(told: &Told, present: &Told) -> StateReport {
+    let changed = present
+        .workloads
+        .iter()
+        .filter(|(name, report)| told.workloads.get(*name) != Some(report))
+        .map(|(name, report)| (name.clone(), Some(report.clone())));
+    let gone = told
+        .workloads
+        .keys()
+        .filter(|name| !present.workloads.contains_key(*name))
+        .map(|name| (name.clone(), None));
+    StateReport {
+        v: WIRE_VERSION,
+        full: false,
+        epoch: present.applied.epoch,
+        generation: present.applied.generation,
+        workloads: changed.chain(gone).collect(),
+        problems: (told.problems != present.problems).then(|| present.problems.clone()),
+        agent: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_protocol::message::Phase;
+
+    fn view(generation: u64, phase: Phase, settled: bool) -> View {
+        let version = StateVersion { epoch: 1, generation };
+        let report =
+            WorkloadReport { revision: 1, phase, restarts: 0, pid: Some(7), reason: String::new() };
+        View {
+            desired: version,
+            applied: version,
+            workloads: [("w".parse().unwrap(), report)].into(),
+            settled,
+        }
+    }
+
+    fn info() -> AgentInfo {
+        AgentInfo {
+            version: "1".into(),
+            arch: "x".into(),
+            kernel: String::new(),
+            certificate_not_after: None,
+            refused: 0,
+        }
+    }
+
+    #[test]
+    fn full_first_then_what_changed_and_nothing_twice() {
+        let mut reporter = Reporter::default();
+        assert!(reporter.next(&view(1, Phase::Running, true), &[], info, 0).is_none());
+        reporter.connected();
+        let first = reporter.next(&view(1, Phase::Running, true), &[], info, 0).unwrap();
+        assert!(first.full && first.agent.is_some());
+        assert!(
+            reporter.next(&view(2, Phase::Running, true), &[], info, 1).is_none(),
+            "one at a time"
+        );
+        reporter.acknowledged();
+        assert!(reporter.next(&view(1, Phase::Running, true), &[], info, 2).is_none());
+        let second = reporter.next(&view(2, Phase::Backoff, true), &[], info, 3).unwrap();
+        assert!(!second.full && second.workloads.len() == 1 && second.problems.is_none());
+        reporter.acknowledged();
+        let third = reporter.next(
+            &view(2, Phase::Backoff, true),
+            &[Problem { code: "x".into(), message: "y".into() }],
+            info,
+            4,
+        );
+        let third = third.unwrap();
+        assert!(third.workloads.is_empty() && third.problems.is_some());
+    }
+
+    #[test]
+    fn what_is_under_way_is_told_once_it_ends_or_takes_long() {
+        let mut reporter = Reporter::default();
+        reporter.connected();
+        assert!(reporter.next(&view(1, Phase::Starting, false), &[], info, 100).is_none());
+        assert_eq!(reporter.next_wake(), Some(350));
+        assert!(reporter.next(&view(1, Phase::Starting, false), &[], info, 349).is_none());
+        assert!(reporter.next(&view(1, Phase::Starting, false), &[], info, 350).is_some());
+    }
+
+    #[test]
+    fn what_was_asked_for_is_told_however_often_it_is_asked() {
+        let mut reporter = Reporter::default();
+        reporter.connected();
+        for generation in 1..200 {
+            let report =
+                reporter.next(&view(generation, Phase::Running, true), &[], info, generation);
+            assert!(report.is_some(), "{generation}");
+            reporter.acknowledged();
+        }
+    }
+
+    #[test]
+    fn endless_change_does_not_empty_the_link() {
+        let mut reporter = Reporter::default();
+        reporter.connected();
+        let mut sent = 0;
+        for step in 0..6_000_u64 {
+            let phase = if step % 2 == 0 { Phase::Backoff } else { Phase::Running };
+            if reporter.next(&view(1, phase, true), &[], info, step * 100).is_some() {
+                sent += 1;
+                reporter.acknowledged();
+            }
+        }
+        assert!((100..140).contains(&sent), "{sent} reports in ten minutes");
+    }
+}

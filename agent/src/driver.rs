@@ -1,0 +1,361 @@
+//! The loop: takes in what happened, asks the core what to do, stores the intent, has it done,
+//! and waits. It decides nothing about workloads; the core does.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the driver spawns what it awaits, and reads the files of its data folder"
+)]
+
+mod desired;
+mod health;
+mod start;
+mod status;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_protocol::codec;
+use holdfast_protocol::ids::{Name, StateVersion};
+use holdfast_protocol::message::{AgentInfo, Call, Method};
+use holdfast_protocol::signing;
+use holdfast_protocol::topic::Channel;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::adapters::artifacts::Artifacts;
+use crate::adapters::clock::{Time, uptime_ms};
+use crate::adapters::https::Api;
+use crate::adapters::identity::{Identity, IdentityError};
+use crate::adapters::link::{Credentials, LinkEvent, Outlet};
+use crate::adapters::notify::Notifier;
+use crate::adapters::runtime::{Place, Runtime};
+use crate::adapters::store::Store;
+use crate::adapters::{crash, folder, probe};
+use crate::adapters::calls::{Calls, LogCall};
+use crate::config::Config;
+use crate::core::agent::Agent;
+use crate::core::backoff::Entropy;
+use crate::core::effect::{Effect, Observed};
+use crate::core::report::Reporter;
+use crate::core::session;
+
+pub use start::StartError;
+
+/// How often disk, logs, clock and certificate are looked at, in milliseconds.
+const HOUSEKEEPING: u64 = 5_000;
+/// How often logs are looked at while one is flooded, and how soon after a start: milliseconds.
+const LOGS_FLOOD: u64 = 250;
+/// Observations that wait for the loop.
+const OBSERVATIONS: usize = 256;
+/// Observations taken in before the core is asked again.
+const AT_ONCE: usize = 64;
+
+/// What the driver's own tasks come back with.
+enum Inner {
+    /// A report was stored by the control plane, or not.
+    Reported(bool),
+    /// A renewal ended.
+    Renewed(Box<Result<(Identity, bool), IdentityError>>),
+    /// A workload's folder is gone, or not.
+    FolderRemoved(Name, Result<(), String>),
+}
+
+/// The link as the driver sees it.
+#[derive(Default)]
+struct Link {
+    session: u64,
+    outlet: Option<Outlet>,
+    /// Why it is down.
+    reason: String,
+    /// The control plane said no, in words.
+    refusal: Option<String>,
+}
+
+/// Everything that the loop turns.
+pub struct Driver {
+    config: Config,
+    data: PathBuf,
+    place: Arc<Place>,
+    runtime: Runtime,
+    artifacts: Artifacts,
+    store: Store,
+    /// The store lacks something that memory has.
+    store_behind: bool,
+    agent: Agent,
+    /// A desired state that is older than this is a replay, even when the last one was lost.
+    least: StateVersion,
+    reporter: Reporter,
+    calls: Calls,
+    time: Time,
+    floor_stored: u64,
+    identity: Option<Identity>,
+    credentials: watch::Sender<Option<Credentials>>,
+    api: watch::Sender<Option<Api>>,
+    link: Link,
+    trouble: health::Trouble,
+    waiting: Option<desired::Waiting>,
+    renewal: health::Renewal,
+    entropy: Entropy,
+    observed: mpsc::Receiver<Observed>,
+    observe: mpsc::Sender<Observed>,
+    links: mpsc::Receiver<LinkEvent>,
+    inner: mpsc::Receiver<Inner>,
+    tell: mpsc::Sender<Inner>,
+    listener: UnixListener,
+    notifier: Notifier,
+    housekeeping_at: u64,
+    logs_at: u64,
+    /// Held while the agent runs: a second one must not.
+    _lock: std::fs::File,
+}
+
+impl Driver {
+    /// Turns until the system asks it to end. Workloads go on.
+    ///
+    /// # Errors
+    /// When signals cannot be received.
+    pub async fn run(mut self) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut watchdog =
+            tokio::time::interval(self.notifier.watchdog().unwrap_or(Duration::from_secs(86_400)));
+        self.turn();
+        self.notifier.ready();
+        loop {
+            let wait = self.next_wake().saturating_sub(uptime_ms());
+            tokio::select! {
+                Some(observed) = self.observed.recv() => self.take_in(observed),
+                Some(event) = self.links.recv() => self.linked(event),
+                Some(inner) = self.inner.recv() => self.came_back(inner),
+                Ok((stream, _)) = self.listener.accept() => {
+                    crate::adapters::status::answer(stream, self.status().to_string());
+                }
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = watchdog.tick() => self.notifier.alive(),
+                () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+            }
+            self.turn();
+        }
+        self.stop().await;
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        tracing::info!("the agent ends; workloads go on");
+        self.notifier.stopping();
+        self.keep_floor();
+        if let Some(outlet) = self.link.outlet.take() {
+            outlet.close();
+            let down = async {
+                while !matches!(self.links.recv().await, Some(LinkEvent::Down { .. }) | None) {}
+            };
+            if tokio::time::timeout(Duration::from_secs(1), down).await.is_err() {
+                tracing::debug!("the link did not end in time");
+            }
+        }
+        let _left_for_the_next_start =
+            std::fs::remove_file(crate::adapters::status::path(&self.data));
+    }
+
+    fn next_wake(&self) -> u64 {
+        let wakes = [self.agent.next_wake(), self.reporter.next_wake(), Some(self.logs_at)];
+        wakes.into_iter().flatten().fold(self.housekeeping_at, u64::min)
+    }
+
+    fn take_in(&mut self, first: Observed) {
+        let now = uptime_ms();
+        self.agent.observe(first, now);
+        for _ in 0..AT_ONCE {
+            let Ok(observed) = self.observed.try_recv() else { return };
+            self.agent.observe(observed, now);
+        }
+    }
+
+    /// One turn of the loop: everything that can be done now.
+    fn turn(&mut self) {
+        if uptime_ms() >= self.housekeeping_at {
+            self.housekeeping_at = uptime_ms() + HOUSEKEEPING;
+            self.keep_house();
+        }
+        if uptime_ms() >= self.logs_at {
+            self.bound_logs();
+        }
+        // Each round answers the one before; a handful settles, and none can go on for ever.
+        for _ in 0..32 {
+            let effects = self.agent.advance(uptime_ms());
+            if effects.is_empty() {
+                break;
+            }
+            self.carry_out(effects);
+        }
+        self.report();
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        let mut records = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Record { name, record } => records.push((name, Some(*record))),
+                Effect::Fetch(artifact) => self.artifacts.fetch(artifact),
+                Effect::Collect { keep } => self.artifacts.collect(&keep),
+                Effect::Launch { name, revision, nonce, stale_config } => {
+                    tracing::info!(workload = %name, revision = revision.number, "starting");
+                    self.runtime.launch(name, revision, nonce, stale_config);
+                }
+                Effect::Open { name, instance } => {
+                    // What floods its log does so from its start.
+                    self.logs_at = self.logs_at.min(uptime_ms() + LOGS_FLOOD);
+                    self.runtime.open(name, instance);
+                }
+                Effect::Watch { name, instance } => {
+                    tracing::info!(workload = %name, pid = instance.pid, "adopted");
+                    self.runtime.watch(name, instance);
+                }
+                Effect::Signal { name, instance, signal } => {
+                    tracing::info!(workload = %name, pid = instance.pid, signal, "stopping");
+                    self.runtime.signal(&instance, signal);
+                }
+                Effect::Sweep { name, last, spare, kill } => {
+                    self.runtime.sweep(name, last.as_ref(), spare.as_ref(), kill);
+                }
+                Effect::Probe { name, instance, probe, spec, timeout_ms } => {
+                    let (place, tell) = (Arc::clone(&self.place), self.observe.clone());
+                    tokio::spawn(async move {
+                        let (who, which) = (name.clone(), instance.clone());
+                        let result = probe::run(place, name, instance, probe, spec, timeout_ms);
+                        let _agent_ends =
+                            tell.send(Observed::Probed(who, which, result.await)).await;
+                    });
+                }
+                Effect::Remove { name } => self.remove(name),
+            }
+        }
+        if !records.is_empty() {
+            self.store_records(records);
+        }
+    }
+
+    fn store_records(&mut self, records: Vec<(Name, Option<crate::core::record::Record>)>) {
+        let stored = self.store.put(&records);
+        crash::point("record-stored");
+        let ok = self.note_store(stored);
+        for (name, _) in records {
+            self.agent.observe(Observed::Recorded(name, ok), uptime_ms());
+        }
+    }
+
+    fn remove(&self, name: Name) {
+        tracing::info!(workload = %name, "removing its folder");
+        let (place, tell) = (Arc::clone(&self.place), self.tell.clone());
+        // A folder may hold millions of files: not in the loop's own thread.
+        tokio::task::spawn_blocking(move || {
+            let removed = folder::remove(&place.folder(&name)).map_err(|error| error.to_string());
+            if let Ok(cgroups) = &place.cgroups {
+                cgroups.remove(&name);
+            }
+            crash::point("folder-removed");
+            let _agent_ends = tell.blocking_send(Inner::FolderRemoved(name, removed));
+        });
+    }
+
+    fn came_back(&mut self, inner: Inner) {
+        match inner {
+            Inner::Reported(true) => self.reporter.acknowledged(),
+            Inner::Reported(false) => self.reporter.refused(),
+            Inner::Renewed(result) => self.renewed(*result),
+            Inner::FolderRemoved(name, result) => {
+                if result.is_ok() {
+                    let stored = self.store.put(&[(name.clone(), None)]);
+                    self.note_store(stored);
+                    crash::point("record-removed");
+                }
+                self.agent.observe(Observed::Removed(name, result), uptime_ms());
+            }
+        }
+    }
+
+    fn linked(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up { session, outlet } => {
+                tracing::info!("link up");
+                self.link = Link { session, outlet: Some(outlet), ..Link::default() };
+                self.reporter.connected();
+                self.notifier.status("connected");
+            }
+            LinkEvent::Down { reason, refused } => {
+                self.calls.end();
+                self.reporter.disconnected();
+                self.notifier.status(&format!("not connected: {reason}"));
+                let refusal = refused.then(|| reason.clone());
+                if refused {
+                    // The answer over HTTPS says why, and mends what can be mended.
+                    self.renewal.ask_soon();
+                }
+                self.link = Link { refusal, reason, ..Link::default() };
+                self.housekeeping_at = uptime_ms();
+            }
+            LinkEvent::Desired(publish) => self.offered(*publish),
+            LinkEvent::Call(bytes) => self.called(&bytes),
+        }
+    }
+
+    fn called(&mut self, bytes: &[u8]) {
+        let Some(identity) = &self.identity else { return };
+        let Some(device) = identity.device() else { return };
+        let call: Call = match signing::verify(bytes, &identity.signing_key(), &device) {
+            Ok(call) => call,
+            Err(error) => return self.refuse("a call", &error.to_string()),
+        };
+        if !session::is_current(&call, self.link.session) {
+            return self.refuse("a call", "it was made for another connection: stale, a replay");
+        }
+        let Some(outlet) = &self.link.outlet else { return };
+        match call.method {
+            Method::Logs { workload, tail, follow_seconds } => {
+                let here = self.agent.view().workloads.contains_key(&workload);
+                let log = here.then(|| self.place.log(&workload));
+                self.calls.log(outlet, LogCall { id: call.id, log, tail, follow_seconds });
+            }
+            Method::Cancel => self.calls.cancel(call.id),
+        }
+    }
+
+    /// Something that came down the link was not to be trusted: said and counted; nothing stops.
+    fn refuse(&mut self, what: &str, why: &str) {
+        tracing::warn!("refused {what}: {why}");
+        self.trouble.refused += 1;
+        self.trouble.refusal = Some(format!("refused {what}: {why}"));
+    }
+
+    fn report(&mut self) {
+        let Some(outlet) = self.link.outlet.clone() else { return };
+        let problems = self.problems();
+        let info = || AgentInfo {
+            version: env!("CARGO_PKG_VERSION").into(),
+            arch: std::env::consts::ARCH.into(),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            certificate_not_after: self
+                .identity
+                .as_ref()
+                .and_then(Identity::life)
+                .map(|it| it.not_after),
+            refused: self.trouble.refused,
+        };
+        let now = uptime_ms();
+        let Some(report) = self.reporter.next(&self.agent.view(), &problems, info, now) else {
+            return;
+        };
+        let tell = self.tell.clone();
+        match codec::encode(&report) {
+            Ok(payload) => {
+                tokio::spawn(async move {
+                    let stored = outlet.publish(Channel::State, payload).await;
+                    let _agent_ends = tell.send(Inner::Reported(stored)).await;
+                });
+            }
+            Err(error) => tracing::error!(%error, "the state cannot be reported"),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The desired state: verified, judged, stored, and only then followed.
+
+use std::path::{Path, PathBuf};
+
+use holdfast_protocol::ids::DeviceId;
+use holdfast_protocol::message::DesiredState;
+use holdfast_protocol::signing;
+use rumqttc::mqttbytes::v5::Publish;
+
+use super::Driver;
+use crate::adapters::{crash, files};
+use crate::core::session::{Verdict, judge};
+
+/// A desired state that is to be followed and could not be stored yet.
+pub(super) struct Waiting {
+    bytes: Vec<u8>,
+    state: DesiredState,
+    publish: Option<Publish>,
+}
+
+/// The file of the present one.
+fn path(data: &Path) -> PathBuf {
+    data.join("desired.cose")
+}
+
+/// The file of the one before: what is left if the present one is damaged.
+fn previous(data: &Path) -> PathBuf {
+    data.join("desired.previous.cose")
+}
+
+/// What the disk holds of the desired state.
+#[derive(Default)]
+pub(super) struct Loaded {
+    /// What was followed last.
+    pub(super) state: Option<DesiredState>,
+    /// Why what was followed last cannot be trusted, though there is a file.
+    pub(super) trouble: Option<String>,
+    /// Where that is so: what was followed before.
+    pub(super) spare: Option<DesiredState>,
+}
+
+/// Reads what was followed last, checked like anything from the network.
+pub(super) fn load(data: &Path, key: &[u8], device: &DeviceId) -> Loaded {
+    match read(&path(data), key, device) {
+        Ok(state) => Loaded { state, ..Loaded::default() },
+        Err(why) => {
+            let spare = read(&previous(data), key, device).unwrap_or_default();
+            Loaded { state: None, trouble: Some(why), spare }
+        }
+    }
+}
+
+fn read(path: &Path, key: &[u8], device: &DeviceId) -> Result<Option<DesiredState>, String> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    let state = signing::verify(&bytes, key, device);
+    state.map(Some).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+impl Driver {
+    /// A desired state came down the link.
+    pub(super) fn offered(&mut self, publish: Publish) {
+        let Some((key, device)) = self
+            .identity
+            .as_ref()
+            .and_then(|identity| Some((identity.signing_key(), identity.device()?)))
+        else {
+            return;
+        };
+        let state: DesiredState = match signing::verify(&publish.payload, &key, &device) {
+            Ok(state) => state,
+            Err(error) => {
+                self.refuse("a desired state", &error.to_string());
+                return self.acknowledge(Some(&publish));
+            }
+        };
+        // One that waits for room on the disk counts as held: an older one must not replace it.
+        let waiting = self.waiting.as_ref().map(|waiting| waiting.state.version());
+        let held = self.agent.version().max(waiting.unwrap_or_default()).max(self.least);
+        match judge(held, state.version()) {
+            Verdict::Known => {
+                self.trouble.refusal = None;
+                match &mut self.waiting {
+                    Some(waiting) => waiting.publish = Some(publish),
+                    None => self.acknowledge(Some(&publish)),
+                }
+            }
+            Verdict::Stale { held, offered } => {
+                let why = format!("it is {offered}, older than {held} that is held: a replay");
+                self.refuse("a desired state", &why);
+                self.acknowledge(Some(&publish));
+            }
+            Verdict::Follow { restored } => {
+                if restored {
+                    tracing::warn!(
+                        epoch = state.epoch,
+                        "the control plane was restored from a backup: following its new epoch"
+                    );
+                }
+                crash::point("desired-verified");
+                self.trouble.refusal = None;
+                let bytes = publish.payload.to_vec();
+                self.waiting = Some(Waiting { bytes, state, publish: Some(publish) });
+                self.store_desired();
+            }
+        }
+    }
+
+    /// Stores what waits; follows it once it is stored.
+    pub(super) fn store_desired(&mut self) {
+        let Some(waiting) = self.waiting.take() else { return };
+        let present = path(&self.data);
+        let former = previous(&self.data);
+        // Only a spare copy: without room or link support there is none.
+        let _none_yet = std::fs::remove_file(&former);
+        let _no_spare = std::fs::hard_link(&present, &former);
+        match files::replace(&present, &waiting.bytes, 0o600) {
+            Ok(()) => {
+                crash::point("desired-stored");
+                self.trouble.desired = None;
+                self.trouble.untrusted = None;
+                tracing::info!(version = %waiting.state.version(), "following a desired state");
+                self.agent.follow(&waiting.state);
+                self.acknowledge(waiting.publish.as_ref());
+            }
+            Err(error) => {
+                self.note_io("the desired state cannot be stored", &error);
+                self.trouble.desired = Some(format!(
+                    "a newer desired state cannot be stored ({error}): the last one is followed until it can"
+                ));
+                self.waiting = Some(waiting);
+            }
+        }
+    }
+
+    fn acknowledge(&self, publish: Option<&Publish>) {
+        if let (Some(outlet), Some(publish)) = (&self.link.outlet, publish) {
+            outlet.acknowledge(publish);
+        }
+    }
+}

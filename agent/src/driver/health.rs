@@ -1,0 +1,326 @@
+//! Looking after the agent itself: disk, logs, clock, certificate; and saying what is wrong.
+
+use std::io;
+
+use holdfast_protocol::message::Problem;
+use holdfast_protocol::workload::Resources;
+
+use super::{Driver, Inner};
+use crate::adapters::clock::{system_seconds, uptime_ms};
+use crate::adapters::https::HttpsError;
+use crate::adapters::identity::{Identity, IdentityError};
+use crate::adapters::link::Credentials;
+use crate::adapters::store::StoreError;
+use crate::adapters::{files, logs};
+use crate::core::backoff;
+
+/// Less free room than this is a full disk, in bytes: a few records and a report.
+const FULL: u64 = 256 * 1024;
+/// Less than this is told before it hurts.
+const LOW: u64 = 32 * 1024 * 1024;
+/// The time floor is stored so often, in seconds: a write an hour wears no flash out.
+const FLOOR_EVERY: u64 = 3_600;
+/// Between tries to renew: milliseconds, first and longest.
+const RENEW_RETRY: (u64, u64) = (2_000, 300_000);
+
+/// What is wrong, as it was seen last.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// Inputs refused since the start.
+    pub(super) refused: u64,
+    /// The last of them.
+    pub(super) refusal: Option<String>,
+    /// A desired state waits for room.
+    pub(super) desired: Option<String>,
+    /// The store was damaged.
+    pub(super) damage: Option<String>,
+    /// The desired state on disk cannot be trusted.
+    pub(super) untrusted: Option<String>,
+    /// The identity cannot be read.
+    pub(super) identity: Option<String>,
+    /// A write failed for want of room, and none has succeeded since.
+    pub(super) full: bool,
+    /// Free bytes, as last seen.
+    pub(super) free: Option<u64>,
+    /// The store cannot be written for another reason.
+    pub(super) store: Option<String>,
+}
+
+/// The renewal of the certificate.
+#[derive(Debug, Default)]
+pub(super) struct Renewal {
+    running: bool,
+    asked: bool,
+    failures: u32,
+    not_before: u64,
+    refused: Option<String>,
+    trouble: Option<String>,
+}
+
+impl Renewal {
+    /// The control plane refused the connection: ask over HTTPS.
+    pub(super) fn ask_soon(&mut self) {
+        self.asked = true;
+    }
+}
+
+impl Driver {
+    /// Everything that needs a look now and then.
+    pub(super) fn keep_house(&mut self) {
+        self.trouble.free = files::free_bytes(&self.data).ok();
+        if self.trouble.free.is_some_and(|free| free >= FULL) {
+            self.trouble.full = false;
+        }
+        if self.store_behind {
+            let floor = self.time.now();
+            let stored = self.store.rewrite(self.agent.records(), floor);
+            self.store_behind = false;
+            self.note_store(stored);
+        }
+        self.store_desired();
+        self.look_for_identity();
+        self.renew_if_due();
+        if self.time.now() >= self.floor_stored.saturating_add(FLOOR_EVERY) {
+            self.keep_floor();
+        }
+    }
+
+    /// Keeps every log within its bound: also of what has ended, which may have said a lot before.
+    /// Where one flows over, all are looked at again soon.
+    pub(super) fn bound_logs(&mut self) {
+        let mut flows = false;
+        for (name, _) in self.agent.records() {
+            match logs::bound(&self.place.log(name), self.config.log_bytes) {
+                Ok(cut) => flows |= cut,
+                Err(error) => tracing::warn!(workload = %name, %error, "its log cannot be bounded"),
+            }
+        }
+        self.logs_at = uptime_ms() + if flows { super::LOGS_FLOOD } else { super::HOUSEKEEPING };
+    }
+
+    /// Stores the time floor. The system's clock is believed only within the certificate's life:
+    /// a clock that once stood in the future must not hold the floor there for ever.
+    pub(super) fn keep_floor(&mut self) {
+        let system = system_seconds();
+        let life = self.identity.as_ref().and_then(Identity::life);
+        if life.is_some_and(|life| system <= life.not_after) {
+            self.time.raise(system);
+        }
+        let floor = self.time.now();
+        if life.is_none_or(|life| floor > life.not_after) || floor <= self.floor_stored {
+            return;
+        }
+        let stored = self.store.put_floor(floor);
+        if self.note_store(stored) {
+            self.floor_stored = floor;
+        }
+    }
+
+    /// Takes note of how a write to the store went.
+    pub(super) fn note_store(&mut self, stored: Result<(), StoreError>) -> bool {
+        match stored {
+            Ok(()) => {
+                self.trouble.store = None;
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store cannot be written; what is in memory goes on");
+                self.store_behind = true;
+                let free = files::free_bytes(&self.data).unwrap_or(u64::MAX);
+                if free < FULL {
+                    self.trouble.full = true;
+                } else {
+                    self.trouble.store = Some(error.to_string());
+                }
+                false
+            }
+        }
+    }
+
+    /// Takes note of a file that could not be written.
+    pub(super) fn note_io(&mut self, what: &str, error: &io::Error) {
+        tracing::error!(%error, "{what}");
+        if files::is_full(error) {
+            self.trouble.full = true;
+        }
+    }
+
+    /// `holdfast-agent enroll` may have been run beside the agent.
+    fn look_for_identity(&mut self) {
+        if self.identity.as_ref().is_some_and(|identity| identity.enrolment().is_some()) {
+            return;
+        }
+        match Identity::load(&self.data) {
+            Ok(Some(identity)) => {
+                self.trouble.identity = None;
+                if identity.enrolment().is_some() {
+                    self.use_identity(identity);
+                } else {
+                    self.identity = Some(identity);
+                }
+            }
+            Ok(None) => self.trouble.identity = None,
+            Err(error) => {
+                let why = error.to_string();
+                if self.trouble.identity.as_ref() != Some(&why) {
+                    tracing::error!("the identity cannot be read: {why}");
+                }
+                self.trouble.identity = Some(why);
+            }
+        }
+    }
+
+    /// From now on the device is this one, with this certificate.
+    pub(super) fn use_identity(&mut self, identity: Identity) {
+        if let Some(enrolment) = identity.enrolment() {
+            self.time.raise(enrolment.server_time.max(enrolment.not_before));
+        }
+        let tls = match identity.tls(&self.time) {
+            Ok(tls) => tls,
+            Err(error) => return tracing::error!(%error, "the certificate cannot be used"),
+        };
+        if let (Some(device), Some(enrolment)) = (identity.device(), identity.enrolment()) {
+            let api = crate::adapters::https::Api { url: identity.url().clone(), tls: tls.clone() };
+            self.api.send_replace(Some(api));
+            let over = identity.life().is_some_and(|life| life.is_over(self.time.now()));
+            // With an expired certificate there is nothing to connect with.
+            self.credentials.send_replace((!over).then(|| Credentials {
+                device,
+                shard: enrolment.shard,
+                brokers: identity.brokers(),
+                tls,
+                keep_alive: self.config.keep_alive,
+            }));
+        }
+        self.identity = Some(identity);
+        // The next report says until when the certificate holds.
+        self.reporter.refused();
+    }
+
+    fn renew_if_due(&mut self) {
+        let Some(identity) = &self.identity else { return };
+        let due = match identity.life() {
+            Some(life) => life.is_due(self.time.now()) || self.renewal.asked,
+            // Waits for approval.
+            None => true,
+        };
+        if !due || self.renewal.running || uptime_ms() < self.renewal.not_before {
+            return;
+        }
+        self.renewal.running = true;
+        self.renewal.asked = false;
+        let (mut identity, time, tell) = (identity.clone(), self.time.clone(), self.tell.clone());
+        tokio::spawn(async move {
+            let result = identity.renew(&time).await.map(|approved| (identity, approved));
+            let _agent_ends = tell.send(Inner::Renewed(Box::new(result))).await;
+        });
+    }
+
+    /// A renewal ended.
+    pub(super) fn renewed(&mut self, result: Result<(Identity, bool), IdentityError>) {
+        self.renewal.running = false;
+        match result {
+            Ok((identity, true)) => {
+                tracing::info!("the certificate is renewed");
+                self.renewal =
+                    Renewal { not_before: uptime_ms() + RENEW_RETRY.0, ..Renewal::default() };
+                self.use_identity(identity);
+            }
+            Ok((identity, false)) => {
+                self.renewal.not_before = uptime_ms() + RENEW_RETRY.0;
+                self.identity = Some(identity);
+            }
+            Err(error) => {
+                self.renewal.failures = self.renewal.failures.saturating_add(1);
+                let (first, longest) = RENEW_RETRY;
+                let failures = self.renewal.failures;
+                let wait = backoff::delay(failures, first, longest, &mut self.entropy);
+                // A link that is down is tried again as often as the link itself.
+                let refused = matches!(error, IdentityError::Https(HttpsError::Refused { .. }));
+                let wait = if refused { wait } else { wait.min(30_000) };
+                self.renewal.not_before = uptime_ms() + wait;
+                tracing::warn!(%error, "the certificate was not renewed");
+                let text = error.to_string();
+                self.renewal.refused = refused.then(|| text.clone());
+                self.renewal.trouble = Some(text);
+            }
+        }
+    }
+
+    /// What a person should know, sorted by code.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let mut list = Vec::new();
+        let mut say = |code: &str, message: Option<String>| {
+            list.extend(message.map(|message| Problem { code: code.into(), message }));
+        };
+        say("certificate-expired", self.certificate_problem());
+        say("clock", self.time.problem());
+        say("desired-not-stored", self.trouble.desired.clone());
+        say("desired-refused", self.trouble.refusal.clone());
+        say("desired-untrusted", self.trouble.untrusted.clone());
+        let free = self.trouble.free.unwrap_or(u64::MAX);
+        let full = self.trouble.full || free < FULL;
+        let data = self.data.display();
+        say(
+            "disk-full",
+            full.then(|| {
+                format!("no space left for {data}: workloads go on, changes wait; free some space")
+            }),
+        );
+        say(
+            "disk-low",
+            (!full && free < LOW)
+                .then(|| format!("little space left for {data}: free some before it is full")),
+        );
+        say("limits-not-enforced", self.limits_problem());
+        say("link-refused", self.link_problem());
+        say(
+            "not-enrolled",
+            self.identity.is_none().then(|| match &self.trouble.identity {
+                Some(why) => format!("who this device is cannot be read: {why}"),
+                None => "this device is not enrolled: run `holdfast-agent enroll`".into(),
+            }),
+        );
+        say("store", self.trouble.store.clone());
+        say("store-recovered", self.trouble.damage.clone());
+        say("waiting-for-approval", self.approval_problem());
+        list
+    }
+
+    fn certificate_problem(&self) -> Option<String> {
+        let life = self.identity.as_ref()?.life()?;
+        life.is_over(self.time.now()).then(|| {
+            let why = self.renewal.trouble.as_deref().unwrap_or("renewal is on its way");
+            format!("the device's certificate has expired; it is renewed as soon as the control plane can be reached ({why})")
+        })
+    }
+
+    fn link_problem(&self) -> Option<String> {
+        let refusal = self.link.refusal.as_ref().filter(|_| self.link.outlet.is_none())?;
+        Some(match &self.renewal.refused {
+            Some(why) => format!("{refusal}; asked why: {why}"),
+            None => refusal.clone(),
+        })
+    }
+
+    fn approval_problem(&self) -> Option<String> {
+        let identity = self.identity.as_ref()?;
+        if identity.enrolment().is_some() {
+            return None;
+        }
+        let name = identity.name().map_or("NAME", |name| name.as_str());
+        Some(match &self.renewal.refused {
+            Some(why) => format!("the enrolment was not accepted: {why}"),
+            None => format!("this device waits for approval: `holdfast device approve {name}`"),
+        })
+    }
+
+    fn limits_problem(&self) -> Option<String> {
+        let why = self.place.cgroups.as_ref().err()?;
+        let limited = |resources: &Resources| !resources.is_unlimited();
+        let wanted = self.agent.records().any(|(_, record)| {
+            record.current.as_ref().is_some_and(|current| limited(&current.spec.resources))
+        });
+        wanted.then(|| format!("limits on cpu, memory and pids are not enforced: {why}"))
+    }
+}

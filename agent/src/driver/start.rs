@@ -1,0 +1,256 @@
+//! From an empty process to a turning loop: what is on disk, what runs, who we are.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use holdfast_protocol::ids::{Name, hex};
+use holdfast_protocol::message::DesiredState;
+use tokio::sync::{mpsc, watch};
+
+use super::{Driver, HOUSEKEEPING, Inner, Link, OBSERVATIONS, desired, health};
+use crate::adapters::artifacts::Artifacts;
+use crate::adapters::cgroup::Cgroups;
+use crate::adapters::clock::{Time, boot_id, uptime_ms};
+use crate::adapters::identity::Identity;
+use crate::adapters::notify::Notifier;
+use crate::adapters::runtime::{Place, Runtime};
+use crate::adapters::store::Store;
+use crate::adapters::{files, link, procfs, status};
+use crate::adapters::calls::Calls;
+use crate::config::Config;
+use crate::core::agent::{Agent, Start};
+use crate::core::backoff::Entropy;
+use crate::core::record::Found;
+use crate::core::report::Reporter;
+
+/// Why the agent cannot run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error("{path}: {source}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another agent has it.
+    #[error("another agent runs on {path} already; one data folder serves one agent")]
+    Second {
+        /// Which.
+        path: PathBuf,
+    },
+    /// No randomness.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+impl Driver {
+    /// Opens the data folder, adopts what runs, and begins to connect.
+    ///
+    /// # Errors
+    /// [`StartError`]: only what leaves nothing to run from.
+    #[allow(
+        clippy::too_many_lines,
+        reason = "one list of what an agent is made of, in the order in which it can be had"
+    )]
+    pub fn start(data: &Path, config: Config) -> Result<Self, StartError> {
+        let failed = |source: io::Error| StartError::Folder { path: data.into(), source };
+        files::folder(data, 0o711).map_err(failed)?;
+        let data = data.canonicalize().map_err(failed)?;
+        let lock = lock(&data)?;
+        let seed = random()?;
+        let (store, loaded) = Store::open(&data.join("store.redb"));
+        let mut trouble = health::Trouble { damage: loaded.damage, ..Default::default() };
+        let identity = Identity::load(&data).unwrap_or_else(|error| {
+            tracing::error!(%error, "no identity: what runs goes on");
+            trouble.identity = Some(error.to_string());
+            None
+        });
+        let on_disk = known(&identity)
+            .map(|(key, device)| desired::load(&data, &key, &device))
+            .unwrap_or_default();
+        trouble.untrusted = on_disk.trouble.map(|why| format!("{why}: what ran goes on"));
+        let least = on_disk.spare.as_ref().map(DesiredState::version).unwrap_or_default();
+        // The records tell better than an older state what ran; with neither, it is all there is.
+        let spare = on_disk.spare.filter(|_| loaded.records.is_empty());
+        let desired = on_disk.state.or(spare);
+        let time = Time::new(loaded.floor);
+        let (observe, observed) = mpsc::channel(OBSERVATIONS);
+        let (tell, inner) = mpsc::channel::<Inner>(OBSERVATIONS);
+        let (api, api_seen) = watch::channel(None);
+        let (credentials, credentials_seen) = watch::channel(None);
+        let (link_tell, links) = mpsc::channel(16);
+        let (artifacts, there) =
+            Artifacts::open(&data, observe.clone(), api_seen, seed).map_err(failed)?;
+        let place = Arc::new(place(&data, &identity, &artifacts, seed).map_err(failed)?);
+        let mut found = procfs::census(&place.agent, &place.boot);
+        for (name, record) in &loaded.records {
+            known_by_record(name, record, &place.boot, &mut found);
+        }
+        let folders = folders(&place.workloads);
+        let start = Start {
+            desired,
+            records: loaded.records,
+            found,
+            folders,
+            artifacts: there,
+            entropy: seed,
+        };
+        let listener = status::listen(&data).map_err(failed)?;
+        tokio::spawn(link::run(credentials_seen, link_tell, seed ^ 1));
+        let mut driver = Self {
+            config,
+            runtime: Runtime::new(Arc::clone(&place), observe.clone()),
+            place,
+            artifacts,
+            store,
+            store_behind: false,
+            agent: Agent::new(start, uptime_ms()),
+            least,
+            reporter: Reporter::default(),
+            calls: Calls::default(),
+            time,
+            floor_stored: loaded.floor,
+            identity: None,
+            credentials,
+            api,
+            link: Link { reason: "not tried yet".into(), ..Link::default() },
+            trouble,
+            waiting: None,
+            renewal: health::Renewal::default(),
+            entropy: Entropy::new(seed ^ 2),
+            observed,
+            observe,
+            links,
+            inner,
+            tell,
+            listener,
+            notifier: Notifier::from_environment(),
+            // Workloads first; the house is looked after in the second turn.
+            housekeeping_at: uptime_ms() + HOUSEKEEPING / 50,
+            logs_at: uptime_ms() + HOUSEKEEPING / 50,
+            data,
+            _lock: lock,
+        };
+        driver.renew_limits();
+        if let Some(identity) = identity {
+            driver.use_identity(identity);
+        }
+        Ok(driver)
+    }
+
+    /// What is adopted gets its limits again: whoever started the agent may have taken the
+    /// controllers back while it was away.
+    fn renew_limits(&self) {
+        let Ok(cgroups) = &self.place.cgroups else { return };
+        let running: BTreeSet<&Name> = self.agent.instances().map(|(name, _)| name).collect();
+        for (name, record) in self.agent.records().filter(|(name, _)| running.contains(name)) {
+            let Some(current) = &record.current else { continue };
+            if let Err(error) = cgroups.prepare(name, current.spec.resources) {
+                tracing::warn!(workload = %name, %error, "its limits cannot be set again");
+            }
+        }
+    }
+}
+
+fn known(identity: &Option<Identity>) -> Option<(Vec<u8>, holdfast_protocol::ids::DeviceId)> {
+    let identity = identity.as_ref()?;
+    Some((identity.signing_key(), identity.device()?))
+}
+
+fn lock(data: &Path) -> Result<std::fs::File, StartError> {
+    let path = data.join("lock");
+    let failed = |source: io::Error| StartError::Folder { path: path.clone(), source };
+    let mut options = std::fs::OpenOptions::new();
+    let file =
+        options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::Second { path: data.into() }),
+        Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn random() -> Result<u64, StartError> {
+    let mut bytes = [0; 8];
+    let random = ring::rand::SystemRandom::new();
+    ring::rand::SecureRandom::fill(&random, &mut bytes).map_err(|_| StartError::Random)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+fn place(
+    data: &Path,
+    identity: &Option<Identity>,
+    artifacts: &Artifacts,
+    seed: u64,
+) -> io::Result<Place> {
+    let workloads = data.join("workloads");
+    files::folder(&workloads, 0o711)?;
+    let device = identity.as_ref().and_then(Identity::device).map(|device| device.to_string());
+    Ok(Place {
+        agent: agent_id(data, seed)?,
+        device: device.unwrap_or_default(),
+        boot: boot_id(),
+        workloads,
+        artifacts: artifacts.folder().to_owned(),
+        launcher: launcher(),
+        cgroups: Cgroups::take(),
+    })
+}
+
+/// The agent starts itself as launcher; a test may put an emulator before it.
+fn launcher() -> Vec<OsString> {
+    #[cfg(debug_assertions)]
+    if let Ok(line) = std::env::var("HOLDFAST_TEST_LAUNCHER") {
+        return line.split_whitespace().map(OsString::from).collect();
+    }
+    vec![OsString::from("/proc/self/exe")]
+}
+
+/// Marks the processes of this data folder's agent. Made once; a disk too full for it gives one
+/// that holds until there is room.
+fn agent_id(data: &Path, seed: u64) -> io::Result<String> {
+    let path = data.join("agent-id");
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim().len() == 16 => Ok(text.trim().to_owned()),
+        _ => {
+            let id = hex(&seed.to_be_bytes());
+            if let Err(error) = files::replace(&path, id.as_bytes(), 0o600) {
+                tracing::error!(%error, "the agent's id cannot be stored");
+            }
+            Ok(id)
+        }
+    }
+}
+
+/// A process that stands in a record is known even if it has overwritten its environment.
+fn known_by_record(
+    name: &Name,
+    record: &crate::core::record::Record,
+    boot: &str,
+    found: &mut Vec<Found>,
+) {
+    let Some(instance) = &record.instance else { return };
+    let same =
+        |it: &&mut Found| it.instance.pid == instance.pid && it.instance.start == instance.start;
+    if let Some(known) = found.iter_mut().find(same) {
+        known.instance = instance.clone();
+    } else if procfs::lives(instance, boot) {
+        found.push(Found {
+            workload: name.clone(),
+            revision: record.current.as_ref().map_or(0, |current| current.number),
+            instance: instance.clone(),
+            leader: true,
+            at_gate: false,
+        });
+    }
+}
+
+fn folders(workloads: &Path) -> BTreeSet<Name> {
+    let entries = std::fs::read_dir(workloads).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}

@@ -1,0 +1,50 @@
+//! What `holdfast-agent status` shows: a stable document, documented in the README.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::Driver;
+use crate::adapters::identity::Identity;
+
+impl Driver {
+    /// How everything stands.
+    pub(super) fn status(&self) -> Value {
+        let view = self.agent.view();
+        let workloads: BTreeMap<String, Value> = view
+            .workloads
+            .iter()
+            .map(|(name, report)| {
+                let report = json!({
+                    "revision": report.revision,
+                    "phase": report.phase,
+                    "pid": report.pid,
+                    "restarts": report.restarts,
+                    "reason": report.reason,
+                });
+                (name.to_string(), report)
+            })
+            .collect();
+        let identity = self.identity.as_ref();
+        let device = identity
+            .and_then(Identity::device)
+            .map(|device| device.to_string())
+            .or_else(|| identity.and_then(Identity::name).map(ToString::to_string));
+        let up = self.link.outlet.is_some();
+        json!({
+            "device": device,
+            "link": if up { "up" } else { "down" },
+            "linkReason": self.link.reason,
+            "epoch": view.applied.epoch,
+            "generation": {
+                "desired": view.desired.generation,
+                "applied": view.applied.generation,
+            },
+            "workloads": workloads,
+            "problems": self.problems(),
+            "refused": self.trouble.refused,
+            "certificateNotAfter": identity.and_then(Identity::life).map(|life| life.not_after),
+            "version": env!("CARGO_PKG_VERSION"),
+        })
+    }
+}

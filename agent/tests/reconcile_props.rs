@@ -1,0 +1,474 @@
+//! What holds of the core whatever happens: on a machine that tells the truth it never starts two,
+//! comes to rest, and adopts what runs; and no sequence of observations, true or not, breaks it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails loudly where it stands"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_agent::core::agent::{Agent, Start};
+use holdfast_agent::core::effect::{Effect, Observed};
+use holdfast_agent::core::record::{Exit, Found, Instance, Record};
+use holdfast_protocol::WIRE_VERSION;
+use holdfast_protocol::ids::{Digest, Name};
+use holdfast_protocol::message::{DesiredState, DesiredWorkload, Phase};
+use holdfast_protocol::workload::{
+    Artifact, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run, Stop,
+    WorkloadSpec,
+};
+use proptest::prelude::*;
+
+fn name(which: u8) -> Name {
+    ["a", "b", "c"][usize::from(which % 3)].parse().unwrap()
+}
+
+fn spec(word: u8) -> WorkloadSpec {
+    let executable = if word & 1 == 0 {
+        Executable::Path(format!("/bin/p{word}"))
+    } else {
+        Executable::Artifact(Artifact { digest: Digest([word; 32]), size: 1 })
+    };
+    let process =
+        Process { executable, args: vec![], env: BTreeMap::new(), user: None, workdir: None };
+    let policy = [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never];
+    WorkloadSpec {
+        run: Run::Process(process),
+        config: BTreeMap::new(),
+        resources: Resources::default(),
+        restart: Restart {
+            policy: policy[usize::from(word / 2 % 3)],
+            backoff_initial_ms: 100,
+            backoff_max_ms: 1_000,
+        },
+        health: (word & 8 != 0).then_some(Health {
+            probe: Probe::Tcp { host: None, port: 1 },
+            start_period_ms: 500,
+            interval_ms: 300,
+            timeout_ms: 100,
+            failures: 2,
+        }),
+        stop: Stop { signal: 15, grace_ms: 400 },
+    }
+}
+
+fn desired(generation: u64, wanted: &BTreeMap<u8, u8>) -> DesiredState {
+    let workload = |(which, word): (&u8, &u8)| {
+        // One number a spec, as the control plane gives them.
+        (name(*which), DesiredWorkload { revision: u64::from(*word) + 1, spec: spec(*word) })
+    };
+    DesiredState {
+        v: WIRE_VERSION,
+        device: "default.d-1".parse().unwrap(),
+        epoch: 1,
+        generation,
+        workloads: wanted.iter().map(workload).collect(),
+    }
+}
+
+/// What a turn brings: a die for whatever has to be chosen.
+#[derive(Debug, Clone)]
+enum Turn {
+    Want(u8, Option<u8>),
+    /// Carries out an effect that waits.
+    Carry(u8, u8),
+    Wait(u16),
+    Dies(u8, u8),
+    AgentDies,
+    PowerCut,
+}
+
+fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let turn = prop_oneof![
+        2 => (0_u8..3, proptest::option::weighted(0.8, 0_u8..16)).prop_map(|(a, b)| Turn::Want(a, b)),
+        14 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| Turn::Carry(a, b)),
+        4 => (0_u16..1_500).prop_map(Turn::Wait),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| Turn::Dies(a, b)),
+        1 => Just(Turn::AgentDies),
+        1 => Just(Turn::PowerCut),
+    ];
+    proptest::collection::vec(turn, 1..160)
+}
+
+#[derive(Debug, Clone)]
+struct Proc {
+    name: Name,
+    revision: u64,
+    instance: Instance,
+    /// Executes; else it waits at the gate.
+    open: bool,
+}
+
+/// A machine that tells the truth, sooner or later.
+struct Machine {
+    agent: Agent,
+    now: u64,
+    generation: u64,
+    wanted: BTreeMap<u8, u8>,
+    todo: Vec<Effect>,
+    records: BTreeMap<Name, Record>,
+    folders: BTreeSet<Name>,
+    artifacts: BTreeSet<Digest>,
+    procs: Vec<Proc>,
+    next_pid: u32,
+    boot: u32,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self {
+            agent: Agent::new(Start::default(), 0),
+            now: 0,
+            generation: 0,
+            wanted: BTreeMap::new(),
+            todo: Vec::new(),
+            records: BTreeMap::new(),
+            folders: BTreeSet::new(),
+            artifacts: BTreeSet::new(),
+            procs: Vec::new(),
+            next_pid: 100,
+            boot: 0,
+        }
+    }
+
+    /// Asks until nothing more comes; what the driver does at once is done at once.
+    fn advance(&mut self) {
+        loop {
+            let effects = self.agent.advance(self.now);
+            if effects.is_empty() {
+                return;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Record { name, record } => {
+                        self.records.insert(name.clone(), *record);
+                        self.tell(Observed::Recorded(name, true));
+                    }
+                    Effect::Collect { keep } => self.artifacts.retain(|it| keep.contains(it)),
+                    later => self.todo.push(later),
+                }
+            }
+        }
+    }
+
+    fn one_at_most(&self) {
+        for which in 0..3 {
+            let mine: Vec<&Proc> =
+                self.procs.iter().filter(|it| it.open && it.name == name(which)).collect();
+            assert!(mine.len() <= 1, "two run at once: {mine:?}");
+        }
+    }
+
+    fn tell(&mut self, observed: Observed) {
+        self.agent.observe(observed, self.now);
+    }
+
+    fn ends(&mut self, instance: &Instance, exit: Exit) {
+        if let Some(at) = self.procs.iter().position(|it| it.instance == *instance) {
+            let proc = self.procs.remove(at);
+            self.tell(Observed::Exited(proc.name, proc.instance, exit));
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect, luck: u8) {
+        match effect {
+            Effect::Fetch(artifact) if luck < 60 => {
+                self.tell(Observed::FetchTrouble(artifact.digest, "torn".into()));
+                self.todo.push(Effect::Fetch(artifact));
+            }
+            Effect::Fetch(artifact) => {
+                self.artifacts.insert(artifact.digest);
+                self.tell(Observed::Fetched(artifact.digest));
+            }
+            Effect::Launch { name, .. } if luck < 30 => {
+                self.tell(Observed::Launched(name, Err("no room".into())));
+            }
+            Effect::Launch { name, .. } if luck < 50 => {
+                self.tell(Observed::Unfit(name, "no such user".into()));
+            }
+            launch @ Effect::Launch { .. } => self.launch(launch),
+            Effect::Open { name, instance } => {
+                let found = self.procs.iter_mut().find(|it| it.instance == instance);
+                let result = match found {
+                    Some(_) if luck < 20 => Err("no such file".to_owned()),
+                    Some(proc) => {
+                        proc.open = true;
+                        Ok(())
+                    }
+                    None => Err("its launcher is gone".to_owned()),
+                };
+                let failed = result.is_err();
+                self.tell(Observed::Opened(name, instance.clone(), result));
+                if failed {
+                    self.ends(&instance, Exit::Code(126));
+                }
+            }
+            Effect::Watch { name, instance } => {
+                if !self.procs.iter().any(|it| it.instance == instance) {
+                    self.tell(Observed::Exited(name, instance, Exit::Unseen));
+                }
+            }
+            Effect::Signal { instance, signal, .. } => {
+                if luck >= 80 || signal == 9 {
+                    self.ends(&instance, Exit::Signal(i32::from(signal)));
+                }
+            }
+            Effect::Sweep { name, spare, kill, .. } => self.sweep(name, spare.as_ref(), kill),
+            Effect::Probe { name, instance, .. } => {
+                let well = luck >= 60 && self.procs.iter().any(|it| it.instance == instance);
+                let result = if well { Ok(()) } else { Err("refused".to_owned()) };
+                self.tell(Observed::Probed(name, instance, result));
+            }
+            Effect::Remove { name } if luck < 40 => {
+                self.tell(Observed::Removed(name, Err("busy".into())));
+            }
+            Effect::Remove { name } => {
+                assert!(self.procs.iter().all(|it| it.name != name), "removed under its feet");
+                self.folders.remove(&name);
+                self.records.remove(&name);
+                self.tell(Observed::Removed(name, Ok(())));
+            }
+            Effect::Collect { .. } | Effect::Record { .. } => panic!("carried out at once"),
+        }
+    }
+
+    fn launch(&mut self, effect: Effect) {
+        let Effect::Launch { name, revision, nonce, .. } = effect else { return };
+        for artifact in revision.spec.run.artifacts() {
+            assert!(self.artifacts.contains(&artifact.digest), "its artifact is missing");
+        }
+        self.next_pid += 1;
+        let (pid, boot) = (self.next_pid, self.boot.to_string());
+        let instance = Instance { pid, start: self.now, boot, nonce };
+        self.folders.insert(name.clone());
+        let revision = revision.number;
+        let proc = Proc { name: name.clone(), revision, instance, open: false };
+        self.procs.push(proc.clone());
+        self.tell(Observed::Launched(name, Ok(proc.instance)));
+    }
+
+    fn sweep(&mut self, name: Name, spare: Option<&Instance>, kill: bool) {
+        let mine: Vec<Instance> = self
+            .procs
+            .iter()
+            .filter(|it| it.name == name && Some(&it.instance) != spare)
+            .map(|it| it.instance.clone())
+            .collect();
+        // A launcher at its gate ends when its pipe closes.
+        for instance in &mine {
+            if kill || self.procs.iter().any(|it| it.instance == *instance && !it.open) {
+                self.ends(instance, Exit::Signal(9));
+            }
+        }
+        self.tell(Observed::Swept(name, mine.len()));
+    }
+
+    /// The agent starts anew with what is on disk and on the machine.
+    fn agent_starts(&mut self) {
+        // Launchers at their gates end with their agent.
+        self.procs.retain(|it| it.open);
+        self.todo.clear();
+        let found = self.procs.iter().map(|it| Found {
+            workload: it.name.clone(),
+            revision: it.revision,
+            instance: it.instance.clone(),
+            leader: true,
+            at_gate: false,
+        });
+        self.agent = Agent::new(
+            Start {
+                desired: Some(desired(self.generation, &self.wanted)),
+                records: self.records.clone(),
+                found: found.collect(),
+                folders: self.folders.clone(),
+                artifacts: self.artifacts.clone(),
+                entropy: self.now,
+            },
+            self.now,
+        );
+    }
+
+    fn turn(&mut self, turn: &Turn) {
+        match *turn {
+            Turn::Want(which, word) => {
+                match word {
+                    Some(word) => self.wanted.insert(which, word),
+                    None => self.wanted.remove(&which),
+                };
+                self.generation += 1;
+                let desired = desired(self.generation, &self.wanted);
+                self.agent.follow(&desired);
+            }
+            Turn::Carry(which, luck) => {
+                if !self.todo.is_empty() {
+                    let effect = self.todo.remove(usize::from(which) % self.todo.len());
+                    self.carry_out(effect, luck);
+                }
+            }
+            Turn::Wait(time) => self.now += u64::from(time),
+            Turn::Dies(which, how) => {
+                let open: Vec<Instance> =
+                    self.procs.iter().filter(|it| it.open).map(|it| it.instance.clone()).collect();
+                if let Some(instance) = open.get(usize::from(which) % open.len().max(1)) {
+                    self.ends(instance, Exit::Code(i32::from(how % 3)));
+                }
+            }
+            Turn::AgentDies => self.agent_starts(),
+            Turn::PowerCut => {
+                self.procs.clear();
+                self.boot += 1;
+                self.agent_starts();
+            }
+        }
+        self.advance();
+        self.one_at_most();
+    }
+
+    /// Everything goes well from now on, until nothing is left to do.
+    fn comes_to_rest(&mut self) {
+        for _ in 0..4_000 {
+            self.advance();
+            self.one_at_most();
+            if !self.todo.is_empty() {
+                let effect = self.todo.remove(0);
+                self.carry_out(effect, 255);
+                continue;
+            }
+            // Probes go on for ever; what is healthy and proven is at rest.
+            let view = self.agent.view();
+            let calm = view.workloads.iter().all(|(name, it)| match it.phase {
+                Phase::Running | Phase::Stopped => true,
+                // Failed for good, not until the next try.
+                Phase::Failed => self.records.get(name).is_some_and(|it| it.ending.is_some()),
+                _ => false,
+            });
+            if view.settled && view.applied == view.desired && calm {
+                return;
+            }
+            self.now = self.agent.next_wake().unwrap_or(self.now + 1).max(self.now + 1);
+        }
+        panic!("it never comes to rest: {:?}", self.agent.view());
+    }
+}
+
+/// Failures are shrunk and printed; nothing is written beside the sources.
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn it_never_runs_two_and_comes_to_rest_with_nothing_left_to_do(turns in turns()) {
+        let mut machine = Machine::new();
+        turns.iter().for_each(|turn| machine.turn(turn));
+        machine.comes_to_rest();
+        prop_assert_eq!(machine.agent.advance(machine.now), vec![], "nothing is left to do");
+        let view = machine.agent.view();
+        let named: BTreeSet<Name> = machine.wanted.keys().map(|which| name(*which)).collect();
+        prop_assert_eq!(view.workloads.keys().cloned().collect::<BTreeSet<_>>(), named.clone());
+        prop_assert_eq!(&machine.folders, &named, "nobody else's folder is left");
+        for proc in &machine.procs {
+            let it = &view.workloads[&proc.name];
+            prop_assert_eq!((it.pid, it.revision), (Some(proc.instance.pid), proc.revision));
+        }
+        for (name, it) in &view.workloads {
+            let there = machine.procs.iter().any(|proc| proc.name == *name);
+            prop_assert_eq!(there, it.phase == Phase::Running, "{} {:?}", name, it);
+        }
+    }
+
+    #[test]
+    fn an_agent_that_starts_anew_keeps_everything_that_runs_as_it_should(
+        turns in turns(),
+        lost in any::<bool>(),
+    ) {
+        let mut machine = Machine::new();
+        turns.iter().for_each(|turn| machine.turn(turn));
+        machine.comes_to_rest();
+        // What was given up for an older revision is in the records alone.
+        let given_up = machine.records.values().any(|it| it.rejected.is_some());
+        if lost && !given_up {
+            machine.records.clear();
+        }
+        let before: Vec<u32> = machine.procs.iter().map(|it| it.instance.pid).collect();
+        machine.agent_starts();
+        let first = machine.agent.advance(machine.now);
+        for effect in &first {
+            let name = match effect {
+                Effect::Launch { name, .. } | Effect::Signal { name, .. } => name,
+                Effect::Sweep { name, spare: None, .. } => name,
+                _ => continue,
+            };
+            prop_assert!(machine.procs.iter().all(|it| it.name != *name), "{:?}", effect);
+        }
+        machine.agent_starts();
+        machine.comes_to_rest();
+        let after: Vec<u32> = machine.procs.iter().map(|it| it.instance.pid).collect();
+        prop_assert!(before.iter().all(|pid| after.contains(pid)), "{:?} became {:?}", before, after);
+    }
+}
+
+/// Anything that could be told, true or not.
+fn lies() -> impl Strategy<Value = Vec<(u8, u8, u8, u16)>> {
+    proptest::collection::vec((0_u8..14, 0_u8..3, any::<u8>(), 0_u16..2_000), 1..200)
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn no_sequence_of_observations_breaks_it_or_makes_it_start_before_an_answer(lies in lies()) {
+        let mut agent = Agent::new(Start::default(), 0);
+        let mut now = 0;
+        let mut under_way: BTreeSet<Name> = BTreeSet::new();
+        let mut wanted = BTreeMap::new();
+        for (generation, (what, which, die, time)) in (1_u64..).zip(lies) {
+            now += u64::from(time);
+            let (pid, boot) = (u32::from(die % 4), String::new());
+            let instance = Instance { pid, start: 1, boot, nonce: 1 };
+            let bad = || Err("a lie".to_owned());
+            let who = name(which);
+            let observed = match what {
+                0 => {
+                    wanted.insert(which, die % 16);
+                    agent.follow(&desired(generation, &wanted));
+                    None
+                }
+                1 => {
+                    wanted.remove(&which);
+                    agent.follow(&desired(generation, &wanted));
+                    None
+                }
+                2 => Some(Observed::Fetched(Digest([die % 16; 32]))),
+                3 => Some(Observed::FetchTrouble(Digest([die % 16; 32]), "a lie".into())),
+                4 => Some(Observed::Launched(who.clone(), Ok(instance))),
+                5 => Some(Observed::Launched(who.clone(), Err("a lie".into()))),
+                6 => Some(Observed::Unfit(who.clone(), "é".repeat(usize::from(die) * 9))),
+                7 => Some(Observed::Recorded(who.clone(), die % 2 == 0)),
+                8 => Some(Observed::Opened(who.clone(), instance, Ok(()))),
+                9 => Some(Observed::Opened(who.clone(), instance, bad())),
+                10 => Some(Observed::Exited(who.clone(), instance, Exit::Code(i32::from(die)))),
+                11 => Some(Observed::Probed(who.clone(), instance, if die > 99 { Ok(()) } else { bad() })),
+                12 => Some(Observed::Swept(who.clone(), usize::from(die % 2))),
+                _ => Some(Observed::Removed(who.clone(), if die > 99 { Ok(()) } else { bad() })),
+            };
+            if let Some(observed) = observed {
+                if matches!(observed, Observed::Launched(..) | Observed::Unfit(..)) {
+                    under_way.remove(&who);
+                }
+                agent.observe(observed, now);
+            }
+            for effect in agent.advance(now) {
+                if let Effect::Launch { name, .. } = effect {
+                    prop_assert!(under_way.insert(name), "started twice before an answer");
+                }
+            }
+            let _always_told = (agent.view(), agent.next_wake());
+        }
+    }
+}

@@ -1,0 +1,681 @@
+//! Situation to effects, one table a stage of a workload's life (`core/lifecycle.rs`). Each row
+//! is what happens, what the agent then does at once, and the phase that it reports.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails loudly where it stands"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_agent::core::agent::{Agent, Start};
+use holdfast_agent::core::effect::{Effect, Observed};
+use holdfast_agent::core::record::{Exit, Found, Instance, Record, Revision};
+use holdfast_protocol::WIRE_VERSION;
+use holdfast_protocol::ids::{Digest, Name};
+use holdfast_protocol::message::{DesiredState, DesiredWorkload};
+use holdfast_protocol::workload::{
+    Artifact, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run, Stop,
+    WorkloadSpec,
+};
+
+const DIGEST: Digest = Digest([7; 32]);
+
+fn name() -> Name {
+    "w".parse().unwrap()
+}
+
+/// Specs by a word: `plain`, `other`, `job`, `careful` (on-failure), `probed`, `sick` (probed,
+/// another program), `artifact`.
+fn spec(word: &str) -> WorkloadSpec {
+    let executable = match word {
+        "artifact" => Executable::Artifact(Artifact { digest: DIGEST, size: 9 }),
+        path => Executable::Path(format!("/bin/{path}")),
+    };
+    let process =
+        Process { executable, args: vec![], env: BTreeMap::new(), user: None, workdir: None };
+    let policy = match word {
+        "job" => RestartPolicy::Never,
+        "careful" => RestartPolicy::OnFailure,
+        _ => RestartPolicy::Always,
+    };
+    let health = matches!(word, "probed" | "sick").then(|| Health {
+        probe: Probe::Tcp { host: None, port: 80 },
+        start_period_ms: 2_000,
+        interval_ms: 1_000,
+        timeout_ms: 100,
+        failures: 2,
+    });
+    WorkloadSpec {
+        run: Run::Process(process),
+        config: BTreeMap::from([(format!("{word}.conf"), String::new())]),
+        resources: Resources::default(),
+        restart: Restart { policy, backoff_initial_ms: 1_000, backoff_max_ms: 4_000 },
+        health,
+        stop: Stop { signal: 15, grace_ms: 3_000 },
+    }
+}
+
+fn revision(number: u64, word: &str) -> Revision {
+    Revision { number, spec: spec(word).into() }
+}
+
+fn instance(pid: u32) -> Instance {
+    Instance { pid, start: u64::from(pid) * 10, boot: "b".into(), nonce: u64::from(pid) }
+}
+
+fn desired(generation: u64, wanted: Option<Revision>) -> DesiredState {
+    let workload = |it: Revision| DesiredWorkload { revision: it.number, spec: (*it.spec).clone() };
+    DesiredState {
+        v: WIRE_VERSION,
+        device: "default.d-1".parse().unwrap(),
+        epoch: 1,
+        generation,
+        workloads: wanted.map(|it| (name(), workload(it))).into_iter().collect(),
+    }
+}
+
+/// The device under test.
+struct Bench {
+    agent: Agent,
+    now: u64,
+    generation: u64,
+}
+
+impl Bench {
+    fn new(start: Start) -> Self {
+        Self { agent: Agent::new(start, 0), now: 0, generation: 1 }
+    }
+
+    /// What happens, in words.
+    fn happens(&mut self, what: &str) {
+        let words: Vec<&str> = what.split(' ').collect();
+        let pid = || instance(words[1].parse().unwrap());
+        let rest = |from: usize| words.get(from..).unwrap_or_default().join(" ");
+        let observed = match words[0] {
+            "start" => return,
+            "want" => {
+                self.generation += 1;
+                let wanted =
+                    (words[1] != "nothing").then(|| revision(words[1].parse().unwrap(), words[2]));
+                return self.agent.follow(&desired(self.generation, wanted));
+            }
+            "wait" => {
+                self.now += words[1].parse::<u64>().unwrap();
+                return;
+            }
+            "launched" => Observed::Launched(name(), Ok(pid())),
+            "launch-failed" => Observed::Launched(name(), Err(rest(1))),
+            "unfit" => Observed::Unfit(name(), rest(1)),
+            "recorded" => Observed::Recorded(name(), true),
+            "not-recorded" => Observed::Recorded(name(), false),
+            "opened" => Observed::Opened(name(), pid(), Ok(())),
+            "not-opened" => Observed::Opened(name(), pid(), Err(rest(2))),
+            "exited" => Observed::Exited(name(), pid(), Exit::Code(words[2].parse().unwrap())),
+            "killed" => Observed::Exited(name(), pid(), Exit::Signal(9)),
+            "well" => Observed::Probed(name(), pid(), Ok(())),
+            "unwell" => Observed::Probed(name(), pid(), Err("refused".into())),
+            "swept" => Observed::Swept(name(), words[1].parse().unwrap()),
+            "fetched" => Observed::Fetched(DIGEST),
+            "torn" => Observed::FetchTrouble(DIGEST, rest(1)),
+            "removed" => Observed::Removed(name(), Ok(())),
+            "stuck" => Observed::Removed(name(), Err(rest(1))),
+            other => panic!("{other}?"),
+        };
+        self.agent.observe(observed, self.now);
+    }
+
+    fn does(&mut self) -> String {
+        let shown = self.agent.advance(self.now).iter().map(show).collect::<Vec<_>>();
+        shown.join(", ")
+    }
+
+    /// Phase, revision and restarts as reported, or `gone`.
+    fn reports(&self) -> String {
+        self.agent.view().workloads.get(&name()).map_or_else(
+            || "gone".into(),
+            |it| {
+                format!(
+                    "{} {} {}",
+                    format!("{:?}", it.phase).to_lowercase(),
+                    it.revision,
+                    it.restarts
+                )
+            },
+        )
+    }
+
+    fn reason(&self) -> String {
+        self.agent.view().workloads.get(&name()).map(|it| it.reason.clone()).unwrap_or_default()
+    }
+
+    fn follows(&mut self, title: &str, rows: &[(&str, &str, &str)]) {
+        for (at, (what, effects, report)) in rows.iter().enumerate() {
+            self.happens(what);
+            assert_eq!(self.does(), *effects, "{title}, row {at}: {what}: effects");
+            assert_eq!(self.reports(), *report, "{title}, row {at}: {what}: report");
+            assert_eq!(self.does(), "", "{title}, row {at}: {what}: asked again, nothing is left");
+        }
+    }
+}
+
+fn show(effect: &Effect) -> String {
+    match effect {
+        Effect::Fetch(_) => "fetch".into(),
+        Effect::Launch { revision, stale_config, .. } => {
+            let stale = stale_config.join(" ");
+            format!(
+                "launch {}{}{stale}",
+                revision.number,
+                if stale.is_empty() { "" } else { " without " }
+            )
+        }
+        Effect::Record { record, .. } => {
+            let current = record.current.as_ref().map_or(0, |it| it.number);
+            let pid = record.instance.as_ref().map_or_else(|| "-".into(), |it| it.pid.to_string());
+            let mut text = format!("record {current} {pid}");
+            text += if record.proven { " proven" } else { "" };
+            text += &record
+                .previous
+                .as_ref()
+                .map_or(String::new(), |it| format!(" over {}", it.number));
+            text += &record
+                .rejected
+                .as_ref()
+                .map_or(String::new(), |it| format!(" not {}", it.revision.number));
+            text + if record.ending.is_some() { " ended" } else { "" }
+        }
+        Effect::Open { instance, .. } => format!("open {}", instance.pid),
+        Effect::Watch { instance, .. } => format!("watch {}", instance.pid),
+        Effect::Probe { instance, .. } => format!("probe {}", instance.pid),
+        Effect::Signal { instance, signal, .. } => format!("signal {} {signal}", instance.pid),
+        Effect::Sweep { last, spare, kill, .. } => {
+            let pid = |it: &Option<Instance>| {
+                it.as_ref().map_or_else(|| "-".into(), |it| it.pid.to_string())
+            };
+            format!("sweep {} spare {}{}", pid(last), pid(spare), if *kill { " kill" } else { "" })
+        }
+        Effect::Remove { .. } => "remove".into(),
+        Effect::Collect { keep } => format!("keep {}", keep.len()),
+    }
+}
+
+/// From nothing to a running workload.
+fn running(pid: u32, word: &str) -> Bench {
+    let mut bench = Bench::new(Start::default());
+    for what in [
+        format!("want 1 {word}"),
+        format!("launched {pid}"),
+        "recorded".into(),
+        format!("opened {pid}"),
+    ] {
+        bench.happens(&what);
+        bench.does();
+    }
+    assert!(bench.reports().starts_with("running") || word == "probed", "{}", bench.reports());
+    bench
+}
+
+#[test]
+fn idle_launching_recording_opening() {
+    Bench::new(Start::default()).follows(
+        "a first start",
+        &[
+            ("start", "keep 0", "gone"),
+            ("want 1 plain", "launch 1", "starting 1 0"),
+            ("launched 7", "record 1 7", "starting 1 0"),
+            ("recorded", "open 7", "starting 1 0"),
+            ("opened 7", "", "running 1 0"),
+        ],
+    );
+    Bench::new(Start::default()).follows(
+        "a full disk is no reason not to run",
+        &[
+            ("want 1 plain", "launch 1", "starting 1 0"),
+            ("launched 7", "record 1 7", "starting 1 0"),
+            ("not-recorded", "open 7", "starting 1 0"),
+            ("opened 7", "keep 0", "running 1 0"),
+        ],
+    );
+    Bench::new(Start::default()).follows(
+        "what is not wanted any more ends at the gate",
+        &[
+            ("want 1 plain", "launch 1", "starting 1 0"),
+            ("want 2 other", "", "starting 2 0"),
+            ("launched 7", "sweep 7 spare - kill", "stopped 2 0"),
+            ("swept 0", "launch 2", "starting 2 0"),
+            ("want nothing", "", "starting 0 0"),
+            ("launched 8", "sweep 8 spare - kill", "stopped 0 0"),
+            ("swept 0", "remove", "stopped 0 0"),
+            ("removed", "keep 0", "gone"),
+        ],
+    );
+    Bench::new(Start::default()).follows(
+        "an end before the gate opened",
+        &[
+            ("want 1 plain", "launch 1", "starting 1 0"),
+            ("launched 7", "record 1 7", "starting 1 0"),
+            ("exited 7 1", "sweep 7 spare - kill", "backoff 1 0"),
+            ("recorded", "", "backoff 1 0"),
+            ("swept 0", "keep 0", "backoff 1 0"),
+            ("wait 1000", "launch 1", "starting 1 0"),
+        ],
+    );
+    Bench::new(Start::default()).follows(
+        "no such program",
+        &[
+            ("want 1 plain", "launch 1", "starting 1 0"),
+            ("launched 7", "record 1 7", "starting 1 0"),
+            ("recorded", "open 7", "starting 1 0"),
+            ("not-opened 7 no such file", "keep 0", "failed 1 0"),
+            ("exited 7 126", "", "failed 1 0"),
+            ("wait 700", "", "failed 1 0"),
+            ("wait 300", "launch 1", "starting 1 0"),
+        ],
+    );
+}
+
+#[test]
+fn a_start_that_fails_waits_even_the_very_first() {
+    for failure in ["launch-failed no room", "unfit no such user"] {
+        let mut bench = Bench::new(Start::default());
+        bench.follows(
+            failure,
+            &[
+                ("want 1 plain", "launch 1", "starting 1 0"),
+                (failure, "keep 0", "failed 1 0"),
+                ("wait 700", "", "failed 1 0"),
+                ("wait 300", "launch 1", "starting 1 0"),
+                (failure, "", "failed 1 0"),
+                ("wait 1400", "", "failed 1 0"),
+                ("wait 600", "launch 1", "starting 1 0"),
+                (failure, "", "failed 1 0"),
+                // Another revision is tried at once; the same one under another number is not.
+                ("want 2 plain", "", "failed 2 0"),
+                ("want 3 other", "launch 3", "starting 3 0"),
+                (failure, "", "failed 3 0"),
+                ("want nothing", "remove", "stopped 0 0"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn fetching() {
+    let mut bench = Bench::new(Start::default());
+    bench.follows(
+        "an artifact comes first",
+        &[
+            ("want 1 artifact", "fetch, keep 1", "fetching 1 0"),
+            ("torn the link is down", "", "fetching 1 0"),
+        ],
+    );
+    assert_eq!(bench.reason(), "the link is down");
+    bench.follows("and then it starts", &[("fetched", "launch 1", "starting 1 0")]);
+    assert_eq!(bench.reason(), "");
+
+    Bench::new(Start::default()).follows(
+        "what needs no artifact any more does not wait for it",
+        &[
+            ("want 1 artifact", "fetch, keep 1", "fetching 1 0"),
+            ("want 2 plain", "launch 2", "starting 2 0"),
+        ],
+    );
+    Bench::new(Start::default()).follows(
+        "nor does what goes",
+        &[
+            ("want 1 artifact", "fetch, keep 1", "fetching 1 0"),
+            ("want nothing", "remove", "stopped 0 0"),
+            ("removed", "keep 0", "gone"),
+            ("fetched", "keep 0", "gone"),
+        ],
+    );
+    let mut bench = running(7, "plain");
+    bench.follows(
+        "the old one runs until the new one can",
+        &[("want 2 artifact", "fetch, keep 1", "running 1 0"), ("torn no way", "", "running 1 0")],
+    );
+    assert_eq!(bench.reason(), "no way");
+    bench.follows(
+        "and then makes way",
+        &[
+            ("fetched", "signal 7 15", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "stopped 2 0"),
+            ("swept 0", "launch 2 without plain.conf", "starting 2 0"),
+        ],
+    );
+}
+
+#[test]
+fn running_and_what_ends_it() {
+    running(7, "plain").follows(
+        "proven after a while; its number changes without a restart",
+        &[
+            ("wait 9999", "", "running 1 0"),
+            ("wait 1", "record 1 7 proven", "running 1 0"),
+            ("want 2 plain", "record 2 7 proven", "running 2 0"),
+            ("want 3 other", "signal 7 15", "stopped 2 0"),
+        ],
+    );
+    running(7, "plain").follows(
+        "it ends, is restarted, and counted",
+        &[
+            ("exited 7 0", "sweep 7 spare - kill", "backoff 1 0"),
+            ("swept 2", "", "backoff 1 0"),
+            ("wait 50", "sweep 7 spare - kill", "backoff 1 0"),
+            ("swept 0", "", "backoff 1 0"),
+            ("wait 1000", "launch 1", "starting 1 0"),
+            ("launched 8", "record 1 8", "starting 1 1"),
+        ],
+    );
+    running(7, "plain").follows(
+        "news of another process is nothing",
+        &[
+            ("exited 6 1", "", "running 1 0"),
+            ("unwell 7", "", "running 1 0"),
+            ("opened 6", "", "running 1 0"),
+            ("swept 0", "", "running 1 0"),
+            ("launched 9", "", "running 1 0"),
+        ],
+    );
+    running(7, "careful").follows(
+        "on-failure: a good end is the end",
+        &[
+            ("exited 7 0", "sweep 7 spare - kill", "backoff 1 0"),
+            ("swept 0", "record 1 - proven ended", "stopped 1 0"),
+            ("wait 100000", "", "stopped 1 0"),
+            ("want 2 careful", "record 2 - proven ended", "stopped 2 0"),
+            ("want 3 plain", "launch 3 without careful.conf", "starting 3 0"),
+        ],
+    );
+    running(7, "careful").follows(
+        "on-failure: a bad end is not",
+        &[("killed 7", "sweep 7 spare - kill", "backoff 1 0"), ("swept 0", "", "backoff 1 0")],
+    );
+    running(7, "job").follows(
+        "never: any end is the end",
+        &[
+            ("exited 7 3", "sweep 7 spare - kill", "backoff 1 0"),
+            ("swept 0", "record 1 - ended", "failed 1 0"),
+            ("want nothing", "remove", "stopped 1 0"),
+        ],
+    );
+}
+
+#[test]
+fn probes() {
+    let mut bench = running(7, "probed");
+    bench.follows(
+        "starting until it answers once, which proves it",
+        &[
+            ("unwell 7", "", "starting 1 0"),
+            ("wait 499", "", "starting 1 0"),
+            ("wait 1", "probe 7", "starting 1 0"),
+            ("well 7", "record 1 7 proven", "running 1 0"),
+            ("wait 1000", "probe 7", "running 1 0"),
+            ("unwell 7", "", "running 1 0"),
+            ("wait 1000", "probe 7", "running 1 0"),
+            ("well 7", "", "running 1 0"),
+            ("wait 1000", "probe 7", "running 1 0"),
+            ("unwell 7", "", "running 1 0"),
+            ("wait 1000", "probe 7", "running 1 0"),
+            ("unwell 7", "signal 7 15", "unhealthy 1 0"),
+        ],
+    );
+    assert_eq!(bench.reason(), "its probe failed 2 times: refused");
+    bench.follows(
+        "and is restarted",
+        &[
+            ("unwell 7", "", "unhealthy 1 0"),
+            ("wait 3000", "signal 7 9", "unhealthy 1 0"),
+            ("wait 9000", "", "unhealthy 1 0"),
+            ("killed 7", "sweep 7 spare - kill", "backoff 1 0"),
+            ("swept 0", "", "backoff 1 0"),
+            ("wait 1000", "launch 1", "starting 1 0"),
+        ],
+    );
+    running(7, "probed").follows(
+        "failures count once the start period is over",
+        &[
+            ("wait 2000", "", "starting 1 0"),
+            ("unwell 7", "", "unhealthy 1 0"),
+            ("wait 1000", "probe 7", "unhealthy 1 0"),
+            ("unwell 7", "signal 7 15", "unhealthy 1 0"),
+        ],
+    );
+}
+
+#[test]
+fn stopping_sweeping_removing() {
+    running(7, "plain").follows(
+        "in good order",
+        &[
+            ("want nothing", "signal 7 15", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "stopped 1 0"),
+            ("swept 1", "", "stopped 1 0"),
+            ("wait 50", "sweep 7 spare -", "stopped 1 0"),
+            ("swept 1", "", "stopped 1 0"),
+            ("wait 3000", "sweep 7 spare - kill", "stopped 1 0"),
+            ("swept 0", "remove", "stopped 1 0"),
+            ("removed", "", "gone"),
+        ],
+    );
+    running(7, "plain").follows(
+        "stubborn",
+        &[
+            ("want nothing", "signal 7 15", "stopped 1 0"),
+            ("wait 2999", "", "stopped 1 0"),
+            ("wait 1", "signal 7 9", "stopped 1 0"),
+            ("killed 7", "sweep 7 spare - kill", "stopped 1 0"),
+        ],
+    );
+    running(7, "plain").follows(
+        "wanted again while it ends: it starts again",
+        &[
+            ("want nothing", "signal 7 15", "stopped 1 0"),
+            ("want 1 plain", "", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "stopped 1 0"),
+            ("swept 0", "launch 1", "starting 1 0"),
+        ],
+    );
+    let mut bench = running(7, "plain");
+    bench.follows(
+        "a folder that cannot be removed is tried again",
+        &[
+            ("want nothing", "signal 7 15", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "stopped 1 0"),
+            ("swept 0", "remove", "stopped 1 0"),
+            ("stuck it is busy", "", "stopped 1 0"),
+        ],
+    );
+    assert_eq!(bench.reason(), "its folder cannot be removed: it is busy");
+    bench.follows(
+        "later",
+        &[
+            ("wait 14999", "", "stopped 1 0"),
+            ("wait 1", "remove", "stopped 1 0"),
+            ("want 2 plain", "", "stopped 2 0"),
+            ("removed", "launch 2", "starting 2 0"),
+        ],
+    );
+}
+
+#[test]
+fn the_way_back() {
+    let proven = || {
+        let mut bench = running(7, "probed");
+        bench.follows("revision 1 works", &[("well 7", "record 1 7 proven", "running 1 0")]);
+        bench
+    };
+    let mut bench = proven();
+    bench.follows(
+        "three failures, and back",
+        &[
+            ("want 2 plain", "signal 7 15", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "stopped 2 0"),
+            ("swept 0", "launch 2 without probed.conf", "starting 2 0"),
+            ("launched 8", "record 2 8 over 1", "starting 2 0"),
+            ("exited 8 1", "sweep 8 spare - kill", "backoff 2 0"),
+            ("swept 0", "", "backoff 2 0"),
+            ("wait 1000", "launch 2", "starting 2 0"),
+            ("launched 9", "record 2 9 over 1", "starting 2 1"),
+            ("exited 9 1", "sweep 9 spare - kill", "backoff 2 1"),
+            ("swept 0", "", "backoff 2 1"),
+            ("wait 2000", "launch 2", "starting 2 1"),
+            ("launched 10", "record 2 10 over 1", "starting 2 2"),
+            ("exited 10 1", "sweep 10 spare - kill", "backoff 2 2"),
+            ("swept 0", "record 2 - over 1 not 2, launch 1 without plain.conf", "starting 1 2"),
+            ("launched 11", "record 1 11 proven not 2", "starting 1 0"),
+            ("recorded", "open 11", "starting 1 0"),
+            ("opened 11", "probe 11", "starting 1 0"),
+            ("well 11", "", "running 1 0"),
+        ],
+    );
+    assert!(bench.reason().starts_with("revision 2 failed and was given up"), "{}", bench.reason());
+
+    let mut bench = proven();
+    bench.follows(
+        "what can never start is given up with nothing changed",
+        &[
+            ("want 2 plain", "signal 7 15", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "stopped 2 0"),
+            ("swept 0", "launch 2 without probed.conf", "starting 2 0"),
+            ("unfit no such user", "", "failed 2 0"),
+            ("wait 1000", "launch 2 without probed.conf", "starting 2 0"),
+            ("unfit no such user", "", "failed 2 0"),
+            ("wait 2000", "launch 2 without probed.conf", "starting 2 0"),
+            ("unfit no such user", "record 1 7 proven not 2, launch 1", "starting 1 0"),
+        ],
+    );
+    assert!(bench.reason().contains("no such user"), "{}", bench.reason());
+
+    proven().follows(
+        "a machine in trouble is no revision's fault",
+        &[
+            ("want 2 plain", "signal 7 15", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "stopped 2 0"),
+            ("swept 0", "launch 2 without probed.conf", "starting 2 0"),
+            ("launch-failed full", "", "failed 2 0"),
+            ("wait 1000", "launch 2 without probed.conf", "starting 2 0"),
+            ("launch-failed full", "", "failed 2 0"),
+            ("wait 2000", "launch 2 without probed.conf", "starting 2 0"),
+            ("launch-failed full", "", "failed 2 0"),
+            ("wait 4000", "launch 2 without probed.conf", "starting 2 0"),
+        ],
+    );
+}
+
+/// A start of the agent on a machine with a past.
+fn past(
+    record: Option<Record>,
+    found: &[(u32, u64, bool, bool)],
+    wanted: Option<Revision>,
+) -> Bench {
+    let found = found
+        .iter()
+        .map(|&(pid, revision, leader, at_gate)| Found {
+            workload: name(),
+            revision,
+            instance: instance(pid),
+            leader,
+            at_gate,
+        })
+        .collect();
+    let folders = record.iter().map(|_| name()).collect::<BTreeSet<_>>();
+    Bench::new(Start {
+        desired: Some(desired(1, wanted)),
+        records: record.map(|it| (name(), it)).into_iter().collect(),
+        found,
+        folders,
+        artifacts: BTreeSet::new(),
+        entropy: 1,
+    })
+}
+
+fn recorded(pid: Option<u32>, word: &str) -> Record {
+    Record {
+        current: Some(revision(1, word)),
+        instance: pid.map(instance),
+        proven: true,
+        restarts: 3,
+        ..Record::default()
+    }
+}
+
+#[test]
+fn adoption() {
+    let plain = || Some(revision(1, "plain"));
+    let known = |pid| Some(recorded(Some(pid), "plain"));
+    past(known(7), &[(7, 1, true, false)], plain())
+        .follows("just as recorded", &[("start", "watch 7, keep 0", "running 1 3")]);
+    past(known(7), &[(7, 1, true, false), (8, 1, false, false)], plain()).follows(
+        "with a child of its own or of one before",
+        &[("start", "watch 7, sweep - spare 7 kill, keep 0", "running 1 3")]
+            .map(|(what, _, report)| (what, "watch 7, sweep 7 spare 7 kill, keep 0", report)),
+    );
+    past(known(7), &[], plain()).follows(
+        "it is gone",
+        &[
+            ("start", "sweep 7 spare - kill", "stopped 1 3"),
+            ("swept 0", "launch 1", "starting 1 3"),
+        ],
+    );
+    past(known(7), &[(7, 1, true, false)], None)
+        .follows("not wanted any more", &[("start", "watch 7, signal 7 15", "stopped 1 3")]);
+    past(known(7), &[(7, 1, true, false)], Some(revision(2, "plain"))).follows(
+        "only renumbered",
+        &[("start", "watch 7, record 2 7 proven, keep 0", "running 2 3")],
+    );
+    past(known(7), &[(7, 1, true, false)], Some(revision(2, "other")))
+        .follows("another revision", &[("start", "watch 7, signal 7 15", "stopped 1 3")]);
+    past(None, &[(7, 1, true, false)], plain())
+        .follows("its record is lost", &[("start", "watch 7, record 1 7, keep 0", "running 1 0")]);
+    past(None, &[(7, 1, true, true)], plain()).follows(
+        "a launcher at its gate is none",
+        &[
+            ("start", "sweep - spare - kill", "stopped 1 0"),
+            ("swept 0", "launch 1", "starting 1 0"),
+        ],
+    );
+    past(None, &[(7, 1, true, false), (8, 1, true, false)], plain())
+        .follows("two: neither", &[("start", "sweep - spare - kill", "stopped 1 0")]);
+    past(None, &[(7, 9, true, false)], plain())
+        .follows("of an unknown revision", &[("start", "sweep - spare - kill", "stopped 1 0")]);
+    let ended = Record { ending: Some(Exit::Code(0)), ..recorded(None, "job") };
+    past(Some(ended), &[], Some(revision(1, "job")))
+        .follows("a job that ended stays so", &[("start", "keep 0", "stopped 1 3")]);
+    let mut bench = Bench::new(Start {
+        records: BTreeMap::from([(name(), recorded(Some(7), "plain"))]),
+        folders: BTreeSet::from([name(), "old".parse().unwrap()]),
+        ..Start::default()
+    });
+    bench.follows(
+        "no desired state: what ran is started, nothing is removed",
+        &[
+            ("start", "sweep 7 spare - kill", "stopped 1 3"),
+            ("swept 0", "launch 1", "starting 1 3"),
+        ],
+    );
+    assert_eq!(bench.agent.view().workloads.len(), 1);
+}
+
+#[test]
+fn numbers_that_come_again_after_a_restore_are_told_apart() {
+    // Revision 1 was recorded as `plain`; what runs is the new revision 1, `other`.
+    let other = revision(1, "other");
+    let running = Instance { nonce: other.nonce(0x1234_5678_9abc_def0), ..instance(8) };
+    let found =
+        Found { workload: name(), revision: 1, instance: running, leader: true, at_gate: false };
+    let mut bench = Bench::new(Start {
+        desired: Some(desired(1, Some(other))),
+        records: BTreeMap::from([(name(), recorded(Some(7), "plain"))]),
+        found: vec![found],
+        ..Start::default()
+    });
+    bench.follows(
+        "the one that is wanted is adopted",
+        &[("start", "watch 8, record 1 8 over 1, keep 0", "running 1 0")],
+    );
+}

@@ -1,0 +1,258 @@
+//! Letting connections in: TCP, then TLS in a task of its own, with bounds on how many and for
+//! how long, so that whoever stalls there holds up nobody.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
+
+use super::Shared;
+use super::connection;
+use super::counters::{count, drop_one};
+use super::identity::identify;
+use super::meter::Meter;
+use crate::ports::Directory;
+
+/// After a failed accept (no file descriptors left, mostly): time for some to be freed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the kernel keeps for one device, in bytes: enough for 300 kB/s over 100 ms, and so
+/// little that the stall limit means a device slower than 2 kB/s.
+const SEND_BUFFER: usize = 32 * 1024;
+
+/// Connections that are not yet devices, oldest first.
+pub(super) struct HalfOpen {
+    limit: usize,
+    stalled_after: Duration,
+    entries: Mutex<BTreeMap<u64, (Instant, Option<AbortHandle>)>>,
+    freed: Notify,
+}
+
+impl HalfOpen {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, (Instant, Option<AbortHandle>)>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when there is room; ends the oldest when it has stalled. True: one was ended.
+    async fn room(&self) -> bool {
+        let mut ended = false;
+        loop {
+            let freed = self.freed.notified();
+            let wait = {
+                let mut entries = self.lock();
+                if entries.len() < self.limit {
+                    return ended;
+                }
+                let Some(oldest) = entries.first_entry() else { return ended };
+                let age = oldest.get().0.elapsed();
+                if age >= self.stalled_after {
+                    if let (_, Some(task)) = oldest.remove() {
+                        task.abort();
+                    }
+                    ended = true;
+                    continue;
+                }
+                self.stalled_after - age
+            };
+            // Either a slot is freed or the oldest has stalled: both are seen by looking again.
+            drop(tokio::time::timeout(wait, freed).await);
+        }
+    }
+
+    fn enter(self: &Arc<Self>, number: u64) -> Slot {
+        self.lock().insert(number, (Instant::now(), None));
+        Slot { half_open: Arc::clone(self), number }
+    }
+
+    fn abort_all(&self) {
+        for (_, task) in std::mem::take(&mut *self.lock()).into_values() {
+            if let Some(task) = task {
+                task.abort();
+            }
+        }
+    }
+}
+
+/// A place among the half-open connections; given back when dropped.
+pub(super) struct Slot {
+    half_open: Arc<HalfOpen>,
+    number: u64,
+}
+
+impl Slot {
+    /// The task that is ended when this one has stalled and others need the place.
+    fn held_by(half_open: &HalfOpen, number: u64, task: AbortHandle) {
+        if let Some(entry) = half_open.lock().get_mut(&number) {
+            entry.1 = Some(task);
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.half_open.lock().remove(&self.number);
+        self.half_open.freed.notify_one();
+    }
+}
+
+/// One accepted connection on its way to becoming a device's.
+pub(super) struct Newcomer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) directory: Arc<dyn Directory>,
+    pub(super) peer: SocketAddr,
+    /// See [`super::registry::Registry::number`].
+    pub(super) number: u64,
+    pub(super) stop: watch::Receiver<bool>,
+    /// Counts it among the open connections.
+    pub(super) open: Open,
+    /// Held until CONNECT.
+    pub(super) slot: Slot,
+}
+
+/// A connection counted as open until this is dropped.
+pub(super) struct Open {
+    shared: Arc<Shared>,
+}
+
+impl Open {
+    fn try_new(shared: &Arc<Shared>) -> Option<Self> {
+        use std::sync::atomic::Ordering;
+        let limit = shared.limits.connections;
+        shared
+            .open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+                (open < limit).then_some(open + 1)
+            })
+            .ok()?;
+        Some(Self { shared: Arc::clone(shared) })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.shared.open.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Accepts until the gateway stops.
+pub(super) async fn run(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    directory: Arc<dyn Directory>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let half_open = Arc::new(HalfOpen {
+        limit: shared.limits.handshakes.max(1),
+        stalled_after: shared.limits.stalled_after,
+        entries: Mutex::default(),
+        freed: Notify::new(),
+    });
+    loop {
+        let next = async {
+            if half_open.room().await {
+                count(&shared.counters.refused_slow);
+            }
+            listener.accept().await
+        };
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stopped| *stopped) => break,
+            accepted = next => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer)) => welcome(tcp, peer, &shared, &directory, &half_open, &stop),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    half_open.abort_all();
+}
+
+fn welcome(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    directory: &Arc<dyn Directory>,
+    half_open: &Arc<HalfOpen>,
+    stop: &watch::Receiver<bool>,
+) {
+    count(&shared.counters.accepted);
+    let Some(open) = Open::try_new(shared) else {
+        count(&shared.counters.refused_full);
+        return;
+    };
+    let number = shared.registry.number();
+    let newcomer = Newcomer {
+        shared: Arc::clone(shared),
+        directory: Arc::clone(directory),
+        peer,
+        number,
+        stop: stop.clone(),
+        open,
+        slot: half_open.enter(number),
+    };
+    let task = tokio::spawn(handshake(tcp, newcomer));
+    Slot::held_by(half_open, number, task.abort_handle());
+}
+
+/// TLS within the time limit, then over to the connection's own, smaller task.
+async fn handshake(tcp: TcpStream, newcomer: Newcomer) {
+    let shared = Arc::clone(&newcomer.shared);
+    let counters = &shared.counters;
+    count(&counters.handshakes);
+    let _counted = Counted(&counters.handshakes);
+    let tls = async {
+        tcp.set_nodelay(true)?;
+        rustix::net::sockopt::set_socket_send_buffer_size(&tcp, SEND_BUFFER)?;
+        TlsAcceptor::from(shared.tls()).accept(Meter::new(tcp)).await
+    };
+    let stream = match tokio::time::timeout(shared.limits.handshake_timeout, tls).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            count(&counters.refused_tls);
+            log_failure(newcomer.peer, &error);
+            return;
+        }
+        Err(_) => {
+            count(&counters.refused_slow);
+            return;
+        }
+    };
+    let (_, session) = stream.get_ref();
+    let identity = match identify(session.peer_certificates().and_then(<[_]>::first)) {
+        Ok(identity) => identity,
+        Err(reason) => {
+            count(&counters.refused_certificate);
+            tracing::info!(peer = %newcomer.peer, %reason, "connection refused");
+            return;
+        }
+    };
+    let (half_open, number) = (Arc::clone(&newcomer.slot.half_open), newcomer.number);
+    let task = tokio::spawn(connection::Connection::new(stream, identity, newcomer));
+    Slot::held_by(&half_open, number, task.abort_handle());
+}
+
+/// Says why a handshake failed; whoever merely went away is no news.
+fn log_failure(peer: SocketAddr, error: &io::Error) {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        tracing::debug!(%peer, %error, "TLS handshake ended");
+    } else {
+        tracing::info!(%peer, %error, "TLS handshake failed");
+    }
+}
+
+/// Takes one from a gauge when dropped.
+struct Counted<'a>(&'a std::sync::atomic::AtomicU64);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        drop_one(self.0);
+    }
+}

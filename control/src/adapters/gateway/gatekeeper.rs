@@ -1,0 +1,92 @@
+//! The gateway's policy: a device is who its certificate says, if the control plane lets it in,
+//! and has its own topics.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use holdfast_protocol::mqtt::{Client, Code, DeviceTopics, Fault, Policy};
+use holdfast_protocol::topic::Channel;
+
+use super::identity::Identity;
+use crate::ports::{Directory, Refusal};
+
+/// Why the gatekeeper let somebody stand outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The certificate does not hold now.
+    Certificate,
+    /// The control plane says so.
+    Directory(Refusal),
+}
+
+/// One connection's policy.
+pub(super) struct Gatekeeper {
+    pub(super) identity: Identity,
+    directory: Arc<dyn Directory>,
+    topics: Option<DeviceTopics>,
+    pub(super) refused: Option<Why>,
+}
+
+impl Gatekeeper {
+    pub(super) fn new(identity: Identity, directory: Arc<dyn Directory>) -> Self {
+        Self { identity, directory, topics: None, refused: None }
+    }
+
+    /// The device's topic of this channel, once it is let in.
+    pub(super) fn topic(&self, channel: Channel) -> Option<String> {
+        self.topics.as_ref().map(|topics| topics.topic(channel))
+    }
+
+    /// TLS looks at the certificate's dates in full handshakes alone, not in resumed ones.
+    fn check_dates(&self) -> Result<(), Fault> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        if now > self.identity.not_after {
+            return Err(Fault::new(
+                Code::NotAuthorized,
+                "the certificate has expired: renew it over HTTPS",
+            ));
+        }
+        if now < self.identity.not_before {
+            return Err(Fault::new(Code::NotAuthorized, "the certificate is not valid yet"));
+        }
+        Ok(())
+    }
+}
+
+impl Policy for Gatekeeper {
+    type Route = Channel;
+
+    fn connect(&mut self, client: &Client<'_>) -> Result<(), Fault> {
+        DeviceTopics::check_client_id(&self.identity.device, client.id)?;
+        if let Err(fault) = self.check_dates() {
+            self.refused = Some(Why::Certificate);
+            return Err(fault);
+        }
+        match self.directory.admit(&self.identity.device, &self.identity.serial) {
+            Ok(shard) => {
+                self.topics = Some(DeviceTopics::new(shard, &self.identity.device));
+                self.identity.serial = Vec::new();
+                Ok(())
+            }
+            Err(refusal) => {
+                self.refused = Some(Why::Directory(refusal));
+                let text = match refusal {
+                    Refusal::Unknown => "unknown device: it is not enrolled here",
+                    Refusal::Pending => "the device waits for approval",
+                    Refusal::Revoked => "the device or its certificate is revoked",
+                };
+                Err(Fault::new(Code::NotAuthorized, text))
+            }
+        }
+    }
+
+    fn publish(&self, topic: &str) -> Option<Channel> {
+        self.topics.as_ref()?.publish(topic)
+    }
+
+    fn subscribe(&self, filter: &str) -> bool {
+        self.topics.as_ref().is_some_and(|topics| topics.subscribe(filter))
+    }
+}

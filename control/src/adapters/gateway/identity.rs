@@ -1,0 +1,74 @@
+//! Who a verified certificate says its holder is.
+
+use holdfast_protocol::ids::DeviceId;
+use rustls_pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+/// What the gateway takes from a device's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) device: DeviceId,
+    /// The certificate's serial number, big-endian, as in the certificate.
+    pub(super) serial: Vec<u8>,
+    /// Seconds since 1970 from which it holds.
+    pub(super) not_before: i64,
+    /// Seconds since 1970 until which it holds.
+    pub(super) not_after: i64,
+}
+
+/// Why a certificate that our CA signed names no device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotADevice {
+    #[error("no client certificate")]
+    Missing,
+    #[error("the certificate cannot be read")]
+    Unreadable,
+    #[error("the certificate's common name is not <tenant>.<device>")]
+    CommonName,
+    #[error("the certificate has no one SAN spiffe://<trust domain>/<tenant>/<device>")]
+    San,
+    #[error("the certificate's common name and SAN name different devices")]
+    Disagree,
+}
+
+/// Reads the certificate. Our CA writes common name and SAN alike; a certificate in which they
+/// differ was not written for a device.
+pub(super) fn identify(certificate: Option<&CertificateDer<'_>>) -> Result<Identity, NotADevice> {
+    let der = certificate.ok_or(NotADevice::Missing)?;
+    let (rest, cert) = X509Certificate::from_der(der).map_err(|_| NotADevice::Unreadable)?;
+    if !rest.is_empty() {
+        return Err(NotADevice::Unreadable);
+    }
+    let mut names = cert.subject().iter_common_name();
+    let (Some(name), None) = (names.next(), names.next()) else {
+        return Err(NotADevice::CommonName);
+    };
+    let device: DeviceId =
+        name.as_str().ok().and_then(|text| text.parse().ok()).ok_or(NotADevice::CommonName)?;
+    let san = cert.subject_alternative_name().ok().flatten().ok_or(NotADevice::San)?;
+    let mut uris = san.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => uri.strip_prefix("spiffe://"),
+        _ => None,
+    });
+    let (Some(uri), None) = (uris.next(), uris.next()) else {
+        return Err(NotADevice::San);
+    };
+    let mut parts = uri.split('/');
+    let (Some(trust_domain), Some(tenant), Some(name), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(NotADevice::San);
+    };
+    if trust_domain.is_empty() {
+        return Err(NotADevice::San);
+    }
+    if device.tenant.as_str() != tenant || device.device.as_str() != name {
+        return Err(NotADevice::Disagree);
+    }
+    Ok(Identity {
+        device,
+        serial: cert.raw_serial().to_vec(),
+        not_before: cert.validity().not_before.timestamp(),
+        not_after: cert.validity().not_after.timestamp(),
+    })
+}

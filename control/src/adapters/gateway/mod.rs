@@ -1,0 +1,173 @@
+//! The device gateway: an MQTT endpoint over mutual TLS whose topics are fixed by the device's
+//! certificate. Not a general broker: desired states come from the control plane's store by
+//! [`Directory`], and a PUBACK goes out when the control plane has stored what was published.
+//!
+//! It decides nothing about MQTT itself: `holdfast_protocol::mqtt` does. It must never let one
+//! device slow down or fill the memory of another.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "an adapter: it reads the clock and spawns the tasks of its connections, whose end shutdown() awaits"
+)]
+
+mod accept;
+mod connection;
+mod counters;
+mod gatekeeper;
+mod identity;
+mod limits;
+mod meter;
+mod registry;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+use holdfast_protocol::ids::DeviceId;
+use rustls::server::ServerConfig;
+use rustls_pki_types::CertificateDer;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::ports::{Bus, Directory};
+
+pub use counters::Counters;
+pub use limits::Limits;
+pub use tls::{GatewayError, ServerIdentity};
+
+use registry::{End, Registry};
+use tls::TlsBase;
+
+/// The gateway: a handle, cheap to clone, that is the [`Bus`]. Made first, so that the service
+/// which implements [`Directory`] can hold it; then it listens on behalf of that service.
+#[derive(Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+/// What the handle, the listeners and the connections have in common.
+struct Shared {
+    limits: Limits,
+    session_limits: Arc<holdfast_protocol::mqtt::Limits>,
+    /// What its clock counts from.
+    started: Instant,
+    counters: Counters,
+    registry: Registry,
+    /// TCP connections now, see [`Limits::connections`].
+    open: std::sync::atomic::AtomicUsize,
+    tls_base: TlsBase,
+    tls: RwLock<Arc<ServerConfig>>,
+    /// True once the gateway stops. Every listener and connection holds a receiver while it
+    /// lives, so that "no receivers" means that all have ended.
+    stop: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// Milliseconds of a clock that only rises.
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Gateway {
+    /// A gateway that lets in devices with certificates of `ca` and shows them `identity`.
+    ///
+    /// # Errors
+    /// [`GatewayError::Ca`], [`GatewayError::Identity`].
+    pub fn new(
+        ca: &CertificateDer<'_>,
+        identity: ServerIdentity,
+        limits: Limits,
+    ) -> Result<Self, GatewayError> {
+        let tls_base = TlsBase::new(ca)?;
+        let config = tls_base.config(identity)?;
+        let shared = Shared {
+            session_limits: Arc::new(limits.session()),
+            started: Instant::now(),
+            limits,
+            counters: Counters::default(),
+            registry: Registry::default(),
+            open: std::sync::atomic::AtomicUsize::new(0),
+            tls_base,
+            tls: RwLock::new(Arc::new(config)),
+            stop: watch::Sender::new(false),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Serves devices on `listener` (bound, of a tokio runtime) until [`Gateway::shutdown`].
+    /// Returns the address at once. Several listeners may share a gateway.
+    ///
+    /// # Errors
+    /// [`GatewayError::Listener`], [`GatewayError::Stopped`].
+    pub fn listen(
+        &self,
+        listener: TcpListener,
+        directory: Arc<dyn Directory>,
+    ) -> Result<SocketAddr, GatewayError> {
+        let address = listener.local_addr().map_err(GatewayError::Listener)?;
+        let stop = self.shared.stop.subscribe();
+        if *stop.borrow() {
+            return Err(GatewayError::Stopped);
+        }
+        tokio::spawn(accept::run(listener, Arc::clone(&self.shared), directory, stop));
+        Ok(address)
+    }
+
+    /// Shows another certificate to who connects from now on; nobody is dropped.
+    ///
+    /// # Errors
+    /// [`GatewayError::Identity`]; the former certificate stays.
+    pub fn replace_identity(&self, identity: ServerIdentity) -> Result<(), GatewayError> {
+        let config = Arc::new(self.shared.tls_base.config(identity)?);
+        *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
+    }
+
+    /// What it has counted.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Stops listening, tells every device so (v5: reason 0x8B), and returns when all have gone
+    /// or [`Limits::shutdown_timeout`] is over.
+    pub async fn shutdown(&self) {
+        self.shared.stop.send_replace(true);
+        for mailbox in self.shared.registry.all() {
+            mailbox.end(End::ShuttingDown);
+        }
+        let gone = self.shared.stop.closed();
+        if tokio::time::timeout(self.shared.limits.shutdown_timeout, gone).await.is_err() {
+            tracing::warn!("gateway stopped with connections that did not end in time");
+        }
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("counters", &self.shared.counters).finish_non_exhaustive()
+    }
+}
+
+impl Bus for Gateway {
+    fn desired_changed(&self, device: &DeviceId) {
+        if let Some(mailbox) = self.shared.registry.get(device) {
+            mailbox.desired_changed();
+        }
+    }
+
+    fn call(&self, device: &DeviceId, payload: Bytes) -> bool {
+        self.shared.registry.get(device).is_some_and(|mailbox| mailbox.call(payload))
+    }
+
+    fn disconnect(&self, device: &DeviceId) {
+        if let Some(mailbox) = self.shared.registry.get(device) {
+            mailbox.end(End::Administrative);
+        }
+    }
+}

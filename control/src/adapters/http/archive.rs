@@ -1,0 +1,286 @@
+//! Backup and restore: a tar of the store, the authority and the artifacts.
+#![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead as _, Read, Write};
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use bytes::Bytes;
+use futures_util::stream;
+use holdfast_protocol::ids::{Digest, Name, unhex};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+use super::App;
+use super::artifacts::{disk, take};
+use super::auth::Operator;
+use crate::adapters::artifacts::{Artifacts, Temporary, digest};
+use crate::adapters::authority::Keys;
+use crate::api::Restored;
+use crate::core::model::AUTHORITY;
+use crate::service::{Backup, Checked, Failure};
+
+/// Largest backup that is taken in, artifacts included.
+const MAX_BACKUP: u64 = 256 * 1024 * 1024 * 1024;
+
+/// Largest store of a backup: it is read into memory to be checked.
+const MAX_STORE: u64 = 1024 * 1024 * 1024;
+
+/// Largest of the small files.
+const MAX_SMALL: u64 = 1024 * 1024;
+
+/// The form of a backup that this version writes and reads.
+const FORMAT: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    format: u32,
+    program: String,
+    created_at: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    key: String,
+    #[serde(borrow)]
+    value: &'a RawValue,
+}
+
+/// Bytes that are sent as they are written.
+struct Pipe {
+    to: mpsc::Sender<io::Result<Bytes>>,
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.to
+            .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
+            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Everything, as a tar. It holds the control plane's keys: keep it as you keep those.
+#[utoipa::path(get, path = "/api/v1/backup", operation_id = "getBackup", tag = "system", security(("bearer" = [])),
+    responses((status = 200, body = Vec<u8>, content_type = "application/x-tar"),
+        (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn backup(
+    State(app): State<App>,
+    Extension(Operator(by)): Extension<Operator>,
+) -> Result<Response, Failure> {
+    let backup = app.service.backup(&by)?;
+    let (to, from) = mpsc::channel(8);
+    let artifacts = Arc::clone(&app.artifacts);
+    tokio::task::spawn_blocking(move || {
+        let pipe = io::BufWriter::with_capacity(64 * 1024, Pipe { to: to.clone() });
+        if let Err(error) = write(&backup, &artifacts, pipe) {
+            tracing::warn!(%error, "a backup was not read to its end");
+            // The answer ends without its end: whoever reads it sees that it is not whole.
+            drop(to.blocking_send(Err(error)));
+        }
+    });
+    let body = Body::from_stream(stream::unfold(from, |mut from| async {
+        from.recv().await.map(|piece| (piece, from))
+    }));
+    Ok(([(header::CONTENT_TYPE, "application/x-tar")], body).into_response())
+}
+
+fn entry(size: u64, at: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(size);
+    header.set_mode(0o600);
+    header.set_mtime(at);
+    header
+}
+
+fn write(backup: &Backup, artifacts: &Artifacts, to: impl Write) -> io::Result<()> {
+    let mut tar = tar::Builder::new(to);
+    let manifest = Manifest {
+        format: FORMAT,
+        program: format!("holdfast {}", env!("CARGO_PKG_VERSION")),
+        created_at: crate::core::time::rfc3339(backup.at),
+    };
+    for (name, json) in [
+        ("manifest.json", serde_json::to_vec_pretty(&manifest)?),
+        ("authority.json", serde_json::to_vec_pretty(&backup.keys)?),
+    ] {
+        let mut header = entry(json.len() as u64, backup.at);
+        tar.append_data(&mut header, name, json.as_slice())?;
+    }
+    // A tar says sizes first: the snapshot is read twice.
+    let mut size = 0;
+    lines(backup, |line| {
+        size += line.len() as u64;
+        Ok(())
+    })?;
+    let mut header = entry(size, backup.at);
+    header.set_path("store.ndjson")?;
+    header.set_cksum();
+    let out = tar.get_mut();
+    out.write_all(header.as_bytes())?;
+    lines(backup, |line| out.write_all(line))?;
+    let padding = usize::try_from((512 - size % 512) % 512).unwrap_or(0);
+    out.write_all(&vec![0; padding])?;
+    for (digest, size) in artifacts.all() {
+        let file = std::fs::File::open(artifacts.path(&digest))?;
+        let mut header = entry(size, backup.at);
+        tar.append_data(
+            &mut header,
+            format!("artifacts/sha256/{}", digest.hex()),
+            file.take(size),
+        )?;
+    }
+    tar.into_inner()?.flush()
+}
+
+fn lines(backup: &Backup, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut line = Vec::new();
+    backup.snapshot.visit(&mut |key, value| {
+        if key == AUTHORITY {
+            return Ok(()); // In a file of its own.
+        }
+        let value: &RawValue = serde_json::from_slice(value)?;
+        line.clear();
+        serde_json::to_writer(&mut line, &Line { key: key.to_owned(), value })?;
+        line.push(b'\n');
+        each(&line)
+    })
+}
+
+/// Puts a backup in the place of everything. It is checked whole first; the epoch rises.
+#[utoipa::path(post, path = "/api/v1/restore", operation_id = "restoreBackup", tag = "system", security(("bearer" = [])),
+    request_body(content = Vec<u8>, content_type = "application/x-tar"),
+    responses((status = 200, body = Restored), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn restore(
+    State(app): State<App>,
+    Extension(Operator(by)): Extension<Operator>,
+    body: Body,
+) -> Result<Json<Restored>, Failure> {
+    let mut upload = app.artifacts.begin().await.map_err(disk)?;
+    take(body, &mut upload, MAX_BACKUP, "a backup").await?;
+    let file = upload.into_file().await.map_err(disk)?;
+    let artifacts = Arc::clone(&app.artifacts);
+    let tenant = app.service.tenant();
+    let read = tokio::task::spawn_blocking(move || read(&file, &artifacts, &tenant)).await;
+    let read = read.map_err(Failure::internal)??;
+    for (temporary, digest, size) in &read.artifacts {
+        app.artifacts.adopt(temporary, *digest, *size).map_err(disk)?;
+    }
+    app.service.restore(read.checked, &by).await.map(Json)
+}
+
+struct Whole {
+    checked: Checked,
+    artifacts: Vec<(Temporary, Digest, u64)>,
+}
+
+fn bad(what: impl std::fmt::Display) -> Failure {
+    Failure::invalid(format!("this is not a usable backup: {what}"))
+}
+
+/// Reads a whole backup: its artifacts into temporary files, the rest into memory.
+fn read(file: &Temporary, artifacts: &Artifacts, tenant: &Name) -> Result<Whole, Failure> {
+    let file = std::fs::File::open(&file.0).map_err(disk)?;
+    let mut tar = tar::Archive::new(io::BufReader::new(file));
+    let (mut manifest, mut keys, mut records) = (None, None, None);
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    for entry in tar.entries().map_err(bad)? {
+        let mut entry = entry.map_err(bad)?;
+        let path = entry.path().map_err(bad)?.to_string_lossy().into_owned();
+        if !seen.insert(path.clone()) {
+            return Err(bad(format!("{path} is in it twice")));
+        }
+        match path.as_str() {
+            "manifest.json" => manifest = Some(small::<Manifest>(&mut entry, &path)?),
+            "authority.json" => keys = Some(small::<Keys>(&mut entry, &path)?),
+            "store.ndjson" => records = Some(store(entry)?),
+            _ => {
+                let digest = path
+                    .strip_prefix("artifacts/sha256/")
+                    .and_then(unhex::<32>)
+                    .map(Digest)
+                    .ok_or_else(|| bad(format!("{path} does not belong into it")))?;
+                if let Some(artifact) = artifact(&mut entry, artifacts, digest)? {
+                    found.push(artifact);
+                }
+            }
+        }
+    }
+    let manifest = manifest.ok_or_else(|| bad("manifest.json is missing"))?;
+    if manifest.format != FORMAT {
+        return Err(bad(format!(
+            "it is of format {}, this program reads format {FORMAT}",
+            manifest.format
+        )));
+    }
+    let keys = keys.ok_or_else(|| bad("authority.json is missing"))?;
+    let records = records.ok_or_else(|| bad("store.ndjson is missing"))?;
+    Ok(Whole { checked: Checked::new(tenant, records, keys)?, artifacts: found })
+}
+
+fn small<T: serde::de::DeserializeOwned>(from: &mut impl Read, name: &str) -> Result<T, Failure> {
+    let mut bytes = Vec::new();
+    from.take(MAX_SMALL).read_to_end(&mut bytes).map_err(bad)?;
+    serde_json::from_slice(&bytes).map_err(|error| bad(format!("{name}: {error}")))
+}
+
+fn store(from: tar::Entry<'_, impl Read>) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    if from.size() > MAX_STORE {
+        return Err(bad(format!("store.ndjson is larger than {MAX_STORE} bytes")));
+    }
+    let mut records = Vec::new();
+    for (number, line) in io::BufReader::new(from).lines().enumerate() {
+        let line = line.map_err(bad)?;
+        let Line { key, value } = serde_json::from_str(&line)
+            .map_err(|error| bad(format!("store.ndjson, line {}: {error}", number + 1)))?;
+        records.push((key, value.get().as_bytes().to_vec()));
+    }
+    Ok(records)
+}
+
+/// One artifact into a temporary file. None: it is here already.
+fn artifact(
+    from: &mut tar::Entry<'_, impl Read>,
+    artifacts: &Artifacts,
+    expected: Digest,
+) -> Result<Option<(Temporary, Digest, u64)>, Failure> {
+    let size = from.size();
+    let known = artifacts.size(&expected) == Some(size);
+    let temporary = artifacts.temporary();
+    let mut out = if known { None } else { Some(create(&temporary.0).map_err(disk)?) };
+    let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = from.read(&mut buffer).map_err(bad)?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        hash.update(bytes);
+        if let Some(out) = &mut out {
+            out.write_all(bytes).map_err(disk)?;
+        }
+    }
+    if digest(hash) != expected {
+        return Err(bad(format!("artifact {expected} is damaged")));
+    }
+    if let Some(out) = out {
+        out.sync_all().map_err(disk)?;
+        return Ok(Some((temporary, expected, size)));
+    }
+    Ok(None)
+}
+
+fn create(path: &FilePath) -> io::Result<std::fs::File> {
+    std::fs::File::create_new(path)
+}

@@ -1,0 +1,164 @@
+//! Artifacts: streamed in and out.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use holdfast_protocol::ids::Digest;
+use http_body_util::BodyExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+
+use super::App;
+use super::extract::Path;
+use crate::adapters::artifacts::Upload;
+use crate::api::StoredArtifact;
+use crate::service::Failure;
+
+/// Whoever sends nothing for this long is given up.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Bytes read from disk at once.
+const PIECE: usize = 64 * 1024;
+
+/// Takes a body to disk.
+pub(super) async fn take(
+    mut body: Body,
+    upload: &mut Upload,
+    most: u64,
+    what: &str,
+) -> Result<(), Failure> {
+    loop {
+        let frame = tokio::time::timeout(STALL, body.frame()).await;
+        let frame = match frame.map_err(|_| Failure::invalid("the body did not come in time"))? {
+            None => return Ok(()),
+            Some(frame) => frame.map_err(|error| {
+                Failure::invalid(format!("the body did not come whole: {error}"))
+            })?,
+        };
+        if let Ok(bytes) = frame.into_data() {
+            let size = upload.write(&bytes).await.map_err(disk)?;
+            if size > most {
+                return Err(Failure::TooLarge(format!("{what} may have {most} bytes at most")));
+            }
+        }
+    }
+}
+
+pub(super) fn disk(error: std::io::Error) -> Failure {
+    Failure::Unavailable(format!("the control plane's disk: {error}"))
+}
+
+/// Stores an artifact; the body is its bytes.
+#[utoipa::path(put, path = "/api/v1/artifacts", operation_id = "putArtifact", tag = "artifacts",
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    security(("bearer" = [])),
+    responses((status = 200, body = StoredArtifact), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn put(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<StoredArtifact>, Failure> {
+    let most = app.artifacts.max;
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|size| size > most) {
+        return Err(Failure::TooLarge(format!("an artifact may have {most} bytes at most")));
+    }
+    let mut upload = app.artifacts.begin().await.map_err(disk)?;
+    take(body, &mut upload, most, "an artifact").await?;
+    let (digest, size) = upload.finish(&app.artifacts).await.map_err(disk)?;
+    Ok(Json(StoredArtifact { digest: digest.to_string(), size }))
+}
+
+/// What a `Range` header asks for.
+enum Part {
+    Whole,
+    From(u64, u64),
+    Unsatisfiable,
+}
+
+/// One range of bytes; what is not understood is answered with the whole, as the standard says.
+fn part(headers: &HeaderMap, size: u64) -> Part {
+    let Some(range) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else {
+        return Part::Whole;
+    };
+    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|text| text.split_once('-'))
+    else {
+        return Part::Whole;
+    };
+    let (first, last) = match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) if first <= last => (first, last.min(size.saturating_sub(1))),
+        (Ok(first), Err(_)) if last.is_empty() => (first, size.saturating_sub(1)),
+        (Err(_), Ok(count)) if first.is_empty() && count > 0 && size > 0 => {
+            (size.saturating_sub(count), size - 1)
+        }
+        (Err(_), Ok(_)) if first.is_empty() => return Part::Unsatisfiable,
+        _ => return Part::Whole,
+    };
+    if first >= size { Part::Unsatisfiable } else { Part::From(first, last) }
+}
+
+/// An artifact's bytes; one `Range` is served.
+#[utoipa::path(get, path = "/api/v1/artifacts/{digest}", operation_id = "getArtifact", tag = "artifacts",
+    params(("digest" = String, Path, description = "`sha256:<64 hex>`"),
+        ("Range" = Option<String>, Header, description = "`bytes=FIRST-LAST`")),
+    security(("bearer" = []), ()),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 416, description = "no such part"),
+        (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn get(
+    State(app): State<App>,
+    Path(digest): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let digest: Digest =
+        digest.parse().map_err(|error| Failure::invalid(format!("digest: {error}")))?;
+    let none = || Failure::no("artifact", &digest.to_string());
+    let size = app.artifacts.size(&digest).ok_or_else(none)?;
+    let (status, first, last) = match part(&headers, size) {
+        Part::Whole => (StatusCode::OK, 0, size),
+        Part::From(first, last) => (StatusCode::PARTIAL_CONTENT, first, last + 1),
+        Part::Unsatisfiable => {
+            let range = [(header::CONTENT_RANGE, format!("bytes */{size}"))];
+            return Ok((StatusCode::RANGE_NOT_SATISFIABLE, range).into_response());
+        }
+    };
+    let mut file = tokio::fs::File::open(app.artifacts.path(&digest)).await.map_err(disk)?;
+    file.seek(std::io::SeekFrom::Start(first)).await.map_err(disk)?;
+    let length = last - first;
+    let mut response = Body::from_stream(stream::unfold((file, length), piece)).into_response();
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Ok(value) = format!("bytes {first}-{}/{size}", last - 1).parse()
+    {
+        headers.insert(header::CONTENT_RANGE, value);
+    }
+    Ok(response)
+}
+
+type Reading = (tokio::fs::File, u64);
+
+async fn piece((mut file, left): Reading) -> Option<(std::io::Result<Bytes>, Reading)> {
+    if left == 0 {
+        return None;
+    }
+    let most = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
+    let mut buffer = BytesMut::with_capacity(most);
+    match (&mut file).take(most as u64).read_buf(&mut buffer).await {
+        Ok(0) => {
+            let short = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+            Some((Err(short), (file, 0)))
+        }
+        Ok(read) => Some((Ok(buffer.freeze()), (file, left.saturating_sub(read as u64)))),
+        Err(error) => Some((Err(error), (file, 0))),
+    }
+}

@@ -1,0 +1,36 @@
+//! Enrolment and renewal: open to anybody, proved by token and key.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use holdfast_protocol::enrol::{EnrolAnswer, EnrolRequest, RenewRequest};
+
+use super::App;
+use super::extract::{SMALL, json};
+use crate::service::Failure;
+
+/// Enrols a device. Repeated with the same key it gives the same device.
+#[utoipa::path(post, path = "/api/v1/enrol", operation_id = "enrol", tag = "enrolment",
+    request_body(content = serde_json::Value, description = "`EnrolRequest` of PROTOCOL.md: token, name, labels, publicKey, proof"),
+    responses((status = 200, body = serde_json::Value, description = "`EnrolAnswer` of PROTOCOL.md"),
+        (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn enrol(
+    State(app): State<App>,
+    body: Body,
+) -> Result<Json<EnrolAnswer>, Failure> {
+    let request: EnrolRequest = json(body, SMALL).await?;
+    app.service.enrol(request).await.map(Json)
+}
+
+/// Gives a known device a fresh certificate, or says that it still waits.
+#[utoipa::path(post, path = "/api/v1/renew", operation_id = "renew", tag = "enrolment",
+    request_body(content = serde_json::Value, description = "`RenewRequest` of PROTOCOL.md: publicKey, proof"),
+    responses((status = 200, body = serde_json::Value, description = "`EnrolAnswer` of PROTOCOL.md"),
+        (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn renew(
+    State(app): State<App>,
+    body: Body,
+) -> Result<Json<EnrolAnswer>, Failure> {
+    let request: RenewRequest = json(body, SMALL).await?;
+    app.service.renew(request).await.map(Json)
+}

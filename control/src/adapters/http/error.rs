@@ -1,0 +1,32 @@
+//! Refusals and failures as answers: always the same JSON, with a stable word.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use holdfast_protocol::enrol::{ApiError, ApiErrorBody};
+
+use crate::service::Failure;
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let message = self.to_string();
+        let (status, code, faults) = match self {
+            Self::Invalid { faults, .. } if faults.is_empty() => {
+                (StatusCode::BAD_REQUEST, "invalid", faults)
+            }
+            Self::Invalid { faults, .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", faults),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", Vec::new()),
+            Self::Refused(_) => (StatusCode::FORBIDDEN, "refused", Vec::new()),
+            Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized", Vec::new()),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", Vec::new()),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", Vec::new()),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", Vec::new()),
+            Self::Internal(_) => {
+                tracing::error!(error = message, "a request failed");
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal", Vec::new())
+            }
+        };
+        let error = ApiError { code: code.into(), message, faults };
+        (status, Json(ApiErrorBody { error })).into_response()
+    }
+}

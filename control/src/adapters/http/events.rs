@@ -1,0 +1,90 @@
+//! What changes, as server-sent events.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{self, KeepAlive, Sse};
+use futures_util::Stream;
+use futures_util::stream;
+use tokio::sync::watch;
+
+use super::App;
+use crate::api::Event;
+use crate::core::time::rfc3339;
+use crate::service::{Page, Service};
+
+/// Comments in between, so that a dead connection is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+struct Reader {
+    service: Arc<Service>,
+    newest: watch::Receiver<u64>,
+    stop: watch::Receiver<bool>,
+    at: u64,
+}
+
+fn event(id: u64, event: &Event) -> sse::Event {
+    let made = sse::Event::default().id(id.to_string()).event(&event.kind);
+    made.json_data(event).unwrap_or_else(|_| sse::Event::default().comment("unreadable"))
+}
+
+fn reset(id: u64, at: u64) -> sse::Event {
+    let missed = Event {
+        kind: "reset".into(),
+        name: String::new(),
+        action: "changed".into(),
+        at: rfc3339(at),
+        message: "events were missed: read everything anew".into(),
+    };
+    event(id, &missed)
+}
+
+impl Reader {
+    /// The next events, at least one. None: the server stops.
+    async fn next(&mut self) -> Option<Vec<sse::Event>> {
+        loop {
+            self.newest.mark_unchanged();
+            match self.service.events().after(self.at) {
+                Page::Reset(id) => {
+                    self.at = id;
+                    return Some(vec![reset(id, self.service.now())]);
+                }
+                Page::Events(events) if !events.is_empty() => {
+                    self.at = events.last().map_or(self.at, |last| last.0);
+                    return Some(events.iter().map(|entry| event(entry.0, &entry.1)).collect());
+                }
+                Page::Events(_) => {}
+            }
+            tokio::select! {
+                changed = self.newest.changed() => changed.ok()?,
+                _ = self.stop.changed() => return None,
+            }
+        }
+    }
+}
+
+/// What changes, from now on or from `Last-Event-ID`; `reset` says that events were missed.
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "watchEvents", tag = "system", security(("bearer" = [])),
+    params(("Last-Event-ID" = Option<u64>, Header, description = "id of the last event seen")),
+    responses((status = 200, body = Event, content_type = "text/event-stream"),
+        (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn events(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    let newest = app.service.events().watch();
+    let now = *newest.borrow();
+    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    // An id that is none counts as one that is long gone.
+    let at = last.map_or(now, |text| text.trim().parse().unwrap_or(0));
+    let reader = Reader { service: app.service, newest, stop: app.stop, at };
+    let pages = stream::unfold(reader, |mut reader| async {
+        let page = reader.next().await?;
+        Some((stream::iter(page.into_iter().map(Ok)), reader))
+    });
+    Sse::new(futures_util::StreamExt::flatten(pages))
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+}

@@ -1,0 +1,72 @@
+//! What comes in with a request: bodies with a bound and a time limit, queries and paths, each
+//! refused in the API's own words.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use crate::service::Failure;
+
+/// Largest JSON document of an operator: some hundred workloads.
+pub(super) const LARGE: usize = 16 * 1024 * 1024;
+
+/// Largest JSON document of anybody else.
+pub(super) const SMALL: usize = 64 * 1024;
+
+/// A JSON document is here within this time, whatever the link.
+const BODY_TIME: Duration = Duration::from_secs(60);
+
+/// Reads a body as JSON.
+pub(super) async fn json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<T, Failure> {
+    let bytes = read(body, limit).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::invalid(format!("the body is not the JSON asked for: {error}")))
+}
+
+async fn read(body: Body, limit: usize) -> Result<Bytes, Failure> {
+    let reading = Limited::new(body, limit).collect();
+    match tokio::time::timeout(BODY_TIME, reading).await {
+        Err(_) => Err(Failure::invalid("the body did not come in time")),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Failure::TooLarge(format!("the body is larger than {limit} bytes")))
+        }
+        Ok(Err(error)) => Err(Failure::invalid(format!("the body did not come whole: {error}"))),
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+    }
+}
+
+/// Query parameters.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Failure;
+
+    fn from_request_parts(
+        parts: &mut Parts,
+        _: &S,
+    ) -> impl Future<Output = Result<Self, Failure>> + Send {
+        let found = Query::try_from_uri(&parts.uri)
+            .map(|Query(value)| Self(value))
+            .map_err(|error| Failure::invalid(format!("query: {}", error.body_text())));
+        std::future::ready(found)
+    }
+}
+
+/// Parts of the path.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path(value)| Self(value))
+            .map_err(|error| Failure::invalid(format!("path: {}", error.body_text())))
+    }
+}

@@ -1,0 +1,133 @@
+//! Metrics in Prometheus' text format. Counts alone, no names: anybody may read them.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::State;
+use axum::http::{HeaderName, header};
+
+use super::App;
+
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP {name} {help}"));
+        self.line(format_args!("# TYPE {name} {kind}"));
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        if writeln!(self.0, "{line}").is_err() {
+            tracing::debug!("a String takes every line");
+        }
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.family(name, kind, help);
+        self.line(format_args!("{name} {value}"));
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: &AtomicU64) {
+        self.one(name, "counter", help, value.load(Ordering::Relaxed));
+    }
+
+    fn labelled<'a>(
+        &mut self,
+        (name, kind, help): (&str, &str, &str),
+        label: &str,
+        values: impl Iterator<Item = (&'a str, u64)>,
+    ) {
+        self.family(name, kind, help);
+        for (word, value) in values {
+            self.line(format_args!("{name}{{{label}=\"{word}\"}} {value}"));
+        }
+    }
+}
+
+/// Metrics for Prometheus.
+#[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "system",
+    responses((status = 200, body = String, content_type = "text/plain")))]
+pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {
+    let mut text = Text(String::with_capacity(8 * 1024));
+    gateway(&app, &mut text);
+    service(&app, &mut text);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0)
+}
+
+fn gateway(app: &App, text: &mut Text) {
+    let counters = app.gateway.counters();
+    let refused = [
+        ("full", &counters.refused_full),
+        ("tls", &counters.refused_tls),
+        ("slow", &counters.refused_slow),
+        ("certificate", &counters.refused_certificate),
+        ("unknown", &counters.refused_unknown),
+        ("pending", &counters.refused_pending),
+        ("revoked", &counters.refused_revoked),
+        ("connect", &counters.refused_connect),
+        ("topic", &counters.refused_topic),
+        ("protocol", &counters.protocol_errors),
+    ];
+    text.labelled(
+        ("holdfast_gateway_refused_total", "counter", "What the gateway refused, by reason."),
+        "reason",
+        refused.into_iter().map(|(word, count)| (word, count.load(Ordering::Relaxed))),
+    );
+    let connections = counters.connections.load(Ordering::Relaxed);
+    text.one("holdfast_gateway_connections", "gauge", "Devices connected now.", connections);
+    let handshakes = counters.handshakes.load(Ordering::Relaxed);
+    text.one("holdfast_gateway_handshakes", "gauge", "TLS handshakes under way.", handshakes);
+    for (name, help, counter) in [
+        ("accepted", "TCP connections accepted.", &counters.accepted),
+        ("connected", "Devices let in.", &counters.connected),
+        ("cut_silent", "Connections ended because the device was silent.", &counters.cut_silent),
+        ("taken_over", "Connections replaced by a newer one.", &counters.taken_over),
+        ("bytes_in", "MQTT bytes from devices.", &counters.bytes_in),
+        ("bytes_out", "MQTT bytes to devices.", &counters.bytes_out),
+        ("publishes_in", "Publishes from devices.", &counters.publishes_in),
+        ("publishes_out", "Publishes to devices.", &counters.publishes_out),
+        ("pubacks_out", "PUBACKs to devices.", &counters.pubacks_out),
+        ("not_stored", "Publishes that could not be stored.", &counters.not_stored),
+        ("not_delivered", "Messages that a device did not take.", &counters.not_delivered),
+    ] {
+        text.counter(&format!("holdfast_gateway_{name}_total"), help, counter);
+    }
+}
+
+fn service(app: &App, text: &mut Text) {
+    let counters = app.service.counters();
+    let (devices, refused) = app.service.fleet();
+    text.labelled(
+        ("holdfast_devices", "gauge", "Devices, by connection."),
+        "connection",
+        devices.into_iter().map(|(connection, count)| (connection.as_str(), count)),
+    );
+    text.one("holdfast_device_refused", "gauge", "Inputs that devices refused, summed.", refused);
+    let reasons = counters.refused();
+    text.labelled(
+        ("holdfast_enrolments_refused_total", "counter", "Refused enrolments and renewals."),
+        "reason",
+        reasons.iter().map(|(word, count)| (*word, *count)),
+    );
+    for (name, help, counter) in [
+        ("enrolments", "Devices enrolled.", &counters.enrolled),
+        ("renewals", "Certificates renewed.", &counters.renewed),
+        ("reports", "State reports taken.", &counters.reports),
+        ("malformed", "Messages of devices that were none.", &counters.malformed),
+        ("store_commits", "Transactions of the store.", &counters.commits),
+        ("store_commits_failed", "Transactions that failed.", &counters.commits_failed),
+        ("store_writes", "Keys written to the store.", &counters.writes),
+        ("store_overloads", "Changes not taken for want of room.", &counters.overloads),
+    ] {
+        text.counter(&format!("holdfast_{name}_total"), help, counter);
+    }
+    let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+    text.labelled(
+        ("holdfast_http_requests_total", "counter", "Requests answered, by class of status."),
+        "status",
+        classes
+            .into_iter()
+            .zip(&app.requests.classes)
+            .map(|(class, count)| (class, count.load(Ordering::Relaxed))),
+    );
+}

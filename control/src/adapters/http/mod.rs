@@ -1,0 +1,220 @@
+//! The HTTPS API: routes, what guards them, and their description as OpenAPI. It decides
+//! nothing: `service/` does.
+
+mod archive;
+mod artifacts;
+mod auth;
+mod devices;
+mod enrol;
+mod error;
+mod events;
+mod extract;
+mod listen;
+mod logs;
+mod metrics;
+mod system;
+mod tokens;
+mod workloads;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use tokio::sync::watch;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::adapters::artifacts::Artifacts;
+use crate::adapters::gateway::Gateway;
+use crate::service::{Failure, Service};
+
+pub use listen::{Tls, serve};
+
+/// What every handler may use.
+#[derive(Clone)]
+pub struct App {
+    /// The control plane.
+    pub service: Arc<Service>,
+    /// For its counters.
+    pub gateway: Gateway,
+    /// On disk.
+    pub artifacts: Arc<Artifacts>,
+    /// Requests answered.
+    pub requests: Arc<Requests>,
+    /// The API's description, see [`openapi`].
+    pub description: Arc<utoipa::openapi::OpenApi>,
+    /// True when unending answers must end.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Requests answered, by class of status.
+#[derive(Debug, Default)]
+pub struct Requests {
+    classes: [AtomicU64; 5],
+}
+
+impl Requests {
+    fn count(&self, status: u16) {
+        let class = usize::from(status / 100).saturating_sub(1);
+        if let Some(counter) = self.classes.get(class) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Holdfast",
+        description = "The control plane's API. Errors are an `ErrorBody`; lists page by `limit` and `continue`."
+    ),
+    components(schemas(error_schema::ErrorBody)),
+    modifiers(&Bearer),
+    tags(
+        (name = "devices"), (name = "workloads"), (name = "tokens"), (name = "enrolment"),
+        (name = "artifacts"), (name = "system")
+    )
+)]
+struct Description;
+
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("`hfa1.<id>.<secret>`, as printed at the first start"))
+            .build();
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The error body as the description shows it.
+pub(crate) mod error_schema {
+    use utoipa::ToSchema;
+
+    /// The body of every error.
+    #[derive(ToSchema)]
+    #[allow(dead_code, reason = "only its schema is used; the values are protocol::enrol's")]
+    pub(crate) struct ErrorBody {
+        error: crate::api::ErrorDocument,
+    }
+}
+
+fn operators() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(devices::list))
+        .routes(routes!(devices::get, devices::patch, devices::delete))
+        .routes(routes!(devices::approve))
+        .routes(routes!(devices::revoke))
+        .routes(routes!(logs::logs))
+        .routes(routes!(workloads::apply))
+        .routes(routes!(workloads::list))
+        .routes(routes!(workloads::get, workloads::delete))
+        .routes(routes!(workloads::revisions))
+        .routes(routes!(workloads::explain))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::audit))
+        .routes(routes!(events::events))
+        .routes(routes!(artifacts::put))
+        .routes(routes!(archive::backup))
+        .routes(routes!(archive::restore))
+}
+
+fn anybody() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(enrol::enrol))
+        .routes(routes!(enrol::renew))
+        .routes(routes!(system::healthz))
+        .routes(routes!(system::readyz))
+        .routes(routes!(system::schema))
+        .routes(routes!(system::openapi))
+        .routes(routes!(metrics::metrics))
+}
+
+/// The routes, and their description.
+fn routes() -> (OpenApiRouter<App>, OpenApiRouter<App>, OpenApiRouter<App>) {
+    (operators(), OpenApiRouter::new().routes(routes!(artifacts::get)), anybody())
+}
+
+/// The API's description as JSON.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let (operators, devices, anybody) = routes();
+    let (_, mut api) = OpenApiRouter::with_openapi(Description::openapi())
+        .merge(operators)
+        .merge(devices)
+        .merge(anybody)
+        .split_for_parts();
+    api.info.version = env!("CARGO_PKG_VERSION").into();
+    api
+}
+
+/// Every route with its guard.
+pub fn router(app: App) -> Router {
+    let (operators, devices, anybody) = routes();
+    let (operators, _) = operators.split_for_parts();
+    let (devices, _) = devices.split_for_parts();
+    let (anybody, _) = anybody.split_for_parts();
+    let operators = operators.route_layer(from_fn_with_state(app.clone(), auth::operators));
+    let devices = devices.route_layer(from_fn_with_state(app.clone(), auth::operators_and_devices));
+    operators
+        .merge(devices)
+        .merge(anybody)
+        .fallback(|request: Request| {
+            let path: String = request.uri().path().chars().take(80).collect();
+            std::future::ready(
+                Failure::NotFound(format!("there is no {path}: see /api/v1/openapi.json"))
+                    .into_response(),
+            )
+        })
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(app.clone(), counted))
+        .with_state(app)
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    let text = format!("{} is not served here: see /api/v1/openapi.json", request.method());
+    let mut response = Failure::invalid(text).into_response();
+    *response.status_mut() = axum::http::StatusCode::METHOD_NOT_ALLOWED;
+    response
+}
+
+async fn counted(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    app.requests.count(response.status().as_u16());
+    tracing::debug!(%method, path, status = response.status().as_u16(), "request");
+    response
+}
+
+/// The part of a list that a request asks for.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListQuery {
+    /// Most items; default 500, at most 5000.
+    limit: Option<usize>,
+    /// `metadata.continue` of the page before.
+    #[serde(rename = "continue")]
+    after: Option<String>,
+    /// `key=value,key2!=value,key3,!key4`: only those with these labels.
+    label_selector: Option<String>,
+    /// Of revisions: only this workload's.
+    workload: Option<String>,
+}
+
+impl ListQuery {
+    fn query(&self) -> Result<crate::service::Query, Failure> {
+        let text = self.label_selector.as_deref().unwrap_or_default();
+        let selector = crate::core::selector::parse(text)
+            .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))?;
+        Ok(crate::service::Query { limit: self.limit, after: self.after.clone(), selector })
+    }
+}

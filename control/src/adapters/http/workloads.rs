@@ -1,0 +1,108 @@
+//! Workloads, their revisions, and why they are not as desired.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+
+use super::auth::Operator;
+use super::extract::{LARGE, Params, Path, json};
+use super::{App, ListQuery};
+use crate::api::{Applied, Apply, Explanation, List, Revision, Workload};
+use crate::core::admission::admit;
+use crate::service::Failure;
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+/// Most documents of one apply.
+const DOCUMENTS: usize = 1_000;
+
+/// How to apply.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ApplyQuery {
+    /// Only say what would change.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Applies documents: all of them or none.
+#[utoipa::path(post, path = "/api/v1/apply", operation_id = "apply", tag = "workloads", params(ApplyQuery),
+    request_body = Apply, security(("bearer" = [])),
+    responses((status = 200, body = Applied), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn apply(
+    State(app): State<App>,
+    Extension(Operator(by)): Extension<Operator>,
+    Params(query): Params<ApplyQuery>,
+    body: Body,
+) -> Answer<Applied> {
+    let Apply { documents } = json(body, LARGE).await?;
+    if documents.len() > DOCUMENTS {
+        return Err(Failure::TooLarge(format!("at most {DOCUMENTS} documents at once")));
+    }
+    let admitted = admit(&documents, &|digest| app.artifacts.size(digest)).map_err(|faults| {
+        let count = faults.len();
+        let message = if count == 1 {
+            "refused, there is a fault".to_owned()
+        } else {
+            format!("refused, there are {count} faults")
+        };
+        Failure::Invalid { message, faults }
+    })?;
+    app.service.apply(admitted, query.dry_run, &by).await.map(Json)
+}
+
+/// Workloads, by name.
+#[utoipa::path(get, path = "/api/v1/workloads", operation_id = "listWorkloads", tag = "workloads", params(ListQuery),
+    security(("bearer" = [])),
+    responses((status = 200, body = List<Workload>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Params(query): Params<ListQuery>,
+) -> Answer<List<Workload>> {
+    app.service.workloads(&query.query()?).map(Json)
+}
+
+/// A workload.
+#[utoipa::path(get, path = "/api/v1/workloads/{name}", operation_id = "getWorkload", tag = "workloads",
+    params(("name" = String, Path)), security(("bearer" = [])),
+    responses((status = 200, body = Workload), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Answer<Workload> {
+    app.service.workload(&name).map(Json)
+}
+
+/// Deletes a workload; its devices stop it.
+#[utoipa::path(delete, path = "/api/v1/workloads/{name}", operation_id = "deleteWorkload", tag = "workloads",
+    params(("name" = String, Path)), security(("bearer" = [])),
+    responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn delete(
+    State(app): State<App>,
+    Extension(Operator(by)): Extension<Operator>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Failure> {
+    app.service.delete_workload(&name, &by).await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// Revisions, by workload and number.
+#[utoipa::path(get, path = "/api/v1/revisions", operation_id = "listRevisions", tag = "workloads", params(ListQuery),
+    security(("bearer" = [])),
+    responses((status = 200, body = List<Revision>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn revisions(
+    State(app): State<App>,
+    Params(query): Params<ListQuery>,
+) -> Answer<List<Revision>> {
+    app.service.revisions(&query.query()?, query.workload.as_deref()).map(Json)
+}
+
+/// Why a device or a workload is not as desired, in words.
+#[utoipa::path(get, path = "/api/v1/explain/{kind}/{name}", operation_id = "explain", tag = "workloads",
+    params(("kind" = String, Path, description = "`device` or `workload`"), ("name" = String, Path)),
+    security(("bearer" = [])),
+    responses((status = 200, body = Explanation), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn explain(
+    State(app): State<App>,
+    Path((kind, name)): Path<(String, String)>,
+) -> Answer<Explanation> {
+    app.service.explain(&kind, &name).map(Json)
+}

@@ -1,0 +1,8 @@
+//! What touches the outside: sockets, disks, clocks.
+
+pub mod artifacts;
+pub mod authority;
+pub mod clock;
+pub mod gateway;
+pub mod http;
+pub mod store;

@@ -1,0 +1,174 @@
+//! The store on redb: one file, one table, durable when `commit` returns.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+
+use crate::store::{Batch, Snapshot, Store, StoreError, Visit};
+
+const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("holdfast");
+
+/// redb's default is 1 GiB. What is read in service is in memory already: the cache only holds
+/// the tree's upper pages and what a transaction writes.
+const CACHE: usize = 8 * 1024 * 1024;
+
+/// A redb file.
+#[derive(Debug)]
+pub struct RedbStore {
+    path: PathBuf,
+    /// None: it was closed after an error and could not be opened again yet. redb refuses all
+    /// work after an input or output error; what is on disk is whole, so it is opened anew.
+    database: RwLock<Option<Database>>,
+}
+
+fn failed(what: &'static str) -> impl Fn(redb::Error) -> StoreError {
+    move |error| StoreError { what, cause: error.to_string() }
+}
+
+fn open(path: &Path) -> Result<Database, redb::Error> {
+    let database = Database::builder().set_cache_size(CACHE).create(path)?;
+    // An empty file gets its table.
+    write(&database, &[])?;
+    Ok(database)
+}
+
+fn write(database: &Database, batches: &[Batch]) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut table = transaction.open_table(TABLE)?;
+        // Batches of one group often write the same keys: the last value counts.
+        let mut last = BTreeMap::new();
+        for batch in batches {
+            if batch.clear {
+                last.clear();
+                table.retain(|_, _| false)?;
+            }
+            last.extend(batch.writes.iter().map(|(key, value)| (key.as_str(), value.as_deref())));
+        }
+        for (key, value) in last {
+            match value {
+                Some(value) => drop(table.insert(key, value)?),
+                None => drop(table.remove(key)?),
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+impl RedbStore {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let database = open(path).map_err(failed("cannot open the store"))?;
+        Ok(Self { path: path.to_owned(), database: RwLock::new(Some(database)) })
+    }
+
+    fn with<T>(
+        &self,
+        what: &'static str,
+        act: impl Fn(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let fail = failed(what);
+        let closed = || StoreError { what, cause: "its file cannot be opened".into() };
+        if self.database.read().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.reopen();
+        }
+        let result = {
+            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            act(database.as_ref().ok_or_else(closed)?)
+        };
+        if result.is_err() {
+            self.reopen();
+        }
+        result.map_err(fail)
+    }
+
+    fn reopen(&self) {
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        *database = None;
+        match open(&self.path) {
+            Ok(opened) => *database = Some(opened),
+            Err(error) => tracing::error!(%error, "the store cannot be opened again yet"),
+        }
+    }
+}
+
+impl Store for RedbStore {
+    fn commit(&self, batches: &[Batch]) -> Result<(), StoreError> {
+        self.with("cannot write to the store", |database| write(database, batches))
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.with("cannot read the store", |database| {
+            let table = database.begin_read()?.open_table(TABLE)?;
+            Ok(Box::new(Reading { table }) as Box<dyn Snapshot>)
+        })
+    }
+}
+
+struct Reading {
+    table: redb::ReadOnlyTable<&'static str, &'static [u8]>,
+}
+
+impl Snapshot for Reading {
+    fn visit(&self, visit: &mut Visit<'_>) -> std::io::Result<()> {
+        let other = |error: redb::StorageError| std::io::Error::other(error);
+        for entry in self.table.iter().map_err(other)? {
+            let (key, value) = entry.map_err(other)?;
+            visit(key.value(), value.value())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(store: &RedbStore) -> Vec<(String, Vec<u8>)> {
+        let mut found = Vec::new();
+        store
+            .snapshot()
+            .unwrap()
+            .visit(&mut |key, value| {
+                found.push((key.to_owned(), value.to_vec()));
+                Ok(())
+            })
+            .unwrap();
+        found
+    }
+
+    #[test]
+    fn batches_count_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(&folder.path().join("store")).unwrap();
+        let put = |key: &str, value: &[u8]| (key.to_owned(), Some(value.to_vec()));
+        let batch = |writes| Batch { clear: false, writes };
+        store.commit(&[batch(vec![put("a", b"1"), put("b", b"1")])]).unwrap();
+        let before = store.snapshot().unwrap();
+        store
+            .commit(&[
+                batch(vec![put("a", b"2"), put("c", b"2")]),
+                batch(vec![put("a", b"3"), ("b".into(), None)]),
+            ])
+            .unwrap();
+        assert_eq!(all(&store), [("a".into(), b"3".to_vec()), ("c".into(), b"2".to_vec())]);
+        let cleared = Batch { clear: true, writes: vec![put("e", b"4")] };
+        store.commit(&[batch(vec![put("d", b"4")]), cleared, batch(vec![put("f", b"5")])]).unwrap();
+        assert_eq!(all(&store), [("e".into(), b"4".to_vec()), ("f".into(), b"5".to_vec())]);
+        let mut seen = 0;
+        before
+            .visit(&mut |_, value| {
+                seen += 1;
+                assert_eq!(value, b"1", "a snapshot stays as it was");
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(seen, 2);
+    }
+}

@@ -1,0 +1,427 @@
+//! The documents of the HTTPS API, as the server writes and the command line reads them.
+//! Their shapes are a promise to scripts: fields may be added, none changes its meaning.
+//!
+//! Times are RFC 3339 in UTC with seconds (`2026-11-23T21:00:00Z`); digests `sha256:<64 hex>`.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::enrol::Fault;
+use holdfast_protocol::ids::Labels;
+use holdfast_protocol::message::Phase;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// `apiVersion` of every document.
+pub const API_VERSION: &str = "holdfast/v1";
+
+/// A page of a list.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct List<T> {
+    /// The items, by name.
+    pub items: Vec<T>,
+    /// Where the page stands.
+    #[serde(default)]
+    pub metadata: ListMeta,
+}
+
+/// Where a page stands in its list.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListMeta {
+    /// Pass it as `continue` for the next page; absent on the last.
+    #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Revision of the store that the page shows.
+    #[serde(default)]
+    pub resource_version: u64,
+}
+
+/// What every resource carries.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    /// Its name; of a revision `<workload>.<number>`, of a token its id.
+    pub name: String,
+    /// Its labels.
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub labels: Labels,
+    /// Changes with every change of the resource (not of its status).
+    #[serde(default)]
+    pub resource_version: u64,
+    /// When it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
+    /// When it was last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<String>,
+}
+
+/// A device: what is desired of it and what it reports, side by side.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Device {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// `Device`.
+    pub kind: String,
+    /// Name and labels.
+    pub metadata: Metadata,
+    /// What it should run: workload to revision.
+    #[serde(default)]
+    pub desired: BTreeMap<String, DesiredRevision>,
+    /// What it does run, as far as is known.
+    pub status: DeviceStatus,
+}
+
+/// One workload that a device should run.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct DesiredRevision {
+    /// The revision's number.
+    pub revision: u64,
+}
+
+/// Whether a device can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Connection {
+    /// Connected now.
+    Online,
+    /// Not connected; `lastSeen` says since when, its absence that it was never seen.
+    Offline,
+    /// Waits for a person's approval.
+    Pending,
+    /// May not connect any more.
+    Revoked,
+}
+
+impl Connection {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Offline => "offline",
+            Self::Pending => "pending",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// What is known of a device.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceStatus {
+    /// Whether it can be reached.
+    pub connection: Connection,
+    /// When it was last heard of. Null: never.
+    pub last_seen: Option<String>,
+    /// Its address at the last connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Part of its topics.
+    pub shard: u8,
+    /// Epoch of the state it has applied; 0: none yet.
+    pub epoch: u64,
+    /// Desired and applied.
+    pub generation: Generations,
+    /// Reported workloads, by name.
+    pub workloads: BTreeMap<String, WorkloadStatus>,
+    /// What is wrong with the device, by its own report.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+    /// Version of its agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Processor architecture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
+    /// Kernel release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// Inputs that the device refused since its agent's start.
+    #[serde(default)]
+    pub refused: u64,
+    /// When its certificate ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_not_after: Option<String>,
+}
+
+/// A device's generations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Generations {
+    /// Newest that the control plane wants. 0: nothing was ever wanted.
+    pub desired: u64,
+    /// Newest that the device has applied, in `status.epoch`.
+    pub applied: u64,
+}
+
+/// One workload on one device, as reported.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct WorkloadStatus {
+    /// Its revision.
+    pub revision: u64,
+    /// `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`.
+    #[schema(value_type = String)]
+    pub phase: Phase,
+    /// Restarts of this revision.
+    pub restarts: u32,
+    /// Process id of the main process; null: none.
+    pub pid: Option<u32>,
+    /// Why, in words; may be empty.
+    pub reason: String,
+}
+
+/// Something that a person should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Stable word.
+    pub code: String,
+    /// In words.
+    pub message: String,
+}
+
+/// A workload: its document and how it fares.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// `Workload`.
+    pub kind: String,
+    /// Name and labels.
+    pub metadata: Metadata,
+    /// As it was written.
+    pub spec: Value,
+    /// How it fares.
+    pub status: WorkloadSummary,
+}
+
+/// How a workload fares over all its devices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WorkloadSummary {
+    /// Its newest revision.
+    pub revision: u64,
+    /// Devices that should run it.
+    pub desired: u64,
+    /// Of those: run this revision, or have run it to its good end (a job).
+    pub running: u64,
+    /// Of those: reachable, not there yet.
+    pub progressing: u64,
+    /// Of those: say `failed`, `unhealthy` or `backoff`.
+    pub failing: u64,
+    /// Of those: cannot be reached now and do not run this revision; they catch up when back.
+    pub offline: u64,
+}
+
+/// One immutable revision of a workload.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Revision {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// `Revision`.
+    pub kind: String,
+    /// `<workload>.<number>`, and when it was made.
+    pub metadata: Metadata,
+    /// Whose.
+    pub workload: String,
+    /// Its number, from 1.
+    pub revision: u64,
+    /// Who applied it: the access token's id.
+    pub created_by: String,
+    /// As it was written.
+    pub spec: Value,
+}
+
+/// An enrolment token, without its secret.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Token {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// `Token`.
+    pub kind: String,
+    /// Its id; labels are those it gives.
+    pub metadata: Metadata,
+    /// When it ends.
+    pub expires_at: String,
+    /// How often it may be used.
+    pub uses: u32,
+    /// How often it was.
+    pub used: u32,
+    /// Whether devices wait for a person.
+    pub approve: Approve,
+    /// `active`, `expired`, `used` or `revoked`.
+    pub state: String,
+}
+
+/// Whether devices that enrol wait for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Approve {
+    /// They are accepted at once.
+    Auto,
+    /// They wait.
+    Manual,
+}
+
+/// `POST /api/v1/tokens`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewToken {
+    /// How long it holds, in seconds; default a day.
+    #[serde(default = "a_day")]
+    pub ttl_seconds: u64,
+    /// How often it may be used; default once.
+    #[serde(default = "once")]
+    pub uses: u32,
+    /// Labels that it gives.
+    #[serde(default)]
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub labels: Labels,
+    /// Whether devices wait for a person; default no.
+    #[serde(default = "auto")]
+    pub approve: Approve,
+}
+
+fn a_day() -> u64 {
+    86_400
+}
+
+fn once() -> u32 {
+    1
+}
+
+fn auto() -> Approve {
+    Approve::Auto
+}
+
+/// The answer to [`NewToken`]: the only time that the secret is shown.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct CreatedToken {
+    /// `hf1.<id>.<secret>.<ca sha256>`.
+    pub token: String,
+    /// Its id.
+    pub id: String,
+}
+
+/// `POST /api/v1/apply`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Apply {
+    /// Documents of any kind that can be applied; all or none of them.
+    pub documents: Vec<Value>,
+}
+
+/// The answer to [`Apply`], document by document.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Applied {
+    /// In the order of the documents.
+    pub results: Vec<AppliedDocument>,
+}
+
+/// What became (or, in a dry run, would become) of one document.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedDocument {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// `created`, `changed` or `unchanged`.
+    pub action: String,
+    /// The workload's revision afterwards.
+    pub revision: u64,
+    /// How many devices should run it.
+    pub device_count: u64,
+    /// The first of them.
+    pub devices: Vec<String>,
+    /// The document as it stands before, for a diff; absent when it is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    /// The document as it stands afterwards.
+    pub after: Value,
+    /// What is worth knowing, such as "no device matches".
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// `PATCH /api/v1/devices/{name}`: null removes a label.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LabelPatch {
+    /// Labels to set, or with null to remove.
+    pub labels: BTreeMap<String, Option<String>>,
+    /// When given and not the device's present one: refused as a conflict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_version: Option<u64>,
+}
+
+/// `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// `device` or `workload`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// True when all is as desired.
+    pub settled: bool,
+    /// One line that says how it stands.
+    pub summary: String,
+    /// What is not as desired, and why, most important first.
+    pub reasons: Vec<String>,
+}
+
+/// The answer to `PUT /api/v1/artifacts`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct StoredArtifact {
+    /// `sha256:<hex>`.
+    pub digest: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// One event of `GET /api/v1/events` (SSE `data:`; SSE `event:` is `type`, SSE `id:` the
+/// resource version).
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// `device`, `workload`, `token` or `reset` (events were missed: read everything anew).
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whose; empty for `reset`.
+    pub name: String,
+    /// `changed` or `deleted`.
+    pub action: String,
+    /// When.
+    pub at: String,
+    /// What, in words, such as `hello: running`.
+    pub message: String,
+}
+
+/// The answer to `POST /api/v1/restore`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Restored {
+    /// The epoch from now on.
+    pub epoch: u64,
+    /// Devices in the backup.
+    pub devices: u64,
+    /// Workloads in the backup.
+    pub workloads: u64,
+    /// What to do next, in words (a restart, another login).
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// A refusal's body, see [`holdfast_protocol::enrol::ApiErrorBody`].
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ErrorDocument {
+    /// Stable word for programs.
+    pub code: String,
+    /// In words, with what to do.
+    pub message: String,
+    /// Each fault with its path.
+    #[serde(default)]
+    #[schema(value_type = Vec<Value>)]
+    pub faults: Vec<Fault>,
+}

@@ -1,0 +1,189 @@
+//! `apply`, `diff` and `delete`: what changes what is desired.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use similar::TextDiff;
+
+use super::args;
+use super::client::Client;
+use super::documents::{self, Document};
+use super::failure::{Exit, Failure, Outcome};
+use super::get::yaml;
+use super::text::{Mood, Output, clean, note};
+use crate::api::{Applied, AppliedDocument};
+
+/// Applies documents, or says what would become of them.
+pub(crate) async fn apply(client: &Client, output: Output, arguments: &args::Apply) -> Outcome {
+    let documents = documents::read(&arguments.files.files)?;
+    for result in send(client, documents, arguments.dry_run).await?.results {
+        output.line(&line(output, &result, arguments.dry_run))?;
+    }
+    Ok(())
+}
+
+/// Shows what applying would change.
+pub(crate) async fn diff(client: &Client, output: Output, files: &args::Files) -> Outcome {
+    let documents = documents::read(&files.files)?;
+    for result in send(client, documents, true).await?.results {
+        let before = match result.before {
+            Some(before) => yaml(&documents::written(before))?,
+            None => String::new(),
+        };
+        let after = yaml(&documents::written(result.after))?;
+        let whole = format!("{}/{}", result.kind.to_lowercase(), result.name);
+        let from =
+            if before.is_empty() { "/dev/null".to_owned() } else { format!("{whole} (now)") };
+        let diff = TextDiff::from_lines(&before, &after);
+        let text = diff.unified_diff().header(&from, &format!("{whole} (applied)")).to_string();
+        output.bytes(coloured(output, &clean(&text)).as_bytes())?;
+    }
+    Ok(())
+}
+
+async fn send(client: &Client, documents: Vec<Document>, dry_run: bool) -> Outcome<Applied> {
+    let (sources, values): (Vec<String>, Vec<Value>) =
+        documents.into_iter().map(|document| (document.source, document.value)).unzip();
+    let query: &[(&str, &str)] = if dry_run { &[("dryRun", "true")] } else { &[] };
+    let answer =
+        client.send(Method::POST, &["apply"], query, &json!({ "documents": values })).await;
+    let answer = answer.map_err(|failure| with_sources(failure, &sources))?;
+    let applied: Applied = serde_json::from_value(answer).map_err(|error| {
+        Failure::failed(format!(
+            "the control plane's answer is not understood ({error}): is it as new as this program?"
+        ))
+    })?;
+    for result in &applied.results {
+        for warning in &result.warnings {
+            note(&format!("warning: {}/{}: {warning}", result.kind.to_lowercase(), result.name));
+        }
+    }
+    Ok(applied)
+}
+
+/// Says in which file a faulty document is, when there are several files.
+fn with_sources(mut failure: Failure, sources: &[String]) -> Failure {
+    let several = sources.iter().any(|source| Some(source) != sources.first());
+    for fault in failure.faults.iter_mut().filter(|_| several) {
+        let number = fault.strip_prefix("documents[").and_then(|rest| rest.split_once(']'));
+        let index = number.and_then(|(number, _)| number.parse::<usize>().ok());
+        if let Some(source) = index.and_then(|index| sources.get(index)) {
+            *fault = format!("{source}: {fault}");
+        }
+    }
+    failure
+}
+
+fn line(output: Output, result: &AppliedDocument, dry_run: bool) -> String {
+    let devices = match result.device_count {
+        1 => "1 device".to_owned(),
+        count => format!("{count} devices"),
+    };
+    let (mood, changes) = match result.action.as_str() {
+        "unchanged" => (Mood::Faint, false),
+        _ => (Mood::Good, true),
+    };
+    let would = if dry_run && changes { "would be " } else { "" };
+    let action = output.painted(&clean(&result.action), mood);
+    let whole = format!("{}/{}", result.kind.to_lowercase(), result.name);
+    format!("{} {would}{action} (revision {}, {devices})", clean(&whole), result.revision)
+}
+
+fn coloured(output: Output, diff: &str) -> String {
+    let mut text = String::new();
+    for line in diff.split_inclusive('\n') {
+        let bare = line.trim_end_matches('\n');
+        let mood = match bare.chars().next() {
+            _ if bare.starts_with("---") || bare.starts_with("+++") => Mood::Heading,
+            Some('+') => Mood::Good,
+            Some('-') => Mood::Bad,
+            Some('@') => Mood::Faint,
+            _ => Mood::Plain,
+        };
+        text.push_str(&output.painted(bare, mood));
+        text.push('\n');
+    }
+    text
+}
+
+/// Deletes; says of each what became of it, and goes on to the next.
+pub(crate) async fn delete(client: &Client, output: Output, arguments: &args::Delete) -> Outcome {
+    let kind = arguments.kind;
+    if kind == args::Kind::Revision {
+        return Err(Failure::usage("revisions are never deleted by hand; delete the workload"));
+    }
+    let done = if kind == args::Kind::Token { "revoked" } else { "deleted" };
+    let mut tries = Tries::default();
+    for name in &arguments.names {
+        let answer = client.send(Method::DELETE, &[kind.plural(), name], &[], &Value::Null).await;
+        tries.note(output, answer, &format!("{}/{name} {done}", kind.singular()))?;
+    }
+    tries.end()
+}
+
+/// Several things tried one after the other: the first failure's exit code is the command's.
+#[derive(Debug, Default)]
+pub(crate) struct Tries {
+    failed: Option<Exit>,
+}
+
+impl Tries {
+    /// Says how one went.
+    pub(crate) fn note<T>(&mut self, output: Output, answer: Outcome<T>, done: &str) -> Outcome {
+        match answer {
+            Ok(_) => output.line(&clean(done)),
+            Err(failure) => {
+                note(failure.to_string().trim_end());
+                self.failed.get_or_insert(failure.exit);
+                Ok(())
+            }
+        }
+    }
+
+    /// How all went.
+    pub(crate) fn end(self) -> Outcome {
+        self.failed.map_or(Ok(()), |exit| Err(Failure::said(exit)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(action: &str, count: u64) -> AppliedDocument {
+        AppliedDocument {
+            kind: "Workload".into(),
+            name: "hello".into(),
+            action: action.into(),
+            revision: 1,
+            device_count: count,
+            devices: Vec::new(),
+            before: None,
+            after: json!({}),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_document_has_its_line() {
+        let output = Output { colour: false };
+        for (action, count, dry_run, said) in [
+            ("created", 2, false, "workload/hello created (revision 1, 2 devices)"),
+            ("changed", 1, false, "workload/hello changed (revision 1, 1 device)"),
+            ("unchanged", 0, true, "workload/hello unchanged (revision 1, 0 devices)"),
+            ("created", 2, true, "workload/hello would be created (revision 1, 2 devices)"),
+        ] {
+            assert_eq!(line(output, &result(action, count), dry_run), said);
+        }
+    }
+
+    #[test]
+    fn a_fault_says_in_which_file_it_is() {
+        let mut failure = Failure::failed("2 faults");
+        failure.faults =
+            vec!["documents[1] (Workload/a): spec: is missing".into(), "documents: none".into()];
+        let sources = ["a.yaml".to_owned(), "b.yaml".to_owned()];
+        let failure = with_sources(failure, &sources);
+        assert_eq!(failure.faults[0], "b.yaml: documents[1] (Workload/a): spec: is missing");
+        assert_eq!(failure.faults[1], "documents: none");
+    }
+}

@@ -1,0 +1,420 @@
+//! The command line's words, fixed: others script against them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+use super::moment;
+use crate::core::selector;
+use crate::serve::ServeArgs;
+
+/// Runs workloads on machines at the edge, from one place, over links that come and go.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Environment:
+  HOLDFAST_URL    address of the control plane, https://HOST:PORT
+  HOLDFAST_TOKEN  access token
+  HOLDFAST_CA     sha256 of the control plane's CA (64 hexadecimal digits), or its PEM file
+  NO_COLOR        no colours, also on a terminal
+
+Exit codes: 0 done, 1 failed, 2 bad usage, 3 not found, 4 refused.")]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Every subcommand.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the control plane: API, device gateway, store and certificate authority.
+    #[command(after_help = "Examples:
+  holdfast serve                                   # every address, ports 8443 and 8883
+  holdfast serve --data ./plane --api 127.0.0.1:0 --mqtt 127.0.0.1:0
+
+The first start makes the CA and prints an admin token, once. Logs go to standard error.")]
+    Serve(ServeArgs),
+    /// Check an access token and store it for the commands that follow.
+    #[command(after_help = "Examples:
+  holdfast login https://10.0.0.5:8443 --token hfa1.… --ca-sha256 4f0c…
+  HOLDFAST_TOKEN=hfa1.… holdfast login 10.0.0.5:8443 --ca-sha256 4f0c…   # not in the process list
+
+`holdfast serve` prints the address, ca-sha256 and, at its first start, admin-token.")]
+    Login(Login),
+    /// Tokens with which devices enrol.
+    #[command(subcommand)]
+    Token(Token),
+    /// Apply documents: all of them or, when one is faulty, none.
+    #[command(after_help = "Examples:
+  holdfast apply -f hello.yaml
+  holdfast apply -f workloads/ -f extra.json
+  generate | holdfast apply -f - --dry-run     # says what would change, changes nothing")]
+    Apply(Apply),
+    /// Show what applying documents would change, as a unified diff.
+    #[command(after_help = "Examples:
+  holdfast diff -f hello.yaml
+
+The exit code is 0 whether or not there is a difference; the output is empty when there is none.")]
+    Diff(Files),
+    /// Delete a workload, a device or an enrolment token.
+    #[command(after_help = "Examples:
+  holdfast delete workload hello     # it ends on every device, and its folder goes
+  holdfast delete device gw-1        # forgotten; it may enrol again")]
+    Delete(Delete),
+    /// List resources, or show one.
+    #[command(after_help = "Examples:
+  holdfast get devices
+  holdfast get devices -l role=gateway,site!=north,!retired -o wide
+  holdfast get devices gw-1 -o json        # the one object alone
+  holdfast get workloads -o json           # {\"items\":[...]}, the whole list
+  holdfast get revisions hello             # those of one workload
+  holdfast get workload hello -o yaml > hello.yaml   # can be applied again")]
+    Get(Get),
+    /// Show one resource in words: what is desired, what is reported, and why they differ.
+    #[command(after_help = "Examples:
+  holdfast describe device gw-1
+  holdfast describe workload hello")]
+    Describe(Named),
+    /// Approve, label and revoke devices.
+    #[command(subcommand)]
+    Device(Device),
+    /// Show what a workload wrote on a device.
+    #[command(after_help = "Examples:
+  holdfast logs gw-1 hello
+  holdfast logs gw-1 hello --tail 1000 | grep error
+  holdfast logs gw-1 hello -f")]
+    Logs(Logs),
+    /// Files that workloads execute.
+    #[command(subcommand)]
+    Artifact(Artifact),
+    /// Write a backup of the running control plane to a file.
+    #[command(after_help = "Examples:
+  holdfast backup /var/backups/holdfast-$(date +%F).tar
+
+The file holds the CA's key and every secret: it gets mode 0600. It takes its place once it is
+whole; an older file of that name is replaced then.")]
+    Backup(File),
+    /// Put a backup in the place of the control plane's state.
+    #[command(after_help = "Examples:
+  holdfast restore /var/backups/holdfast-2026-11-23.tar
+  holdfast restore backup.tar --yes
+
+The epoch rises, so that devices follow the restored state even when theirs is newer. On a
+terminal it asks first.")]
+    Restore(Restore),
+    /// Print a completion script for a shell.
+    #[command(after_help = "Examples:
+  holdfast completions bash > /usr/share/bash-completion/completions/holdfast
+  source <(holdfast completions zsh)")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual's pages into a folder.
+    #[command(after_help = "Examples:
+  holdfast man /usr/local/share/man/man1")]
+    Man {
+        /// The folder; it is made when it is not there.
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// Address of the control plane: https://HOST:PORT.
+    #[arg(env = "HOLDFAST_URL")]
+    pub(crate) url: String,
+    /// Access token.
+    #[arg(long, env = "HOLDFAST_TOKEN", hide_env_values = true)]
+    pub(crate) token: String,
+    /// sha256 of the control plane's CA in hexadecimal, or its PEM file.
+    #[arg(long, value_name = "HEX", env = "HOLDFAST_CA")]
+    pub(crate) ca_sha256: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token and print it, alone: nobody can read it again.
+    #[command(after_help = "Examples:
+  holdfast token create
+  holdfast token create --ttl 30d --uses 200 --label site=north
+  TOKEN=$(holdfast token create --approve manual)")]
+    Create(CreateToken),
+    /// List the tokens, without their secrets.
+    #[command(after_help = "Examples:
+  holdfast token list
+  holdfast token list -o json")]
+    List {
+        /// How to print them.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Make a token useless; devices that enrolled with it stay.
+    #[command(after_help = "Examples:
+  holdfast token revoke 0011223344556677")]
+    Revoke {
+        /// The token's id: the part after `hf1.`.
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateToken {
+    /// How long it may be used: a number with s, m, h or d.
+    #[arg(long, default_value = "24h", value_parser = moment::ttl)]
+    pub(crate) ttl: u64,
+    /// How many devices may enrol with it.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) uses: u32,
+    /// Label that its devices get; may be repeated.
+    #[arg(long = "label", value_name = "K=V", value_parser = label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Whether its devices are accepted at once or wait for `holdfast device approve`.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) approve: Approve,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Approve {
+    /// Accepted at once.
+    Auto,
+    /// They wait for a person.
+    Manual,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// A file (YAML with one or more documents, or JSON), a folder of them, or - for standard
+    /// input; may be repeated.
+    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE|DIR|-", value_hint = ValueHint::AnyPath)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Say what would change, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// A kind of resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Machines with an agent.
+    #[value(name = "devices", alias = "device")]
+    Device,
+    /// What runs on them.
+    #[value(name = "workloads", alias = "workload")]
+    Workload,
+    /// Every state that a workload ever had.
+    #[value(name = "revisions", alias = "revision")]
+    Revision,
+    /// Enrolment tokens.
+    #[value(name = "tokens", alias = "token")]
+    Token,
+}
+
+impl Kind {
+    /// As paths of the API say it.
+    pub(crate) fn plural(self) -> &'static str {
+        match self {
+            Self::Device => "devices",
+            Self::Workload => "workloads",
+            Self::Revision => "revisions",
+            Self::Token => "tokens",
+        }
+    }
+
+    /// As people say it of one.
+    pub(crate) fn singular(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Workload => "workload",
+            Self::Revision => "revision",
+            Self::Token => "token",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// device, workload or token.
+    #[arg(value_enum, ignore_case = true)]
+    pub(crate) kind: Kind,
+    /// Its name; several may be given.
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// device, workload, revision or token.
+    #[arg(value_enum, ignore_case = true)]
+    pub(crate) kind: Kind,
+    /// Its name.
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// devices, workloads, revisions or tokens; the singular does as well.
+    #[arg(value_enum, ignore_case = true)]
+    pub(crate) kind: Kind,
+    /// Only this one. Of revisions: WORKLOAD.NUMBER is one, WORKLOAD all of its.
+    pub(crate) name: Option<String>,
+    /// Only those with these labels: k=v, k!=v, k (it is there), !k (it is not), with commas.
+    #[arg(short = 'l', long, value_parser = checked_selector, allow_hyphen_values = true)]
+    pub(crate) selector: Option<String>,
+    /// How to print them.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// How resources are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people: a line each.
+    #[default]
+    Table,
+    /// For people with a wide terminal.
+    Wide,
+    /// For programs: stable.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Device {
+    /// Accept devices that wait for approval.
+    #[command(after_help = "Examples:
+  holdfast device approve gw-1 gw-2")]
+    Approve(Names),
+    /// Set and remove a device's labels.
+    #[command(after_help = "Examples:
+  holdfast device label gw-1 role=gateway site=north
+  holdfast device label gw-1 retired-         # removes it")]
+    Label {
+        /// The device.
+        name: String,
+        /// `k=v` sets a label, `k-` removes it.
+        #[arg(required = true, value_name = "K=V|K-", value_parser = label_change)]
+        changes: Vec<(String, Option<String>)>,
+    },
+    /// Cut devices off for good: their certificates are refused from now on.
+    #[command(after_help = "Examples:
+  holdfast device revoke stolen-1")]
+    Revoke(Names),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Names {
+    /// The devices.
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// The device.
+    pub(crate) device: String,
+    /// The workload.
+    pub(crate) workload: String,
+    /// How many of the last lines.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) tail: u32,
+    /// Go on with what is written from now on, until Ctrl-C.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Artifact {
+    /// Store a file in the control plane and print its digest, by which documents name it.
+    #[command(after_help = "Examples:
+  holdfast artifact push ./sensor-reader      # prints sha256:…")]
+    Push(File),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct File {
+    /// The file.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    pub(crate) file: File,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    use holdfast_protocol::ids::{check_label_key, check_label_value};
+    let (key, value) =
+        text.split_once('=').ok_or_else(|| format!("{text:?} is no label: it is KEY=VALUE"))?;
+    check_label_key(key).and_then(|()| check_label_value(value)).map_err(|why| why.to_string())?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn label_change(text: &str) -> Result<(String, Option<String>), String> {
+    match (text.contains('='), text.strip_suffix('-')) {
+        (false, Some(key)) => {
+            holdfast_protocol::ids::check_label_key(key).map_err(|why| why.to_string())?;
+            Ok((key.to_owned(), None))
+        }
+        (false, None) => Err(format!("{text:?}: KEY=VALUE sets a label, KEY- removes it")),
+        (true, _) => label(text).map(|(key, value)| (key, Some(value))),
+    }
+}
+
+fn checked_selector(text: &str) -> Result<String, String> {
+    selector::parse(text).map(|_| text.to_owned()).map_err(|why| why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        fn leaves(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+            let path = format!("{path} {}", command.get_name());
+            let mut below = command.get_subcommands().peekable();
+            if below.peek().is_none() {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                if !help.contains(path.trim()) {
+                    found.push(path);
+                }
+            } else {
+                below.for_each(|command| leaves(command, &path, found));
+            }
+        }
+        let mut without = Vec::new();
+        leaves(&Arguments::command(), "", &mut without);
+        assert_eq!(without, Vec::<String>::new());
+    }
+
+    #[test]
+    fn labels_are_set_and_removed() {
+        assert_eq!(label_change("a=b"), Ok(("a".into(), Some("b".into()))));
+        assert_eq!(label_change("a="), Ok(("a".into(), Some(String::new()))));
+        assert_eq!(label_change("a-"), Ok(("a".into(), None)));
+        for wrong in ["a", "-", "=b", "a=b c", "a=b-"] {
+            assert!(label_change(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `describe`: one resource in words; what is desired and what is reported side by side, and why
+//! they differ.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::args::{Kind, Named};
+use super::client::Client;
+use super::failure::Outcome;
+use super::get;
+use super::moment;
+use super::rows;
+use super::table::{Cell, table};
+use super::text::{Mood, Output, clean};
+use crate::api::{Device, Explanation, Workload};
+
+/// Describes one resource.
+pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &Named) -> Outcome {
+    let (kind, name) = (named.kind, named.name.as_str());
+    let item = get::one(client, kind, name).await?;
+    let mut text = match kind {
+        Kind::Device => device(output, now, &rows::read(&item)?),
+        Kind::Workload => workload(output, now, &rows::read(&item)?)?,
+        Kind::Revision | Kind::Token => get::yaml(&item)?,
+    };
+    if matches!(kind, Kind::Device | Kind::Workload) {
+        let explained = client.get(&["explain", kind.singular(), name], &[]).await?;
+        text = format!("{}\n{text}", explanation(output, &rows::read(&explained)?));
+    }
+    output.bytes(text.as_bytes())
+}
+
+/// First of all: is it as it should be, and if not, why.
+fn explanation(output: Output, explained: &Explanation) -> String {
+    let mood = if explained.settled { Mood::Good } else { Mood::Bad };
+    let mut text = output.painted(&clean(&explained.summary), mood);
+    text.push('\n');
+    for reason in &explained.reasons {
+        text.push_str(&format!("  - {}\n", clean(reason)));
+    }
+    text
+}
+
+fn facts(output: Output, facts: Vec<(&str, Cell)>) -> String {
+    let rows: Vec<Vec<Cell>> = facts
+        .into_iter()
+        .map(|(name, value)| vec![Cell::new(format!("{name}:"), Mood::Heading), value])
+        .collect();
+    table(output, 0, &[], &rows)
+}
+
+fn moment_and_ago(moment: Option<&String>, now: u64) -> String {
+    moment.map_or_else(|| "never".to_owned(), |at| format!("{at} ({})", moment::ago(at, now)))
+}
+
+fn device(output: Output, now: u64, device: &Device) -> String {
+    let status = &device.status;
+    let generation = status.generation;
+    let text = |value: &Option<String>| Cell::from(value.clone().unwrap_or_default());
+    let mut shown = facts(
+        output,
+        vec![
+            ("Device", Cell::from(device.metadata.name.as_str())),
+            ("Labels", Cell::from(rows::labels(&device.metadata.labels))),
+            (
+                "Connection",
+                Cell::new(status.connection.as_str(), rows::mood_of_connection(status.connection)),
+            ),
+            ("Last seen", Cell::from(moment_and_ago(status.last_seen.as_ref(), now))),
+            ("Address", text(&status.address)),
+            (
+                "Generation",
+                Cell::from(format!(
+                    "{} applied, {} desired (epoch {})",
+                    generation.applied, generation.desired, status.epoch
+                )),
+            ),
+            ("Agent", text(&status.agent)),
+            ("Machine", Cell::from(machine(device))),
+            (
+                "Certificate",
+                Cell::from(status.certificate_not_after.as_ref().map_or_else(String::new, |at| {
+                    format!("until {at} ({})", moment::until(at, now))
+                })),
+            ),
+            ("Refused", Cell::from(format!("{} inputs since the agent's start", status.refused))),
+            ("Enrolled", Cell::from(moment_and_ago(device.metadata.created_at.as_ref(), now))),
+        ],
+    );
+    if !status.problems.is_empty() {
+        shown.push_str("\nProblems\n");
+        for problem in &status.problems {
+            let code = output.painted(&clean(&problem.code), Mood::Bad);
+            shown.push_str(&format!("  {code}: {}\n", clean(&problem.message)));
+        }
+    }
+    shown.push_str("\nWorkloads\n");
+    shown.push_str(&workloads(output, device));
+    shown
+}
+
+fn machine(device: &Device) -> String {
+    let parts = [device.status.arch.as_deref(), device.status.kernel.as_deref()];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", Linux ")
+}
+
+fn workloads(output: Output, device: &Device) -> String {
+    let names: BTreeSet<&String> =
+        device.desired.keys().chain(device.status.workloads.keys()).collect();
+    if names.is_empty() {
+        return "  none\n".to_owned();
+    }
+    let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let row = |name: &String| {
+        let (wanted, is) = (device.desired.get(name), device.status.workloads.get(name));
+        let phase = is.map_or(Cell::from("not reported"), |is| {
+            Cell::new(rows::word(is.phase), rows::mood_of_phase(is.phase))
+        });
+        vec![
+            Cell::from(name.as_str()),
+            Cell::from(number(wanted.map(|wanted| wanted.revision))),
+            Cell::from(number(is.map(|is| is.revision))),
+            phase,
+            Cell::from(number(is.map(|is| u64::from(is.restarts)))),
+            Cell::from(number(is.and_then(|is| is.pid).map(u64::from))),
+            Cell::from(is.map(|is| is.reason.clone()).unwrap_or_default()),
+        ]
+    };
+    let all: Vec<Vec<Cell>> = names.into_iter().map(row).collect();
+    table(output, 2, &["NAME", "DESIRED", "REPORTED", "PHASE", "RESTARTS", "PID", "REASON"], &all)
+}
+
+fn workload(output: Output, now: u64, workload: &Workload) -> Outcome<String> {
+    let status = workload.status;
+    let changed = workload.metadata.updated_at.as_ref().or(workload.metadata.created_at.as_ref());
+    let mut shown = facts(
+        output,
+        vec![
+            ("Workload", Cell::from(workload.metadata.name.as_str())),
+            ("Labels", Cell::from(rows::labels(&workload.metadata.labels))),
+            ("Revision", Cell::from(status.revision.to_string())),
+            ("Changed", Cell::from(moment_and_ago(changed, now))),
+            ("Runs", Cell::from(rows::runs(&workload.spec))),
+            ("On", Cell::from(rows::chosen(&workload.spec))),
+            (
+                "Devices",
+                Cell::from(format!(
+                    "{} desired: {} running, {} progressing, {} failing, {} offline",
+                    status.desired,
+                    status.running,
+                    status.progressing,
+                    status.failing,
+                    status.offline
+                )),
+            ),
+        ],
+    );
+    shown.push_str("\nSpec\n");
+    for line in get::yaml(&Value::clone(&workload.spec))?.lines() {
+        shown.push_str(&format!("  {}\n", clean(line)));
+    }
+    Ok(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn desired_and_reported_stand_side_by_side() {
+        let value = json!({
+            "apiVersion": "holdfast/v1", "kind": "Device", "metadata": { "name": "gw-1" },
+            "desired": { "a": { "revision": 2 } },
+            "status": {
+                "connection": "online", "lastSeen": "2026-11-23T20:51:01Z", "shard": 1, "epoch": 1,
+                "generation": { "desired": 3, "applied": 2 }, "refused": 4,
+                "workloads": {
+                    "old": { "revision": 1, "phase": "running", "restarts": 0, "pid": 7, "reason": "bad\u{1b}[2J" },
+                },
+                "problems": [{ "code": "clock", "message": "1970" }],
+            },
+        });
+        let text = device(Output { colour: false }, 1_795_467_661, &rows::read(&value).unwrap());
+        for part in
+            ["2 applied, 3 desired (epoch 1)", "clock: 1970", "not reported", "10m ago", "4 inputs"]
+        {
+            assert!(text.contains(part), "{part:?} is missing in\n{text}");
+        }
+        assert!(!text.contains('\u{1b}'), "a device must not steer the terminal");
+    }
+}

@@ -1,0 +1,134 @@
+//! `get`: lists and single resources, for people and for programs.
+
+use serde_json::{Value, json};
+
+use super::args::{Format, Get, Kind};
+use super::client::Client;
+use super::failure::{Failure, Outcome};
+use super::rows;
+use super::table::table;
+use super::text::{Output, note};
+
+/// Lists, or shows one.
+pub(crate) async fn get(client: &Client, output: Output, now: u64, arguments: &Get) -> Outcome {
+    let kind = arguments.kind;
+    let selector = arguments.selector.as_deref();
+    let found = match arguments.name.as_deref() {
+        Some(name) if kind == Kind::Revision && !name.contains('.') => {
+            Found::All(revisions_of(client, name, selector).await?)
+        }
+        Some(_) if selector.is_some() => {
+            return Err(Failure::usage("a name and a selector at once: give one of them"));
+        }
+        Some(name) => Found::One(one(client, kind, name).await?),
+        None => Found::All(client.list(&[kind.plural()], &query(selector)).await?),
+    };
+    print(output, now, kind, arguments.output, found)
+}
+
+/// What was asked for.
+pub(crate) enum Found {
+    /// One by name.
+    One(Value),
+    /// A list.
+    All(Vec<Value>),
+}
+
+fn query(selector: Option<&str>) -> Vec<(&'static str, &str)> {
+    selector.map(|selector| ("labelSelector", selector)).into_iter().collect()
+}
+
+async fn revisions_of(
+    client: &Client,
+    workload: &str,
+    selector: Option<&str>,
+) -> Outcome<Vec<Value>> {
+    let mut query = query(selector);
+    query.push(("workload", workload));
+    let found = client.list(&["revisions"], &query).await?;
+    if found.is_empty() && selector.is_none() {
+        return Err(no(Kind::Workload, workload));
+    }
+    Ok(found)
+}
+
+/// One resource by name.
+pub(crate) async fn one(client: &Client, kind: Kind, name: &str) -> Outcome<Value> {
+    let among = match kind {
+        Kind::Device | Kind::Workload => return client.get(&[kind.plural(), name], &[]).await,
+        Kind::Revision => {
+            let workload = name.split_once('.').map_or(name, |(workload, _)| workload);
+            client.list(&["revisions"], &[("workload", workload)]).await?
+        }
+        Kind::Token => client.list(&["tokens"], &[]).await?,
+    };
+    let named = |item: &Value| item.pointer("/metadata/name").and_then(Value::as_str) == Some(name);
+    among.into_iter().find(named).ok_or_else(|| no(kind, name))
+}
+
+fn no(kind: Kind, name: &str) -> Failure {
+    let (one, all) = (kind.singular(), kind.plural());
+    Failure::not_found(format!("there is no {one} {name:?}; `holdfast get {all}` lists them"))
+}
+
+/// Prints what was found.
+pub(crate) fn print(output: Output, now: u64, kind: Kind, format: Format, found: Found) -> Outcome {
+    let wide = match format {
+        Format::Json => {
+            let text = serde_json::to_string_pretty(&document(found));
+            return output.line(&text.map_err(|error| Failure::failed(error.to_string()))?);
+        }
+        Format::Yaml => return output.bytes(yaml(&document(found))?.as_bytes()),
+        Format::Table => false,
+        Format::Wide => true,
+    };
+    let items = match found {
+        Found::One(item) => vec![item],
+        Found::All(items) => items,
+    };
+    if items.is_empty() {
+        note(&format!("no {} found", kind.plural()));
+        return Ok(());
+    }
+    let rows =
+        items.iter().map(|item| rows::row(kind, wide, now, item)).collect::<Outcome<Vec<_>>>()?;
+    output.bytes(table(output, 0, &rows::headings(kind, wide), &rows).as_bytes())
+}
+
+fn document(found: Found) -> Value {
+    match found {
+        Found::One(item) => item,
+        Found::All(items) => json!({ "items": items }),
+    }
+}
+
+/// A value as YAML.
+pub(crate) fn yaml(value: &Value) -> Outcome<String> {
+    serde_saphyr::to_string(value)
+        .map_err(|error| Failure::failed(format!("cannot write YAML: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn yaml_keeps_text_text() {
+        let value = json!({
+            "args": ["1000", "yes", "null", "~", "1e3", "0x10", "", " a", "- b", "a: b", "#c", "a\nb\n", "\t", "'\""],
+            "number": 3, "flag": true, "map": {}, "list": [], "on": "off", "1": "x",
+        });
+        let text = yaml(&value).unwrap();
+        assert_eq!(serde_saphyr::from_str::<Value>(&text).unwrap(), value, "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives_yaml(text in any::<String>(), key in "[ -~]{1,12}") {
+            let value = json!({ "spec": { key: [text] } });
+            let written = yaml(&value).unwrap();
+            prop_assert_eq!(serde_saphyr::from_str::<Value>(&written).unwrap(), value, "{}", written);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `token` and `device`: who may enrol, and what becomes of who did.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::apply::Tries;
+use super::args::{Approve, CreateToken, Device, Kind, Token};
+use super::client::Client;
+use super::failure::{Failure, Outcome};
+use super::get::{Found, print};
+use super::rows::read;
+use super::text::Output;
+use crate::api::{self, CreatedToken, LabelPatch, NewToken};
+
+/// Tokens with which devices enrol.
+pub(crate) async fn token(client: &Client, output: Output, now: u64, command: &Token) -> Outcome {
+    match command {
+        Token::Create(wanted) => {
+            let answer =
+                client.send(Method::POST, &["tokens"], &[], &document(&new_token(wanted))?).await?;
+            output.line(&read::<CreatedToken>(&answer)?.token)
+        }
+        Token::List { output: format } => {
+            let all = client.list(&["tokens"], &[]).await?;
+            print(output, now, Kind::Token, *format, Found::All(all))
+        }
+        Token::Revoke { id } => {
+            // Somebody may paste the whole token: its id is enough, and its secret stays here.
+            let id = id.strip_prefix("hf1.").and_then(|rest| rest.split('.').next()).unwrap_or(id);
+            client.send(Method::DELETE, &["tokens", id], &[], &Value::Null).await?;
+            output.line(&format!("token/{id} revoked"))
+        }
+    }
+}
+
+fn new_token(wanted: &CreateToken) -> NewToken {
+    NewToken {
+        ttl_seconds: wanted.ttl,
+        uses: wanted.uses,
+        labels: wanted.labels.iter().cloned().collect(),
+        approve: match wanted.approve {
+            Approve::Auto => api::Approve::Auto,
+            Approve::Manual => api::Approve::Manual,
+        },
+    }
+}
+
+fn document(value: &impl serde::Serialize) -> Outcome<Value> {
+    serde_json::to_value(value).map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// Approves, labels and revokes.
+pub(crate) async fn device(client: &Client, output: Output, command: &Device) -> Outcome {
+    match command {
+        Device::Approve(names) => each(client, output, &names.names, "approve", "approved").await,
+        Device::Revoke(names) => each(client, output, &names.names, "revoke", "revoked").await,
+        Device::Label { name, changes } => {
+            let labels: BTreeMap<String, Option<String>> = changes.iter().cloned().collect();
+            if labels.len() < changes.len() {
+                return Err(Failure::usage("a label is given twice"));
+            }
+            let patch = document(&LabelPatch { labels, resource_version: None })?;
+            client.send(Method::PATCH, &["devices", name], &[], &patch).await?;
+            output.line(&format!("device/{name} labelled"))
+        }
+    }
+}
+
+async fn each(
+    client: &Client,
+    output: Output,
+    names: &[String],
+    action: &str,
+    done: &str,
+) -> Outcome {
+    let mut tries = Tries::default();
+    for name in names {
+        let answer = client.send(Method::POST, &["devices", name, action], &[], &Value::Null).await;
+        tries.note(output, answer, &format!("device/{name} {done}"))?;
+    }
+    tries.end()
+}

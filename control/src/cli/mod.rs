@@ -1,0 +1,118 @@
+//! The command line: every subcommand but `serve` is a client of the HTTPS API, and nothing here
+//! knows more of the control plane than its API says.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the command line stands at the edge: it reads the clock once"
+)]
+
+mod apply;
+mod args;
+mod client;
+mod describe;
+mod documents;
+mod failure;
+mod get;
+mod login;
+mod manage;
+mod moment;
+mod pinned;
+mod rows;
+mod table;
+mod text;
+mod transfer;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use self::args::{Arguments, Artifact, Command};
+use self::client::Client;
+use self::failure::{Failure, Outcome};
+use self::login::Environment;
+use self::text::{Output, note};
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to standard output, complaints to standard error; nobody may read either.
+            let _nobody_reads = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let said = failure.to_string();
+            if !said.is_empty() {
+                note(said.trim_end());
+            }
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Outcome {
+    let environment = Environment::read();
+    let output = Output::new(environment.no_color.as_deref());
+    match command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "holdfast", &mut script);
+            output.bytes(&script)
+        }
+        Command::Man { dir } => man(&dir),
+        Command::Serve(wanted) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| Failure::failed(error.to_string()))?;
+            let served = runtime.block_on(crate::serve::run(wanted));
+            served.map_err(|error| Failure::failed(format!("{error:#}")))
+        }
+        command => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| Failure::failed(error.to_string()))?;
+            runtime.block_on(ask(&environment, output, command))
+        }
+    }
+}
+
+async fn ask(environment: &Environment, output: Output, command: Command) -> Outcome {
+    if let Command::Login(wanted) = &command {
+        return login::login(environment, output, &wanted.url, &wanted.token, &wanted.ca_sha256)
+            .await;
+    }
+    let client = environment.client()?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_secs());
+    with_client(&client, output, now, command).await
+}
+
+async fn with_client(client: &Client, output: Output, now: u64, command: Command) -> Outcome {
+    match command {
+        Command::Token(command) => manage::token(client, output, now, &command).await,
+        Command::Apply(wanted) => apply::apply(client, output, &wanted).await,
+        Command::Diff(files) => apply::diff(client, output, &files).await,
+        Command::Delete(wanted) => apply::delete(client, output, &wanted).await,
+        Command::Get(wanted) => get::get(client, output, now, &wanted).await,
+        Command::Describe(named) => describe::describe(client, output, now, &named).await,
+        Command::Device(command) => manage::device(client, output, &command).await,
+        Command::Logs(wanted) => transfer::logs(client, output, &wanted).await,
+        Command::Artifact(Artifact::Push(file)) => transfer::push(client, output, &file.file).await,
+        Command::Backup(file) => transfer::backup(client, output, &file.file).await,
+        Command::Restore(wanted) => transfer::restore(client, output, &wanted).await,
+        Command::Serve(_)
+        | Command::Login(_)
+        | Command::Completions { .. }
+        | Command::Man { .. } => Ok(()),
+    }
+}
+
+fn man(dir: &Path) -> Outcome {
+    std::fs::create_dir_all(dir)
+        .and_then(|()| clap_mangen::generate_to(Arguments::command(), dir))
+        .map_err(|error| Failure::file("write the manual into", dir, error))
+}

@@ -1,0 +1,322 @@
+//! A line for each resource: what somebody wants to see at three in the morning.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::ids::Labels;
+use holdfast_protocol::message::Phase;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::args::Kind;
+use super::failure::{Failure, Outcome};
+use super::moment;
+use super::table::Cell;
+use super::text::Mood;
+use crate::api::{Approve, Connection, Device, Revision, Token, Workload};
+
+/// Longest list of problems in a table that is not wide, in characters.
+const NARROW: usize = 48;
+
+/// Reads a document of the API.
+pub(crate) fn read<T: DeserializeOwned>(item: &Value) -> Outcome<T> {
+    T::deserialize(item).map_err(|error| {
+        Failure::failed(format!(
+            "the control plane's answer is not understood ({error}): is it as new as this program? \
+             -o json shows it as it is"
+        ))
+    })
+}
+
+/// The headings of a kind.
+pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
+    let (narrow, more): (&[_], &[_]) = match kind {
+        Kind::Device => (
+            &["NAME", "CONNECTION", "LAST SEEN", "WORKLOADS", "GENERATION", "PROBLEMS"],
+            &["EPOCH", "ADDRESS", "AGENT", "ARCH", "LABELS"],
+        ),
+        Kind::Workload => (
+            &["NAME", "REVISION", "DEVICES", "RUNNING", "PROGRESSING", "FAILING", "OFFLINE"],
+            &["CHANGED", "RUNS", "ON", "LABELS"],
+        ),
+        Kind::Revision => (&["NAME", "MADE", "BY", "RUNS"], &["ON"]),
+        Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS"], &[]),
+    };
+    narrow.iter().chain(more.iter().filter(|_| wide)).copied().collect()
+}
+
+/// A resource's line.
+pub(crate) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec<Cell>> {
+    Ok(match kind {
+        Kind::Device => device(wide, now, &read(item)?),
+        Kind::Workload => workload(wide, now, &read(item)?),
+        Kind::Revision => revision(wide, now, &read(item)?),
+        Kind::Token => token(now, &read(item)?),
+    })
+}
+
+fn device(wide: bool, now: u64, device: &Device) -> Vec<Cell> {
+    let status = &device.status;
+    let desired = device.desired.len();
+    let running = running(device);
+    let problems = problems(device);
+    let short = if wide { problems.join(", ") } else { cut(&problems.join(", ")) };
+    let generation = status.generation;
+    let behind = generation.applied != generation.desired;
+    let mut row = vec![
+        Cell::from(device.metadata.name.as_str()),
+        Cell::new(status.connection.as_str(), mood_of_connection(status.connection)),
+        Cell::from(last_seen(device, now)),
+        Cell::new(
+            format!("{running}/{desired}"),
+            if running < desired { Mood::Busy } else { Mood::Plain },
+        ),
+        Cell::new(
+            format!("{}/{}", generation.applied, generation.desired),
+            if behind { Mood::Busy } else { Mood::Plain },
+        ),
+        Cell::new(short, if problems.is_empty() { Mood::Faint } else { Mood::Bad }),
+    ];
+    if wide {
+        row.extend([
+            Cell::from(status.epoch.to_string()),
+            Cell::from(status.address.clone().unwrap_or_default()),
+            Cell::from(status.agent.clone().unwrap_or_default()),
+            Cell::from(status.arch.clone().unwrap_or_default()),
+            Cell::from(labels(&device.metadata.labels)),
+        ]);
+    }
+    row
+}
+
+/// Workloads that run in the revision that is desired, or have run it to its good end.
+pub(crate) fn running(device: &Device) -> usize {
+    let runs = |name: &String, revision: u64| {
+        let reported = device.status.workloads.get(name);
+        reported.is_some_and(|is| {
+            // A job that has run to its good end is as it should be.
+            let done = is.phase == Phase::Stopped && is.pid.is_none();
+            is.revision == revision && (is.phase == Phase::Running || done)
+        })
+    };
+    device.desired.iter().filter(|(name, wanted)| runs(name, wanted.revision)).count()
+}
+
+/// When it was last heard of, in words.
+pub(crate) fn last_seen(device: &Device, now: u64) -> String {
+    match (&device.status.last_seen, device.status.connection) {
+        (None, _) => "never".to_owned(),
+        (Some(_), Connection::Online) => "now".to_owned(),
+        (Some(moment), _) => moment::ago(moment, now),
+    }
+}
+
+/// What is wrong, in a few words each: the device's own problems, then its workloads'.
+fn problems(device: &Device) -> Vec<String> {
+    let of_device = device.status.problems.iter().map(|problem| problem.code.clone());
+    let of_workloads = device.status.workloads.iter().filter_map(|(name, is)| {
+        let bad = matches!(is.phase, Phase::Unhealthy | Phase::Backoff | Phase::Failed);
+        bad.then(|| format!("{name} {}", word(is.phase)))
+    });
+    of_device.chain(of_workloads).collect()
+}
+
+fn workload(wide: bool, now: u64, workload: &Workload) -> Vec<Cell> {
+    let status = workload.status;
+    let count = |number: u64, mood: Mood| {
+        Cell::new(number.to_string(), if number == 0 { Mood::Plain } else { mood })
+    };
+    let all = status.running == status.desired;
+    let mut row = vec![
+        Cell::from(workload.metadata.name.as_str()),
+        Cell::from(status.revision.to_string()),
+        Cell::from(status.desired.to_string()),
+        count(status.running, if all { Mood::Good } else { Mood::Busy }),
+        count(status.progressing, Mood::Busy),
+        count(status.failing, Mood::Bad),
+        count(status.offline, Mood::Busy),
+    ];
+    if wide {
+        let changed =
+            workload.metadata.updated_at.as_ref().or(workload.metadata.created_at.as_ref());
+        row.extend([
+            Cell::from(changed.map(|moment| moment::ago(moment, now)).unwrap_or_default()),
+            Cell::from(runs(&workload.spec)),
+            Cell::from(chosen(&workload.spec)),
+            Cell::from(labels(&workload.metadata.labels)),
+        ]);
+    }
+    row
+}
+
+fn revision(wide: bool, now: u64, revision: &Revision) -> Vec<Cell> {
+    let made = revision.metadata.created_at.as_ref();
+    let mut row = vec![
+        Cell::from(format!("{}.{}", revision.workload, revision.revision)),
+        Cell::from(made.map(|moment| moment::ago(moment, now)).unwrap_or_default()),
+        Cell::from(revision.created_by.as_str()),
+        Cell::from(runs(&revision.spec)),
+    ];
+    if wide {
+        row.push(Cell::from(chosen(&revision.spec)));
+    }
+    row
+}
+
+fn token(now: u64, token: &Token) -> Vec<Cell> {
+    let good = token.state == "active";
+    vec![
+        Cell::from(token.metadata.name.as_str()),
+        Cell::new(token.state.as_str(), if good { Mood::Good } else { Mood::Faint }),
+        Cell::from(format!("{}/{}", token.used, token.uses)),
+        Cell::from(moment::until(&token.expires_at, now)),
+        Cell::from(match token.approve {
+            Approve::Auto => "auto",
+            Approve::Manual => "manual",
+        }),
+        Cell::from(labels(&token.metadata.labels)),
+    ]
+}
+
+/// What a written spec runs, in short.
+pub(crate) fn runs(spec: &Value) -> String {
+    let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str);
+    let args = spec.pointer("/run/process/args").and_then(Value::as_array);
+    let args = args.into_iter().flatten().filter_map(Value::as_str);
+    let program = text("/run/process/path").map(ToOwned::to_owned).or_else(|| {
+        // Twelve digits of a digest tell artifacts apart.
+        text("/run/process/artifact").map(|digest| digest.chars().take(7 + 12).collect())
+    });
+    let words: Vec<String> = program.into_iter().chain(args.map(ToOwned::to_owned)).collect();
+    cut(&words.join(" "))
+}
+
+/// Which devices a written spec chooses, in short.
+pub(crate) fn chosen(spec: &Value) -> String {
+    let selector: crate::core::selector::Selector =
+        spec.get("devices").and_then(|devices| read(devices).ok()).unwrap_or_default();
+    let mut parts: Vec<String> =
+        selector.match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    parts.extend(selector.match_expressions.iter().map(|expression| {
+        use crate::core::selector::Operator;
+        let (key, values) = (&expression.key, expression.values.join("|"));
+        match expression.operator {
+            Operator::In => format!("{key}={values}"),
+            Operator::NotIn => format!("{key}!={values}"),
+            Operator::Exists => key.clone(),
+            Operator::DoesNotExist => format!("!{key}"),
+        }
+    }));
+    parts.join(",")
+}
+
+/// Labels in a line.
+pub(crate) fn labels(labels: &Labels) -> String {
+    pairs(labels)
+}
+
+fn pairs(map: &BTreeMap<String, String>) -> String {
+    map.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// A phase's word, as in JSON.
+pub(crate) fn word(phase: Phase) -> String {
+    match serde_json::to_value(phase) {
+        Ok(Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+/// How a phase looks.
+pub(crate) fn mood_of_phase(phase: Phase) -> Mood {
+    match phase {
+        Phase::Running => Mood::Good,
+        Phase::Unhealthy | Phase::Backoff | Phase::Failed => Mood::Bad,
+        Phase::Stopped => Mood::Faint,
+        _ => Mood::Busy,
+    }
+}
+
+/// How a connection looks.
+pub(crate) fn mood_of_connection(connection: Connection) -> Mood {
+    match connection {
+        Connection::Online => Mood::Good,
+        Connection::Pending => Mood::Busy,
+        Connection::Offline => Mood::Bad,
+        Connection::Revoked => Mood::Faint,
+    }
+}
+
+fn cut(text: &str) -> String {
+    if text.chars().count() <= NARROW {
+        return text.to_owned();
+    }
+    let short: String = text.chars().take(NARROW - 1).collect();
+    format!("{short}…")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::table::table;
+    use crate::cli::text::Output;
+
+    fn shown(kind: Kind, wide: bool, item: &Value) -> String {
+        // 2026-11-23T21:01:01Z
+        let row = row(kind, wide, 1_795_467_661, item).unwrap();
+        table(Output { colour: false }, 0, &headings(kind, wide), &[row])
+    }
+
+    #[test]
+    fn a_device_at_a_glance() {
+        let device = json!({
+            "apiVersion": "holdfast/v1", "kind": "Device",
+            "metadata": { "name": "gw-1", "labels": { "role": "gateway" } },
+            "desired": { "a": { "revision": 2 }, "b": { "revision": 1 } },
+            "status": {
+                "connection": "offline", "lastSeen": "2026-11-23T20:51:01Z", "shard": 1, "epoch": 1,
+                "generation": { "desired": 3, "applied": 2 },
+                "workloads": {
+                    "a": { "revision": 1, "phase": "running", "restarts": 0, "pid": 7, "reason": "" },
+                    "b": { "revision": 1, "phase": "backoff", "restarts": 9, "pid": null, "reason": "x" },
+                },
+                "problems": [{ "code": "disk-full", "message": "no space" }],
+            },
+        });
+        assert_eq!(
+            shown(Kind::Device, false, &device),
+            "NAME  CONNECTION  LAST SEEN  WORKLOADS  GENERATION  PROBLEMS\n\
+             gw-1  offline     10m ago    0/2        2/3         disk-full, b backoff\n"
+        );
+        assert!(shown(Kind::Device, true, &device).contains("role=gateway"));
+    }
+
+    #[test]
+    fn a_workload_a_revision_and_a_token_at_a_glance() {
+        let spec = json!({
+            "devices": { "matchLabels": { "role": "gateway" }, "matchExpressions": [{ "key": "old", "operator": "DoesNotExist" }] },
+            "run": { "process": { "path": "/bin/sleep", "args": ["1000"] } },
+        });
+        let workload = json!({
+            "apiVersion": "holdfast/v1", "kind": "Workload", "metadata": { "name": "w" }, "spec": spec,
+            "status": { "revision": 4, "desired": 9, "running": 7, "progressing": 1, "failing": 0, "offline": 1 },
+        });
+        let text = shown(Kind::Workload, true, &workload);
+        assert!(text.contains("/bin/sleep 1000") && text.contains("role=gateway,!old"), "{text}");
+        let revision = json!({
+            "apiVersion": "holdfast/v1", "kind": "Revision", "metadata": { "name": "w.4" },
+            "workload": "w", "revision": 4, "createdBy": "admin", "spec": spec,
+        });
+        assert!(
+            shown(Kind::Revision, false, &revision).contains("w.4   -     admin  /bin/sleep 1000")
+        );
+        let token = json!({
+            "apiVersion": "holdfast/v1", "kind": "Token", "metadata": { "name": "0011" },
+            "expiresAt": "2026-11-24T21:01:01Z", "uses": 5, "used": 2, "approve": "manual", "state": "active",
+        });
+        assert!(
+            shown(Kind::Token, false, &token).contains("0011  active  2/5   in 24h   manual   -")
+        );
+    }
+}

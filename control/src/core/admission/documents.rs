@@ -1,0 +1,315 @@
+//! The shape of documents, for editors: the types that the JSON Schema is generated from.
+//! `workload.rs` decides what is let in; a test holds the fields of both together.
+
+#![allow(dead_code, reason = "nothing is ever of these types: only their schema is used")]
+
+use std::collections::BTreeMap;
+
+use schemars::transform::transform_subschemas;
+use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+use serde_json::Value;
+
+const NAME: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+const LABEL_VALUE: &str = "^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$";
+const DURATION: &str = r"^[0-9]+(\.[0-9]{1,3})?(ms|s|m|h)$";
+const CPU: &str = r"^[0-9]+(\.[0-9]{1,3})?m?$";
+const MEMORY: &str = r"^[0-9]+(\.[0-9]{1,3})?(Ki|Mi|Gi|k|M|G)?$";
+
+/// JSON Schema (draft 2020-12) of the documents that can be applied, for editors and for
+/// whoever checks documents before they are sent.
+pub fn schema() -> Value {
+    let generator = SchemaSettings::draft2020_12().with_transform(no_nulls).into_generator();
+    let mut schema = generator.into_root_schema_for::<WorkloadDocument>();
+    schema.insert("title".into(), "Holdfast document".into());
+    schema.to_value()
+}
+
+/// An absent field is absent: null is refused, so editors must not offer it.
+fn no_nulls(schema: &mut Schema) {
+    transform_subschemas(&mut no_nulls, schema);
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            schema.insert("type".into(), only);
+        }
+    }
+    if let Some(Value::Array(any)) = schema.get_mut("anyOf") {
+        any.retain(|one| one.get("type").is_none_or(|name| name != "null"));
+        if let [Value::Object(only)] = any.as_slice() {
+            let only = only.clone();
+            schema.remove("anyOf");
+            for (key, value) in only {
+                schema.insert(key, value);
+            }
+        }
+    }
+}
+
+/// A workload: what to run, and which devices run it.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WorkloadDocument {
+    api_version: ApiVersion,
+    kind: Kind,
+    metadata: MetadataDocument,
+    spec: SpecDocument,
+}
+
+/// The version of the document's shape.
+#[derive(JsonSchema)]
+enum ApiVersion {
+    #[serde(rename = "holdfast/v1")]
+    V1,
+}
+
+/// What the document describes.
+#[derive(JsonSchema)]
+enum Kind {
+    Workload,
+}
+
+/// Name and labels.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct MetadataDocument {
+    /// 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit.
+    #[schemars(regex(pattern = NAME))]
+    name: String,
+    /// Labels of the workload itself; for people and for `-l`.
+    #[schemars(inner(regex(pattern = LABEL_VALUE)))]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// What to run and where.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SpecDocument {
+    /// Which devices run it: all that is said must hold. An empty selector is refused.
+    devices: DevicesDocument,
+    /// What they run.
+    run: RunDocument,
+    /// Files laid into the workload's folder before it starts: relative path to text, at most
+    /// 128 KiB in all. A changed file is a new revision.
+    config: Option<BTreeMap<String, String>>,
+    /// Upper bounds on what it may use; absent: unlimited.
+    resources: Option<ResourcesDocument>,
+    /// What happens when it ends.
+    restart: Option<RestartDocument>,
+    /// How to tell that it works; absent: it works while it runs.
+    health: Option<HealthDocument>,
+    /// How it is asked to end.
+    stop: Option<StopDocument>,
+}
+
+/// Chooses devices by their labels.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+struct DevicesDocument {
+    /// Labels with exactly these values.
+    #[schemars(inner(regex(pattern = LABEL_VALUE)))]
+    match_labels: Option<BTreeMap<String, String>>,
+    /// Further conditions.
+    match_expressions: Option<Vec<ExpressionDocument>>,
+}
+
+/// A condition on one label.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ExpressionDocument {
+    /// The label's key.
+    key: String,
+    /// How its value is compared.
+    operator: OperatorDocument,
+    /// What with; for In and NotIn alone.
+    #[schemars(inner(regex(pattern = LABEL_VALUE)))]
+    values: Option<Vec<String>>,
+}
+
+/// How a label is compared.
+#[derive(JsonSchema)]
+enum OperatorDocument {
+    /// Its value is one of these.
+    In,
+    /// Its value is none of these, or it is not there.
+    NotIn,
+    /// It is there.
+    Exists,
+    /// It is not there.
+    DoesNotExist,
+}
+
+/// How it runs.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RunDocument {
+    /// A process of the device's own system.
+    process: ProcessDocument,
+}
+
+/// A process. It executes either an artifact or a path.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["artifact"] }, { "required": ["path"] }]))]
+struct ProcessDocument {
+    /// Digest of an artifact, as `holdfast artifact push FILE` prints it.
+    #[schemars(regex(pattern = "^sha256:[0-9a-fA-F]{64}$"))]
+    artifact: Option<String>,
+    /// Absolute path of a program on the device.
+    #[schemars(regex(pattern = "^/"))]
+    path: Option<String>,
+    /// Arguments after the program's name.
+    args: Option<Vec<String>>,
+    /// Environment variables.
+    env: Option<BTreeMap<String, String>>,
+    /// User name or number; absent: an unprivileged user of the workload's own.
+    user: Option<TextOrNumber>,
+    /// Working folder: an absolute path, or one below the workload's folder, which is the
+    /// default.
+    workdir: Option<String>,
+}
+
+/// Text or a number.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum TextOrNumber {
+    Text(String),
+    Number(u32),
+}
+
+/// Upper bounds on what a workload may use.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ResourcesDocument {
+    /// Processor time: cores (`1.5`) or thousandths of one (`500m`).
+    cpu: Option<Cpu>,
+    /// Memory: bytes, or with Ki, Mi, Gi, k, M, G (`64Mi`).
+    memory: Option<Memory>,
+    /// Number of processes and threads.
+    #[schemars(range(min = 1, max = 4_194_304))]
+    pids: Option<u32>,
+}
+
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+enum Cpu {
+    Text(#[schemars(regex(pattern = CPU))] String),
+    Number(f64),
+}
+
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+enum Memory {
+    Text(#[schemars(regex(pattern = MEMORY))] String),
+    Number(u64),
+}
+
+/// What happens when the workload ends.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RestartDocument {
+    /// When it is started again; default always.
+    policy: Option<PolicyDocument>,
+    /// How long it waits before that.
+    backoff: Option<BackoffDocument>,
+}
+
+/// When a workload that ended is started again.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum PolicyDocument {
+    /// Whenever it ended.
+    Always,
+    /// When it ended with a non-zero code or by a signal.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+/// Waits before a restart; the wait doubles from `initial` up to `max`.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct BackoffDocument {
+    /// First wait, at least 10ms; default 1s.
+    #[schemars(regex(pattern = DURATION))]
+    initial: Option<String>,
+    /// Longest wait, at most 24h; default 1m.
+    #[schemars(regex(pattern = DURATION))]
+    max: Option<String>,
+}
+
+/// How to tell that a workload works: one probe, and its times.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["http"] }, { "required": ["tcp"] }, { "required": ["exec"] }]))]
+struct HealthDocument {
+    /// `GET` answers with a status of 200 to 399.
+    http: Option<HttpDocument>,
+    /// A TCP connection opens.
+    tcp: Option<TcpDocument>,
+    /// A command, in the workload's folder and as its user, ends with code 0.
+    exec: Option<ExecDocument>,
+    /// Failures within this time of the start do not count; default 0s.
+    #[schemars(regex(pattern = DURATION))]
+    start_period: Option<String>,
+    /// From the end of a probe to the next; default 10s.
+    #[schemars(regex(pattern = DURATION))]
+    interval: Option<String>,
+    /// A probe that takes longer has failed; default 3s.
+    #[schemars(regex(pattern = DURATION))]
+    timeout: Option<String>,
+    /// After so many failures in a row it is restarted; default 3.
+    #[schemars(range(min = 1, max = 1_000))]
+    failures: Option<u32>,
+}
+
+/// A probe over HTTP.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HttpDocument {
+    /// Host or address; default 127.0.0.1.
+    host: Option<String>,
+    /// TCP port.
+    #[schemars(range(min = 1))]
+    port: u16,
+    /// Path with query; default `/`.
+    #[schemars(regex(pattern = "^/"))]
+    path: Option<String>,
+}
+
+/// A probe over TCP.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TcpDocument {
+    /// Host or address; default 127.0.0.1.
+    host: Option<String>,
+    /// TCP port.
+    #[schemars(range(min = 1))]
+    port: u16,
+}
+
+/// A probe by a command.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ExecDocument {
+    /// Program and arguments.
+    #[schemars(length(min = 1))]
+    command: Vec<String>,
+}
+
+/// How a workload is asked to end.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct StopDocument {
+    /// Signal by name (`SIGTERM`) or number, sent to the process group; default SIGTERM.
+    signal: Option<TextOrNumber>,
+    /// Time until whoever is left is killed, at most 1h; default 10s.
+    #[schemars(regex(pattern = DURATION))]
+    grace: Option<String>,
+}

@@ -1,0 +1,161 @@
+//! The parts of a `Workload` document that are worth a file: configuration files and health.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::workload::{Health, Probe};
+
+use super::decode::At;
+use super::workload::args;
+
+/// Most bytes of all configuration files of one workload: they travel in each device's desired
+/// state, which has 1 MiB in all.
+pub(super) const MAX_CONFIG: usize = 128 * 1024;
+/// Most configuration files of one workload.
+const MAX_FILES: usize = 256;
+/// Longest file name that Linux file systems take, in bytes.
+const MAX_FILE_NAME: usize = 255;
+/// Longest relative path of a configuration file, in bytes; the agent puts its folder before it.
+const MAX_CONFIG_PATH: usize = 1_024;
+/// Longest duration of a probe, in milliseconds: a day.
+const LONGEST: u64 = 24 * 3_600_000;
+/// Shortest interval and timeout of a probe, in milliseconds: it costs processor time.
+const SHORTEST: u64 = 10;
+
+const HEALTH: &[&str] = &["http", "tcp", "exec", "startPeriod", "interval", "timeout", "failures"];
+const HTTP: &[&str] = &["host", "port", "path"];
+const TCP: &[&str] = &["host", "port"];
+const EXEC: &[&str] = &["command"];
+
+/// Configuration files, those of them that are good.
+pub(super) fn config(at: &At<'_>) -> BTreeMap<String, String> {
+    let entries = at.entries();
+    if entries.len() > MAX_FILES {
+        at.fault(format!("{} files, at most {MAX_FILES}", entries.len()));
+        return BTreeMap::new();
+    }
+    let mut files = BTreeMap::new();
+    let mut total = 0_usize;
+    for (path, at) in entries {
+        if let Err(why) = config_path(path) {
+            at.fault(why);
+        }
+        if let Some(content) = at.text() {
+            total += content.len();
+            files.insert(path.to_owned(), content.to_owned());
+        }
+    }
+    if total > MAX_CONFIG {
+        at.fault(format!(
+            "{total} bytes in all, at most {MAX_CONFIG}; push large files as artifacts"
+        ));
+    }
+    for path in files.keys() {
+        let inside = files.keys().find(|other| {
+            other.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        });
+        if let Some(inside) = inside {
+            at.fault(format!("{path:?} is a file and, with {inside:?}, a folder"));
+        }
+    }
+    files
+}
+
+fn config_path(path: &str) -> Result<(), &'static str> {
+    if path.is_empty() {
+        Err("a file needs a name")
+    } else if path.starts_with('/') {
+        Err(
+            "an absolute path; files are laid into the workload's own folder, so give a relative one",
+        )
+    } else if path.chars().any(char::is_control) {
+        Err("a path without NUL and control characters is needed")
+    } else if path.split('/').any(|part| part == "..") {
+        Err("\"..\" would leave the workload's folder")
+    } else if path.split('/').any(|part| part.is_empty() || part == ".") {
+        Err("a path has no empty part and no \".\" in it")
+    } else if path.len() > MAX_CONFIG_PATH || path.split('/').any(|part| part.len() > MAX_FILE_NAME)
+    {
+        Err("too long: 255 bytes a name and 1024 in all")
+    } else {
+        Ok(())
+    }
+}
+
+/// How to tell that it works. None: faults were noted.
+pub(super) fn health(at: &At<'_>) -> Option<Health> {
+    let fields = at.fields(HEALTH)?;
+    let probe =
+        fields.one_of(&["http", "tcp", "exec"], "a probe").and_then(|(which, at)| match which {
+            "http" => http(&at),
+            "tcp" => tcp(&at),
+            _ => exec(&at),
+        });
+    let time = |key: &str, usual: u64, least: u64| match fields.get(key) {
+        Some(at) => at.duration(least, LONGEST),
+        None => Some(usual),
+    };
+    let start_period_ms = time("startPeriod", 0, 0);
+    let interval_ms = time("interval", 10_000, SHORTEST);
+    let timeout_ms = time("timeout", 3_000, SHORTEST);
+    let failures = fields.get("failures").map_or(Some(3), |at| at.whole(1, 1_000));
+    Some(Health {
+        probe: probe?,
+        start_period_ms: start_period_ms?,
+        interval_ms: interval_ms?,
+        timeout_ms: timeout_ms?,
+        failures: u32::try_from(failures?).ok()?,
+    })
+}
+
+fn http(at: &At<'_>) -> Option<Probe> {
+    let fields = at.fields(HTTP)?;
+    let host = fields.get("host").map_or(Some(None), |at| host(&at).map(Some));
+    let port = fields.required("port", "a TCP port").and_then(|at| port(&at));
+    let path = fields.get("path").map_or(Some("/".to_owned()), |at| {
+        at.parsed(|path| {
+            let good = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic());
+            if good && path.len() <= MAX_CONFIG_PATH {
+                Ok(path.to_owned())
+            } else {
+                Err("not the path of a URL: it begins with '/', without spaces, such as /healthz")
+            }
+        })
+    });
+    Some(Probe::Http { host: host?, port: port?, path: path? })
+}
+
+fn tcp(at: &At<'_>) -> Option<Probe> {
+    let fields = at.fields(TCP)?;
+    let host = fields.get("host").map_or(Some(None), |at| host(&at).map(Some));
+    let port = fields.required("port", "a TCP port").and_then(|at| port(&at));
+    Some(Probe::Tcp { host: host?, port: port? })
+}
+
+fn exec(at: &At<'_>) -> Option<Probe> {
+    let fields = at.fields(EXEC)?;
+    let at = fields.required("command", "a program and its arguments, such as [\"/bin/true\"]")?;
+    let command = args(&at);
+    if command.first().is_none_or(String::is_empty) {
+        // What is no list was noted already.
+        if at.value().is_array() {
+            at.fault("a program and its arguments are needed, such as [\"/bin/true\"]");
+        }
+        return None;
+    }
+    Some(Probe::Exec { command })
+}
+
+fn host(at: &At<'_>) -> Option<String> {
+    at.parsed(|host| {
+        let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'_');
+        if !host.is_empty() && host.len() <= 253 && host.bytes().all(inner) {
+            Ok(host.to_owned())
+        } else {
+            Err("not a host's name or address")
+        }
+    })
+}
+
+fn port(at: &At<'_>) -> Option<u16> {
+    at.whole(1, u64::from(u16::MAX)).and_then(|port| u16::try_from(port).ok())
+}

@@ -1,0 +1,538 @@
+//! What is let in and what is refused, as tables; schema and decoder held together.
+
+use std::collections::BTreeSet;
+
+use holdfast_protocol::workload::{Executable, Probe, RestartPolicy, Run};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+const KNOWN: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+const UNKNOWN: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
+
+fn size_of(digest: &Digest) -> Option<u64> {
+    (digest.to_string() == KNOWN).then_some(42)
+}
+
+fn let_in(document: &Value) -> Admitted {
+    admit(std::slice::from_ref(document), &size_of).unwrap().remove(0)
+}
+
+fn faults(documents: &[Value]) -> Vec<String> {
+    admit(documents, &size_of).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+/// The document of the documentation.
+fn hello() -> Value {
+    json!({
+        "apiVersion": "holdfast/v1",
+        "kind": "Workload",
+        "metadata": { "name": "hello" },
+        "spec": {
+            "devices": { "matchLabels": { "role": "gateway" } },
+            "run": { "process": { "path": "/bin/sleep", "args": ["1000"] } },
+            "resources": { "memory": "64Mi", "cpu": "500m", "pids": 32 },
+            "restart": { "policy": "always" }
+        }
+    })
+}
+
+/// Every field there is; those that exclude each other are spread over the documents.
+fn full() -> Vec<Value> {
+    let document = |name: &str, executable: Value, probe: Value| {
+        let mut process = json!({
+            "args": ["--fast"], "env": { "MODE": "edge" }, "user": "nobody", "workdir": "data",
+        });
+        let mut health = json!({
+            "startPeriod": "5s", "interval": "10s", "timeout": "1s", "failures": 3,
+        });
+        for (target, more) in [(&mut process, executable), (&mut health, probe)] {
+            target.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        }
+        json!({
+            "apiVersion": "holdfast/v1",
+            "kind": "Workload",
+            "metadata": { "name": name, "labels": { "team": "water" } },
+            "spec": {
+                "devices": {
+                    "matchLabels": { "role": "gateway" },
+                    "matchExpressions": [
+                        { "key": "site", "operator": "In", "values": ["north", "south"] },
+                        { "key": "retired", "operator": "DoesNotExist" },
+                    ],
+                },
+                "run": { "process": process },
+                "config": { "etc/app.toml": "level = 3\n" },
+                "resources": { "cpu": 1.5, "memory": 67_108_864, "pids": 32 },
+                "restart": { "policy": "on-failure", "backoff": { "initial": "1s", "max": "5m" } },
+                "health": health,
+                "stop": { "signal": "SIGINT", "grace": "30s" },
+            }
+        })
+    };
+    vec![
+        document(
+            "a",
+            json!({ "path": "/usr/bin/node" }),
+            json!({ "http": { "host": "localhost", "port": 80, "path": "/healthz" } }),
+        ),
+        document(
+            "b",
+            json!({ "artifact": KNOWN }),
+            json!({ "tcp": { "host": "::1", "port": 80 } }),
+        ),
+        document(
+            "c",
+            json!({ "artifact": KNOWN }),
+            json!({ "exec": { "command": ["/bin/true"] } }),
+        ),
+    ]
+}
+
+#[test]
+fn the_document_of_the_documentation_is_let_in() {
+    let hello = hello();
+    let admitted = let_in(&hello);
+    assert_eq!(admitted.name.as_str(), "hello");
+    assert_eq!(admitted.devices.match_labels["role"], "gateway");
+    assert_eq!(admitted.written, hello["spec"]);
+    let spec = &admitted.spec;
+    assert_eq!(spec.resources.memory_bytes, Some(64 << 20));
+    assert_eq!(spec.resources.cpu_millis, Some(500));
+    assert_eq!(spec.resources.pids, Some(32));
+    let Run::Process(process) = &spec.run;
+    assert_eq!(process.executable, Executable::Path("/bin/sleep".into()));
+    assert_eq!(process.args, ["1000"]);
+    assert_eq!((spec.stop.signal, spec.stop.grace_ms), (15, 10_000));
+}
+
+#[test]
+fn every_field_becomes_its_value() {
+    let all = admit(&full(), &size_of).unwrap();
+    let spec = &all[0].spec;
+    assert_eq!(spec.resources.cpu_millis, Some(1_500));
+    assert_eq!(spec.resources.memory_bytes, Some(64 << 20));
+    assert_eq!(spec.restart.policy, RestartPolicy::OnFailure);
+    assert_eq!((spec.restart.backoff_initial_ms, spec.restart.backoff_max_ms), (1_000, 300_000));
+    assert_eq!((spec.stop.signal, spec.stop.grace_ms), (2, 30_000));
+    assert_eq!(spec.config["etc/app.toml"], "level = 3\n");
+    let health = spec.health.as_ref().unwrap();
+    assert_eq!((health.start_period_ms, health.interval_ms), (5_000, 10_000));
+    assert_eq!((health.timeout_ms, health.failures), (1_000, 3));
+    let probe = Probe::Http { host: Some("localhost".into()), port: 80, path: "/healthz".into() };
+    assert_eq!(health.probe, probe);
+    let Run::Process(process) = &all[1].spec.run;
+    let Executable::Artifact(artifact) = process.executable else { panic!("{process:?}") };
+    assert_eq!((artifact.size, artifact.digest.to_string().as_str()), (42, KNOWN));
+    assert_eq!(process.user.as_deref(), Some("nobody"));
+    assert_eq!(process.workdir.as_deref(), Some("data"));
+    assert_eq!(all[0].devices.match_expressions.len(), 2);
+}
+
+/// Where, what is put there (null: the field goes), and what is said of it.
+const FAULTS: &[(&str, &str, &str)] = &[
+    (
+        "/spec/run/process/env",
+        r#"{"HOLDFAST_X":"y"}"#,
+        "spec.run.process.env.HOLDFAST_X: variables that begin",
+    ),
+    ("/spec/resources/memory", r#""12Q""#, r#"spec.resources.memory: "12Q": unknown unit"#),
+    ("/spec/resources/memory", r#""64m""#, r#"spec.resources.memory: "64m": unknown unit"#),
+    ("/spec/resources/memory", "64", "spec.resources.memory: 64: 64 bytes are too few"),
+    ("/spec/resources/memory", "-1", "spec.resources.memory: -1: not a number"),
+    ("/spec/resources/memory", "[]", "spec.resources.memory: a list: expected text"),
+    ("/spec/resources/cpu", r#""0""#, r#"spec.resources.cpu: "0": nothing could run"#),
+    ("/spec/resources/cpu", r#""2 cores""#, r#"spec.resources.cpu: "2 cores": unknown unit"#),
+    ("/spec/resources/pids", "0", "spec.resources.pids: 0: expected a whole number from 1"),
+    ("/spec/resources/pids", r#""32""#, r#"spec.resources.pids: "32": expected a whole number"#),
+    ("/spec/resources/disk", r#""1Gi""#, "spec.resources.disk: unknown field; known here: cpu"),
+    ("/spec/resources", "[]", "spec.resources: a list: expected an object with cpu, memory, pids"),
+    ("/metadata/name", r#""Hello""#, r#"metadata.name: "Hello" is not a name"#),
+    ("/metadata/name", "7", r#"metadata.name: 7: expected text; put it in quotes: "7""#),
+    ("/metadata/name", "null", "metadata.name: is missing"),
+    ("/metadata/labels", r#"{"a b":"c"}"#, r#"metadata.labels["a b"]: "a b" is not a label"#),
+    ("/metadata/labels", r#"{"a":"c d"}"#, r#"metadata.labels.a: "c d" is not a label"#),
+    ("/metadata", "null", "metadata: is missing"),
+    ("/spec", "null", "spec: is missing: it says what to run"),
+    ("/spec", "[]", "spec: a list: expected an object with devices"),
+    (
+        "/apiVersion",
+        r#""holdfast/v2""#,
+        r#"apiVersion: "holdfast/v2": unknown version; there is holdfast/v1"#,
+    ),
+    ("/apiVersion", "null", "apiVersion: is missing: it is holdfast/v1"),
+    ("/kind", r#""Deployment""#, r#"kind: "Deployment": cannot be applied; kinds are: Workload"#),
+    ("/kind", r#""workload""#, r#"did you mean "Workload"?"#),
+    ("/kind", "null", "kind: is missing: kinds are: Workload"),
+    ("/status", "{}", "status: unknown field"),
+    ("/spec/device", "{}", r#"spec.device: unknown field; did you mean "devices"?"#),
+    ("/spec/devices", "null", "spec.devices: is missing"),
+    ("/spec/devices", "{}", "spec.devices: an empty selector chooses no device"),
+    ("/spec/devices", r#"{"matchLabels":{}}"#, "operator: Exists"),
+    (
+        "/spec/devices/matchLabels/role",
+        "true",
+        "spec.devices.matchLabels.role: true: expected text",
+    ),
+    (
+        "/spec/devices/matchExpressions",
+        r#"[{"key":"a","operator":"Is"}]"#,
+        r#"spec.devices.matchExpressions[0].operator: "Is": unknown operator; there are In, NotIn"#,
+    ),
+    (
+        "/spec/devices/matchExpressions",
+        r#"[{"key":"a","operator":"In"}]"#,
+        "spec.devices.matchExpressions[0].values: is missing",
+    ),
+    (
+        "/spec/devices/matchExpressions",
+        r#"[{"key":"a","operator":"In","values":[]}]"#,
+        "In compares with at least one",
+    ),
+    (
+        "/spec/devices/matchExpressions",
+        r#"[{"key":"a","operator":"Exists","values":["b"]}]"#,
+        "Exists takes no values",
+    ),
+    (
+        "/spec/devices/matchExpressions",
+        r#"[{"operator":"Exists"}]"#,
+        "spec.devices.matchExpressions[0].key: is missing",
+    ),
+    ("/spec/run", "null", "spec.run: is missing"),
+    ("/spec/run", "{}", "spec.run: what to run is missing: give process"),
+    ("/spec/run/container", "{}", "spec.run.container: unknown field; known here: process"),
+    (
+        "/spec/run/process/path",
+        "null",
+        "spec.run.process: what a process executes is missing: give artifact or path",
+    ),
+    (
+        "/spec/run/process/path",
+        r#""bin/sleep""#,
+        r#"spec.run.process.path: "bin/sleep": not the absolute path"#,
+    ),
+    ("/spec/run/process/path", r#""/bin/sl\u0000eep""#, "holds a NUL character"),
+    (
+        "/spec/run/process/artifact",
+        "\"sha256:1111111111111111111111111111111111111111111111111111111111111111\"",
+        "spec.run.process: both artifact and path",
+    ),
+    ("/spec/run/process/args", r#""1000""#, r#"spec.run.process.args: "1000": expected a list"#),
+    (
+        "/spec/run/process/args",
+        r#"["a",1000]"#,
+        r#"spec.run.process.args[1]: 1000: expected text; put it in quotes: "1000""#,
+    ),
+    ("/spec/run/process/args", r#"["\u0000"]"#, "spec.run.process.args[0]: \"\\0\": holds a NUL"),
+    ("/spec/run/process/env", r#"{"1A":"x"}"#, "spec.run.process.env.1A: not a variable's name"),
+    (
+        "/spec/run/process/env",
+        r#"{"A=B":"x"}"#,
+        r#"spec.run.process.env["A=B"]: not a variable's name"#,
+    ),
+    ("/spec/run/process/env", r#"{"A":1}"#, "spec.run.process.env.A: 1: expected text"),
+    ("/spec/run/process/user", r#""a b""#, r#"spec.run.process.user: "a b": not a user"#),
+    ("/spec/run/process/user", "4294967295", "spec.run.process.user: 4294967295"),
+    (
+        "/spec/run/process/workdir",
+        r#""../up""#,
+        "spec.run.process.workdir: \"../up\": not a folder",
+    ),
+    ("/spec/run/process/comand", "[]", "spec.run.process.comand: unknown field"),
+    ("/spec/config", r#"{"../x":""}"#, r#"spec.config["../x"]: ".." would leave"#),
+    ("/spec/config", r#"{"a/../x":""}"#, "would leave"),
+    ("/spec/config", r#"{"/etc/x":""}"#, r#"spec.config["/etc/x"]: an absolute path"#),
+    ("/spec/config", r#"{"a\u0000":""}"#, "NUL and control characters"),
+    ("/spec/config", r#"{"a//b":""}"#, "no empty part"),
+    ("/spec/config", r#"{"":""}"#, r#"spec.config[""]: a file needs a name"#),
+    ("/spec/config", r#"{"a":"","a/b":""}"#, r#""a" is a file and, with "a/b", a folder"#),
+    ("/spec/config", r#"{"a":{"b":"c"}}"#, "spec.config.a: an object: expected text"),
+    (
+        "/spec/restart/policy",
+        r#""sometimes""#,
+        r#"spec.restart.policy: "sometimes": unknown policy"#,
+    ),
+    (
+        "/spec/restart/backoff",
+        r#"{"initial":"10"}"#,
+        "spec.restart.backoff.initial: \"10\": a duration needs its unit",
+    ),
+    ("/spec/restart/backoff", r#"{"initial":"1ms"}"#, "out of bounds: at least 10ms"),
+    (
+        "/spec/restart/backoff",
+        r#"{"max":"48h"}"#,
+        "spec.restart.backoff.max: \"48h\": out of bounds: at most 24h",
+    ),
+    (
+        "/spec/restart/backoff",
+        r#"{"initial":"10s","max":"5s"}"#,
+        "spec.restart.backoff: initial is longer than max",
+    ),
+    ("/spec/health", "{}", "spec.health: a probe is missing: give http or tcp or exec"),
+    (
+        "/spec/health",
+        r#"{"tcp":{"port":1},"exec":{"command":["x"]}}"#,
+        "spec.health: both tcp and exec",
+    ),
+    (
+        "/spec/health",
+        r#"{"tcp":{"port":70000}}"#,
+        "spec.health.tcp.port: 70000: expected a whole number from 1 to 65535",
+    ),
+    (
+        "/spec/health",
+        r#"{"tcp":{"port":1,"host":"a b"}}"#,
+        "spec.health.tcp.host: \"a b\": not a host",
+    ),
+    ("/spec/health", r#"{"http":{"path":"/"}}"#, "spec.health.http.port: is missing"),
+    (
+        "/spec/health",
+        r#"{"http":{"port":1,"path":"x"}}"#,
+        "spec.health.http.path: \"x\": not the path of a URL",
+    ),
+    (
+        "/spec/health",
+        r#"{"exec":{"command":[]}}"#,
+        "spec.health.exec.command: a program and its arguments",
+    ),
+    (
+        "/spec/health",
+        r#"{"exec":{"command":["x"]},"interval":"0s"}"#,
+        "spec.health.interval: \"0s\": out of bounds",
+    ),
+    (
+        "/spec/health",
+        r#"{"exec":{"command":["x"]},"failures":0}"#,
+        "spec.health.failures: 0: expected",
+    ),
+    ("/spec/stop", r#"{"signal":"SIGNOPE"}"#, "spec.stop.signal: \"SIGNOPE\": unknown signal"),
+    ("/spec/stop", r#"{"grace":10}"#, "spec.stop.grace: 10: a duration needs its unit"),
+    ("/spec/stop", r#"{"grace":"2h"}"#, "spec.stop.grace: \"2h\": out of bounds: at most 1h"),
+];
+
+/// `hello` with something else at this place.
+fn hello_with(pointer: &str, value: Value) -> Value {
+    let mut document = hello();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let parent = document.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    match value {
+        Value::Null => drop(parent.remove(key)),
+        value => drop(parent.insert(key.to_owned(), value)),
+    }
+    document
+}
+
+#[test]
+fn each_fault_is_said_with_its_path() {
+    for (pointer, value, said) in FAULTS {
+        let document = hello_with(pointer, serde_json::from_str(value).unwrap());
+        let found = faults(&[document]);
+        assert_eq!(found.len(), 1, "{pointer} = {value}: {found:#?}");
+        assert!(found[0].contains(said), "{pointer} = {value}:\n{}\nexpected {said}", found[0]);
+    }
+}
+
+#[test]
+fn all_faults_are_said_at_once() {
+    let mut document = hello_with("/spec/resources/memory", json!("12Q"));
+    document["metadata"]["name"] = json!("Bad Name");
+    document["spec"]["typo"] = json!(1);
+    document["spec"]["stop"] = json!({ "grace": "soon", "signal": null });
+    let found = faults(&[document]);
+    assert_eq!(found.len(), 5, "{found:#?}");
+    assert!(found.iter().any(|fault| fault.contains("spec.stop.signal: nothing stands here")));
+}
+
+#[test]
+fn among_several_documents_each_fault_says_whose_it_is() {
+    let bad = hello_with("/spec/resources/memory", json!("12Q"));
+    let mut other = hello();
+    other["metadata"]["name"] = json!("other");
+    let found = faults(&[other, bad.clone()]);
+    let said = r#"documents[1] (Workload/hello): spec.resources.memory: "12Q": unknown unit"#;
+    assert!(found[0].starts_with(said), "{found:?}");
+    let found = faults(&[hello(), json!(3), bad]);
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found[0].starts_with("documents[1] (?/?): document: 3: expected a document"));
+    assert!(found[1].contains("documents[0] has the same name"), "{found:#?}");
+}
+
+#[test]
+fn sizes_are_bounded() {
+    assert!(faults(&[json!("x")])[0].starts_with("document: \"x\": expected a document with"));
+    let large = hello_with("/spec/config", json!({ "a": "x".repeat(MAX_DOCUMENT) }));
+    assert!(faults(&[large])[0].contains("at most 262144"));
+    let large = hello_with("/spec/config", json!({ "a": "x".repeat(200 * 1024) }));
+    let found = faults(&[large]);
+    assert!(found[0].starts_with("spec.config: 204800 bytes in all, at most 131072"), "{found:?}");
+    assert!(faults(&[])[0].contains("nothing to apply"));
+    assert!(faults(&vec![hello(); MAX_DOCUMENTS + 1])[0].contains("at most 1000"));
+    let mut hostile = hello();
+    for number in 0..10_000 {
+        hostile[format!("field-{number}")] = json!(1);
+    }
+    let found = faults(&[hostile]);
+    assert_eq!(found.len(), decode::MAX_FAULTS + 1);
+    assert!(found[decode::MAX_FAULTS].ends_with("and 9800 more"));
+}
+
+#[test]
+fn an_artifact_must_have_been_pushed() {
+    let mut document = hello_with("/spec/run/process/path", Value::Null);
+    document["spec"]["run"]["process"]["artifact"] = json!(UNKNOWN);
+    let found = faults(&[document.clone()]);
+    assert!(found[0].contains("holdfast artifact push"), "{found:?}");
+    document["spec"]["run"]["process"]["artifact"] = json!("sha256:12");
+    let found = faults(&[document]);
+    assert!(found[0].contains("is not a digest"), "{found:?}");
+}
+
+/// The objects of a document whose fields are ours, with their paths.
+fn objects(value: &Value, pointer: &str, found: &mut Vec<String>) {
+    const FREE: [&str; 4] = ["/labels", "/matchLabels", "/env", "/config"];
+    match value {
+        Value::Object(object) if !FREE.iter().any(|free| pointer.ends_with(free)) => {
+            found.push(pointer.to_owned());
+            for (key, value) in object {
+                objects(value, &format!("{pointer}/{key}"), found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                objects(value, &format!("{pointer}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The fields that the schema has at this place.
+fn schema_fields(schema: &Value, pointer: &str) -> BTreeSet<String> {
+    let resolve = |node: &Value| match node["$ref"].as_str() {
+        Some(reference) => schema.pointer(reference.trim_start_matches('#')).unwrap().clone(),
+        None => node.clone(),
+    };
+    let mut node = schema.clone();
+    for step in pointer.split('/').skip(1) {
+        let next =
+            if step.parse::<usize>().is_ok() { &node["items"] } else { &node["properties"][step] };
+        node = resolve(next);
+    }
+    assert_eq!(node["additionalProperties"], json!(false), "{pointer}");
+    node["properties"].as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn schema_and_decoder_know_the_same_fields() {
+    let schema = schema();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert!(!schema.to_string().contains("null"), "{schema:#}");
+    let mut used: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut described: BTreeSet<(String, String)> = BTreeSet::new();
+    for document in full() {
+        let mut pointers = Vec::new();
+        objects(&document, "", &mut pointers);
+        for pointer in pointers {
+            // What the decoder knows here, it says when asked for what it does not know.
+            let mut asked = document.clone();
+            let here = asked.pointer_mut(&pointer).unwrap().as_object_mut().unwrap();
+            let keys: Vec<String> = here.keys().cloned().collect();
+            here.insert("qqqqqqqqqq".to_owned(), json!(0));
+            let found = faults(&[asked]);
+            let known = found[0].split("known here: ").nth(1).unwrap();
+            let known: BTreeSet<String> = known.split(", ").map(ToOwned::to_owned).collect();
+            let in_schema = schema_fields(&schema, &pointer);
+            assert_eq!(known, in_schema, "at {pointer}");
+            used.extend(keys.into_iter().map(|key| (pointer.clone(), key)));
+            described.extend(in_schema.into_iter().map(|key| (pointer.clone(), key)));
+        }
+    }
+    used.remove(&("/spec/devices/matchExpressions/1".into(), "values".into()));
+    described.remove(&("/spec/devices/matchExpressions/1".into(), "values".into()));
+    assert_eq!(used, described, "the full documents use every field there is");
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let words = prop_oneof![
+        Just("apiVersion"),
+        Just("holdfast/v1"),
+        Just("kind"),
+        Just("Workload"),
+        Just("metadata"),
+        Just("name"),
+        Just("labels"),
+        Just("spec"),
+        Just("devices"),
+        Just("matchLabels"),
+        Just("matchExpressions"),
+        Just("run"),
+        Just("process"),
+        Just("artifact"),
+        Just("path"),
+        Just("args"),
+        Just("env"),
+        Just("config"),
+        Just("resources"),
+        Just("memory"),
+        Just("cpu"),
+        Just("restart"),
+        Just("backoff"),
+        Just("health"),
+        Just("http"),
+        Just("tcp"),
+        Just("exec"),
+        Just("stop"),
+        Just("64Mi"),
+        Just("1.5"),
+        Just("10s"),
+        Just("a/b"),
+        Just("../x"),
+    ];
+    let text = prop_oneof![words.prop_map(str::to_owned), any::<String>()];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 64, 8, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            proptest::collection::btree_map(text.clone(), inner, 0..8)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn nothing_makes_it_panic(documents in proptest::collection::vec(any_json(), 0..4)) {
+        let _judged = admit(&documents, &size_of);
+    }
+
+    #[test]
+    fn anything_anywhere_in_a_good_document_is_judged(
+        value in any_json(),
+        place in 0..40_usize,
+    ) {
+        let mut document = full().remove(0);
+        let mut pointers = Vec::new();
+        objects(&document, "", &mut pointers);
+        let pointer = &pointers[place % pointers.len()];
+        let object = document.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
+        for field in object.values_mut() {
+            *field = value.clone();
+        }
+        if let Err(found) = admit(&[document], &size_of) {
+            prop_assert!(!found.is_empty());
+        }
+    }
+
+    #[test]
+    fn units_never_panic(text in any::<String>()) {
+        let _judged = (units::memory(&text), units::cpu(&text), units::duration(&text), units::signal(&text));
+    }
+}

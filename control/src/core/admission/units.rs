@@ -1,0 +1,211 @@
+//! Units as people write them: memory, processor time, durations, signals.
+
+/// Why a text with a unit was refused. Completes `"12Q": ...`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotAUnit {
+    #[error("unknown unit; memory is bytes, or a number with Ki, Mi, Gi, k, M or G, such as 64Mi")]
+    Memory,
+    #[error("unknown unit; cpu is cores or thousandths of one, such as 500m, 1 or 1.5")]
+    Cpu,
+    #[error(
+        "unknown unit; a duration is a number with ms, s, m or h, such as 100ms, 10s, 5m or 1h"
+    )]
+    Duration,
+    #[error("a duration needs its unit: ms, s, m or h, such as 10s")]
+    DurationWithoutUnit,
+    #[error("not a number followed by a unit")]
+    Number,
+    #[error("too large")]
+    TooLarge,
+    #[error("finer than a thousandth of a core; the least is 1m")]
+    TooFine,
+    #[error(
+        "unknown signal; use a name such as SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, or a number from 1 to 31"
+    )]
+    Signal,
+}
+
+/// Bytes: `64Mi`, `1G`, `1048576`.
+pub(super) fn memory(text: &str) -> Result<u64, NotAUnit> {
+    let (number, unit) = split(text)?;
+    let factor: u64 = match unit {
+        "" => 1,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        _ => return Err(NotAUnit::Memory),
+    };
+    let thousandths = u128::from(number) * u128::from(factor);
+    u64::try_from(thousandths / 1_000).map_err(|_| NotAUnit::TooLarge)
+}
+
+/// Thousandths of a core: `500m`, `1`, `1.5`.
+pub(super) fn cpu(text: &str) -> Result<u32, NotAUnit> {
+    let (thousandths, unit) = split(text)?;
+    let millis = match unit {
+        "" => thousandths,
+        "m" if thousandths.is_multiple_of(1_000) => thousandths / 1_000,
+        "m" => return Err(NotAUnit::TooFine),
+        _ => return Err(NotAUnit::Cpu),
+    };
+    u32::try_from(millis).map_err(|_| NotAUnit::TooLarge)
+}
+
+/// Milliseconds: `100ms`, `10s`, `5m`, `1h`, `1.5s`.
+pub(super) fn duration(text: &str) -> Result<u64, NotAUnit> {
+    let (thousandths, unit) = split(text)?;
+    let factor: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "" => return Err(NotAUnit::DurationWithoutUnit),
+        _ => return Err(NotAUnit::Duration),
+    };
+    let millis = u128::from(thousandths) * u128::from(factor) / 1_000;
+    u64::try_from(millis).map_err(|_| NotAUnit::TooLarge)
+}
+
+/// Milliseconds in the largest unit that is exact.
+pub(super) fn show_duration(millis: u64) -> String {
+    match millis {
+        _ if millis >= 3_600_000 && millis.is_multiple_of(3_600_000) => {
+            format!("{}h", millis / 3_600_000)
+        }
+        _ if millis >= 60_000 && millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
+        _ if millis >= 1_000 && millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
+        _ => format!("{millis}ms"),
+    }
+}
+
+/// A Linux signal's number, by `SIGTERM`, `TERM` or `15`.
+pub(super) fn signal(text: &str) -> Result<u8, NotAUnit> {
+    if let Ok(number) = text.parse::<u8>() {
+        return if (1..=31).contains(&number) { Ok(number) } else { Err(NotAUnit::Signal) };
+    }
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    SIGNALS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|&(_, number)| number)
+        .ok_or(NotAUnit::Signal)
+}
+
+/// Those that can mean "stop" or "shut down" to a program; Linux numbers of x86 and ARM.
+const SIGNALS: [(&str, u8); 14] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ABRT", 6),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("USR2", 12),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("CONT", 18),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("PWR", 30),
+    ("SYS", 31),
+];
+
+/// A number in thousandths, and what follows it.
+fn split(text: &str) -> Result<(u64, &str), NotAUnit> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(end).ok_or(NotAUnit::Number)?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    // Three digits after the point: no unit here is finer than a thousandth.
+    if whole.is_empty() || fraction.is_empty() || fraction.len() > 3 || fraction.contains('.') {
+        return Err(NotAUnit::Number);
+    }
+    let whole: u64 = whole.parse().map_err(|_| NotAUnit::TooLarge)?;
+    let fraction: u64 = format!("{fraction:0<3}").parse().map_err(|_| NotAUnit::Number)?;
+    let thousandths = whole.checked_mul(1_000).and_then(|whole| whole.checked_add(fraction));
+    Ok((thousandths.ok_or(NotAUnit::TooLarge)?, unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_in_every_unit() {
+        for (text, bytes) in [
+            ("1048576", 1_048_576),
+            ("64Ki", 65_536),
+            ("64Mi", 67_108_864),
+            ("1.5Gi", 1_610_612_736),
+            ("64k", 64_000),
+            ("64M", 64_000_000),
+            ("2G", 2_000_000_000),
+        ] {
+            assert_eq!(memory(text), Ok(bytes), "{text}");
+        }
+        for (text, why) in [
+            ("12Q", NotAUnit::Memory),
+            ("64mi", NotAUnit::Memory),
+            ("64MB", NotAUnit::Memory),
+            ("64 Mi", NotAUnit::Memory),
+            ("Mi", NotAUnit::Number),
+            ("", NotAUnit::Number),
+            ("-1", NotAUnit::Number),
+            ("1.2.3G", NotAUnit::Number),
+            ("99999999999999999999", NotAUnit::TooLarge),
+            ("18446744073709551Gi", NotAUnit::TooLarge),
+        ] {
+            assert_eq!(memory(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn cpu_in_cores_and_thousandths() {
+        for (text, millis) in [("500m", 500), ("1", 1_000), ("1.5", 1_500), ("0.25", 250)] {
+            assert_eq!(cpu(text), Ok(millis), "{text}");
+        }
+        for (text, why) in [
+            ("500x", NotAUnit::Cpu),
+            ("0.5m", NotAUnit::TooFine),
+            ("m", NotAUnit::Number),
+            ("5000000", NotAUnit::TooLarge),
+        ] {
+            assert_eq!(cpu(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_need_their_unit() {
+        for (text, millis) in [
+            ("100ms", 100),
+            ("10s", 10_000),
+            ("1.5s", 1_500),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(duration(text), Ok(millis), "{text}");
+        }
+        for (text, why) in [
+            ("10", NotAUnit::DurationWithoutUnit),
+            ("10d", NotAUnit::Duration),
+            ("10 s", NotAUnit::Duration),
+            ("s", NotAUnit::Number),
+            ("18446744073709551h", NotAUnit::TooLarge),
+        ] {
+            assert_eq!(duration(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn signals_by_name_or_number() {
+        for (text, number) in [("SIGTERM", 15), ("TERM", 15), ("2", 2), ("SIGUSR1", 10), ("31", 31)]
+        {
+            assert_eq!(signal(text), Ok(number), "{text}");
+        }
+        for text in ["0", "32", "SIGNOPE", "sigterm", "", "-1", "300"] {
+            assert_eq!(signal(text), Err(NotAUnit::Signal), "{text}");
+        }
+    }
+}

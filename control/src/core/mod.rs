@@ -1,0 +1,12 @@
+//! The control plane's decisions, as values: no I/O, no clock, no async.
+
+pub mod admission;
+pub mod enrolment;
+pub mod explain;
+pub mod liveness;
+pub mod model;
+pub mod placement;
+pub mod records;
+pub mod selector;
+pub mod time;
+pub mod view;

@@ -1,0 +1,308 @@
+//! Everything the control plane knows, in memory, and how it is written to the store: what is
+//! read never waits for a disk.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use holdfast_protocol::enrol::Fault;
+use holdfast_protocol::ids::{DeviceId, Name};
+use holdfast_protocol::message::{DesiredState, DesiredWorkload};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::liveness::Live;
+use super::placement;
+use super::records::{
+    AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, Meta, ReportRecord, RevisionRecord,
+    Standing, TokenRecord, WorkloadRecord,
+};
+
+/// A device, whole.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// Who it is.
+    pub record: DeviceRecord,
+    /// What it should run.
+    pub desired: DesiredRecord,
+    /// Number of the batch that stores `desired`: until that is safe nobody may see it, for a
+    /// generation that a crash takes back would be given again with other content.
+    pub desired_in: u64,
+    /// What it said last.
+    pub report: ReportRecord,
+    /// Its connection.
+    pub live: Live,
+}
+
+impl Device {
+    /// A device of which nothing is known but who it is.
+    pub fn new(record: DeviceRecord) -> Self {
+        Self {
+            record,
+            desired: DesiredRecord::default(),
+            desired_in: 0,
+            report: ReportRecord::default(),
+            live: Live::default(),
+        }
+    }
+}
+
+/// A workload, whole.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// Its newest revision.
+    pub record: WorkloadRecord,
+    /// Bytes of it in a desired state.
+    pub encoded: usize,
+    /// The newest revisions, oldest first.
+    pub revisions: VecDeque<RevisionRecord>,
+}
+
+impl Workload {
+    /// A workload without revisions yet.
+    pub fn new(record: WorkloadRecord) -> Self {
+        let encoded = encoded_size(&record);
+        Self { record, encoded, revisions: VecDeque::new() }
+    }
+}
+
+/// Bytes of a workload in a desired state.
+pub fn encoded_size(record: &WorkloadRecord) -> usize {
+    let desired = DesiredWorkload { revision: record.revision, spec: record.spec.clone() };
+    let body = serde_cbor_len(&desired);
+    body + record.name.as_str().len() + 4
+}
+
+fn serde_cbor_len<T: Serialize>(value: &T) -> usize {
+    holdfast_protocol::codec::encode(value).map_or(usize::MAX / 2, |bytes| bytes.len())
+}
+
+/// A line of the store that is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum BadRecord {
+    /// Unknown kind of key, or a name that is none.
+    #[error("the store has a key that this version does not know: {0:?}")]
+    Key(String),
+    /// Not the JSON of its kind.
+    #[error("the store's value of {key:?} cannot be read")]
+    Value {
+        /// Its key.
+        key: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Everything.
+#[derive(Debug)]
+pub struct Model {
+    /// The tenant.
+    pub tenant: Name,
+    /// Counters.
+    pub meta: Meta,
+    /// By name.
+    pub devices: BTreeMap<Name, Device>,
+    /// Devices by the sha256 of their public key.
+    pub keys: BTreeMap<[u8; 32], Name>,
+    /// By name.
+    pub workloads: BTreeMap<Name, Workload>,
+    /// Deleted workloads and their last revision: a number is never used twice for a name.
+    pub gone: BTreeMap<Name, u64>,
+    /// Enrolment tokens by id.
+    pub tokens: BTreeMap<Box<str>, TokenRecord>,
+    /// Access tokens by id.
+    pub access: BTreeMap<Box<str>, AccessRecord>,
+    /// Newest last.
+    pub audit: VecDeque<AuditRecord>,
+    /// Number of the last batch given to the store.
+    pub batches: u64,
+}
+
+/// Where the authority's keys stand in the store.
+pub const AUTHORITY: &str = "authority";
+
+/// Keys of the store.
+pub mod key {
+    use holdfast_protocol::ids::Name;
+
+    /// Counters.
+    pub const META: &str = "meta";
+
+    /// Who a device is.
+    pub fn device(name: &Name) -> String {
+        format!("device/{name}")
+    }
+    /// What it should run.
+    pub fn desired(name: &Name) -> String {
+        format!("desired/{name}")
+    }
+    /// What it said.
+    pub fn report(name: &Name) -> String {
+        format!("report/{name}")
+    }
+    /// A workload.
+    pub fn workload(name: &Name) -> String {
+        format!("workload/{name}")
+    }
+    /// A revision; sorted by number.
+    pub fn revision(name: &Name, number: u64) -> String {
+        format!("revision/{name}/{number:020}")
+    }
+    /// The last revision of a deleted workload.
+    pub fn gone(name: &Name) -> String {
+        format!("gone/{name}")
+    }
+    /// An enrolment token.
+    pub fn token(id: &str) -> String {
+        format!("token/{id}")
+    }
+    /// An access token.
+    pub fn access(id: &str) -> String {
+        format!("access/{id}")
+    }
+    /// An audit entry; sorted by number.
+    pub fn audit(number: u64) -> String {
+        format!("audit/{number:020}")
+    }
+}
+
+impl Model {
+    /// One that knows nothing.
+    pub fn empty(tenant: Name) -> Self {
+        Self {
+            tenant,
+            meta: Meta::default(),
+            devices: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            workloads: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            access: BTreeMap::new(),
+            audit: VecDeque::new(),
+            batches: 0,
+        }
+    }
+
+    /// Takes in one record of the store. They come in the order of their keys, so that a
+    /// device's other records find it there (`desired` sorts before `device`: see `late`).
+    ///
+    /// # Errors
+    /// [`BadRecord`].
+    pub fn take(&mut self, late: &mut Late, key: &str, value: &[u8]) -> Result<(), BadRecord> {
+        let unknown = || BadRecord::Key(key.chars().take(200).collect());
+        let (kind, rest) = key.split_once('/').unwrap_or((key, ""));
+        let name = || rest.parse::<Name>().map_err(|_| unknown());
+        match kind {
+            "meta" => self.meta = read(key, value)?,
+            AUTHORITY => {}
+            "device" => {
+                let record: DeviceRecord = read(key, value)?;
+                self.keys.insert(sha256(record.public_key.as_bytes()), record.name.clone());
+                self.devices.insert(record.name.clone(), Device::new(record));
+            }
+            "desired" => late.desired.push((name()?, read(key, value)?)),
+            "report" => late.reports.push((name()?, read(key, value)?)),
+            "workload" => {
+                let record: WorkloadRecord = read(key, value)?;
+                self.workloads.insert(record.name.clone(), Workload::new(record));
+            }
+            "revision" => late.revisions.push(read(key, value)?),
+            "gone" => drop(self.gone.insert(name()?, read(key, value)?)),
+            "token" => {
+                let record: TokenRecord = read(key, value)?;
+                self.tokens.insert(record.id.clone(), record);
+            }
+            "access" => {
+                let record: AccessRecord = read(key, value)?;
+                self.access.insert(record.id.clone(), record);
+            }
+            "audit" => self.audit.push_back(read(key, value)?),
+            _ => return Err(unknown()),
+        }
+        Ok(())
+    }
+
+    /// Takes in what had to wait for its owner.
+    pub fn settle(&mut self, late: Late) {
+        for (name, desired) in late.desired {
+            if let Some(device) = self.devices.get_mut(&name) {
+                device.desired = desired;
+            }
+        }
+        for (name, report) in late.reports {
+            if let Some(device) = self.devices.get_mut(&name) {
+                device.report = report;
+            }
+        }
+        for revision in late.revisions {
+            if let Some(workload) = self.workloads.get_mut(&revision.workload) {
+                workload.revisions.push_back(revision);
+            }
+        }
+    }
+
+    /// A device's id.
+    pub fn id(&self, name: &Name) -> DeviceId {
+        DeviceId { tenant: self.tenant.clone(), device: name.clone() }
+    }
+
+    /// The device that holds this public key.
+    pub fn by_key(&self, public_key: &str) -> Option<&Device> {
+        self.keys.get(&sha256(public_key.as_bytes())).and_then(|name| self.devices.get(name))
+    }
+
+    /// Everything that a device with these labels should run now.
+    pub fn place(&self, labels: &holdfast_protocol::ids::Labels) -> Vec<(Name, u64)> {
+        placement::place(labels, self.workloads.values().map(|workload| &workload.record))
+    }
+
+    /// What is wrong with giving this set to a device: it does not fit into one message.
+    pub fn too_large(&self, device: &Name, set: &[(Name, u64)]) -> Option<Fault> {
+        let size = |name: &Name| self.workloads.get(name).map_or(0, |known| known.encoded);
+        placement::too_large(device, set, size)
+    }
+
+    /// A device's desired state as it is signed. None: nothing was ever wanted, or the device is
+    /// not there.
+    pub fn desired_state(&self, name: &Name) -> Option<DesiredState> {
+        let device = self.devices.get(name)?;
+        if device.desired.generation == 0 || device.record.standing != Standing::Approved {
+            return None;
+        }
+        let workloads = device
+            .desired
+            .workloads
+            .iter()
+            .filter_map(|(name, revision)| {
+                let spec = self.workloads.get(name)?.record.spec.clone();
+                Some((name.clone(), DesiredWorkload { revision: *revision, spec }))
+            })
+            .collect();
+        Some(DesiredState {
+            v: holdfast_protocol::WIRE_VERSION,
+            device: self.id(name),
+            epoch: self.meta.epoch,
+            generation: device.desired.generation,
+            workloads,
+        })
+    }
+}
+
+/// Records that wait for their owner while the store is read.
+#[derive(Debug, Default)]
+pub struct Late {
+    desired: Vec<(Name, DesiredRecord)>,
+    reports: Vec<(Name, ReportRecord)>,
+    revisions: Vec<RevisionRecord>,
+}
+
+fn read<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, BadRecord> {
+    serde_json::from_slice(value).map_err(|source| BadRecord::Value { key: key.into(), source })
+}
+
+/// sha256 of bytes.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    out.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    out
+}

@@ -1,0 +1,309 @@
+//! What the control plane keeps, as values. Their JSON is the store's content and a backup's:
+//! fields may be added with a default, none changes its meaning.
+
+use holdfast_protocol::ids::{Labels, Name, StateVersion};
+use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport};
+use holdfast_protocol::workload::WorkloadSpec;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::selector::Selector;
+use crate::api::Approve;
+
+/// The control plane as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Meta {
+    /// Raised by every restore.
+    pub epoch: u64,
+    /// The newest resource version given.
+    pub version: u64,
+    /// At least the generation of every device that was ever deleted: a device that enrols
+    /// anew under an old name, with an old state on its disk, must see a newer one.
+    #[serde(default)]
+    pub generation_floor: u64,
+    /// Number of the next audit entry.
+    #[serde(default)]
+    pub next_audit: u64,
+}
+
+/// Whether a device may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// Waits for a person.
+    Pending,
+    /// May connect.
+    Approved,
+    /// May not connect any more.
+    Revoked,
+}
+
+/// Who a device is. Changes rarely.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceRecord {
+    /// Its name.
+    pub name: Name,
+    /// Part of its topics.
+    pub shard: u8,
+    /// SubjectPublicKeyInfo, base64.
+    pub public_key: Box<str>,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Whether it may connect.
+    pub standing: Standing,
+    /// Seconds since 1970.
+    pub created_at: u64,
+    /// Seconds since 1970.
+    pub updated_at: u64,
+    /// Resource version of its last change.
+    pub version: u64,
+    /// Id of the token that it enrolled with.
+    pub token: Box<str>,
+    /// Its newest certificate.
+    #[serde(default)]
+    pub certificate: Option<Issued>,
+}
+
+/// A certificate that was issued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Issued {
+    /// Hexadecimal.
+    pub serial: Box<str>,
+    /// Seconds since 1970.
+    pub not_after: u64,
+}
+
+/// What a device should run. Changes with every apply that concerns it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredRecord {
+    /// Generation within the epoch. 0: nothing was ever wanted.
+    pub generation: u64,
+    /// Workload and revision, by name.
+    #[serde(default)]
+    pub workloads: Vec<(Name, u64)>,
+}
+
+/// What a device said last. Changes with every report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportRecord {
+    /// Seconds since 1970; 0: never.
+    pub last_seen: u64,
+    /// Its address then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<std::net::IpAddr>,
+    /// Version of the applied state.
+    #[serde(default)]
+    pub applied: StateVersion,
+    /// By name.
+    #[serde(default)]
+    pub workloads: Vec<(Name, WorkloadReport)>,
+    /// What is wrong with the device.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+    /// Facts about its agent.
+    #[serde(default)]
+    pub agent: Option<Box<AgentInfo>>,
+}
+
+/// Most workloads that a report is believed: far above what a device can run, and low enough
+/// that a hostile device with a good certificate cannot fill the store by reports.
+pub const MAX_REPORTED: usize = 1_000;
+
+/// Most problems of a device that are kept.
+pub const MAX_PROBLEMS: usize = 50;
+
+/// Longest text of a problem or an agent's fact that is kept, in bytes.
+const MAX_TEXT: usize = 1_000;
+
+impl ReportRecord {
+    /// Takes a report in: a full one replaces, another amends. What exceeds its bounds is cut.
+    pub fn take(&mut self, report: StateReport) {
+        self.applied = report.version();
+        if report.full {
+            self.workloads = Vec::new();
+            self.problems = Vec::new();
+        }
+        for (name, said) in report.workloads {
+            let at = self.workloads.binary_search_by(|(known, _)| known.cmp(&name));
+            match (at, said) {
+                (Ok(at), None) => drop(self.workloads.remove(at)),
+                (Err(_), None) => {}
+                (Ok(at), Some(said)) => {
+                    if let Some((_, known)) = self.workloads.get_mut(at) {
+                        *known = bounded(said);
+                    }
+                }
+                (Err(at), Some(said)) if self.workloads.len() < MAX_REPORTED => {
+                    self.workloads.insert(at, (name, bounded(said)));
+                }
+                (Err(_), Some(_)) => {}
+            }
+        }
+        self.workloads.shrink_to_fit();
+        if let Some(mut problems) = report.problems {
+            problems.truncate(MAX_PROBLEMS);
+            for problem in &mut problems {
+                cut(&mut problem.code, 64);
+                cut(&mut problem.message, MAX_TEXT);
+            }
+            self.problems = problems;
+        }
+        if let Some(mut agent) = report.agent {
+            cut(&mut agent.version, 64);
+            cut(&mut agent.arch, 64);
+            cut(&mut agent.kernel, 128);
+            self.agent = Some(Box::new(agent));
+        }
+    }
+
+    /// What it says of a workload.
+    pub fn workload(&self, name: &Name) -> Option<&WorkloadReport> {
+        let at = self.workloads.binary_search_by(|(known, _)| known.cmp(name)).ok()?;
+        self.workloads.get(at).map(|(_, report)| report)
+    }
+}
+
+fn bounded(mut report: WorkloadReport) -> WorkloadReport {
+    cut(&mut report.reason, holdfast_protocol::message::MAX_REASON);
+    report
+}
+
+/// At most so many bytes, on a character's border.
+fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        text.truncate(end);
+    }
+    text.shrink_to_fit();
+}
+
+/// A workload at its newest revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadRecord {
+    /// Its name.
+    pub name: Name,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Which devices run it.
+    pub devices: Selector,
+    /// What they run.
+    pub spec: WorkloadSpec,
+    /// `spec` as it was written.
+    pub written: Value,
+    /// Newest revision.
+    pub revision: u64,
+    /// Seconds since 1970.
+    pub created_at: u64,
+    /// Seconds since 1970.
+    pub updated_at: u64,
+    /// Resource version of its last change.
+    pub version: u64,
+}
+
+/// One immutable revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionRecord {
+    /// Whose.
+    pub workload: Name,
+    /// From 1.
+    pub revision: u64,
+    /// Seconds since 1970.
+    pub created_at: u64,
+    /// Id of an access token.
+    pub created_by: Box<str>,
+    /// Resource version when it was made.
+    pub version: u64,
+    /// The labels of the document.
+    #[serde(default)]
+    pub labels: Labels,
+    /// `spec` as it was written.
+    pub written: Value,
+}
+
+/// An enrolment token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenRecord {
+    /// Its public part.
+    pub id: Box<str>,
+    /// sha256 of the secret, hexadecimal.
+    pub secret_sha256: Box<str>,
+    /// Seconds since 1970.
+    pub created_at: u64,
+    /// Seconds since 1970.
+    pub expires_at: u64,
+    /// How often it may be used.
+    pub uses: u32,
+    /// How often it was.
+    pub used: u32,
+    /// Labels that it gives.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Whether devices wait for a person.
+    pub approve: Approve,
+    /// A person ended it.
+    #[serde(default)]
+    pub revoked: bool,
+    /// Resource version of its last change.
+    pub version: u64,
+}
+
+impl TokenRecord {
+    /// `active`, `expired`, `used` or `revoked`.
+    pub fn state(&self, now: u64) -> &'static str {
+        if self.revoked {
+            "revoked"
+        } else if self.used >= self.uses {
+            "used"
+        } else if now >= self.expires_at {
+            "expired"
+        } else {
+            "active"
+        }
+    }
+}
+
+/// An access token of the API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessRecord {
+    /// Its public part.
+    pub id: Box<str>,
+    /// sha256 of the secret, hexadecimal.
+    pub secret_sha256: Box<str>,
+    /// Seconds since 1970.
+    pub created_at: u64,
+}
+
+/// Something that somebody did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditRecord {
+    /// Counts up from 0.
+    pub number: u64,
+    /// Seconds since 1970.
+    pub at: u64,
+    /// Id of the access token, `device NAME`, or `holdfast`.
+    pub by: String,
+    /// What was done, such as `device.revoke`.
+    pub action: String,
+    /// To whom or what.
+    pub subject: String,
+    /// In words.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// How many audit entries are kept.
+pub const MAX_AUDIT: u64 = 10_000;
+
+/// How many revisions of a workload are kept.
+pub const MAX_REVISIONS: usize = 50;

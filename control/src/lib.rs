@@ -1,0 +1,14 @@
+//! Holdfast's control plane and its command line.
+//!
+//! `core/` decides (values only), `service/` drives, `adapters/` do (store, authority, gateway,
+//! http), `cli/` is a client of the HTTPS API.
+
+pub mod adapters;
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod core;
+pub mod ports;
+pub mod serve;
+pub mod service;
+pub mod store;

@@ -1,0 +1,87 @@
+//! What the control plane's drivers ask of the outside, as traits; adapters implement them and
+//! `fleet-tests` has fakes. The store's port is `store.rs`' business; these are the bus's.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use holdfast_protocol::ids::DeviceId;
+use holdfast_protocol::topic::Channel;
+
+/// The way to the devices: the gateway inside `holdfast serve`, or an external broker.
+/// No call blocks; what a device cannot take in time is conflated or refused, never queued
+/// without bound.
+pub trait Bus: Send + Sync + 'static {
+    /// The device's desired state changed. A connected device gets the newest (read by
+    /// [`Directory::desired`] when it can be sent); several changes may become one.
+    fn desired_changed(&self, device: &DeviceId);
+    /// Sends a signed call. False: the device is not connected, or cannot take it now.
+    fn call(&self, device: &DeviceId, payload: Bytes) -> bool;
+    /// Ends the device's connection, if there is one (revoked, or replaced identity).
+    fn disconnect(&self, device: &DeviceId);
+}
+
+/// Why a device may not connect; said in its log and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such device: never enrolled here, or deleted.
+    #[error("unknown device")]
+    Unknown,
+    /// Enrolled, not yet approved by a person.
+    #[error("waits for approval")]
+    Pending,
+    /// Revoked, or this certificate's serial number was.
+    #[error("revoked")]
+    Revoked,
+}
+
+/// What a bus asks of the control plane. Every call returns at once.
+pub trait Directory: Send + Sync + 'static {
+    /// May this certificate connect? Gives the device's shard. Asked at every connect, resumed
+    /// TLS sessions included.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal>;
+    /// The newest desired state, signed. None: nothing was ever desired of this device.
+    fn desired(&self, device: &DeviceId) -> Option<Bytes>;
+    /// A device is connected. `connection` is unique in this process and rises: an end reported
+    /// late for an older connection changes nothing.
+    fn connected(&self, device: &DeviceId, connection: u64, peer: SocketAddr);
+    /// That connection ended, for this reason in words.
+    fn disconnected(&self, device: &DeviceId, connection: u64, reason: &str);
+    /// A device published. `done` must be kept until the payload is stored, then
+    /// [`Done::stored`]; the PUBACK goes out then.
+    fn received(&self, device: &DeviceId, channel: Channel, payload: Bytes, done: Done);
+}
+
+/// Says that what was received is safe. Dropped without that, it says that it is not: the
+/// publisher gets no PUBACK (v5: a reason code) and will send again.
+pub struct Done(Option<Box<dyn FnOnce(bool) + Send>>);
+
+impl Done {
+    /// Calls `tell` once with whether it was stored.
+    pub fn new(tell: impl FnOnce(bool) + Send + 'static) -> Self {
+        Self(Some(Box::new(tell)))
+    }
+
+    /// It is stored.
+    pub fn stored(mut self) {
+        if let Some(tell) = self.0.take() {
+            tell(true);
+        }
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        if let Some(tell) = self.0.take() {
+            tell(false);
+        }
+    }
+}
+
+impl std::fmt::Debug for Done {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Done").finish()
+    }
+}

@@ -1,0 +1,249 @@
+//! Workloads: applied all or nothing, deleted, and placed on devices in the same transaction.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::ids::Name;
+
+use super::change::Change;
+use super::{Failure, Service};
+use crate::api::{Applied, AppliedDocument};
+use crate::core::admission::Admitted;
+use crate::core::model::{Device, Model, Workload, encoded_size, key};
+use crate::core::placement::{self, Set};
+use crate::core::records::{MAX_REVISIONS, RevisionRecord, Standing, WorkloadRecord};
+use crate::core::view;
+
+/// How many of the devices concerned an answer names.
+const NAMED: usize = 20;
+
+/// How many faults of devices an answer names.
+const FAULTS: usize = 10;
+
+/// What applying comes to, before anything is done.
+struct Plan {
+    /// The workloads as they will be, where they change.
+    changed: Vec<(WorkloadRecord, bool)>,
+    /// The devices whose set changes.
+    sets: Vec<(Name, Set)>,
+    answer: Applied,
+}
+
+fn approved(model: &Model) -> impl Iterator<Item = &Device> {
+    model.devices.values().filter(|device| device.record.standing == Standing::Approved)
+}
+
+/// One document: its workload as it will be, and whether its revision is a new one.
+fn next(model: &Model, admitted: Admitted, now: u64) -> (WorkloadRecord, &'static str, bool) {
+    let known = model.workloads.get(&admitted.name).map(|workload| &workload.record);
+    let same_spec = known.is_some_and(|known| {
+        known.written == admitted.written
+            && known.spec == admitted.spec
+            && known.devices == admitted.devices
+    });
+    let same = same_spec && known.is_some_and(|known| known.labels == admitted.labels);
+    let before = known
+        .map(|known| known.revision)
+        .or_else(|| model.gone.get(&admitted.name).copied())
+        .unwrap_or(0);
+    let record = WorkloadRecord {
+        created_at: known.map_or(now, |known| known.created_at),
+        updated_at: now,
+        version: known.map_or(0, |known| known.version),
+        revision: if same_spec { before } else { before + 1 },
+        name: admitted.name,
+        labels: admitted.labels,
+        devices: admitted.devices,
+        spec: admitted.spec,
+        written: admitted.written,
+    };
+    let action = match known {
+        None => "created",
+        Some(_) if same => "unchanged",
+        Some(_) => "changed",
+    };
+    (record, action, !same_spec)
+}
+
+fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Failure> {
+    let mut plan =
+        Plan { changed: Vec::new(), sets: Vec::new(), answer: Applied { results: Vec::new() } };
+    let mut seen = std::collections::BTreeSet::new();
+    for document in admitted {
+        if !seen.insert(document.name.clone()) {
+            let message = format!("workload {} stands in more than one document", document.name);
+            return Err(Failure::invalid(message));
+        }
+        let before = model.workloads.get(&document.name).map(|known| view::document(&known.record));
+        let (record, action, new_revision) = next(model, document, now);
+        let mut matching = approved(model)
+            .filter(|device| record.devices.matches(&device.record.labels))
+            .map(|device| device.record.name.to_string());
+        let devices: Vec<String> = matching.by_ref().take(NAMED).collect();
+        let device_count = (devices.len() + matching.count()) as u64;
+        let mut warnings = Vec::new();
+        if device_count == 0 {
+            warnings.push("no enrolled and approved device matches spec.devices".to_owned());
+        }
+        plan.answer.results.push(AppliedDocument {
+            kind: "Workload".into(),
+            name: record.name.to_string(),
+            action: action.into(),
+            revision: record.revision,
+            device_count,
+            devices,
+            before,
+            after: view::document(&record),
+            warnings,
+        });
+        if action != "unchanged" {
+            plan.changed.push((record, new_revision));
+        }
+    }
+    plan.sets = sets(model, &plan.changed)?;
+    Ok(plan)
+}
+
+/// The sets of the devices that change, each small enough for one message.
+fn sets(model: &Model, changed: &[(WorkloadRecord, bool)]) -> Result<Vec<(Name, Set)>, Failure> {
+    let sizes: BTreeMap<&Name, usize> =
+        changed.iter().map(|(record, _)| (&record.name, encoded_size(record))).collect();
+    let size = |name: &Name| {
+        sizes.get(name).copied().or_else(|| Some(model.workloads.get(name)?.encoded)).unwrap_or(0)
+    };
+    let mut sets = Vec::new();
+    let mut faults = Vec::new();
+    for device in approved(model) {
+        let mut set: Option<Set> = None;
+        for (record, _) in changed {
+            let present = set.as_deref().unwrap_or(&device.desired.workloads);
+            let labels = &device.record.labels;
+            if let Some(next) = placement::replace(present, labels, &record.name, Some(record)) {
+                set = Some(next);
+            }
+        }
+        let Some(set) = set else { continue };
+        if faults.len() < FAULTS {
+            faults.extend(placement::too_large(&device.record.name, &set, size));
+        }
+        sets.push((device.record.name.clone(), set));
+    }
+    if faults.is_empty() {
+        Ok(sets)
+    } else {
+        Err(Failure::Invalid { message: TOO_LARGE.into(), faults })
+    }
+}
+
+const TOO_LARGE: &str = "a device's desired state would be too large to send";
+
+impl Service {
+    /// Applies documents, or says what applying them would do.
+    ///
+    /// # Errors
+    /// [`Failure`]; then nothing was applied.
+    pub async fn apply(
+        &self,
+        admitted: Vec<Admitted>,
+        dry_run: bool,
+        by: &str,
+    ) -> Result<Applied, Failure> {
+        if dry_run {
+            return plan(&self.model(), admitted, self.now()).map(|plan| plan.answer);
+        }
+        self.change(|change| {
+            let plan = plan(change.model, admitted, change.now)?;
+            for ((record, new_revision), result) in plan
+                .changed
+                .into_iter()
+                .zip(plan.answer.results.iter().filter(|result| result.action != "unchanged"))
+            {
+                let message = format!(
+                    "{}, revision {}, for {} devices",
+                    result.action, result.revision, result.device_count
+                );
+                store_workload(change, record, new_revision, by, message);
+            }
+            for (device, set) in plan.sets {
+                change.set_desired(&device, set);
+            }
+            Ok(plan.answer)
+        })
+        .await
+    }
+
+    /// Deletes a workload; its devices stop it.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`], or the store's.
+    pub async fn delete_workload(&self, name: &str, by: &str) -> Result<(), Failure> {
+        self.change(|change| {
+            let none = || Failure::no("workload", name);
+            let name: Name = name.parse().map_err(|_| none())?;
+            let workload = change.model.workloads.remove(&name).ok_or_else(none)?;
+            change.delete(key::workload(&name));
+            for revision in &workload.revisions {
+                change.delete(key::revision(&name, revision.revision));
+            }
+            let last = workload.record.revision;
+            change.model.gone.insert(name.clone(), last);
+            change.put(key::gone(&name), &last);
+            let sets: Vec<_> = change
+                .model
+                .devices
+                .values()
+                .filter_map(|device| {
+                    let (set, labels) = (&device.desired.workloads, &device.record.labels);
+                    let set = placement::replace(set, labels, &name, None)?;
+                    Some((device.record.name.clone(), set))
+                })
+                .collect();
+            for (device, set) in sets {
+                change.set_desired(&device, set);
+            }
+            change.event("workload", name.as_str(), "deleted", format!("deleted by {by}"));
+            change.audit(by, "workload.delete", name.as_str(), String::new());
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn store_workload(
+    change: &mut Change<'_>,
+    mut record: WorkloadRecord,
+    new_revision: bool,
+    by: &str,
+    message: String,
+) {
+    let name = record.name.clone();
+    change.event("workload", name.as_str(), "changed", message.clone());
+    change.audit(by, "workload.apply", name.as_str(), message);
+    record.version = change.version();
+    change.put(key::workload(&name), &record);
+    if change.model.gone.remove(&name).is_some() {
+        change.delete(key::gone(&name));
+    }
+    let revision = new_revision.then(|| RevisionRecord {
+        workload: name.clone(),
+        revision: record.revision,
+        created_at: change.now,
+        created_by: by.into(),
+        version: record.version,
+        labels: record.labels.clone(),
+        written: record.written.clone(),
+    });
+    let mut workload = Workload::new(record);
+    if let Some(known) = change.model.workloads.remove(&name) {
+        workload.revisions = known.revisions;
+    }
+    if let Some(revision) = revision {
+        change.put(key::revision(&name, revision.revision), &revision);
+        workload.revisions.push_back(revision);
+    }
+    while workload.revisions.len() > MAX_REVISIONS {
+        if let Some(oldest) = workload.revisions.pop_front() {
+            change.delete(key::revision(&name, oldest.revision));
+        }
+    }
+    change.model.workloads.insert(name, workload);
+}

@@ -1,0 +1,162 @@
+//! One change: the model in memory, what goes to the store for it, and what is told once it is
+//! safe there.
+
+use holdfast_protocol::ids::{DeviceId, Name};
+use serde::Serialize;
+
+use crate::api::Event;
+use crate::core::model::{Model, key};
+use crate::core::records::{AuditRecord, MAX_AUDIT};
+use crate::core::time::rfc3339;
+use crate::store::Batch;
+
+/// What is told once the change is safe.
+#[derive(Debug, Default)]
+pub(super) struct After {
+    pub(super) events: Vec<(u64, Event)>,
+    pub(super) desired: Vec<DeviceId>,
+    pub(super) disconnect: Vec<DeviceId>,
+}
+
+/// A change under way. Whoever makes it decides first and changes then: an error returned after
+/// the model was touched would leave memory and disk apart.
+pub(crate) struct Change<'a> {
+    pub(crate) model: &'a mut Model,
+    pub(crate) now: u64,
+    batch: Batch,
+    after: After,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn new(model: &'a mut Model, now: u64) -> Self {
+        model.batches += 1;
+        Self { model, now, batch: Batch::default(), after: After::default() }
+    }
+
+    /// What is to be stored, its number, and what is told then.
+    pub(super) fn finish(mut self) -> (u64, Batch, After) {
+        if !self.batch.writes.is_empty() {
+            let meta = self.model.meta.clone();
+            self.put(key::META.into(), &meta);
+        }
+        (self.model.batches, self.batch, self.after)
+    }
+
+    /// The next resource version.
+    pub(crate) fn version(&mut self) -> u64 {
+        self.model.meta.version += 1;
+        self.model.meta.version
+    }
+
+    pub(crate) fn put<T: Serialize>(&mut self, key: String, value: &T) {
+        match serde_json::to_vec(value) {
+            Ok(bytes) => self.batch.put(key, bytes),
+            Err(error) => tracing::error!(key, %error, "a record has no JSON: this is a defect"),
+        }
+    }
+
+    /// Everything that is stored goes first.
+    pub(crate) fn clear(&mut self) {
+        self.batch.clear = true;
+    }
+
+    /// Stores a value that is JSON already.
+    pub(crate) fn put_bytes(&mut self, key: String, value: Vec<u8>) {
+        self.batch.put(key, value);
+    }
+
+    pub(crate) fn delete(&mut self, key: String) {
+        self.batch.delete(key);
+    }
+
+    /// Stores who a device is, as the model has it.
+    pub(crate) fn put_device(&mut self, name: &Name) {
+        if let Some(device) = self.model.devices.get(name) {
+            let bytes = serde_json::to_vec(&device.record);
+            self.raw(key::device(name), bytes);
+        }
+    }
+
+    /// Stores what a device said, as the model has it.
+    pub(crate) fn put_report(&mut self, name: &Name) {
+        if let Some(device) = self.model.devices.get(name) {
+            let bytes = serde_json::to_vec(&device.report);
+            self.raw(key::report(name), bytes);
+        }
+    }
+
+    fn raw(&mut self, key: String, bytes: Result<Vec<u8>, serde_json::Error>) {
+        match bytes {
+            Ok(bytes) => self.batch.put(key, bytes),
+            Err(error) => tracing::error!(key, %error, "a record has no JSON: this is a defect"),
+        }
+    }
+
+    /// A device should run this set from now on; nothing happens when it should already.
+    pub(crate) fn set_desired(&mut self, name: &Name, set: Vec<(Name, u64)>) {
+        let number = self.model.batches;
+        let floor = self.model.meta.generation_floor;
+        let Some(device) = self.model.devices.get_mut(name) else { return };
+        // Whoever was deleted and comes back may have an old state on its disk: an empty set is
+        // then something to say, see `Meta::generation_floor`.
+        let unsaid = device.desired.generation == 0 && floor > 0;
+        if device.desired.workloads == set && !unsaid {
+            return;
+        }
+        device.desired.generation = device.desired.generation.max(floor) + 1;
+        device.desired.workloads = set;
+        device.desired.workloads.shrink_to_fit();
+        device.desired_in = number;
+        self.put_desired(name);
+        let id = self.model.id(name);
+        self.after.desired.push(id);
+    }
+
+    /// Stores what a device should run, as the model has it.
+    pub(crate) fn put_desired(&mut self, name: &Name) {
+        if let Some(device) = self.model.devices.get(name) {
+            let bytes = serde_json::to_vec(&device.desired);
+            self.raw(key::desired(name), bytes);
+        }
+    }
+
+    /// Tells the device's connection to read its desired state once this is safe.
+    pub(crate) fn disconnect(&mut self, name: &Name) {
+        let id = self.model.id(name);
+        self.after.disconnect.push(id);
+    }
+
+    /// Tells those who watch.
+    pub(crate) fn event(&mut self, kind: &str, name: &str, action: &str, message: String) {
+        let version = self.version();
+        let event = Event {
+            kind: kind.into(),
+            name: name.into(),
+            action: action.into(),
+            at: rfc3339(self.now),
+            message,
+        };
+        self.after.events.push((version, event));
+    }
+
+    /// Writes down who did what.
+    pub(crate) fn audit(&mut self, by: &str, action: &str, subject: &str, message: String) {
+        let number = self.model.meta.next_audit;
+        self.model.meta.next_audit += 1;
+        let record = AuditRecord {
+            number,
+            at: self.now,
+            by: by.into(),
+            action: action.into(),
+            subject: subject.into(),
+            message,
+        };
+        self.put(key::audit(number), &record);
+        self.model.audit.push_back(record);
+        while self.model.audit.len() as u64 > MAX_AUDIT {
+            if let Some(oldest) = self.model.audit.pop_front() {
+                self.delete(key::audit(oldest.number));
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What the service counts. No names: counts alone, safe to show to anyone.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
+
+/// Counters that only rise.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Transactions of the store.
+    pub commits: AtomicU64,
+    /// Transactions that failed.
+    pub commits_failed: AtomicU64,
+    /// Keys written in them.
+    pub writes: AtomicU64,
+    /// Changes that were not taken because too much waited for the disk.
+    pub overloads: AtomicU64,
+    /// Devices enrolled.
+    pub enrolled: AtomicU64,
+    /// Certificates renewed.
+    pub renewed: AtomicU64,
+    /// State reports taken.
+    pub reports: AtomicU64,
+    /// Messages of devices that were none.
+    pub malformed: AtomicU64,
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Counters {
+    /// An enrolment or a renewal was refused, for this reason in one word.
+    pub fn refuse(&self, word: &'static str) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(word).or_insert(0) += 1;
+    }
+
+    /// Refusals by reason.
+    pub fn refused(&self) -> BTreeMap<&'static str, u64> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,163 @@
+//! What people do with devices: label, approve, revoke, delete.
+
+use holdfast_protocol::ids::Name;
+
+use super::change::Change;
+use super::{Failure, Service};
+use crate::api::{self, LabelPatch};
+use crate::core::enrolment::check_labels;
+use crate::core::model::{Device, key, sha256};
+use crate::core::records::Standing;
+use crate::core::view;
+
+fn known(change: &Change<'_>, name: &str) -> Result<Device, Failure> {
+    change.model.devices.get(name).cloned().ok_or_else(|| Failure::no("device", name))
+}
+
+/// The device was changed by a person: written, told, written down.
+fn changed(change: &mut Change<'_>, name: &Name, by: &str, action: &str, message: &str) {
+    change.event("device", name.as_str(), "changed", message.to_owned());
+    change.audit(by, action, name.as_str(), message.to_owned());
+    let (version, now) = (change.version(), change.now);
+    if let Some(device) = change.model.devices.get_mut(name) {
+        device.record.version = version;
+        device.record.updated_at = now;
+    }
+    change.put_device(name);
+}
+
+/// The set that this device should run, if it can be sent to it.
+fn place(
+    change: &Change<'_>,
+    name: &Name,
+    labels: &holdfast_protocol::ids::Labels,
+) -> Result<Vec<(Name, u64)>, Failure> {
+    let set = change.model.place(labels);
+    match change.model.too_large(name, &set) {
+        None => Ok(set),
+        Some(fault) => Err(Failure::Invalid {
+            message: "the device's desired state would be too large to send".into(),
+            faults: vec![fault],
+        }),
+    }
+}
+
+impl Service {
+    /// Sets and removes labels; workloads follow.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn label(
+        &self,
+        name: &str,
+        patch: LabelPatch,
+        by: &str,
+    ) -> Result<api::Device, Failure> {
+        self.change(|change| {
+            let device = known(change, name)?;
+            let version = device.record.version;
+            if patch.resource_version.is_some_and(|expected| expected != version) {
+                return Err(Failure::Conflict(format!(
+                    "device {name} was changed by somebody else meanwhile (its resourceVersion is {version}): read it again"
+                )));
+            }
+            let mut labels = device.record.labels.clone();
+            for (key, value) in patch.labels {
+                match value {
+                    Some(value) => drop(labels.insert(key, value)),
+                    None => drop(labels.remove(&key)),
+                }
+            }
+            check_labels(&labels).map_err(Failure::invalid)?;
+            let name = device.record.name.clone();
+            if labels == device.record.labels {
+                return Ok(view::device(&device));
+            }
+            let set = match device.record.standing {
+                Standing::Approved => Some(place(change, &name, &labels)?),
+                Standing::Pending | Standing::Revoked => None,
+            };
+            if let Some(device) = change.model.devices.get_mut(&name) {
+                device.record.labels = labels;
+            }
+            changed(change, &name, by, "device.label", "labels changed");
+            if let Some(set) = set {
+                change.set_desired(&name, set);
+            }
+            known(change, name.as_str()).map(|device| view::device(&device))
+        })
+        .await
+    }
+
+    /// Lets a device in that waits for it.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn approve(&self, name: &str, by: &str) -> Result<api::Device, Failure> {
+        self.change(|change| {
+            let device = known(change, name)?;
+            let name = device.record.name.clone();
+            match device.record.standing {
+                Standing::Approved => return Ok(view::device(&device)),
+                Standing::Revoked => {
+                    return Err(Failure::Conflict(format!(
+                        "device {name} was revoked: `holdfast delete device {name}` and let it enrol anew"
+                    )));
+                }
+                Standing::Pending => {}
+            }
+            let set = place(change, &name, &device.record.labels)?;
+            if let Some(device) = change.model.devices.get_mut(&name) {
+                device.record.standing = Standing::Approved;
+            }
+            changed(change, &name, by, "device.approve", "approved");
+            change.set_desired(&name, set);
+            known(change, name.as_str()).map(|device| view::device(&device))
+        })
+        .await
+    }
+
+    /// Shuts a device out; what it runs, runs on.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn revoke(&self, name: &str, by: &str) -> Result<api::Device, Failure> {
+        self.change(|change| {
+            let device = known(change, name)?;
+            if device.record.standing == Standing::Revoked {
+                return Ok(view::device(&device));
+            }
+            let name = device.record.name.clone();
+            if let Some(device) = change.model.devices.get_mut(&name) {
+                device.record.standing = Standing::Revoked;
+            }
+            changed(change, &name, by, "device.revoke", "revoked");
+            change.disconnect(&name);
+            known(change, name.as_str()).map(|device| view::device(&device))
+        })
+        .await
+    }
+
+    /// Forgets a device. Its certificate is of no use any more; its name is free.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn delete_device(&self, name: &str, by: &str) -> Result<(), Failure> {
+        self.change(|change| {
+            let device = known(change, name)?;
+            let name = device.record.name.clone();
+            change.model.devices.remove(&name);
+            change.model.keys.remove(&sha256(device.record.public_key.as_bytes()));
+            let floor = &mut change.model.meta.generation_floor;
+            *floor = (*floor).max(device.desired.generation).max(1);
+            for key in [key::device(&name), key::desired(&name), key::report(&name)] {
+                change.delete(key);
+            }
+            change.disconnect(&name);
+            change.event("device", name.as_str(), "deleted", format!("deleted by {by}"));
+            change.audit(by, "device.delete", name.as_str(), String::new());
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,176 @@
+//! What the gateway asks of the control plane. Nothing here blocks.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use holdfast_protocol::codec;
+use holdfast_protocol::ids::{DeviceId, Name};
+use holdfast_protocol::message::{Presence, Reply, StateReport};
+use holdfast_protocol::topic::Channel;
+
+use super::Service;
+use super::change::Change;
+use crate::adapters::authority::serial_is_of;
+use crate::core::liveness;
+use crate::core::records::Standing;
+use crate::ports::{Directory, Done, Refusal};
+
+impl Directory for Service {
+    fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal> {
+        let model = self.model();
+        if device.tenant != model.tenant {
+            return Err(Refusal::Unknown);
+        }
+        let known = model.devices.get(&device.device).ok_or(Refusal::Unknown)?;
+        match known.record.standing {
+            Standing::Revoked => Err(Refusal::Revoked),
+            Standing::Pending => Err(Refusal::Pending),
+            // Of a key that had this name before.
+            Standing::Approved if !serial_is_of(serial, &known.record.public_key) => {
+                Err(Refusal::Revoked)
+            }
+            Standing::Approved => Ok(known.record.shard),
+        }
+    }
+
+    fn desired(&self, device: &DeviceId) -> Option<Bytes> {
+        let state = {
+            let model = self.model();
+            let known = model.devices.get(&device.device)?;
+            if known.desired_in > self.durable.load(Ordering::Acquire) {
+                return None; // Told when it is safe.
+            }
+            model.desired_state(&device.device)?
+        };
+        match self.authority.signer.sign(&state) {
+            Ok(bytes) => Some(bytes.into()),
+            Err(error) => {
+                tracing::error!(%device, %error, "a desired state cannot be signed");
+                None
+            }
+        }
+    }
+
+    fn connected(&self, device: &DeviceId, connection: u64, peer: SocketAddr) {
+        let name = &device.device;
+        let begin = |change: &mut Change<'_>| {
+            let now = change.now;
+            let Some(known) = change.model.devices.get_mut(name) else { return };
+            if known.live.begin(connection) {
+                known.report.last_seen = now;
+                known.report.address = Some(liveness::address(peer));
+                change.event("device", name.as_str(), "changed", "online".into());
+            }
+        };
+        if !self.note(begin, |_| {})
+            && let Some(known) = self.model_mut().devices.get_mut(name)
+        {
+            known.live.begin(connection);
+        }
+    }
+
+    fn disconnected(&self, device: &DeviceId, connection: u64, reason: &str) {
+        let name = &device.device;
+        let end = |change: &mut Change<'_>| {
+            let now = change.now;
+            let Some(known) = change.model.devices.get_mut(name) else { return };
+            if known.live.end(connection) {
+                known.report.last_seen = now;
+                change.put_report(name);
+                let message = format!("offline: {reason}");
+                change.event("device", name.as_str(), "changed", message);
+            }
+        };
+        if !self.note(end, |_| {})
+            && let Some(known) = self.model_mut().devices.get_mut(name)
+        {
+            known.live.end(connection);
+        }
+        self.calls.device_gone(device);
+    }
+
+    fn received(&self, device: &DeviceId, channel: Channel, payload: Bytes, done: Done) {
+        let malformed = |error: codec::CodecError| {
+            self.counters.malformed.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%device, channel = channel.as_str(), %error, "refused");
+        };
+        match channel {
+            Channel::State => match codec::decode(&payload) {
+                Ok(report) => self.report(&device.device, report, done),
+                Err(error) => malformed(error),
+            },
+            Channel::Presence => match codec::decode::<Presence>(&payload) {
+                Ok(presence) => {
+                    if let Some(known) = self.model_mut().devices.get_mut(&device.device) {
+                        known.live.session = if presence.online { presence.session } else { 0 };
+                    }
+                    done.stored();
+                }
+                Err(error) => malformed(error),
+            },
+            Channel::Reply => match codec::decode::<Reply>(&payload) {
+                Ok(reply) => {
+                    self.calls.reply(device, reply);
+                    done.stored();
+                }
+                Err(error) => malformed(error),
+            },
+            Channel::Desired | Channel::Call => {}
+        }
+    }
+}
+
+impl Service {
+    fn report(&self, name: &Name, report: StateReport, done: Done) {
+        self.counters.reports.fetch_add(1, Ordering::Relaxed);
+        let take = |change: &mut Change<'_>| {
+            let now = change.now;
+            let Some(known) = change.model.devices.get_mut(name) else { return };
+            let message = words(&report, known.report.applied);
+            known.report.take(report);
+            known.report.last_seen = now;
+            change.put_report(name);
+            if let Some(message) = message {
+                change.event("device", name.as_str(), "changed", message);
+            }
+        };
+        // Not taken: the device gets no PUBACK and sends again.
+        self.note(take, move |stored| {
+            if stored {
+                done.stored();
+            }
+        });
+    }
+}
+
+/// Most workloads that an event names.
+const NAMED: usize = 5;
+
+/// What a report says, in words. None: nothing that anybody would want to watch.
+fn words(report: &StateReport, before: holdfast_protocol::ids::StateVersion) -> Option<String> {
+    let mut parts: Vec<String> = report
+        .workloads
+        .iter()
+        .take(NAMED)
+        .map(|(name, said)| match said {
+            Some(said) => format!("{name}: {}", said.phase),
+            None => format!("{name}: gone"),
+        })
+        .collect();
+    if report.workloads.len() > NAMED {
+        parts.push(format!("{} more", report.workloads.len() - NAMED));
+    }
+    if report.version() != before {
+        parts.push(format!("applied {}", report.version()));
+    }
+    if let Some(problems) = &report.problems {
+        let codes: Vec<&str> = problems.iter().map(|problem| problem.code.as_str()).collect();
+        parts.push(if codes.is_empty() {
+            "no problems".into()
+        } else {
+            format!("problems: {}", codes.join(" ").chars().take(200).collect::<String>())
+        });
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
+}

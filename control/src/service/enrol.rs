@@ -1,0 +1,267 @@
+//! Enrolment and renewal of devices.
+
+use std::sync::atomic::Ordering;
+
+use holdfast_protocol::enrol::{
+    EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RenewRequest, enrol_proof, renew_proof,
+};
+use holdfast_protocol::ids::{Name, hex};
+use holdfast_protocol::topic;
+
+use super::change::Change;
+use super::{Failure, Service};
+use crate::adapters::authority::{Certificate, proves};
+use crate::core::enrolment::{Asked, Decision, Known, Refused, decide};
+use crate::core::model::{Device, Model, key, sha256};
+use crate::core::placement;
+use crate::core::records::{DeviceRecord, Issued, Standing};
+
+/// Whoever waits for approval asks again after so long.
+const RETRY_SECONDS: u32 = 5;
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match &refused {
+            Refused::NameTaken(_) => Self::Conflict(refused.to_string()),
+            Refused::Label(_) => Self::invalid(refused.to_string()),
+            _ => Self::Refused(refused.to_string()),
+        }
+    }
+}
+
+/// What the decision needs of a request.
+struct Request<'a> {
+    asked: Asked<'a>,
+    token: &'a str,
+    public_key: &'a str,
+}
+
+impl Request<'_> {
+    fn decide(&self, model: &Model, now: u64) -> Result<Decision, Refused> {
+        let known = Known {
+            token: model.tokens.get(self.token),
+            same_key: model.by_key(self.public_key).map(|device| &device.record),
+        };
+        decide(&self.asked, &known, |name| model.devices.contains_key(name), now)
+    }
+}
+
+impl Service {
+    fn refuse(&self, word: &'static str, failure: Failure) -> Failure {
+        self.counters.refuse(word);
+        tracing::info!(reason = word, "enrolment or renewal refused");
+        failure
+    }
+
+    fn check_open(&self) -> Result<(), Failure> {
+        if self.needs_restart() {
+            return Err(Failure::Unavailable(
+                "the control plane was restored with another CA and must be restarted first".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Enrols a device.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn enrol(&self, request: EnrolRequest) -> Result<EnrolAnswer, Failure> {
+        self.check_open()?;
+        let token: EnrolToken =
+            request.token.parse().map_err(|error: holdfast_protocol::enrol::NotAToken| {
+                self.refuse("not-a-token", Failure::invalid(error.to_string()))
+            })?;
+        let message = enrol_proof(&token.id, &request.public_key);
+        if !proves(&request.public_key, &message, &request.proof) {
+            return Err(self.refuse("bad-proof", bad_proof()));
+        }
+        let key_sha256 = hex(&sha256(request.public_key.as_bytes()));
+        let secret_sha256 = hex(&sha256(&token.secret));
+        let asked = Request {
+            asked: Asked {
+                name: request.name.as_ref(),
+                key_sha256: &key_sha256,
+                labels: &request.labels,
+                secret_sha256: &secret_sha256,
+            },
+            token: &token.id,
+            public_key: &request.public_key,
+        };
+        let refuse = |refused: Refused| self.refuse(refused.word(), refused.into());
+        // Decided once to know the name and make the certificate, and again when it counts.
+        let first = asked.decide(&self.model(), self.now()).map_err(refuse)?;
+        let name = match &first {
+            Decision::Same(name) | Decision::New { name, .. } => name.clone(),
+        };
+        let certificate = self.certify(&name, &request.public_key)?;
+        let standing = self
+            .change(|change| {
+                let decision = asked.decide(change.model, change.now).map_err(refuse)?;
+                match decision {
+                    Decision::Same(same) if same == name => renewed(change, &name, &certificate),
+                    Decision::New { name: new, labels, standing } if new == name => {
+                        let record = DeviceRecord {
+                            shard: placement::shard(&change.model.id(&name).to_string()),
+                            public_key: request.public_key.as_str().into(),
+                            labels,
+                            standing,
+                            created_at: change.now,
+                            updated_at: change.now,
+                            version: change.version(),
+                            token: token.id.as_str().into(),
+                            certificate: Some(issued(&certificate)),
+                            name: new,
+                        };
+                        add(change, record)?;
+                        self.counters.enrolled.fetch_add(1, Ordering::Relaxed);
+                        Ok(standing)
+                    }
+                    _ => Err(Failure::Conflict(
+                        "the device's name changed while it enrolled: try again".into(),
+                    )),
+                }
+            })
+            .await?;
+        self.answer(&name, standing, certificate)
+    }
+
+    /// A known device asks for a fresh certificate, or whether it has been approved.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn renew(&self, request: RenewRequest) -> Result<EnrolAnswer, Failure> {
+        self.check_open()?;
+        let message = renew_proof(&request.public_key);
+        if !proves(&request.public_key, &message, &request.proof) {
+            return Err(self.refuse("bad-proof", bad_proof()));
+        }
+        let (name, standing) = {
+            let model = self.model();
+            let known = model.by_key(&request.public_key).ok_or_else(|| {
+                let text = "the device is not known here: it was deleted, or enrolled at another control plane; enrol it with a token";
+                self.refuse("unknown-device", Failure::Refused(text.into()))
+            })?;
+            (known.record.name.clone(), known.record.standing)
+        };
+        match standing {
+            Standing::Pending => return Ok(pending(&name)),
+            Standing::Revoked => {
+                let refused = Refused::RevokedDevice(name);
+                return Err(self.refuse(refused.word(), refused.into()));
+            }
+            Standing::Approved => {}
+        }
+        let certificate = self.certify(&name, &request.public_key)?;
+        let standing = self.change(|change| renewed(change, &name, &certificate)).await?;
+        self.counters.renewed.fetch_add(1, Ordering::Relaxed);
+        self.answer(&name, standing, certificate)
+    }
+
+    fn certify(&self, name: &Name, public_key: &str) -> Result<Certificate, Failure> {
+        let id = self.model().id(name);
+        self.authority
+            .certify(&id, public_key, self.settings.device_ttl, self.now())
+            .map_err(Failure::internal)
+    }
+
+    fn answer(
+        &self,
+        name: &Name,
+        standing: Standing,
+        certificate: Certificate,
+    ) -> Result<EnrolAnswer, Failure> {
+        if standing == Standing::Pending {
+            return Ok(pending(name));
+        }
+        let (id, shard) = {
+            let model = self.model();
+            let known =
+                model.devices.get(name).ok_or_else(|| Failure::no("device", name.as_str()))?;
+            (model.id(name), known.record.shard)
+        };
+        Ok(EnrolAnswer::Approved(Box::new(Enrolment {
+            topic_prefix: topic::prefix(shard, &id),
+            tenant: id.tenant,
+            device: id.device,
+            shard,
+            certificate: certificate.pem,
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            ca: self.authority.keys().ca_pem.clone(),
+            signing_key: self.authority.signing_public(),
+            mqtt: self.settings.mqtt.clone(),
+            server_time: self.now(),
+        })))
+    }
+}
+
+fn bad_proof() -> Failure {
+    Failure::Refused(
+        "the signature does not prove that the device holds the key (ECDSA P-256 with SHA-256 over the protocol's text)".into(),
+    )
+}
+
+fn pending(name: &Name) -> EnrolAnswer {
+    EnrolAnswer::Pending { device: name.clone(), retry_after_seconds: RETRY_SECONDS }
+}
+
+fn issued(certificate: &Certificate) -> Issued {
+    Issued { serial: certificate.serial.as_str().into(), not_after: certificate.not_after }
+}
+
+/// A new device, and one use of its token.
+fn add(change: &mut Change<'_>, record: DeviceRecord) -> Result<(), Failure> {
+    let name = record.name.clone();
+    let set = match record.standing {
+        Standing::Approved => Some(change.model.place(&record.labels)),
+        Standing::Pending | Standing::Revoked => None,
+    };
+    if let Some(fault) = set.as_ref().and_then(|set| change.model.too_large(&name, set)) {
+        return Err(Failure::Conflict(format!("the device's labels ask for too much: {fault}")));
+    }
+    let token = record.token.clone();
+    if let Some(used) = change.model.tokens.get_mut(&token) {
+        used.used += 1;
+        let used = used.clone();
+        change.put(key::token(&token), &used);
+    }
+    let message = match record.standing {
+        Standing::Pending => "enrolled, waits for approval",
+        Standing::Approved | Standing::Revoked => "enrolled",
+    };
+    change.model.keys.insert(sha256(record.public_key.as_bytes()), name.clone());
+    change.model.devices.insert(name.clone(), Device::new(record));
+    change.put_device(&name);
+    if let Some(set) = set {
+        change.set_desired(&name, set);
+    }
+    change.event("device", name.as_str(), "changed", message.into());
+    let by = format!("token {token}");
+    change.audit(&by, "device.enrol", name.as_str(), message.into());
+    Ok(())
+}
+
+/// A known device has a fresh certificate.
+fn renewed(
+    change: &mut Change<'_>,
+    name: &Name,
+    certificate: &Certificate,
+) -> Result<Standing, Failure> {
+    let now = change.now;
+    let device = change.model.devices.get_mut(name).ok_or_else(|| {
+        Failure::Refused("the device was deleted while it asked: enrol it with a token".into())
+    })?;
+    if device.record.standing == Standing::Revoked {
+        return Err(Refused::RevokedDevice(name.clone()).into());
+    }
+    let before = device.record.certificate.replace(issued(certificate));
+    let standing = device.record.standing;
+    change.put_device(name);
+    if let Some(before) = before.filter(|before| before.not_after < now) {
+        let message =
+            format!("its certificate expired at {}", crate::core::time::rfc3339(before.not_after));
+        change.audit(&format!("device {name}"), "device.renew-expired", name.as_str(), message);
+    }
+    Ok(standing)
+}

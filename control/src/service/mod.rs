@@ -1,0 +1,307 @@
+//! The driver: it holds the model, carries out what the core decides, and answers devices (as
+//! the bus's directory) and people (through `adapters/http`).
+//!
+//! Every change is made in memory under one lock and queued for the store in the same order;
+//! whoever asked is answered, and devices and watchers are told, when it is safe on disk.
+
+mod apply;
+mod calls;
+mod change;
+mod counters;
+mod devices;
+mod directory;
+mod enrol;
+mod events;
+mod failure;
+mod read;
+mod restore;
+mod tokens;
+mod writer;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use holdfast_protocol::ids::Name;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::adapters::authority::Authority;
+use crate::core::model::{BadRecord, Late, Model};
+use crate::ports::Bus;
+use crate::store::{Batch, Store, StoreError};
+
+pub use calls::{LogStream, Piece};
+pub use counters::Counters;
+pub use events::{Events, Page};
+pub use failure::Failure;
+pub use read::{Listed, Query};
+pub use restore::{Backup, Checked};
+
+use change::{After, Change};
+use writer::Job;
+
+/// What the service is told at its start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The one tenant.
+    pub tenant: Name,
+    /// Life of a device's certificate, in seconds.
+    pub device_ttl: u64,
+    /// Addresses that devices dial for MQTT.
+    pub mqtt: Vec<String>,
+    /// Seconds since 1970, now.
+    pub clock: fn() -> u64,
+}
+
+/// The control plane.
+pub struct Service {
+    model: RwLock<Model>,
+    store: Arc<dyn Store>,
+    jobs: mpsc::Sender<Job>,
+    /// Number of the last batch that is safe.
+    durable: AtomicU64,
+    bus: Arc<dyn Bus>,
+    authority: Arc<Authority>,
+    settings: Settings,
+    events: Events,
+    calls: calls::Calls,
+    counters: Counters,
+    /// A restored backup has another CA: this process must be replaced.
+    restart_needed: AtomicBool,
+    /// Memory is not what is on disk and could not be read anew: nothing may be changed.
+    adrift: AtomicBool,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Why the service could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The disk's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A record that cannot be read.
+    #[error("the store is damaged or of another version")]
+    Record(#[from] BadRecord),
+    /// Reading ended early.
+    #[error("the store cannot be read to its end")]
+    Read(#[from] std::io::Error),
+}
+
+/// Resource versions between two starts: those that were given before a crash and not stored are
+/// not given again, so that a watcher's place in the events is never mistaken.
+const VERSION_GAP: u64 = 10_000;
+
+/// Reads everything of a store.
+fn load(store: &dyn Store, tenant: &Name) -> Result<Model, StartError> {
+    let mut model = Model::empty(tenant.clone());
+    let mut late = Late::default();
+    let mut bad = None;
+    store.snapshot()?.visit(&mut |key, value| {
+        if let Err(error) = model.take(&mut late, key, value) {
+            bad.get_or_insert(error);
+        }
+        Ok(())
+    })?;
+    if let Some(error) = bad {
+        return Err(error.into());
+    }
+    model.settle(late);
+    Ok(model)
+}
+
+impl Service {
+    /// Reads the store and begins to write to it, on a thread that ends with
+    /// [`Service::close`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(
+        store: Arc<dyn Store>,
+        bus: Arc<dyn Bus>,
+        authority: Arc<Authority>,
+        settings: Settings,
+    ) -> Result<(Arc<Self>, std::thread::JoinHandle<()>), StartError> {
+        let mut model = load(&*store, &settings.tenant)?;
+        model.meta.version += VERSION_GAP;
+        if model.meta.epoch == 0 {
+            // A fresh control plane may inherit devices of a lost one: what they hold is older.
+            model.meta.epoch = (settings.clock)().max(1);
+        }
+        let (jobs, queue) = mpsc::channel(writer::QUEUE);
+        let service = Arc::new(Self {
+            events: Events::new(model.meta.version),
+            model: RwLock::new(model),
+            store,
+            jobs,
+            durable: AtomicU64::new(0),
+            bus,
+            authority,
+            settings,
+            calls: calls::Calls::default(),
+            counters: Counters::default(),
+            restart_needed: AtomicBool::new(false),
+            adrift: AtomicBool::new(false),
+        });
+        let writing = Arc::clone(&service);
+        let thread = std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || writer::run(&writing, queue))?;
+        Ok((service, thread))
+    }
+
+    /// Writes what is queued and ends the writing thread; nothing can be changed afterwards.
+    pub async fn close(&self) {
+        let job = Job { number: 0, batch: Batch::default(), tell: Box::new(|_, _| {}), last: true };
+        if self.jobs.send(job).await.is_err() {
+            tracing::warn!("the store was closed already");
+        }
+    }
+
+    /// What it has counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What changed.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Its authority.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Seconds since 1970.
+    pub fn now(&self) -> u64 {
+        (self.settings.clock)()
+    }
+
+    /// True after a restore that brought another CA.
+    pub fn needs_restart(&self) -> bool {
+        self.restart_needed.load(Ordering::Relaxed)
+    }
+
+    fn model(&self) -> RwLockReadGuard<'_, Model> {
+        self.model.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn model_mut(&self) -> RwLockWriteGuard<'_, Model> {
+        self.model.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a change and returns when it is safe on disk. Also what turns out to change nothing
+    /// is answered only when everything before it is safe.
+    async fn change<T>(
+        &self,
+        act: impl FnOnce(&mut Change<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let closed = || Failure::Unavailable("the control plane is stopping".into());
+        let permit = self.jobs.reserve().await.map_err(|_| closed())?;
+        let (answer, answered) = oneshot::channel();
+        let out = {
+            let mut model = self.model_mut();
+            let mut change = Change::new(&mut model, self.now());
+            let out = act(&mut change)?;
+            let (number, batch, after) = change.finish();
+            let tell = Box::new(move |service: &Self, result: Result<(), StoreError>| {
+                if result.is_ok() {
+                    service.tell(after);
+                }
+                if answer.send(result).is_err() {
+                    tracing::debug!("whoever asked for a change has gone");
+                }
+            });
+            permit.send(Job { number, batch, tell, last: false });
+            out
+        };
+        answered.await.map_err(|_| closed())??;
+        Ok(out)
+    }
+
+    /// Makes a change that nobody waits for; `then` is told whether it is safe. False: too much
+    /// waits for the disk, and nothing was done.
+    fn note(
+        &self,
+        act: impl FnOnce(&mut Change<'_>),
+        then: impl FnOnce(bool) + Send + 'static,
+    ) -> bool {
+        let Ok(permit) = self.jobs.try_reserve() else {
+            self.counters.overloads.fetch_add(1, Ordering::Relaxed);
+            return false;
+        };
+        let mut model = self.model_mut();
+        let mut change = Change::new(&mut model, self.now());
+        act(&mut change);
+        let (number, batch, after) = change.finish();
+        let tell = Box::new(move |service: &Self, result: Result<(), StoreError>| {
+            if result.is_ok() {
+                service.tell(after);
+            }
+            then(result.is_ok());
+        });
+        permit.send(Job { number, batch, tell, last: false });
+        true
+    }
+
+    /// Tells devices and watchers of a change that is safe.
+    fn tell(&self, after: After) {
+        self.events.publish(after.events);
+        for device in &after.desired {
+            self.bus.desired_changed(device);
+        }
+        for device in &after.disconnect {
+            self.bus.disconnect(device);
+        }
+    }
+
+    /// The store refused a change: all that waits behind it was made on top of it and goes with
+    /// it, and memory becomes what is on disk. Connections stay as they are. True: the last job
+    /// was among them.
+    fn after_failure(&self, jobs: &mut mpsc::Receiver<Job>, error: &StoreError) -> bool {
+        let mut model = self.model_mut();
+        let mut stale = Vec::new();
+        while let Ok(job) = jobs.try_recv() {
+            stale.push(job);
+        }
+        let last = stale.iter().any(|job| job.last);
+        match load(&*self.store, &self.settings.tenant) {
+            Ok(fresh) => {
+                self.replace(&mut model, fresh);
+                self.adrift.store(false, Ordering::Relaxed);
+            }
+            Err(error) => {
+                self.adrift.store(true, Ordering::Relaxed);
+                tracing::error!(%error, "the store cannot be read anew either; tried again later");
+            }
+        }
+        drop(model);
+        for job in stale {
+            (job.tell)(self, Err(error.clone()));
+        }
+        last
+    }
+
+    /// True while memory is not what is on disk.
+    pub fn is_adrift(&self) -> bool {
+        self.adrift.load(Ordering::Relaxed)
+    }
+
+    /// Puts what was read in the place of what is known, keeping who is connected.
+    fn replace(&self, model: &mut Model, mut fresh: Model) {
+        for (name, device) in &mut fresh.devices {
+            if let Some(known) = model.devices.get(name) {
+                device.live = known.live;
+            }
+        }
+        fresh.batches = model.batches;
+        fresh.meta.epoch = fresh.meta.epoch.max(model.meta.epoch);
+        fresh.meta.version = fresh.meta.version.max(model.meta.version) + VERSION_GAP;
+        self.events.reset(fresh.meta.version);
+        *model = fresh;
+    }
+}

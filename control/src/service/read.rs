@@ -1,0 +1,250 @@
+//! What people read: pages of the model, as documents.
+
+use std::ops::Bound;
+
+use holdfast_protocol::ids::{Labels, Name};
+
+use super::{Failure, Service};
+use crate::api::{self, Connection, List, ListMeta};
+use crate::core::records::AuditRecord;
+use crate::core::selector::Selector;
+use crate::core::{explain, view};
+
+/// Items of a page unless told otherwise.
+const DEFAULT_LIMIT: usize = 500;
+
+/// Most items of a page.
+const MAX_LIMIT: usize = 5_000;
+
+/// Which part of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// Most items.
+    pub limit: Option<usize>,
+    /// After this one.
+    pub after: Option<String>,
+    /// Only those with these labels.
+    pub selector: Selector,
+}
+
+/// A page.
+pub type Listed<T> = Result<List<T>, Failure>;
+
+impl Query {
+    fn limit(&self) -> Result<usize, Failure> {
+        match self.limit {
+            None => Ok(DEFAULT_LIMIT),
+            Some(limit @ 1..=MAX_LIMIT) => Ok(limit),
+            Some(limit) => Err(Failure::invalid(format!("limit={limit}: from 1 to {MAX_LIMIT}"))),
+        }
+    }
+
+    fn chooses(&self, labels: &Labels) -> bool {
+        self.selector.is_empty() || self.selector.matches(labels)
+    }
+
+    fn after(&self) -> Result<Bound<Name>, Failure> {
+        match &self.after {
+            None => Ok(Bound::Unbounded),
+            Some(after) => after
+                .parse()
+                .map(Bound::Excluded)
+                .map_err(|_| Failure::invalid("continue: not one of ours; begin anew without it")),
+        }
+    }
+}
+
+/// Cuts a page: it holds one item more than the limit when another page follows.
+fn page<T>(mut items: Vec<(String, T)>, limit: usize, resource_version: u64) -> List<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(|(name, _)| name.clone()) } else { None };
+    List {
+        items: items.into_iter().map(|(_, item)| item).collect(),
+        metadata: ListMeta { next, resource_version },
+    }
+}
+
+impl Service {
+    /// Devices, by name.
+    ///
+    /// # Errors
+    /// A bad query.
+    pub fn devices(&self, query: &Query) -> Listed<api::Device> {
+        let (limit, after) = (query.limit()?, query.after()?);
+        let model = self.model();
+        let items = model
+            .devices
+            .range((after, Bound::Unbounded))
+            .filter(|(_, device)| query.chooses(&device.record.labels))
+            .take(limit + 1)
+            .map(|(name, device)| (name.to_string(), view::device(device)))
+            .collect();
+        Ok(page(items, limit, model.meta.version))
+    }
+
+    /// A device.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`].
+    pub fn device(&self, name: &str) -> Result<api::Device, Failure> {
+        let model = self.model();
+        model.devices.get(name).map(view::device).ok_or_else(|| Failure::no("device", name))
+    }
+
+    /// Workloads, by name.
+    ///
+    /// # Errors
+    /// A bad query.
+    pub fn workloads(&self, query: &Query) -> Listed<api::Workload> {
+        let (limit, after) = (query.limit()?, query.after()?);
+        let model = self.model();
+        let summaries = view::summaries(&model, None);
+        let items = model
+            .workloads
+            .range((after, Bound::Unbounded))
+            .filter(|(_, workload)| query.chooses(&workload.record.labels))
+            .take(limit + 1)
+            .map(|(name, workload)| {
+                let summary = summaries.get(name).copied().unwrap_or_default();
+                (name.to_string(), view::workload(workload, summary))
+            })
+            .collect();
+        Ok(page(items, limit, model.meta.version))
+    }
+
+    /// A workload.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`].
+    pub fn workload(&self, name: &str) -> Result<api::Workload, Failure> {
+        let model = self.model();
+        let none = || Failure::no("workload", name);
+        let (name, workload) = model.workloads.get_key_value(name).ok_or_else(none)?;
+        let summary = view::summaries(&model, Some(name)).remove(name).unwrap_or_default();
+        Ok(view::workload(workload, summary))
+    }
+
+    /// Revisions, by workload and number.
+    ///
+    /// # Errors
+    /// A bad query.
+    pub fn revisions(&self, query: &Query, workload: Option<&str>) -> Listed<api::Revision> {
+        let limit = query.limit()?;
+        let bad = || Failure::invalid("continue: not one of ours; begin anew without it");
+        let after: Option<(Name, u64)> = match query.after.as_deref() {
+            None => None,
+            Some(text) => {
+                let (name, number) = text.rsplit_once('.').ok_or_else(bad)?;
+                Some((name.parse().map_err(|_| bad())?, number.parse().map_err(|_| bad())?))
+            }
+        };
+        let model = self.model();
+        let items = model
+            .workloads
+            .iter()
+            .filter(|(name, _)| workload.is_none_or(|only| only == name.as_str()))
+            .flat_map(|(_, workload)| &workload.revisions)
+            .filter(|record| {
+                after.as_ref().is_none_or(|(name, number)| {
+                    (&record.workload, record.revision) > (name, *number)
+                })
+            })
+            .filter(|record| query.chooses(&record.labels))
+            .take(limit + 1)
+            .map(|record| {
+                (format!("{}.{}", record.workload, record.revision), view::revision(record))
+            })
+            .collect();
+        Ok(page(items, limit, model.meta.version))
+    }
+
+    /// Enrolment tokens, by id, without their secrets.
+    ///
+    /// # Errors
+    /// A bad query.
+    pub fn tokens(&self, query: &Query) -> Listed<api::Token> {
+        let limit = query.limit()?;
+        let after = query.after.as_deref().unwrap_or_default();
+        let (model, now) = (self.model(), self.now());
+        let items = model
+            .tokens
+            .iter()
+            .filter(|(id, record)| ***id > *after && query.chooses(&record.labels))
+            .take(limit + 1)
+            .map(|(id, record)| (id.to_string(), view::token(record, now)))
+            .collect();
+        Ok(page(items, limit, model.meta.version))
+    }
+
+    /// Who did what, oldest first.
+    ///
+    /// # Errors
+    /// A bad query.
+    pub fn audit(&self, query: &Query) -> Listed<AuditRecord> {
+        let limit = query.limit()?;
+        let bad = |_| Failure::invalid("continue: not one of ours; begin anew without it");
+        let after: Option<u64> = query.after.as_deref().map(str::parse).transpose().map_err(bad)?;
+        let model = self.model();
+        let items = model
+            .audit
+            .iter()
+            .filter(|record| after.is_none_or(|after| record.number > after))
+            .take(limit + 1)
+            .map(|record| (record.number.to_string(), record.clone()))
+            .collect();
+        Ok(page(items, limit, model.meta.version))
+    }
+
+    /// Why something is not as desired.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`].
+    pub fn explain(&self, kind: &str, name: &str) -> Result<api::Explanation, Failure> {
+        let (model, now) = (self.model(), self.now());
+        match kind {
+            "device" | "devices" => {
+                let known = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
+                Ok(explain::device(&model, known, now))
+            }
+            "workload" | "workloads" => {
+                let known =
+                    model.workloads.get(name).ok_or_else(|| Failure::no("workload", name))?;
+                Ok(explain::workload(&model, known, now))
+            }
+            other => Err(Failure::no("kind", other)),
+        }
+    }
+
+    /// Devices by connection, and the sum of what they refused.
+    pub fn fleet(&self) -> ([(Connection, u64); 4], u64) {
+        let mut count = [
+            (Connection::Online, 0),
+            (Connection::Offline, 0),
+            (Connection::Pending, 0),
+            (Connection::Revoked, 0),
+        ];
+        let mut refused = 0;
+        for device in self.model().devices.values() {
+            let connection = device.live.seen(device.record.standing);
+            count.iter_mut().filter(|(known, _)| *known == connection).for_each(|(_, n)| *n += 1);
+            refused += device.report.agent.as_deref().map_or(0, |agent| agent.refused);
+        }
+        (count, refused)
+    }
+
+    /// May a device with this certificate fetch artifacts?
+    ///
+    /// # Errors
+    /// [`Failure::Refused`].
+    pub fn admit_device(
+        &self,
+        device: &holdfast_protocol::ids::DeviceId,
+        serial: &[u8],
+    ) -> Result<(), Failure> {
+        use crate::ports::Directory as _;
+        self.admit(device, serial)
+            .map(|_| ())
+            .map_err(|refusal| Failure::Refused(format!("device {device}: {refusal}")))
+    }
+}

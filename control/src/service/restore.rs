@@ -1,0 +1,168 @@
+//! Backups and their return. A restored control plane has a higher epoch than any device knows,
+//! so that devices follow what was restored even when they were ahead of it.
+
+use std::sync::atomic::Ordering;
+
+use holdfast_protocol::ids::Name;
+
+use super::change::Change;
+use super::{Failure, Service};
+use crate::adapters::authority::{Authority, Keys};
+use crate::api::Restored;
+use crate::core::model::{AUTHORITY, Late, Model, key};
+use crate::core::records::Meta;
+use crate::store::Snapshot;
+
+/// What goes into a backup, beside the artifacts.
+pub struct Backup {
+    /// The store at one moment.
+    pub snapshot: Box<dyn Snapshot>,
+    /// The authority.
+    pub keys: Keys,
+    /// Seconds since 1970.
+    pub at: u64,
+}
+
+impl std::fmt::Debug for Backup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backup").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+/// A backup that was read whole and found good.
+#[derive(Debug)]
+pub struct Checked {
+    records: Vec<(String, Vec<u8>)>,
+    model: Model,
+    keys: Keys,
+}
+
+impl Checked {
+    /// Checks the store's records and the authority of a backup.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(
+        tenant: &Name,
+        records: Vec<(String, Vec<u8>)>,
+        keys: Keys,
+    ) -> Result<Self, Failure> {
+        let bad = |what: String| Failure::invalid(format!("the backup cannot be used: {what}"));
+        Authority::new(keys.clone(), "check").map_err(|error| bad(error.to_string()))?;
+        let mut model = Model::empty(tenant.clone());
+        let mut late = Late::default();
+        for (key, value) in &records {
+            model.take(&mut late, key, value).map_err(|error| bad(error.to_string()))?;
+        }
+        model.settle(late);
+        if model.meta == Meta::default() {
+            return Err(bad("its store has no \"meta\"".into()));
+        }
+        if model.access.is_empty() {
+            return Err(bad("it holds no access token: nobody could log in".into()));
+        }
+        Ok(Self { records, model, keys })
+    }
+}
+
+impl Service {
+    /// What a backup holds now; changes go on meanwhile.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn backup(&self, by: &str) -> Result<Backup, Failure> {
+        tracing::info!(by, "a backup is read");
+        Ok(Backup {
+            snapshot: self.store.snapshot()?,
+            keys: self.authority.keys().clone(),
+            at: self.now(),
+        })
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> Name {
+        self.model().tenant.clone()
+    }
+
+    /// Puts a backup in the place of everything that is known. Its artifacts are there already.
+    ///
+    /// # Errors
+    /// The store's; then nothing was changed.
+    pub async fn restore(&self, checked: Checked, by: &str) -> Result<Restored, Failure> {
+        let other_authority = checked.keys != *self.authority.keys();
+        let restored = self
+            .change(|change| {
+                let all: Vec<Name> = change.model.devices.keys().cloned().collect();
+                for name in &all {
+                    change.disconnect(name);
+                }
+                let epoch = change
+                    .model
+                    .meta
+                    .epoch
+                    .max(checked.model.meta.epoch)
+                    .saturating_add(1)
+                    .max(change.now);
+                take(change, checked, epoch);
+                change.audit(by, "restore", "control plane", format!("epoch {epoch}"));
+                Ok(Restored {
+                    epoch,
+                    devices: change.model.devices.len() as u64,
+                    workloads: change.model.workloads.len() as u64,
+                    notes: Vec::new(),
+                })
+            })
+            .await?;
+        let version = self.model().meta.version;
+        self.events.reset(version);
+        tracing::warn!(epoch = restored.epoch, by, "restored from a backup");
+        Ok(Restored { notes: self.notes(other_authority), ..restored })
+    }
+
+    fn notes(&self, other_authority: bool) -> Vec<String> {
+        let mut notes = Vec::new();
+        if other_authority {
+            self.restart_needed.store(true, Ordering::Relaxed);
+            notes.push(
+                "the backup has another CA and signing key: restart `holdfast serve`; until then its devices cannot connect, and afterwards `holdfast login` needs its ca-sha256".into(),
+            );
+        }
+        notes.push("the access tokens of the backup count from now on".into());
+        notes.push("devices connect again by themselves and follow the restored state".into());
+        notes
+    }
+}
+
+/// Makes the backup the present.
+fn take(change: &mut Change<'_>, checked: Checked, epoch: u64) {
+    let Checked { records, model: mut fresh, keys } = checked;
+    change.clear();
+    let replaced = |key: &str| key.starts_with("desired/") || key == key::META || key == AUTHORITY;
+    for (key, value) in records {
+        if !replaced(&key) {
+            change.put_bytes(key, value);
+        }
+    }
+    change.put(AUTHORITY.into(), &keys);
+    let number = change.model.batches;
+    fresh.batches = number;
+    fresh.meta.epoch = epoch;
+    fresh.meta.version = fresh.meta.version.max(change.model.meta.version);
+    fresh.meta.generation_floor = fresh.meta.generation_floor.max(1);
+    for (name, device) in &mut fresh.devices {
+        // Of every device something is wanted now, if only that it runs nothing: it may have
+        // been given more since the backup.
+        device.desired.generation = device.desired.generation.saturating_add(1);
+        device.desired_in = number;
+        // What it has applied by now, it will say itself.
+        device.report.applied = Default::default();
+        if let Some(known) = change.model.devices.get(name) {
+            device.live = known.live;
+        }
+    }
+    *change.model = fresh;
+    let names: Vec<Name> = change.model.devices.keys().cloned().collect();
+    for name in &names {
+        change.put_desired(name);
+    }
+}

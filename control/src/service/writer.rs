@@ -1,0 +1,85 @@
+//! The one thread that writes: it takes what waits, commits it as one durable transaction, and
+//! answers everybody. When the store fails, memory is made anew from what is safe.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc::{self, error::TryRecvError};
+
+use super::Service;
+use crate::store::{Batch, StoreError};
+
+/// Changes that wait to be written; beyond, whoever asks waits, and devices are asked to send
+/// again.
+pub(super) const QUEUE: usize = 4_096;
+
+/// Changes in one transaction: a bound on how long the first of them waits for the others.
+const GROUP: usize = 512;
+
+/// Bytes after which a group is not extended.
+const GROUP_BYTES: usize = 8 * 1024 * 1024;
+
+/// Called once with what became of a change.
+pub(super) type Tell = Box<dyn FnOnce(&Service, Result<(), StoreError>) + Send>;
+
+/// A change on its way to the disk.
+pub(super) struct Job {
+    pub(super) number: u64,
+    pub(super) batch: Batch,
+    pub(super) tell: Tell,
+    /// Nothing comes after it.
+    pub(super) last: bool,
+}
+
+/// Runs until the last job.
+pub(super) fn run(service: &Arc<Service>, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(first) = jobs.blocking_recv() {
+        let (group, mut last) = gather(first, &mut jobs);
+        let number = group.iter().map(|job| job.number).max().unwrap_or(0);
+        let (batches, tells): (Vec<Batch>, Vec<Tell>) =
+            group.into_iter().map(|job| (job.batch, job.tell)).unzip();
+        let writes: usize = batches.iter().map(|batch| batch.writes.len()).sum();
+        let clears = batches.iter().any(|batch| batch.clear);
+        let result = if writes == 0 && !clears { Ok(()) } else { service.store.commit(&batches) };
+        match &result {
+            Ok(()) => {
+                service.durable.fetch_max(number, Ordering::Release);
+                if writes > 0 {
+                    service.counters.commits.fetch_add(1, Ordering::Relaxed);
+                    service.counters.writes.fetch_add(writes as u64, Ordering::Relaxed);
+                }
+            }
+            Err(error) => {
+                service.counters.commits_failed.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "the store did not take a change; memory is read anew");
+                last |= service.after_failure(&mut jobs, error);
+            }
+        }
+        for tell in tells {
+            tell(service, result.clone());
+        }
+        if last {
+            return;
+        }
+    }
+}
+
+fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Job>, bool) {
+    let size = |job: &Job| -> usize {
+        job.batch.writes.iter().map(|(_, value)| value.as_ref().map_or(0, Vec::len)).sum()
+    };
+    let mut bytes = size(&first);
+    let mut last = first.last;
+    let mut group = vec![first];
+    while group.len() < GROUP && bytes < GROUP_BYTES && !last {
+        match jobs.try_recv() {
+            Ok(job) => {
+                bytes += size(&job);
+                last = job.last;
+                group.push(job);
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+        }
+    }
+    (group, last)
+}

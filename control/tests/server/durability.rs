@@ -1,0 +1,92 @@
+//! Nothing is told to anybody that a crash could take back.
+
+use std::sync::atomic::Ordering;
+
+use holdfast_control::service::Failure;
+use holdfast_protocol::topic::Channel;
+
+use crate::world::{World, report};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_desired_state_is_shown_when_it_is_safe_and_not_before() {
+    let world = std::sync::Arc::new(World::new().await);
+    world.device("d-1").await;
+    world.apply("w", "1").await.unwrap();
+    let before = world.desired("d-1").unwrap();
+    world.store.hold();
+    let applying = tokio::spawn({
+        let world = std::sync::Arc::clone(&world);
+        async move { world.apply("w", "2").await }
+    });
+    while world.view("d-1")["status"]["generation"]["desired"] == before.generation {
+        tokio::task::yield_now().await;
+    }
+    assert!(world.desired("d-1").is_none(), "the new one might never have been");
+    assert!(!applying.is_finished(), "acknowledged means on disk");
+    world.bus.changed.lock().unwrap().clear();
+    world.store.free();
+    applying.await.unwrap().unwrap();
+    let after = world.desired("d-1").unwrap();
+    assert_eq!(after.generation, before.generation + 1);
+    assert_eq!(*world.bus.changed.lock().unwrap(), ["default.d-1"]);
+}
+
+#[tokio::test]
+async fn a_failed_write_is_said_and_leaves_nothing_behind() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.apply("w", "1").await.unwrap();
+    world.connect("d-1", 1);
+    let before = world.desired("d-1").unwrap();
+    world.store.fails.store(true, Ordering::Relaxed);
+    let failure = world.apply("w", "2").await.unwrap_err();
+    assert!(
+        matches!(&failure, Failure::Unavailable(text) if text.contains("no space")),
+        "{failure}"
+    );
+    let stored = world.publish("d-1", Channel::State, report(true, 1, 1, &[("w", 1)])).await;
+    assert!(!stored, "the device must send again");
+    assert_eq!(world.desired("d-1").unwrap(), before);
+    assert_eq!(world.view("d-1")["status"]["connection"], "online", "it is still connected");
+    world.store.fails.store(false, Ordering::Relaxed);
+    world.apply("w", "3").await.unwrap();
+    let after = world.desired("d-1").unwrap();
+    assert_eq!(after.generation, before.generation + 1);
+    assert_eq!(after.workloads.values().next().unwrap().revision, 2);
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.apply("w", "1").await.unwrap();
+    world.apply("gone", "1").await.unwrap();
+    world.service.delete_workload("gone", "test").await.unwrap();
+    let desired = world.desired("d-1").unwrap();
+    let report = report(true, desired.epoch, desired.generation, &[("w", 1)]);
+    world.connect("d-1", 1);
+    assert!(world.publish("d-1", Channel::State, report).await);
+    let view = world.view("d-1");
+    assert_eq!(view["status"]["generation"]["applied"], view["status"]["generation"]["desired"]);
+
+    let world = world.restart().await;
+    assert_eq!(world.desired("d-1").unwrap(), desired);
+    let mut again = world.view("d-1");
+    assert_eq!(again["status"]["connection"], "offline", "nobody is online at the start");
+    again["status"]["connection"] = "online".into();
+    assert_eq!(again, view);
+    assert!(world.service.workload("gone").is_err());
+    world.apply("gone", "2").await.unwrap();
+    let revision = world.service.workload("gone").unwrap().status.revision;
+    assert_eq!(revision, 2, "a revision's number is never used twice for a name");
+}
+
+#[tokio::test]
+async fn malformed_reports_are_counted_and_refused() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    for channel in [Channel::State, Channel::Presence, Channel::Reply] {
+        assert!(!world.publish("d-1", channel, vec![0xff; 9]).await);
+    }
+    assert_eq!(world.service.counters().malformed.load(Ordering::Relaxed), 3);
+}

@@ -1,0 +1,18 @@
+//! The control plane's service and API, without sockets: on a real store in a scratch folder,
+//! with a bus that remembers what it was told.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "a test fails loudly where it stands, and deals in files and clocks by trade"
+)]
+
+mod api;
+mod durability;
+mod enrolment;
+mod restore;
+mod world;

@@ -1,0 +1,83 @@
+//! A backup comes back whole, or not at all, and devices follow it.
+
+use axum::body::Body;
+use holdfast_control::service::Failure;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+async fn backup(world: &World) -> Vec<u8> {
+    let (status, bytes) = world.send("GET", "/api/v1/backup", &[], Body::empty()).await;
+    assert_eq!(status, 200);
+    bytes.to_vec()
+}
+
+async fn restore(world: &World, tar: Vec<u8>) -> (u16, Value) {
+    let (status, bytes) = world.send("POST", "/api/v1/restore", &[], Body::from(tar)).await;
+    (status, serde_json::from_slice(&bytes).unwrap())
+}
+
+#[tokio::test]
+async fn devices_follow_what_was_restored() {
+    let world = World::new().await;
+    let (key, _) = world.device("d-1").await;
+    world.apply("w", "1").await.unwrap();
+    let stored = world.send("PUT", "/api/v1/artifacts", &[], Body::from("bytes")).await.1;
+    let stored: Value = serde_json::from_slice(&stored).unwrap();
+    let before = world.desired("d-1").unwrap();
+    let tar = backup(&world).await;
+    world.apply("w", "2").await.unwrap();
+    world.apply("later", "1").await.unwrap();
+    world.device("d-2").await;
+    let (status, answer) = restore(&world, tar.clone()).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!((&answer["devices"], &answer["workloads"]), (&json!(1), &json!(1)));
+    let after = world.desired("d-1").unwrap();
+    assert!(after.epoch > before.epoch, "{after:?}");
+    assert_eq!(after.workloads, before.workloads);
+    assert_eq!(answer["epoch"], after.epoch);
+    assert_eq!(world.view("d-1")["status"]["generation"]["applied"], 0, "it will say itself");
+    assert!(world.service.device("d-2").is_err());
+    assert_eq!(*world.bus.disconnected.lock().unwrap(), ["default.d-1", "default.d-2"]);
+    world.renew(&key).await.unwrap();
+
+    let world = world.restart().await;
+    assert_eq!(world.desired("d-1").unwrap(), after);
+
+    // Into an empty control plane: with its artifacts, and a restart is asked for.
+    let other = World::new().await;
+    let (status, answer) = restore(&other, tar).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer["notes"].to_string().contains("restart"), "{answer}");
+    assert!(matches!(other.renew(&key).await, Err(Failure::Unavailable(_))), "first a restart");
+    let path = format!("/api/v1/artifacts/{}", stored["digest"].as_str().unwrap());
+    let mut other = other;
+    other.admin = world.admin.clone();
+    assert_eq!(other.send("GET", &path, &[], Body::empty()).await.1, "bytes");
+}
+
+#[tokio::test]
+async fn what_is_no_whole_backup_changes_nothing() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.send("PUT", "/api/v1/artifacts", &[], Body::from("bytes of an artifact")).await;
+    let tar = backup(&world).await;
+    let find = |what: &[u8]| tar.windows(what.len()).position(|window| window == what).unwrap();
+    let mut damaged = tar.clone();
+    damaged[find(b"bytes of an artifact")] ^= 1;
+    let mut other_format = tar.clone();
+    other_format[find(b"\"format\": 1") + 10] = b'2';
+    for (what, bad) in [
+        ("empty", vec![]),
+        ("not a tar", b"nonsense".repeat(200)),
+        ("cut", tar[..tar.len() / 2].to_vec()),
+        ("cut after the store", tar[..find(b"bytes of an artifact") + 4].to_vec()),
+        ("an artifact is damaged", damaged),
+        ("of another format", other_format),
+    ] {
+        let (status, answer) = restore(&world, bad).await;
+        assert_eq!(status, 400, "{what}: {answer}");
+        assert_eq!(answer["error"]["code"], "invalid", "{what}");
+        assert!(world.service.device("d-1").is_ok(), "{what}");
+    }
+}

@@ -1,0 +1,323 @@
+//! A service on a store that can be told to fail or to wait, and devices that talk with it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use holdfast_control::adapters::artifacts::Artifacts;
+use holdfast_control::adapters::authority::{Authority, Keys};
+use holdfast_control::adapters::gateway::{Gateway, Limits};
+use holdfast_control::adapters::http::{App, Requests, openapi, router};
+use holdfast_control::adapters::store::RedbStore;
+use holdfast_control::core::admission::admit;
+use holdfast_control::ports::{Bus, Directory, Done};
+use holdfast_control::service::{Failure, Service, Settings};
+use holdfast_control::store::{Batch, Snapshot, Store, StoreError};
+use holdfast_protocol::enrol::{
+    EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RenewRequest, enrol_proof, renew_proof,
+};
+use holdfast_protocol::ids::DeviceId;
+use holdfast_protocol::message::{DesiredState, Presence, StateReport, WorkloadReport};
+use holdfast_protocol::topic::Channel;
+use holdfast_protocol::{codec, signing};
+use http_body_util::BodyExt as _;
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+/// The service's clock: tests move it. Every test binary has one; tests add to it only.
+static CLOCK: AtomicU64 = AtomicU64::new(1_795_000_000);
+
+pub fn clock() -> u64 {
+    CLOCK.load(Ordering::Relaxed)
+}
+
+/// A store that fails or waits on demand.
+pub struct Moody {
+    inner: RedbStore,
+    pub fails: AtomicBool,
+    held: Mutex<bool>,
+    freed: Condvar,
+}
+
+impl Moody {
+    pub fn hold(&self) {
+        *self.held.lock().unwrap() = true;
+    }
+
+    pub fn free(&self) {
+        *self.held.lock().unwrap() = false;
+        self.freed.notify_all();
+    }
+}
+
+impl Store for Moody {
+    fn commit(&self, batches: &[Batch]) -> Result<(), StoreError> {
+        let mut held = self.held.lock().unwrap();
+        while *held {
+            held = self.freed.wait(held).unwrap();
+        }
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(StoreError { what: "cannot write", cause: "no space left".into() });
+        }
+        self.inner.commit(batches)
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.inner.snapshot()
+    }
+}
+
+/// A bus that remembers.
+#[derive(Default)]
+pub struct FakeBus {
+    pub changed: Mutex<Vec<String>>,
+    pub disconnected: Mutex<Vec<String>>,
+    pub calls: Mutex<Vec<(DeviceId, Bytes)>>,
+}
+
+impl Bus for FakeBus {
+    fn desired_changed(&self, device: &DeviceId) {
+        self.changed.lock().unwrap().push(device.to_string());
+    }
+    fn call(&self, device: &DeviceId, payload: Bytes) -> bool {
+        self.calls.lock().unwrap().push((device.clone(), payload));
+        true
+    }
+    fn disconnect(&self, device: &DeviceId) {
+        self.disconnected.lock().unwrap().push(device.to_string());
+    }
+}
+
+pub struct World {
+    folder: tempfile::TempDir,
+    pub service: Arc<Service>,
+    writing: Option<std::thread::JoinHandle<()>>,
+    pub bus: Arc<FakeBus>,
+    pub store: Arc<Moody>,
+    pub admin: String,
+    app: App,
+    _stop: tokio::sync::watch::Sender<bool>,
+}
+
+/// A device's key.
+pub struct Key(KeyPair);
+
+impl Key {
+    pub fn new() -> Self {
+        Self(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap())
+    }
+
+    pub fn public(&self) -> String {
+        STANDARD.encode(self.0.subject_public_key_info())
+    }
+
+    pub fn sign(&self, message: &[u8]) -> String {
+        let random = SystemRandom::new();
+        let document = self.0.serialize_der();
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &document, &random).unwrap();
+        STANDARD.encode(pair.sign(&random, message).unwrap())
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keys::generate(clock()).unwrap();
+        Self::open(folder, keys, None).await
+    }
+
+    async fn open(folder: tempfile::TempDir, keys: Keys, admin: Option<String>) -> Self {
+        let store = Arc::new(Moody {
+            inner: RedbStore::open(&folder.path().join("store.redb")).unwrap(),
+            fails: AtomicBool::new(false),
+            held: Mutex::new(false),
+            freed: Condvar::new(),
+        });
+        let authority = Arc::new(Authority::new(keys, "holdfast").unwrap());
+        let identity = authority.server_identity(clock()).unwrap();
+        let gateway = Gateway::new(authority.ca_der(), identity, Limits::default()).unwrap();
+        let bus = Arc::new(FakeBus::default());
+        let settings = Settings {
+            tenant: "default".parse().unwrap(),
+            device_ttl: 3_600,
+            mqtt: vec![":8883".into()],
+            clock,
+        };
+        let given: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+        let (service, writing) =
+            Service::start(given, Arc::clone(&bus) as Arc<dyn Bus>, authority, settings).unwrap();
+        let first = service.first_start().await.unwrap();
+        let (stop, stopping) = tokio::sync::watch::channel(false);
+        let artifacts = Artifacts::open(&folder.path().join("artifacts"), 1_000_000).unwrap();
+        let app = App {
+            service: Arc::clone(&service),
+            gateway,
+            artifacts: artifacts.into(),
+            requests: Arc::new(Requests::default()),
+            description: Arc::new(openapi()),
+            stop: stopping,
+        };
+        let admin = admin.or(first).unwrap();
+        Self { folder, service, writing: Some(writing), bus, store, admin, app, _stop: stop }
+    }
+
+    /// Ends it and starts it anew on what is on disk.
+    pub async fn restart(mut self) -> Self {
+        self.service.close().await;
+        self.writing.take().unwrap().join().unwrap();
+        let (keys, admin) = (self.service.authority().keys().clone(), self.admin.clone());
+        let Self { folder, service, store, app, .. } = self;
+        drop((service, app, store));
+        Self::open(folder, keys, Some(admin)).await
+    }
+
+    pub async fn request(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let (status, bytes) = self.send(method, path, &[], body).await;
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> (u16, Bytes) {
+        let mut request = axum::http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.admin));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body).unwrap();
+        let answer = router(self.app.clone()).oneshot(request).await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.into_body().collect().await.unwrap().to_bytes())
+    }
+
+    pub async fn token(&self, new: Value) -> String {
+        let (status, answer) = self.request("POST", "/api/v1/tokens", new).await;
+        assert_eq!(status, 201, "{answer}");
+        answer["token"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn enrol(
+        &self,
+        key: &Key,
+        token: &str,
+        name: Option<&str>,
+    ) -> Result<EnrolAnswer, Failure> {
+        let id = token.parse::<EnrolToken>().unwrap().id;
+        let public_key = key.public();
+        self.service
+            .enrol(EnrolRequest {
+                token: token.to_owned(),
+                name: name.map(|name| name.parse().unwrap()),
+                labels: [("role".to_owned(), "a".to_owned())].into(),
+                proof: key.sign(&enrol_proof(&id, &public_key)),
+                public_key,
+            })
+            .await
+    }
+
+    pub async fn renew(&self, key: &Key) -> Result<EnrolAnswer, Failure> {
+        let public_key = key.public();
+        let proof = key.sign(&renew_proof(&public_key));
+        self.service.renew(RenewRequest { public_key, proof }).await
+    }
+
+    /// A device with `role=a`.
+    pub async fn device(&self, name: &str) -> (Key, Enrolment) {
+        let (key, token) = (Key::new(), self.token(json!({})).await);
+        let enrolment = approved(self.enrol(&key, &token, Some(name)).await.unwrap());
+        (key, enrolment)
+    }
+
+    pub async fn apply(&self, name: &str, argument: &str) -> Result<(), Failure> {
+        let document = document(name, argument);
+        let admitted = admit(&[document], &|_| None).unwrap();
+        self.service.apply(admitted, false, "test").await.map(|_| ())
+    }
+
+    /// The device's desired state as it would be sent, verified.
+    pub fn desired(&self, name: &str) -> Option<DesiredState> {
+        let bytes = self.service.desired(&id(name))?;
+        let key = self.service.authority().signer.public_key();
+        Some(signing::verify(&bytes, &key, &id(name)).unwrap())
+    }
+
+    /// Sends a message and says whether it was acknowledged.
+    pub async fn publish(&self, name: &str, channel: Channel, payload: Vec<u8>) -> bool {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let done = Done::new(move |stored| tell.send(stored).unwrap());
+        self.service.received(&id(name), channel, payload.into(), done);
+        tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap()
+    }
+
+    pub fn connect(&self, name: &str, connection: u64) {
+        let peer: SocketAddr = "192.0.2.1:99".parse().unwrap();
+        self.service.connected(&id(name), connection, peer);
+    }
+
+    pub async fn present(&self, name: &str, session: u64) {
+        let presence = Presence { v: holdfast_protocol::WIRE_VERSION, online: true, session };
+        assert!(self.publish(name, Channel::Presence, codec::encode(&presence).unwrap()).await);
+    }
+
+    pub fn view(&self, name: &str) -> Value {
+        serde_json::to_value(self.service.device(name).unwrap()).unwrap()
+    }
+}
+
+pub fn approved(answer: EnrolAnswer) -> Enrolment {
+    match answer {
+        EnrolAnswer::Approved(enrolment) => *enrolment,
+        EnrolAnswer::Pending { device, .. } => panic!("{device} waits"),
+    }
+}
+
+pub fn id(name: &str) -> DeviceId {
+    format!("default.{name}").parse().unwrap()
+}
+
+pub fn document(name: &str, argument: &str) -> Value {
+    json!({
+        "apiVersion": "holdfast/v1", "kind": "Workload", "metadata": { "name": name },
+        "spec": {
+            "devices": { "matchLabels": { "role": "a" } },
+            "run": { "process": { "path": "/bin/sleep", "args": [argument] } }
+        }
+    })
+}
+
+/// A report that all of this runs.
+pub fn report(full: bool, epoch: u64, generation: u64, runs: &[(&str, u64)]) -> Vec<u8> {
+    let workloads: BTreeMap<_, _> = runs
+        .iter()
+        .map(|(name, revision)| {
+            let report = WorkloadReport {
+                revision: *revision,
+                phase: holdfast_protocol::message::Phase::Running,
+                restarts: 0,
+                pid: Some(7),
+                reason: String::new(),
+            };
+            (name.parse().unwrap(), Some(report))
+        })
+        .collect();
+    let v = holdfast_protocol::WIRE_VERSION;
+    let report = StateReport { v, full, epoch, generation, workloads, problems: None, agent: None };
+    codec::encode(&report).unwrap()
+}

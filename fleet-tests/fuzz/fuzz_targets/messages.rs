@@ -1,0 +1,26 @@
+//! What devices send: state reports, replies, presence; and what is inside a signature.
+#![no_main]
+
+use std::fmt::Debug;
+
+use holdfast_protocol::codec::{decode, encode};
+use holdfast_protocol::message::{Call, DesiredState, Presence, Reply, StateReport};
+use libfuzzer_sys::fuzz_target;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What decodes, encodes and decodes to the same again.
+fn round<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) {
+    if let Ok(message) = decode::<T>(bytes) {
+        let again = encode(&message).expect("what was read can be written");
+        assert_eq!(decode::<T>(&again).expect("and read again"), message);
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    round::<StateReport>(bytes);
+    round::<Reply>(bytes);
+    round::<Presence>(bytes);
+    round::<DesiredState>(bytes);
+    round::<Call>(bytes);
+});

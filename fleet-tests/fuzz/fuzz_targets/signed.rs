@@ -1,0 +1,31 @@
+//! What comes down to a device: COSE_Sign1, from a broker that is not trusted.
+#![no_main]
+
+use holdfast_protocol::ids::DeviceId;
+use holdfast_protocol::message::{Call, DesiredState};
+use holdfast_protocol::signing::{Signed, Signer, verify};
+use libfuzzer_sys::fuzz_target;
+
+/// The golden vectors' key.
+fn signer() -> Signer {
+    let mut document = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20".to_vec();
+    document.extend([1; 32]);
+    Signer::from_pkcs8(&document).expect("a key")
+}
+
+/// Whatever passes was signed: nobody makes a signature by trying.
+fn check<T: Signed>(bytes: &[u8], key: &[u8], device: &DeviceId) {
+    if let Ok(message) = verify::<T>(bytes, key, device) {
+        assert_eq!(message.device(), device);
+        let honest = signer().sign(&message).expect("it can be signed");
+        let signature = &honest[honest.len() - 64..];
+        assert!(bytes.windows(64).any(|part| part == signature), "passed without its signature");
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let key = signer().public_key();
+    let device: DeviceId = "acme.dev-1".parse().expect("a device id");
+    check::<DesiredState>(bytes, &key, &device);
+    check::<Call>(bytes, &key, &device);
+});

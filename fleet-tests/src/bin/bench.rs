@@ -1,0 +1,59 @@
+//! `make bench`: size, memory, wire and speed of the released programs, written to
+//! `fleet-tests/BENCHMARKS.md`. `bench PART...` runs parts: agent, change, boot, latency, fleet,
+//! memory, fanout.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a tool for people: it measures, prints and fails loudly"
+)]
+
+use fleet_tests::bench::table::{Row, markdown};
+use fleet_tests::bench::{agent, fanout, fleet, latency, machine};
+use fleet_tests::harness::{Binaries, Plane};
+
+const PARTS: [&str; 7] = ["agent", "change", "boot", "latency", "memory", "fanout", "fleet"];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, folder, devices] = arguments.as_slice()
+        && first == "gateway"
+    {
+        return fanout::gateway_process(folder.as_ref(), devices.parse().unwrap());
+    }
+    let wanted = |part: &str| arguments.is_empty() || arguments.iter().any(|it| it == part);
+    let mut rows: Vec<Row> = Vec::new();
+    for part in PARTS.into_iter().filter(|part| wanted(part)) {
+        eprintln!("==> {part}");
+        // Each in a control plane of its own: nothing of one is in the other's figures.
+        let new = match part {
+            "agent" => agent::idle(&Plane::start(), 60),
+            "change" => agent::change(&Plane::start()),
+            "boot" => agent::boot(&Plane::start()),
+            "latency" => latency::apply_to_running(&Plane::start()),
+            "memory" => fleet::memory(&Plane::start(), 1_000),
+            "fanout" => fanout::compare(1_000, 20),
+            _ => fleet::real(&Plane::start(), 500),
+        };
+        new.iter().for_each(|row| eprintln!("{}", row.line()));
+        rows.extend(new);
+    }
+    let table = markdown(&rows);
+    println!("{table}");
+    if arguments.is_empty() {
+        write(&table);
+    }
+}
+
+/// Replaces what stands between the marks.
+fn write(table: &str) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/BENCHMARKS.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let version = machine::output(Binaries::find().agent.to_str().unwrap(), &["--version"]);
+    let (head, rest) = text.split_once("<!-- measured -->\n").expect("the mark stands there");
+    let (_, tail) = rest.split_once("<!-- end -->\n").expect("the mark stands there");
+    let said = format!("{}, {}, {version}\n\n{table}", machine::date(), machine::describe());
+    std::fs::write(path, format!("{head}<!-- measured -->\n{said}<!-- end -->\n{tail}")).unwrap();
+}

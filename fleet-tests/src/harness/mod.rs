@@ -1,0 +1,25 @@
+//! Real binaries, real sockets, `kill -9`: starts control planes and devices, cuts their links,
+//! and looks at what they say and at what `/proc` says.
+//!
+//! Everything that it starts ends with it, workloads included, by process id.
+
+mod binaries;
+mod broker;
+mod cli;
+mod device;
+mod eventually;
+mod http;
+mod link;
+mod plane;
+pub mod processes;
+mod scratch;
+
+pub use binaries::{Binaries, target_dir};
+pub use broker::EvilBroker;
+pub use cli::{Cli, Outcome};
+pub use device::Device;
+pub use eventually::{DEADLINE, eventually, holds_for, keep_log};
+pub use http::{Answer, Https};
+pub use link::Link;
+pub use plane::{Options, Plane, Secrets};
+pub use scratch::{Scratch, loopback};

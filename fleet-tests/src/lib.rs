@@ -1,0 +1,21 @@
+//! What checks Holdfast from outside: the harness for end-to-end tests on real binaries, the
+//! deterministic world, the fleet simulator, the demo, and what the benchmarks measure with.
+//!
+//! Nothing uses this crate. It may use all the others.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    clippy::let_underscore_must_use,
+    reason = "a test tool fails loudly where it stands, and deals in processes, files and clocks by trade"
+)]
+
+pub mod bench;
+pub mod demo;
+pub mod harness;
+pub mod sim;
+pub mod world;

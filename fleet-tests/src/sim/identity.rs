@@ -1,0 +1,138 @@
+//! A device's identity, enrolled over the API as an agent does it.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use holdfast_protocol::enrol::{
+    ENROL_PATH, EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RENEW_PATH, RenewRequest,
+    enrol_proof, renew_proof,
+};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::harness::{Answer, Https};
+
+/// A key, and once enrolled what the control plane gave for it.
+#[derive(Debug)]
+pub struct Identity {
+    key: KeyPair,
+    /// What the control plane gave.
+    pub enrolment: Enrolment,
+}
+
+/// A fresh device key.
+pub fn new_key() -> KeyPair {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a P-256 key can be made")
+}
+
+/// The public key as the requests carry it.
+pub fn public_key(key: &KeyPair) -> String {
+    STANDARD.encode(key.subject_public_key_info())
+}
+
+/// A signature as the requests carry it.
+pub fn sign(key: &KeyPair, message: &[u8]) -> String {
+    let random = SystemRandom::new();
+    let pair =
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key.serialize_der(), &random)
+            .expect("it is a P-256 key");
+    STANDARD.encode(pair.sign(&random, message).expect("signing works"))
+}
+
+/// The body of an enrolment.
+pub fn enrol_request(key: &KeyPair, token: &str, name: Option<&str>) -> EnrolRequest {
+    let id = token.parse::<EnrolToken>().map_or_else(|_| String::new(), |token| token.id);
+    let public_key = public_key(key);
+    EnrolRequest {
+        token: token.to_owned(),
+        name: name.map(|name| name.parse().expect("a good name")),
+        labels: [("sim".to_owned(), "yes".to_owned())].into(),
+        proof: sign(key, &enrol_proof(&id, &public_key)),
+        public_key,
+    }
+}
+
+impl Identity {
+    /// Enrols a key.
+    ///
+    /// # Errors
+    /// The control plane's answer, when it is anything but an approval, or none.
+    pub fn enrol(
+        https: &Https,
+        key: KeyPair,
+        token: &str,
+        name: Option<&str>,
+    ) -> Result<Self, Option<Answer>> {
+        let body = serde_json::to_vec(&enrol_request(&key, token, name)).expect("it is JSON");
+        Self::post(https, key, ENROL_PATH, &body)
+    }
+
+    /// From what is known already.
+    pub fn of(key: KeyPair, enrolment: Enrolment) -> Self {
+        Self { key, enrolment }
+    }
+
+    /// Asks for a fresh certificate for a known key.
+    ///
+    /// # Errors
+    /// As [`Identity::enrol`].
+    pub fn renew(https: &Https, key: KeyPair) -> Result<Self, Option<Answer>> {
+        let public_key = public_key(&key);
+        let proof = sign(&key, &renew_proof(&public_key));
+        let body = serde_json::to_vec(&RenewRequest { public_key, proof }).expect("it is JSON");
+        Self::post(https, key, RENEW_PATH, &body)
+    }
+
+    fn post(https: &Https, key: KeyPair, path: &str, body: &[u8]) -> Result<Self, Option<Answer>> {
+        let answer =
+            https.send("POST", path, "application/json", body).map_err(|_unreachable| None)?;
+        match serde_json::from_slice(&answer.body) {
+            Ok(EnrolAnswer::Approved(enrolment)) => Ok(Self { key, enrolment: *enrolment }),
+            _ => Err(Some(answer)),
+        }
+    }
+
+    /// A copy of the key.
+    pub fn key(&self) -> KeyPair {
+        KeyPair::from_pkcs8_der_and_sign_algo(
+            &PrivatePkcs8KeyDer::from(self.key.serialize_der()),
+            &PKCS_ECDSA_P256_SHA256,
+        )
+        .expect("it was a key a moment ago")
+    }
+
+    /// `<tenant>.<device>`: also the MQTT client id.
+    pub fn id(&self) -> String {
+        format!("{}.{}", self.enrolment.tenant, self.enrolment.device)
+    }
+
+    /// A topic of its own.
+    pub fn topic(&self, channel: &str) -> String {
+        format!("{}{channel}", self.enrolment.topic_prefix)
+    }
+
+    /// TLS with this identity. Tickets are kept for `resumed` reconnects.
+    pub fn tls(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        for ca in CertificateDer::pem_slice_iter(self.enrolment.ca.as_bytes()) {
+            roots.add(ca.expect("the CA is PEM")).expect("the CA is a certificate");
+        }
+        let chain = CertificateDer::pem_slice_iter(self.enrolment.certificate.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .expect("the certificate is PEM");
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has the default versions")
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .expect("key and certificate belong together");
+        Arc::new(config)
+    }
+}

@@ -1,0 +1,13 @@
+//! Devices that are not there: identities enrolled like any other, and MQTT clients so lean that
+//! one process holds thousands. For benchmarks, and for everything that a real agent would
+//! never do.
+
+pub mod enrolling;
+pub mod fleet;
+pub mod identity;
+pub mod packets;
+pub mod raw;
+
+pub use fleet::{Fleet, Stats};
+pub use identity::Identity;
+pub use raw::Raw;

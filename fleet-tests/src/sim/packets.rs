@@ -1,0 +1,199 @@
+//! The few MQTT v5 packets that a simulated device and a test's broker need, as bytes. Written
+//! apart from the product's codec on purpose: a fault there must not hide itself here.
+
+/// One packet as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    /// Type and flags.
+    pub first: u8,
+    /// What follows the remaining length.
+    pub body: Vec<u8>,
+}
+
+/// A PUBLISH taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// Topic name.
+    pub topic: String,
+    /// Packet id; 0 at QoS 0.
+    pub id: u16,
+    /// Payload.
+    pub payload: Vec<u8>,
+}
+
+/// Packet types, in the high nibble of the first byte.
+pub mod kind {
+    #![allow(missing_docs, reason = "the names are MQTT's own")]
+    pub const CONNECT: u8 = 0x10;
+    pub const CONNACK: u8 = 0x20;
+    pub const PUBLISH: u8 = 0x30;
+    pub const PUBACK: u8 = 0x40;
+    pub const SUBSCRIBE: u8 = 0x80;
+    pub const SUBACK: u8 = 0x90;
+    pub const PINGREQ: u8 = 0xc0;
+    pub const PINGRESP: u8 = 0xd0;
+    pub const DISCONNECT: u8 = 0xe0;
+}
+
+impl Packet {
+    /// The type without flags.
+    pub fn kind(&self) -> u8 {
+        self.first & 0xf0
+    }
+
+    /// A reason code or return code: the byte after `skip` bytes; 0 when left out.
+    pub fn reason(&self, skip: usize) -> u8 {
+        self.body.get(skip).copied().unwrap_or(0)
+    }
+
+    /// The packet id at the start of a PUBACK, SUBSCRIBE or SUBACK.
+    pub fn id(&self) -> u16 {
+        u16::from_be_bytes([self.body[0], self.body[1]])
+    }
+
+    /// Takes a PUBLISH apart.
+    pub fn publish(&self) -> Option<Publish> {
+        if self.kind() != kind::PUBLISH {
+            return None;
+        }
+        let length = usize::from(u16::from_be_bytes([*self.body.first()?, *self.body.get(1)?]));
+        let topic = String::from_utf8_lossy(self.body.get(2..2 + length)?).into_owned();
+        let mut at = 2 + length;
+        let mut id = 0;
+        if self.first & 0x06 != 0 {
+            id = u16::from_be_bytes([*self.body.get(at)?, *self.body.get(at + 1)?]);
+            at += 2;
+        }
+        let (properties, size) = read_varint(self.body.get(at..)?)?;
+        let payload = self.body.get(at + size + properties..)?.to_vec();
+        Some(Publish { topic, id, payload })
+    }
+}
+
+/// Splits the first whole packet off a buffer.
+pub fn take(buffer: &mut Vec<u8>) -> Option<Packet> {
+    let first = *buffer.first()?;
+    let (length, size) = read_varint(buffer.get(1..)?)?;
+    let end = 1 + size + length;
+    if buffer.len() < end {
+        return None;
+    }
+    let body = buffer[1 + size..end].to_vec();
+    buffer.drain(..end);
+    Some(Packet { first, body })
+}
+
+fn read_varint(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut value = 0;
+    for (at, &byte) in bytes.iter().take(4).enumerate() {
+        value |= usize::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Some((value, at + 1));
+        }
+    }
+    None
+}
+
+/// A packet of this first byte and body.
+pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    let mut rest = body.len();
+    loop {
+        let low = u8::try_from(rest & 0x7f).unwrap_or(0);
+        rest >>= 7;
+        bytes.push(if rest > 0 { low | 0x80 } else { low });
+        if rest == 0 {
+            break;
+        }
+    }
+    bytes.extend(body);
+    bytes
+}
+
+fn text(text: &str) -> Vec<u8> {
+    binary(text.as_bytes())
+}
+
+fn binary(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).expect("a short field");
+    [&length.to_be_bytes(), bytes].concat()
+}
+
+/// CONNECT with a clean start and, if wanted, a retained last will at QoS 1.
+pub fn connect(client: &str, keep_alive: u16, will: Option<(&str, &[u8])>) -> Vec<u8> {
+    let flags = if will.is_some() { 0x02 | 0x04 | 0x08 | 0x20 } else { 0x02 };
+    let mut body = text("MQTT");
+    body.extend([5, flags]);
+    body.extend(keep_alive.to_be_bytes());
+    body.push(0);
+    body.extend(text(client));
+    if let Some((topic, payload)) = will {
+        body.push(0);
+        body.extend(text(topic));
+        body.extend(binary(payload));
+    }
+    packet(kind::CONNECT, &body)
+}
+
+/// SUBSCRIBE to one filter at QoS 1.
+pub fn subscribe(id: u16, filter: &str) -> Vec<u8> {
+    let mut body = id.to_be_bytes().to_vec();
+    body.push(0);
+    body.extend(text(filter));
+    body.push(1);
+    packet(kind::SUBSCRIBE | 2, &body)
+}
+
+/// PUBLISH at QoS 1, or at QoS 0 with id 0.
+pub fn publish(topic: &str, id: u16, retain: bool, payload: &[u8]) -> Vec<u8> {
+    let mut body = text(topic);
+    if id != 0 {
+        body.extend(id.to_be_bytes());
+    }
+    body.push(0);
+    body.extend(payload);
+    packet(kind::PUBLISH | u8::from(id != 0) << 1 | u8::from(retain), &body)
+}
+
+/// PUBACK: success.
+pub fn puback(id: u16) -> Vec<u8> {
+    packet(kind::PUBACK, &id.to_be_bytes())
+}
+
+/// SUBACK: QoS 1 granted for each of `count` filters.
+pub fn suback(id: u16, count: usize) -> Vec<u8> {
+    let mut body = id.to_be_bytes().to_vec();
+    body.push(0);
+    body.extend(std::iter::repeat_n(1, count));
+    packet(kind::SUBACK, &body)
+}
+
+/// Number of filters in a SUBSCRIBE.
+pub fn filters(subscribe: &Packet) -> usize {
+    let Some((properties, size)) = subscribe.body.get(2..).and_then(read_varint) else { return 0 };
+    let mut at = 2 + size + properties;
+    let mut count = 0;
+    while let (Some(&high), Some(&low)) = (subscribe.body.get(at), subscribe.body.get(at + 1)) {
+        at += 2 + usize::from(u16::from_be_bytes([high, low])) + 1;
+        count += 1;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut bytes = publish("a/b", 7, true, &[9; 300]);
+        bytes.extend(puback(7));
+        let first = take(&mut bytes).unwrap();
+        let read = first.publish().unwrap();
+        assert_eq!((read.topic.as_str(), read.id, read.payload), ("a/b", 7, vec![9; 300]));
+        assert_eq!(take(&mut bytes).unwrap().id(), 7);
+        assert_eq!(take(&mut bytes), None);
+        let asked = take(&mut subscribe(3, "x/y")).unwrap();
+        assert_eq!((asked.id(), filters(&asked)), (3, 1));
+    }
+}

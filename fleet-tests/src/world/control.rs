@@ -1,0 +1,251 @@
+//! The control plane of the world: its real cores (selectors, placement, reports) and real
+//! signatures, with a store that survives crashes and a backup that is older.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use holdfast_control::core::placement;
+use holdfast_control::core::records::{ReportRecord, WorkloadRecord};
+use holdfast_control::core::selector::Selector;
+use holdfast_protocol::WIRE_VERSION;
+use holdfast_protocol::codec;
+use holdfast_protocol::ids::{Digest, Labels, Name};
+use holdfast_protocol::message::{DesiredState, DesiredWorkload, StateReport};
+use holdfast_protocol::signing::Signer;
+use holdfast_protocol::workload::{
+    Artifact, Executable, Health, Probe, Process, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
+};
+
+use super::{Behaviour, Dice};
+
+/// The roles that devices have and workloads ask for.
+const ROLES: [&str; 2] = ["a", "b"];
+/// Names of workloads: few, so that they are changed, deleted and made again.
+const NAMES: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
+
+/// A device, as the control plane knows it.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) labels: Labels,
+    pub(super) generation: u64,
+    pub(super) set: Vec<(Name, u64)>,
+    pub(super) report: ReportRecord,
+}
+
+/// What is stored, and can be backed up.
+#[derive(Debug, Clone)]
+struct Stored {
+    workloads: BTreeMap<Name, WorkloadRecord>,
+    revisions: BTreeMap<Name, u64>,
+    devices: Vec<Known>,
+}
+
+/// The control plane.
+pub(super) struct Control {
+    signer: Signer,
+    epoch: u64,
+    stored: Stored,
+    backup: Option<Stored>,
+    /// Everything that was ever signed, by device: workload, revision, spec.
+    pub(super) signed: Vec<Vec<(Name, u64, Arc<WorkloadSpec>)>>,
+    /// Old messages, for those who replay.
+    pub(super) recorded: Vec<(usize, Vec<u8>)>,
+}
+
+/// Ed25519 in PKCS#8, from a seed.
+pub(super) fn signer(seed: u8) -> Signer {
+    let mut document = vec![0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    document.extend([seed; 32]);
+    Signer::from_pkcs8(&document).unwrap()
+}
+
+impl Control {
+    pub(super) fn new(devices: usize) -> Self {
+        let known = |number: usize| Known {
+            labels: [("role".to_owned(), ROLES[number % 2].to_owned())].into(),
+            generation: 0,
+            set: Vec::new(),
+            report: ReportRecord::default(),
+        };
+        let stored = Stored {
+            workloads: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            devices: (0..devices).map(known).collect(),
+        };
+        let signed = vec![Vec::new(); devices];
+        Self { signer: signer(1), epoch: 1, stored, backup: None, signed, recorded: Vec::new() }
+    }
+
+    pub(super) fn public_key(&self) -> Vec<u8> {
+        self.signer.public_key()
+    }
+
+    /// The artifacts that can be fetched.
+    pub(super) fn artifact(number: u8) -> Digest {
+        Digest([number; 32])
+    }
+
+    /// An operator does something. True: the control plane was restored, and lets every device
+    /// connect anew.
+    pub(super) fn operate(&mut self, dice: &mut Dice) -> bool {
+        let before = self.epoch;
+        let name: Name = NAMES[dice.below(4) as usize].parse().unwrap();
+        match dice.below(100) {
+            0..60 => self.apply(name, dice),
+            60..75 => {
+                self.stored.workloads.remove(&name);
+            }
+            75..88 => {
+                let device = dice.below(self.stored.devices.len() as u64) as usize;
+                let role = ROLES[dice.below(2) as usize];
+                self.stored.devices[device].labels.insert("role".into(), role.into());
+            }
+            88..94 => self.backup = Some(self.stored.clone()),
+            _ => self.restore(),
+        }
+        self.place();
+        self.epoch != before
+    }
+
+    fn apply(&mut self, name: Name, dice: &mut Dice) {
+        let last = self.stored.revisions.entry(name.clone()).or_insert(0);
+        *last += 1;
+        let revision = *last;
+        let role = ROLES[dice.below(2) as usize];
+        let record = WorkloadRecord {
+            name: name.clone(),
+            labels: Labels::new(),
+            devices: Selector {
+                match_labels: [("role".to_owned(), role.to_owned())].into(),
+                match_expressions: Vec::new(),
+            },
+            spec: spec(dice),
+            written: serde_json::Value::Null,
+            revision,
+            created_at: 0,
+            updated_at: 0,
+            version: 0,
+        };
+        self.stored.workloads.insert(name, record);
+    }
+
+    fn restore(&mut self) {
+        if let Some(backup) = self.backup.clone() {
+            self.stored = backup;
+            self.epoch += 1;
+            for device in &mut self.stored.devices {
+                device.generation = device.generation.max(1);
+            }
+        }
+    }
+
+    fn place(&mut self) {
+        for device in &mut self.stored.devices {
+            let set = placement::place(&device.labels, self.stored.workloads.values());
+            if set != device.set {
+                device.set = set;
+                device.generation += 1;
+            }
+        }
+    }
+
+    /// The message for a device, as the gateway would send it. None: nothing was ever wanted.
+    pub(super) fn desired(&mut self, number: usize, id: &str) -> Option<Vec<u8>> {
+        let state = self.state(number, id)?;
+        for (name, workload) in &state.workloads {
+            let entry = (name.clone(), workload.revision, Arc::new(workload.spec.clone()));
+            if !self.signed[number].contains(&entry) {
+                self.signed[number].push(entry);
+            }
+        }
+        let bytes = self.signer.sign(&state).unwrap();
+        self.recorded.push((number, bytes.clone()));
+        Some(bytes)
+    }
+
+    /// What a device should run, in clear.
+    pub(super) fn state(&self, number: usize, id: &str) -> Option<DesiredState> {
+        let known = &self.stored.devices[number];
+        if known.generation == 0 {
+            return None;
+        }
+        let workloads = known.set.iter().map(|(name, revision)| {
+            let record = &self.stored.workloads[name];
+            assert_eq!(record.revision, *revision);
+            (name.clone(), DesiredWorkload { revision: *revision, spec: record.spec.clone() })
+        });
+        Some(DesiredState {
+            v: WIRE_VERSION,
+            device: id.parse().unwrap(),
+            epoch: self.epoch,
+            generation: known.generation,
+            workloads: workloads.collect(),
+        })
+    }
+
+    /// A report came in.
+    pub(super) fn reported(&mut self, number: usize, payload: &[u8]) {
+        let report: StateReport = codec::decode(payload).unwrap();
+        self.stored.devices[number].report.take(report);
+    }
+
+    pub(super) fn known(&self, number: usize) -> &Known {
+        &self.stored.devices[number]
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Names of everything that exists.
+    pub(super) fn names() -> BTreeSet<Name> {
+        NAMES.iter().map(|name| name.parse().unwrap()).collect()
+    }
+}
+
+fn spec(dice: &mut Dice) -> WorkloadSpec {
+    let behaviour = match dice.below(100) {
+        0..45 => Behaviour::Good,
+        45..60 => Behaviour::Stubborn,
+        60..72 => Behaviour::Crashing,
+        72..80 => Behaviour::Missing,
+        80..90 => Behaviour::Sick,
+        _ => Behaviour::Job,
+    };
+    let path = Behaviour::ALL.iter().find(|(it, _)| *it == behaviour).unwrap().1;
+    let executable = if behaviour == Behaviour::Good && dice.permille(500) {
+        let digest = Control::artifact(dice.below(6) as u8);
+        Executable::Artifact(Artifact { digest, size: 100 })
+    } else {
+        Executable::Path(path.into())
+    };
+    let health = (behaviour == Behaviour::Sick || dice.permille(300)).then_some(Health {
+        probe: Probe::Tcp { host: None, port: 80 },
+        start_period_ms: 1_000,
+        interval_ms: 2_000,
+        timeout_ms: 500,
+        failures: 2,
+    });
+    let policy =
+        if behaviour == Behaviour::Job { RestartPolicy::OnFailure } else { RestartPolicy::Always };
+    let restart = Restart { policy, backoff_initial_ms: 200, backoff_max_ms: 5_000 };
+    let config = if dice.permille(300) {
+        [(format!("etc/{}", dice.below(3)), dice.below(9).to_string())].into()
+    } else {
+        BTreeMap::new()
+    };
+    WorkloadSpec {
+        run: Run::Process(Process {
+            executable,
+            args: vec![dice.below(1_000_000).to_string()],
+            env: BTreeMap::new(),
+            user: None,
+            workdir: None,
+        }),
+        config,
+        resources: Default::default(),
+        restart,
+        health,
+        stop: Stop { signal: 15, grace_ms: 1_000 },
+    }
+}

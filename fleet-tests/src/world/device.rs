@@ -1,0 +1,515 @@
+//! A device of the world: the real agent core on a disk, a process table and a clock that are
+//! not real.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use holdfast_agent::core::agent::{Agent, Start};
+use holdfast_agent::core::effect::{Effect, Observed};
+use holdfast_agent::core::record::{Exit, Found, Instance, Record};
+use holdfast_agent::core::report::Reporter;
+use holdfast_agent::core::session::{Verdict, judge};
+use holdfast_protocol::codec;
+use holdfast_protocol::ids::{DeviceId, Digest, Name};
+use holdfast_protocol::message::{AgentInfo, DesiredState};
+use holdfast_protocol::signing;
+use holdfast_protocol::workload::WorkloadSpec;
+
+use super::{Behaviour, Dice};
+
+/// What survives the death of the agent and of the machine.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Disk {
+    pub(super) desired: Option<Vec<u8>>,
+    /// What `desired` says, read once.
+    pub(super) state: Option<DesiredState>,
+    pub(super) records: BTreeMap<Name, Record>,
+    pub(super) folders: BTreeSet<Name>,
+    pub(super) artifacts: BTreeSet<Digest>,
+    pub(super) full: bool,
+}
+
+/// A process of the machine.
+#[derive(Debug, Clone)]
+pub(super) struct Proc {
+    pub(super) name: Name,
+    pub(super) revision: u64,
+    pub(super) spec: Arc<WorkloadSpec>,
+    pub(super) instance: Instance,
+    /// It executes; before, it waits at the gate.
+    pub(super) open: bool,
+    /// Life of the agent that would reap it.
+    parent: u64,
+    /// Somebody told it to end.
+    told: bool,
+}
+
+/// What happens to a device at its time.
+#[derive(Debug, Clone)]
+pub(super) enum Happening {
+    /// Something that the agent asked for is done, in this life of it.
+    Done(u64, Work),
+    /// A process ends.
+    Ends(u32, u64, Exit),
+    /// The agent's timer, set for then; a later one has replaced it if they differ.
+    Timer(u64, u64),
+}
+
+/// Work under way.
+#[derive(Debug, Clone)]
+pub(super) enum Work {
+    Fetch(Digest),
+    Launch(Effect),
+    Open(Name, Instance),
+    Probe(Name, Instance, Arc<WorkloadSpec>),
+    Tell(Observed),
+    Remove(Name),
+}
+
+/// A device.
+pub(super) struct Device {
+    pub(super) id: DeviceId,
+    key: Vec<u8>,
+    pub(super) disk: Disk,
+    pub(super) procs: BTreeMap<u32, Proc>,
+    pub(super) agent: Option<Agent>,
+    reporter: Reporter,
+    life: u64,
+    boot: u64,
+    booted_at: u64,
+    next_pid: u32,
+    pub(super) connected: bool,
+    /// Faults may happen: the agent is killed between steps.
+    pub(super) brittle: bool,
+    waiting: Option<(Vec<u8>, DesiredState)>,
+    pub(super) refused: u64,
+    /// When the agent wants to be woken.
+    timer: u64,
+    /// To be scheduled: when, what.
+    pub(super) schedule: Vec<(u64, Happening)>,
+    /// Reports to send.
+    pub(super) outbox: Vec<Vec<u8>>,
+}
+
+impl Device {
+    pub(super) fn new(number: usize, key: Vec<u8>) -> Self {
+        Self {
+            id: format!("acme.d-{number}").parse().unwrap(),
+            key,
+            disk: Disk::default(),
+            procs: BTreeMap::new(),
+            agent: None,
+            reporter: Reporter::default(),
+            life: 0,
+            boot: 1,
+            booted_at: 0,
+            next_pid: 100,
+            connected: false,
+            brittle: false,
+            waiting: None,
+            refused: 0,
+            timer: u64::MAX,
+            schedule: Vec::new(),
+            outbox: Vec::new(),
+        }
+    }
+
+    fn uptime(&self, now: u64) -> u64 {
+        now - self.booted_at
+    }
+
+    /// The agent starts, if it does not run.
+    pub(super) fn start(&mut self, now: u64, dice: &mut Dice) {
+        if self.agent.is_some() {
+            return;
+        }
+        self.life += 1;
+        self.timer = u64::MAX;
+        let desired = self.disk.desired.as_ref().map(|bytes| {
+            signing::verify::<DesiredState>(bytes, &self.key, &self.id).expect("it was checked")
+        });
+        let found = self
+            .procs
+            .values()
+            .map(|proc| Found {
+                workload: proc.name.clone(),
+                revision: proc.revision,
+                instance: proc.instance.clone(),
+                leader: true,
+                at_gate: !proc.open,
+            })
+            .collect();
+        let start = Start {
+            desired,
+            records: self.disk.records.clone(),
+            found,
+            folders: self.disk.folders.clone(),
+            artifacts: self.disk.artifacts.clone(),
+            entropy: dice.below(u64::MAX),
+        };
+        self.agent = Some(Agent::new(start, self.uptime(now)));
+        self.reporter = Reporter::default();
+        self.turn(now, dice);
+    }
+
+    /// `kill -9` of the agent. Launchers at their gates end by their pipes.
+    pub(super) fn kill_agent(&mut self) {
+        self.agent = None;
+        self.waiting = None;
+        self.connected = false;
+        self.reporter = Reporter::default();
+        self.outbox.clear();
+        self.procs.retain(|_, proc| proc.open);
+    }
+
+    /// Power off and on: nothing runs, another boot.
+    pub(super) fn reboot(&mut self, now: u64) {
+        self.kill_agent();
+        self.procs.clear();
+        self.boot += 1;
+        self.booted_at = now;
+        // Nothing of the former boot happens any more.
+        self.life += 1;
+    }
+
+    /// Kills the agent here, perhaps: between any two steps.
+    fn crash_point(&mut self, dice: &mut Dice) -> bool {
+        let dies = self.brittle && self.agent.is_some() && dice.permille(12);
+        if dies {
+            self.kill_agent();
+        }
+        dies
+    }
+
+    pub(super) fn connect(&mut self, now: u64, dice: &mut Dice) {
+        if self.agent.is_some() && !self.connected {
+            self.connected = true;
+            self.reporter.connected();
+            self.turn(now, dice);
+        }
+    }
+
+    pub(super) fn disconnect(&mut self) {
+        self.connected = false;
+        self.reporter.disconnected();
+        self.outbox.clear();
+    }
+
+    pub(super) fn acknowledged(&mut self, now: u64, dice: &mut Dice) {
+        if self.connected {
+            self.reporter.acknowledged();
+            self.turn(now, dice);
+        }
+    }
+
+    /// A desired state arrives: what the driver does with it.
+    pub(super) fn offered(&mut self, bytes: Vec<u8>, now: u64, dice: &mut Dice) {
+        let Some(agent) = &self.agent else { return };
+        let Ok(state) = signing::verify::<DesiredState>(&bytes, &self.key, &self.id) else {
+            self.refused += 1;
+            return;
+        };
+        let waiting = self.waiting.as_ref().map(|(_, state)| state.version());
+        match judge(agent.version().max(waiting.unwrap_or_default()), state.version()) {
+            Verdict::Follow { .. } => {
+                self.waiting = Some((bytes, state));
+                self.store_desired(dice);
+            }
+            Verdict::Known => {}
+            Verdict::Stale { .. } => self.refused += 1,
+        }
+        self.turn(now, dice);
+    }
+
+    fn store_desired(&mut self, dice: &mut Dice) {
+        if self.disk.full || self.waiting.is_none() || self.crash_point(dice) {
+            return;
+        }
+        let Some((bytes, state)) = self.waiting.take() else { return };
+        self.disk.desired = Some(bytes);
+        self.disk.state = Some(state.clone());
+        if self.crash_point(dice) {
+            return;
+        }
+        if let Some(agent) = &mut self.agent {
+            agent.follow(&state);
+        }
+    }
+
+    /// What the driver does between events.
+    pub(super) fn turn(&mut self, now: u64, dice: &mut Dice) {
+        if self.waiting.is_some() {
+            self.store_desired(dice);
+        }
+        for _ in 0..64 {
+            let uptime = self.uptime(now);
+            let Some(agent) = &mut self.agent else { return };
+            let effects = agent.advance(uptime);
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects {
+                if self.crash_point(dice) {
+                    return;
+                }
+                self.carry_out(effect, now, dice);
+            }
+        }
+        let uptime = self.uptime(now);
+        let Some(agent) = &self.agent else { return };
+        let info = || AgentInfo {
+            version: "1".into(),
+            arch: "world".into(),
+            kernel: String::new(),
+            certificate_not_after: None,
+            refused: self.refused,
+        };
+        if let Some(report) = self.reporter.next(&agent.view(), &[], info, uptime) {
+            self.outbox.push(codec::encode(&report).unwrap());
+        }
+        let wakes = [agent.next_wake(), self.reporter.next_wake()];
+        let wake = wakes.into_iter().flatten().min();
+        let wake = wake.map(|wake| self.booted_at + wake.max(uptime + 1));
+        let retry = self.waiting.is_some().then_some(now + 5_000);
+        if let Some(at) = wake.into_iter().chain(retry).min()
+            && (at < self.timer || self.timer <= now)
+        {
+            self.timer = at;
+            self.schedule.push((at, Happening::Timer(self.life, at)));
+        }
+    }
+
+    fn later(&mut self, now: u64, dice: &mut Dice, most: u64, work: Work) {
+        self.schedule.push((now + dice.between(1, most), Happening::Done(self.life, work)));
+    }
+
+    fn observe(&mut self, observed: Observed, now: u64) {
+        let uptime = self.uptime(now);
+        if let Some(agent) = &mut self.agent {
+            agent.observe(observed, uptime);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect, now: u64, dice: &mut Dice) {
+        match effect {
+            Effect::Fetch(artifact) => self.later(now, dice, 3_000, Work::Fetch(artifact.digest)),
+            launch @ Effect::Launch { .. } => self.later(now, dice, 50, Work::Launch(launch)),
+            Effect::Record { name, record } => {
+                let stored = !self.disk.full;
+                if stored {
+                    self.disk.records.insert(name.clone(), *record);
+                }
+                if !self.crash_point(dice) {
+                    self.observe(Observed::Recorded(name, stored), now);
+                }
+            }
+            Effect::Open { name, instance } => {
+                self.later(now, dice, 20, Work::Open(name, instance));
+            }
+            Effect::Watch { name, instance } => {
+                let lives = self.procs.get(&instance.pid).is_some_and(|it| it.instance == instance);
+                if !lives {
+                    let exited = Observed::Exited(name, instance, Exit::Unseen);
+                    self.later(now, dice, 5, Work::Tell(exited));
+                }
+            }
+            Effect::Probe { name, instance, spec, .. } => {
+                self.later(now, dice, 100, Work::Probe(name, instance, spec));
+            }
+            Effect::Signal { instance, signal, .. } => self.signal(&instance, signal, now, dice),
+            Effect::Sweep { name, spare, kill, .. } => {
+                let left: Vec<u32> = self
+                    .procs
+                    .values()
+                    .filter(|it| it.name == name && Some(&it.instance) != spare.as_ref())
+                    .map(|it| it.instance.pid)
+                    .collect();
+                if kill {
+                    for pid in &left {
+                        self.must_not_be_well(*pid, "swept away");
+                        self.end(*pid, Exit::Signal(9), now, dice);
+                    }
+                }
+                self.later(now, dice, 5, Work::Tell(Observed::Swept(name, left.len())));
+            }
+            Effect::Remove { name } => self.later(now, dice, 50, Work::Remove(name)),
+            Effect::Collect { keep } => self.disk.artifacts.retain(|it| keep.contains(it)),
+        }
+    }
+
+    fn signal(&mut self, instance: &Instance, signal: u8, now: u64, dice: &mut Dice) {
+        let Some(proc) = self.procs.get_mut(&instance.pid) else { return };
+        if proc.instance != *instance {
+            return;
+        }
+        let stubborn = Behaviour::of(&proc.spec) == Behaviour::Stubborn && signal != 9;
+        // What was told to end is ended, even if it is wanted again by then.
+        let told = std::mem::replace(&mut proc.told, true);
+        if !told {
+            self.must_not_be_well(instance.pid, "stopped");
+        }
+        if !stubborn {
+            let at = now + dice.between(1, 300);
+            let exit = Exit::Signal(i32::from(signal));
+            self.schedule.push((at, Happening::Ends(instance.pid, instance.nonce, exit)));
+        }
+    }
+
+    /// Invariants 4 and 5: nobody ends a process that works and is just what is wanted.
+    fn must_not_be_well(&self, pid: u32, what: &str) {
+        let Some(proc) = self.procs.get(&pid).filter(|proc| proc.open) else { return };
+        let Some(state) = &self.disk.state else { return };
+        let wanted = state.workloads.get(&proc.name);
+        let well = Behaviour::of(&proc.spec).works();
+        assert!(
+            !(well && wanted.is_some_and(|wanted| wanted.spec == *proc.spec)),
+            "{}: {} (pid {pid}) is well and wanted, and was {what}: on disk {:?}, the agent has {:?}",
+            self.id,
+            proc.name,
+            self.disk.records.get(&proc.name),
+            self.agent.as_ref().map(Agent::view),
+        );
+    }
+
+    /// A process is gone; the agent hears of it.
+    fn end(&mut self, pid: u32, exit: Exit, now: u64, dice: &mut Dice) {
+        let Some(proc) = self.procs.remove(&pid) else { return };
+        let exit = if proc.parent == self.life { exit } else { Exit::Unseen };
+        let exited = Observed::Exited(proc.name, proc.instance, exit);
+        self.later(now, dice, 5, Work::Tell(exited));
+    }
+
+    /// Something happens. `reachable`: the control plane can be asked for artifacts.
+    pub(super) fn happen(
+        &mut self,
+        happening: Happening,
+        reachable: bool,
+        now: u64,
+        dice: &mut Dice,
+    ) {
+        match happening {
+            Happening::Timer(life, at) if life == self.life && at == self.timer => {}
+            Happening::Done(life, work) if life == self.life && self.agent.is_some() => {
+                if self.crash_point(dice) {
+                    return;
+                }
+                self.work_done(work, reachable, now, dice);
+            }
+            Happening::Ends(pid, nonce, exit) => {
+                if self.procs.get(&pid).is_some_and(|proc| proc.instance.nonce == nonce) {
+                    self.end(pid, exit, now, dice);
+                }
+            }
+            Happening::Timer(..) | Happening::Done(..) => return,
+        }
+        self.turn(now, dice);
+    }
+
+    fn work_done(&mut self, work: Work, reachable: bool, now: u64, dice: &mut Dice) {
+        match work {
+            Work::Tell(observed) => self.observe(observed, now),
+            Work::Fetch(digest) => {
+                if !reachable || self.disk.full {
+                    self.observe(Observed::FetchTrouble(digest, "no way".into()), now);
+                    return self.later(now, dice, 10_000, Work::Fetch(digest));
+                }
+                self.disk.artifacts.insert(digest);
+                if !self.crash_point(dice) {
+                    self.observe(Observed::Fetched(digest), now);
+                }
+            }
+            Work::Launch(effect) => self.launch(effect, now, dice),
+            Work::Open(name, instance) => self.open(name, instance, now, dice),
+            Work::Probe(name, instance, spec) => {
+                let lives = self.procs.get(&instance.pid).is_some_and(|it| it.instance == instance);
+                let sick = Behaviour::of(&spec) == Behaviour::Sick;
+                let result = if lives && !sick { Ok(()) } else { Err("sick".to_owned()) };
+                self.observe(Observed::Probed(name, instance, result), now);
+            }
+            Work::Remove(name) => {
+                self.disk.folders.remove(&name);
+                if self.crash_point(dice) {
+                    return;
+                }
+                self.disk.records.remove(&name);
+                if !self.crash_point(dice) {
+                    self.observe(Observed::Removed(name, Ok(())), now);
+                }
+            }
+        }
+    }
+
+    fn launch(&mut self, effect: Effect, now: u64, dice: &mut Dice) {
+        let Effect::Launch { name, revision, nonce, .. } = effect else { return };
+        if self.disk.full && !self.disk.folders.contains(&name) {
+            let why = Err("no space left".to_owned());
+            return self.observe(Observed::Launched(name, why), now);
+        }
+        for artifact in revision.spec.run.artifacts() {
+            assert!(self.disk.artifacts.contains(&artifact.digest), "started without its artifact");
+        }
+        self.disk.folders.insert(name.clone());
+        if self.crash_point(dice) {
+            return;
+        }
+        self.next_pid += 1;
+        let boot = format!("boot-{}", self.boot);
+        let instance = Instance { pid: self.next_pid, start: now, boot, nonce };
+        let proc = Proc {
+            name: name.clone(),
+            revision: revision.number,
+            spec: revision.spec,
+            instance: instance.clone(),
+            open: false,
+            parent: self.life,
+            told: false,
+        };
+        self.procs.insert(instance.pid, proc);
+        if !self.crash_point(dice) {
+            self.observe(Observed::Launched(name, Ok(instance)), now);
+        }
+    }
+
+    fn open(&mut self, name: Name, instance: Instance, now: u64, dice: &mut Dice) {
+        let Some(proc) = self.procs.get_mut(&instance.pid).filter(|it| it.instance == instance)
+        else {
+            let why = Err("its launcher is gone".to_owned());
+            return self.observe(Observed::Opened(name, instance, why), now);
+        };
+        let behaviour = Behaviour::of(&proc.spec);
+        if behaviour == Behaviour::Missing {
+            let why = Err("no such file".to_owned());
+            self.observe(Observed::Opened(name, instance.clone(), why), now);
+            return self.end(instance.pid, Exit::Code(126), now, dice);
+        }
+        proc.open = true;
+        let ends = match behaviour {
+            Behaviour::Crashing => Some((dice.between(50, 4_000), Exit::Code(1))),
+            Behaviour::Job => Some((dice.between(50, 4_000), Exit::Code(0))),
+            _ => None,
+        };
+        if let Some((after, exit)) = ends {
+            let event = Happening::Ends(instance.pid, instance.nonce, exit);
+            self.schedule.push((now + after, event));
+        }
+        if !self.crash_point(dice) {
+            self.observe(Observed::Opened(name, instance, Ok(())), now);
+        }
+    }
+
+    /// A workload that works dies all the same.
+    pub(super) fn misfortune(&mut self, now: u64, dice: &mut Dice) {
+        let running: Vec<u32> = self
+            .procs
+            .values()
+            .filter(|it| it.open && !it.told)
+            .map(|it| it.instance.pid)
+            .collect();
+        if running.is_empty() {
+            return;
+        }
+        let pid = running[dice.below(running.len() as u64) as usize];
+        self.end(pid, Exit::Signal(11), now, dice);
+        self.turn(now, dice);
+    }
+}

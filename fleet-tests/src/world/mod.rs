@@ -1,0 +1,85 @@
+//! The deterministic world: the real cores of agent and control plane, real signatures and
+//! codec, on a virtual clock, with a network that loses, repeats and delays, disks that fill,
+//! processes that crash, agents that are killed between any two steps, machines that reboot, and
+//! a control plane that stops and is restored from old backups. A seed replays any failure.
+//!
+//! Safety is checked at each step; convergence when everything has been quiet for a while.
+
+mod control;
+mod device;
+mod run;
+
+pub use run::{Outcome, run};
+
+use holdfast_agent::core::backoff::Entropy;
+use holdfast_protocol::workload::{Executable, Run, WorkloadSpec};
+
+/// Chance and time, all from one seed.
+#[derive(Debug, Clone)]
+pub(crate) struct Dice(Entropy);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Entropy::new(seed))
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0.draw() % end.max(1)
+    }
+
+    /// A number from `from` to below `end`.
+    pub(crate) fn between(&mut self, from: u64, end: u64) -> u64 {
+        from + self.below(end - from)
+    }
+
+    /// True so many times in a thousand.
+    pub(crate) fn permille(&mut self, chance: u64) -> bool {
+        self.below(1000) < chance
+    }
+}
+
+/// How the programs of this world behave, by the path that they are started from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    /// Runs until it is told to end.
+    Good,
+    /// Runs, and does not end when it is told to: it has to be killed.
+    Stubborn,
+    /// Ends by itself after a while, badly.
+    Crashing,
+    /// Cannot be executed.
+    Missing,
+    /// Runs, and its probe fails.
+    Sick,
+    /// Ends well after a while; is not to be started again.
+    Job,
+}
+
+impl Behaviour {
+    pub(crate) const ALL: [(Self, &'static str); 6] = [
+        (Self::Good, "/bin/good"),
+        (Self::Stubborn, "/bin/stubborn"),
+        (Self::Crashing, "/bin/crashing"),
+        (Self::Missing, "/bin/missing"),
+        (Self::Sick, "/bin/sick"),
+        (Self::Job, "/bin/job"),
+    ];
+
+    /// Of this spec; programs from artifacts are good.
+    pub(crate) fn of(spec: &WorkloadSpec) -> Self {
+        let Run::Process(process) = &spec.run;
+        match &process.executable {
+            Executable::Artifact(_) => Self::Good,
+            Executable::Path(path) => Self::ALL
+                .into_iter()
+                .find(|(_, known)| known == path)
+                .map_or(Self::Good, |(behaviour, _)| behaviour),
+        }
+    }
+
+    /// True for what works once it runs.
+    pub(crate) fn works(self) -> bool {
+        matches!(self, Self::Good | Self::Stubborn)
+    }
+}

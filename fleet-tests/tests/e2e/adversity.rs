@@ -1,0 +1,196 @@
+//! Clock at 1970 on boot; certificate expired while away; disk full: workloads run on, the
+//! status says what is wrong, and it heals when the cause goes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fleet_tests::harness::{DEADLINE, Options, Plane, eventually, processes};
+
+use crate::{assert_says, await_copies, marker, sleeper};
+
+#[test]
+fn clock_at_1970_on_boot() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    let marker = marker();
+    plane.cli().apply(&sleeper("w", "a", &marker)).ok();
+    device.await_phase("w", "running");
+    plane.await_settled("d-1");
+
+    // No battery behind the clock, and no link: it runs what it ran.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    device.link.cut();
+    device.power_off();
+    await_copies(&marker, 0);
+    device.env.insert("HOLDFAST_TEST_CLOCK_OFFSET".into(), format!("-{now}"));
+    device.up();
+    device.await_phase("w", "running");
+    let pids = await_copies(&marker, 1);
+    device.await_problem("clock");
+
+    // With a link it connects all the same: time never ran back past the stored floor.
+    device.link.heal();
+    device.await_link("up");
+    plane.await_connection("d-1", "online");
+    let fresh = crate::marker();
+    plane.cli().apply(&sleeper("fresh", "a", &fresh)).ok();
+    plane.await_phase("d-1", "fresh", "running");
+    assert_eq!(await_copies(&marker, 1), pids);
+    let reported = plane.view("d-1");
+    assert_says(&reported["status"].to_string(), &["clock"]);
+
+    // The clock is set: healed.
+    device.kill_agent();
+    device.env.remove("HOLDFAST_TEST_CLOCK_OFFSET");
+    device.up();
+    device.await_link("up");
+    device.await_healed("clock");
+    assert_eq!(await_copies(&marker, 1), pids);
+}
+
+#[test]
+fn certificates_are_renewed_in_time_and_after_an_absence() {
+    let config = "[certificates]\ndevice_ttl = \"6s\"\n".to_owned();
+    let plane = Plane::start_with(Options { config: Some(config), env: vec![] });
+    let device = plane.device("d-1", &["role=a"]);
+    let marker = marker();
+    plane.cli().apply(&sleeper("w", "a", &marker)).ok();
+    let pid = device.await_phase("w", "running");
+    let ends = |view: &serde_json::Value| view["status"]["certificateNotAfter"].clone();
+    let first = eventually(DEADLINE, "the certificate's end is reported", || {
+        let view = plane.view("d-1");
+        if ends(&view).is_null() { Err(view["status"].to_string()) } else { Ok(ends(&view)) }
+    });
+    eventually(DEADLINE, "it is renewed before it ends", || {
+        let view = plane.view("d-1");
+        if ends(&view) != first && view["status"]["connection"] == "online" {
+            Ok(())
+        } else {
+            Err(view["status"].to_string())
+        }
+    });
+
+    device.link.cut();
+    device.await_link("down");
+    device.await_problem("certificate-expired");
+    assert_eq!(processes::with_argument(&marker), [pid], "a workload needs no certificate");
+    device.link.heal();
+    device.await_link("up");
+    plane.await_connection("d-1", "online");
+    device.await_healed("certificate-expired");
+    assert_eq!(device.await_phase("w", "running"), pid);
+}
+
+/// A small file system of its own; unmounted at the end.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, size: &str) -> Self {
+        std::fs::create_dir_all(at).unwrap();
+        let options = format!("size={size},mode=755");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(at)
+            .status()
+            .is_ok_and(|status| status.success());
+        assert!(mounted, "this test mounts a small disk: run the suite as root");
+        Self(at.to_path_buf())
+    }
+
+    /// Writes until nothing goes in any more.
+    fn fill(&self) {
+        use std::io::Write as _;
+        let mut file = std::fs::File::create(self.0.join("ballast")).unwrap();
+        for size in [65536, 4096, 512, 1] {
+            let piece = vec![0_u8; size];
+            while file.write_all(&piece).is_ok() {}
+        }
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _left = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_stops_nothing_is_said_and_heals() {
+    let plane = Plane::start();
+    let disk = SmallDisk::mount(&plane.scratch.join("disk"), "24m");
+    let mut device = plane.bare_device("d-1");
+    device.set_data(plane.scratch.join("disk/d-1"));
+    device.enrol(&plane.token(&[]), &["role=a"]).ok();
+    device.up();
+    let (steady, crashing) = (marker(), marker());
+    plane.cli().apply(&sleeper("steady", "a", &steady)).ok();
+    plane.cli().apply(&sleeper("crashing", "a", &crashing)).ok();
+    let steady_pid = device.await_phase("steady", "running");
+    let crashing_pid = device.await_phase("crashing", "running");
+    plane.await_settled("d-1");
+
+    disk.fill();
+    let said = device.await_problem("disk-full");
+    assert_says(&said, &["free"]);
+    eventually(DEADLINE, "the control plane is told", || {
+        let view = plane.view("d-1")["status"].to_string();
+        if view.contains("disk-full") { Ok(()) } else { Err(view) }
+    });
+    processes::kill(crashing_pid);
+    eventually(DEADLINE, "a crashed workload is restarted on a full disk", || {
+        let pids = processes::with_argument(&crashing);
+        match pids.as_slice() {
+            [pid] if *pid != crashing_pid => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    let fresh = marker();
+    plane.cli().apply(&sleeper("fresh", "a", &fresh)).ok();
+    // The agent itself may be restarted too; nothing of what runs suffers.
+    device.restart();
+    assert_eq!(device.await_phase("steady", "running"), steady_pid);
+
+    disk.free();
+    device.await_healed("disk-full");
+    plane.await_phase("d-1", "fresh", "running");
+    plane.await_settled("d-1");
+    assert_eq!(await_copies(&steady, 1), [steady_pid]);
+    await_copies(&crashing, 1);
+    drop(device);
+    drop(disk);
+}
+
+#[test]
+fn a_device_reboots_on_a_full_disk_and_runs_what_it_ran() {
+    let plane = Plane::start();
+    let disk = SmallDisk::mount(&plane.scratch.join("disk"), "24m");
+    let mut device = plane.bare_device("d-1");
+    device.set_data(plane.scratch.join("disk/d-1"));
+    device.enrol(&plane.token(&[]), &["role=a"]).ok();
+    device.up();
+    let marker = marker();
+    plane.cli().apply(&sleeper("w", "a", &marker)).ok();
+    device.await_phase("w", "running");
+    plane.await_settled("d-1");
+    disk.fill();
+    device.await_problem("disk-full");
+    device.link.cut();
+    device.power_off();
+    device.up();
+    let pids = await_copies(&marker, 1);
+    disk.free();
+    device.link.heal();
+    device.await_healed("disk-full");
+    plane.await_phase("d-1", "w", "running");
+    eventually(Duration::from_secs(10), "still one copy", || {
+        let now = processes::with_argument(&marker);
+        if now == pids { Ok(()) } else { Err(format!("{now:?}, was {pids:?}")) }
+    });
+    drop(device);
+    drop(disk);
+}

@@ -1,0 +1,411 @@
+//! The agent itself: one a data folder, its manners with systemd, what it makes of damaged files,
+//! what it says of itself, and how quiet it is.
+
+use std::io::ErrorKind;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::time::Duration;
+
+use fleet_tests::harness::{DEADLINE, Device, Plane, eventually, holds_for, processes};
+
+use crate::{QUICK, assert_says, await_copies, marker, script, sleeper};
+
+/// A device that runs one sleeper, settled; gives the sleeper's pid too.
+fn settled(plane: &Plane, marker: &str) -> (Device, u32) {
+    let device = plane.device("d-1", &["role=a"]);
+    plane.cli().apply(&sleeper("w", "a", marker)).ok();
+    let pid = device.await_phase("w", "running");
+    plane.await_settled("d-1");
+    (device, pid)
+}
+
+/// Runs an agent's command to its end: exit code, standard output, standard error.
+fn run(device: &Device, arguments: &[&str]) -> (i32, String, String) {
+    let output = device.command(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+fn damage(path: &Path) {
+    let length = std::fs::metadata(path).unwrap().len().clamp(64, 100_000);
+    let garbage: Vec<u8> = (0..length).map(|at| (at * 167 % 251) as u8).collect();
+    std::fs::write(path, garbage).unwrap();
+}
+
+#[test]
+fn a_second_agent_on_the_same_folder_is_refused_and_disturbs_nothing() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (mut device, pid) = settled(&plane, &marker);
+    for _ in 0..3 {
+        let (code, _, said) = run(&device, &["run"]);
+        assert_eq!(code, 1, "{said}");
+        let folder = device.data().display().to_string();
+        assert_says(&said, &["another agent runs", &folder]);
+    }
+    assert!(device.is_up());
+    let status = device.status().unwrap();
+    assert_eq!(status["link"], "up", "{status}");
+    assert_eq!(device.await_phase("w", "running"), pid);
+    assert_eq!(await_copies(&marker, 1), [pid]);
+    // The lock goes with the agent, however it ends.
+    device.restart();
+    assert_eq!(device.await_phase("w", "running"), pid);
+}
+
+#[test]
+fn systemd_is_told_when_it_is_ready_alive_and_stopping() {
+    let plane = Plane::start();
+    let path = plane.scratch.join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut device = plane.bare_device("d-1");
+    device.enrol(&plane.token(&[]), &["role=a"]).ok();
+    device.env.insert("NOTIFY_SOCKET".into(), path.display().to_string());
+    device.env.insert("WATCHDOG_USEC".into(), "300000".into());
+    device.up();
+    let mut said: Vec<String> = Vec::new();
+    let mut await_said = |what: &str, count: usize| {
+        let mut buffer = [0; 4096];
+        eventually(DEADLINE, &format!("{what} is said {count} times"), || {
+            loop {
+                match socket.recv(&mut buffer) {
+                    Ok(length) => said.push(String::from_utf8_lossy(&buffer[..length]).into()),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            let found = said.iter().filter(|line| line.starts_with(what)).count();
+            if found >= count { Ok(()) } else { Err(format!("{said:?}")) }
+        });
+        said.clone()
+    };
+    await_said("READY=1", 1);
+    await_said("STATUS=connected", 1);
+    // Three times as often as is asked for, while nothing else happens.
+    await_said("WATCHDOG=1", 5);
+    assert_eq!(device.stop_agent(), Some(0));
+    let said = await_said("STOPPING=1", 1);
+    assert_eq!(said.iter().filter(|line| *line == "READY=1").count(), 1, "{said:?}");
+    assert_eq!(said.last().unwrap(), "STOPPING=1", "{said:?}");
+}
+
+#[test]
+fn sigterm_ends_the_agent_alone_and_cleanly() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (mut device, pid) = settled(&plane, &marker);
+    assert_eq!(device.stop_agent(), Some(0));
+    assert!(processes::alive(pid), "workloads go on");
+    plane.await_connection("d-1", "offline");
+    assert!(!device.data().join("agent.sock").exists(), "nothing to ask is left");
+    let (code, _, said) = run(&device, &["status"]);
+    assert_eq!(code, 1);
+    assert_says(&said, &["no agent answers", "holdfast-agent run"]);
+    device.up();
+    assert_eq!(device.await_phase("w", "running"), pid);
+    assert_eq!(await_copies(&marker, 1), [pid]);
+}
+
+#[test]
+fn a_damaged_store_is_set_aside_and_everything_that_runs_is_adopted() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (mut device, pid) = settled(&plane, &marker);
+    device.kill_agent();
+    damage(&device.data().join("store.redb"));
+    device.link.cut();
+    device.up();
+    let said = device.await_problem("store-recovered");
+    assert_says(&said, &["damaged", "set aside", "store.damaged"]);
+    assert_eq!(device.await_phase("w", "running"), pid);
+    device.link.heal();
+    plane.await_settled("d-1");
+    eventually(DEADLINE, "the control plane is told", || {
+        let view = plane.view("d-1")["status"].to_string();
+        if view.contains("store-recovered") { Ok(()) } else { Err(view) }
+    });
+    assert_eq!(await_copies(&marker, 1), [pid]);
+
+    // The new store is a good one: what runs stands in it again, and nothing is wrong any more.
+    device.restart();
+    device.await_healed("store-recovered");
+    assert_eq!(device.await_phase("w", "running"), pid);
+    processes::kill(pid);
+    device.await_status("it is restarted", |status| status["workloads"]["w"]["restarts"] == 1);
+    await_copies(&marker, 1);
+}
+
+#[test]
+fn a_damaged_desired_state_stops_nothing_and_heals_on_connect() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (mut device, pid) = settled(&plane, &marker);
+    device.kill_agent();
+    device.link.cut();
+    for name in ["desired.cose", "desired.previous.cose"] {
+        let path = device.data().join(name);
+        if path.exists() || name == "desired.cose" {
+            damage(&path);
+        }
+    }
+    device.up();
+    let said = device.await_problem("desired-untrusted");
+    assert_says(&said, &["desired", "goes on"]);
+    assert_eq!(device.await_phase("w", "running"), pid);
+    // It is even kept running, from its record.
+    processes::kill(pid);
+    let again = eventually(DEADLINE, "it is restarted", || {
+        let found = processes::with_argument(&marker);
+        if found.len() == 1 && found[0] != pid { Ok(found[0]) } else { Err(format!("{found:?}")) }
+    });
+    device.link.heal();
+    device.await_link("up");
+    device.await_healed("desired-untrusted");
+    let status = device.await_status("it follows again", |status| {
+        status["generation"]["desired"] == status["generation"]["applied"]
+            && status["generation"]["applied"].as_u64() >= Some(1)
+    });
+    assert_eq!(status["workloads"]["w"]["pid"], again, "{status}");
+    plane.cli().run(&["delete", "workload", "w"]).ok();
+    await_copies(&marker, 0);
+}
+
+#[test]
+fn a_damaged_desired_state_is_not_mistaken_for_the_one_before() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (mut device, pid) = settled(&plane, &marker);
+    let second = crate::marker();
+    plane.cli().apply(&sleeper("second", "a", &second)).ok();
+    let second_pid = device.await_phase("second", "running");
+    plane.await_settled("d-1");
+    device.kill_agent();
+    device.link.cut();
+    damage(&device.data().join("desired.cose"));
+    assert!(device.data().join("desired.previous.cose").exists(), "the one before is kept");
+    device.up();
+    device.await_problem("desired-untrusted");
+    // The one before knows nothing of the second workload: it goes on all the same.
+    assert_eq!(device.await_phase("w", "running"), pid);
+    assert_eq!(device.await_phase("second", "running"), second_pid);
+
+    // Where the records are lost too, it is better than nothing.
+    device.kill_agent();
+    damage(&device.data().join("store.redb"));
+    device.up();
+    device.await_problem("store-recovered");
+    assert_eq!(device.await_phase("w", "running"), pid);
+    device.link.heal();
+    device.await_healed("desired-untrusted");
+    device.await_phase("second", "running");
+    plane.await_settled("d-1");
+    assert_eq!(await_copies(&marker, 1), [pid]);
+    await_copies(&second, 1);
+}
+
+#[test]
+fn an_agent_that_lost_its_id_knows_its_workloads_by_their_records() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (mut device, pid) = settled(&plane, &marker);
+    device.kill_agent();
+    std::fs::remove_file(device.data().join("agent-id")).unwrap();
+    device.up();
+    assert_eq!(device.await_phase("w", "running"), pid);
+    device.await_link("up");
+    assert_eq!(await_copies(&marker, 1), [pid]);
+    plane.cli().run(&["delete", "workload", "w"]).ok();
+    await_copies(&marker, 0);
+}
+
+#[test]
+fn an_identity_that_cannot_be_read_stops_nothing_is_said_and_heals() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (mut device, pid) = settled(&plane, &marker);
+    device.kill_agent();
+    let path = device.data().join("identity.json");
+    let good = std::fs::read(&path).unwrap();
+    damage(&path);
+    device.up();
+    let said = device.await_problem("not-enrolled");
+    assert_says(&said, &["identity.json", "damaged"]);
+    assert_eq!(device.await_phase("w", "running"), pid);
+    // Put back from a copy: no restart is needed.
+    std::fs::write(&path, &good).unwrap();
+    device.await_link("up");
+    device.await_healed("not-enrolled");
+    plane.await_settled("d-1");
+    assert_eq!(await_copies(&marker, 1), [pid]);
+
+    // There is no copy: it can be enrolled again, under another name, as the message says.
+    device.kill_agent();
+    damage(&path);
+    device.up();
+    device.await_problem("not-enrolled");
+    device.name = "d-2".into();
+    device.enrol(&plane.token(&[]), &["role=a"]).ok();
+    device.await_link("up");
+    device.await_healed("not-enrolled");
+    plane.await_phase("d-2", "w", "running");
+    plane.await_settled("d-2");
+    assert_eq!(await_copies(&marker, 1), [pid], "the same thing is wanted of it");
+}
+
+#[test]
+fn children_that_hide_from_their_marker_are_swept_too() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    let (main, hidden) = (marker(), marker());
+    // Forked twice, without environment, in the same session.
+    let text = format!("(env -i /bin/sh -c '/bin/sleep {hidden} & exit 0' &); exec sleep {main}");
+    plane.cli().apply(&script("w", "a", &text, QUICK)).ok();
+    device.await_phase("w", "running");
+    let first = await_copies(&main, 1)[0];
+    let orphan = await_copies(&hidden, 1)[0];
+    let environment = std::fs::read(format!("/proc/{orphan}/environ")).unwrap();
+    assert!(!environment.windows(8).any(|part| part == b"HOLDFAST"), "the child hides");
+
+    // Its main process dies: what it left behind goes before the next one starts.
+    processes::kill(first);
+    eventually(DEADLINE, "it starts anew", || {
+        let found = processes::with_argument(&main);
+        if found.len() == 1 && found[0] != first { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    assert!(!processes::alive(orphan), "the orphan is gone");
+    let orphan = await_copies(&hidden, 1)[0];
+
+    // The same, while no agent looked.
+    let main_pid = await_copies(&main, 1)[0];
+    device.kill_agent();
+    processes::kill(main_pid);
+    device.up();
+    eventually(DEADLINE, "it starts anew under the next agent", || {
+        let found = processes::with_argument(&main);
+        if found.len() == 1 && found[0] != main_pid { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    assert!(!processes::alive(orphan), "the orphan is gone");
+    await_copies(&hidden, 1);
+    plane.cli().run(&["delete", "workload", "w"]).ok();
+    await_copies(&main, 0);
+    await_copies(&hidden, 0);
+}
+
+#[test]
+fn the_status_is_told_without_a_link_and_reads_well() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (device, pid) = settled(&plane, &marker);
+    plane.cli().apply(&script("bad", "a", "exit 3", "  restart: { policy: never }\n")).ok();
+    device.await_phase("bad", "failed");
+    plane.await_settled("d-1");
+    device.link.cut();
+    device.await_link("down");
+    let (code, text, _) = run(&device, &["status"]);
+    assert_eq!(code, 0);
+    let lines: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let pid = pid.to_string();
+    let find = |first: &str| {
+        lines.iter().find(|line| line.first() == Some(&first)).unwrap_or_else(|| panic!("{text}"))
+    };
+    assert!(find("device")[1].ends_with(".d-1"), "{text}");
+    assert_eq!(find("link")[1], "down", "{text}");
+    assert!(find("link").len() > 2, "it says why: {text}");
+    assert_eq!(find("generation")[1..5], ["2", "applied,", "2", "desired"], "{text}");
+    assert_eq!(*find("WORKLOAD"), ["WORKLOAD", "PHASE", "REVISION", "PID", "RESTARTS"]);
+    assert_eq!(*find("w"), ["w", "running", "1", &pid, "0"], "{text}");
+    assert_eq!(find("bad")[..5], ["bad", "failed", "1", "-", "0"], "{text}");
+    assert_says(&text, &["ended with code 3"]);
+    assert!(text.lines().all(|line| line.len() < 200), "{text}");
+
+    let json = device.status().unwrap();
+    for key in ["device", "link", "epoch", "generation", "workloads", "problems"] {
+        assert!(json.get(key).is_some(), "{key} is promised: {json}");
+    }
+    let keys = ["revision", "phase", "pid", "restarts", "reason"];
+    assert!(keys.iter().all(|key| json["workloads"]["w"].get(key).is_some()), "{json}");
+}
+
+#[test]
+fn an_agent_may_run_before_it_is_enrolled() {
+    let plane = Plane::start();
+    let mut device = plane.bare_device("d-1");
+    device.up();
+    assert_says(&device.await_problem("not-enrolled"), &["holdfast-agent enroll"]);
+    let agent = device.pid();
+    let (_, text, _) = run(&device, &["status"]);
+    assert_says(&text, &["link        down", "not-enrolled"]);
+    let marker = marker();
+    plane.cli().apply(&sleeper("w", "a", &marker)).ok();
+    device.enrol(&plane.token(&[]), &["role=a"]).ok();
+    device.await_link("up");
+    device.await_healed("not-enrolled");
+    plane.await_phase("d-1", "w", "running");
+    assert!(device.is_up() && device.pid() == agent, "it was not restarted for it");
+    await_copies(&marker, 1);
+}
+
+#[test]
+fn every_fault_of_a_configuration_is_said_at_once() {
+    let plane = Plane::start();
+    let device = plane.bare_device("d-1");
+    let bad = "speed = 1\n[link]\nkeep_alive_seconds = 1\n[logs]\nbytes_per_workload = 'many'\n";
+    let path = plane.scratch.write("agent.toml", bad);
+    let (code, _, said) = run(&device, &["run", "--config", path.to_str().unwrap()]);
+    assert_eq!(code, 2, "{said}");
+    assert_says(
+        &said,
+        &[
+            "agent.toml",
+            "speed",
+            "link.keep_alive_seconds: 1",
+            "5 to 3600",
+            "logs.bytes_per_workload",
+        ],
+    );
+    assert!(!device.data().exists(), "nothing was begun");
+    let path = plane.scratch.write("broken.toml", "[link\n");
+    let (code, _, said) = run(&device, &["run", "--config", path.to_str().unwrap()]);
+    assert_eq!(code, 2, "{said}");
+    assert_says(&said, &["broken.toml", "line 1"]);
+    let (code, _, said) = run(&device, &["run", "--config", "/no/such.toml"]);
+    assert_eq!(code, 2, "{said}");
+    assert_says(&said, &["/no/such.toml", "No such file"]);
+}
+
+/// Processor time in clock ticks (10 ms), and how often it went to sleep by itself.
+fn effort(pid: u32) -> (u64, u64) {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(')').unwrap();
+    let field = |nth: usize| rest.split_whitespace().nth(nth).unwrap().parse::<u64>().unwrap();
+    let switches = processes::status_line(pid, "voluntary_ctxt_switches:").parse().unwrap();
+    (field(11) + field(12), switches)
+}
+
+#[test]
+fn an_idle_agent_is_idle() {
+    let plane = Plane::start();
+    let (device, _) = settled(&plane, &marker());
+    plane.cli().apply(&script("done", "a", "true", "  restart: { policy: never }\n")).ok();
+    device.await_phase("done", "stopped");
+    plane.await_settled("d-1");
+    let agent = device.pid().unwrap();
+    // The last acknowledgements and the first look at the logs are over when nothing moves.
+    let mut last = effort(agent);
+    eventually(DEADLINE, "the agent comes to rest", || {
+        let now = effort(agent);
+        let quiet = now == last;
+        last = now;
+        if quiet { Ok(()) } else { Err(format!("{now:?}")) }
+    });
+    let before = effort(agent);
+    holds_for(Duration::from_secs(5), "the agent uses next to nothing", || {
+        let now = effort(agent);
+        let (ticks, wakes) = (now.0 - before.0, now.1 - before.1);
+        if ticks < 5 && wakes < 25 { Ok(()) } else { Err(format!("{ticks} ticks, {wakes} wakes")) }
+    });
+    let threads = processes::status_line(agent, "Threads:");
+    assert_eq!(threads, "1", "one thread is enough for nothing");
+}

@@ -1,0 +1,256 @@
+//! Artifacts on real devices: run by digest, fetched on from where a torn transfer ended, checked,
+//! kept while something refers to them, and said to be on their way while they are.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fleet_tests::harness::{DEADLINE, Device, Plane, eventually, holds_for, loopback, processes};
+
+use crate::{QUICK, assert_says, await_copies, marker};
+
+const MIB: u64 = 1024 * 1024;
+/// Large enough to be torn in its middle.
+const LARGE: u64 = 8 * MIB;
+/// What else may go down a link meanwhile: handshakes, desired states, keep-alives.
+const BESIDE: u64 = MIB / 2;
+
+/// Pushes a program that sleeps for `marker` and is `size` bytes long; gives its digest.
+fn push(plane: &Plane, marker: &str, size: u64) -> String {
+    // What follows the exec is never read, and is nothing that could be compressed on its way.
+    let mut program = format!("#!/bin/sh\nexec sleep {marker}\n").into_bytes();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    while (program.len() as u64) < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        program.extend(state.to_be_bytes());
+    }
+    let file = plane.scratch.write(&format!("program-{marker}"), program);
+    let digest = plane.cli().run(&["artifact", "push", file.to_str().unwrap()]).ok();
+    assert!(digest.starts_with("sha256:"), "{digest}");
+    digest
+}
+
+/// A workload that runs an artifact on devices with `role: a`; its probe says at once that it
+/// works, so that its revision is proven.
+fn workload(name: &str, digest: &str) -> String {
+    format!(
+        "apiVersion: holdfast/v1\nkind: Workload\nmetadata: {{ name: {name} }}\nspec:\n\
+         \x20 devices: {{ matchLabels: {{ role: a }} }}\n\
+         \x20 run: {{ process: {{ artifact: \"{digest}\" }} }}\n\
+         \x20 health: {{ exec: {{ command: [/bin/true] }}, interval: 200ms }}\n{QUICK}"
+    )
+}
+
+fn hex(digest: &str) -> &str {
+    digest.strip_prefix("sha256:").unwrap()
+}
+
+fn partial(device: &Device, digest: &str) -> PathBuf {
+    device.data().join("artifacts/partial").join(hex(digest))
+}
+
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |meta| meta.len())
+}
+
+fn kept(device: &Device) -> Vec<String> {
+    let entries = std::fs::read_dir(device.data().join("artifacts/sha256")).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn await_kept(device: &Device, digests: &[&str]) {
+    let mut wanted: Vec<String> = digests.iter().map(|digest| hex(digest).to_owned()).collect();
+    wanted.sort();
+    eventually(DEADLINE, "exactly the referenced artifacts are on the device", || {
+        let kept = kept(device);
+        if kept == wanted { Ok(()) } else { Err(format!("{kept:?}, not {wanted:?}")) }
+    });
+}
+
+/// Begins to fetch, and tears the link when about 3 MiB have come; gives how much is on disk.
+fn torn_download(plane: &Plane, device: &Device, document: &str, digest: &str) -> u64 {
+    device.link.cut_after_down(3 * MIB);
+    plane.cli().apply(document).ok();
+    eventually(DEADLINE, "the link is torn in the middle", || {
+        let down = device.link.down();
+        if device.link.is_cut() { Ok(()) } else { Err(format!("{down} bytes came down")) }
+    });
+    let partial = partial(device, digest);
+    device.await_status("the torn transfer is said", |status| {
+        let reason = status["workloads"]["w"]["reason"].as_str().unwrap_or_default();
+        reason.contains(digest)
+    });
+    let have = size(&partial);
+    assert!((MIB..LARGE).contains(&have), "{have} bytes of the artifact were kept");
+    have
+}
+
+#[test]
+fn a_pushed_artifact_runs_by_its_digest_on_every_device() {
+    let plane = Plane::start();
+    let devices = [plane.device("d-1", &["role=a"]), plane.device("d-2", &["role=a"])];
+    let marker = marker();
+    let digest = push(&plane, &marker, 100_000);
+    plane.cli().apply(&workload("w", &digest)).ok();
+    for device in &devices {
+        plane.await_phase(&device.name, "w", "running");
+        await_kept(device, &[&digest]);
+        assert_eq!(size(&partial(device, &digest)), 0, "nothing half is left");
+    }
+    await_copies(&marker, 2);
+}
+
+#[test]
+fn a_torn_download_goes_on_where_it_ended() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    device.await_link("up");
+    let marker = marker();
+    let digest = push(&plane, &marker, LARGE);
+    let have = torn_download(&plane, &device, &workload("w", &digest), &digest);
+    let status = device.status().unwrap();
+    assert_eq!(status["workloads"]["w"]["phase"], "fetching", "{status}");
+    assert!(processes::with_argument(&marker).is_empty(), "half a program does not run");
+
+    let before = device.link.down();
+    device.link.heal();
+    device.await_phase("w", "running");
+    let came = device.link.down() - before;
+    assert!(came >= LARGE - have, "{came} bytes cannot be the rest");
+    assert!(came < LARGE - have + BESIDE, "{came} bytes came though {have} of {LARGE} were there");
+    plane.await_phase("d-1", "w", "running");
+}
+
+#[test]
+fn an_agent_that_is_killed_in_a_download_goes_on_where_it_was() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    device.await_link("up");
+    let marker = marker();
+    let digest = push(&plane, &marker, LARGE);
+    // Some 16 KiB each 10 ms: slow enough to be caught at it.
+    device.link.delay(Duration::from_millis(10));
+    plane.cli().apply(&workload("w", &digest)).ok();
+    let partial = partial(&device, &digest);
+    eventually(DEADLINE, "the download is under way", || {
+        let have = size(&partial);
+        if have > 2 * MIB { Ok(()) } else { Err(format!("{have} bytes")) }
+    });
+    device.kill_agent();
+    let have = size(&partial);
+    assert!(have < LARGE, "the download was over before the kill");
+    device.link.delay(Duration::ZERO);
+    device.link.cut();
+    device.link.heal();
+
+    let before = device.link.down();
+    device.up();
+    device.await_phase("w", "running");
+    let came = device.link.down() - before;
+    assert!(came < LARGE - have + BESIDE, "{came} bytes came though {have} of {LARGE} were there");
+    await_copies(&marker, 1);
+}
+
+#[test]
+fn the_old_revision_runs_until_the_new_artifact_is_whole_and_then_goes() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    let (old, new) = (marker(), marker());
+    let first = push(&plane, &old, 50_000);
+    plane.cli().apply(&workload("w", &first)).ok();
+    let pid = device.await_phase("w", "running");
+    plane.await_settled("d-1");
+
+    let second = push(&plane, &new, LARGE);
+    torn_download(&plane, &device, &workload("w", &second), &second);
+    holds_for(Duration::from_secs(2), "the old revision runs on", || {
+        let status = device.status()?;
+        let it = &status["workloads"]["w"];
+        let same = it["phase"] == "running" && it["pid"] == pid && it["revision"] == 1;
+        if same && processes::alive(pid) { Ok(()) } else { Err(status.to_string()) }
+    });
+    assert_eq!(kept(&device), [hex(&first)]);
+
+    device.link.heal();
+    await_copies(&new, 1);
+    await_copies(&old, 0);
+    plane.await_settled("d-1");
+    // Proven, so nothing needs the old one any more.
+    await_kept(&device, &[&second]);
+
+    plane.cli().run(&["delete", "workload", "w"]).ok();
+    await_copies(&new, 0);
+    await_kept(&device, &[]);
+    let left = std::fs::read_dir(device.data().join("artifacts/partial")).unwrap().count();
+    assert_eq!(left, 0, "partial downloads are collected too");
+}
+
+#[test]
+fn a_damaged_partial_file_is_thrown_away_and_fetched_anew() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    device.await_link("up");
+    let marker = marker();
+    let digest = push(&plane, &marker, LARGE);
+    torn_download(&plane, &device, &workload("w", &digest), &digest);
+    device.kill_agent();
+    let partial = partial(&device, &digest);
+    let mut bytes = std::fs::read(&partial).unwrap();
+    bytes[MIB as usize / 2] ^= 1;
+    std::fs::write(&partial, bytes).unwrap();
+    device.link.heal();
+    let before = device.link.down();
+    device.up();
+    device.await_phase("w", "running");
+    assert!(device.link.down() - before > LARGE, "it came once more from its beginning");
+    assert_says(&device.log(), &["thrown away"]);
+    await_kept(&device, &[&digest]);
+    await_copies(&marker, 1);
+}
+
+#[test]
+fn a_partial_file_that_is_too_long_is_begun_anew() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    device.await_link("up");
+    let marker = marker();
+    let digest = push(&plane, &marker, LARGE);
+    torn_download(&plane, &device, &workload("w", &digest), &digest);
+    device.kill_agent();
+    std::fs::write(partial(&device, &digest), vec![7; LARGE as usize + 1]).unwrap();
+    device.link.heal();
+    device.up();
+    device.await_phase("w", "running");
+    await_kept(&device, &[&digest]);
+}
+
+#[test]
+fn an_artifact_that_cannot_be_reached_is_said_and_comes_when_it_can() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    device.await_link("up");
+    let marker = marker();
+    let digest = push(&plane, &marker, 50_000);
+    // The gateway can be reached, the API cannot.
+    device.link.divert(plane.api.port(), (loopback(), 9).into());
+    device.await_link("up");
+    plane.cli().apply(&workload("w", &digest)).ok();
+    let status = device.await_status("it is fetching, and says why it takes so long", |status| {
+        let it = &status["workloads"]["w"];
+        it["phase"] == "fetching" && it["reason"].as_str().is_some_and(|why| !why.is_empty())
+    });
+    let reason = status["workloads"]["w"]["reason"].as_str().unwrap();
+    assert_says(reason, &[&digest, "tried again"]);
+    let seen = plane.await_phase("d-1", "w", "fetching");
+    assert_says(seen["reason"].as_str().unwrap(), &[&digest]);
+    assert_says(&plane.cli().run(&["describe", "workload", "w"]).ok(), &["fetching"]);
+
+    device.link.divert_no_more();
+    let seen = plane.await_phase("d-1", "w", "running");
+    assert_eq!(seen["reason"], "", "{seen}");
+    await_copies(&marker, 1);
+}

@@ -1,0 +1,87 @@
+//! What must hold, on real binaries: both programs, real sockets, `kill -9`, cut links.
+//!
+//! One module a theme. Tests run in parallel, each with a control plane, addresses and folders of
+//! its own; everything that a test started ends with it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "a test fails loudly where it stands, and deals in processes, files and clocks by trade"
+)]
+
+mod adversity;
+mod agent;
+mod arm;
+mod artifacts;
+mod command_line;
+mod crash_points;
+mod features;
+mod hostile;
+mod lifecycle;
+mod main_job;
+mod outage;
+mod plane_crash;
+mod restore;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use fleet_tests::harness::{eventually, processes};
+
+/// Seconds to sleep that no other process on this machine has as its argument: copies of a
+/// workload are counted by it.
+pub(crate) fn marker() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("86400.{}{:04}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A workload that sleeps, on devices with `role: <role>`.
+pub(crate) fn sleeper(name: &str, role: &str, marker: &str) -> String {
+    format!(
+        "apiVersion: holdfast/v1\n\
+         kind: Workload\n\
+         metadata: {{ name: {name} }}\n\
+         spec:\n\
+         \x20 devices: {{ matchLabels: {{ role: {role} }} }}\n\
+         \x20 run: {{ process: {{ path: /bin/sleep, args: [\"{marker}\"] }} }}\n\
+         \x20 restart: {{ policy: always, backoff: {{ initial: 100ms, max: 1s }} }}\n\
+         \x20 stop: {{ grace: 1s }}\n"
+    )
+}
+
+/// A workload that runs a shell script, on devices with `role: <role>`; `more` are lines of
+/// `spec`, indented by two.
+pub(crate) fn script(name: &str, role: &str, script: &str, more: &str) -> String {
+    let script = serde_json::to_string(script).unwrap();
+    format!(
+        "apiVersion: holdfast/v1\n\
+         kind: Workload\n\
+         metadata: {{ name: {name} }}\n\
+         spec:\n\
+         \x20 devices: {{ matchLabels: {{ role: {role} }} }}\n\
+         \x20 run: {{ process: {{ path: /bin/sh, args: [\"-c\", {script}] }} }}\n{more}"
+    )
+}
+
+/// Restart policy for tests that do not want to wait.
+pub(crate) const QUICK: &str = "  restart: { policy: always, backoff: { initial: 100ms, max: 500ms } }\n  stop: { grace: 1s }\n";
+
+/// Waits until exactly `count` processes have this argument; gives their ids.
+pub(crate) fn await_copies(marker: &str, count: usize) -> Vec<u32> {
+    eventually(Duration::from_secs(60), &format!("{count} processes with {marker}"), || {
+        let found = processes::with_argument(marker);
+        if found.len() == count { Ok(found) } else { Err(format!("processes {found:?}")) }
+    })
+}
+
+/// Asserts that a text has all these parts, in any case.
+pub(crate) fn assert_says(text: &str, parts: &[&str]) {
+    let lower = text.to_lowercase();
+    for part in parts {
+        assert!(lower.contains(&part.to_lowercase()), "{part:?} is not said in: {text}");
+    }
+}

@@ -1,0 +1,271 @@
+//! A gateway with a fake directory behind it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use holdfast_control::adapters::gateway::{Gateway, Limits};
+use holdfast_control::ports::{Directory, Done, Refusal};
+use holdfast_protocol::ids::DeviceId;
+use holdfast_protocol::topic::Channel;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::pki::Pki;
+
+/// Every device's shard in these tests.
+pub const SHARD: u8 = 7;
+
+/// Longest that anything may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A topic of a device.
+pub fn topic(device: &str, channel: &str) -> String {
+    format!("hf/v1/{SHARD}/{device}/{channel}")
+}
+
+/// What the directory was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    Connected(String, u64),
+    Disconnected(String, u64, String),
+    Received(String, Channel, Bytes),
+}
+
+/// What becomes of what devices publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Storage {
+    /// Stored at once.
+    #[default]
+    Works,
+    /// Cannot be stored.
+    Fails,
+    /// Neither, until [`FakeDirectory::release`].
+    Hangs,
+}
+
+#[derive(Default)]
+struct State {
+    refusals: BTreeMap<String, Refusal>,
+    revoked_serials: BTreeSet<Vec<u8>>,
+    admitted: Vec<(String, Vec<u8>)>,
+    desired: BTreeMap<String, Bytes>,
+    seen: Vec<Seen>,
+    storage: Storage,
+    held: Vec<Done>,
+    /// Received payloads are counted, not kept.
+    forget: bool,
+    received: u64,
+}
+
+/// A directory that lets everyone in unless told otherwise, and remembers what it was told.
+#[derive(Default)]
+pub struct FakeDirectory {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl FakeDirectory {
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        let out = act(&mut self.state.lock().unwrap());
+        self.changed.notify_waiters();
+        out
+    }
+
+    pub fn refuse(&self, device: &str, refusal: Refusal) {
+        self.with(|state| state.refusals.insert(device.into(), refusal));
+    }
+
+    pub fn revoke_serial(&self, serial: &[u8]) {
+        self.with(|state| state.revoked_serials.insert(serial.to_vec()));
+    }
+
+    pub fn set_desired(&self, device: &str, payload: impl Into<Bytes>) {
+        let payload = payload.into();
+        self.with(|state| state.desired.insert(device.into(), payload));
+    }
+
+    pub fn storage(&self, storage: Storage) {
+        self.with(|state| state.storage = storage);
+    }
+
+    pub fn forget_payloads(&self) {
+        self.with(|state| state.forget = true);
+    }
+
+    pub fn received(&self) -> u64 {
+        self.with(|state| state.received)
+    }
+
+    /// Stores what hangs.
+    pub fn release(&self) -> usize {
+        let held = self.with(|state| std::mem::take(&mut state.held));
+        let count = held.len();
+        held.into_iter().for_each(Done::stored);
+        count
+    }
+
+    pub fn held(&self) -> usize {
+        self.with(|state| state.held.len())
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.with(|state| state.seen.clone())
+    }
+
+    pub fn admitted(&self) -> Vec<(String, Vec<u8>)> {
+        self.with(|state| state.admitted.clone())
+    }
+
+    /// Waits until something that was seen answers.
+    pub async fn wait<T>(&self, what: &str, mut find: impl FnMut(&[Seen]) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(found) = find(&self.state.lock().unwrap().seen) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if tokio::time::timeout(left, changed).await.is_err() {
+                panic!("waited in vain for {what}; seen: {:?}", self.state.lock().unwrap().seen);
+            }
+        }
+    }
+
+    /// Waits for what a device published.
+    pub async fn payload(&self, device: &str, channel: Channel) -> Bytes {
+        self.wait(&format!("{channel:?} of {device}"), |seen| {
+            seen.iter().find_map(|seen| match seen {
+                Seen::Received(who, on, payload) if who == device && *on == channel => {
+                    Some(payload.clone())
+                }
+                _ => None,
+            })
+        })
+        .await
+    }
+
+    /// Waits for the end of a device's newest connection and gives its reason.
+    pub async fn end_of(&self, device: &str) -> String {
+        self.wait(&format!("end of {device}"), |seen| {
+            let newest = seen.iter().rev().find_map(|seen| match seen {
+                Seen::Connected(who, number) if who == device => Some(*number),
+                _ => None,
+            })?;
+            seen.iter().find_map(|seen| match seen {
+                Seen::Disconnected(who, number, reason) if who == device && *number == newest => {
+                    Some(reason.clone())
+                }
+                _ => None,
+            })
+        })
+        .await
+    }
+
+    /// Waits until a device has connected `times` times.
+    pub async fn connection(&self, device: &str, times: usize) -> u64 {
+        self.wait(&format!("connection {times} of {device}"), |seen| {
+            seen.iter()
+                .filter_map(|seen| match seen {
+                    Seen::Connected(who, number) if who == device => Some(*number),
+                    _ => None,
+                })
+                .nth(times - 1)
+        })
+        .await
+    }
+}
+
+impl Directory for FakeDirectory {
+    fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal> {
+        self.with(|state| {
+            let name = device.to_string();
+            state.admitted.push((name.clone(), serial.to_vec()));
+            if state.revoked_serials.contains(serial) {
+                return Err(Refusal::Revoked);
+            }
+            state.refusals.get(&name).map_or(Ok(SHARD), |refusal| Err(*refusal))
+        })
+    }
+
+    fn desired(&self, device: &DeviceId) -> Option<Bytes> {
+        self.with(|state| state.desired.get(&device.to_string()).cloned())
+    }
+
+    fn connected(&self, device: &DeviceId, connection: u64, _peer: SocketAddr) {
+        self.with(|state| state.seen.push(Seen::Connected(device.to_string(), connection)));
+    }
+
+    fn disconnected(&self, device: &DeviceId, connection: u64, reason: &str) {
+        self.with(|state| {
+            state.seen.push(Seen::Disconnected(device.to_string(), connection, reason.into()));
+        });
+    }
+
+    fn received(&self, device: &DeviceId, channel: Channel, payload: Bytes, done: Done) {
+        let answer = self.with(|state| {
+            state.received += 1;
+            if !state.forget {
+                state.seen.push(Seen::Received(device.to_string(), channel, payload));
+            }
+            match state.storage {
+                Storage::Works => Some(done),
+                Storage::Fails => None,
+                Storage::Hangs => {
+                    state.held.push(done);
+                    None
+                }
+            }
+        });
+        if let Some(done) = answer {
+            done.stored();
+        }
+    }
+}
+
+/// A gateway that listens.
+pub struct World {
+    pub pki: Pki,
+    pub gateway: Gateway,
+    pub directory: Arc<FakeDirectory>,
+    pub address: SocketAddr,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    pub async fn with(limits: Limits) -> Self {
+        let pki = Pki::new();
+        let gateway = Gateway::new(&pki.ca_der, pki.server(), limits).unwrap();
+        let directory = Arc::new(FakeDirectory::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address =
+            gateway.listen(listener, Arc::clone(&directory) as Arc<dyn Directory>).unwrap();
+        Self { pki, gateway, directory, address }
+    }
+
+    /// Waits for a condition on the counters, or fails saying what it waited for.
+    pub async fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(self) {
+            assert!(Instant::now() < deadline, "waited in vain: {what}; {:?}", self.gateway);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// A counter's value.
+pub fn value(counter: &std::sync::atomic::AtomicU64) -> u64 {
+    counter.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// A device id.
+pub fn id(name: &str) -> DeviceId {
+    name.parse().unwrap()
+}

@@ -1,0 +1,72 @@
+//! CBOR in and out, with limits. The only way bytes of the network become messages.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::WIRE_VERSION;
+
+/// Largest message either side accepts, in bytes, signature included. A desired state of 100
+/// workloads with 8 KiB of configuration each fits; a hostile one cannot fill a device's memory.
+pub const MAX_MESSAGE: usize = 1024 * 1024;
+
+/// Largest MQTT packet either side accepts: the largest message, its topic and headers.
+pub const MAX_PACKET: usize = MAX_MESSAGE + 4096;
+
+/// Why bytes are not a message.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// More than [`MAX_MESSAGE`] bytes.
+    #[error("message of {size} bytes is larger than the limit of {MAX_MESSAGE}")]
+    TooLarge {
+        /// Its size.
+        size: usize,
+    },
+    /// Not CBOR, or not of this message's shape.
+    #[error("malformed message: {0}")]
+    Malformed(#[source] serde_cbor::Error),
+    /// Of another wire version.
+    #[error(
+        "message of wire version {found}, this program speaks {WIRE_VERSION}: update the older side"
+    )]
+    Version {
+        /// Its `v`.
+        found: u64,
+    },
+}
+
+/// A message's only always-present field.
+#[derive(serde::Deserialize)]
+struct Versioned {
+    v: u64,
+}
+
+/// Encodes a message. Equal values give equal bytes.
+///
+/// # Errors
+/// [`CodecError::TooLarge`] when it is over [`MAX_MESSAGE`].
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes = serde_cbor::to_vec(message).map_err(CodecError::Malformed)?;
+    check_size(&bytes)?;
+    Ok(bytes)
+}
+
+/// Decodes a message of this wire version. Unknown fields are ignored; anything after the
+/// message is refused.
+///
+/// # Errors
+/// [`CodecError`], whatever the bytes are.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    check_size(bytes)?;
+    let Versioned { v } = serde_cbor::from_slice(bytes).map_err(CodecError::Malformed)?;
+    if v != u64::from(WIRE_VERSION) {
+        return Err(CodecError::Version { found: v });
+    }
+    serde_cbor::from_slice(bytes).map_err(CodecError::Malformed)
+}
+
+fn check_size(bytes: &[u8]) -> Result<(), CodecError> {
+    if bytes.len() > MAX_MESSAGE {
+        return Err(CodecError::TooLarge { size: bytes.len() });
+    }
+    Ok(())
+}

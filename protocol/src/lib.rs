@@ -1,0 +1,23 @@
+//! The wire between Holdfast's agent and control plane.
+//!
+//! Identifiers, messages, the CBOR codec and its size limits, topics, signing and the
+//! enrolment documents. `PROTOCOL.md` and `holdfast.cddl` beside this crate describe the same
+//! for someone who writes an agent in another language.
+//!
+//! This crate is the ground both programs stand on: no async runtime, no clock, no randomness,
+//! no file. It must never panic on what comes off the network.
+
+pub mod codec;
+pub mod enrol;
+pub mod ids;
+pub mod message;
+#[cfg(feature = "mqtt-server")]
+pub mod mqtt;
+pub mod signing;
+pub mod topic;
+pub mod workload;
+
+/// The version of the wire that this crate speaks: the `v` field of every message.
+/// Fields may be added within a version (readers ignore what they do not know); anything else
+/// raises it.
+pub const WIRE_VERSION: u8 = 1;

@@ -1,0 +1,248 @@
+//! The messages: what travels on each topic. Every one carries `v`, the wire version.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{DeviceId, Name, StateVersion};
+use crate::workload::WorkloadSpec;
+
+/// Control plane → device, signed, retained: everything the device should run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredState {
+    /// Wire version.
+    pub v: u8,
+    /// For whom; a device refuses another's.
+    pub device: DeviceId,
+    /// See [`StateVersion`].
+    pub epoch: u64,
+    /// See [`StateVersion`].
+    pub generation: u64,
+    /// By name.
+    pub workloads: BTreeMap<Name, DesiredWorkload>,
+}
+
+impl DesiredState {
+    /// Its version.
+    pub fn version(&self) -> StateVersion {
+        StateVersion { epoch: self.epoch, generation: self.generation }
+    }
+}
+
+/// One workload that a device should run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredWorkload {
+    /// Number of the revision: from 1, never used twice for one name within an epoch.
+    pub revision: u64,
+    /// What to run.
+    pub spec: WorkloadSpec,
+}
+
+/// Where a workload stands on its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Known, nothing done yet.
+    Pending,
+    /// Its artifacts are on their way.
+    Fetching,
+    /// Started, not yet known to work.
+    Starting,
+    /// It runs (and its probe, if it has one, answers).
+    Running,
+    /// It runs, its probe fails.
+    Unhealthy,
+    /// It ended; waiting before the next start.
+    Backoff,
+    /// It ended and its policy does not start it again, or it is being stopped.
+    Stopped,
+    /// It cannot run: the reason says why.
+    Failed,
+}
+
+impl Phase {
+    /// The word used everywhere: wire, API, command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Fetching => "fetching",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Unhealthy => "unhealthy",
+            Self::Backoff => "backoff",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Device → control plane: what it does run. Sent on change (only what changed) and in full
+/// after every connect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateReport {
+    /// Wire version.
+    pub v: u8,
+    /// True: replaces everything known of the device. False: amends it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub full: bool,
+    /// Epoch of the applied desired state; see `generation`.
+    pub epoch: u64,
+    /// The newest desired state that is stored on the device and carried out as far as it can
+    /// be: nothing is left to do but to wait (for a back-off, a probe, a download). 0: none.
+    pub generation: u64,
+    /// By name; `null` in an amending report: it is gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub workloads: BTreeMap<Name, Option<WorkloadReport>>,
+    /// What is wrong with the device, whole. Absent: as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problems: Option<Vec<Problem>>,
+    /// In full reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentInfo>,
+}
+
+impl StateReport {
+    /// The applied version.
+    pub fn version(&self) -> StateVersion {
+        StateVersion { epoch: self.epoch, generation: self.generation }
+    }
+}
+
+/// One workload as it is on its device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadReport {
+    /// The revision that runs, or that is on its way.
+    pub revision: u64,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Starts after the first, of this revision.
+    #[serde(default, skip_serializing_if = "is_zero_u32")]
+    pub restarts: u32,
+    /// Process id of the main process while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Why it stands there, in words, when that is not plain; at most [`MAX_REASON`] bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// Longest reason in bytes: one line for a person, and small on a metered link.
+pub const MAX_REASON: usize = 300;
+
+/// Something that a person should know of a device.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Problem {
+    /// Stable word for scripts, such as `disk-full`; PROTOCOL.md lists them.
+    pub code: String,
+    /// What is wrong and what to do, in words.
+    pub message: String,
+}
+
+/// Facts about the agent and its machine, in full reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentInfo {
+    /// The agent's version.
+    pub version: String,
+    /// Processor architecture, as Rust names it (`x86_64`).
+    pub arch: String,
+    /// Kernel release, or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kernel: String,
+    /// Seconds since the epoch, when the device's certificate ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_not_after: Option<u64>,
+    /// Inputs refused since the agent's start (forged, foreign, stale, malformed).
+    #[serde(default, skip_serializing_if = "is_zero_u64")]
+    pub refused: u64,
+}
+
+/// Device → control plane, retained; the offline form is the last will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Wire version.
+    pub v: u8,
+    /// True while connected.
+    pub online: bool,
+    /// Random number of this connection. Calls carry it, so that a recorded call cannot be
+    /// played again, without trusting any clock. 0 in the last will.
+    pub session: u64,
+}
+
+/// Control plane → device, signed: do something now and answer on `reply`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Wire version.
+    pub v: u8,
+    /// For whom.
+    pub device: DeviceId,
+    /// The device's present session (see [`Presence`]).
+    pub session: u64,
+    /// Chosen by the caller; replies carry it.
+    pub id: u64,
+    /// What to do.
+    pub method: Method,
+}
+
+/// What a call asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Send the log of a workload.
+    Logs {
+        /// Whose.
+        workload: Name,
+        /// At most this many lines from the end.
+        tail: u32,
+        /// Keep sending what comes for this many seconds; a repeated call with the same id
+        /// prolongs it. 0: answer once.
+        #[serde(default, skip_serializing_if = "is_zero_u32")]
+        follow_seconds: u32,
+    },
+    /// End the call with this id early.
+    Cancel,
+}
+
+/// Device → control plane: a piece of the answer to a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Wire version.
+    pub v: u8,
+    /// The call's.
+    pub id: u64,
+    /// Number of this piece, from 0.
+    pub sequence: u32,
+    /// Bytes of the answer; at most [`MAX_REPLY_BODY`].
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub body: Vec<u8>,
+    /// No piece follows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end: bool,
+    /// Why the call could not be answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Largest body of one reply: a page of log, well under the packet limit.
+pub const MAX_REPLY_BODY: usize = 16 * 1024;
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_zero_u32(value: &u32) -> bool {
+    *value == 0
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_zero_u64(value: &u64) -> bool {
+    *value == 0
+}

@@ -1,0 +1,171 @@
+//! The packets that the server sends, written straight into its output.
+
+use super::Version;
+use super::reason::Fault;
+
+/// Bytes of a packet of this body: what a client's Maximum Packet Size counts.
+pub(super) fn packet_size(body: usize) -> usize {
+    1 + match body {
+        0..=127 => 1,
+        128..=16_383 => 2,
+        16_384..=2_097_151 => 3,
+        _ => 4,
+    } + body
+}
+
+fn length(out: &mut Vec<u8>, mut value: usize) {
+    loop {
+        let byte = u8::try_from(value & 0x7f).unwrap_or(0);
+        value >>= 7;
+        if value == 0 {
+            out.push(byte);
+            return;
+        }
+        out.push(byte | 0x80);
+    }
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    // All our texts are short; a longer one would be cut, not make a broken packet.
+    let size = u16::try_from(text.len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&size.to_be_bytes());
+    out.extend_from_slice(text.as_bytes().get(..usize::from(size)).unwrap_or_default());
+}
+
+fn packet(out: &mut Vec<u8>, first: u8, body: &[u8]) {
+    out.push(first);
+    length(out, body.len());
+    out.extend_from_slice(body);
+}
+
+/// What CONNACK tells a v5 client of this server.
+pub(super) struct Offer {
+    pub(super) receive_maximum: u16,
+    pub(super) max_packet: usize,
+    /// When it differs from what the client asked for.
+    pub(super) server_keep_alive: Option<u16>,
+    /// The client asked for a session that outlives the connection; there is none.
+    pub(super) no_session: bool,
+}
+
+pub(super) fn connack(out: &mut Vec<u8>, version: Version, offer: &Offer) {
+    if version == Version::V311 {
+        out.extend_from_slice(&[0x20, 2, 0, 0]);
+        return;
+    }
+    let mut props = Vec::with_capacity(32);
+    if offer.no_session {
+        props.extend_from_slice(&[0x11, 0, 0, 0, 0]);
+    }
+    if offer.receive_maximum != u16::MAX {
+        props.push(0x21);
+        props.extend_from_slice(&offer.receive_maximum.to_be_bytes());
+    }
+    props.extend_from_slice(&[0x24, 1]); // Maximum QoS 1
+    let max_packet = u32::try_from(offer.max_packet).unwrap_or(u32::MAX);
+    props.push(0x27);
+    props.extend_from_slice(&max_packet.to_be_bytes());
+    props.extend_from_slice(&[0x29, 0, 0x2a, 0]); // no subscription ids, no shared subscriptions
+    if let Some(seconds) = offer.server_keep_alive {
+        props.push(0x13);
+        props.extend_from_slice(&seconds.to_be_bytes());
+    }
+    let mut body = vec![0, 0];
+    length(&mut body, props.len());
+    body.append(&mut props);
+    packet(out, 0x20, &body);
+}
+
+/// The refusal of a CONNECT; nothing, where the version has no word for it.
+pub(super) fn refusal(
+    out: &mut Vec<u8>,
+    version: Option<Version>,
+    fault: Fault,
+    maximum_packet: usize,
+) {
+    if version == Some(Version::V5) {
+        reason_packet(out, 0x20, &[0, fault.code.byte()], fault.text, maximum_packet);
+    } else if let Some(code) = fault.code.return_code()
+        && (version.is_some() || code == 1)
+    {
+        out.extend_from_slice(&[0x20, 2, 0, code]);
+    }
+}
+
+/// v5 alone has a DISCONNECT from the server.
+pub(super) fn disconnect(out: &mut Vec<u8>, fault: Fault, maximum_packet: usize) {
+    reason_packet(out, 0xe0, &[fault.code.byte()], fault.text, maximum_packet);
+}
+
+/// With the reason string if the client takes a packet of that size, else without, else nothing.
+fn reason_packet(out: &mut Vec<u8>, first: u8, head: &[u8], words: &str, maximum: usize) {
+    let mut body = head.to_vec();
+    length(&mut body, words.len() + 3);
+    body.push(0x1f);
+    text(&mut body, words);
+    if packet_size(body.len()) > maximum {
+        body = head.to_vec();
+        body.push(0);
+    }
+    if packet_size(body.len()) <= maximum {
+        packet(out, first, &body);
+    }
+}
+
+pub(super) fn puback(out: &mut Vec<u8>, packet_id: u16, code: u8) {
+    let [high, low] = packet_id.to_be_bytes();
+    if code == 0 {
+        out.extend_from_slice(&[0x40, 2, high, low]);
+    } else {
+        out.extend_from_slice(&[0x40, 3, high, low, code]);
+    }
+}
+
+pub(super) fn suback(out: &mut Vec<u8>, version: Version, packet_id: u16, codes: &[u8]) {
+    let mut body = packet_id.to_be_bytes().to_vec();
+    if version == Version::V5 {
+        body.push(0);
+    }
+    body.extend_from_slice(codes);
+    packet(out, 0x90, &body);
+}
+
+pub(super) fn unsuback(out: &mut Vec<u8>, version: Version, packet_id: u16, codes: &[u8]) {
+    let mut body = packet_id.to_be_bytes().to_vec();
+    if version == Version::V5 {
+        body.push(0);
+        body.extend_from_slice(codes);
+    }
+    packet(out, 0xb0, &body);
+}
+
+pub(super) fn pingresp(out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0xd0, 0]);
+}
+
+/// Bytes of a publish's body.
+pub(super) fn publish_body(version: Version, topic: &str, acked: bool, payload: usize) -> usize {
+    2 + topic.len() + if acked { 2 } else { 0 } + usize::from(version == Version::V5) + payload
+}
+
+pub(super) fn publish(
+    out: &mut Vec<u8>,
+    version: Version,
+    topic: &str,
+    packet_id: Option<u16>,
+    retain: bool,
+    payload: &[u8],
+) {
+    let body = publish_body(version, topic, packet_id.is_some(), payload.len());
+    out.reserve(packet_size(body));
+    out.push(0x30 | u8::from(retain) | if packet_id.is_some() { 2 } else { 0 });
+    length(out, body);
+    text(out, topic);
+    if let Some(id) = packet_id {
+        out.extend_from_slice(&id.to_be_bytes());
+    }
+    if version == Version::V5 {
+        out.push(0);
+    }
+    out.extend_from_slice(payload);
+}

@@ -1,0 +1,103 @@
+//! Framing: where a packet begins and ends, and whether its fixed header is allowed at all.
+//! Everything is refused as early as the header tells, before its body is kept.
+
+use super::reason::{Code, Fault};
+
+/// Largest packet other than PUBLISH: a CONNECT with its will, a SUBSCRIBE with many filters.
+/// Nothing that we ask of a client comes near, and their parsed forms take several times more.
+pub(super) const MAX_SMALL: usize = 16 * 1024;
+
+/// Packet types that a client may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Connect,
+    Publish,
+    Puback,
+    Subscribe,
+    Unsubscribe,
+    Pingreq,
+    Disconnect,
+}
+
+/// A packet's place in the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) kind: Kind,
+    /// Low four bits of the first byte.
+    pub(super) flags: u8,
+    /// Bytes before the body.
+    pub(super) header: usize,
+    /// Bytes of the whole packet.
+    pub(super) total: usize,
+}
+
+/// Looks at what has come so far. `Ok(None)`: the header is not whole yet. `Ok(Some)`: the
+/// header is good; the body may still be on its way.
+pub(super) fn peek(bytes: &[u8], max_packet: usize) -> Result<Option<Frame>, Fault> {
+    let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
+    let (kind, flags) = (kind(first)?, first & 0x0f);
+    let mut length = 0_usize;
+    for (index, &byte) in rest.iter().take(4).enumerate() {
+        length |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 != 0 {
+            continue;
+        }
+        if byte == 0 && index > 0 {
+            return Err(Fault::malformed("remaining length in more bytes than it needs"));
+        }
+        let header = index + 2;
+        let total = header + length;
+        check(kind, length, total, max_packet)?;
+        return Ok(Some(Frame { kind, flags, header, total }));
+    }
+    if rest.len() >= 4 {
+        return Err(Fault::malformed("remaining length of more than four bytes"));
+    }
+    Ok(None)
+}
+
+fn check(kind: Kind, length: usize, total: usize, max_packet: usize) -> Result<(), Fault> {
+    let (limit, fault) = match kind {
+        Kind::Publish => (max_packet, Fault::new(Code::PacketTooLarge, "packet too large")),
+        _ => (
+            max_packet.min(MAX_SMALL),
+            Fault::new(Code::PacketTooLarge, "packet too large for its type"),
+        ),
+    };
+    if total > limit {
+        return Err(fault);
+    }
+    if kind == Kind::Pingreq && length != 0 {
+        return Err(Fault::malformed("PINGREQ with a body"));
+    }
+    Ok(())
+}
+
+/// The packet's type, when a client may send it with these flags.
+fn kind(first: u8) -> Result<Kind, Fault> {
+    let flags = first & 0x0f;
+    let (kind, wanted) = match first >> 4 {
+        1 => (Kind::Connect, 0),
+        3 => {
+            return match (flags >> 1) & 3 {
+                3 => Err(Fault::malformed("QoS 3")),
+                2 => Err(Fault::new(Code::QosNotSupported, "QoS 2 is not offered")),
+                0 if flags & 8 != 0 => Err(Fault::malformed("DUP flag with QoS 0")),
+                _ => Ok(Kind::Publish),
+            };
+        }
+        4 => (Kind::Puback, 0),
+        5..=7 => return Err(Fault::protocol("a QoS 2 packet: no QoS 2 is under way")),
+        8 => (Kind::Subscribe, 2),
+        10 => (Kind::Unsubscribe, 2),
+        12 => (Kind::Pingreq, 0),
+        14 => (Kind::Disconnect, 0),
+        0 => return Err(Fault::malformed("packet type 0")),
+        15 => return Err(Fault::protocol("AUTH without an authentication method")),
+        _ => return Err(Fault::protocol("a packet that only servers send")),
+    };
+    if flags != wanted {
+        return Err(Fault::malformed("reserved flags in the fixed header"));
+    }
+    Ok(kind)
+}

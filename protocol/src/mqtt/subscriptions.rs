@@ -1,0 +1,75 @@
+//! What a client has subscribed to.
+
+use super::filter::matches;
+use super::packet::{Wanted, Wish};
+
+/// Subscriptions of one client. A device needs two.
+const MAX_SUBSCRIPTIONS: usize = 32;
+
+struct Subscription {
+    filter: Box<str>,
+    qos: u8,
+    retain_as_published: bool,
+}
+
+/// The subscriptions of one connection.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    list: Vec<Subscription>,
+}
+
+/// What a message to a topic would be sent with.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Grant {
+    pub(super) qos: u8,
+    pub(super) retain_as_published: bool,
+}
+
+impl Subscriptions {
+    /// Adds or replaces. `Ok(true)`: retained messages are due. `Err`: too many.
+    pub(super) fn add(&mut self, wish: &Wish) -> Result<bool, ()> {
+        let new = Subscription {
+            filter: wish.filter.as_str().into(),
+            qos: wish.qos,
+            retain_as_published: wish.retain_as_published,
+        };
+        let full = self.list.len() >= MAX_SUBSCRIPTIONS;
+        let known = self.list.iter_mut().find(|known| *known.filter == *wish.filter);
+        let is_new = known.is_none();
+        match known {
+            Some(known) => *known = new,
+            None if full => return Err(()),
+            None => {
+                self.list.reserve_exact(1);
+                self.list.push(new);
+            }
+        }
+        Ok(match wish.retained {
+            Wanted::Always => true,
+            Wanted::IfNew => is_new,
+            Wanted::Never => false,
+        })
+    }
+
+    /// False: there was none.
+    pub(super) fn remove(&mut self, filter: &str) -> bool {
+        let before = self.list.len();
+        self.list.retain(|known| &*known.filter != filter);
+        before != self.list.len()
+    }
+
+    /// None: not subscribed. Of several that match, the best of each counts.
+    pub(super) fn grant(&self, topic: &str) -> Option<Grant> {
+        self.list.iter().filter(|known| matches(&known.filter, topic)).fold(None, |best, known| {
+            let best: Grant = best.unwrap_or_default();
+            Some(Grant {
+                qos: best.qos.max(known.qos),
+                retain_as_published: best.retain_as_published || known.retain_as_published,
+            })
+        })
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.list = Vec::new();
+    }
+}

@@ -1,0 +1,207 @@
+//! COSE_Sign1 with Ed25519: what comes down to a device is signed, since the broker is not
+//! trusted. The purpose is authenticated as external data, so that bytes signed for one purpose
+//! never pass for another; the device is named inside.
+
+use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::{self, CodecError, MAX_MESSAGE};
+use crate::ids::DeviceId;
+use crate::message::{Call, DesiredState};
+
+/// A message that travels signed.
+pub trait Signed: Serialize + DeserializeOwned {
+    /// The external authenticated data.
+    const PURPOSE: &'static [u8];
+    /// For whom the message says it is.
+    fn device(&self) -> &DeviceId;
+}
+
+impl Signed for DesiredState {
+    const PURPOSE: &'static [u8] = b"holdfast/v1/desired";
+    fn device(&self) -> &DeviceId {
+        &self.device
+    }
+}
+
+impl Signed for Call {
+    const PURPOSE: &'static [u8] = b"holdfast/v1/call";
+    fn device(&self) -> &DeviceId {
+        &self.device
+    }
+}
+
+/// Why a signed message was refused. Nothing of it may be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SigningError {
+    /// Not a COSE_Sign1 object, or without payload.
+    #[error("not a signed message")]
+    NotSigned,
+    /// Another algorithm than EdDSA.
+    #[error("signed with an algorithm other than EdDSA")]
+    Algorithm,
+    /// The signature is not of the control plane's key over these bytes for this purpose.
+    #[error(
+        "the signature does not match the control plane's key: forged, damaged, or signed by another control plane"
+    )]
+    Signature,
+    /// Well signed, for somebody else.
+    #[error("signed for device {found}, not for this one")]
+    Foreign {
+        /// Its addressee.
+        found: DeviceId,
+    },
+    /// Well signed, not readable.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The private key could not be read.
+    #[error("the signing key is not an Ed25519 key in PKCS#8")]
+    Key,
+}
+
+/// The control plane's signing key.
+pub struct Signer {
+    pair: Ed25519KeyPair,
+}
+
+impl Signer {
+    /// From a PKCS#8 document.
+    ///
+    /// # Errors
+    /// [`SigningError::Key`].
+    pub fn from_pkcs8(document: &[u8]) -> Result<Self, SigningError> {
+        let pair =
+            Ed25519KeyPair::from_pkcs8_maybe_unchecked(document).map_err(|_| SigningError::Key)?;
+        Ok(Self { pair })
+    }
+
+    /// The public key, 32 bytes, as devices get it at enrolment.
+    pub fn public_key(&self) -> Vec<u8> {
+        self.pair.public_key().as_ref().to_vec()
+    }
+
+    /// Encodes and signs.
+    ///
+    /// # Errors
+    /// [`SigningError::Codec`] when the message is too large.
+    pub fn sign<T: Signed>(&self, message: &T) -> Result<Vec<u8>, SigningError> {
+        let payload = codec::encode(message)?;
+        let protected = HeaderBuilder::new().algorithm(iana::Algorithm::EdDSA).build();
+        let bytes = CoseSign1Builder::new()
+            .protected(protected)
+            .payload(payload)
+            .create_signature(T::PURPOSE, |signed| self.pair.sign(signed).as_ref().to_vec())
+            .build()
+            .to_vec()
+            .map_err(|_| SigningError::NotSigned)?;
+        if bytes.len() > MAX_MESSAGE {
+            return Err(CodecError::TooLarge { size: bytes.len() }.into());
+        }
+        Ok(bytes)
+    }
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer").finish_non_exhaustive()
+    }
+}
+
+/// Checks size, form, algorithm, signature, version and addressee, in that order, and only then
+/// gives the message.
+///
+/// # Errors
+/// [`SigningError`], whatever the bytes are.
+pub fn verify<T: Signed>(
+    bytes: &[u8],
+    public_key: &[u8],
+    device: &DeviceId,
+) -> Result<T, SigningError> {
+    if bytes.len() > MAX_MESSAGE {
+        return Err(CodecError::TooLarge { size: bytes.len() }.into());
+    }
+    let cose = CoseSign1::from_slice(bytes).map_err(|_| SigningError::NotSigned)?;
+    let eddsa = coset::RegisteredLabelWithPrivate::Assigned(iana::Algorithm::EdDSA);
+    if cose.protected.header.alg != Some(eddsa) {
+        return Err(SigningError::Algorithm);
+    }
+    let payload = cose.payload.as_deref().ok_or(SigningError::NotSigned)?;
+    let key = UnparsedPublicKey::new(&ED25519, public_key);
+    cose.verify_signature(T::PURPOSE, |signature, signed| key.verify(signed, signature))
+        .map_err(|_| SigningError::Signature)?;
+    let message: T = codec::decode(payload)?;
+    if message.device() != device {
+        return Err(SigningError::Foreign { found: message.device().clone() });
+    }
+    Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::StateVersion;
+    use std::collections::BTreeMap;
+
+    /// A fixed key: PKCS#8 v1 prefix and 32 bytes of seed.
+    fn signer(seed: u8) -> Signer {
+        let mut document = vec![
+            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22,
+            0x04, 0x20,
+        ];
+        document.extend([seed; 32]);
+        Signer::from_pkcs8(&document).unwrap()
+    }
+
+    fn desired() -> DesiredState {
+        DesiredState {
+            v: crate::WIRE_VERSION,
+            device: "acme.dev-1".parse().unwrap(),
+            epoch: 1,
+            generation: 7,
+            workloads: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_signed_for_a_device_reaches_it() {
+        let bytes = signer(1).sign(&desired()).unwrap();
+        let id = "acme.dev-1".parse().unwrap();
+        let read: DesiredState = verify(&bytes, &signer(1).public_key(), &id).unwrap();
+        assert_eq!(read.version(), StateVersion { epoch: 1, generation: 7 });
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_truncation_is_refused() {
+        let bytes = signer(1).sign(&desired()).unwrap();
+        let key = signer(1).public_key();
+        let id = "acme.dev-1".parse().unwrap();
+        for length in 0..bytes.len() {
+            assert!(verify::<DesiredState>(&bytes[..length], &key, &id).is_err(), "{length}");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(read) = verify::<DesiredState>(&bad, &key, &id) {
+                // COSE's unprotected header is not signed; nothing there is used.
+                assert_eq!(read, desired(), "bit {bit} changed the message");
+            }
+        }
+    }
+
+    #[test]
+    fn forged_foreign_and_repurposed_are_told_apart() {
+        let id: DeviceId = "acme.dev-1".parse().unwrap();
+        let other: DeviceId = "acme.dev-2".parse().unwrap();
+        let key = signer(1).public_key();
+        let forged = signer(2).sign(&desired()).unwrap();
+        assert!(matches!(verify::<DesiredState>(&forged, &key, &id), Err(SigningError::Signature)));
+        let good = signer(1).sign(&desired()).unwrap();
+        assert!(matches!(
+            verify::<DesiredState>(&good, &key, &other),
+            Err(SigningError::Foreign { .. })
+        ));
+        assert!(matches!(verify::<Call>(&good, &key, &id), Err(SigningError::Signature)));
+    }
+}

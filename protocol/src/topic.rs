@@ -1,0 +1,130 @@
+//! Topics: `hf/v1/<shard>/<tenant>.<device>/<channel>`.
+//!
+//! They are fixed by the certificate: any broker that maps a certificate's common name to a user
+//! name can enforce them with the pattern `hf/v1/+/%u/#`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::ids::DeviceId;
+
+/// What a topic carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// Down, retained: [`crate::message::DesiredState`], signed.
+    Desired,
+    /// Down: [`crate::message::Call`], signed.
+    Call,
+    /// Up: [`crate::message::StateReport`].
+    State,
+    /// Up: [`crate::message::Reply`].
+    Reply,
+    /// Up, retained, also the last will: [`crate::message::Presence`].
+    Presence,
+}
+
+impl Channel {
+    /// Every channel.
+    pub const ALL: [Self; 5] =
+        [Self::Desired, Self::Call, Self::State, Self::Reply, Self::Presence];
+
+    /// Its last part of the topic.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Desired => "desired",
+            Self::Call => "call",
+            Self::State => "state",
+            Self::Reply => "reply",
+            Self::Presence => "presence",
+        }
+    }
+
+    /// True when the device publishes it; false when the device subscribes to it.
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::State | Self::Reply | Self::Presence)
+    }
+}
+
+/// One topic of one device.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Topic {
+    /// The device's shard, given at enrolment.
+    pub shard: u8,
+    /// Whose.
+    pub device: DeviceId,
+    /// Which.
+    pub channel: Channel,
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", prefix(self.shard, &self.device), self.channel.as_str())
+    }
+}
+
+/// Not a topic of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a topic of this protocol: hf/v1/<shard>/<tenant>.<device>/<channel>")]
+pub struct NotATopic;
+
+impl FromStr for Topic {
+    type Err = NotATopic;
+    fn from_str(text: &str) -> Result<Self, NotATopic> {
+        let rest = text.strip_prefix("hf/v1/").ok_or(NotATopic)?;
+        let mut parts = rest.split('/');
+        let (Some(shard), Some(device), Some(channel), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(NotATopic);
+        };
+        let number: u8 = shard.parse().map_err(|_| NotATopic)?;
+        if number.to_string() != shard {
+            return Err(NotATopic); // "+5" and "005" are other spellings of 5
+        }
+        Ok(Self {
+            shard: number,
+            device: device.parse().map_err(|_| NotATopic)?,
+            channel: Channel::ALL
+                .into_iter()
+                .find(|known| known.as_str() == channel)
+                .ok_or(NotATopic)?,
+        })
+    }
+}
+
+/// A device's topic prefix, with the final `/`.
+pub fn prefix(shard: u8, device: &DeviceId) -> String {
+    format!("hf/v1/{shard}/{device}/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_reads_back() {
+        for channel in Channel::ALL {
+            let topic = Topic { shard: 255, device: "acme.dev-1".parse().unwrap(), channel };
+            assert_eq!(topic.to_string().parse::<Topic>().unwrap(), topic);
+        }
+    }
+
+    #[test]
+    fn only_one_spelling_is_a_topic() {
+        for bad in [
+            "hf/v1/256/a.b/state",
+            "hf/v1/+5/a.b/state",
+            "hf/v1/05/a.b/state",
+            "hf/v1/5/a.b/state/",
+            "hf/v1/5/a.b",
+            "hf/v1/5/a/state",
+            "hf/v1/5/a.b/other",
+            "/hf/v1/5/a.b/state",
+            "hf/v1/5/+/state",
+            "hf/v1/5/#",
+            "hf/v2/5/a.b/state",
+        ] {
+            assert!(bad.parse::<Topic>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Golden vectors of the wire: what the code writes today is, byte for byte, what it wrote when
+//! the vector was made; it reads back; and `holdfast.cddl` describes it. Vectors are kept for
+//! ever: an agent in the field still writes them.
+//!
+//! `HOLDFAST_GOLDEN=write cargo test -p holdfast-protocol --test golden` adds the vectors that
+//! are missing. It never changes one that is there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "a test fails loudly, and reads its vectors from files"
+)]
+
+mod golden {
+    pub(super) mod described;
+    pub(super) mod enrolment;
+    pub(super) mod vectors;
+}
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cddl_cat::cbor::validate_cbor_bytes;
+use holdfast_protocol::codec;
+use holdfast_protocol::message::{Call, DesiredState, Presence, Reply, StateReport};
+use holdfast_protocol::signing::{Signed, Signer, verify};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use golden::vectors;
+
+/// Where version 1's vectors are.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+}
+
+fn writing() -> bool {
+    std::env::var_os("HOLDFAST_GOLDEN").is_some_and(|value| value == "write")
+}
+
+/// The stored vector; made from `bytes` first if it is missing and that was asked for.
+fn stored(file: &str, bytes: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+    let path = folder().join(file);
+    if !path.exists() && writing() {
+        fs::write(&path, bytes()).unwrap();
+    }
+    fs::read(&path).unwrap_or_else(|error| {
+        panic!("{}: {error}; HOLDFAST_GOLDEN=write makes it", path.display())
+    })
+}
+
+fn stored_json(file: &str, value: impl FnOnce() -> Value) -> Value {
+    let pretty = || {
+        let mut text = serde_json::to_vec_pretty(&value()).unwrap();
+        text.push(b'\n');
+        text
+    };
+    serde_json::from_slice(&stored(file, pretty)).unwrap()
+}
+
+/// A control plane's key that everybody knows: 32 bytes of 1 as its seed.
+fn signer() -> Signer {
+    let mut document = unhex("302e020100300506032b657004220420");
+    document.extend([1; 32]);
+    Signer::from_pkcs8(&document).unwrap()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let pair = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(pair).collect()
+}
+
+/// The rules, as cddl-cat reads them: RFC 8610 means a whole text by `.regexp`, it any part.
+fn cddl() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("holdfast.cddl");
+    let whole = |line: &str| match line.split_once(".regexp \"") {
+        Some((before, rest)) => format!("{before}.regexp \"^{}$\"", rest.trim_end_matches('"')),
+        None => line.to_owned(),
+    };
+    fs::read_to_string(path).unwrap().lines().map(whole).collect::<Vec<_>>().join("\n")
+}
+
+fn conforms(rule: &str, bytes: &[u8]) -> Result<(), String> {
+    validate_cbor_bytes(rule, &cddl(), bytes).map_err(|error| error.to_string())
+}
+
+/// One message: `NAME.cbor` and, for people and other languages, `NAME.json`.
+fn holds<T>(name: &str, rule: &str, about: &str, message: &T)
+where
+    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let encoded = codec::encode(message).unwrap();
+    let golden = stored(&format!("{name}.cbor"), || encoded.clone());
+    assert_eq!(encoded, golden, "{name}: encodes to other bytes than the golden vector");
+    assert_eq!(&codec::decode::<T>(&golden).unwrap(), message, "{name}: decodes");
+    conforms(rule, &golden).unwrap_or_else(|error| panic!("{name} against {rule}: {error}"));
+    let json = stored_json(
+        &format!("{name}.json"),
+        || json!({ "about": about, "rule": rule, "message": message }),
+    );
+    let said: T = serde_json::from_value(json["message"].clone()).unwrap();
+    assert_eq!(&said, message, "{name}.json describes the vector");
+}
+
+/// The same, signed: `NAME.cose`.
+fn holds_signed<T>(name: &str, rule: &str, message: &T)
+where
+    T: Signed + PartialEq + std::fmt::Debug,
+{
+    let signed = signer().sign(message).unwrap();
+    let golden = stored(&format!("{name}.cose"), || signed.clone());
+    assert_eq!(signed, golden, "{name}: signs to other bytes than the golden vector");
+    let key = signer().public_key();
+    assert_eq!(&verify::<T>(&golden, &key, message.device()).unwrap(), message);
+    conforms(rule, &golden).unwrap_or_else(|error| panic!("{name} against {rule}: {error}"));
+    let own = codec::encode(message).unwrap();
+    let json = stored_json(&format!("{name}.cose.json"), || {
+        json!({
+            "about": "COSE_Sign1, untagged, over the payload",
+            "rule": rule,
+            "payload": format!("{name}.cbor"),
+            "externalAad": String::from_utf8(T::PURPOSE.to_vec()).unwrap(),
+            "seed": holdfast_protocol::ids::hex(&[1; 32]),
+            "publicKey": holdfast_protocol::ids::hex(&key),
+        })
+    });
+    assert_eq!(json["publicKey"], holdfast_protocol::ids::hex(&key));
+    assert!(golden.windows(own.len()).any(|part| part == own), "the payload stands inside");
+}
+
+#[test]
+fn desired_states() {
+    for (name, about, message) in [
+        ("desired-empty", "nothing is to run", vectors::desired_empty()),
+        ("desired-small", "one workload, every default", vectors::desired_small()),
+        ("desired-all", "every field of a workload", vectors::desired_all()),
+    ] {
+        holds::<DesiredState>(name, "desired-state", about, &message);
+        holds_signed(name, "signed-desired", &message);
+    }
+}
+
+#[test]
+fn calls() {
+    for (name, about, message) in [
+        ("call-logs", "the last 100 lines", vectors::call_logs()),
+        ("call-follow", "lines as they come, for a minute", vectors::call_follow()),
+        ("call-cancel", "an end to the call with this id", vectors::call_cancel()),
+    ] {
+        holds::<Call>(name, "call", about, &message);
+        holds_signed(name, "signed-call", &message);
+    }
+}
+
+#[test]
+fn state_reports() {
+    for (name, about, message) in [
+        ("state-first", "a device that was never told anything", vectors::state_first()),
+        ("state-full", "everything, after a connect", vectors::state_full()),
+        ("state-delta", "what changed: one workload, one is gone", vectors::state_delta()),
+        ("state-healed", "nothing is wrong any more", vectors::state_healed()),
+    ] {
+        holds::<StateReport>(name, "state-report", about, &message);
+    }
+}
+
+#[test]
+fn replies_and_presence() {
+    for (name, about, message) in [
+        ("reply-piece", "a piece of a log, more follow", vectors::reply_piece()),
+        ("reply-end", "the end", vectors::reply_end()),
+        ("reply-error", "the call could not be answered", vectors::reply_error()),
+    ] {
+        holds::<Reply>(name, "reply", about, &message);
+    }
+    for (name, about, message) in [
+        ("presence-online", "published after every connect", vectors::online()),
+        ("presence-will", "the last will", vectors::will()),
+    ] {
+        holds::<Presence>(name, "presence", about, &message);
+    }
+}
+
+/// The rules refuse what is wrong, so that conforming means something.
+#[test]
+fn the_rules_have_teeth() {
+    let cbor = |value: &Value| {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(value, &mut bytes).unwrap();
+        bytes
+    };
+    let good = json!({ "v": 1, "online": true, "session": 7 });
+    conforms("presence", &cbor(&good)).unwrap();
+    for (field, bad) in
+        [("v", json!(2)), ("online", json!(1)), ("session", json!(-1)), ("other", json!(1))]
+    {
+        let mut wrong = good.clone();
+        wrong[field] = bad;
+        assert!(conforms("presence", &cbor(&wrong)).is_err(), "{field}");
+    }
+    let good = json!({ "v": 1, "epoch": 1, "generation": 2,
+        "workloads": { "hello": { "revision": 1, "phase": "running" }, "gone": null } });
+    conforms("state-report", &cbor(&good)).unwrap();
+    for (path, bad) in [
+        ("/workloads/hello/phase", json!("sleeping")),
+        ("/workloads/hello/revision", json!("1")),
+        ("/workloads/hello", json!(7)),
+        ("/generation", json!(null)),
+    ] {
+        let mut wrong = good.clone();
+        *wrong.pointer_mut(path).unwrap() = bad;
+        assert!(conforms("state-report", &cbor(&wrong)).is_err(), "{path}");
+    }
+    let mut wrong = good;
+    wrong["workloads"]["Not A Name"] = json!(null);
+    assert!(conforms("state-report", &cbor(&wrong)).is_err(), "a bad name");
+    let mut device = vectors::desired_small();
+    device.v = 2;
+    assert!(conforms("desired-state", &codec::encode(&device).unwrap()).is_err(), "version 2");
+}
+
+/// Fields may be added within a version: a reader of today ignores tomorrow's.
+#[test]
+fn unknown_fields_are_ignored() {
+    let tomorrow = json!({ "v": 1, "online": true, "session": 7, "mood": { "good": [1, null] } });
+    let bytes = serde_cbor::to_vec(&tomorrow).unwrap();
+    assert_eq!(codec::decode::<Presence>(&bytes).unwrap().session, 7);
+}

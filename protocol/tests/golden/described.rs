@@ -1,0 +1,54 @@
+//! PROTOCOL.md follows the code: it holds the digests of the sources that make the wire, and
+//! names what they name.
+
+use std::fs;
+use std::path::Path;
+
+use holdfast_protocol::codec::MAX_MESSAGE;
+use holdfast_protocol::enrol::{ENROL_PATH, RENEW_PATH, SERVER_NAME};
+use holdfast_protocol::ids::hex;
+use holdfast_protocol::message::{MAX_REASON, MAX_REPLY_BODY};
+use holdfast_protocol::topic::Channel;
+use ring::digest::{SHA256, digest};
+
+const SOURCES: [&str; 6] =
+    ["message.rs", "workload.rs", "enrol.rs", "ids.rs", "topic.rs", "signing.rs"];
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+#[test]
+fn the_description_is_of_these_sources() {
+    let described = read("PROTOCOL.md");
+    let mut stale = String::new();
+    for file in SOURCES {
+        let line = format!(
+            "{file} {}",
+            hex(digest(&SHA256, read(&format!("src/{file}")).as_bytes()).as_ref())
+        );
+        if !described.lines().any(|known| known == line) {
+            stale.push_str(&format!("  {line}\n"));
+        }
+    }
+    assert!(
+        stale.is_empty(),
+        "Sources of the wire have changed since PROTOCOL.md was last read against them.\n\
+         1. If what is on the wire changed: is it only an added field that old readers may\n\
+         \x20  ignore? If not, raise WIRE_VERSION and start tests/golden/v2.\n\
+         2. Say it in PROTOCOL.md and holdfast.cddl, and add a golden vector that shows it\n\
+         \x20  (HOLDFAST_GOLDEN=write); never change an old one.\n\
+         3. Then put these lines in place of the old ones at the end of PROTOCOL.md:\n{stale}"
+    );
+}
+
+#[test]
+fn what_the_code_names_is_described() {
+    let described = read("PROTOCOL.md");
+    let channels = Channel::ALL.map(|channel| format!("`{}`", channel.as_str()));
+    let limits = [MAX_MESSAGE, MAX_REASON, MAX_REPLY_BODY].map(|limit| limit.to_string());
+    let names = [SERVER_NAME, ENROL_PATH, RENEW_PATH].map(str::to_owned);
+    for word in channels.into_iter().chain(limits).chain(names) {
+        assert!(described.contains(&word), "PROTOCOL.md says nothing of {word}");
+    }
+}
