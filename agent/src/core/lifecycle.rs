@@ -21,17 +21,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdfast_protocol::ids::{Digest, Name};
-use holdfast_protocol::message::{MAX_REASON, Phase, WorkloadReport};
-use holdfast_protocol::workload::{Artifact, Health, Probe, RestartPolicy, WorkloadSpec};
+use holdfast_protocol::message::MAX_REASON;
+use holdfast_protocol::workload::{Artifact, WorkloadSpec};
 
 use super::backoff::Entropy;
 use super::effect::Effect;
 use super::record::{Exit, Instance, Record, Revision};
 
 /// A workload without a probe is taken for working after running so long, in milliseconds.
-pub const PROVEN_AFTER: u64 = 10_000;
+const PROVEN_AFTER: u64 = 10_000;
 /// A revision that never worked is given up for the one before after so many failures in a row.
-pub const TRIES: u32 = 3;
+const TRIES: u32 = 3;
 /// While what is left of a stopped workload gets its grace: milliseconds between looks.
 const SWEEP_EVERY: u64 = 50;
 /// Until its first success a probe is tried at least this often, in milliseconds, so that a

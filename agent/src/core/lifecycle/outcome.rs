@@ -11,7 +11,7 @@ use super::{
 };
 use crate::core::backoff;
 use crate::core::effect::{Effect, Observed};
-use crate::core::record::{Exit, Instance, Rejected, Revision};
+use crate::core::record::{Exit, Instance, Record, Rejected, Revision};
 
 impl Workload {
     /// Takes in what happened.
@@ -131,7 +131,7 @@ impl Workload {
         }
     }
 
-    fn run(&mut self, instance: Instance, healthy: bool, now: u64) {
+    pub(super) fn run(&mut self, instance: Instance, healthy: bool, now: u64) {
         let probed =
             self.record.current.as_ref().is_some_and(|current| current.spec.health.is_some());
         self.reason.clear();
