@@ -24,6 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::adapters::artifacts::Artifacts;
+use crate::adapters::calls::{Calls, LogCall};
 use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::https::Api;
 use crate::adapters::identity::{Identity, IdentityError};
@@ -32,7 +33,6 @@ use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime};
 use crate::adapters::store::Store;
 use crate::adapters::{crash, folder, probe};
-use crate::adapters::calls::{Calls, LogCall};
 use crate::config::Config;
 use crate::core::agent::Agent;
 use crate::core::backoff::Entropy;

@@ -14,13 +14,15 @@ use holdfast_protocol::topic::{Channel, Topic};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{LastWill, Packet, Publish};
 use rumqttc::{
-    AckMode, AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, PublishOptions,
+    AckMode, AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, PublishOptions,
     SubscribeFilter, TlsConfiguration, Transport,
 };
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, watch};
 
+use crate::adapters::clock::uptime_ms;
 use crate::core::backoff::{self, Entropy};
+use crate::core::pulse::Pulse;
 
 /// Waits between tries to connect, in milliseconds, first and longest: a device has to be back
 /// soon after its link is, and a fleet that lost its link at once must not return at once.
@@ -96,6 +98,14 @@ impl Outlet {
             Ok(notice) => notice.wait_async().await.is_ok(),
             Err(_) => false,
         }
+    }
+
+    /// A word on an idle link, which nobody answers.
+    fn beat(&self) {
+        let topic = self.credentials.topic(Channel::Presence);
+        let options = PublishOptions::new(QoS::AtMostOnce);
+        // A queue that is full has words of its own.
+        let _full = self.client.try_publish(topic, Bytes::new(), options);
     }
 
     /// Tells the broker that a publish was dealt with.
@@ -197,8 +207,21 @@ async fn up(
     if !greeted || tell.send(event).await.is_err() {
         return Ok(());
     }
+    let topic = credentials.topic(Channel::Presence).len();
+    let mut pulse = Pulse::new(credentials.keep_alive, topic, uptime_ms());
     loop {
-        let Event::Incoming(Packet::Publish(publish)) = events.poll().await? else { continue };
+        let publish = match next(events, &mut pulse, outlet).await? {
+            Event::Incoming(Packet::Publish(publish)) => publish,
+            Event::Outgoing(Outgoing::PingReq) => {
+                pulse.pinged(uptime_ms());
+                continue;
+            }
+            Event::Outgoing(_) => {
+                pulse.said(uptime_ms());
+                continue;
+            }
+            Event::Incoming(_) | Event::Auth(_) => continue,
+        };
         let event = if publish.topic == desired.as_bytes() {
             LinkEvent::Desired(Box::new(publish))
         } else if publish.topic == call.as_bytes() {
@@ -210,6 +233,27 @@ async fn up(
         };
         if tell.send(event).await.is_err() {
             return Ok(());
+        }
+    }
+}
+
+/// What happens next on the link, which meanwhile is kept alive.
+async fn next(
+    events: &mut EventLoop,
+    pulse: &mut Pulse,
+    outlet: &Outlet,
+) -> Result<Event, ConnectionError> {
+    let mut event = std::pin::pin!(events.poll());
+    loop {
+        let Some(due) = pulse.due() else { return event.await };
+        let silence = Duration::from_millis(due.saturating_sub(uptime_ms()));
+        tokio::select! {
+            biased;
+            event = &mut event => return event,
+            () = tokio::time::sleep(silence) => {
+                pulse.beaten(uptime_ms());
+                outlet.beat();
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod dns;
 pub mod effect;
 mod lifecycle;
+pub mod pulse;
 pub mod record;
 pub mod report;
 pub mod session;

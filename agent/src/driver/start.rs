@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Driver, HOUSEKEEPING, Inner, Link, OBSERVATIONS, desired, health};
 use crate::adapters::artifacts::Artifacts;
+use crate::adapters::calls::Calls;
 use crate::adapters::cgroup::Cgroups;
 use crate::adapters::clock::{Time, boot_id, uptime_ms};
 use crate::adapters::identity::Identity;
@@ -19,7 +20,6 @@ use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime};
 use crate::adapters::store::Store;
 use crate::adapters::{files, link, procfs, status};
-use crate::adapters::calls::Calls;
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;

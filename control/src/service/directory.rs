@@ -100,6 +100,8 @@ impl Directory for Service {
                 Ok(report) => self.report(&device.device, report, done),
                 Err(error) => malformed(error),
             },
+            // A beat on an idle link: the connection itself is all that it says.
+            Channel::Presence if payload.is_empty() => done.stored(),
             Channel::Presence => match codec::decode::<Presence>(&payload) {
                 Ok(presence) => {
                     if let Some(known) = self.model_mut().devices.get_mut(&device.device) {

@@ -191,3 +191,30 @@ fn a_workload_with_children_is_stopped_whole() {
     await_copies(&child, 0);
     await_copies(&grandchild, 0);
 }
+
+/// The cheap words of an idle link: the gateway takes them for what they are, and what the device
+/// said about its session stays true.
+#[test]
+fn an_idle_link_is_kept_alive_by_beats_and_stays_of_use() {
+    let plane = Plane::start();
+    let mut device = plane.bare_device("d-1");
+    device.enrol(&plane.token(&[]), &["role=a"]).ok();
+    device.config = Some("[link]\nkeep_alive_seconds = 5\n".into());
+    device.up();
+    plane.cli().apply(&script("talker", "a", "echo said; exec sleep 1000", "")).ok();
+    plane.await_phase("d-1", "talker", "running");
+    plane.await_settled("d-1");
+    let taken = |name: &str| plane.metric(&format!("holdfast_gateway_{name}_total"));
+    let (publishes, pubacks) = (taken("publishes_in"), taken("pubacks_out"));
+    eventually(DEADLINE, "three beats", || {
+        let beats = taken("publishes_in") - publishes;
+        if beats >= 3.0 { Ok(()) } else { Err(format!("{beats}")) }
+    });
+    assert_eq!(taken("pubacks_out"), pubacks, "a beat is not answered");
+    assert_eq!(plane.metric("holdfast_malformed_total"), 0.0);
+    assert_eq!(taken("connected"), 1.0, "one connection throughout");
+    assert_eq!(plane.view("d-1")["status"]["connection"], "online");
+    // The session still stands: calls reach the device.
+    let log = plane.cli().run(&["logs", "d-1", "talker"]).ok();
+    assert!(log.contains("said"), "{log}");
+}

@@ -428,26 +428,33 @@ impl<P: Policy> Session<P> {
         }
     }
 
-    /// Answers a publish: stored, or not. Tokens of an ended session are ignored.
-    pub fn acknowledge(&mut self, token: u64, stored: bool) {
-        let State::Connected(version) = self.state else { return };
+    /// Answers a publish: stored, or not. Tokens of an ended session are ignored. True: a PUBACK
+    /// goes out (at QoS 0 nobody waits for one).
+    pub fn acknowledge(&mut self, token: u64, stored: bool) -> bool {
+        let State::Connected(version) = self.state else { return false };
         let Some(index) = self.pending.iter().position(|known| known.token == token) else {
-            return;
+            return false;
         };
         let answered = self.pending.remove(index);
         self.pending_bytes -= answered.size;
         if self.pending.is_empty() {
             self.pending = Vec::new();
         }
-        let Some(id) = answered.packet_id else { return };
+        let Some(id) = answered.packet_id else { return false };
         match (stored, version) {
             (true, _) => encode::puback(&mut self.output, id, 0),
             (false, Version::V5) => {
                 encode::puback(&mut self.output, id, Code::Unspecified.byte());
             }
-            (false, Version::V311) => self
-                .fail(Fault::new(Code::Implementation, "what was published could not be stored")),
+            (false, Version::V311) => {
+                self.fail(Fault::new(
+                    Code::Implementation,
+                    "what was published could not be stored",
+                ));
+                return false;
+            }
         }
+        true
     }
 
     /// Puts a message on its way. It goes out as the window and the output allow.

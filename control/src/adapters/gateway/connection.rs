@@ -111,12 +111,12 @@ impl Connection {
     /// Takes what others left.
     fn inbox(&mut self, inbox: Inbox) {
         for (token, stored) in inbox.done {
-            count(if stored {
-                &self.shared.counters.pubacks_out
-            } else {
-                &self.shared.counters.not_stored
-            });
-            self.session.acknowledge(token, stored);
+            let answered = self.session.acknowledge(token, stored);
+            if !stored {
+                count(&self.shared.counters.not_stored);
+            } else if answered {
+                count(&self.shared.counters.pubacks_out);
+            }
         }
         if inbox.desired && self.owed == Owed::Nothing {
             self.owed = Owed::Live;
