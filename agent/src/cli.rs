@@ -168,6 +168,9 @@ fn log_to_stderr() {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // A log that nobody takes (a full disk, a closed pipe) must not end the agent: the library
+        // would say so on the same standard error, and panic.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -308,6 +308,7 @@ pub struct CreatedToken {
 
 /// `POST /api/v1/apply`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Apply {
     /// Documents of any kind that can be applied; all or none of them.
     pub documents: Vec<Value>,

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::adapters::artifacts::Artifacts;
@@ -32,6 +33,9 @@ const API_PORT: u16 = 8443;
 
 /// Port of the gateway unless told otherwise.
 const MQTT_PORT: u16 = 8883;
+
+/// How far "offline since" may be off after a crash; each costs one small transaction.
+const LIVE: Duration = Duration::from_secs(60);
 
 /// The one tenant.
 const TENANT: &str = "default";
@@ -53,6 +57,9 @@ pub struct ServeArgs {
     /// address, port 8883].
     #[arg(long, value_name = "ADDR", env = "HOLDFAST_MQTT")]
     pub mqtt: Option<SocketAddr>,
+    /// Make and print a new admin token: the former one ends. For when it was lost or leaked.
+    #[arg(long)]
+    pub new_admin_token: bool,
     /// What is logged to standard error: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", env = "HOLDFAST_LOG", default_value = "info")]
     pub log: tracing::Level,
@@ -64,6 +71,8 @@ pub struct ServeArgs {
 /// When it cannot start, with what to do about it.
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     log_to_stderr(args.log);
+    raise_file_limit();
+    let new_admin_token = args.new_admin_token;
     let config = read_config(args.config.as_deref())?;
     let data = data_folder(args.data)?;
     let _lock = lock(&data)?;
@@ -81,7 +90,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let bus: Arc<dyn Bus> = Arc::new(gateway.clone());
     let settings = settings(&config, mqtt.local_addr()?)?;
     let (service, writing) = Service::start(store, bus, Arc::clone(&authority), settings)?;
-    let admin = service.first_start().await?;
+    let admin = if new_admin_token {
+        Some(service.new_admin_token().await?)
+    } else {
+        service.first_start().await?
+    };
     let app = App {
         service: Arc::clone(&service),
         gateway: gateway.clone(),
@@ -95,12 +108,23 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let serving = tokio::spawn(http::serve(api, tls.clone(), http::router(app), stopping));
     let directory: Arc<dyn Directory> = Arc::clone(&service) as Arc<dyn Directory>;
     let mqtt_address = gateway.listen(mqtt, directory)?;
+    let mut signals = Signals::new()?;
     greet(api_address, mqtt_address, &authority.ca_sha256(), admin.as_deref())?;
+    if admin.is_some() {
+        service.admin_token_was_shown().await?;
+    }
     let renewing = tokio::spawn(renew_identity(authority, gateway.clone(), tls));
+    let living = tokio::spawn(live(Arc::clone(&service)));
 
-    let signal = stop_signal().await?;
-    tracing::info!(signal, "stopping");
+    let writer_ended = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            false
+        }
+        () = service.closed() => true,
+    };
     renewing.abort();
+    living.abort();
     stop.send_replace(true);
     gateway.shutdown().await;
     serving.await?;
@@ -108,6 +132,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     drop(service);
     if tokio::task::spawn_blocking(move || writing.join()).await?.is_err() {
         bail!("the thread that writes to the store ended badly");
+    }
+    if writer_ended {
+        bail!("nothing can be stored any more: start again");
     }
     tracing::info!("stopped");
     Ok(())
@@ -120,9 +147,25 @@ fn log_to_stderr(level: tracing::Level) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // A log that nobody takes (a full disk, a closed pipe) must end nothing: the library would
+        // say so on the same standard error, and panic.
+        .log_internal_errors(false)
         .try_init();
     if let Err(error) = made {
         tracing::debug!(%error, "somebody logs already");
+    }
+}
+
+/// Each device and each request holds a file descriptor; a shell often gives 1,024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 
@@ -248,6 +291,16 @@ fn greet(
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")
 }
 
+/// Stores now and then that it lives.
+async fn live(service: Arc<Service>) {
+    let mut turns = tokio::time::interval(LIVE);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        service.live();
+    }
+}
+
 /// Shows a fresh certificate at two thirds of the present one's life, for ever.
 async fn renew_identity(authority: Arc<Authority>, gateway: Gateway, tls: Tls) {
     let mut wait = SERVER_TTL / 3 * 2;
@@ -269,12 +322,24 @@ async fn renew_identity(authority: Arc<Authority>, gateway: Gateway, tls: Tls) {
     }
 }
 
-async fn stop_signal() -> anyhow::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// What asks it to stop. Listened to before anybody knows that it runs.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }

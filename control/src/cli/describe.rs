@@ -13,7 +13,7 @@ use super::moment;
 use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
-use crate::api::{Device, Explanation, Workload};
+use crate::api::{Connection, Device, Explanation, Workload};
 
 /// Describes one resource.
 pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &Named) -> Outcome {
@@ -67,7 +67,14 @@ fn device(output: Output, now: u64, device: &Device) -> String {
                 "Connection",
                 Cell::new(status.connection.as_str(), rows::mood_of_connection(status.connection)),
             ),
-            ("Last seen", Cell::from(moment_and_ago(status.last_seen.as_ref(), now))),
+            (
+                "Last seen",
+                Cell::from(match status.connection {
+                    // Its last report may be old: the connection says more.
+                    Connection::Online => "now".to_owned(),
+                    _ => moment_and_ago(status.last_seen.as_ref(), now),
+                }),
+            ),
             ("Address", text(&status.address)),
             (
                 "Generation",
@@ -185,7 +192,7 @@ mod tests {
         });
         let text = device(Output { colour: false }, 1_795_467_661, &rows::read(&value).unwrap());
         for part in
-            ["2 applied, 3 desired (epoch 1)", "clock: 1970", "not reported", "10m ago", "4 inputs"]
+            ["2 applied, 3 desired (epoch 1)", "clock: 1970", "not reported", "now", "4 inputs"]
         {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }

@@ -7,6 +7,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -22,18 +23,55 @@ use super::rows::read;
 use super::text::{Output, clean, note};
 use crate::api::{Restored, StoredArtifact};
 
+/// A control plane that sends nothing of a backup for this long has gone.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// Waits before a log that was cut is asked for again, first and longest.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+
 /// Bytes read from a file at once.
 const CHUNK: usize = 64 * 1024;
 
-/// Copies a workload's log to standard output.
+/// Copies a workload's log to standard output. One that is followed is asked for again whenever
+/// it is cut, until whoever reads it ends this; another that is cut is a failure.
 pub(crate) async fn logs(client: &Client, output: Output, wanted: &args::Logs) -> Outcome {
-    let tail = wanted.tail.to_string();
-    let mut query = vec![("tail", tail.as_str())];
+    let mut tail = wanted.tail.to_string();
+    let mut wait = AGAIN.0;
+    loop {
+        let began = tokio::time::Instant::now();
+        let mut begun = tail != wanted.tail.to_string();
+        let cut = match log(client, output, wanted, &tail, &mut begun).await {
+            // Followed, it ends only when it is cut.
+            Ok(()) if wanted.follow => Failure::failed("the control plane ended it"),
+            Err(cut) if wanted.follow && begun && cut.exit == Exit::Failed => cut,
+            ended => return ended,
+        };
+        tail = "0".into();
+        wait = if began.elapsed() > AGAIN.1 { AGAIN.0 } else { wait };
+        note(&format!(
+            "the log was cut ({}); it is asked for again, lines in between are not shown",
+            cut.message
+        ));
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(AGAIN.1);
+    }
+}
+
+/// Copies a log until it ends. `begun`: it was there at all.
+async fn log(
+    client: &Client,
+    output: Output,
+    wanted: &args::Logs,
+    tail: &str,
+    begun: &mut bool,
+) -> Outcome {
+    let mut query = vec![("tail", tail)];
     if wanted.follow {
         query.push(("follow", "true"));
     }
     let path = ["devices", &wanted.device, "workloads", &wanted.workload, "logs"];
     let mut response = client.stream(&path, &query).await?;
+    *begun = true;
     while let Some(chunk) = response.chunk().await.map_err(|error| client.unreachable(&error))? {
         output.bytes(&chunk)?;
     }
@@ -149,9 +187,7 @@ impl Progress {
 /// Writes a backup to a file, which takes its place once it is whole.
 pub(crate) async fn backup(client: &Client, output: Output, path: &Path) -> Outcome {
     let wrong = |error: io::Error| Failure::file("write", path, error);
-    if path.is_dir() {
-        return Err(Failure::usage(format!("{} is a folder; give a file", path.display())));
-    }
+    replaceable(path)?;
     // Its place is made first: a folder that cannot be written need not wait for the backup.
     let (mut file, temporary) = begin(path).map_err(wrong)?;
     let copied = copy(client, &mut file, wrong).await;
@@ -165,6 +201,21 @@ pub(crate) async fn backup(client: &Client, output: Output, path: &Path) -> Outc
     }
 }
 
+/// A backup takes the place of what has its name: that must be a file or nothing, never a device,
+/// and never a link, which would leave what it points to as it was.
+fn replaceable(path: &Path) -> Outcome {
+    if path == Path::new("-") {
+        return Err(Failure::usage("a backup goes to a file, not to standard output; give a file"));
+    }
+    let what = match std::fs::symlink_metadata(path) {
+        Ok(there) if there.is_dir() => "a folder",
+        Ok(there) if there.is_symlink() => "a link",
+        Ok(there) if !there.is_file() => "not a regular file",
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(format!("{} is {what}; give a file", path.display())))
+}
+
 async fn copy(
     client: &Client,
     file: &mut std::fs::File,
@@ -173,7 +224,12 @@ async fn copy(
     let mut response = client.stream(&["backup"], &[]).await?;
     let (mut size, of) = (0_u64, response.content_length());
     let mut progress = Progress::new("backing up");
-    while let Some(chunk) = response.chunk().await.map_err(|error| client.unreachable(&error))? {
+    loop {
+        let next = tokio::time::timeout(SILENCE, response.chunk()).await;
+        let next = next.map_err(|_| {
+            Failure::failed(format!("the control plane sent nothing for {} s", SILENCE.as_secs()))
+        })?;
+        let Some(chunk) = next.map_err(|error| client.unreachable(&error))? else { break };
         file.write_all(&chunk).map_err(&wrong)?;
         size += chunk.len() as u64;
         progress.at(size, of);

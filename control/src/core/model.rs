@@ -228,8 +228,11 @@ impl Model {
                 device.desired = desired;
             }
         }
-        for (name, report) in late.reports {
+        for (name, mut report) in late.reports {
             if let Some(device) = self.devices.get_mut(&name) {
+                if std::mem::take(&mut report.connected) {
+                    report.last_seen = report.last_seen.max(self.meta.alive);
+                }
                 device.report = report;
             }
         }

@@ -22,6 +22,9 @@ pub struct Meta {
     /// anew under an old name, with an old state on its disk, must see a newer one.
     #[serde(default)]
     pub generation_floor: u64,
+    /// When the control plane last wrote that it lives, in seconds since 1970.
+    #[serde(default)]
+    pub alive: u64,
     /// Number of the next audit entry.
     #[serde(default)]
     pub next_audit: u64,
@@ -93,6 +96,10 @@ pub struct DesiredRecord {
 pub struct ReportRecord {
     /// Seconds since 1970; 0: never.
     pub last_seen: u64,
+    /// It was connected when this was stored: if the control plane ended then without a word, the
+    /// device was there for as long as the control plane was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub connected: bool,
     /// Its address then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<std::net::IpAddr>,
@@ -281,6 +288,9 @@ pub struct AccessRecord {
     pub secret_sha256: Box<str>,
     /// Seconds since 1970.
     pub created_at: u64,
+    /// Made, and not known to have been shown to anybody: the next start makes another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unshown: bool,
 }
 
 /// Something that somebody did.

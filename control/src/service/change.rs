@@ -25,21 +25,28 @@ pub(crate) struct Change<'a> {
     pub(crate) now: u64,
     batch: Batch,
     after: After,
+    living: bool,
 }
 
 impl<'a> Change<'a> {
     pub(super) fn new(model: &'a mut Model, now: u64) -> Self {
         model.batches += 1;
-        Self { model, now, batch: Batch::default(), after: After::default() }
+        Self { model, now, batch: Batch::default(), after: After::default(), living: false }
     }
 
     /// What is to be stored, its number, and what is told then.
     pub(super) fn finish(mut self) -> (u64, Batch, After) {
-        if !self.batch.writes.is_empty() {
+        if !self.batch.writes.is_empty() || self.living {
+            self.model.meta.alive = self.now;
             let meta = self.model.meta.clone();
             self.put(key::META.into(), &meta);
         }
         (self.model.batches, self.batch, self.after)
+    }
+
+    /// Stores that the control plane lives, also when nothing else is stored.
+    pub(crate) fn live(&mut self) {
+        self.living = true;
     }
 
     /// The next resource version.

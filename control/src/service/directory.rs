@@ -54,11 +54,15 @@ impl Directory for Service {
 
     fn connected(&self, device: &DeviceId, connection: u64, peer: SocketAddr) {
         let name = &device.device;
+        let mut newer = false;
         let begin = |change: &mut Change<'_>| {
             let now = change.now;
             let Some(known) = change.model.devices.get_mut(name) else { return };
-            if known.live.begin(connection) {
+            newer = known.live.begin(connection);
+            if newer {
                 known.report.last_seen = now;
+                // Stored with the report that follows.
+                known.report.connected = true;
                 known.report.address = Some(liveness::address(peer));
                 change.event("device", name.as_str(), "changed", "online".into());
             }
@@ -66,17 +70,24 @@ impl Directory for Service {
         if !self.note(begin, |_| {})
             && let Some(known) = self.model_mut().devices.get_mut(name)
         {
-            known.live.begin(connection);
+            newer = known.live.begin(connection);
+        }
+        if newer {
+            // What was asked of a former connection is not answered on this one.
+            self.calls.device_gone(device);
         }
     }
 
     fn disconnected(&self, device: &DeviceId, connection: u64, reason: &str) {
         let name = &device.device;
+        let mut over = false;
         let end = |change: &mut Change<'_>| {
             let now = change.now;
             let Some(known) = change.model.devices.get_mut(name) else { return };
-            if known.live.end(connection) {
+            over = known.live.end(connection);
+            if over {
                 known.report.last_seen = now;
+                known.report.connected = false;
                 change.put_report(name);
                 let message = format!("offline: {reason}");
                 change.event("device", name.as_str(), "changed", message);
@@ -85,9 +96,11 @@ impl Directory for Service {
         if !self.note(end, |_| {})
             && let Some(known) = self.model_mut().devices.get_mut(name)
         {
-            known.live.end(connection);
+            over = known.live.end(connection);
         }
-        self.calls.device_gone(device);
+        if over {
+            self.calls.device_gone(device);
+        }
     }
 
     fn received(&self, device: &DeviceId, channel: Channel, payload: Bytes, done: Done) {

@@ -161,6 +161,23 @@ impl Service {
         }
     }
 
+    /// Stores that the control plane lives: should it end without a word, those who were connected
+    /// were there until about then.
+    pub fn live(&self) {
+        // Not taken: the next one is.
+        let _taken = self.note(|change| change.live(), |_| {});
+    }
+
+    /// Returns when nothing can be stored any more: the writing thread has ended.
+    pub async fn closed(&self) {
+        self.jobs.closed().await;
+    }
+
+    /// True when nothing can be stored any more.
+    pub fn is_closed(&self) -> bool {
+        self.jobs.is_closed()
+    }
+
     /// What it has counted.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -205,6 +222,11 @@ impl Service {
         let (answer, answered) = oneshot::channel();
         let out = {
             let mut model = self.model_mut();
+            if !self.is_ashore(&mut model) {
+                return Err(Failure::Unavailable(
+                    "the store could not be read after a failure: nothing is changed until it can; see the log".into(),
+                ));
+            }
             let mut change = Change::new(&mut model, self.now());
             let out = act(&mut change)?;
             let (number, batch, after) = change.finish();
@@ -235,6 +257,9 @@ impl Service {
             return false;
         };
         let mut model = self.model_mut();
+        if !self.is_ashore(&mut model) {
+            return false;
+        }
         let mut change = Change::new(&mut model, self.now());
         act(&mut change);
         let (number, batch, after) = change.finish();
@@ -269,21 +294,32 @@ impl Service {
             stale.push(job);
         }
         let last = stale.iter().any(|job| job.last);
-        match load(&*self.store, &self.settings.tenant) {
-            Ok(fresh) => {
-                self.replace(&mut model, fresh);
-                self.adrift.store(false, Ordering::Relaxed);
-            }
-            Err(error) => {
-                self.adrift.store(true, Ordering::Relaxed);
-                tracing::error!(%error, "the store cannot be read anew either; tried again later");
-            }
-        }
+        self.adrift.store(true, Ordering::Relaxed);
+        self.is_ashore(&mut model);
         drop(model);
         for job in stale {
             (job.tell)(self, Err(error.clone()));
         }
         last
+    }
+
+    /// True when memory is what is on disk, or could be made so now: the next change tries it, and
+    /// is built on nothing else.
+    fn is_ashore(&self, model: &mut Model) -> bool {
+        if !self.is_adrift() {
+            return true;
+        }
+        match load(&*self.store, &self.settings.tenant) {
+            Ok(fresh) => {
+                self.replace(model, fresh);
+                self.adrift.store(false, Ordering::Relaxed);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store cannot be read anew: nothing is changed until it can");
+                false
+            }
+        }
     }
 
     /// True while memory is not what is on disk.
@@ -296,6 +332,7 @@ impl Service {
         for (name, device) in &mut fresh.devices {
             if let Some(known) = model.devices.get(name) {
                 device.live = known.live;
+                device.report.connected = known.report.connected;
             }
         }
         fresh.batches = model.batches;

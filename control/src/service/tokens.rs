@@ -92,14 +92,24 @@ impl Service {
     }
 
     /// At the first start: stores the authority's keys and makes the admin's access token, whose
-    /// text is shown this once.
+    /// text is shown this once. A token that was made and not shown (the process ended in
+    /// between) is replaced by another.
     ///
     /// # Errors
     /// [`Failure`].
     pub async fn first_start(&self) -> Result<Option<String>, Failure> {
-        if !self.model().access.is_empty() {
-            return Ok(None);
-        }
+        let waits = {
+            let model = self.model();
+            model.access.is_empty() || model.access.get(ADMIN).is_some_and(|known| known.unshown)
+        };
+        if waits { self.new_admin_token().await.map(Some) } else { Ok(None) }
+    }
+
+    /// Makes an access token for the admin; the former one ends.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn new_admin_token(&self) -> Result<String, Failure> {
         let secret: [u8; 32] = self.authority.random().map_err(Failure::internal)?;
         let secret = hex(&secret);
         self.change(|change| {
@@ -107,15 +117,32 @@ impl Service {
                 id: ADMIN.into(),
                 secret_sha256: hex(&sha256(secret.as_bytes())).into(),
                 created_at: change.now,
+                unshown: true,
             };
             change.put(key::access(ADMIN), &record);
             change.put(AUTHORITY.into(), self.authority.keys());
             change.model.access.insert(record.id.clone(), record);
-            change.audit("holdfast", "access.create", ADMIN, "first start".into());
+            change.audit("holdfast", "access.create", ADMIN, "by `holdfast serve`".into());
             Ok(())
         })
         .await?;
-        Ok(Some(format!("hfa1.{ADMIN}.{secret}")))
+        Ok(format!("hfa1.{ADMIN}.{secret}"))
+    }
+
+    /// The admin's token stands on a terminal or in a file by now: it is not made again.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn admin_token_was_shown(&self) -> Result<(), Failure> {
+        self.change(|change| {
+            if let Some(record) = change.model.access.get_mut(ADMIN) {
+                record.unshown = false;
+                let record = record.clone();
+                change.put(key::access(ADMIN), &record);
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Whose access token this is: its id.

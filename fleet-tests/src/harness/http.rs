@@ -112,13 +112,11 @@ impl Https {
         }
     }
 
-    fn open(
-        &self,
-        method: &str,
-        path: &str,
-        kind: &str,
-        body: &[u8],
-    ) -> io::Result<(Stream, u16, bool)> {
+    /// A connection on which nothing was asked yet.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn dial(&self) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
         let limit = Duration::from_secs(30);
         let socket = TcpStream::connect_timeout(&self.address, limit)?;
         socket.set_read_timeout(Some(limit))?;
@@ -128,7 +126,17 @@ impl Https {
             .map_err(io::Error::other)?;
         let tls =
             ClientConnection::new(Arc::clone(&self.config), name).map_err(io::Error::other)?;
-        let mut stream = StreamOwned::new(tls, socket);
+        Ok(StreamOwned::new(tls, socket))
+    }
+
+    fn open(
+        &self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: &[u8],
+    ) -> io::Result<(Stream, u16, bool)> {
+        let mut stream = self.dial()?;
         let bearer = self
             .token
             .as_ref()

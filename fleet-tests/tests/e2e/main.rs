@@ -25,6 +25,7 @@ mod lifecycle;
 mod main_job;
 mod outage;
 mod plane_crash;
+mod plane_trouble;
 mod restore;
 
 use std::sync::atomic::{AtomicU32, Ordering};

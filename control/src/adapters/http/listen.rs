@@ -4,6 +4,7 @@
     reason = "an adapter: it spawns the tasks of its connections, whose end serve() awaits"
 )]
 
+use std::future::poll_fn;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use super::auth::PeerDevice;
+use super::stall::Stall;
 use crate::adapters::gateway::ServerIdentity;
 
 /// Connections at the same time; beyond, new ones wait in the kernel's queue. Each costs some
@@ -31,6 +33,10 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// From the end of the handshake, or of the answer before, to a whole request head.
 const HEAD: Duration = Duration::from_secs(30);
+
+/// One who takes nothing of an answer for so long is cut; a satellite link delays, it does not
+/// stand still.
+const STALL: Duration = Duration::from_secs(30);
 
 /// How long a stop waits for answers under way.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -156,17 +162,18 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut serving = std::pin::pin!(serving);
+        .serve_connection(TokioIo::new(Stall::new(stream, STALL)), service);
+    let mut serving = serving;
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
     let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
+        ended = poll_fn(|cx| serving.poll_without_shutdown(cx)) => ended,
         () = stopped => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+            std::pin::Pin::new(&mut serving).graceful_shutdown();
+            poll_fn(|cx| serving.poll_without_shutdown(cx)).await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
+    match ended {
+        Ok(()) => serving.into_parts().io.into_inner().farewell().await,
+        Err(error) => tracing::debug!(%error, "connection ended"),
     }
 }

@@ -14,6 +14,7 @@ use crate::service::{Failure, LogStream};
 /// Which part of a log.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct LogQuery {
     /// Lines from the end.
     #[serde(default = "hundred")]
@@ -51,7 +52,7 @@ pub(super) async fn logs(
             return Err(Failure::Unavailable(format!("device {name}: {text}")));
         }
     };
-    let pieces = stream::unfold(Sending { first, log, stop: app.stop, over: false }, Sending::step);
+    let pieces = stream::unfold(Sending { first, log, stop: app.stop, cut: None }, Sending::step);
     let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     Ok((kind, Body::from_stream(pieces)).into_response())
 }
@@ -60,7 +61,8 @@ struct Sending {
     first: Option<Bytes>,
     log: LogStream,
     stop: tokio::sync::watch::Receiver<bool>,
-    over: bool,
+    /// Why there is no more.
+    cut: Option<String>,
 }
 
 impl Sending {
@@ -68,16 +70,19 @@ impl Sending {
         if let Some(first) = self.first.take() {
             return Some((Ok(first), self));
         }
-        if self.over {
-            return None;
+        if let Some(why) = self.cut.take() {
+            // A log that was cut must not be taken for a whole one: its answer is cut too. Once
+            // it has waited, the line that says why is on its way before.
+            tokio::task::yield_now().await;
+            return Some((Err(std::io::Error::other(why)), self));
         }
         let piece = tokio::select! {
             piece = self.log.next() => piece?,
-            _ = self.stop.changed() => return None,
+            _ = self.stop.changed() => Err("the control plane stops".to_owned()),
         };
         let bytes = piece.unwrap_or_else(|text| {
             // The status was sent long ago: the log's last line says what happened.
-            self.over = true;
+            self.cut = Some(text.clone());
             format!("--- {text}\n").into()
         });
         Some((Ok(bytes), self))

@@ -12,6 +12,7 @@ mod extract;
 mod listen;
 mod logs;
 mod metrics;
+mod stall;
 mod system;
 mod tokens;
 mod workloads;
@@ -197,7 +198,7 @@ async fn counted(State(app): State<App>, request: Request, next: Next) -> Respon
 /// The part of a list that a request asks for.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ListQuery {
     /// Most items; default 500, at most 5000.
     limit: Option<usize>,

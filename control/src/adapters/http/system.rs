@@ -18,6 +18,8 @@ pub(super) async fn healthz() -> &'static str {
 pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, &'static str) {
     if *app.stop.borrow() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    } else if app.service.is_closed() {
+        (StatusCode::SERVICE_UNAVAILABLE, "nothing can be stored any more: see the log\n")
     } else if app.service.is_adrift() {
         (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read: see the log\n")
     } else if app.service.needs_restart() {

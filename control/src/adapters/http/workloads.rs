@@ -20,7 +20,7 @@ const DOCUMENTS: usize = 1_000;
 /// How to apply.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ApplyQuery {
     /// Only say what would change.
     #[serde(default)]

@@ -1,0 +1,285 @@
+//! What goes wrong around a control plane: nobody reads its log, its greeting is lost, who asks
+//! does not read the answer, a log is cut on its way.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fleet_tests::harness::{
+    Binaries, Cli, DEADLINE, Https, Plane, Scratch, eventually, loopback, processes,
+};
+
+use crate::{assert_says, script};
+
+/// `holdfast serve` with streams of the test's own choice; ended with it.
+struct Bare {
+    child: Child,
+    scratch: Scratch,
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _code = self.child.wait();
+    }
+}
+
+fn serve(scratch: &Scratch, more: &[&str]) -> Command {
+    let mut command = Command::new(Binaries::find().control);
+    let anywhere = format!("{}:0", loopback());
+    command
+        .args(["serve", "--api", &anywhere, "--mqtt", &anywhere, "--data"])
+        .arg(scratch.join("plane"))
+        .args(more)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    command
+}
+
+/// Starts it and reads its greeting to the end of the line that begins with `last`.
+fn greeted(mut command: Command, scratch: Scratch, last: &str) -> (Bare, Vec<String>) {
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let bare = Bare { child, scratch };
+    let mut said = Vec::new();
+    for line in lines {
+        said.push(line.unwrap());
+        if said.last().unwrap().starts_with(last) {
+            return (bare, said);
+        }
+    }
+    panic!("it ended after {said:?}");
+}
+
+fn value(said: &[String], key: &str) -> String {
+    said.iter().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim().to_owned()
+}
+
+fn cli(bare: &Bare, said: &[String], token: &str) -> Cli {
+    Cli {
+        program: Binaries::find().control,
+        url: value(said, "api: "),
+        token: token.to_owned(),
+        ca: value(said, "ca-sha256: "),
+        home: bare.scratch.join(""),
+    }
+}
+
+fn ended(bare: &mut Bare) -> Option<i32> {
+    eventually(DEADLINE, "it ends", || match bare.child.try_wait() {
+        Ok(Some(status)) => Ok(status.code()),
+        other => Err(format!("{other:?}")),
+    })
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let scratch = Scratch::new();
+    let mut command = serve(&scratch, &["--log", "debug"]);
+    command.stderr(Stdio::piped());
+    let (mut bare, said) = greeted(command, scratch, "admin-token: ");
+    drop(bare.child.stderr.take());
+    let cli = cli(&bare, &said, &value(&said, "admin-token: "));
+    // Each of these is logged, on the threads that answer and on the one that stores.
+    for number in 0..3 {
+        cli.apply(&script(&format!("w-{number}"), "nobody", "true", "")).ok();
+    }
+    let refused = cli.run(&["token", "revoke", "0011223344556677"]);
+    assert_eq!(refused.code, 3, "{refused}");
+    processes::terminate(bare.child.id());
+    assert_eq!(ended(&mut bare), Some(0), "it stops in good order");
+}
+
+#[test]
+fn an_admin_token_that_nobody_could_read_is_made_again() {
+    let scratch = Scratch::new();
+    let mut lost = serve(&scratch, &[]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = lost.stdout(full).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    let (bare, said) = greeted(serve(&scratch, &[]), scratch, "admin-token: ");
+    let token = value(&said, "admin-token: ");
+    cli(&bare, &said, &token).run(&["get", "devices"]).ok();
+    // It was read this time: the next start says nothing of it, and it stays good. That it was
+    // shown is stored behind the greeting, and an answer to a change comes from behind that.
+    cli(&bare, &said, &token).run(&["token", "create"]).ok();
+    let mut bare = bare;
+    processes::terminate(bare.child.id());
+    ended(&mut bare);
+    let again = serve(&bare.scratch, &[]);
+    let (second, said) = greeted_quietly(again);
+    assert_eq!(value(&said, "admin-token: "), "", "once is once");
+    let known = Bare { child: second, scratch: Scratch::new() };
+    cli(&known, &said, &token).run(&["get", "devices"]).ok();
+    drop(known);
+    // Lost or leaked, it is replaced.
+    let (third, said) =
+        greeted(serve(&bare.scratch, &["--new-admin-token"]), Scratch::new(), "admin-token: ");
+    let newer = value(&said, "admin-token: ");
+    assert_ne!(newer, token);
+    cli(&third, &said, &newer).run(&["get", "devices"]).ok();
+    let said = cli(&third, &said, &token).run(&["get", "devices"]).fails(4);
+    assert_says(&said, &["not known"]);
+}
+
+/// Starts one that may say nothing of a token: its greeting is whole when it serves.
+fn greeted_quietly(mut command: Command) -> (Child, Vec<String>) {
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said: Vec<String> = lines.by_ref().take(3).map(Result::unwrap).collect();
+    let (api, ca) = (value(&said, "api: https://"), value(&said, "ca-sha256: "));
+    let https = Https::new(api.parse().unwrap(), &ca, None);
+    eventually(DEADLINE, "it is ready", || match https.get("/readyz") {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    // Whatever else it says, it has said by the end of its life.
+    let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
+    assert!(!rest.is_finished(), "it says no more and lives");
+    (child, said)
+}
+
+#[test]
+fn a_stop_right_after_the_greeting_is_a_graceful_one() {
+    for _ in 0..6 {
+        let scratch = Scratch::new();
+        let (mut bare, _) = greeted(serve(&scratch, &[]), scratch, "api: ");
+        processes::terminate(bare.child.id());
+        assert_eq!(ended(&mut bare), Some(0));
+    }
+}
+
+#[test]
+fn a_backup_replaces_files_and_nothing_else() {
+    let plane = Plane::start();
+    let cli = plane.cli();
+    let socket = plane.scratch.join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let link = plane.scratch.join("link");
+    std::os::unix::fs::symlink(plane.scratch.join("elsewhere"), &link).unwrap();
+    for (path, said) in [
+        (socket.to_str().unwrap(), "not a regular file"),
+        (link.to_str().unwrap(), "a link"),
+        (plane.scratch.join("").to_str().unwrap(), "a folder"),
+        ("-", "standard output"),
+    ] {
+        assert_says(&cli.run(&["backup", path]).fails(2), &[said]);
+    }
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(socket.exists() && !socket.is_file());
+    let file = plane.scratch.join("backup");
+    for _ in 0..2 {
+        cli.run(&["backup", file.to_str().unwrap()]).ok();
+    }
+}
+
+/// An answer that nobody reads holds its place for a while, not for ever.
+#[test]
+fn who_never_reads_an_answer_is_cut() {
+    let plane = Plane::start();
+    let mut stream = plane.https().dial().unwrap();
+    stream.sock.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+    let began = Instant::now();
+    // Asks until even the questions are not taken any more: the server waits to be read.
+    let question = b"GET /api/v1/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+    while stream.write_all(&question).is_ok() {
+        assert!(began.elapsed() < DEADLINE, "it takes questions without end");
+    }
+    eventually(Duration::from_secs(60), "the connection is reset", || {
+        match stream.sock.take_error() {
+            Ok(Some(error)) => Ok(error),
+            // Only a write tells of a reset.
+            _ => match (&stream.sock).write(&[0]) {
+                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => Ok(error),
+                other => Err(format!("{other:?}")),
+            },
+        }
+    });
+    assert!(began.elapsed() > Duration::from_secs(25), "{:?}", began.elapsed());
+}
+
+/// Whoever sends much and may not is told why, however much is still on its way.
+#[test]
+fn a_refusal_arrives_before_the_end_of_what_is_refused() {
+    let plane = Plane::start();
+    let file = plane.scratch.join("large");
+    std::fs::File::create(&file).unwrap().set_len(48 * 1024 * 1024).unwrap();
+    let mut cli = plane.cli();
+    cli.token = "hfa1.admin.".to_owned() + &"0".repeat(64);
+    for _ in 0..8 {
+        let said = cli.run(&["artifact", "push", file.to_str().unwrap()]).fails(4);
+        assert_says(&said, &["not known"]);
+    }
+}
+
+#[test]
+fn a_log_that_is_followed_goes_on_after_the_device_was_away() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    let counting = "n=0; while :; do n=$((n+1)); echo line-$n; sleep 0.2; done";
+    plane.cli().apply(&script("w", "a", counting, "")).ok();
+    device.await_phase("w", "running");
+    plane.await_settled("d-1");
+    let mut following = plane.cli().command(&["logs", "d-1", "w", "-f"]).spawn().unwrap();
+    let out = following.stdout.take().unwrap();
+    let (send, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            let _over = send.send(line);
+        }
+    });
+    let counted = || {
+        let line = lines.recv_timeout(DEADLINE).expect("a line of the log");
+        line.strip_prefix("line-").and_then(|number| number.parse::<u64>().ok())
+    };
+    assert!((0..3).all(|_| counted().is_some()));
+    device.restart();
+    let (began, mut cut) = (Instant::now(), false);
+    let again = loop {
+        assert!(began.elapsed() < 2 * DEADLINE, "it was cut: {cut}");
+        match counted() {
+            None => cut = true,
+            Some(number) if cut => break number,
+            Some(_) => {}
+        }
+    };
+    assert!(again > 3, "the same process goes on: {again}");
+    let _gone = following.kill();
+    let _code = following.wait();
+
+    // One that is not followed and was cut is not taken for a whole one.
+    let path = "/api/v1/devices/d-1/workloads/w/logs?tail=1&follow=true";
+    let https = plane.https();
+    let ended = https.lines(path, |line| {
+        if line.starts_with("line-") && device.is_up() {
+            device.kill_agent();
+        }
+        true
+    });
+    ended.expect_err("its answer is cut, too");
+}
+
+#[test]
+fn offline_since_is_right_after_the_control_plane_was_killed() {
+    let mut plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    plane.await_connection("d-1", "online");
+    plane.await_settled("d-1");
+    let seen = plane.view("d-1")["status"]["lastSeen"].as_str().unwrap().to_owned();
+    // Long after the device's last word, as seconds count, the control plane stores something.
+    let later = eventually(DEADLINE, "the control plane's clock goes on", || {
+        let token = plane.cli().run(&["token", "create", "--ttl", "1h"]).ok();
+        let id = token.split('.').nth(1).unwrap().to_owned();
+        let made = plane.cli().run(&["get", "tokens", &id, "-o", "json"]).json();
+        let at = made["metadata"]["createdAt"].as_str().unwrap().to_owned();
+        if at > seen { Ok(at) } else { Err(at) }
+    });
+    device.link.cut();
+    plane.kill();
+    plane.up();
+    let status = &plane.view("d-1")["status"];
+    assert_eq!(status["connection"], "offline");
+    let said = status["lastSeen"].as_str().unwrap();
+    assert!(said >= later.as_str(), "seen {seen}, there until {later} at least, said {said}");
+}
