@@ -98,7 +98,7 @@ spec:
     let lines: BTreeSet<&str> = said.lines().collect();
     for fault in [
         "metadata.name: \"Bad_Name\" is not a name",
-        "spec.run.process.args[0]: 1000: expected text; put it in quotes",
+        "spec.run.process.args[0]: 1000: expected text, but this is read as a number",
         "spec.run.process.comand: unknown field",
         "spec.resources.memory: \"12Q\": unknown unit",
         "spec.resources.cpu: \"fast\": not a number",

@@ -124,10 +124,13 @@ impl<'a> At<'a> {
     pub(super) fn text(&self) -> Option<&'a str> {
         match self.value {
             Value::String(text) => return Some(text),
-            Value::Number(_) | Value::Bool(_) => {
-                let shown = quote(self.value);
-                self.fault(format!("{shown}: expected text; put it in quotes: \"{shown}\""));
+            // Without the text to write: of `on`, `0755` or `0x1F` only what YAML made of it is
+            // left.
+            Value::Number(_) => {
+                self.expected("text, but this is read as a number: put what you wrote in quotes")
             }
+            Value::Bool(_) => self
+                .expected("text, but this is read as true or false: put what you wrote in quotes"),
             _ => self.expected("text"),
         }
         None

@@ -149,7 +149,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("/spec/resources/disk", r#""1Gi""#, "spec.resources.disk: unknown field; known here: cpu"),
     ("/spec/resources", "[]", "spec.resources: a list: expected an object with cpu, memory, pids"),
     ("/metadata/name", r#""Hello""#, r#"metadata.name: "Hello" is not a name"#),
-    ("/metadata/name", "7", r#"metadata.name: 7: expected text; put it in quotes: "7""#),
+    (
+        "/metadata/name",
+        "7",
+        "metadata.name: 7: expected text, but this is read as a number: put what you wrote in quotes",
+    ),
     ("/metadata/name", "null", "metadata.name: is missing"),
     ("/metadata/labels", r#"{"a b":"c"}"#, r#"metadata.labels["a b"]: "a b" is not a label"#),
     ("/metadata/labels", r#"{"a":"c d"}"#, r#"metadata.labels.a: "c d" is not a label"#),
@@ -173,7 +177,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "/spec/devices/matchLabels/role",
         "true",
-        "spec.devices.matchLabels.role: true: expected text",
+        "spec.devices.matchLabels.role: true: expected text, but this is read as true or false: put",
     ),
     (
         "/spec/devices/matchExpressions",
@@ -223,7 +227,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "/spec/run/process/args",
         r#"["a",1000]"#,
-        r#"spec.run.process.args[1]: 1000: expected text; put it in quotes: "1000""#,
+        "spec.run.process.args[1]: 1000: expected text, but this is read as a number: put",
     ),
     ("/spec/run/process/args", r#"["\u0000"]"#, "spec.run.process.args[0]: \"\\0\": holds a NUL"),
     ("/spec/run/process/env", r#"{"1A":"x"}"#, "spec.run.process.env.1A: not a variable's name"),
@@ -331,6 +335,21 @@ fn each_fault_is_said_with_its_path() {
         let found = faults(&[document]);
         assert_eq!(found.len(), 1, "{pointer} = {value}: {found:#?}");
         assert!(found[0].contains(said), "{pointer} = {value}:\n{}\nexpected {said}", found[0]);
+    }
+}
+
+/// What YAML made of `on`, `0755` and `0x1F` is not what was written: no fault may offer it as
+/// the text to write.
+#[test]
+fn no_text_is_offered_that_nobody_wrote() {
+    for yaml in ["on", "y", "0755", "0o17", "0x1F", "1_000", "1.50", "2.0", "1e3"] {
+        let args: Value = serde_saphyr::from_str(&format!("[{yaml}]")).unwrap();
+        if args[0].is_string() || args[0].is_null() {
+            continue; // The reader of YAML takes it for text, or for nothing.
+        }
+        let found = faults(&[hello_with("/spec/run/process/args", args)]);
+        assert!(found[0].ends_with("put what you wrote in quotes"), "{yaml}: {found:?}");
+        assert!(!found[0].contains('"'), "{yaml}: {found:?}");
     }
 }
 
