@@ -130,7 +130,8 @@ fn every_field_becomes_its_value() {
     assert_eq!(all[0].devices.match_expressions.len(), 2);
 }
 
-/// Where, what is put there (null: the field goes), and what is said of it.
+/// Where, what is put there (null: the field goes), and what is said of it: each of several
+/// faults, in their order, after a `|`.
 const FAULTS: &[(&str, &str, &str)] = &[
     (
         "/spec/run/process/env",
@@ -143,6 +144,14 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("/spec/resources/memory", "-1", "spec.resources.memory: -1: not a number"),
     ("/spec/resources/memory", "[]", "spec.resources.memory: a list: expected text"),
     ("/spec/resources/cpu", r#""0""#, r#"spec.resources.cpu: "0": nothing could run"#),
+    (
+        "/spec/resources/cpu",
+        "0.0005",
+        "spec.resources.cpu: 0.0005: finer than a thousandth of a core; the smallest is 1m",
+    ),
+    ("/spec/resources/cpu", "0.0000005", "finer than a thousandth of a core; the smallest is 1m"),
+    ("/spec/resources/cpu", r#""0.0005""#, "the smallest is 1m"),
+    ("/spec/resources/memory", "1024.0001", "at most three digits after the point"),
     ("/spec/resources/cpu", r#""2 cores""#, r#"spec.resources.cpu: "2 cores": unknown unit"#),
     ("/spec/resources/pids", "0", "spec.resources.pids: 0: expected a whole number from 1"),
     ("/spec/resources/pids", r#""32""#, r#"spec.resources.pids: "32": expected a whole number"#),
@@ -223,6 +232,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "\"sha256:1111111111111111111111111111111111111111111111111111111111111111\"",
         "spec.run.process: both artifact and path",
     ),
+    (
+        "/spec/run/process/artifact",
+        r#""sha256:12""#,
+        "spec.run.process: both artifact and path|is not a digest",
+    ),
     ("/spec/run/process/args", r#""1000""#, r#"spec.run.process.args: "1000": expected a list"#),
     (
         "/spec/run/process/args",
@@ -251,6 +265,12 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("/spec/config", r#"{"a\u0000":""}"#, "NUL and control characters"),
     ("/spec/config", r#"{"a//b":""}"#, "no empty part"),
     ("/spec/config", r#"{"":""}"#, r#"spec.config[""]: a file needs a name"#),
+    ("/spec/config", r#"{"":"","/etc/x":""}"#, "a file needs a name|an absolute path"),
+    (
+        "/spec/config",
+        r#"{"a":1,"a/b":""}"#,
+        r#"expected text|"a" is a file and, with "a/b", a folder"#,
+    ),
     ("/spec/config", r#"{"a":"","a/b":""}"#, r#""a" is a file and, with "a/b", a folder"#),
     ("/spec/config", r#"{"a":{"b":"c"}}"#, "spec.config.a: an object: expected text"),
     (
@@ -279,6 +299,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "/spec/health",
         r#"{"tcp":{"port":1},"exec":{"command":["x"]}}"#,
         "spec.health: both tcp and exec",
+    ),
+    (
+        "/spec/health",
+        r#"{"http":{"port":0},"tcp":{"port":70000}}"#,
+        "spec.health: both http and tcp|spec.health.http.port: 0|spec.health.tcp.port: 70000",
     ),
     (
         "/spec/health",
@@ -333,8 +358,11 @@ fn each_fault_is_said_with_its_path() {
     for (pointer, value, said) in FAULTS {
         let document = hello_with(pointer, serde_json::from_str(value).unwrap());
         let found = faults(&[document]);
-        assert_eq!(found.len(), 1, "{pointer} = {value}: {found:#?}");
-        assert!(found[0].contains(said), "{pointer} = {value}:\n{}\nexpected {said}", found[0]);
+        let all: Vec<&str> = said.split('|').collect();
+        assert_eq!(found.len(), all.len(), "{pointer} = {value}: {found:#?}");
+        for (found, said) in found.iter().zip(all) {
+            assert!(found.contains(said), "{pointer} = {value}:\n{found}\nexpected {said}");
+        }
     }
 }
 
