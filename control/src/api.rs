@@ -310,6 +310,7 @@ pub struct CreatedToken {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Apply {
     /// Documents of any kind that can be applied; all or none of them.
+    #[serde(deserialize_with = "crate::core::admission::strict_values")]
     pub documents: Vec<Value>,
 }
 

@@ -44,6 +44,19 @@ async fn apply_says_what_it_does_and_does_all_or_nothing() {
 }
 
 #[tokio::test]
+async fn a_key_that_stands_twice_is_refused() {
+    let world = World::new().await;
+    let twice = document("w", "1").to_string().replacen("{", r#"{"kind":"Workload","#, 1);
+    let body = Body::from(format!(r#"{{"documents":[{twice}]}}"#));
+    let (status, answer) = world.send("POST", "/api/v1/apply", &[], body).await;
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert_eq!(status, 400, "{answer}");
+    assert!(message.contains(r#"the key "kind" stands here twice"#), "{answer}");
+    assert!(world.service.workload("w").is_err());
+}
+
+#[tokio::test]
 async fn a_desired_state_that_cannot_be_sent_is_refused() {
     let world = World::new().await;
     world.device("d-1").await;

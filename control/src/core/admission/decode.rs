@@ -288,7 +288,7 @@ pub(super) fn quote(value: &Value) -> String {
     }
 }
 
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     let mut characters = text.chars();
     let mut short: String = characters.by_ref().take(QUOTED).collect();
     if characters.next().is_some() {
