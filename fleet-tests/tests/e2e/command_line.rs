@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use fleet_tests::harness::{Cli, Plane};
+use fleet_tests::harness::{Binaries, Cli, Plane, Scratch, processes};
 use serde_json::{Value, json};
 
 use crate::{QUICK, assert_says, marker, script, sleeper};
@@ -23,6 +24,66 @@ fn bare(cli: &Cli, arguments: &[&str]) -> Command {
     let mut command = cli.command(arguments);
     command.env_remove("HOLDFAST_URL").env_remove("HOLDFAST_TOKEN").env_remove("HOLDFAST_CA");
     command
+}
+
+/// Starts `holdfast serve` on this folder, and stops it; gives all of its standard output.
+fn greeting(data: &Path) -> Vec<String> {
+    let mut child = Command::new(Binaries::find().control)
+        .args([
+            "serve",
+            "--log",
+            "error",
+            "--api",
+            "localhost:0",
+            "--mqtt",
+            "localhost:0",
+            "--data",
+        ])
+        .arg(data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut seen: Vec<String> = Vec::new();
+    while seen.last().is_none_or(|line| !line.starts_with("ca-sha256: ")) {
+        seen.push(lines.next().expect("a greeting"));
+    }
+    processes::terminate(child.id());
+    seen.extend(lines);
+    child.wait().unwrap();
+    seen
+}
+
+#[test]
+fn the_admin_token_is_printed_at_the_first_start_alone() {
+    let keys = |lines: &[String]| -> Vec<String> {
+        lines.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    let scratch = Scratch::new();
+    let first = greeting(&scratch.join("plane"));
+    assert_eq!(keys(&first), ["api:", "mqtt:", "ca-sha256:", "admin-token:"], "{first:?}");
+    let second = greeting(&scratch.join("plane"));
+    assert_eq!(keys(&second), ["api:", "mqtt:", "ca-sha256:"], "{second:?}");
+    assert_eq!(second[2], first[2], "the CA stays");
+
+    // However the first one ended, and the token goes on to count.
+    let mut plane = Plane::start();
+    plane.kill();
+    let second = greeting(plane.data());
+    assert_eq!(keys(&second), ["api:", "mqtt:", "ca-sha256:"], "{second:?}");
+    plane.up();
+    plane.cli().run(&["get", "devices"]).ok();
+}
+
+#[test]
+fn serve_says_what_an_address_looks_like() {
+    let program = Binaries::find().control;
+    for option in ["--api", "--mqtt"] {
+        let (code, _, said) = run(Command::new(&program).args(["serve", option, "8443"]));
+        assert_eq!(code, 2, "{said}");
+        assert_says(&said, &[option, "HOST:PORT", "localhost:8443", "[::]:8443"]);
+    }
 }
 
 #[test]
