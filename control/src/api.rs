@@ -306,11 +306,25 @@ pub struct CreatedToken {
     pub id: String,
 }
 
+/// The first file of a backup.
+pub const BACKUP_MANIFEST: &str = "manifest.json";
+
+/// Bytes of a backup that tell it from other files: a tar's first header.
+pub const BACKUP_HEAD: usize = 512;
+
+/// Does a file that begins like this look like a backup: a tar whose first file is its manifest?
+pub fn begins_like_a_backup(head: &[u8]) -> bool {
+    head.len() == BACKUP_HEAD
+        && head.strip_prefix(BACKUP_MANIFEST.as_bytes()).is_some_and(|rest| rest.starts_with(b"\0"))
+        && head.get(257..262) == Some(b"ustar".as_slice())
+}
+
 /// `POST /api/v1/apply`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Apply {
     /// Documents of any kind that can be applied; all or none of them.
+    #[serde(deserialize_with = "crate::core::admission::strict_values")]
     pub documents: Vec<Value>,
 }
 

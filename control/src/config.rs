@@ -1,8 +1,15 @@
 //! The configuration file: a pure parse from text to values, with all its errors at once.
 
-use serde::Deserialize;
+use toml::Value;
 
 use crate::core::time::duration;
+
+/// The keys that hold others.
+const SECTIONS: [&str; 2] = ["certificates", "artifacts"];
+
+/// Every key that there is.
+const KEYS: [&str; 4] =
+    ["trust_domain", "mqtt_addresses", "certificates.device_ttl", "artifacts.max_bytes"];
 
 /// What the control plane can be told. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,69 +36,88 @@ impl Default for Config {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    trust_domain: Option<String>,
-    #[serde(default)]
-    mqtt_addresses: Vec<String>,
-    #[serde(default)]
-    certificates: Certificates,
-    #[serde(default)]
-    artifacts: Artifacts,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Certificates {
-    device_ttl: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Artifacts {
-    max_bytes: Option<u64>,
-}
-
 impl Config {
     /// Reads the text of a configuration file (TOML).
     ///
     /// # Errors
     /// Everything that is wrong with it, a line each.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        let file: File = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
-        let mut faults = Vec::new();
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| vec![error.to_string().trim_end().to_owned()])?;
         let mut config = Self::default();
-        if let Some(domain) = file.trust_domain {
-            let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
-            if domain.is_empty() || domain.len() > 255 || !domain.bytes().all(good) {
-                faults.push(format!(
-                    "trust_domain: {domain:?} is not one: use a-z, 0-9, '-', '.' and '_'"
-                ));
+        let mut faults = Vec::new();
+        for (key, value) in &table {
+            match (SECTIONS.contains(&key.as_str()), value) {
+                (true, Value::Table(section)) => {
+                    for (inner, value) in section {
+                        config.set(&format!("{key}.{inner}"), value, &mut faults);
+                    }
+                }
+                (true, _) => faults.push(format!("{key}: not a section: write [{key}]")),
+                (false, _) => config.set(key, value, &mut faults),
             }
-            config.trust_domain = domain;
-        }
-        for address in &file.mqtt_addresses {
-            let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-            if port.is_none_or(|port| port == 0) {
-                faults.push(format!("mqtt_addresses: {address:?} is not HOST:PORT or :PORT"));
-            }
-        }
-        config.mqtt_addresses = file.mqtt_addresses;
-        if let Some(text) = file.certificates.device_ttl {
-            match duration(&text) {
-                Some(seconds) => config.device_ttl = seconds,
-                None => faults.push(format!(
-                    "certificates.device_ttl: {text:?} is not a length of time such as \"30d\", \"12h\", \"15m\" or \"90s\""
-                )),
-            }
-        }
-        match file.artifacts.max_bytes {
-            Some(0) => faults.push("artifacts.max_bytes: 0 would refuse every artifact".into()),
-            Some(bytes) => config.max_artifact = bytes,
-            None => {}
         }
         if faults.is_empty() { Ok(config) } else { Err(faults) }
+    }
+
+    /// Takes one value, or notes what is wrong with it.
+    fn set(&mut self, key: &str, value: &Value, faults: &mut Vec<String>) {
+        let taken = match key {
+            "trust_domain" => trust_domain(value).map(|domain| self.trust_domain = domain),
+            "mqtt_addresses" => {
+                let Value::Array(given) = value else {
+                    return faults.push(format!("{key}: {} is not a list", shown(value)));
+                };
+                for value in given {
+                    match address(value) {
+                        Ok(address) => self.mqtt_addresses.push(address),
+                        Err(why) => faults.push(format!("{key}: {} {why}", shown(value))),
+                    }
+                }
+                return;
+            }
+            "certificates.device_ttl" => value
+                .as_str()
+                .and_then(duration)
+                .map(|seconds| self.device_ttl = seconds)
+                .ok_or("is not a length of time such as \"30d\", \"12h\", \"15m\" or \"90s\""),
+            "artifacts.max_bytes" => max_bytes(value).map(|bytes| self.max_artifact = bytes),
+            _ => return faults.push(format!("{key}: unknown; there are {}", KEYS.join(", "))),
+        };
+        faults.extend(taken.err().map(|why| format!("{key}: {} {why}", shown(value))));
+    }
+}
+
+fn trust_domain(value: &Value) -> Result<String, &'static str> {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
+    let domain = value
+        .as_str()
+        .filter(|domain| !domain.is_empty() && domain.len() <= 255 && domain.bytes().all(good));
+    domain.map(ToOwned::to_owned).ok_or("is not one: use a-z, 0-9, '-', '.' and '_'")
+}
+
+fn address(value: &Value) -> Result<String, &'static str> {
+    let port = |text: &str| text.rsplit_once(':')?.1.parse::<u16>().ok().filter(|port| *port > 0);
+    let address = value.as_str().filter(|text| port(text).is_some());
+    address.map(ToOwned::to_owned).ok_or("is not HOST:PORT or :PORT")
+}
+
+fn max_bytes(value: &Value) -> Result<u64, &'static str> {
+    match value.as_integer().map(u64::try_from) {
+        Some(Ok(0)) => Err("would refuse every artifact"),
+        Some(Ok(bytes)) => Ok(bytes),
+        _ => Err("is not a number of bytes"),
+    }
+}
+
+/// As it was written, as far as that helps.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Integer(number) => number.to_string(),
+        Value::String(text) => format!("{text:?}"),
+        Value::Array(_) => format!("an {}", value.type_str()),
+        other => format!("a {}", other.type_str()),
     }
 }
 
@@ -112,10 +138,44 @@ mod tests {
     #[test]
     fn all_faults_are_told_at_once() {
         let faults = Config::parse(
-            "trust_domain = \"A B\"\nmqtt_addresses = [\"a\"]\n[certificates]\ndevice_ttl = \"6\"\n",
+            "colour = 1\ntrust_domain = \"A B\"\nmqtt_addresses = [\"a\", \"b:1\", 3]\n\
+             [certificates]\ndevice_ttl = \"6\"\ndevice_tll = \"6s\"\n\
+             [artifacts]\nmax_bytes = -1\n[artefacts]\nmax_bytes = 1\n",
         )
         .unwrap_err();
-        assert_eq!(faults.len(), 3, "{faults:?}");
-        assert!(Config::parse("colour = 1").unwrap_err()[0].contains("colour"));
+        for said in [
+            "colour: unknown; there are trust_domain, mqtt_addresses, certificates.device_ttl",
+            "trust_domain: \"A B\" is not one",
+            "mqtt_addresses: \"a\" is not HOST:PORT",
+            "mqtt_addresses: 3 is not HOST:PORT",
+            "certificates.device_ttl: \"6\" is not a length of time",
+            "certificates.device_tll: unknown",
+            "artifacts.max_bytes: -1 is not a number of bytes",
+            "artefacts: unknown",
+        ] {
+            assert!(faults.iter().any(|fault| fault.starts_with(said)), "{said}: {faults:#?}");
+        }
+        assert_eq!(faults.len(), 8, "{faults:#?}");
+    }
+
+    #[test]
+    fn what_is_of_the_wrong_type_is_said_with_its_key() {
+        for (text, said) in [
+            ("trust_domain = 1", "trust_domain: 1 is not one"),
+            ("trust_domain = \"\"", "trust_domain: \"\" is not one"),
+            ("mqtt_addresses = \"a:1\"", "mqtt_addresses: \"a:1\" is not a list"),
+            ("mqtt_addresses = [\"a:0\"]", "mqtt_addresses: \"a:0\" is not"),
+            ("mqtt_addresses = [[]]", "mqtt_addresses: an array is not"),
+            ("certificates = 3", "certificates: not a section: write [certificates]"),
+            ("certificates.device_ttl = 30", "certificates.device_ttl: 30 is not a length"),
+            ("artifacts.max_bytes = 0", "artifacts.max_bytes: 0 would refuse"),
+            ("artifacts.max_bytes = \"1\"", "artifacts.max_bytes: \"1\" is not a number"),
+            ("artifacts.max_bytes = 1.5", "artifacts.max_bytes: a float is not a number"),
+            ("[artifacts", "TOML parse error at line 1"),
+        ] {
+            let faults = Config::parse(text).unwrap_err();
+            assert_eq!(faults.len(), 1, "{text}: {faults:?}");
+            assert!(faults[0].starts_with(said), "{text}: {faults:?}");
+        }
     }
 }

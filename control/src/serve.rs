@@ -50,13 +50,13 @@ pub struct ServeArgs {
     /// ~/.local/share/holdfast when not root].
     #[arg(long, value_name = "DIR", env = "HOLDFAST_DATA")]
     pub data: Option<PathBuf>,
-    /// Address of the HTTPS API; port 0 takes a free one [default: every address, port 8443].
-    #[arg(long, value_name = "ADDR", env = "HOLDFAST_API")]
-    pub api: Option<SocketAddr>,
-    /// Address of the device gateway (MQTT over TLS); port 0 takes a free one [default: every
+    /// HOST:PORT of the HTTPS API; port 0 takes a free one [default: every address, port 8443].
+    #[arg(long, value_name = "ADDR", env = "HOLDFAST_API", value_parser = address)]
+    pub api: Option<String>,
+    /// HOST:PORT of the device gateway (MQTT over TLS); port 0 takes a free one [default: every
     /// address, port 8883].
-    #[arg(long, value_name = "ADDR", env = "HOLDFAST_MQTT")]
-    pub mqtt: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR", env = "HOLDFAST_MQTT", value_parser = address)]
+    pub mqtt: Option<String>,
     /// Make and print a new admin token: the former one ends. For when it was lost or leaked.
     #[arg(long)]
     pub new_admin_token: bool,
@@ -76,8 +76,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = read_config(args.config.as_deref())?;
     let data = data_folder(args.data)?;
     let _lock = lock(&data)?;
-    let api = listen(args.api, API_PORT, "--api").await?;
-    let mqtt = listen(args.mqtt, MQTT_PORT, "--mqtt").await?;
+    let api = listen(args.api.as_deref(), API_PORT, "--api").await?;
+    let mqtt = listen(args.mqtt.as_deref(), MQTT_PORT, "--mqtt").await?;
     let (stop, stopping) = watch::channel(false);
 
     let store: Arc<dyn Store> = Arc::new(open_store(&data)?);
@@ -258,9 +258,25 @@ fn settings(config: &Config, mqtt: SocketAddr) -> anyhow::Result<Settings> {
     })
 }
 
-async fn listen(given: Option<SocketAddr>, port: u16, option: &str) -> anyhow::Result<TcpListener> {
-    let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    let address = given.unwrap_or(everywhere);
+/// HOST:PORT as far as it can be judged without asking for the name's addresses.
+fn address(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':').filter(|(host, port)| {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host_is_good = match bare {
+            Some(bare) => bare.parse::<Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && !host.contains([':', '/', ' ']),
+        };
+        host_is_good && port.parse::<u16>().is_ok()
+    });
+    parts.map(|_| text.to_owned()).ok_or_else(|| {
+        "not HOST:PORT, such as localhost:8443, 10.0.0.5:8443 or [::]:8443 (every address)".into()
+    })
+}
+
+/// Listens on what was given (of a name's addresses on the first that can be had), or everywhere.
+async fn listen(given: Option<&str>, port: u16, option: &str) -> anyhow::Result<TcpListener> {
+    let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).to_string();
+    let address = given.unwrap_or(&everywhere);
     let bound = match TcpListener::bind(address).await {
         Err(error) if given.is_none() && error.kind() != std::io::ErrorKind::AddrInUse => {
             // A machine without IPv6.
@@ -340,6 +356,47 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_a_host_and_a_port() {
+        for good in ["localhost:8443", "127.0.0.1:0", "[::]:8443", "[::1]:1", "my-host.example:1"] {
+            assert_eq!(address(good), Ok(good.to_owned()));
+        }
+        for bad in [
+            "",
+            "8443",
+            ":8443",
+            "localhost",
+            "localhost:",
+            "localhost:70000",
+            "::1:80",
+            "[::1]",
+            "[localhost]:80",
+            "https://localhost:8443",
+            "a b:1",
+            "[]:1",
+        ] {
+            let said = address(bad).unwrap_err();
+            assert!(said.contains("localhost:8443") && said.contains("[::]:8443"), "{bad}: {said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn names_are_resolved_and_what_cannot_be_had_says_what_to_do() {
+        let listener = listen(Some("localhost:0"), 0, "--api").await.unwrap();
+        let taken = listener.local_addr().unwrap();
+        assert!(taken.ip().is_loopback(), "{taken}");
+        for bad in [taken.to_string(), "no-such-name.invalid:8443".to_owned()] {
+            let said = format!("{:#}", listen(Some(&bad), 0, "--api").await.unwrap_err());
+            let wanted = format!("cannot listen on {bad}: say another address with --api");
+            assert!(said.starts_with(&wanted), "{said}");
         }
     }
 }

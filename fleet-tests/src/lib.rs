@@ -17,5 +17,6 @@
 pub mod bench;
 pub mod demo;
 pub mod harness;
+pub mod manuals;
 pub mod sim;
 pub mod world;

@@ -1,4 +1,5 @@
-//! PROTOCOL.md names every problem that the agent can report, and none that it cannot.
+//! PROTOCOL.md names every problem that the agent can report, and none that it cannot;
+//! ARCHITECTURE.md every route of the API.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -30,4 +31,20 @@ fn the_agents_problem_codes_are_described() {
     let described: BTreeSet<&str> =
         section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     assert_eq!(described, said);
+}
+
+#[test]
+fn the_architectures_table_names_every_route() {
+    let architecture = read("ARCHITECTURE.md");
+    let table = architecture.split("## HTTPS API").nth(1).unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    let api = serde_json::to_value(holdfast_control::adapters::http::openapi()).unwrap();
+    let paths: Vec<&String> = api["paths"].as_object().unwrap().keys().collect();
+    assert!(paths.len() > 20, "{paths:?}");
+    for path in paths {
+        let (parent, last) = path.rsplit_once('/').unwrap();
+        // `/devices[/{name}]` is two of them, and `…/approve` is below what stands before it.
+        let forms = [path.clone(), format!("{parent}[/{last}]"), format!("…/{last}`")];
+        assert!(forms.iter().any(|form| table.contains(form)), "{path} is not in the table");
+    }
 }

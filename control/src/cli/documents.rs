@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::failure::{Failure, Outcome};
+use crate::core::admission::Strict;
 
 /// Largest file of documents, in bytes: many times what one apply may hold.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -85,12 +86,11 @@ fn text_of(path: &Path, from: impl std::io::Read) -> Outcome<String> {
 fn add(source: &str, text: &str, json: bool, documents: &mut Vec<Document>) -> Outcome {
     let wrong = |error: String| Failure::failed(format!("cannot understand {source}: {error}"));
     let found: Vec<Value> = if json || text.trim_start().starts_with(['{', '[']) {
-        let parsed: Result<Vec<Value>, _> =
-            serde_json::Deserializer::from_str(text).into_iter().collect();
-        match parsed {
+        let parsed = serde_json::Deserializer::from_str(text).into_iter::<Strict>();
+        match parsed.map(|one| one.map(|Strict(value)| value)).collect() {
             Ok(found) => found,
-            // YAML may begin like this as well.
-            Err(error) if json => return Err(wrong(error.to_string())),
+            // YAML may begin like this as well; a key that stands twice is a fault in both.
+            Err(error) if json || error.is_data() => return Err(wrong(error.to_string())),
             Err(_) => yaml(text).map_err(wrong)?,
         }
     } else {
@@ -176,11 +176,18 @@ mod tests {
     #[test]
     fn broken_text_is_refused() {
         let mut documents = Vec::new();
-        for (text, json) in
-            [("a: [1", false), ("a: 1\na: 2\n", false), ("{\"a\": ", true), ("a:\n\t- b", false)]
-        {
+        for (text, json) in [
+            ("a: [1", false),
+            ("a: 1\na: 2\n", false),
+            ("{\"a\": ", true),
+            ("a:\n\t- b", false),
+            ("{\"kind\": 1}{\"a\": [{\"kind\": 1, \"kind\": 2}]}", true),
+            ("{\"kind\": 1}{\"a\": [{\"kind\": 1, \"kind\": 2}]}", false),
+            ("{kind: 1, kind: 2}", false),
+        ] {
             let said = add("some.yaml", text, json, &mut documents).unwrap_err();
             assert!(said.message.contains("some.yaml"), "{text}: {}", said.message);
+            assert_eq!(said.message.contains("kind"), text.contains("kind"), "{}", said.message);
         }
     }
 

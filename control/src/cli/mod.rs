@@ -56,13 +56,18 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Every subcommand and option, for manuals and completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 fn dispatch(command: Command) -> Outcome {
     let environment = Environment::read();
     let output = Output::new(environment.no_color.as_deref());
     match command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "holdfast", &mut script);
+            clap_complete::generate(shell, &mut self::command(), "holdfast", &mut script);
             output.bytes(&script)
         }
         Command::Man { dir } => man(&dir),
@@ -113,6 +118,6 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
 
 fn man(dir: &Path) -> Outcome {
     std::fs::create_dir_all(dir)
-        .and_then(|()| clap_mangen::generate_to(Arguments::command(), dir))
+        .and_then(|()| clap_mangen::generate_to(command(), dir))
         .map_err(|error| Failure::file("write the manual into", dir, error))
 }

@@ -5,7 +5,7 @@
     reason = "the command line reads and writes the files it is given"
 )]
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::failure::{Exit, Failure, Outcome};
 use super::login::{begin, finish};
 use super::rows::read;
 use super::text::{Output, clean, note};
-use crate::api::{Restored, StoredArtifact};
+use crate::api::{BACKUP_HEAD, Restored, StoredArtifact, begins_like_a_backup};
 
 /// A control plane that sends nothing of a backup for this long has gone.
 const SILENCE: Duration = Duration::from_secs(120);
@@ -244,6 +244,7 @@ async fn copy(
 /// Puts a backup in the place of the control plane's state.
 pub(crate) async fn restore(client: &Client, output: Output, wanted: &args::Restore) -> Outcome {
     let path = &wanted.file.file;
+    check_backup(path)?;
     let (body, length, _) = upload_of(path, "restoring").await?;
     if !wanted.yes && io::stdin().is_terminal() && !confirmed(path)? {
         return Err(Failure {
@@ -262,6 +263,21 @@ pub(crate) async fn restore(client: &Client, output: Output, wanted: &args::Rest
         note(line);
     }
     Ok(())
+}
+
+/// A wrong file is said before gigabytes of it are sent.
+fn check_backup(path: &Path) -> Outcome {
+    let wrong = |error: io::Error| Failure::file("read", path, error);
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path).map_err(wrong)?;
+    file.take(BACKUP_HEAD as u64).read_to_end(&mut head).map_err(wrong)?;
+    if begins_like_a_backup(&head) {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "{} is not a backup of holdfast: `holdfast backup FILE` makes one",
+        path.display()
+    )))
 }
 
 fn confirmed(path: &Path) -> Outcome<bool> {

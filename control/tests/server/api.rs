@@ -39,8 +39,26 @@ async fn apply_says_what_it_does_and_does_all_or_nothing() {
     assert_eq!(status, 422, "{bad}");
     assert!(!bad["error"]["faults"].as_array().unwrap().is_empty());
     assert!(world.service.workload("x").is_err());
+    let (status, many) = apply("/api/v1/apply", json!(vec![document("x", "1"); 1_001])).await;
+    assert_eq!(status, 422, "{many}");
+    let fault = &many["error"]["faults"][0];
+    assert_eq!(fault["path"], "documents", "{many}");
+    assert!(fault["message"].as_str().unwrap().contains("at most 1000 in one apply; split them"));
     let (_, revisions) = world.request("GET", "/api/v1/revisions?workload=w", json!(null)).await;
     assert_eq!(revisions["items"].as_array().unwrap().len(), 2, "{revisions}");
+}
+
+#[tokio::test]
+async fn a_key_that_stands_twice_is_refused() {
+    let world = World::new().await;
+    let twice = document("w", "1").to_string().replacen("{", r#"{"kind":"Workload","#, 1);
+    let body = Body::from(format!(r#"{{"documents":[{twice}]}}"#));
+    let (status, answer) = world.send("POST", "/api/v1/apply", &[], body).await;
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert_eq!(status, 400, "{answer}");
+    assert!(message.contains(r#"the key "kind" stands here twice"#), "{answer}");
+    assert!(world.service.workload("w").is_err());
 }
 
 #[tokio::test]

@@ -14,5 +14,8 @@
 mod api;
 mod durability;
 mod enrolment;
+mod events;
+mod lists;
+mod metrics;
 mod restore;
 mod world;

@@ -67,17 +67,32 @@ async fn what_is_no_whole_backup_changes_nothing() {
     damaged[find(b"bytes of an artifact")] ^= 1;
     let mut other_format = tar.clone();
     other_format[find(b"\"format\": 1") + 10] = b'2';
-    for (what, bad) in [
-        ("empty", vec![]),
-        ("not a tar", b"nonsense".repeat(200)),
-        ("cut", tar[..tar.len() / 2].to_vec()),
-        ("cut after the store", tar[..find(b"bytes of an artifact") + 4].to_vec()),
-        ("an artifact is damaged", damaged),
-        ("of another format", other_format),
+    // Bytes of every kind in the place of the second header, and of its name alone.
+    let noise: Vec<u8> = (0..512_u32).map(|number| (number * 7 % 256) as u8).collect();
+    let (mut noisy, mut misnamed) = (tar.clone(), tar.clone());
+    noisy[1024..1536].copy_from_slice(&noise);
+    misnamed[1024..1032].copy_from_slice(b"\x1b[2J\xff\x07\n\r");
+    let sum: u32 = misnamed[1024..1536].iter().map(|byte| u32::from(*byte)).sum();
+    let sum = sum - misnamed[1172..1180].iter().map(|byte| u32::from(*byte)).sum::<u32>() + 256;
+    misnamed[1172..1180].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    for (what, bad, said) in [
+        ("empty", vec![], "this is not a backup of holdfast"),
+        ("not a tar", b"nonsense".repeat(200), "this is not a backup of holdfast"),
+        ("noise", noise.repeat(20), "this is not a backup of holdfast"),
+        ("another tar", tar[1024..].to_vec(), "this is not a backup of holdfast"),
+        ("noise in a header", noisy, "it is damaged"),
+        ("another name", misnamed, r#""\u{1b}[2J�\u{7}\n\ry.json" does not belong"#),
+        ("cut", tar[..tar.len() / 2].to_vec(), "store.ndjson, line"),
+        ("cut after the store", tar[..find(b"bytes of an artifact") + 4].to_vec(), "artifact"),
+        ("an artifact is damaged", damaged, "is damaged"),
+        ("of another format", other_format, "format 2"),
     ] {
         let (status, answer) = restore(&world, bad).await;
         assert_eq!(status, 400, "{what}: {answer}");
         assert_eq!(answer["error"]["code"], "invalid", "{what}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains(said), "{what}: {message}");
+        assert!(!message.chars().any(char::is_control), "{what}: {message:?}");
         assert!(world.service.device("d-1").is_ok(), "{what}");
     }
 }

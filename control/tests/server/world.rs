@@ -194,6 +194,19 @@ impl World {
         headers: &[(&str, &str)],
         body: Body,
     ) -> (u16, Bytes) {
+        let answer = self.answer(method, path, headers, body).await;
+        let status = answer.status().as_u16();
+        (status, answer.into_body().collect().await.unwrap().to_bytes())
+    }
+
+    /// An answer whose body may go on for ever.
+    pub async fn answer(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> axum::response::Response {
         let mut request = axum::http::Request::builder()
             .method(method)
             .uri(path)
@@ -202,9 +215,7 @@ impl World {
             request = request.header(*name, *value);
         }
         let request = request.body(body).unwrap();
-        let answer = router(self.app.clone()).oneshot(request).await.unwrap();
-        let status = answer.status().as_u16();
-        (status, answer.into_body().collect().await.unwrap().to_bytes())
+        router(self.app.clone()).oneshot(request).await.unwrap()
     }
 
     pub async fn token(&self, new: Value) -> String {

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use fleet_tests::harness::{Cli, Plane};
+use fleet_tests::harness::{Binaries, Cli, Plane, Scratch, processes};
 use serde_json::{Value, json};
 
 use crate::{QUICK, assert_says, marker, script, sleeper};
@@ -23,6 +24,66 @@ fn bare(cli: &Cli, arguments: &[&str]) -> Command {
     let mut command = cli.command(arguments);
     command.env_remove("HOLDFAST_URL").env_remove("HOLDFAST_TOKEN").env_remove("HOLDFAST_CA");
     command
+}
+
+/// Starts `holdfast serve` on this folder, and stops it; gives all of its standard output.
+fn greeting(data: &Path) -> Vec<String> {
+    let mut child = Command::new(Binaries::find().control)
+        .args([
+            "serve",
+            "--log",
+            "error",
+            "--api",
+            "localhost:0",
+            "--mqtt",
+            "localhost:0",
+            "--data",
+        ])
+        .arg(data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut seen: Vec<String> = Vec::new();
+    while seen.last().is_none_or(|line| !line.starts_with("ca-sha256: ")) {
+        seen.push(lines.next().expect("a greeting"));
+    }
+    processes::terminate(child.id());
+    seen.extend(lines);
+    child.wait().unwrap();
+    seen
+}
+
+#[test]
+fn the_admin_token_is_printed_at_the_first_start_alone() {
+    let keys = |lines: &[String]| -> Vec<String> {
+        lines.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    let scratch = Scratch::new();
+    let first = greeting(&scratch.join("plane"));
+    assert_eq!(keys(&first), ["api:", "mqtt:", "ca-sha256:", "admin-token:"], "{first:?}");
+    let second = greeting(&scratch.join("plane"));
+    assert_eq!(keys(&second), ["api:", "mqtt:", "ca-sha256:"], "{second:?}");
+    assert_eq!(second[2], first[2], "the CA stays");
+
+    // However the first one ended, and the token goes on to count.
+    let mut plane = Plane::start();
+    plane.kill();
+    let second = greeting(plane.data());
+    assert_eq!(keys(&second), ["api:", "mqtt:", "ca-sha256:"], "{second:?}");
+    plane.up();
+    plane.cli().run(&["get", "devices"]).ok();
+}
+
+#[test]
+fn serve_says_what_an_address_looks_like() {
+    let program = Binaries::find().control;
+    for option in ["--api", "--mqtt"] {
+        let (code, _, said) = run(Command::new(&program).args(["serve", option, "8443"]));
+        assert_eq!(code, 2, "{said}");
+        assert_says(&said, &[option, "HOST:PORT", "localhost:8443", "[::]:8443"]);
+    }
 }
 
 #[test]
@@ -98,7 +159,7 @@ spec:
     let lines: BTreeSet<&str> = said.lines().collect();
     for fault in [
         "metadata.name: \"Bad_Name\" is not a name",
-        "spec.run.process.args[0]: 1000: expected text; put it in quotes",
+        "spec.run.process.args[0]: 1000: expected text, but this is read as a number",
         "spec.run.process.comand: unknown field",
         "spec.resources.memory: \"12Q\": unknown unit",
         "spec.resources.cpu: \"fast\": not a number",
@@ -448,9 +509,14 @@ fn artifacts_and_backups_are_whole() {
     assert_eq!(std::fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
     let listed = Command::new("tar").arg("-tf").arg(&backup).output().unwrap();
     assert!(listed.status.success() && !listed.stdout.is_empty());
-    let not_one = plane.scratch.write("not-one.tar", "nonsense");
-    let said = cli.run(&["restore", not_one.to_str().unwrap(), "--yes"]);
-    assert_ne!(said.code, 0, "{said}");
+    // What is no backup is not even sent: that would take long, and here it would take an answer.
+    let not_one = plane.scratch.write("not-one.tar", b"\x7fELF\x1b[2J\x00\xff".repeat(99));
+    for nowhere in ["https://127.0.0.1:1", &cli.url] {
+        let asked = Cli { url: nowhere.to_owned(), ..cli.clone() };
+        let said = asked.run(&["restore", not_one.to_str().unwrap(), "--yes"]).fails(1);
+        let wanted = format!("error: {} is not a backup of holdfast: ", not_one.display());
+        assert!(said.starts_with(&wanted) && said.lines().count() == 1, "{said:?}");
+    }
     cli.run(&["get", "devices"]).ok();
 }
 

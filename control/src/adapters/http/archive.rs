@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead as _, Read, Write};
+use std::io::{self, BufRead as _, Read, Seek as _, Write};
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::artifacts::{disk, take};
 use super::auth::Operator;
 use crate::adapters::artifacts::{Artifacts, Temporary, digest};
 use crate::adapters::authority::Keys;
-use crate::api::Restored;
+use crate::api::{BACKUP_HEAD, BACKUP_MANIFEST, Restored, begins_like_a_backup};
 use crate::core::model::AUTHORITY;
 use crate::service::{Backup, Checked, Failure};
 
@@ -35,6 +35,9 @@ const MAX_STORE: u64 = 1024 * 1024 * 1024;
 
 /// Largest of the small files.
 const MAX_SMALL: u64 = 1024 * 1024;
+
+/// Most characters of a name in the tar that an answer quotes.
+const QUOTED: usize = 100;
 
 /// The form of a backup that this version writes and reads.
 const FORMAT: u32 = 1;
@@ -113,7 +116,7 @@ fn write(backup: &Backup, artifacts: &Artifacts, to: impl Write) -> io::Result<(
         created_at: crate::core::time::rfc3339(backup.at),
     };
     for (name, json) in [
-        ("manifest.json", serde_json::to_vec_pretty(&manifest)?),
+        (BACKUP_MANIFEST, serde_json::to_vec_pretty(&manifest)?),
         ("authority.json", serde_json::to_vec_pretty(&backup.keys)?),
     ] {
         let mut header = entry(json.len() as u64, backup.at);
@@ -190,21 +193,42 @@ fn bad(what: impl std::fmt::Display) -> Failure {
     Failure::invalid(format!("this is not a usable backup: {what}"))
 }
 
+/// What is wrong with the tar itself. The reader's own words quote the file's bytes, whatever
+/// they are; only the system's do not.
+fn damaged(error: io::Error) -> Failure {
+    match error.kind() {
+        _ if error.raw_os_error().is_some() => disk(error),
+        io::ErrorKind::UnexpectedEof => bad("it ends too early"),
+        _ => bad("it is damaged, or is no tar"),
+    }
+}
+
+/// A name in the tar as an answer quotes it: without control characters, and not without end.
+fn quoted(path: &str) -> String {
+    format!("{:?}", path.chars().take(QUOTED).collect::<String>())
+}
+
 /// Reads a whole backup: its artifacts into temporary files, the rest into memory.
 fn read(file: &Temporary, artifacts: &Artifacts, tenant: &Name) -> Result<Whole, Failure> {
-    let file = std::fs::File::open(&file.0).map_err(disk)?;
+    let mut file = std::fs::File::open(&file.0).map_err(disk)?;
+    let mut head = Vec::new();
+    (&file).take(BACKUP_HEAD as u64).read_to_end(&mut head).map_err(disk)?;
+    if !begins_like_a_backup(&head) {
+        return Err(Failure::invalid("this is not a backup of holdfast"));
+    }
+    file.rewind().map_err(disk)?;
     let mut tar = tar::Archive::new(io::BufReader::new(file));
     let (mut manifest, mut keys, mut records) = (None, None, None);
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    for entry in tar.entries().map_err(bad)? {
-        let mut entry = entry.map_err(bad)?;
-        let path = entry.path().map_err(bad)?.to_string_lossy().into_owned();
+    for entry in tar.entries().map_err(damaged)? {
+        let mut entry = entry.map_err(damaged)?;
+        let path = entry.path().map_err(damaged)?.to_string_lossy().into_owned();
         if !seen.insert(path.clone()) {
-            return Err(bad(format!("{path} is in it twice")));
+            return Err(bad(format!("{} is in it twice", quoted(&path))));
         }
         match path.as_str() {
-            "manifest.json" => manifest = Some(small::<Manifest>(&mut entry, &path)?),
+            BACKUP_MANIFEST => manifest = Some(small::<Manifest>(&mut entry, &path)?),
             "authority.json" => keys = Some(small::<Keys>(&mut entry, &path)?),
             "store.ndjson" => records = Some(store(entry)?),
             _ => {
@@ -212,14 +236,14 @@ fn read(file: &Temporary, artifacts: &Artifacts, tenant: &Name) -> Result<Whole,
                     .strip_prefix("artifacts/sha256/")
                     .and_then(unhex::<32>)
                     .map(Digest)
-                    .ok_or_else(|| bad(format!("{path} does not belong into it")))?;
+                    .ok_or_else(|| bad(format!("{} does not belong into it", quoted(&path))))?;
                 if let Some(artifact) = artifact(&mut entry, artifacts, digest)? {
                     found.push(artifact);
                 }
             }
         }
     }
-    let manifest = manifest.ok_or_else(|| bad("manifest.json is missing"))?;
+    let manifest = manifest.ok_or_else(|| bad(format!("{BACKUP_MANIFEST} is missing")))?;
     if manifest.format != FORMAT {
         return Err(bad(format!(
             "it is of format {}, this program reads format {FORMAT}",
@@ -233,7 +257,7 @@ fn read(file: &Temporary, artifacts: &Artifacts, tenant: &Name) -> Result<Whole,
 
 fn small<T: serde::de::DeserializeOwned>(from: &mut impl Read, name: &str) -> Result<T, Failure> {
     let mut bytes = Vec::new();
-    from.take(MAX_SMALL).read_to_end(&mut bytes).map_err(bad)?;
+    from.take(MAX_SMALL).read_to_end(&mut bytes).map_err(damaged)?;
     serde_json::from_slice(&bytes).map_err(|error| bad(format!("{name}: {error}")))
 }
 
@@ -243,7 +267,7 @@ fn store(from: tar::Entry<'_, impl Read>) -> Result<Vec<(String, Vec<u8>)>, Fail
     }
     let mut records = Vec::new();
     for (number, line) in io::BufReader::new(from).lines().enumerate() {
-        let line = line.map_err(bad)?;
+        let line = line.map_err(damaged)?;
         let Line { key, value } = serde_json::from_str(&line)
             .map_err(|error| bad(format!("store.ndjson, line {}: {error}", number + 1)))?;
         records.push((key, value.get().as_bytes().to_vec()));
@@ -264,7 +288,7 @@ fn artifact(
     let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let count = from.read(&mut buffer).map_err(bad)?;
+        let count = from.read(&mut buffer).map_err(damaged)?;
         let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
         hash.update(bytes);
         if let Some(out) = &mut out {

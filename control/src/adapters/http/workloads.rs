@@ -14,9 +14,6 @@ use crate::service::Failure;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
-/// Most documents of one apply.
-const DOCUMENTS: usize = 1_000;
-
 /// How to apply.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -38,9 +35,6 @@ pub(super) async fn apply(
     body: Body,
 ) -> Answer<Applied> {
     let Apply { documents } = json(body, LARGE).await?;
-    if documents.len() > DOCUMENTS {
-        return Err(Failure::TooLarge(format!("at most {DOCUMENTS} documents at once")));
-    }
     let admitted = admit(&documents, &|digest| app.artifacts.size(digest)).map_err(|faults| {
         let count = faults.len();
         let message = if count == 1 {

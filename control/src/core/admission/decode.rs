@@ -124,10 +124,13 @@ impl<'a> At<'a> {
     pub(super) fn text(&self) -> Option<&'a str> {
         match self.value {
             Value::String(text) => return Some(text),
-            Value::Number(_) | Value::Bool(_) => {
-                let shown = quote(self.value);
-                self.fault(format!("{shown}: expected text; put it in quotes: \"{shown}\""));
+            // Without the text to write: of `on`, `0755` or `0x1F` only what YAML made of it is
+            // left.
+            Value::Number(_) => {
+                self.expected("text, but this is read as a number: put what you wrote in quotes")
             }
+            Value::Bool(_) => self
+                .expected("text, but this is read as true or false: put what you wrote in quotes"),
             _ => self.expected("text"),
         }
         None
@@ -179,6 +182,10 @@ impl<'a> At<'a> {
     /// A quantity with a unit; a bare number may stand without quotes.
     pub(super) fn quantity<T>(&self, parse: impl FnOnce(&str) -> Result<T, NotAUnit>) -> Option<T> {
         let text = match self.value {
+            // A float as digits alone: JSON writes small ones as 5e-7.
+            Value::Number(number) if number.is_f64() => {
+                number.as_f64().map_or_else(String::new, |float| float.to_string())
+            }
             Value::Number(number) => number.to_string(),
             _ => self.text()?.to_owned(),
         };
@@ -234,27 +241,26 @@ impl<'a> Fields<'a> {
         found
     }
 
-    /// Exactly one of these fields; `what` says what they are ("a probe").
-    pub(super) fn one_of(
+    /// What `decode` makes of exactly one of these fields; `what` says what they are ("a
+    /// probe"). Of those that are too many the faults are noted as well.
+    pub(super) fn one_of<T>(
         &self,
         keys: &[&'static str],
         what: &str,
-    ) -> Option<(&'static str, At<'a>)> {
-        let mut found = keys.iter().filter_map(|&key| Some((key, self.get(key)?)));
-        match (found.next(), found.next()) {
-            (Some(one), None) => Some(one),
-            (None, _) => {
-                self.at.fault(format!("{what} is missing: give {}", keys.join(" or ")));
-                None
-            }
-            (Some((first, _)), Some((second, _))) => {
-                self.at.fault(format!(
-                    "both {first} and {second}: {what} is one of {}",
-                    keys.join(", ")
-                ));
-                None
-            }
+        decode: impl Fn(&'static str, &At<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let found: Vec<_> =
+            keys.iter().filter_map(|&key| self.get(key).map(|at| (key, at))).collect();
+        match found.as_slice() {
+            [] => self.at.fault(format!("{what} is missing: give {}", keys.join(" or "))),
+            [_] => {}
+            [(first, _), (second, _), ..] => self
+                .at
+                .fault(format!("both {first} and {second}: {what} is one of {}", keys.join(", "))),
         }
+        let mut decoded: Vec<Option<T>> = found.iter().map(|(key, at)| decode(key, at)).collect();
+        let only = decoded.len() == 1;
+        decoded.pop().flatten().filter(|_| only)
     }
 }
 
@@ -282,7 +288,7 @@ pub(super) fn quote(value: &Value) -> String {
     }
 }
 
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     let mut characters = text.chars();
     let mut short: String = characters.by_ref().take(QUOTED).collect();
     if characters.next().is_some() {

@@ -4,6 +4,7 @@
 mod decode;
 mod documents;
 mod parts;
+mod strict;
 mod units;
 mod workload;
 
@@ -22,6 +23,7 @@ use super::selector::Selector;
 use crate::api::API_VERSION;
 
 pub use self::documents::schema;
+pub use self::strict::{Strict, strict_values};
 
 /// Largest document as compact JSON, in bytes: a quarter of what a device accepts in one message,
 /// so that one workload cannot take a device's whole desired state.

@@ -35,9 +35,11 @@ pub(super) fn config(at: &At<'_>) -> BTreeMap<String, String> {
     }
     let mut files = BTreeMap::new();
     let mut total = 0_usize;
+    let mut paths = Vec::new();
     for (path, at) in entries {
-        if let Err(why) = config_path(path) {
-            at.fault(why);
+        match config_path(path) {
+            Ok(()) => paths.push(path),
+            Err(why) => at.fault(why),
         }
         if let Some(content) = at.text() {
             total += content.len();
@@ -49,10 +51,10 @@ pub(super) fn config(at: &At<'_>) -> BTreeMap<String, String> {
             "{total} bytes in all, at most {MAX_CONFIG}; push large files as artifacts"
         ));
     }
-    for path in files.keys() {
-        let inside = files.keys().find(|other| {
-            other.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/'))
-        });
+    for path in &paths {
+        let inside = paths
+            .iter()
+            .find(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')));
         if let Some(inside) = inside {
             at.fault(format!("{path:?} is a file and, with {inside:?}, a folder"));
         }
@@ -84,12 +86,11 @@ fn config_path(path: &str) -> Result<(), &'static str> {
 /// How to tell that it works. None: faults were noted.
 pub(super) fn health(at: &At<'_>) -> Option<Health> {
     let fields = at.fields(HEALTH)?;
-    let probe =
-        fields.one_of(&["http", "tcp", "exec"], "a probe").and_then(|(which, at)| match which {
-            "http" => http(&at),
-            "tcp" => tcp(&at),
-            _ => exec(&at),
-        });
+    let probe = fields.one_of(&["http", "tcp", "exec"], "a probe", |which, at| match which {
+        "http" => http(at),
+        "tcp" => tcp(at),
+        _ => exec(at),
+    });
     let time = |key: &str, usual: u64, least: u64| match fields.get(key) {
         Some(at) => at.duration(least, LONGEST),
         None => Some(usual),

@@ -130,7 +130,8 @@ fn every_field_becomes_its_value() {
     assert_eq!(all[0].devices.match_expressions.len(), 2);
 }
 
-/// Where, what is put there (null: the field goes), and what is said of it.
+/// Where, what is put there (null: the field goes), and what is said of it: each of several
+/// faults, in their order, after a `|`.
 const FAULTS: &[(&str, &str, &str)] = &[
     (
         "/spec/run/process/env",
@@ -143,13 +144,25 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("/spec/resources/memory", "-1", "spec.resources.memory: -1: not a number"),
     ("/spec/resources/memory", "[]", "spec.resources.memory: a list: expected text"),
     ("/spec/resources/cpu", r#""0""#, r#"spec.resources.cpu: "0": nothing could run"#),
+    (
+        "/spec/resources/cpu",
+        "0.0005",
+        "spec.resources.cpu: 0.0005: finer than a thousandth of a core; the smallest is 1m",
+    ),
+    ("/spec/resources/cpu", "0.0000005", "finer than a thousandth of a core; the smallest is 1m"),
+    ("/spec/resources/cpu", r#""0.0005""#, "the smallest is 1m"),
+    ("/spec/resources/memory", "1024.0001", "at most three digits after the point"),
     ("/spec/resources/cpu", r#""2 cores""#, r#"spec.resources.cpu: "2 cores": unknown unit"#),
     ("/spec/resources/pids", "0", "spec.resources.pids: 0: expected a whole number from 1"),
     ("/spec/resources/pids", r#""32""#, r#"spec.resources.pids: "32": expected a whole number"#),
     ("/spec/resources/disk", r#""1Gi""#, "spec.resources.disk: unknown field; known here: cpu"),
     ("/spec/resources", "[]", "spec.resources: a list: expected an object with cpu, memory, pids"),
     ("/metadata/name", r#""Hello""#, r#"metadata.name: "Hello" is not a name"#),
-    ("/metadata/name", "7", r#"metadata.name: 7: expected text; put it in quotes: "7""#),
+    (
+        "/metadata/name",
+        "7",
+        "metadata.name: 7: expected text, but this is read as a number: put what you wrote in quotes",
+    ),
     ("/metadata/name", "null", "metadata.name: is missing"),
     ("/metadata/labels", r#"{"a b":"c"}"#, r#"metadata.labels["a b"]: "a b" is not a label"#),
     ("/metadata/labels", r#"{"a":"c d"}"#, r#"metadata.labels.a: "c d" is not a label"#),
@@ -173,7 +186,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "/spec/devices/matchLabels/role",
         "true",
-        "spec.devices.matchLabels.role: true: expected text",
+        "spec.devices.matchLabels.role: true: expected text, but this is read as true or false: put",
     ),
     (
         "/spec/devices/matchExpressions",
@@ -219,11 +232,16 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "\"sha256:1111111111111111111111111111111111111111111111111111111111111111\"",
         "spec.run.process: both artifact and path",
     ),
+    (
+        "/spec/run/process/artifact",
+        r#""sha256:12""#,
+        "spec.run.process: both artifact and path|is not a digest",
+    ),
     ("/spec/run/process/args", r#""1000""#, r#"spec.run.process.args: "1000": expected a list"#),
     (
         "/spec/run/process/args",
         r#"["a",1000]"#,
-        r#"spec.run.process.args[1]: 1000: expected text; put it in quotes: "1000""#,
+        "spec.run.process.args[1]: 1000: expected text, but this is read as a number: put",
     ),
     ("/spec/run/process/args", r#"["\u0000"]"#, "spec.run.process.args[0]: \"\\0\": holds a NUL"),
     ("/spec/run/process/env", r#"{"1A":"x"}"#, "spec.run.process.env.1A: not a variable's name"),
@@ -247,6 +265,12 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("/spec/config", r#"{"a\u0000":""}"#, "NUL and control characters"),
     ("/spec/config", r#"{"a//b":""}"#, "no empty part"),
     ("/spec/config", r#"{"":""}"#, r#"spec.config[""]: a file needs a name"#),
+    ("/spec/config", r#"{"":"","/etc/x":""}"#, "a file needs a name|an absolute path"),
+    (
+        "/spec/config",
+        r#"{"a":1,"a/b":""}"#,
+        r#"expected text|"a" is a file and, with "a/b", a folder"#,
+    ),
     ("/spec/config", r#"{"a":"","a/b":""}"#, r#""a" is a file and, with "a/b", a folder"#),
     ("/spec/config", r#"{"a":{"b":"c"}}"#, "spec.config.a: an object: expected text"),
     (
@@ -275,6 +299,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "/spec/health",
         r#"{"tcp":{"port":1},"exec":{"command":["x"]}}"#,
         "spec.health: both tcp and exec",
+    ),
+    (
+        "/spec/health",
+        r#"{"http":{"port":0},"tcp":{"port":70000}}"#,
+        "spec.health: both http and tcp|spec.health.http.port: 0|spec.health.tcp.port: 70000",
     ),
     (
         "/spec/health",
@@ -329,8 +358,26 @@ fn each_fault_is_said_with_its_path() {
     for (pointer, value, said) in FAULTS {
         let document = hello_with(pointer, serde_json::from_str(value).unwrap());
         let found = faults(&[document]);
-        assert_eq!(found.len(), 1, "{pointer} = {value}: {found:#?}");
-        assert!(found[0].contains(said), "{pointer} = {value}:\n{}\nexpected {said}", found[0]);
+        let all: Vec<&str> = said.split('|').collect();
+        assert_eq!(found.len(), all.len(), "{pointer} = {value}: {found:#?}");
+        for (found, said) in found.iter().zip(all) {
+            assert!(found.contains(said), "{pointer} = {value}:\n{found}\nexpected {said}");
+        }
+    }
+}
+
+/// What YAML made of `on`, `0755` and `0x1F` is not what was written: no fault may offer it as
+/// the text to write.
+#[test]
+fn no_text_is_offered_that_nobody_wrote() {
+    for yaml in ["on", "y", "0755", "0o17", "0x1F", "1_000", "1.50", "2.0", "1e3"] {
+        let args: Value = serde_saphyr::from_str(&format!("[{yaml}]")).unwrap();
+        if args[0].is_string() || args[0].is_null() {
+            continue; // The reader of YAML takes it for text, or for nothing.
+        }
+        let found = faults(&[hello_with("/spec/run/process/args", args)]);
+        assert!(found[0].ends_with("put what you wrote in quotes"), "{yaml}: {found:?}");
+        assert!(!found[0].contains('"'), "{yaml}: {found:?}");
     }
 }
 

@@ -17,7 +17,9 @@ pub(super) enum NotAUnit {
     Number,
     #[error("too large")]
     TooLarge,
-    #[error("finer than a thousandth of a core; the least is 1m")]
+    #[error("at most three digits after the point are read")]
+    Digits,
+    #[error("finer than a thousandth of a core; the smallest is 1m")]
     TooFine,
     #[error(
         "unknown signal; use a name such as SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, or a number from 1 to 31"
@@ -44,7 +46,10 @@ pub(super) fn memory(text: &str) -> Result<u64, NotAUnit> {
 
 /// Thousandths of a core: `500m`, `1`, `1.5`.
 pub(super) fn cpu(text: &str) -> Result<u32, NotAUnit> {
-    let (thousandths, unit) = split(text)?;
+    let (thousandths, unit) = split(text).map_err(|why| match why {
+        NotAUnit::Digits => NotAUnit::TooFine,
+        other => other,
+    })?;
     let millis = match unit {
         "" => thousandths,
         "m" if thousandths.is_multiple_of(1_000) => thousandths / 1_000,
@@ -117,9 +122,12 @@ fn split(text: &str) -> Result<(u64, &str), NotAUnit> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(end).ok_or(NotAUnit::Number)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    // Three digits after the point: no unit here is finer than a thousandth.
-    if whole.is_empty() || fraction.is_empty() || fraction.len() > 3 || fraction.contains('.') {
+    if whole.is_empty() || fraction.is_empty() || fraction.contains('.') {
         return Err(NotAUnit::Number);
+    }
+    // No unit here is finer than a thousandth.
+    if fraction.len() > 3 {
+        return Err(NotAUnit::Digits);
     }
     let whole: u64 = whole.parse().map_err(|_| NotAUnit::TooLarge)?;
     let fraction: u64 = format!("{fraction:0<3}").parse().map_err(|_| NotAUnit::Number)?;
@@ -153,6 +161,7 @@ mod tests {
             ("", NotAUnit::Number),
             ("-1", NotAUnit::Number),
             ("1.2.3G", NotAUnit::Number),
+            ("1.2345G", NotAUnit::Digits),
             ("99999999999999999999", NotAUnit::TooLarge),
             ("18446744073709551Gi", NotAUnit::TooLarge),
         ] {
@@ -168,6 +177,8 @@ mod tests {
         for (text, why) in [
             ("500x", NotAUnit::Cpu),
             ("0.5m", NotAUnit::TooFine),
+            ("0.0005", NotAUnit::TooFine),
+            ("0.0005.1", NotAUnit::Number),
             ("m", NotAUnit::Number),
             ("5000000", NotAUnit::TooLarge),
         ] {
@@ -191,6 +202,7 @@ mod tests {
             ("10", NotAUnit::DurationWithoutUnit),
             ("10d", NotAUnit::Duration),
             ("10 s", NotAUnit::Duration),
+            ("0.0001s", NotAUnit::Digits),
             ("s", NotAUnit::Number),
             ("18446744073709551h", NotAUnit::TooLarge),
         ] {

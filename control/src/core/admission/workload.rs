@@ -177,18 +177,16 @@ fn operator(text: &str) -> Result<Operator, &'static str> {
 }
 
 fn run(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<Run> {
-    let (_, process_at) = at.fields(RUN)?.one_of(RUN, "what to run")?;
-    process(&process_at, artifact_size).map(Run::Process)
+    let process = |_, at: &At<'_>| process(at, artifact_size).map(Run::Process);
+    at.fields(RUN)?.one_of(RUN, "what to run", process)
 }
 
 fn process(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<Process> {
     let fields = at.fields(PROCESS)?;
     let executable =
-        fields.one_of(&["artifact", "path"], "what a process executes").and_then(|(which, at)| {
-            match which {
-                "artifact" => artifact(&at, artifact_size).map(Executable::Artifact),
-                _ => absolute_path(&at).map(Executable::Path),
-            }
+        fields.one_of(&["artifact", "path"], "what a process executes", |which, at| match which {
+            "artifact" => artifact(at, artifact_size).map(Executable::Artifact),
+            _ => absolute_path(at).map(Executable::Path),
         });
     let args = fields.get("args").map(|at| args(&at)).unwrap_or_default();
     let env = fields.get("env").map(|at| env(&at)).unwrap_or_default();
