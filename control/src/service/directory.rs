@@ -56,8 +56,11 @@ impl Directory for Service {
         let name = &device.device;
         let begin = |change: &mut Change<'_>| {
             let now = change.now;
+            // Of the connection that this one takes over from.
+            change.put_arrival(name);
             let Some(known) = change.model.devices.get_mut(name) else { return };
             if known.live.begin(connection) {
+                known.live.unwritten = now;
                 known.report.last_seen = now;
                 known.report.address = Some(liveness::address(peer));
                 change.event("device", name.as_str(), "changed", "online".into());
@@ -74,9 +77,11 @@ impl Directory for Service {
         let name = &device.device;
         let end = |change: &mut Change<'_>| {
             let now = change.now;
+            change.put_arrival(name);
             let Some(known) = change.model.devices.get_mut(name) else { return };
             if known.live.end(connection) {
                 known.report.last_seen = now;
+                change.put_departure(name, reason);
                 change.put_report(name);
                 let message = format!("offline: {reason}");
                 change.event("device", name.as_str(), "changed", message);

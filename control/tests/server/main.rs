@@ -14,5 +14,6 @@
 mod api;
 mod durability;
 mod enrolment;
+mod kept;
 mod restore;
 mod world;

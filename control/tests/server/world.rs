@@ -13,7 +13,7 @@ use bytes::Bytes;
 use holdfast_control::adapters::artifacts::Artifacts;
 use holdfast_control::adapters::authority::{Authority, Keys};
 use holdfast_control::adapters::gateway::{Gateway, Limits};
-use holdfast_control::adapters::http::{App, Requests, openapi, router};
+use holdfast_control::adapters::http::{App, Pages, Requests, openapi, router};
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
 use holdfast_control::ports::{Bus, Directory, Done};
@@ -73,6 +73,10 @@ impl Store for Moody {
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         self.inner.snapshot()
+    }
+
+    fn read(&self, prefix: &str, most: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.inner.read(prefix, most)
     }
 }
 
@@ -151,6 +155,7 @@ impl World {
             tenant: "default".parse().unwrap(),
             device_ttl: 3_600,
             mqtt: vec![":8883".into()],
+            api: None,
             clock,
         };
         let given: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
@@ -165,6 +170,7 @@ impl World {
             artifacts: artifacts.into(),
             requests: Arc::new(Requests::default()),
             description: Arc::new(openapi()),
+            pages: Arc::new(Pages::new(Vec::new())),
             stop: stopping,
         };
         let admin = admin.or(first).unwrap();
