@@ -8,8 +8,9 @@ use super::view::{self, Fares, fares};
 /// reboot, or a link that changed its mind.
 pub const LOST_AFTER: u64 = 5 * 60;
 
-/// A certificate that ends within this, in seconds, should have been renewed long ago.
-pub const CERTIFICATE_WITHIN: u64 = 7 * 86_400;
+/// A certificate that ends within this, in seconds, should have been renewed by now, but see
+/// [`Watch::new`].
+const CERTIFICATE_WITHIN: u64 = 7 * 86_400;
 
 /// What of a device needs a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,14 +50,19 @@ impl Attention {
 /// When one looks.
 #[derive(Debug, Clone, Copy)]
 pub struct Watch {
-    /// Seconds since 1970.
-    pub now: u64,
-    /// When the control plane started: nobody can have been connected before, and that is no
-    /// fault of theirs.
-    pub started: u64,
+    now: u64,
+    started: u64,
+    certificate_within: u64,
 }
 
 impl Watch {
+    /// Looks now, in seconds since 1970. The control plane started at `started`: nobody can have
+    /// been connected before, and that is no fault of theirs. Certificates live `ttl` seconds and
+    /// are renewed at two thirds of that: with less than a quarter left something is wrong.
+    pub fn new(now: u64, started: u64, ttl: u64) -> Self {
+        Self { now, started, certificate_within: CERTIFICATE_WITHIN.min(ttl / 4) }
+    }
+
     /// Whether this device needs a person for this.
     pub fn sees(self, attention: Attention, device: &Device) -> bool {
         match attention {
@@ -79,7 +85,7 @@ impl Watch {
     fn certificate(self, device: &Device) -> bool {
         device.record.standing == Standing::Approved
             && view::certificate_end(device)
-                .is_some_and(|end| end.saturating_sub(self.now) < CERTIFICATE_WITHIN)
+                .is_some_and(|end| end.saturating_sub(self.now) < self.certificate_within)
     }
 
     /// Whether its certificate is over.

@@ -44,7 +44,7 @@ pub struct DevicesQuery {
 
 impl Service {
     fn watch(&self) -> Watch {
-        Watch { now: self.now(), started: self.started }
+        Watch::new(self.now(), self.started, self.settings.device_ttl)
     }
 
     /// Calls `add` with every device, letting others write in between.

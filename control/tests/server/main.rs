@@ -14,6 +14,11 @@
 mod api;
 mod durability;
 mod enrolment;
+mod fleet;
+mod guards;
 mod kept;
+mod listing;
+mod pages;
 mod restore;
+mod session;
 mod world;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use holdfast_control::adapters::artifacts::Artifacts;
 use holdfast_control::adapters::authority::{Authority, Keys};
 use holdfast_control::adapters::gateway::{Gateway, Limits};
-use holdfast_control::adapters::http::{App, Pages, Requests, openapi, router};
+use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
 use holdfast_control::ports::{Bus, Directory, Done};
@@ -213,6 +213,52 @@ impl World {
         (status, answer.into_body().collect().await.unwrap().to_bytes())
     }
 
+    /// A request with these headers and no others, and its whole answer.
+    pub async fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> axum::http::Response<Bytes> {
+        let mut request = axum::http::Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let (parts, body) = router(self.app.clone()).oneshot(request).await.unwrap().into_parts();
+        axum::http::Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
+    }
+
+    /// The answer to a GET with these headers and no others, as it comes.
+    pub async fn streamed(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> axum::http::Response<Body> {
+        let mut request = axum::http::Request::builder().uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        router(self.app.clone()).oneshot(request).await.unwrap()
+    }
+
+    /// Serves these files from now on.
+    pub fn show(&mut self, files: Vec<File>) {
+        self.app.pages = Arc::new(Pages::new(files));
+    }
+
+    /// Restarts it with these records put into the store meanwhile.
+    pub async fn with_records(self, records: Vec<(String, Vec<u8>)>) -> Self {
+        let mut batch = Batch::default();
+        for (key, value) in records {
+            batch.put(key, value);
+        }
+        self.store.commit(&[batch]).unwrap();
+        self.restart().await
+    }
+
     pub async fn token(&self, new: Value) -> String {
         let (status, answer) = self.request("POST", "/api/v1/tokens", new).await;
         assert_eq!(status, 201, "{answer}");
@@ -275,6 +321,20 @@ impl World {
     pub fn connect(&self, name: &str, connection: u64) {
         let peer: SocketAddr = "192.0.2.1:99".parse().unwrap();
         self.service.connected(&id(name), connection, peer);
+    }
+
+    pub fn disconnect(&self, name: &str, connection: u64, reason: &str) {
+        self.service.disconnected(&id(name), connection, reason);
+    }
+
+    /// Returns when all that was noted so far is on disk. There is a device d-1.
+    pub async fn settle(&self) {
+        self.service.approve("d-1", "test").await.unwrap();
+    }
+
+    /// Something that changes nothing, but is a change.
+    pub fn touch(&self) {
+        self.connect("nobody", 1);
     }
 
     pub async fn present(&self, name: &str, session: u64) {
