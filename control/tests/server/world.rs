@@ -42,7 +42,7 @@ pub fn clock() -> u64 {
 
 /// A store that fails or waits on demand.
 pub struct Moody {
-    inner: RedbStore,
+    inner: Box<dyn Store>,
     pub fails: AtomicBool,
     held: Mutex<bool>,
     freed: Condvar,
@@ -137,12 +137,24 @@ impl World {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keys::generate(clock()).unwrap();
-        Self::open(folder, keys, None).await
+        let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
+        Self::open(folder, Box::new(store), keys, None).await
     }
 
-    async fn open(folder: tempfile::TempDir, keys: Keys, admin: Option<String>) -> Self {
+    /// On another store.
+    pub async fn on(store: Box<dyn Store>) -> Self {
+        let keys = Keys::generate(clock()).unwrap();
+        Self::open(tempfile::tempdir().unwrap(), store, keys, None).await
+    }
+
+    async fn open(
+        folder: tempfile::TempDir,
+        inner: Box<dyn Store>,
+        keys: Keys,
+        admin: Option<String>,
+    ) -> Self {
         let store = Arc::new(Moody {
-            inner: RedbStore::open(&folder.path().join("store.redb")).unwrap(),
+            inner,
             fails: AtomicBool::new(false),
             held: Mutex::new(false),
             freed: Condvar::new(),
@@ -184,7 +196,8 @@ impl World {
         let (keys, admin) = (self.service.authority().keys().clone(), self.admin.clone());
         let Self { folder, service, store, app, .. } = self;
         drop((service, app, store));
-        Self::open(folder, keys, Some(admin)).await
+        let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
+        Self::open(folder, Box::new(store), keys, Some(admin)).await
     }
 
     pub async fn request(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
