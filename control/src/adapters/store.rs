@@ -201,4 +201,44 @@ mod tests {
             .unwrap();
         assert_eq!(seen, 2);
     }
+
+    #[test]
+    fn parts_are_read_alone_and_left_out_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(&folder.path().join("store")).unwrap();
+        let keys = [
+            "a",
+            "history",
+            "history/",
+            "history/a/1",
+            "history/b/1",
+            "history/b/2",
+            "history0",
+            "z/1",
+        ];
+        let writes = keys.iter().map(|key| ((*key).to_owned(), Some(b"1".to_vec()))).collect();
+        store.commit(&[Batch { clear: false, writes }]).unwrap();
+        let read = |prefix: &str, most: usize| -> Vec<String> {
+            store.read(prefix, most).unwrap().into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(read("history/b/", 9), ["history/b/1", "history/b/2"]);
+        assert_eq!(read("history/b/", 1), ["history/b/1"]);
+        assert_eq!(read("history/c/", 9), Vec::<String>::new());
+        assert_eq!(read("zz", 9), Vec::<String>::new());
+        assert_eq!(read("", 99), keys);
+        for (without, expected) in [
+            (&[][..], &keys[..]),
+            (&["history/"][..], &["a", "history", "history0", "z/1"][..]),
+            (&["z/", "history/", "none/"][..], &["a", "history", "history0"][..]),
+            (&["a", "h", "z"][..], &[][..]),
+        ] {
+            let mut found = Vec::new();
+            let mut visit = |key: &str, _: &[u8]| {
+                found.push(key.to_owned());
+                Ok(())
+            };
+            store.snapshot().unwrap().visit(without, &mut visit).unwrap();
+            assert_eq!(found, expected, "without {without:?}");
+        }
+    }
 }

@@ -137,6 +137,8 @@ async fn answers_say_how_they_may_be_used() {
         let answer = get(&world, path, &[("authorization", &bearer)]).await;
         assert_eq!(head(&answer, "cache-control"), "no-store", "{path}");
         assert_eq!(head(&answer, "x-content-type-options"), "nosniff", "{path}");
+        let policy = head(&answer, "content-security-policy");
+        assert_eq!(policy, "default-src 'none'; frame-ancestors 'none'", "{path}");
     }
 }
 

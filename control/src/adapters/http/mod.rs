@@ -210,6 +210,11 @@ async fn counted(State(app): State<App>, request: Request, next: Next) -> Respon
     head.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // Whatever says nothing of it is an answer of the API: of this moment, and for its reader.
     head.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if path.starts_with("/api/") {
+        // Nor is it ever a page, whatever it holds.
+        head.entry(header::CONTENT_SECURITY_POLICY)
+            .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    }
     app.requests.count(response.status().as_u16());
     tracing::debug!(%method, path, status = response.status().as_u16(), "request");
     response
