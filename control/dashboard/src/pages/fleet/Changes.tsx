@@ -22,7 +22,7 @@ interface Change {
 
 export function Changes({ live }: { live: readonly Event[] }) {
   const { data, error, refetch } = useQuery(read.audit());
-  const done: Change[] = (data?.items ?? []).map((entry) => ({ key: `a${entry.number}`, at: entry.at * 1000, who: entry.by, what: entry.message ? `${entry.action} ${entry.subject}: ${entry.message}` : `${entry.action} ${entry.subject}` }));
+  const done: Change[] = (data?.items ?? []).filter((entry) => !entry.action.startsWith("session.")).map((entry) => ({ key: `a${entry.number}`, at: entry.at * 1000, who: entry.by, what: entry.message ? `${entry.action} ${entry.subject}: ${entry.message}` : `${entry.action} ${entry.subject}` }));
   const heard: Change[] = live
     .filter((event) => event.type === "device" && event.message !== "")
     .map((event, index) => ({ key: `e${event.at}${event.name}${index}`, at: Date.parse(event.at), who: event.name, what: event.message, to: deviceAt(event.name) }));
