@@ -30,8 +30,9 @@ for (const colorScheme of ["light", "dark"]) {
       await login.getByRole("button", { name: "Log in" }).waitFor();
       const found = (await violations(login)).map((one) => `login ${one}`);
       const page = await world.open("/", { colorScheme, viewport: { width, height: 800 } });
-      for (const { name, path, ready } of PAGES) {
+      for (const { name, path, ready, act } of PAGES) {
         await settle(world, page, path, ready);
+        await act?.(page);
         found.push(...(await violations(page)).map((one) => `${name} ${one}`));
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
         if (wide > 0) found.push(`${name}: scrolls sideways by ${wide} px`);

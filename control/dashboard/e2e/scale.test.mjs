@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { multiply } from "./scene.mjs";
-import { until, World } from "./world.mjs";
+import { BIN, until, World } from "./world.mjs";
 
 const COUNT = 50_000;
-/** A debug build of the server is some times slower than what is shipped. */
-const SLACK = process.env.HOLDFAST_BIN_DIR?.includes("/release") || process.env.HOLDFAST_BIN_DIR?.includes("/dist") ? 1 : Number(process.env.HOLDFAST_SLACK ?? 1);
+/** The promise is about what is shipped; a debug build is some times slower. */
+const SLACK = /\/debug$/.test(BIN) ? 4 : 1;
 
 let world, page;
 before(async () => {
@@ -42,29 +42,37 @@ for (const [what, query, least] of [
   });
 }
 
+/**
+ * The longest task of the page's main thread, in its own processor time: on a machine that builds
+ * and tests beside it, time on the clock would be that of the neighbours.
+ */
+function longestTask(trace) {
+  const { traceEvents } = JSON.parse(trace);
+  const mains = new Set(traceEvents.filter((event) => event.name === "thread_name" && event.args.name === "CrRendererMain").map((event) => `${event.pid} ${event.tid}`));
+  const tasks = traceEvents.filter((event) => event.name.endsWith("RunTask") && event.ph === "X" && mains.has(`${event.pid} ${event.tid}`));
+  assert.ok(tasks.length > 100 && tasks.some((task) => task.tdur > 0), `the trace has no tasks (${tasks.length})`);
+  const longest = (of) => Math.max(...tasks.map(of)) / 1000;
+  return { processor: longest((task) => task.tdur ?? task.dur), clock: longest((task) => task.dur) };
+}
+
 test("scrolling from end to end has no task over 100 ms", async () => {
   await page.getByRole("link", { name: /^device-/ }).first().waitFor();
-  await page.evaluate(() => {
-    window.longest = 0;
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) window.longest = Math.max(window.longest, entry.duration);
-    }).observe({ type: "longtask", buffered: false });
-  });
   const region = page.getByRole("region", { name: "Devices, scrolls" });
   await region.hover();
+  await world.browser.startTracing(page, { categories: ["toplevel", "disabled-by-default-devtools.timeline", "devtools.timeline"] });
   // By the wheel as a person does, then in leaps as one who drags the bar.
   for (let step = 0; step < 120; step++) await page.mouse.wheel(0, 400);
-  for (let step = 1; step <= 60; step++) {
-    await region.evaluate((element, part) => {
-      element.scrollTop = element.scrollHeight * part;
-      return new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)));
-    }, step / 60);
-  }
-  await region.evaluate((element) => (element.scrollTop = element.scrollHeight));
+  await region.evaluate(async (element) => {
+    for (let step = 1; step <= 60; step++) {
+      element.scrollTop = element.scrollHeight * (step / 60);
+      await new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)));
+    }
+    element.scrollTop = element.scrollHeight;
+  });
   await page.getByRole("link", { name: "seed", exact: true }).waitFor();
-  const longest = await page.evaluate(() => window.longest);
-  console.log(`# longest task while scrolling: ${longest.toFixed(0)} ms`);
-  assert.ok(longest <= 100, `a task of ${longest.toFixed(0)} ms`);
+  const { processor, clock } = longestTask(await world.browser.stopTracing());
+  console.log(`# longest task while scrolling: ${processor.toFixed(0)} ms of processor, ${clock.toFixed(0)} ms on the clock`);
+  assert.ok(processor <= 100, `a task of ${processor.toFixed(0)} ms`);
   assert.ok((await page.getByRole("row").count()) < 100, "all rows are drawn at once");
 });
 

@@ -3,12 +3,22 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { talker, until } from "./world.mjs";
+import { paste, talker, until } from "./world.mjs";
+
+const FAULTY = `apiVersion: holdfast/v1
+kind: Workload
+metadata: { name: relay }
+spec:
+  devices: { matchLabels: { role: gateway } }
+  run: { process: { path: /bin/sleep, args: ["1000"] } }
+  restrt: { policy: always }
+  resources: { memory: 12Q }
+`;
 
 export const PAGES = [
   { name: "fleet", path: "/", ready: "Changed lately" },
   { name: "devices", path: "/devices", ready: "pump-1" },
-  { name: "devices-selected", path: "/devices?labels=role%3Dgateway&connection=online", ready: "pump-1" },
+  { name: "devices-selected", path: "/devices?labels=role%3Dgateway&sort=-problems&connection=offline", ready: "unit-", act: (page) => page.getByRole("checkbox", { name: /^Select unit-/ }).first().check() },
   { name: "device", path: "/devices/pump-1", ready: "desired beside reported" },
   { name: "device-failing", path: "/devices/pump-2", ready: "desired beside reported" },
   { name: "device-logs", path: "/devices/pump-1?tab=logs&workload=hello", ready: "pressure" },
@@ -18,10 +28,14 @@ export const PAGES = [
   { name: "workload", path: "/workloads/hello", ready: "How it stands" },
   { name: "workload-edit", path: "/workloads/hello?tab=edit", ready: "Nothing would change" },
   { name: "workload-revisions", path: "/workloads/hello?tab=revisions", ready: "Difference" },
-  { name: "apply", path: "/apply", ready: "begin to run it" },
+  { name: "workload-delete", path: "/workloads/hello", ready: "How it stands", act: async (page) => { await page.getByRole("button", { name: "Delete…" }).click(); await page.getByRole("dialog").waitFor(); } },
+  { name: "apply", path: "/apply", ready: "go to the new revision" },
+  { name: "apply-faults", path: "/apply", ready: "go to the new revision", act: async (page) => { await paste(page.locator(".cm-content"), FAULTY); await page.getByText("2 faults", { exact: true }).waitFor(); } },
   { name: "enrolment", path: "/enrolment", ready: "Tokens in use" },
   { name: "enrolment-new", path: "/enrolment?new=token", ready: "Make the token" },
+  { name: "enrolment-made", path: "/enrolment?new=token", ready: "Make the token", act: async (page) => { await page.getByRole("button", { name: "Make the token" }).click(); await page.getByRole("img", { name: /QR code/ }).waitFor(); } },
   { name: "activity", path: "/activity", ready: "workload.apply" },
+  { name: "search", path: "/", ready: "Changed lately", act: async (page) => { await page.keyboard.press("Control+k"); await page.keyboard.type("pump"); await page.getByRole("option", { name: /pump-2/ }).waitFor(); } },
   { name: "settings", path: "/settings", ready: "Certificate authority" },
 ];
 

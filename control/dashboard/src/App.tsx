@@ -1,6 +1,5 @@
 // Logged in: the pages. Not: the login. A session that ended under way: the login above the pages,
 // so that nothing typed is lost.
-import { Modal } from "@mantine/core";
 import { RouterProvider } from "@tanstack/react-router";
 import { useEffect } from "react";
 import { resume } from "./api/session";
@@ -8,6 +7,7 @@ import { session } from "./api/state";
 import { useStore } from "./api/store";
 import { LoginForm, LoginPage } from "./pages/login";
 import { router } from "./router";
+import { Dialog } from "./ui/Dialog";
 import { Loading } from "./ui/Loading";
 
 /** Between attempts to learn, at the very start, who is logged in. */
@@ -34,9 +34,9 @@ export function App() {
     <>
       <RouterProvider router={router} />
       {now.kind === "ended" && (
-        <Modal opened onClose={() => undefined} withCloseButton={false} closeOnEscape={false} closeOnClickOutside={false} title="Your session has ended">
+        <Dialog title="Your session has ended">
           <LoginForm hint="What is on the page stays as it is." />
-        </Modal>
+        </Dialog>
       )}
     </>
   );

@@ -27,11 +27,16 @@ export function relative(at: number, now: number): string {
   return seconds < 0 ? `in ${span(-seconds)}` : `${span(seconds)} ago`;
 }
 
+/** Making one takes longer than drawing a row of a table: they are kept. */
+const formats = new Map<string, Intl.DateTimeFormat>();
+
 /** With date, seconds and zone, as the reader's language writes it. */
 export function exact(at: number, locale?: string, timeZone?: string): string {
-  return new Intl.DateTimeFormat(locale, {
-    dateStyle: "full",
-    timeStyle: "long",
-    ...(timeZone ? { timeZone } : {}),
-  }).format(at);
+  const key = `${locale} ${timeZone}`;
+  let format = formats.get(key);
+  if (!format) {
+    format = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "long", ...(timeZone ? { timeZone } : {}) });
+    formats.set(key, format);
+  }
+  return format.format(at);
 }

@@ -1,7 +1,8 @@
 // Before something is destroyed: what, in words; and when it hits many, its name typed.
-import { Button, Modal, TextInput } from "@mantine/core";
+import { Button, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { reason } from "../api/client";
+import { Dialog } from "./Dialog";
 import { Notice } from "./Notice";
 
 interface Props {
@@ -34,7 +35,7 @@ export function Confirm({ title, children, act, typed, run, close }: Props) {
     }
   };
   return (
-    <Modal opened onClose={close} title={title} size="md">
+    <Dialog title={title} close={close}>
       <form
         className="hf-stack"
         onSubmit={(event) => {
@@ -52,6 +53,6 @@ export function Confirm({ title, children, act, typed, run, close }: Props) {
           <Button variant="default" onClick={close} {...(typed === undefined ? { "data-autofocus": true } : {})}>Cancel</Button>
         </div>
       </form>
-    </Modal>
+    </Dialog>
   );
 }

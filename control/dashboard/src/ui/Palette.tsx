@@ -1,5 +1,5 @@
 // Ctrl-K: devices, workloads, pages and actions by some of their letters.
-import { Modal, TextInput } from "@mantine/core";
+import { TextInput } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
@@ -8,6 +8,7 @@ import * as read from "../api/queries";
 import { logout } from "../api/session";
 import { score } from "../lib/match";
 import { pages } from "../pages";
+import { Dialog } from "./Dialog";
 import { deviceAt, workloadAt, type Target } from "./PageLink";
 import { Connection } from "./State";
 
@@ -59,7 +60,7 @@ export function Palette({ close }: { close: () => void }) {
     event.preventDefault();
   };
   return (
-    <Modal opened onClose={close} title="Search" size="lg" yOffset="8vh" centered={false}>
+    <Dialog title="Search" close={close} size="lg" top>
       <TextInput
         value={text}
         onChange={(event) => {
@@ -88,7 +89,7 @@ export function Palette({ close }: { close: () => void }) {
         ))}
       </div>
       <p role="status" className="hf-kind">{options.length === 0 ? "Nothing found" : `${options.length} found; arrows choose, Enter opens`}</p>
-    </Modal>
+    </Dialog>
   );
 }
 

@@ -55,6 +55,9 @@ export const variables: CSSVariablesResolver = () => ({
   },
   dark: {
     "--mantine-color-body": "#14181c",
+    "--mantine-color-default": "#1d242b",
+    "--mantine-color-default-hover": "#28313a",
+    "--mantine-color-default-border": "#46515c",
     "--mantine-color-text": "#d8dde2",
     "--mantine-color-dimmed": "#a3acb5",
     "--mantine-color-placeholder": "#98a1aa",

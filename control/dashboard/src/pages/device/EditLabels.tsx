@@ -1,11 +1,12 @@
 // A device's labels, edited one by one. Somebody else was faster: shown, and rebased on request.
-import { ActionIcon, Button, Modal, TextInput } from "@mantine/core";
+import { ActionIcon, Button, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { setLabels } from "../../api/actions";
 import { ask, client, reason, Refusal } from "../../api/client";
 import { queries } from "../../api/query-client";
 import type { Device } from "../../api/types";
 import { merge } from "../../lib/merge";
+import { Dialog } from "../../ui/Dialog";
 import { Diff } from "../../ui/Diff";
 import { Notice } from "../../ui/Notice";
 import { say } from "../../ui/say";
@@ -59,7 +60,7 @@ export function EditLabels({ device, close }: { device: Device; close: () => voi
     setFailure("");
   };
   return (
-    <Modal opened onClose={close} title={`Labels of ${name}`}>
+    <Dialog title={`Labels of ${name}`} close={close}>
       <form className="hf-stack" onSubmit={(event) => { event.preventDefault(); void save(); }}>
         <p>Workloads choose devices by labels: a change may start and stop some here.</p>
         {now.map((row, index) => (
@@ -81,6 +82,6 @@ export function EditLabels({ device, close }: { device: Device; close: () => voi
           <Button variant="default" onClick={close}>Cancel</Button>
         </div>
       </form>
-    </Modal>
+    </Dialog>
   );
 }

@@ -5,8 +5,10 @@ import type { Device } from "../../api/types";
 import { Card } from "../../ui/Card";
 import { Failed } from "../../ui/Notice";
 import { PageLink, workloadAt } from "../../ui/PageLink";
+import { Standing } from "../../ui/Standing";
 import { Phase, State } from "../../ui/State";
 import { Time } from "../../ui/Time";
+import { Words } from "../../ui/Words";
 
 /** A device renews at two thirds of its certificate's life; so near the end something is wrong. */
 const NEAR = 7 * 86_400_000;
@@ -18,15 +20,8 @@ export function Overview({ device }: { device: Device }) {
   const left = ends === undefined ? undefined : ends - Date.now();
   return (
     <div className="hf-stack">
-      <Card title="How it stands" aside={explained.data && <State tone={explained.data.settled ? "good" : "warn"}>{explained.data.settled ? "as desired" : "not as desired"}</State>}>
-        {explained.error && !explained.data && <Failed error={explained.error} what="The reasons could not be read" retry={() => void explained.refetch()} />}
-        {explained.data && (
-          <>
-            <p>{explained.data.summary}</p>
-            {explained.data.reasons.length > 0 && <ul>{explained.data.reasons.map((reason, index) => <li key={index}>{reason}</li>)}</ul>}
-          </>
-        )}
-      </Card>
+      {explained.error && !explained.data && <Failed error={explained.error} what="The reasons could not be read" retry={() => void explained.refetch()} />}
+      {explained.data && <Standing of={explained.data} />}
       <Workloads device={device} />
       <div className="hf-grid">
         <Card title="Problems">
@@ -88,7 +83,7 @@ function Workloads({ device }: { device: Device }) {
                 <td className="hf-number" data-label="Reported">{item.reportedRevision ?? "–"}</td>
                 <td data-label="Phase"><Phase of={item.phase ?? ""} /></td>
                 <td data-label="Restarts">{device.status.workloads[item.workload]?.restarts ?? "–"}</td>
-                <td data-label="Difference">{item.asDesired ? "as desired" : item.reason}</td>
+                <td data-label="Difference">{item.asDesired ? "as desired" : <Words>{item.reason}</Words>}</td>
                 <td>{device.status.workloads[item.workload] && <PageLink to={`/devices/${device.metadata.name}`} search={{ tab: "logs", workload: item.workload }} aria-label={`Log of ${item.workload}`}>Log</PageLink>}</td>
               </tr>
             ))}

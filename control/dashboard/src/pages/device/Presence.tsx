@@ -11,6 +11,14 @@ interface Props {
 
 const HIGH = 120;
 
+/** As short as the reader's language has it: the day only where there are several. */
+function moment(at: number, all: readonly number[]): string {
+  const days = (all.at(-1) ?? 0) - (all[0] ?? 0) > 86_400;
+  const step = (all[1] ?? 0) - (all[0] ?? 0);
+  const parts: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", ...(days ? { day: "numeric", month: "short" } : {}), ...(step < 60 ? { second: "2-digit" } : {}) };
+  return new Intl.DateTimeFormat(undefined, parts).format(at * 1000);
+}
+
 export default function Presence({ events, online }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const scheme = useComputedColorScheme("light");
@@ -30,7 +38,7 @@ export default function Presence({ events, online }: Props) {
         legend: { show: false },
         cursor: { show: false },
         scales: { y: { range: [-0.1, 1.15] } },
-        axes: [axis, { ...axis, size: 64, splits: () => [0, 1], values: () => ["offline", "online"] }],
+        axes: [{ ...axis, space: 110, values: (_chart, splits) => splits.map((at) => moment(at, splits)) }, { ...axis, size: 64, splits: () => [0, 1], values: () => ["offline", "online"] }],
         series: [{}, { stroke: line, width: 2, fill: `${line}33`, paths: uPlot.paths.stepped?.({ align: 1 }) ?? null, points: { show: false } } as uPlot.Series],
       },
       [points.map(([at]) => at), points.map(([, up]) => up)],

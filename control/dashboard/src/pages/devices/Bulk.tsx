@@ -1,6 +1,6 @@
 // What can be done to many devices at once: labels, revocation. One request each, some at a time,
 // as the command line does; whatever fails is told by name and can be tried again.
-import { Button, Modal, Progress, TextInput } from "@mantine/core";
+import { Button, Progress, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { revoke, setLabels } from "../../api/actions";
 import { ask, client, reason } from "../../api/client";
@@ -9,6 +9,7 @@ import type { DeviceFilter } from "../../api/queries";
 import { pool } from "../../lib/pool";
 import { labelChanges } from "../../lib/selector";
 import { count, some } from "../../lib/words";
+import { Dialog } from "../../ui/Dialog";
 import { Notice } from "../../ui/Notice";
 import { say } from "../../ui/say";
 
@@ -76,7 +77,7 @@ function Work({ kind, names, close, cancel }: { kind: "label" | "revoke"; names:
     } else setFailed(outcome.failed);
   };
   return (
-    <Modal opened onClose={at && !failed ? () => undefined : cancel} withCloseButton={!at} title={kind === "label" ? `Label ${count(names.length, "device")}` : `Revoke ${count(names.length, "device")}`}>
+    <Dialog title={kind === "label" ? `Label ${count(names.length, "device")}` : `Revoke ${count(names.length, "device")}`} close={at ? undefined : cancel}>
       <form className="hf-stack" onSubmit={(event) => { event.preventDefault(); void go(); }}>
         <p className="hf-names">{some(names, names.length, 8)}</p>
         {kind === "label" ? (
@@ -106,6 +107,6 @@ function Work({ kind, names, close, cancel }: { kind: "label" | "revoke"; names:
           {failed && <Button variant="default" onClick={() => close(failed.map(({ item }) => item))}>Close, keep the failed ones selected</Button>}
         </div>
       </form>
-    </Modal>
+    </Dialog>
   );
 }

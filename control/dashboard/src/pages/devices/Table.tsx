@@ -57,7 +57,7 @@ function Workloads({ of: { desired = {}, status } }: { of: Device }) {
   const text = `${there}/${wanted.length}`;
   const failing = Object.values(status.workloads).some((said) => ["failed", "unhealthy", "backoff"].includes(said.phase));
   if (there === wanted.length) return text;
-  return <State tone={failing ? "bad" : "move"}>{text}</State>;
+  return <State tone={failing ? "bad" : status.connection === "online" ? "move" : "idle"}>{text}</State>;
 }
 
 export function Table({ filter, total, shown, sort, setSort, selected, setSelected }: Props) {

@@ -49,5 +49,7 @@ export function chips(search: Search): { key: string; words: string }[] {
     site: (value) => `site ${value}`,
     attention: (value) => ({ lost: "offline for over 5 minutes", certificate: "certificate near its end", failing: "a workload fails" })[value] ?? value,
   };
-  return Object.entries(words).flatMap(([key, say]) => (search[key] ? [{ key, words: say(search[key]) }] : []));
+  // One state alone stands in its own field already.
+  const told = (key: string) => key === "connection" && !search.connection?.includes(",");
+  return Object.entries(words).flatMap(([key, say]) => (search[key] && !told(key) ? [{ key, words: say(search[key]) }] : []));
 }

@@ -23,7 +23,7 @@ export default function Devices() {
   }, [text]);
   const first = useQuery({ ...read.devices(asked, 0), placeholderData: (before) => before });
   const total = first.data?.metadata?.total ?? 0;
-  const filtered = Boolean(search.q ?? search.labels) || chips(search).length > 0;
+  const filtered = Boolean(search.q ?? search.labels ?? search.connection) || chips(search).length > 0;
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   // Another filter is another table: what was selected there is not meant here.
   const which = JSON.stringify({ ...asked, sort: undefined });

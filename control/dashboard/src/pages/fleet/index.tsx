@@ -47,7 +47,7 @@ export default function Fleet() {
             <ul className="hf-list">
               {data.attention.map((item, index) => (
                 <li key={index} className="hf-stack hf-tight">
-                  <span className="hf-row">
+                  <span className="hf-row hf-attention">
                     <State tone={SEVERITIES[item.severity] ?? "idle"}>{item.severity}</State>
                     <PageLink to={item.kind === "waiting" ? "/enrolment" : "/devices"} search={toSearch(item.query)}>{item.message}</PageLink>
                   </span>

@@ -8,7 +8,8 @@ import { Card } from "../../ui/Card";
 import { Loading } from "../../ui/Loading";
 import { Failed, Notice } from "../../ui/Notice";
 import { deviceAt, PageLink } from "../../ui/PageLink";
-import { Connection, Phase, State } from "../../ui/State";
+import { Standing } from "../../ui/Standing";
+import { Connection, Phase } from "../../ui/State";
 import { Time } from "../../ui/Time";
 
 /** Rows that one request adds. */
@@ -31,10 +32,7 @@ export function Devices({ workload }: { workload: Workload }) {
   return (
     <div className="hf-stack">
       {why.data && (
-        <Card title="How it stands" aside={<State tone={why.data.settled ? "good" : "warn"}>{why.data.settled ? "as desired" : "not as desired"}</State>}>
-          <p>{why.data.summary}</p>
-          {why.data.reasons.length > 0 && <ul>{why.data.reasons.map((reason, index) => <li key={index}>{reason}</li>)}</ul>}
-        </Card>
+        <Standing of={why.data} />
       )}
       {!list.data && (list.error ? <Failed error={list.error} what="Its devices could not be read" retry={() => void list.refetch()} /> : <Loading />)}
       {list.data && devices.length === 0 && <Notice tone="idle" title="No device runs it">No device has the labels that it asks for. Label some, or change its selector under Edit.</Notice>}
