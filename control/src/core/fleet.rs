@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use holdfast_protocol::ids::Name;
 
-use super::attention::{Attention, Watch};
+use super::attention::{Attention, LOST_AFTER, Watch};
 use super::listing::SITE;
 use super::model::{Device, Model};
 use super::records::Standing;
@@ -198,22 +198,20 @@ impl Tally {
 
     fn attention(self) -> (Vec<AttentionItem>, u64) {
         let mut all = Vec::new();
+        let minutes = LOST_AFTER / 60;
         all.extend(item(Attention::Lost, Severity::Critical, self.lost, |count| {
-            format!(
-                "{} offline for over {} minutes",
-                are(count, "device"),
-                super::attention::LOST_AFTER / 60
-            )
+            let words = words(count, "device is", "devices are");
+            format!("{words} offline for over {minutes} minutes")
         }));
         all.extend(item(Attention::Certificate, Severity::Critical, self.expired, |count| {
-            format!("{} over", are(count, "certificate"))
+            words(count, "certificate has expired", "certificates have expired")
         }));
         all.extend(item(Attention::Certificate, Severity::Warning, self.certificate, |count| {
-            format!("{} near the end", are(count, "certificate"))
+            let words = words(count, "certificate ends soon", "certificates end soon");
+            format!("{words}, without having been renewed")
         }));
-        all.extend(item(Attention::Waiting, Severity::Info, self.waiting, |count| match count {
-            1 => "1 device waits for approval".to_owned(),
-            _ => format!("{count} devices wait for approval"),
+        all.extend(item(Attention::Waiting, Severity::Info, self.waiting, |count| {
+            words(count, "device waits for approval", "devices wait for approval")
         }));
         for (code, group) in self.problems {
             let said = group.message.clone();
@@ -249,8 +247,8 @@ impl Tally {
     }
 }
 
-fn are(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what} is") } else { format!("{count} {what}s are") }
+fn words(count: u64, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
 
 /// None: nobody has it.

@@ -59,9 +59,6 @@ impl Checked {
             model.take(&mut late, key, value).map_err(|error| bad(error.to_string()))?;
         }
         model.settle(late);
-        for device in model.devices.values_mut() {
-            device.report.events = 0;
-        }
         if model.meta == Meta::default() {
             return Err(bad("its store has no \"meta\"".into()));
         }
