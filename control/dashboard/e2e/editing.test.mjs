@@ -2,7 +2,7 @@
 // a destructive change that wants a name typed.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { paste, talker, until, World } from "./world.mjs";
+import { login, paste, talker, until, World } from "./world.mjs";
 
 let world, page;
 before(async () => {
@@ -137,6 +137,22 @@ test("many devices are labelled at once, and revoked with typed confirmation", a
   await act.click();
   await page.getByText("2 devices revoked").waitFor();
   await page.getByRole("row", { name: /pump-1/ }).getByText("revoked").waitFor();
+});
+
+test("a session that ended asks anew, and keeps what was typed", async () => {
+  const { id, token } = await world.must("POST", "/api/v1/access", { comment: "for a while" });
+  const other = await world.page();
+  await other.goto(`${world.url}/apply`);
+  await login(other, token);
+  await editor(other).waitFor();
+  await paste(editor(other), "apiVersion: holdfast/v1\nkind: Workload\n# precious\n");
+  await world.must("DELETE", `/api/v1/access/${id}`);
+  const dialog = other.getByRole("dialog", { name: "Your session has ended" });
+  await dialog.getByRole("textbox", { name: "Access token" }).fill(world.token);
+  await dialog.getByRole("button", { name: "Log in" }).click();
+  await dialog.waitFor({ state: "detached" });
+  await editor(other).getByText("# precious").waitFor();
+  await other.context().close();
 });
 
 test("nothing broke in the browser", () => assert.deepEqual(page.faults, []));

@@ -22,7 +22,7 @@ export const recent = store<readonly Event[]>([]);
 
 const KINDS = ["device", "workload", "token", "access", "reset"] as const;
 
-type Message = { event: Event } | { broken: number } | { open: true };
+type Message = { event: Event } | { broken: number } | { open: true } | { wake: true };
 
 /** Tabs share one stream: a browser allows six connections to a server over HTTP/1.1. */
 const channel = new BroadcastChannel("holdfast-events");
@@ -33,10 +33,15 @@ function say(message: Message): void {
   take(message);
 }
 
+/** This tab reads the stream for all. */
+let leading = false;
 let wasOpen = false;
 
 function take(message: Message): void {
-  if ("broken" in message) lost();
+  if ("wake" in message) {
+    // Somebody logged in in another tab; the cookie is this tab's too.
+    if (leading && session.get().kind !== "open") void resume();
+  } else if ("broken" in message) lost();
   else if ("open" in message) {
     regained();
     // The first opening follows the first reads; every later one ends a gap.
@@ -113,8 +118,6 @@ export function tryNow(): void {
   else void resume().then((answered) => answered && void queries.invalidateQueries());
 }
 
-let leading = false;
-
 /** Called once. The tab that holds the lock reads the stream for all. */
 export function watch(): void {
   const lead = () => {
@@ -130,6 +133,9 @@ export function watch(): void {
     open();
     return new Promise<never>(() => undefined);
   };
+  session.subscribe(() => {
+    if (!leading && session.get().kind === "open") channel.postMessage({ wake: true } satisfies Message);
+  });
   if ("locks" in navigator) void navigator.locks.request("holdfast-events", lead);
   else void lead();
   addEventListener("online", tryNow);

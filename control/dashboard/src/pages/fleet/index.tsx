@@ -36,7 +36,9 @@ export default function Fleet() {
         <Count of={devices.online} word="online" tone="good" search={{ connection: "online" }} />
         <Count of={devices.offline} word="offline" tone="bad" search={{ connection: "offline" }} />
         <Count of={devices.pending} word="waiting" tone="warn" to="/enrolment" search={{}} />
+        {devices.revoked > 0 && <Count of={devices.revoked} word="revoked" search={{ connection: "revoked" }} />}
         <Count of={workloads.healthy} word="workloads healthy" tone="good" to="/workloads" search={{}} />
+        {workloads.progressing > 0 && <Count of={workloads.progressing} word="workloads on their way" to="/workloads" search={{}} />}
         <Count of={workloads.failing} word="workloads failing" tone="bad" to="/workloads" search={{}} />
       </div>
       <div className="hf-grid">
@@ -56,6 +58,7 @@ export default function Fleet() {
               ))}
             </ul>
           )}
+          {data.moreAttention > 0 && <p className="hf-kind">and {data.moreAttention.toLocaleString("en")} more, less urgent</p>}
         </Card>
         <Changes live={live} />
       </div>
