@@ -12,6 +12,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+mod access;
+mod fleet;
+
+pub use access::{
+    About, Access, AccessMetadata, Authority, CreatedAccess, Licence, Licences, Login, NewAccess,
+    Session,
+};
+pub use fleet::{
+    AttentionItem, DeviceCounts, Difference, Differences, Fleet, History, HistoryEvent, LabelKey,
+    LabelValue, Labels as LabelsInUse, Presence, Severity, Site, WorkloadCounts,
+};
+
 /// `apiVersion` of every document.
 pub const API_VERSION: &str = "holdfast/v1";
 
@@ -35,6 +47,9 @@ pub struct ListMeta {
     /// Revision of the store that the page shows.
     #[serde(default)]
     pub resource_version: u64,
+    /// How many there are on all pages together; of devices only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
 }
 
 /// What every resource carries.
@@ -359,6 +374,27 @@ pub struct AppliedDocument {
     /// What is worth knowing, such as "no device matches".
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The devices for which something changes.
+    #[serde(default)]
+    pub changed_devices: ChangedDevices,
+}
+
+/// For which devices a document changes something; the first hundred of each are named.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangedDevices {
+    /// Those that begin to run the workload.
+    pub gain: Vec<String>,
+    /// How many those are.
+    pub gain_count: u64,
+    /// Those that stop it.
+    pub lose: Vec<String>,
+    /// How many those are.
+    pub lose_count: u64,
+    /// Those that go to another revision of it.
+    pub update: Vec<String>,
+    /// How many those are.
+    pub update_count: u64,
 }
 
 /// `PATCH /api/v1/devices/{name}`: null removes a label.
@@ -401,7 +437,8 @@ pub struct StoredArtifact {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// `device`, `workload`, `token` or `reset` (events were missed: read everything anew).
+    /// `device`, `workload`, `token`, `access` or `reset` (events were missed: read everything
+    /// anew).
     #[serde(rename = "type")]
     pub kind: String,
     /// Whose; empty for `reset`.

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::authority::{Authority, Keys, SERVER_TTL};
 use crate::adapters::gateway::{Gateway, Limits};
-use crate::adapters::http::{self, App, Requests, Tls};
+use crate::adapters::http::{self, App, Pages, Requests, Tls};
 use crate::adapters::{clock, store::RedbStore};
 use crate::config::Config;
 use crate::core::model::AUTHORITY;
@@ -88,7 +88,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let artifacts = Artifacts::open(&data.join("artifacts"), config.max_artifact)
         .context("cannot use the folder of artifacts")?;
     let bus: Arc<dyn Bus> = Arc::new(gateway.clone());
-    let settings = settings(&config, mqtt.local_addr()?)?;
+    let settings = settings(&config, api.local_addr()?, mqtt.local_addr()?)?;
     let (service, writing) = Service::start(store, bus, Arc::clone(&authority), settings)?;
     let admin = if new_admin_token {
         Some(service.new_admin_token().await?)
@@ -101,6 +101,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         artifacts: Arc::new(artifacts),
         requests: Arc::new(Requests::default()),
         description: Arc::new(http::openapi()),
+        pages: Arc::new(Pages::embedded()),
         stop: stopping.clone(),
     };
 
@@ -231,21 +232,15 @@ fn open_store(data: &Path) -> anyhow::Result<RedbStore> {
 
 /// The authority of the store, or a new one: [`Service::first_start`] stores it.
 fn authority(store: &dyn Store, config: &Config) -> anyhow::Result<Authority> {
-    let mut kept: Option<Keys> = None;
-    store.snapshot()?.visit(&mut |key, value| {
-        if key == AUTHORITY {
-            kept = Some(serde_json::from_slice(value)?);
-        }
-        Ok(())
-    })?;
-    let keys = match kept {
-        Some(keys) => keys,
+    let kept = store.read(AUTHORITY, 1)?;
+    let keys = match kept.iter().find(|(key, _)| key == AUTHORITY) {
+        Some((_, keys)) => serde_json::from_slice(keys)?,
         None => Keys::generate(clock::now())?,
     };
     Ok(Authority::new(keys, &config.trust_domain)?)
 }
 
-fn settings(config: &Config, mqtt: SocketAddr) -> anyhow::Result<Settings> {
+fn settings(config: &Config, api: SocketAddr, mqtt: SocketAddr) -> anyhow::Result<Settings> {
     let addresses = match config.mqtt_addresses.as_slice() {
         [] => vec![format!(":{}", mqtt.port())],
         given => given.to_vec(),
@@ -254,6 +249,7 @@ fn settings(config: &Config, mqtt: SocketAddr) -> anyhow::Result<Settings> {
         tenant: TENANT.parse()?,
         device_ttl: config.device_ttl,
         mqtt: addresses,
+        api: Some(api.to_string()),
         clock: clock::now,
     })
 }

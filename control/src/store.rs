@@ -1,7 +1,7 @@
 //! The store's port: keys and JSON values, written in batches that are whole or not there.
 //!
-//! All that is read in service is in memory; the store is read at the start, for backups, and
-//! after a failed write.
+//! What is read often in service is in memory; the store is read at the start, for backups, after
+//! a failed write, and for devices' histories.
 
 /// What one transaction does.
 #[derive(Debug, Default)]
@@ -39,11 +39,12 @@ pub type Visit<'a> = dyn FnMut(&str, &[u8]) -> std::io::Result<()> + 'a;
 
 /// Everything at one moment, whatever is written meanwhile.
 pub trait Snapshot: Send {
-    /// Reads it all; may be called again, with the same content.
+    /// Reads all but the keys that begin with one of `without`, which costs nothing for those;
+    /// may be called again, with the same content.
     ///
     /// # Errors
     /// The disk's, or the visitor's.
-    fn visit(&self, visit: &mut Visit<'_>) -> std::io::Result<()>;
+    fn visit(&self, without: &[&str], visit: &mut Visit<'_>) -> std::io::Result<()>;
 }
 
 /// A durable store. Its calls block; one thread writes.
@@ -59,4 +60,10 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`].
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
+
+    /// Keys that begin with `prefix`, in order, `most` of them at most, as they are now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn read(&self, prefix: &str, most: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 }

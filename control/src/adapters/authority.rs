@@ -3,6 +3,7 @@
 //! Certificates of devices are bound to the device's present key by their serial number, so that
 //! an old certificate is of no use to a name that was given to another key.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -78,6 +79,8 @@ pub struct Authority {
     pub signer: Signer,
     random: SystemRandom,
     trust_domain: String,
+    /// When the newest certificate of the server itself ends, in seconds since 1970; 0: none yet.
+    server_end: AtomicU64,
 }
 
 impl std::fmt::Debug for Authority {
@@ -147,7 +150,32 @@ impl Authority {
         let signer =
             Signer::from_pkcs8(&signing).map_err(|_| AuthorityError::Unreadable("signing key"))?;
         let random = SystemRandom::new();
-        Ok(Self { keys, ca_der, issuer, signer, random, trust_domain: trust_domain.to_owned() })
+        let (trust_domain, server_end) = (trust_domain.to_owned(), AtomicU64::new(0));
+        Ok(Self { keys, ca_der, issuer, signer, random, trust_domain, server_end })
+    }
+
+    /// In certificates' SPIFFE ids.
+    pub fn trust_domain(&self) -> &str {
+        &self.trust_domain
+    }
+
+    /// When the CA's certificate ends, in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Unreadable`].
+    pub fn ca_end(&self) -> Result<u64, AuthorityError> {
+        let unreadable = AuthorityError::Unreadable("CA certificate");
+        match x509_parser::parse_x509_certificate(&self.ca_der) {
+            Ok((_, parsed)) => {
+                u64::try_from(parsed.validity().not_after.timestamp()).map_err(|_| unreadable)
+            }
+            Err(_) => Err(unreadable),
+        }
+    }
+
+    /// When the newest certificate of the server itself ends, in seconds since 1970.
+    pub fn server_end(&self) -> Option<u64> {
+        Some(self.server_end.load(Ordering::Relaxed)).filter(|end| *end > 0)
     }
 
     /// What it is made of.
@@ -196,6 +224,7 @@ impl Authority {
         params.serial_number = Some(SerialNumber::from(self.serial(&[0; 32])?.to_vec()));
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = params.signed_by(&key, &self.issuer)?;
+        self.server_end.store(now + SERVER_TTL.as_secs(), Ordering::Relaxed);
         Ok(ServerIdentity {
             chain: vec![certificate.der().clone(), self.ca_der.clone()],
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),

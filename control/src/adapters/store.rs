@@ -1,10 +1,11 @@
 //! The store on redb: one file, one table, durable when `commit` returns.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, TableDefinition};
 
 use crate::store::{Batch, Snapshot, Store, StoreError, Visit};
 
@@ -109,6 +110,21 @@ impl Store for RedbStore {
             Ok(Box::new(Reading { table }) as Box<dyn Snapshot>)
         })
     }
+
+    fn read(&self, prefix: &str, most: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.with("cannot read the store", |database| {
+            let table = database.begin_read()?.open_table(TABLE)?;
+            let mut found = Vec::new();
+            for entry in table.range(prefix..)?.take(most) {
+                let (key, value) = entry?;
+                if !key.value().starts_with(prefix) {
+                    break;
+                }
+                found.push((key.value().to_owned(), value.value().to_vec()));
+            }
+            Ok(found)
+        })
+    }
 }
 
 struct Reading {
@@ -116,11 +132,25 @@ struct Reading {
 }
 
 impl Snapshot for Reading {
-    fn visit(&self, visit: &mut Visit<'_>) -> std::io::Result<()> {
+    fn visit(&self, without: &[&str], visit: &mut Visit<'_>) -> std::io::Result<()> {
         let other = |error: redb::StorageError| std::io::Error::other(error);
-        for entry in self.table.iter().map_err(other)? {
-            let (key, value) = entry.map_err(other)?;
-            visit(key.value(), value.value())?;
+        let mut from = Bound::Unbounded;
+        // Each round ends with the table or at a key to leave out, and the next begins after all
+        // that are like it.
+        while let Some(next) = {
+            let mut skip = None;
+            let from = from.as_ref().map(String::as_str);
+            for entry in self.table.range::<&str>((from, Bound::Unbounded)).map_err(other)? {
+                let (key, value) = entry.map_err(other)?;
+                skip = without.iter().find(|prefix| key.value().starts_with(**prefix));
+                if skip.is_some() {
+                    break;
+                }
+                visit(key.value(), value.value())?;
+            }
+            skip
+        } {
+            from = Bound::Included(format!("{next}{}", char::MAX));
         }
         Ok(())
     }
@@ -135,7 +165,7 @@ mod tests {
         store
             .snapshot()
             .unwrap()
-            .visit(&mut |key, value| {
+            .visit(&[], &mut |key, value| {
                 found.push((key.to_owned(), value.to_vec()));
                 Ok(())
             })
@@ -163,12 +193,52 @@ mod tests {
         assert_eq!(all(&store), [("e".into(), b"4".to_vec()), ("f".into(), b"5".to_vec())]);
         let mut seen = 0;
         before
-            .visit(&mut |_, value| {
+            .visit(&[], &mut |_, value| {
                 seen += 1;
                 assert_eq!(value, b"1", "a snapshot stays as it was");
                 Ok(())
             })
             .unwrap();
         assert_eq!(seen, 2);
+    }
+
+    #[test]
+    fn parts_are_read_alone_and_left_out_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(&folder.path().join("store")).unwrap();
+        let keys = [
+            "a",
+            "history",
+            "history/",
+            "history/a/1",
+            "history/b/1",
+            "history/b/2",
+            "history0",
+            "z/1",
+        ];
+        let writes = keys.iter().map(|key| ((*key).to_owned(), Some(b"1".to_vec()))).collect();
+        store.commit(&[Batch { clear: false, writes }]).unwrap();
+        let read = |prefix: &str, most: usize| -> Vec<String> {
+            store.read(prefix, most).unwrap().into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(read("history/b/", 9), ["history/b/1", "history/b/2"]);
+        assert_eq!(read("history/b/", 1), ["history/b/1"]);
+        assert_eq!(read("history/c/", 9), Vec::<String>::new());
+        assert_eq!(read("zz", 9), Vec::<String>::new());
+        assert_eq!(read("", 99), keys);
+        for (without, expected) in [
+            (&[][..], &keys[..]),
+            (&["history/"][..], &["a", "history", "history0", "z/1"][..]),
+            (&["z/", "history/", "none/"][..], &["a", "history", "history0"][..]),
+            (&["a", "h", "z"][..], &[][..]),
+        ] {
+            let mut found = Vec::new();
+            let mut visit = |key: &str, _: &[u8]| {
+                found.push(key.to_owned());
+                Ok(())
+            };
+            store.snapshot().unwrap().visit(without, &mut visit).unwrap();
+            assert_eq!(found, expected, "without {without:?}");
+        }
     }
 }

@@ -160,6 +160,7 @@ mod tests {
             before: None,
             after: json!({}),
             warnings: Vec::new(),
+            changed_devices: Default::default(),
         }
     }
 

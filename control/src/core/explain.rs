@@ -7,7 +7,7 @@ use super::model::{Device, Model, Workload};
 use super::records::Standing;
 use super::time::{rfc3339, words};
 use super::view::{Fares, fares, is_done};
-use crate::api::{Connection, Explanation};
+use crate::api::{Connection, Difference, Explanation};
 
 /// Most reasons that are told one by one.
 const MOST: usize = 20;
@@ -113,6 +113,38 @@ fn on_device(device: &Device, name: &Name, revision: u64) -> Option<String> {
             ))
         }
     }
+}
+
+/// Every workload that is desired of a device or reported by it, with what is between the two.
+pub fn differences(device: &Device) -> Vec<Difference> {
+    let desired = device.desired.workloads.iter().map(|(name, revision)| (name, Some(*revision)));
+    let left_over = device.report.workloads.iter().filter_map(|(name, _)| {
+        let wanted = device.desired.workloads.binary_search_by(|(known, _)| known.cmp(name));
+        wanted.is_err().then_some((name, None))
+    });
+    let mut all: Vec<(&Name, Option<u64>)> = desired.chain(left_over).collect();
+    all.sort_unstable();
+    all.into_iter()
+        .map(|(name, desired)| {
+            let said = device.report.workload(name);
+            let why = match desired {
+                Some(revision) => on_device(device, name, revision),
+                None => Some("no longer desired; the device has not removed it yet".to_owned()),
+            };
+            let settled = || match said {
+                Some(said) if is_done(said) => "it has run to its good end".to_owned(),
+                _ => "it runs as desired".to_owned(),
+            };
+            Difference {
+                workload: name.to_string(),
+                desired_revision: desired,
+                reported_revision: said.map(|said| said.revision),
+                phase: said.map(|said| said.phase),
+                as_desired: why.is_none(),
+                reason: why.unwrap_or_else(settled),
+            }
+        })
+        .collect()
 }
 
 /// A workload: why it is not as desired.

@@ -12,6 +12,8 @@ pub struct Live {
     pub connection: u64,
     /// The device's own random number of it. 0: not said yet.
     pub session: u64,
+    /// When it began, seconds since 1970, until that is written to the device's history; 0 then.
+    pub unwritten: u64,
 }
 
 impl Live {
@@ -19,7 +21,7 @@ impl Live {
     pub fn begin(&mut self, connection: u64) -> bool {
         let newer = connection > self.connection;
         if newer {
-            *self = Self { connection, session: 0 };
+            *self = Self { connection, ..Self::default() };
         }
         newer
     }

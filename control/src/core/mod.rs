@@ -1,12 +1,17 @@
 //! The control plane's decisions, as values: no I/O, no clock, no async.
 
 pub mod admission;
+pub mod attention;
 pub mod enrolment;
 pub mod explain;
+pub mod fleet;
+pub mod listing;
 pub mod liveness;
 pub mod model;
 pub mod placement;
 pub mod records;
 pub mod selector;
+pub mod session;
+pub mod throttle;
 pub mod time;
 pub mod view;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use holdfast_protocol::enrol::Fault;
-use holdfast_protocol::ids::{DeviceId, Name};
+use holdfast_protocol::ids::{DeviceId, Name, unhex};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,7 +13,7 @@ use super::liveness::Live;
 use super::placement;
 use super::records::{
     AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, Meta, ReportRecord, RevisionRecord,
-    Standing, TokenRecord, WorkloadRecord,
+    SessionRecord, Standing, TokenRecord, WorkloadRecord,
 };
 
 /// A device, whole.
@@ -111,6 +111,8 @@ pub struct Model {
     pub tokens: BTreeMap<Box<str>, TokenRecord>,
     /// Access tokens by id.
     pub access: BTreeMap<Box<str>, AccessRecord>,
+    /// Sessions by the sha256 of their secrets.
+    pub sessions: BTreeMap<[u8; 32], SessionRecord>,
     /// Newest last.
     pub audit: VecDeque<AuditRecord>,
     /// Number of the last batch given to the store.
@@ -122,7 +124,14 @@ pub const AUTHORITY: &str = "authority";
 
 /// Keys of the store.
 pub mod key {
-    use holdfast_protocol::ids::Name;
+    use holdfast_protocol::ids::{Name, hex};
+
+    use crate::core::records::MAX_HISTORY;
+
+    /// What keys of histories begin with: they are read one device at a time, never all.
+    pub const HISTORIES: &str = "history/";
+    /// What keys of sessions begin with.
+    pub const SESSIONS: &str = "session/";
 
     /// Counters.
     pub const META: &str = "meta";
@@ -138,6 +147,14 @@ pub mod key {
     /// What it said.
     pub fn report(name: &Name) -> String {
         format!("report/{name}")
+    }
+    /// What the keys of its history begin with.
+    pub fn history_of(name: &Name) -> String {
+        format!("{HISTORIES}{name}/")
+    }
+    /// An event of its history; the oldest one's place is taken.
+    pub fn history(name: &Name, number: u64) -> String {
+        format!("{HISTORIES}{name}/{:02}", number % MAX_HISTORY)
     }
     /// A workload.
     pub fn workload(name: &Name) -> String {
@@ -159,6 +176,10 @@ pub mod key {
     pub fn access(id: &str) -> String {
         format!("access/{id}")
     }
+    /// A session, by the digest of its secret.
+    pub fn session(digest: &[u8; 32]) -> String {
+        format!("{SESSIONS}{}", hex(digest))
+    }
     /// An audit entry; sorted by number.
     pub fn audit(number: u64) -> String {
         format!("audit/{number:020}")
@@ -177,6 +198,7 @@ impl Model {
             gone: BTreeMap::new(),
             tokens: BTreeMap::new(),
             access: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             audit: VecDeque::new(),
             batches: 0,
         }
@@ -215,6 +237,12 @@ impl Model {
                 let record: AccessRecord = read(key, value)?;
                 self.access.insert(record.id.clone(), record);
             }
+            "session" => {
+                let digest = unhex::<32>(rest).ok_or_else(unknown)?;
+                self.sessions.insert(digest, read(key, value)?);
+            }
+            // Stays where it is.
+            "history" => {}
             "audit" => self.audit.push_back(read(key, value)?),
             _ => return Err(unknown()),
         }

@@ -115,6 +115,54 @@ pub struct ReportRecord {
     /// Facts about its agent.
     #[serde(default)]
     pub agent: Option<Box<AgentInfo>>,
+    /// How many events its history was ever given: the number of the next one.
+    #[serde(default)]
+    pub events: u64,
+}
+
+/// How many events of a device's history are kept: weeks of a bad link, hours of a flapping one.
+/// They stand in the store alone, about 70 bytes each.
+pub const MAX_HISTORY: u64 = 100;
+
+/// Longest reason in a history, in bytes.
+const MAX_END: usize = 200;
+
+/// A connection of a device began or ended. The names are short: there are many of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRecord {
+    /// Counts up from 0.
+    #[serde(rename = "n")]
+    pub number: u64,
+    /// Seconds since 1970.
+    pub at: u64,
+    /// It began.
+    #[serde(rename = "up")]
+    pub began: bool,
+    /// Why it ended.
+    #[serde(default, rename = "why", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Box<str>>,
+    /// From where.
+    #[serde(default, rename = "from", skip_serializing_if = "Option::is_none")]
+    pub address: Option<std::net::IpAddr>,
+}
+
+impl ReportRecord {
+    /// The next event of the device's history.
+    pub fn event(&mut self, at: u64, ended: Option<&str>) -> HistoryRecord {
+        let number = self.events;
+        self.events += 1;
+        let mut reason = ended.map(str::to_owned);
+        if let Some(reason) = &mut reason {
+            cut(reason, MAX_END);
+        }
+        HistoryRecord {
+            number,
+            at,
+            began: ended.is_none(),
+            reason: reason.map(String::into_boxed_str),
+            address: if ended.is_none() { self.address } else { None },
+        }
+    }
 }
 
 /// Most workloads that a report is believed: far above what a device can run, and low enough
@@ -291,6 +339,25 @@ pub struct AccessRecord {
     /// Made, and not known to have been shown to anybody: the next start makes another.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unshown: bool,
+    /// What it is for, in words.
+    #[serde(default)]
+    pub comment: Box<str>,
+    /// Seconds since 1970, a few minutes behind at most; 0: never.
+    #[serde(default)]
+    pub last_used: u64,
+}
+
+/// A person's session in the pages: it stands for an access token. Its key in the store is the
+/// digest of its secret; it is in no backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionRecord {
+    /// Id of the access token that it was begun with.
+    pub access: Box<str>,
+    /// Seconds since 1970.
+    pub created_at: u64,
+    /// Seconds since 1970.
+    pub expires_at: u64,
 }
 
 /// Something that somebody did.

@@ -7,7 +7,9 @@ use holdfast_protocol::message::{Phase, WorkloadReport};
 use serde_json::{Value, json};
 
 use super::model::{Device, Model, Workload};
-use super::records::{RevisionRecord, Standing, TokenRecord, WorkloadRecord};
+use super::records::{
+    AccessRecord, HistoryRecord, RevisionRecord, Standing, TokenRecord, WorkloadRecord,
+};
 use super::time::rfc3339;
 use crate::api::{self, API_VERSION, Metadata};
 
@@ -52,9 +54,7 @@ fn status(device: &Device) -> api::DeviceStatus {
             (name.to_string(), status)
         })
         .collect();
-    let not_after = agent
-        .and_then(|agent| agent.certificate_not_after)
-        .or_else(|| record.certificate.as_ref().map(|issued| issued.not_after));
+    let not_after = certificate_end(device);
     api::DeviceStatus {
         connection: device.live.seen(record.standing),
         last_seen: (report.last_seen > 0).then(|| rfc3339(report.last_seen)),
@@ -79,6 +79,37 @@ fn status(device: &Device) -> api::DeviceStatus {
         kernel: agent.map(|agent| agent.kernel.clone()).filter(|kernel| !kernel.is_empty()),
         refused: agent.map_or(0, |agent| agent.refused),
         certificate_not_after: not_after.map(rfc3339),
+    }
+}
+
+/// When a device's certificate ends, in seconds since 1970: by its own word, or by what it was
+/// given.
+pub fn certificate_end(device: &Device) -> Option<u64> {
+    let agent = device.report.agent.as_deref();
+    agent
+        .and_then(|agent| agent.certificate_not_after)
+        .or_else(|| device.record.certificate.as_ref().map(|issued| issued.not_after))
+}
+
+/// An event of a device's history.
+pub fn history(record: HistoryRecord) -> api::HistoryEvent {
+    api::HistoryEvent {
+        at: rfc3339(record.at),
+        event: if record.began { api::Presence::Connected } else { api::Presence::Disconnected },
+        reason: record.reason.map(String::from),
+        address: record.address.map(|address| address.to_string()),
+    }
+}
+
+/// An access token, without its secret.
+pub fn access(record: &AccessRecord) -> api::Access {
+    api::Access {
+        metadata: api::AccessMetadata {
+            name: record.id.to_string(),
+            created_at: rfc3339(record.created_at),
+        },
+        comment: record.comment.to_string(),
+        last_used_at: (record.last_used > 0).then(|| rfc3339(record.last_used)),
     }
 }
 

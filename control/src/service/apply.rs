@@ -6,7 +6,7 @@ use holdfast_protocol::ids::Name;
 
 use super::change::Change;
 use super::{Failure, Service};
-use crate::api::{Applied, AppliedDocument};
+use crate::api::{Applied, AppliedDocument, ChangedDevices};
 use crate::core::admission::Admitted;
 use crate::core::model::{Device, Model, Workload, encoded_size, key};
 use crate::core::placement::{self, Set};
@@ -15,6 +15,9 @@ use crate::core::view;
 
 /// How many of the devices concerned an answer names.
 const NAMED: usize = 20;
+
+/// How many of the devices that gain, lose or update a workload an answer names.
+const CHANGED: usize = 100;
 
 /// How many faults of devices an answer names.
 const FAULTS: usize = 10;
@@ -68,13 +71,17 @@ fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Failur
     let mut plan =
         Plan { changed: Vec::new(), sets: Vec::new(), answer: Applied { results: Vec::new() } };
     let mut seen = std::collections::BTreeSet::new();
+    let mut stale = Vec::new();
     for document in admitted {
         if !seen.insert(document.name.clone()) {
             let message = format!("workload {} stands in more than one document", document.name);
             return Err(Failure::invalid(message));
         }
         let before = model.workloads.get(&document.name).map(|known| view::document(&known.record));
+        let expected = document.resource_version;
         let (record, action, new_revision) = next(model, document, now);
+        stale.extend(is_stale(expected, before.is_some(), &record, action));
+        let changed_devices = changes(model, &record);
         let mut matching = approved(model)
             .filter(|device| record.devices.matches(&device.record.labels))
             .map(|device| device.record.name.to_string());
@@ -94,13 +101,64 @@ fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Failur
             before,
             after: view::document(&record),
             warnings,
+            changed_devices,
         });
         if action != "unchanged" {
             plan.changed.push((record, new_revision));
         }
     }
+    if !stale.is_empty() {
+        return Err(Failure::Conflict(stale.join("; ")));
+    }
     plan.sets = sets(model, &plan.changed)?;
     Ok(plan)
+}
+
+/// Why a document is not the next step from what is there. What changes nothing overwrites
+/// nothing: it may be sent twice.
+fn is_stale(
+    expected: Option<u64>,
+    known: bool,
+    record: &WorkloadRecord,
+    action: &str,
+) -> Option<String> {
+    let (expected, name, present) = (expected?, &record.name, record.version);
+    if expected == present || action == "unchanged" {
+        return None;
+    }
+    Some(if known {
+        format!(
+            "workload {name} was changed by somebody else meanwhile (its resourceVersion is {present}, the document's {expected}): read it again and make the change on that; nothing was applied"
+        )
+    } else {
+        format!(
+            "workload {name} was deleted meanwhile (the document's resourceVersion is {expected}): without metadata.resourceVersion it is made anew; nothing was applied"
+        )
+    })
+}
+
+/// For which devices this workload, as it will be, changes something.
+fn changes(model: &Model, record: &WorkloadRecord) -> ChangedDevices {
+    let mut all = ChangedDevices::default();
+    for device in approved(model) {
+        let set = &device.desired.workloads;
+        let at = set.binary_search_by(|(known, _)| known.cmp(&record.name));
+        let present = at.ok().and_then(|at| set.get(at)).map(|(_, revision)| *revision);
+        let wanted = record.devices.matches(&device.record.labels).then_some(record.revision);
+        let (names, count) = match (present, wanted) {
+            (None, Some(_)) => (&mut all.gain, &mut all.gain_count),
+            (Some(_), None) => (&mut all.lose, &mut all.lose_count),
+            (Some(present), Some(wanted)) if present != wanted => {
+                (&mut all.update, &mut all.update_count)
+            }
+            _ => continue,
+        };
+        *count += 1;
+        if names.len() < CHANGED {
+            names.push(device.record.name.to_string());
+        }
+    }
+    all
 }
 
 /// The sets of the devices that change, each small enough for one message.
@@ -171,14 +229,26 @@ impl Service {
         .await
     }
 
-    /// Deletes a workload; its devices stop it.
+    /// Deletes a workload; its devices stop it. `expected` is the resource version that it must
+    /// have, if that matters.
     ///
     /// # Errors
-    /// [`Failure::NotFound`], or the store's.
-    pub async fn delete_workload(&self, name: &str, by: &str) -> Result<(), Failure> {
+    /// [`Failure::NotFound`], [`Failure::Conflict`], or the store's.
+    pub async fn delete_workload(
+        &self,
+        name: &str,
+        expected: Option<u64>,
+        by: &str,
+    ) -> Result<(), Failure> {
         self.change(|change| {
             let none = || Failure::no("workload", name);
             let name: Name = name.parse().map_err(|_| none())?;
+            let present = change.model.workloads.get(&name).ok_or_else(none)?.record.version;
+            if expected.is_some_and(|expected| expected != present) {
+                return Err(Failure::Conflict(format!(
+                    "workload {name} was changed by somebody else meanwhile (its resourceVersion is {present}): read it again"
+                )));
+            }
             let workload = change.model.workloads.remove(&name).ok_or_else(none)?;
             change.delete(key::workload(&name));
             for revision in &workload.revisions {

@@ -84,8 +84,29 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// Writes to a device's history that its connection began, if that is still to be written.
+    /// It waits for the device's first report, or for what else is written of it.
+    pub(crate) fn put_arrival(&mut self, name: &Name) {
+        let Some(device) = self.model.devices.get_mut(name) else { return };
+        if device.live.unwritten > 0 {
+            let event = device.report.event(device.live.unwritten, None);
+            device.live.unwritten = 0;
+            self.put(key::history(name, event.number), &event);
+        }
+    }
+
+    /// Writes to a device's history that its connection ended.
+    pub(crate) fn put_departure(&mut self, name: &Name, reason: &str) {
+        let now = self.now;
+        if let Some(device) = self.model.devices.get_mut(name) {
+            let event = device.report.event(now, Some(reason));
+            self.put(key::history(name, event.number), &event);
+        }
+    }
+
     /// Stores what a device said, as the model has it.
     pub(crate) fn put_report(&mut self, name: &Name) {
+        self.put_arrival(name);
         if let Some(device) = self.model.devices.get(name) {
             let bytes = serde_json::to_vec(&device.report);
             self.raw(key::report(name), bytes);

@@ -19,6 +19,8 @@ pub struct Counters {
     pub enrolled: AtomicU64,
     /// Certificates renewed.
     pub renewed: AtomicU64,
+    /// Logins that were refused.
+    pub logins_refused: AtomicU64,
     /// State reports taken.
     pub reports: AtomicU64,
     /// Messages of devices that were none.

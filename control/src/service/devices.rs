@@ -7,7 +7,7 @@ use super::{Failure, Service};
 use crate::api::{self, LabelPatch};
 use crate::core::enrolment::check_labels;
 use crate::core::model::{Device, key, sha256};
-use crate::core::records::Standing;
+use crate::core::records::{MAX_HISTORY, Standing};
 use crate::core::view;
 
 fn known(change: &Change<'_>, name: &str) -> Result<Device, Failure> {
@@ -152,6 +152,9 @@ impl Service {
             *floor = (*floor).max(device.desired.generation).max(1);
             for key in [key::device(&name), key::desired(&name), key::report(&name)] {
                 change.delete(key);
+            }
+            for number in 0..device.report.events.min(MAX_HISTORY) {
+                change.delete(key::history(&name, number));
             }
             change.disconnect(&name);
             change.event("device", name.as_str(), "deleted", format!("deleted by {by}"));

@@ -57,9 +57,12 @@ impl Directory for Service {
         let mut newer = false;
         let begin = |change: &mut Change<'_>| {
             let now = change.now;
+            // Of the connection that this one takes over from.
+            change.put_arrival(name);
             let Some(known) = change.model.devices.get_mut(name) else { return };
             newer = known.live.begin(connection);
             if newer {
+                known.live.unwritten = now;
                 known.report.last_seen = now;
                 // Stored with the report that follows.
                 known.report.connected = true;
@@ -83,11 +86,13 @@ impl Directory for Service {
         let mut over = false;
         let end = |change: &mut Change<'_>| {
             let now = change.now;
+            change.put_arrival(name);
             let Some(known) = change.model.devices.get_mut(name) else { return };
             over = known.live.end(connection);
             if over {
                 known.report.last_seen = now;
                 known.report.connected = false;
+                change.put_departure(name, reason);
                 change.put_report(name);
                 let message = format!("offline: {reason}");
                 change.event("device", name.as_str(), "changed", message);

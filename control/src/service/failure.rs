@@ -21,6 +21,17 @@ pub enum Failure {
     /// It may not be done by whoever asks.
     #[error("{0}")]
     Refused(String),
+    /// A change came with a session's cookie, and nothing shows that its owner meant it.
+    #[error("{0}")]
+    Csrf(String),
+    /// Too often.
+    #[error("{message}")]
+    TooMany {
+        /// In words.
+        message: String,
+        /// How long to wait.
+        seconds: u64,
+    },
     /// Whoever asks is not known.
     #[error("{0}")]
     Unauthorized(String),

@@ -4,6 +4,7 @@
 //! Every change is made in memory under one lock and queued for the store in the same order;
 //! whoever asked is answered, and devices and watchers are told, when it is safe on disk.
 
+mod access;
 mod apply;
 mod calls;
 mod change;
@@ -13,19 +14,22 @@ mod directory;
 mod enrol;
 mod events;
 mod failure;
+mod overview;
 mod read;
 mod restore;
+mod sessions;
 mod tokens;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use holdfast_protocol::ids::Name;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::adapters::authority::Authority;
-use crate::core::model::{BadRecord, Late, Model};
+use crate::core::model::{BadRecord, Late, Model, key};
+use crate::core::throttle::Throttle;
 use crate::ports::Bus;
 use crate::store::{Batch, Store, StoreError};
 
@@ -33,8 +37,10 @@ pub use calls::{LogStream, Piece};
 pub use counters::Counters;
 pub use events::{Events, Page};
 pub use failure::Failure;
+pub use overview::DevicesQuery;
 pub use read::{Listed, Query};
 pub use restore::{Backup, Checked};
+pub use sessions::Credential;
 
 use change::{After, Change};
 use writer::Job;
@@ -48,6 +54,8 @@ pub struct Settings {
     pub device_ttl: u64,
     /// Addresses that devices dial for MQTT.
     pub mqtt: Vec<String>,
+    /// Address that the API listens on.
+    pub api: Option<String>,
     /// Seconds since 1970, now.
     pub clock: fn() -> u64,
 }
@@ -67,6 +75,10 @@ pub struct Service {
     counters: Counters,
     /// A restored backup has another CA: this process must be replaced.
     restart_needed: AtomicBool,
+    /// When this process began to serve, in seconds since 1970.
+    started: u64,
+    throttle: Mutex<Throttle>,
+    summary: Mutex<Option<overview::Summary>>,
     /// Memory is not what is on disk and could not be read anew: nothing may be changed.
     adrift: AtomicBool,
 }
@@ -100,7 +112,7 @@ fn load(store: &dyn Store, tenant: &Name) -> Result<Model, StartError> {
     let mut model = Model::empty(tenant.clone());
     let mut late = Late::default();
     let mut bad = None;
-    store.snapshot()?.visit(&mut |key, value| {
+    store.snapshot()?.visit(&[key::HISTORIES], &mut |key, value| {
         if let Err(error) = model.take(&mut late, key, value) {
             bad.get_or_insert(error);
         }
@@ -140,11 +152,14 @@ impl Service {
             durable: AtomicU64::new(0),
             bus,
             authority,
-            settings,
             calls: calls::Calls::default(),
             counters: Counters::default(),
             restart_needed: AtomicBool::new(false),
+            started: (settings.clock)(),
+            throttle: Mutex::default(),
+            summary: Mutex::default(),
             adrift: AtomicBool::new(false),
+            settings,
         });
         let writing = Arc::clone(&service);
         let thread = std::thread::Builder::new()

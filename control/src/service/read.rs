@@ -2,12 +2,13 @@
 
 use std::ops::Bound;
 
-use holdfast_protocol::ids::{Labels, Name};
+use holdfast_protocol::ids::{Labels, Name, hex};
 
 use super::{Failure, Service};
 use crate::api::{self, Connection, List, ListMeta};
 use crate::core::records::AuditRecord;
 use crate::core::selector::Selector;
+use crate::core::time::rfc3339;
 use crate::core::{explain, view};
 
 /// Items of a page unless told otherwise.
@@ -25,13 +26,15 @@ pub struct Query {
     pub after: Option<String>,
     /// Only those with these labels.
     pub selector: Selector,
+    /// Of the audit log: the newest first.
+    pub newest_first: bool,
 }
 
 /// A page.
 pub type Listed<T> = Result<List<T>, Failure>;
 
 impl Query {
-    fn limit(&self) -> Result<usize, Failure> {
+    pub(super) fn limit(&self) -> Result<usize, Failure> {
         match self.limit {
             None => Ok(DEFAULT_LIMIT),
             Some(limit @ 1..=MAX_LIMIT) => Ok(limit),
@@ -43,7 +46,7 @@ impl Query {
         self.selector.is_empty() || self.selector.matches(labels)
     }
 
-    fn after(&self) -> Result<Bound<Name>, Failure> {
+    pub(super) fn after(&self) -> Result<Bound<Name>, Failure> {
         match &self.after {
             None => Ok(Bound::Unbounded),
             Some(after) => after
@@ -55,34 +58,17 @@ impl Query {
 }
 
 /// Cuts a page: it holds one item more than the limit when another page follows.
-fn page<T>(mut items: Vec<(String, T)>, limit: usize, resource_version: u64) -> List<T> {
+pub(super) fn page<T>(mut items: Vec<(String, T)>, limit: usize, resource_version: u64) -> List<T> {
     let more = items.len() > limit;
     items.truncate(limit);
     let next = if more { items.last().map(|(name, _)| name.clone()) } else { None };
     List {
         items: items.into_iter().map(|(_, item)| item).collect(),
-        metadata: ListMeta { next, resource_version },
+        metadata: ListMeta { next, resource_version, total: None },
     }
 }
 
 impl Service {
-    /// Devices, by name.
-    ///
-    /// # Errors
-    /// A bad query.
-    pub fn devices(&self, query: &Query) -> Listed<api::Device> {
-        let (limit, after) = (query.limit()?, query.after()?);
-        let model = self.model();
-        let items = model
-            .devices
-            .range((after, Bound::Unbounded))
-            .filter(|(_, device)| query.chooses(&device.record.labels))
-            .take(limit + 1)
-            .map(|(name, device)| (name.to_string(), view::device(device)))
-            .collect();
-        Ok(page(items, limit, model.meta.version))
-    }
-
     /// A device.
     ///
     /// # Errors
@@ -177,7 +163,7 @@ impl Service {
         Ok(page(items, limit, model.meta.version))
     }
 
-    /// Who did what, oldest first.
+    /// Who did what, oldest first or newest first.
     ///
     /// # Errors
     /// A bad query.
@@ -186,13 +172,14 @@ impl Service {
         let bad = |_| Failure::invalid("continue: not one of ours; begin anew without it");
         let after: Option<u64> = query.after.as_deref().map(str::parse).transpose().map_err(bad)?;
         let model = self.model();
-        let items = model
-            .audit
-            .iter()
-            .filter(|record| after.is_none_or(|after| record.number > after))
-            .take(limit + 1)
-            .map(|record| (record.number.to_string(), record.clone()))
-            .collect();
+        let item = |record: &AuditRecord| (record.number.to_string(), record.clone());
+        let items = if query.newest_first {
+            let before = |record: &&AuditRecord| after.is_none_or(|after| record.number < after);
+            model.audit.iter().rev().filter(before).take(limit + 1).map(item).collect()
+        } else {
+            let later = |record: &&AuditRecord| after.is_none_or(|after| record.number > after);
+            model.audit.iter().filter(later).take(limit + 1).map(item).collect()
+        };
         Ok(page(items, limit, model.meta.version))
     }
 
@@ -214,6 +201,31 @@ impl Service {
             }
             other => Err(Failure::no("kind", other)),
         }
+    }
+
+    /// Which control plane this is.
+    ///
+    /// # Errors
+    /// The authority's.
+    pub fn about(&self) -> Result<api::About, Failure> {
+        let authority = &self.authority;
+        let ca = api::Authority {
+            sha256: hex(&authority.ca_sha256()),
+            pem: authority.keys().ca_pem.clone(),
+            not_after: rfc3339(authority.ca_end().map_err(Failure::internal)?),
+        };
+        let model = self.model();
+        Ok(api::About {
+            version: env!("CARGO_PKG_VERSION").into(),
+            epoch: model.meta.epoch,
+            resource_version: model.meta.version,
+            started_at: rfc3339(self.started),
+            trust_domain: authority.trust_domain().to_owned(),
+            tenant: model.tenant.to_string(),
+            api_address: self.settings.api.clone(),
+            ca,
+            server_certificate_not_after: authority.server_end().map(rfc3339),
+        })
     }
 
     /// Devices by connection, and the sum of what they refused.

@@ -51,6 +51,10 @@ impl Checked {
         Authority::new(keys.clone(), "check").map_err(|error| bad(error.to_string()))?;
         let mut model = Model::empty(tenant.clone());
         let mut late = Late::default();
+        let of_another_day =
+            |key: &str| key.starts_with(key::SESSIONS) || key.starts_with(key::HISTORIES);
+        let records: Vec<(String, Vec<u8>)> =
+            records.into_iter().filter(|(key, _)| !of_another_day(key)).collect();
         for (key, value) in &records {
             model.take(&mut late, key, value).map_err(|error| bad(error.to_string()))?;
         }

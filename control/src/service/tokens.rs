@@ -1,22 +1,19 @@
-//! Enrolment tokens and access tokens. Of a secret only its digest is kept.
+//! Enrolment tokens. Of a secret only its digest is kept.
 
 use holdfast_protocol::enrol::EnrolToken;
-use holdfast_protocol::ids::{hex, unhex};
+use holdfast_protocol::ids::hex;
 
 use super::{Failure, Service};
 use crate::api::{CreatedToken, NewToken};
 use crate::core::enrolment::check_labels;
-use crate::core::model::{AUTHORITY, key, sha256};
-use crate::core::records::{AccessRecord, TokenRecord};
+use crate::core::model::{key, sha256};
+use crate::core::records::TokenRecord;
 
 /// Longest life of a token, in seconds: ten years.
 const MAX_TTL: u64 = 10 * 366 * 86_400;
 
 /// Most tokens that are kept; those that are over go first.
 const MAX_TOKENS: usize = 10_000;
-
-/// Name of the first access token.
-const ADMIN: &str = "admin";
 
 impl Service {
     /// Makes an enrolment token; its secret is in the answer alone.
@@ -89,85 +86,5 @@ impl Service {
             Ok(())
         })
         .await
-    }
-
-    /// At the first start: stores the authority's keys and makes the admin's access token, whose
-    /// text is shown this once. A token that was made and not shown (the process ended in
-    /// between) is replaced by another.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn first_start(&self) -> Result<Option<String>, Failure> {
-        let waits = {
-            let model = self.model();
-            model.access.is_empty() || model.access.get(ADMIN).is_some_and(|known| known.unshown)
-        };
-        if waits { self.new_admin_token().await.map(Some) } else { Ok(None) }
-    }
-
-    /// Makes an access token for the admin; the former one ends.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn new_admin_token(&self) -> Result<String, Failure> {
-        let secret: [u8; 32] = self.authority.random().map_err(Failure::internal)?;
-        let secret = hex(&secret);
-        self.change(|change| {
-            let record = AccessRecord {
-                id: ADMIN.into(),
-                secret_sha256: hex(&sha256(secret.as_bytes())).into(),
-                created_at: change.now,
-                unshown: true,
-            };
-            change.put(key::access(ADMIN), &record);
-            change.put(AUTHORITY.into(), self.authority.keys());
-            change.model.access.insert(record.id.clone(), record);
-            change.audit("holdfast", "access.create", ADMIN, "by `holdfast serve`".into());
-            Ok(())
-        })
-        .await?;
-        Ok(format!("hfa1.{ADMIN}.{secret}"))
-    }
-
-    /// The admin's token stands on a terminal or in a file by now: it is not made again.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn admin_token_was_shown(&self) -> Result<(), Failure> {
-        self.change(|change| {
-            if let Some(record) = change.model.access.get_mut(ADMIN) {
-                record.unshown = false;
-                let record = record.clone();
-                change.put(key::access(ADMIN), &record);
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    /// Whose access token this is: its id.
-    ///
-    /// # Errors
-    /// [`Failure::Unauthorized`].
-    pub fn authorize(&self, token: &str) -> Result<Box<str>, Failure> {
-        let mut parts = token.split('.');
-        let (Some("hfa1"), Some(id), Some(secret), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(Failure::Unauthorized(
-                "that is not an access token: it is hfa1.<id>.<secret>, as `holdfast serve` printed it at its first start".into(),
-            ));
-        };
-        let given = sha256(secret.as_bytes());
-        let model = self.model();
-        let known = model.access.get(id).filter(|known| {
-            // Digests are compared, not secrets: how far two of them agree tells nothing.
-            unhex::<32>(&known.secret_sha256) == Some(given)
-        });
-        known.map(|known| known.id.clone()).ok_or_else(|| {
-            Failure::Unauthorized(
-                "the access token is not known here: `holdfast login` again".into(),
-            )
-        })
     }
 }

@@ -119,7 +119,9 @@ async fn lists_page_and_choose_by_labels() {
 async fn every_refusal_is_the_same_json() {
     let mut world = World::new().await;
     for (method, path, status, code) in [
-        ("GET", "/nowhere", 404, "not-found"),
+        ("GET", "/api/v1/nowhere", 404, "not-found"),
+        ("GET", "/healthz/x", 404, "not-found"),
+        ("POST", "/nowhere", 404, "not-found"),
         ("GET", "/api/v1/devices/x", 404, "not-found"),
         ("GET", "/api/v1/explain/planet/x", 404, "not-found"),
         ("DELETE", "/api/v1/workloads/x", 404, "not-found"),

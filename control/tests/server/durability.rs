@@ -61,7 +61,7 @@ async fn everything_is_there_after_a_restart() {
     world.device("d-1").await;
     world.apply("w", "1").await.unwrap();
     world.apply("gone", "1").await.unwrap();
-    world.service.delete_workload("gone", "test").await.unwrap();
+    world.service.delete_workload("gone", None, "test").await.unwrap();
     let desired = world.desired("d-1").unwrap();
     let report = report(true, desired.epoch, desired.generation, &[("w", 1)]);
     world.connect("d-1", 1);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use holdfast_control::adapters::artifacts::Artifacts;
 use holdfast_control::adapters::authority::{Authority, Keys};
 use holdfast_control::adapters::gateway::{Gateway, Limits};
-use holdfast_control::adapters::http::{App, Requests, openapi, router};
+use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
 use holdfast_control::ports::{Bus, Directory, Done};
@@ -42,7 +42,7 @@ pub fn clock() -> u64 {
 
 /// A store that fails or waits on demand.
 pub struct Moody {
-    inner: RedbStore,
+    inner: Box<dyn Store>,
     pub fails: AtomicBool,
     held: Mutex<bool>,
     freed: Condvar,
@@ -73,6 +73,10 @@ impl Store for Moody {
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         self.inner.snapshot()
+    }
+
+    fn read(&self, prefix: &str, most: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.inner.read(prefix, most)
     }
 }
 
@@ -133,12 +137,24 @@ impl World {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keys::generate(clock()).unwrap();
-        Self::open(folder, keys, None).await
+        let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
+        Self::open(folder, Box::new(store), keys, None).await
     }
 
-    async fn open(folder: tempfile::TempDir, keys: Keys, admin: Option<String>) -> Self {
+    /// On another store.
+    pub async fn on(store: Box<dyn Store>) -> Self {
+        let keys = Keys::generate(clock()).unwrap();
+        Self::open(tempfile::tempdir().unwrap(), store, keys, None).await
+    }
+
+    async fn open(
+        folder: tempfile::TempDir,
+        inner: Box<dyn Store>,
+        keys: Keys,
+        admin: Option<String>,
+    ) -> Self {
         let store = Arc::new(Moody {
-            inner: RedbStore::open(&folder.path().join("store.redb")).unwrap(),
+            inner,
             fails: AtomicBool::new(false),
             held: Mutex::new(false),
             freed: Condvar::new(),
@@ -151,6 +167,7 @@ impl World {
             tenant: "default".parse().unwrap(),
             device_ttl: 3_600,
             mqtt: vec![":8883".into()],
+            api: None,
             clock,
         };
         let given: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
@@ -165,6 +182,7 @@ impl World {
             artifacts: artifacts.into(),
             requests: Arc::new(Requests::default()),
             description: Arc::new(openapi()),
+            pages: Arc::new(Pages::new(Vec::new())),
             stop: stopping,
         };
         let admin = admin.or(first).unwrap();
@@ -178,7 +196,8 @@ impl World {
         let (keys, admin) = (self.service.authority().keys().clone(), self.admin.clone());
         let Self { folder, service, store, app, .. } = self;
         drop((service, app, store));
-        Self::open(folder, keys, Some(admin)).await
+        let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
+        Self::open(folder, Box::new(store), keys, Some(admin)).await
     }
 
     pub async fn request(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
@@ -216,6 +235,52 @@ impl World {
         }
         let request = request.body(body).unwrap();
         router(self.app.clone()).oneshot(request).await.unwrap()
+    }
+
+    /// A request with these headers and no others, and its whole answer.
+    pub async fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> axum::http::Response<Bytes> {
+        let mut request = axum::http::Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let (parts, body) = router(self.app.clone()).oneshot(request).await.unwrap().into_parts();
+        axum::http::Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
+    }
+
+    /// The answer to a GET with these headers and no others, as it comes.
+    pub async fn streamed(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> axum::http::Response<Body> {
+        let mut request = axum::http::Request::builder().uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        router(self.app.clone()).oneshot(request).await.unwrap()
+    }
+
+    /// Serves these files from now on.
+    pub fn show(&mut self, files: Vec<File>) {
+        self.app.pages = Arc::new(Pages::new(files));
+    }
+
+    /// Restarts it with these records put into the store meanwhile.
+    pub async fn with_records(self, records: Vec<(String, Vec<u8>)>) -> Self {
+        let mut batch = Batch::default();
+        for (key, value) in records {
+            batch.put(key, value);
+        }
+        self.store.commit(&[batch]).unwrap();
+        self.restart().await
     }
 
     pub async fn token(&self, new: Value) -> String {
@@ -280,6 +345,20 @@ impl World {
     pub fn connect(&self, name: &str, connection: u64) {
         let peer: SocketAddr = "192.0.2.1:99".parse().unwrap();
         self.service.connected(&id(name), connection, peer);
+    }
+
+    pub fn disconnect(&self, name: &str, connection: u64, reason: &str) {
+        self.service.disconnected(&id(name), connection, reason);
+    }
+
+    /// Returns when all that was noted so far is on disk. There is a device d-1.
+    pub async fn settle(&self) {
+        self.service.approve("d-1", "test").await.unwrap();
+    }
+
+    /// Something that changes nothing, but is a change.
+    pub fn touch(&self) {
+        self.connect("nobody", 1);
     }
 
     pub async fn present(&self, name: &str, session: u64) {

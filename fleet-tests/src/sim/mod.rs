@@ -7,6 +7,7 @@ pub mod fleet;
 pub mod identity;
 pub mod packets;
 pub mod raw;
+pub mod seed;
 
 pub use fleet::{Fleet, Stats};
 pub use identity::Identity;

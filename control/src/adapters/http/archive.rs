@@ -24,7 +24,7 @@ use super::auth::Operator;
 use crate::adapters::artifacts::{Artifacts, Temporary, digest};
 use crate::adapters::authority::Keys;
 use crate::api::{BACKUP_HEAD, BACKUP_MANIFEST, Restored, begins_like_a_backup};
-use crate::core::model::AUTHORITY;
+use crate::core::model::{AUTHORITY, key};
 use crate::service::{Backup, Checked, Failure};
 
 /// Largest backup that is taken in, artifacts included.
@@ -32,6 +32,10 @@ const MAX_BACKUP: u64 = 256 * 1024 * 1024 * 1024;
 
 /// Largest store of a backup: it is read into memory to be checked.
 const MAX_STORE: u64 = 1024 * 1024 * 1024;
+
+/// What a backup leaves out: sessions end with a restore, and what devices' links were like is
+/// worth less than the room that it takes.
+const LEFT_OUT: [&str; 2] = [key::HISTORIES, key::SESSIONS];
 
 /// Largest of the small files.
 const MAX_SMALL: u64 = 1024 * 1024;
@@ -150,7 +154,7 @@ fn write(backup: &Backup, artifacts: &Artifacts, to: impl Write) -> io::Result<(
 
 fn lines(backup: &Backup, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut line = Vec::new();
-    backup.snapshot.visit(&mut |key, value| {
+    backup.snapshot.visit(&LEFT_OUT, &mut |key, value| {
         if key == AUTHORITY {
             return Ok(()); // In a file of its own.
         }

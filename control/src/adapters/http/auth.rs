@@ -1,7 +1,10 @@
-//! Who asks: an operator with an access token, or a device with a certificate.
+//! Who asks: an operator with an access token or with a session of the pages, or a device with a
+//! certificate. A session serves only where no token is given.
+
+use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use holdfast_protocol::ids::DeviceId;
@@ -9,7 +12,12 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::App;
-use crate::service::{Failure, Service};
+use crate::core::session::Secret;
+use crate::service::{Credential, Failure, Service};
+
+/// The address that a connection came from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PeerAddress(pub(super) IpAddr);
 
 /// Id of the access token of whoever asks.
 #[derive(Debug, Clone)]
@@ -45,8 +53,46 @@ impl PeerDevice {
     }
 }
 
+/// The header that shows that a change with a session's cookie was meant.
+const CSRF: &str = "x-csrf-token";
+
+/// The secret of the session whose cookie the request carries.
+pub(super) fn secret(headers: &HeaderMap) -> Result<Secret, Failure> {
+    let none = || Failure::Unauthorized("there is no session: log in".into());
+    if headers.contains_key(header::AUTHORIZATION) {
+        return Err(none());
+    }
+    let mut given = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    given.find_map(Secret::of_cookies).ok_or_else(none)
+}
+
+/// Whether a change that came with a session's cookie was meant by its owner.
+pub(super) fn meant(secret: &Secret, headers: &HeaderMap) -> Result<(), Failure> {
+    let given = headers.get(CSRF).and_then(|value| value.to_str().ok());
+    match given {
+        Some(given) if secret.meant(given) => Ok(()),
+        _ => Err(Failure::Csrf(
+            "X-CSRF-Token: a change in a session must carry the session's `csrf`, see GET /api/v1/session".into(),
+        )),
+    }
+}
+
+/// For whom the request is answered.
+fn operator(
+    service: &Service,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Credential, Failure> {
+    let Ok(secret) = secret(headers) else { return bearer(service, headers) };
+    let credential = service.authorize_session(&secret)?;
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        meant(&secret, headers)?;
+    }
+    Ok(credential)
+}
+
 /// Whose bearer token the request carries.
-pub(super) fn bearer(service: &Service, headers: &HeaderMap) -> Result<Operator, Failure> {
+fn bearer(service: &Service, headers: &HeaderMap) -> Result<Credential, Failure> {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let (scheme, token) = given.and_then(|value| value.split_once(' ')).ok_or_else(|| {
         Failure::Unauthorized(
@@ -56,7 +102,7 @@ pub(super) fn bearer(service: &Service, headers: &HeaderMap) -> Result<Operator,
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Failure::Unauthorized("Authorization: only Bearer is served".into()));
     }
-    service.authorize(token.trim()).map(Operator)
+    service.authorize_token(token.trim())
 }
 
 /// Lets operators through.
@@ -65,9 +111,10 @@ pub(super) async fn operators(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match bearer(&app.service, request.headers()) {
-        Ok(operator) => {
-            request.extensions_mut().insert(operator);
+    match operator(&app.service, request.method(), request.headers()) {
+        Ok(credential) => {
+            request.extensions_mut().insert(Operator(credential.access.clone()));
+            request.extensions_mut().insert(credential);
             next.run(request).await
         }
         Err(failure) => failure.into_response(),
@@ -77,7 +124,7 @@ pub(super) async fn operators(
 /// Lets operators and approved devices through.
 pub(super) async fn operators_and_devices(
     State(app): State<App>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
     let device = request.extensions().get::<PeerDevice>().cloned();
@@ -85,9 +132,7 @@ pub(super) async fn operators_and_devices(
         Some(device) if !request.headers().contains_key(header::AUTHORIZATION) => {
             device.check(&app.service)
         }
-        _ => bearer(&app.service, request.headers()).map(|operator| {
-            request.extensions_mut().insert(operator);
-        }),
+        _ => operator(&app.service, request.method(), request.headers()).map(drop),
     };
     match allowed {
         Ok(()) => next.run(request).await,

@@ -1,28 +1,17 @@
-//! Devices.
+//! One device.
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
+use super::App;
 use super::auth::Operator;
-use super::extract::{LARGE, Params, Path, json};
-use super::{App, ListQuery};
-use crate::api::{Device, LabelPatch, List};
+use super::extract::{LARGE, Path, json};
+use crate::api::{Device, LabelPatch};
 use crate::service::Failure;
 
 type Answer<T> = Result<Json<T>, Failure>;
-
-/// Devices, by name.
-#[utoipa::path(get, path = "/api/v1/devices", operation_id = "listDevices", tag = "devices", params(ListQuery),
-    security(("bearer" = [])),
-    responses((status = 200, body = List<Device>), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn list(
-    State(app): State<App>,
-    Params(query): Params<ListQuery>,
-) -> Answer<List<Device>> {
-    app.service.devices(&query.query()?).map(Json)
-}
 
 /// A device.
 #[utoipa::path(get, path = "/api/v1/devices/{name}", operation_id = "getDevice", tag = "devices",

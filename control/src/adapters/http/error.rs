@@ -1,7 +1,7 @@
 //! Refusals and failures as answers: always the same JSON, with a stable word.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use holdfast_protocol::enrol::{ApiError, ApiErrorBody};
 
@@ -10,6 +10,10 @@ use crate::service::Failure;
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let message = self.to_string();
+        let wait = match &self {
+            Self::TooMany { seconds, .. } => Some([(header::RETRY_AFTER, seconds.to_string())]),
+            _ => None,
+        };
         let (status, code, faults) = match self {
             Self::Invalid { faults, .. } if faults.is_empty() => {
                 (StatusCode::BAD_REQUEST, "invalid", faults)
@@ -17,6 +21,8 @@ impl IntoResponse for Failure {
             Self::Invalid { faults, .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", faults),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", Vec::new()),
             Self::Refused(_) => (StatusCode::FORBIDDEN, "refused", Vec::new()),
+            Self::Csrf(_) => (StatusCode::FORBIDDEN, "csrf", Vec::new()),
+            Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many", Vec::new()),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized", Vec::new()),
             Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", Vec::new()),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", Vec::new()),
@@ -27,6 +33,6 @@ impl IntoResponse for Failure {
             }
         };
         let error = ApiError { code: code.into(), message, faults };
-        (status, Json(ApiErrorBody { error })).into_response()
+        (status, wait, Json(ApiErrorBody { error })).into_response()
     }
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{self, KeepAlive, Sse};
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use super::App;
 use crate::api::Event;
 use crate::core::time::rfc3339;
-use crate::service::{Page, Service};
+use crate::service::{Credential, Page, Service};
 
 /// Comments in between, so that a dead connection is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -24,6 +25,7 @@ struct Reader {
     newest: watch::Receiver<u64>,
     stop: watch::Receiver<bool>,
     at: u64,
+    credential: Credential,
 }
 
 fn event(id: u64, event: &Event) -> sse::Event {
@@ -43,10 +45,13 @@ fn reset(id: u64, at: u64) -> sse::Event {
 }
 
 impl Reader {
-    /// The next events, at least one. None: the server stops.
+    /// The next events, at least one. None: the server stops, or whoever reads may no longer.
     async fn next(&mut self) -> Option<Vec<sse::Event>> {
         loop {
             self.newest.mark_unchanged();
+            if !self.service.holds(&self.credential) {
+                return None; // Its token or session ended meanwhile.
+            }
             match self.service.events().after(self.at) {
                 Page::Reset(id) => {
                     self.at = id;
@@ -73,6 +78,7 @@ impl Reader {
         (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn events(
     State(app): State<App>,
+    Extension(credential): Extension<Credential>,
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
     let newest = app.service.events().watch();
@@ -80,7 +86,7 @@ pub(super) async fn events(
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     // An id that is none counts as one that is long gone.
     let at = last.map_or(now, |text| text.trim().parse().unwrap_or(0));
-    let reader = Reader { service: app.service, newest, stop: app.stop, at };
+    let reader = Reader { service: app.service, newest, stop: app.stop, at, credential };
     let pages = stream::unfold(reader, |mut reader| async {
         let page = reader.next().await?;
         Some((stream::iter(page.into_iter().map(Ok)), reader))

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use super::auth::PeerDevice;
+use super::auth::{PeerAddress, PeerDevice};
 use super::stall::Stall;
 use crate::adapters::gateway::ServerIdentity;
 
@@ -115,10 +115,10 @@ pub async fn serve(
             else => break,
         };
         match accepted {
-            Ok((socket, _)) => {
-                let connection =
-                    connection(socket, tls.acceptor(), router.clone(), stopping.clone(), slot);
-                tokio::spawn(connection);
+            Ok((socket, address)) => {
+                let from = PeerAddress(address.ip().to_canonical());
+                let (acceptor, router, stop) = (tls.acceptor(), router.clone(), stopping.clone());
+                tokio::spawn(connection(socket, from, acceptor, router, stop, slot));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: others end, and then it goes on.
@@ -136,6 +136,7 @@ pub async fn serve(
 
 async fn connection(
     socket: TcpStream,
+    from: PeerAddress,
     acceptor: TlsAcceptor,
     router: Router,
     mut stop: watch::Receiver<bool>,
@@ -153,6 +154,7 @@ async fn connection(
     let peer = certificates.and_then(|chain| chain.first()).and_then(PeerDevice::of);
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
+        request.extensions_mut().insert(from);
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());
         }

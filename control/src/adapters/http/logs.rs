@@ -1,5 +1,8 @@
 //! A workload's log, streamed from its device.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
@@ -9,7 +12,7 @@ use futures_util::stream;
 
 use super::App;
 use super::extract::{Params, Path};
-use crate::service::{Failure, LogStream};
+use crate::service::{Credential, Failure, LogStream, Service};
 
 /// Which part of a log.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
@@ -37,6 +40,7 @@ fn hundred() -> u32 {
         (status = 503, description = "the device cannot be asked now", body = super::error_schema::ErrorBody)))]
 pub(super) async fn logs(
     State(app): State<App>,
+    Extension(credential): Extension<Credential>,
     Path((name, workload)): Path<(String, String)>,
     Params(query): Params<LogQuery>,
 ) -> Result<Response, Failure> {
@@ -52,12 +56,16 @@ pub(super) async fn logs(
             return Err(Failure::Unavailable(format!("device {name}: {text}")));
         }
     };
-    let pieces = stream::unfold(Sending { first, log, stop: app.stop, cut: None }, Sending::step);
+    let App { service, stop, .. } = app;
+    let sending = Sending { service, credential, first, log, stop, cut: None };
+    let pieces = stream::unfold(sending, Sending::step);
     let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     Ok((kind, Body::from_stream(pieces)).into_response())
 }
 
 struct Sending {
+    service: Arc<Service>,
+    credential: Credential,
     first: Option<Bytes>,
     log: LogStream,
     stop: tokio::sync::watch::Receiver<bool>,
@@ -80,6 +88,9 @@ impl Sending {
             piece = self.log.next() => piece?,
             _ = self.stop.changed() => Err("the control plane stops".to_owned()),
         };
+        if !self.service.holds(&self.credential) {
+            return None; // Its token or session ended meanwhile.
+        }
         let bytes = piece.unwrap_or_else(|text| {
             // The status was sent long ago: the log's last line says what happened.
             self.cut = Some(text.clone());

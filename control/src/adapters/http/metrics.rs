@@ -112,6 +112,7 @@ fn service(app: &App, text: &mut Text) {
     for (name, help, counter) in [
         ("enrolments", "Devices enrolled.", &counters.enrolled),
         ("renewals", "Certificates renewed.", &counters.renewed),
+        ("logins_refused", "Logins to the pages refused.", &counters.logins_refused),
         ("reports", "State reports taken.", &counters.reports),
         ("malformed", "Messages of devices that were none.", &counters.malformed),
         ("store_commits", "Transactions of the store.", &counters.commits),

@@ -1,6 +1,7 @@
 //! The HTTPS API: routes, what guards them, and their description as OpenAPI. It decides
 //! nothing: `service/` does.
 
+mod access;
 mod archive;
 mod artifacts;
 mod auth;
@@ -9,9 +10,12 @@ mod enrol;
 mod error;
 mod events;
 mod extract;
+mod fleet;
 mod listen;
 mod logs;
 mod metrics;
+mod pages;
+mod session;
 mod stall;
 mod system;
 mod tokens;
@@ -22,19 +26,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::watch;
 use utoipa::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::gateway::Gateway;
+use crate::core::session::COOKIE;
 use crate::service::{Failure, Service};
 
 pub use listen::{Tls, serve};
+pub use pages::{File, Pages};
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -49,6 +56,8 @@ pub struct App {
     pub requests: Arc<Requests>,
     /// The API's description, see [`openapi`].
     pub description: Arc<utoipa::openapi::OpenApi>,
+    /// Served at `/`.
+    pub pages: Arc<Pages>,
     /// True when unending answers must end.
     pub stop: watch::Receiver<bool>,
 }
@@ -78,7 +87,7 @@ impl Requests {
     modifiers(&Bearer),
     tags(
         (name = "devices"), (name = "workloads"), (name = "tokens"), (name = "enrolment"),
-        (name = "artifacts"), (name = "system")
+        (name = "artifacts"), (name = "access"), (name = "system")
     )
 )]
 struct Description;
@@ -93,6 +102,11 @@ impl utoipa::Modify for Bearer {
             .build();
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        let cookie = ApiKeyValue::with_description(
+            COOKIE,
+            "set by `POST /api/v1/session`; changes carry the header `X-CSRF-Token` beside it. It serves wherever `bearer` does, when no `Authorization` is given",
+        );
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 
@@ -110,7 +124,11 @@ pub(crate) mod error_schema {
 
 fn operators() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(devices::list))
+        .routes(routes!(fleet::devices))
+        .routes(routes!(fleet::fleet))
+        .routes(routes!(fleet::labels))
+        .routes(routes!(fleet::history))
+        .routes(routes!(fleet::differences))
         .routes(routes!(devices::get, devices::patch, devices::delete))
         .routes(routes!(devices::approve))
         .routes(routes!(devices::revoke))
@@ -123,6 +141,10 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::audit))
+        .routes(routes!(access::list, access::create))
+        .routes(routes!(access::delete))
+        .routes(routes!(system::about))
+        .routes(routes!(system::licences))
         .routes(routes!(events::events))
         .routes(routes!(artifacts::put))
         .routes(routes!(archive::backup))
@@ -131,6 +153,7 @@ fn operators() -> OpenApiRouter<App> {
 
 fn anybody() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .routes(routes!(session::login, session::get, session::logout))
         .routes(routes!(enrol::enrol))
         .routes(routes!(enrol::renew))
         .routes(routes!(system::healthz))
@@ -168,13 +191,7 @@ pub fn router(app: App) -> Router {
     operators
         .merge(devices)
         .merge(anybody)
-        .fallback(|request: Request| {
-            let path: String = request.uri().path().chars().take(80).collect();
-            std::future::ready(
-                Failure::NotFound(format!("there is no {path}: see /api/v1/openapi.json"))
-                    .into_response(),
-            )
-        })
+        .fallback(pages::pages)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(app.clone(), counted))
         .with_state(app)
@@ -189,7 +206,16 @@ async fn method_not_allowed(request: Request) -> Response {
 
 async fn counted(State(app): State<App>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    let head = response.headers_mut();
+    head.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Whatever says nothing of it is an answer of the API: of this moment, and for its reader.
+    head.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if path.starts_with("/api/") {
+        // Nor is it ever a page, whatever it holds.
+        head.entry(header::CONTENT_SECURITY_POLICY)
+            .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    }
     app.requests.count(response.status().as_u16());
     tracing::debug!(%method, path, status = response.status().as_u16(), "request");
     response
@@ -209,6 +235,8 @@ pub(crate) struct ListQuery {
     label_selector: Option<String>,
     /// Of revisions: only this workload's.
     workload: Option<String>,
+    /// Of the audit log: `oldest` (default) or `newest` first.
+    order: Option<String>,
 }
 
 impl ListQuery {
@@ -216,6 +244,12 @@ impl ListQuery {
         let text = self.label_selector.as_deref().unwrap_or_default();
         let selector = crate::core::selector::parse(text)
             .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))?;
-        Ok(crate::service::Query { limit: self.limit, after: self.after.clone(), selector })
+        let newest_first = match self.order.as_deref() {
+            None | Some("oldest") => false,
+            Some("newest") => true,
+            Some(_) => return Err(Failure::invalid("order: oldest or newest")),
+        };
+        let (limit, after) = (self.limit, self.after.clone());
+        Ok(crate::service::Query { limit, after, selector, newest_first })
     }
 }

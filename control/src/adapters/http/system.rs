@@ -1,10 +1,12 @@
-//! Whether it works.
+//! Whether it works, and what it is.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 
 use super::App;
+use crate::api::{About, Licences};
+use crate::service::Failure;
 
 /// The process lives.
 #[utoipa::path(get, path = "/healthz", operation_id = "getHealth", tag = "system", responses((status = 200, body = String)))]
@@ -42,3 +44,20 @@ pub(super) async fn schema() -> Json<serde_json::Value> {
 pub(super) async fn openapi(State(app): State<App>) -> Json<utoipa::openapi::OpenApi> {
     Json((*app.description).clone())
 }
+
+/// Which control plane this is.
+#[utoipa::path(get, path = "/api/v1/about", operation_id = "getAbout", tag = "system", security(("bearer" = [])),
+    responses((status = 200, body = About), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn about(State(app): State<App>) -> Result<Json<About>, Failure> {
+    app.service.about().map(Json)
+}
+
+/// The crates that the programs are made of, and their licences.
+#[utoipa::path(get, path = "/api/v1/licences", operation_id = "listLicences", tag = "system", security(("bearer" = [])),
+    responses((status = 200, body = Licences), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn licences() -> ([(HeaderName, &'static str); 1], &'static str) {
+    ([(header::CONTENT_TYPE, "application/json")], LICENCES)
+}
+
+/// Written from `cargo metadata` by the test that holds it current.
+const LICENCES: &str = include_str!("licences.json");

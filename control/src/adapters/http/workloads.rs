@@ -66,16 +66,29 @@ pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Ans
     app.service.workload(&name).map(Json)
 }
 
+/// Which state of it is deleted.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeleteQuery {
+    /// When given and not the workload's present one: refused as a conflict.
+    resource_version: Option<u64>,
+}
+
 /// Deletes a workload; its devices stop it.
 #[utoipa::path(delete, path = "/api/v1/workloads/{name}", operation_id = "deleteWorkload", tag = "workloads",
-    params(("name" = String, Path)), security(("bearer" = [])),
+    params(("name" = String, Path), DeleteQuery), security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn delete(
     State(app): State<App>,
     Extension(Operator(by)): Extension<Operator>,
     Path(name): Path<String>,
+    Params(query): Params<DeleteQuery>,
 ) -> Result<StatusCode, Failure> {
-    app.service.delete_workload(&name, &by).await.map(|()| StatusCode::NO_CONTENT)
+    app.service
+        .delete_workload(&name, query.resource_version, &by)
+        .await
+        .map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Revisions, by workload and number.

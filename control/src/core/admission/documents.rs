@@ -82,6 +82,10 @@ struct MetadataDocument {
     /// Labels of the workload itself; for people and for `-l`.
     #[schemars(inner(regex(pattern = LABEL_VALUE)))]
     labels: Option<BTreeMap<String, String>>,
+    /// The workload's resource version that was edited: when it is another one by now, nothing is
+    /// applied. Absent: whatever is there is replaced.
+    #[serde(rename = "resourceVersion")]
+    resource_version: Option<u64>,
 }
 
 /// What to run and where.

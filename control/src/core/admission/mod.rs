@@ -42,6 +42,9 @@ pub struct Admitted {
     pub name: Name,
     /// Its labels.
     pub labels: Labels,
+    /// The resource version of the workload that was edited: it must be the present one, so that
+    /// nobody's change is overwritten unseen. 0: there must be none.
+    pub resource_version: Option<u64>,
     /// Which devices run it.
     pub devices: Selector,
     /// What they run.

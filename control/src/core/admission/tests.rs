@@ -53,7 +53,7 @@ fn full() -> Vec<Value> {
         json!({
             "apiVersion": "holdfast/v1",
             "kind": "Workload",
-            "metadata": { "name": name, "labels": { "team": "water" } },
+            "metadata": { "name": name, "labels": { "team": "water" }, "resourceVersion": 7 },
             "spec": {
                 "devices": {
                     "matchLabels": { "role": "gateway" },

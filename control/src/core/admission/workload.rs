@@ -35,7 +35,7 @@ const LONGEST_GRACE: u64 = 3_600_000;
 const OWN_ENV: &str = "HOLDFAST_";
 
 pub(super) const DOCUMENT: &[&str] = &["apiVersion", "kind", "metadata", "spec"];
-const METADATA: &[&str] = &["name", "labels"];
+const METADATA: &[&str] = &["name", "labels", "resourceVersion"];
 const SPEC: &[&str] = &["devices", "run", "config", "resources", "restart", "health", "stop"];
 const DEVICES: &[&str] = &["matchLabels", "matchExpressions"];
 const EXPRESSION: &[&str] = &["key", "operator", "values"];
@@ -55,17 +55,28 @@ pub(super) fn document(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<A
     let spec_at = document.required("spec", "it says what to run, and where");
     let written = spec_at.as_ref().map(At::value).cloned();
     let decoded = spec_at.and_then(|at| spec(&at, artifact_size));
-    let ((name, labels), (devices, spec), written) = (named?, decoded?, written?);
-    Some(Admitted { name, labels, devices, spec, written })
+    let (named, (devices, spec), written) = (named?, decoded?, written?);
+    let Named { name, labels, resource_version } = named;
+    Some(Admitted { name, labels, resource_version, devices, spec, written })
 }
 
-fn metadata(at: &At<'_>) -> Option<(Name, Labels)> {
+struct Named {
+    name: Name,
+    labels: Labels,
+    resource_version: Option<u64>,
+}
+
+fn metadata(at: &At<'_>) -> Option<Named> {
     let metadata = at.fields(METADATA)?;
     let name = metadata
         .required("name", "every workload has one")
         .and_then(|at| at.parsed(str::parse::<Name>));
     let labels = metadata.get("labels").map(|at| labels(&at)).unwrap_or_default();
-    Some((name?, labels))
+    let resource_version = match metadata.get("resourceVersion") {
+        Some(at) => Some(at.whole(0, u64::MAX)?),
+        None => None,
+    };
+    Some(Named { name: name?, labels, resource_version })
 }
 
 /// Labels, those of them that are good.

@@ -1,0 +1,108 @@
+// A small fleet with some of everything, for axe and for the screenshots: real agents, and devices
+// that came in by a backup with the states that take days to reach.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { paste, talker, until } from "./world.mjs";
+
+const FAULTY = `apiVersion: holdfast/v1
+kind: Workload
+metadata: { name: relay }
+spec:
+  devices: { matchLabels: { role: gateway } }
+  run: { process: { path: /bin/sleep, args: ["1000"] } }
+  restrt: { policy: always }
+  resources: { memory: 12Q }
+`;
+
+export const PAGES = [
+  { name: "fleet", path: "/", ready: "Changed lately" },
+  { name: "devices", path: "/devices", ready: "pump-1" },
+  { name: "devices-selected", path: "/devices?labels=role%3Dgateway&sort=-problems&connection=offline", ready: "unit-", act: (page) => page.getByRole("checkbox", { name: /^Select unit-/ }).first().check() },
+  { name: "device", path: "/devices/pump-1", ready: "desired beside reported" },
+  { name: "device-failing", path: "/devices/pump-2", ready: "desired beside reported" },
+  { name: "device-logs", path: "/devices/pump-1?tab=logs&workload=hello", ready: "pressure" },
+  { name: "device-presence", path: "/devices/pump-1?tab=history", ready: "connected" },
+  { name: "device-raw", path: "/devices/pump-1?tab=raw", ready: "holdfast/v1" },
+  { name: "workloads", path: "/workloads", ready: "hello" },
+  { name: "workload", path: "/workloads/hello", ready: "How it stands" },
+  { name: "workload-edit", path: "/workloads/hello?tab=edit", ready: "Nothing would change" },
+  { name: "workload-revisions", path: "/workloads/hello?tab=revisions", ready: "Difference" },
+  { name: "workload-delete", path: "/workloads/hello", ready: "How it stands", act: async (page) => { await page.getByRole("button", { name: "Delete…" }).click(); await page.getByRole("dialog").waitFor(); } },
+  { name: "apply", path: "/apply", ready: "go to the new revision" },
+  { name: "apply-faults", path: "/apply", ready: "go to the new revision", act: async (page) => { await paste(page.locator(".cm-content"), FAULTY); await page.getByText("2 faults", { exact: true }).waitFor(); } },
+  { name: "enrolment", path: "/enrolment", ready: "Tokens in use" },
+  { name: "enrolment-new", path: "/enrolment?new=token", ready: "Make the token" },
+  { name: "enrolment-made", path: "/enrolment?new=token", ready: "Make the token", act: async (page) => { await page.getByRole("button", { name: "Make the token" }).click(); await page.getByRole("img", { name: /QR code/ }).waitFor(); } },
+  { name: "activity", path: "/activity", ready: "workload.apply" },
+  { name: "search", path: "/", ready: "Changed lately", act: async (page) => { await page.keyboard.press("Control+k"); await page.keyboard.type("pump"); await page.getByRole("option", { name: /pump-2/ }).waitFor(); } },
+  { name: "settings", path: "/settings", ready: "Certificate authority" },
+];
+
+export async function settle(world, page, path, ready) {
+  await page.goto(world.url + path);
+  await page.getByText(ready).first().waitFor();
+  await page.getByRole("status", { name: "Loading" }).first().waitFor({ state: "detached" });
+  await page.evaluate(() => document.fonts.ready);
+}
+
+export async function seed(world) {
+  await world.device("pump-1", { role: "gateway", site: "berlin" });
+  await world.device("pump-2", { role: "gateway", site: "hamburg" });
+  await world.device("scale-4", { role: "scale", site: "berlin" }, { approve: "manual" });
+  await world.device("scale-5", { role: "scale", site: "hamburg" }, { approve: "manual", start: false });
+  await multiply(world, "pump-2", 60, (number, record) => {
+    record.device.labels = { role: number % 3 ? "gateway" : "sensor", site: ["berlin", "hamburg", "kiel", "ulm"][number % 4], line: String(number % 5) };
+    if (record.report) {
+      record.report.lastSeen = record.report.lastSeen - number * 700;
+      record.report.workloads = [];
+      if (number % 9 === 0) record.report.problems = [{ code: "disk-low", message: "less than 200 MB are left on /var" }];
+    }
+    if (number % 11 === 0 && record.device.certificate) record.device.certificate.notAfter = Math.floor(Date.now() / 1000) + 86_400 * 3;
+  }, (number) => `unit-${String(number).padStart(3, "0")}`);
+  const hello = talker("hello", "i=0; while true; do i=$((i+1)); echo \"$(date +%T) pressure $((4 + i % 3)).$((i % 10)) bar\"; sleep 1; done");
+  await world.apply(hello);
+  await world.apply({ ...hello, spec: { ...hello.spec, stop: { grace: "2s" }, restart: { policy: "always" } } });
+  await world.apply(talker("relay", "echo starting; sleep 1; echo 'cannot reach 10.0.0.5' >&2; exit 1", { site: "hamburg" }));
+  await world.apply(talker("night-job", "exit 0", { role: "nobody" }));
+  await world.must("POST", "/api/v1/tokens", { labels: { site: "kiel" }, uses: 20, ttlSeconds: 604_800 });
+  await until("hello runs on pump-1", async () => (await world.must("GET", "/api/v1/devices/pump-1")).status.workloads.hello?.phase === "running");
+  await until("relay fails on pump-2", async () => (await world.must("GET", "/api/v1/devices/pump-2")).status.workloads.relay?.restarts >= 2);
+}
+
+/**
+ * Makes `count` devices of one that is there, by way of a backup and a restore: the store is a list
+ * of keys and values, and every record of a device has its name in its key.
+ */
+export async function multiply(world, like, count, change, nameOf) {
+  const folder = join(world.folder, "backup");
+  mkdirSync(folder, { recursive: true });
+  const { bytes } = await world.ask("GET", "/api/v1/backup");
+  writeFileSync(join(folder, "backup.tar"), bytes);
+  execFileSync("tar", ["xf", "backup.tar"], { cwd: folder });
+  const lines = readFileSync(join(folder, "store.ndjson"), "utf8").trim().split("\n");
+  const records = lines.map((line) => JSON.parse(line));
+  const models = Object.fromEntries(records.filter(({ key }) => key.endsWith(`/${like}`)).map(({ key, value }) => [key.split("/")[0], JSON.stringify(value)]));
+  const fresh = [];
+  for (let number = 0; number < count; number++) {
+    const name = nameOf(number);
+    const record = Object.fromEntries(Object.entries(models).map(([kind, text]) => [kind, JSON.parse(text)]));
+    record.device.name = name;
+    record.device.publicKey = key(record.device.publicKey, number);
+    if (record.device.certificate) record.device.certificate.serial = (0x1000 + number).toString(16).padStart(32, "0");
+    change(number, record);
+    for (const [kind, value] of Object.entries(record)) fresh.push(JSON.stringify({ key: `${kind}/${name}`, value }));
+  }
+  writeFileSync(join(folder, "store.ndjson"), `${[...lines, ...fresh].sort((a, b) => (a < b ? -1 : 1)).join("\n")}\n`);
+  execFileSync("tar", ["cf", "restore.tar", "manifest.json", "authority.json", "store.ndjson"], { cwd: folder });
+  const answer = await world.ask("POST", "/api/v1/restore", readFileSync(join(folder, "restore.tar")), { "content-type": "application/x-tar" });
+  if (answer.status !== 200) throw new Error(`restore: ${answer.status} ${JSON.stringify(answer.body)}`);
+  await until("it is ready again", async () => (await world.ask("GET", "/readyz")).status === 200);
+}
+
+/** Another key: no two devices may have the same. */
+function key(base64, number) {
+  const bytes = Buffer.from(base64, "base64");
+  bytes.writeUInt32BE(number + 1, bytes.length - 4);
+  return bytes.toString("base64");
+}

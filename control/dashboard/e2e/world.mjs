@@ -1,0 +1,216 @@
+// The world of the end-to-end tests: the real `holdfast serve`, real agents, a real browser. Every
+// port is free, every folder temporary; only processes that were started here are ended.
+import { spawn } from "node:child_process";
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import https from "node:https";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { chromium } from "playwright-core";
+
+export const BIN = resolve(process.env.HOLDFAST_BIN_DIR ?? join(import.meta.dirname, "../../../target/debug"));
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+/** How long a condition may take on a busy machine. */
+export const PATIENCE = 30_000;
+
+for (const needed of [join(BIN, "holdfast"), join(BIN, "holdfast-agent"), CHROMIUM]) {
+  if (!existsSync(needed)) throw new Error(`${needed} is not there: \`make build\` builds the programs, .ci/tools installs the browser`);
+}
+
+/** Waits until `check` gives something true; its last failure is the error. */
+export async function until(what, check, patience = PATIENCE) {
+  const end = Date.now() + patience;
+  let last;
+  for (;;) {
+    try {
+      const found = await check();
+      if (found) return found;
+      last = undefined;
+    } catch (error) {
+      last = error;
+    }
+    if (Date.now() > end) throw new Error(`waited in vain until ${what}${last ? `: ${last.message}` : ""}`);
+    await new Promise((go) => setTimeout(go, 50));
+  }
+}
+
+function ended(child) {
+  return new Promise((done) => (child.exitCode !== null || child.signalCode !== null ? done() : child.once("exit", done)));
+}
+
+async function end(child, signal = "SIGTERM") {
+  child.kill(signal);
+  const late = setTimeout(() => child.kill("SIGKILL"), 10_000);
+  await ended(child);
+  clearTimeout(late);
+}
+
+export class World {
+  folder = mkdtempSync(join(tmpdir(), "holdfast-pages-"));
+  agents = new Map();
+  log = "";
+
+  static async start() {
+    const world = new World();
+    // Workloads run as users of their own, who must get through to their folders.
+    chmodSync(world.folder, 0o755);
+    await world.serve("127.0.0.1:0", "127.0.0.1:0");
+    world.browser = await chromium.launch({
+      executablePath: CHROMIUM,
+      args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    });
+    return world;
+  }
+
+  async serve(api, mqtt) {
+    const child = spawn(join(BIN, "holdfast"), ["serve", "--data", join(this.folder, "plane"), "--api", api, "--mqtt", mqtt], { stdio: ["ignore", "pipe", "pipe"] });
+    this.plane = child;
+    let out = "";
+    child.stdout.on("data", (piece) => (out += piece));
+    child.stderr.on("data", (piece) => (this.log += piece));
+    const word = (name) => new RegExp(`^${name}: (.*)$`, "m").exec(out)?.[1];
+    await until("holdfast serve says its addresses", () => {
+      if (child.exitCode !== null) throw new Error(this.log);
+      return word("ca-sha256") && word("mqtt");
+    });
+    this.url = word("api");
+    this.mqtt = word("mqtt");
+    this.ca = word("ca-sha256");
+    this.token ??= word("admin-token");
+    // The admin token is printed after the rest, at the first start alone.
+    if (!this.token) this.token = await until("the admin token is printed", () => word("admin-token"));
+    await until("it is ready", async () => (await this.ask("GET", "/readyz")).status === 200);
+  }
+
+  /** Ends the control plane; `back` starts it again at the same addresses. */
+  async cut() {
+    await end(this.plane);
+  }
+
+  async back() {
+    await this.serve(new URL(this.url).host, this.mqtt.replace("mqtts://", ""));
+  }
+
+  /** A request with the admin token, past the browser. */
+  ask(method, path, body, headers = {}) {
+    return new Promise((done, fail) => {
+      const bytes = body === undefined ? undefined : Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body));
+      const request = https.request(this.url + path, { method, rejectUnauthorized: false, headers: { authorization: `Bearer ${this.token}`, "content-type": "application/json", ...(bytes ? { "content-length": bytes.length } : {}), ...headers } }, (response) => {
+        const pieces = [];
+        response.on("data", (piece) => pieces.push(piece));
+        response.on("end", () => {
+          const all = Buffer.concat(pieces);
+          const isJson = (response.headers["content-type"] ?? "").startsWith("application/json");
+          done({ status: response.statusCode, headers: response.headers, bytes: all, body: isJson ? JSON.parse(all.toString()) : all.toString() });
+        });
+        response.on("error", fail);
+      });
+      request.on("error", fail);
+      request.end(bytes);
+    });
+  }
+
+  async must(method, path, body) {
+    const answer = await this.ask(method, path, body);
+    if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  }
+
+  apply(...documents) {
+    return this.must("POST", "/api/v1/apply", { documents });
+  }
+
+  /** Runs a line as a person would paste it on a device, whose agent keeps its things in a folder of its own. */
+  async paste(line, data) {
+    const child = spawn("bash", ["-c", line], { env: { ...process.env, PATH: `${BIN}:${process.env.PATH}`, HOLDFAST_AGENT_DATA: join(this.folder, data) }, stdio: ["ignore", "pipe", "pipe"] });
+    let said = "";
+    child.stdout.on("data", (piece) => (said += piece));
+    child.stderr.on("data", (piece) => (said += piece));
+    await ended(child);
+    if (child.exitCode !== 0) throw new Error(`the line ended with ${child.exitCode}: ${said}`);
+    return said;
+  }
+
+  run(data) {
+    const child = spawn(join(BIN, "holdfast-agent"), ["run", "--data", join(this.folder, data)], { stdio: ["ignore", "ignore", "pipe"] });
+    child.said = "";
+    child.stderr.on("data", (piece) => (child.said += piece));
+    this.agents.set(data, child);
+    return child;
+  }
+
+  async stop(data) {
+    const child = this.agents.get(data);
+    this.agents.delete(data);
+    if (child) await end(child);
+  }
+
+  /** A device that is enrolled and runs, without the browser. */
+  async device(name, labels = {}, { start = true, approve = "auto" } = {}) {
+    const { token } = await this.must("POST", "/api/v1/tokens", { labels, approve });
+    await this.paste(`HOLDFAST_TOKEN=${token} holdfast-agent enroll --url ${this.url} --name ${name}`, name);
+    if (start) {
+      this.run(name);
+      if (approve === "auto") await until(`${name} is online`, async () => (await this.must("GET", `/api/v1/devices/${name}`)).status.connection === "online");
+    }
+  }
+
+  async page(options = {}) {
+    const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 }, ...options });
+    context.setDefaultTimeout(PATIENCE);
+    const page = await context.newPage();
+    page.faults = [];
+    page.on("pageerror", (error) => page.faults.push(`error: ${error.message}`));
+    page.on("console", (message) => {
+      // A request that was refused on purpose is no fault of the page; a broken policy is.
+      if (message.type() === "error" && !/Failed to load resource|ERR_CONNECTION/.test(message.text())) page.faults.push(`${message.text()} (${message.location().url}:${message.location().lineNumber}:${message.location().columnNumber})`);
+    });
+    return page;
+  }
+
+  /** A page that is logged in, at a path. */
+  async open(path = "/", options = {}) {
+    const page = await this.page(options);
+    await page.goto(this.url + path);
+    await login(page, this.token);
+    return page;
+  }
+
+  async end() {
+    await this.browser?.close();
+    for (const name of [...this.agents.keys()]) {
+      // Its workloads outlive the agent on purpose: a delete ends them, while it still runs.
+      await this.must("DELETE", `/api/v1/devices/${name}`).catch(() => undefined);
+    }
+    await Promise.all([...this.agents.keys()].map((name) => this.stop(name)));
+    await end(this.plane);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  file(name, text) {
+    const path = join(this.folder, name);
+    writeFileSync(path, text);
+    return path;
+  }
+}
+
+export async function login(page, token) {
+  await page.getByRole("textbox", { name: "Access token" }).fill(token);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("navigation", { name: "Pages" }).waitFor({ state: "attached" });
+}
+
+/** A document whose program writes lines until it is ended. */
+export function talker(name, script, labels = { role: "gateway" }) {
+  return { apiVersion: "holdfast/v1", kind: "Workload", metadata: { name }, spec: { devices: { matchLabels: labels }, run: { process: { path: "/bin/sh", args: ["-c", script] } }, stop: { grace: "1s" } } };
+}
+
+/** Pastes a text over all that the editor holds, as a person does: by the clipboard's event. */
+export async function paste(editor, text) {
+  await editor.click();
+  await editor.press("Control+a");
+  await editor.evaluate((element, text) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", text);
+    element.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+  }, text);
+}

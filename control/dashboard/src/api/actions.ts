@@ -1,0 +1,49 @@
+// Every change that the pages make, each one request of the public API.
+import { ask, client } from "./client";
+import { queries } from "./query-client";
+import type { components } from "./schema";
+
+type NewToken = components["schemas"]["NewToken"];
+
+/** The event stream tells too; this makes the one who acted see it at once. */
+const refresh = (...keys: string[][]) => Promise.all(keys.map((queryKey) => queries.invalidateQueries({ queryKey })));
+const path = (name: string) => ({ params: { path: { name } } });
+
+export async function setLabels(name: string, labels: Record<string, string | null>, resourceVersion?: number) {
+  return ask(client.PATCH("/api/v1/devices/{name}", { ...path(name), body: { labels: labels as Record<string, string>, ...(resourceVersion === undefined ? {} : { resourceVersion }) } }));
+}
+export const approve = async (name: string) => {
+  await ask(client.POST("/api/v1/devices/{name}/approve", path(name)));
+  await refresh(["devices"], ["device", name], ["fleet"]);
+};
+export const revoke = (name: string) => ask(client.POST("/api/v1/devices/{name}/revoke", path(name)));
+export const forget = async (name: string) => {
+  await ask(client.DELETE("/api/v1/devices/{name}", path(name)));
+  queries.removeQueries({ queryKey: ["device", name] });
+  await refresh(["devices"], ["fleet"]);
+};
+export const apply = (documents: unknown[], dryRun: boolean) =>
+  ask(client.POST("/api/v1/apply", { params: { query: { dryRun } as never }, body: { documents: documents as never } }));
+export const deleteWorkload = async (name: string, resourceVersion: number) => {
+  await ask(client.DELETE("/api/v1/workloads/{name}", { params: { path: { name }, query: { resourceVersion } as never } }));
+  queries.removeQueries({ queryKey: ["workload", name] });
+  await refresh(["workloads"], ["fleet"]);
+};
+export const createToken = async (body: NewToken) => {
+  const made = await ask(client.POST("/api/v1/tokens", { body }));
+  await refresh(["tokens"]);
+  return made;
+};
+export const revokeToken = async (id: string) => {
+  await ask(client.DELETE("/api/v1/tokens/{id}", { params: { path: { id } } }));
+  await refresh(["tokens"]);
+};
+export const createAccess = async (comment: string) => {
+  const made = await ask(client.POST("/api/v1/access", { body: { comment } }));
+  await refresh(["access"]);
+  return made;
+};
+export const revokeAccess = async (id: string) => {
+  await ask(client.DELETE("/api/v1/access/{id}", { params: { path: { id } } }));
+  await refresh(["access"]);
+};

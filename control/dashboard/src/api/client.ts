@@ -1,0 +1,75 @@
+// The API, typed from its own description. Changes carry the session's CSRF token; every refusal
+// becomes a Refusal with the server's own words.
+import createClient, { type Middleware } from "openapi-fetch";
+import type { Fault } from "../lib/faults";
+import type { paths } from "./schema";
+import { lost, reach } from "./reach";
+import { session } from "./state";
+
+/** A refusal, or no answer at all (status 0). */
+export class Refusal extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly faults: readonly Fault[] = [],
+  ) {
+    super(message);
+    this.name = "Refusal";
+  }
+}
+
+const OUT_OF_REACH = "the control plane did not answer";
+
+const guard: Middleware = {
+  onRequest({ request }) {
+    const now = session.get();
+    if (request.method !== "GET" && request.method !== "HEAD" && now.kind === "open") {
+      request.headers.set("X-CSRF-Token", now.csrf);
+    }
+    return request;
+  },
+  onResponse({ response, schemaPath }) {
+    if (response.status === 401 && schemaPath !== "/api/v1/session") {
+      const now = session.get();
+      if (now.kind === "open") session.set({ kind: "ended", operator: now.operator });
+    }
+  },
+  onError() {
+    lost();
+    return new Refusal(0, "unreachable", OUT_OF_REACH);
+  },
+};
+
+export const client = createClient<paths>({ baseUrl: location.origin, credentials: "same-origin" });
+client.use(guard);
+
+interface Answer<T> {
+  data?: T;
+  error?: unknown;
+  response: Response;
+}
+
+/** The data of an answer, or its Refusal thrown. */
+export async function ask<T>(answer: Promise<Answer<T>>): Promise<T> {
+  const { data, error, response } = await answer;
+  if (response.ok) return data as T;
+  throw refusal(response.status, error);
+}
+
+/** Reads the body of an error, whatever it is. */
+export function refusal(status: number, body: unknown): Refusal {
+  const error = (body as { error?: { code?: unknown; message?: unknown; faults?: unknown } } | undefined)?.error;
+  const text = typeof error?.message === "string" ? error.message : `the control plane answered with status ${status}`;
+  const faults = Array.isArray(error?.faults) ? (error.faults as Fault[]) : [];
+  return new Refusal(status, typeof error?.code === "string" ? error.code : "unknown", text, faults);
+}
+
+/** Why something failed, in words. */
+export function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+export function isOutOfReach(error: unknown): boolean {
+  return error instanceof Refusal && error.status === 0 && reach.get().since !== undefined;
+}

@@ -1,0 +1,84 @@
+// Every read of the API, with the key under which it is kept. `events.ts` knows these keys.
+import { queryOptions } from "@tanstack/react-query";
+import type { Schema } from "../lib/schema";
+import { ask, client } from "./client";
+
+/** Which devices, and in which order, as the API's parameters. */
+export interface DeviceFilter {
+  q?: string;
+  labelSelector?: string;
+  connection?: string;
+  problem?: string;
+  workload?: string;
+  site?: string;
+  attention?: string;
+  sort?: string;
+}
+
+/** Rows of one page of the device table. */
+export const PAGE = 100;
+
+export const fleet = () => queryOptions({ queryKey: ["fleet"], queryFn: ({ signal }) => ask(client.GET("/api/v1/fleet", { signal })) });
+
+export const labels = () => queryOptions({ queryKey: ["labels"], queryFn: ({ signal }) => ask(client.GET("/api/v1/labels", { signal })) });
+
+export const devices = (filter: DeviceFilter, offset = 0, limit = PAGE) =>
+  queryOptions({
+    queryKey: ["devices", filter, offset, limit],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices", { signal, params: { query: { ...filter, offset, limit } as never } })),
+  });
+
+export const device = (name: string) =>
+  queryOptions({ queryKey: ["device", name], queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}", { signal, params: { path: { name } } })) });
+
+export const differences = (name: string) =>
+  queryOptions({
+    queryKey: ["device", name, "differences"],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/differences", { signal, params: { path: { name } } })),
+  });
+
+export const history = (name: string) =>
+  queryOptions({
+    queryKey: ["device", name, "history"],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name } } })),
+  });
+
+export const explanation = (kind: "device" | "workload", name: string) =>
+  queryOptions({
+    queryKey: [kind, name, "explanation"],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/explain/{kind}/{name}", { signal, params: { path: { kind, name } } })),
+  });
+
+export const workloads = (labelSelector = "") =>
+  queryOptions({
+    queryKey: ["workloads", labelSelector],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/workloads", { signal, params: { query: { limit: 5000, ...(labelSelector ? { labelSelector } : {}) } } })),
+  });
+
+export const workload = (name: string) =>
+  queryOptions({ queryKey: ["workload", name], queryFn: ({ signal }) => ask(client.GET("/api/v1/workloads/{name}", { signal, params: { path: { name } } })) });
+
+export const revisions = (name: string) =>
+  queryOptions({
+    queryKey: ["workload", name, "revisions"],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/revisions", { signal, params: { query: { workload: name, limit: 500 } } })),
+  });
+
+export const tokens = () =>
+  queryOptions({ queryKey: ["tokens"], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens", { signal, params: { query: { limit: 5000 } } })) });
+
+export const audit = (limit = 30) =>
+  queryOptions({
+    queryKey: ["audit", limit],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/audit", { signal, params: { query: { order: "newest", limit } as never } })),
+  });
+
+export const about = () => queryOptions({ queryKey: ["about"], queryFn: ({ signal }) => ask(client.GET("/api/v1/about", { signal })) });
+
+export const access = () => queryOptions({ queryKey: ["access"], queryFn: ({ signal }) => ask(client.GET("/api/v1/access", { signal })) });
+
+export const licences = () =>
+  queryOptions({ queryKey: ["licences"], staleTime: Infinity, queryFn: ({ signal }) => ask(client.GET("/api/v1/licences", { signal })) });
+
+export const schema = () =>
+  queryOptions({ queryKey: ["schema"], staleTime: 10 * 60_000, queryFn: async ({ signal }) => (await ask(client.GET("/api/v1/schema.json", { signal }))) as Schema });

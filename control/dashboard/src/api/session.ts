@@ -1,0 +1,38 @@
+// Login and logout. The server keeps the session in a cookie that no script can read.
+import { ask, client, Refusal } from "./client";
+import { queries } from "./query-client";
+import { regained } from "./reach";
+import { session } from "./state";
+
+/** Asks the server whether the cookie is good. False: it could not be asked. */
+export async function resume(): Promise<boolean> {
+  try {
+    const found = await ask(client.GET("/api/v1/session"));
+    regained();
+    session.set({ kind: "open", ...found });
+    return true;
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.status !== 401) return false;
+    regained();
+    const now = session.get();
+    session.set(now.kind === "open" || now.kind === "ended" ? { kind: "ended", operator: now.operator } : { kind: "none" });
+    return true;
+  }
+}
+
+export async function login(token: string): Promise<void> {
+  const found = await ask(client.POST("/api/v1/session", { body: { token } }));
+  const before = session.get();
+  // Another operator's pages are not this one's.
+  if (before.kind === "ended" && before.operator !== found.operator) queries.clear();
+  regained();
+  session.set({ kind: "open", ...found });
+  await queries.invalidateQueries();
+}
+
+export async function logout(): Promise<void> {
+  const now = session.get();
+  await ask(client.DELETE("/api/v1/session", { params: { header: { "X-CSRF-Token": now.kind === "open" ? now.csrf : "" } } }));
+  session.set({ kind: "none" });
+  queries.clear();
+}

@@ -1,0 +1,14 @@
+// Short names for what the API's description defines.
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+export type Device = Schemas["Device"];
+export type Workload = Schemas["Workload"];
+export type Revision = Schemas["Revision"];
+export type Token = Schemas["Token"];
+export type Applied = Schemas["Applied"];
+export type AppliedDocument = Schemas["AppliedDocument"];
+export type Problem = Schemas["Problem"];
+export type Event = Schemas["Event"];
+export type Connection = Schemas["Connection"];
+export type AuditRecord = Schemas["AuditRecord"];

@@ -1,0 +1,42 @@
+// What an apply would change, from the dry run: devices by name, warnings, the difference.
+import type { AppliedDocument } from "../api/types";
+import { toYaml } from "../lib/document";
+import { count, some } from "../lib/words";
+import { Diff } from "../ui/Diff";
+import { Notice } from "../ui/Notice";
+import { deviceAt, PageLink } from "../ui/PageLink";
+import { State, type Tone } from "../ui/State";
+
+const TONES: Record<string, Tone> = { created: "good", changed: "move", unchanged: "idle" };
+const ACTIONS: Record<string, string> = { created: "is created", changed: "changes", unchanged: "does not change" };
+
+export function Changes({ of }: { of: AppliedDocument }) {
+  const { gain, gainCount, lose, loseCount, update, updateCount } = of.changedDevices ?? { gain: [], gainCount: 0, lose: [], loseCount: 0, update: [], updateCount: 0 };
+  return (
+    <section className="hf-stack hf-tight" aria-label={`Changes of ${of.name}`}>
+      <p className="hf-row">
+        <strong>{of.name}</strong> <State tone={TONES[of.action] ?? "idle"}>{ACTIONS[of.action] ?? of.action}</State>
+        <span className="hf-kind">revision {of.revision} on {count(of.deviceCount, "device")}</span>
+      </p>
+      {(of.warnings ?? []).map((warning, index) => <Notice key={index} tone="warn">{warning}</Notice>)}
+      <Hit words="begin to run it" names={gain ?? []} total={gainCount} tone="good" />
+      <Hit words="go to the new revision" names={update ?? []} total={updateCount} tone="move" />
+      <Hit words="stop it" names={lose ?? []} total={loseCount} tone="bad" />
+      {gainCount + updateCount + loseCount === 0 && <p>No device changes.</p>}
+      {of.action === "changed" && <Diff before={toYaml(of.before)} after={toYaml(of.after)} label={`Difference of ${of.name}`} />}
+    </section>
+  );
+}
+
+function Hit({ words, names, total, tone }: { words: string; names: readonly string[]; total: number; tone: Tone }) {
+  if (total === 0) return null;
+  return (
+    <details className="hf-hit" open={total <= 10}>
+      <summary><State tone={tone}>{count(total, "device")}</State> {words}</summary>
+      <span className="hf-row hf-tight">
+        {names.slice(0, 100).map((name) => <PageLink key={name} className="hf-label" to={deviceAt(name)}>{name}</PageLink>)}
+        {total > names.length && <span className="hf-kind">{some([], total - names.length).replace(/^ and /, "")}</span>}
+      </span>
+    </details>
+  );
+}

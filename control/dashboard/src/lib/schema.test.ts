@@ -1,0 +1,35 @@
+import { expect, test } from "vitest";
+import { check, keys, values, type Schema } from "./schema";
+
+const schema: Schema = {
+  $defs: {
+    Policy: { oneOf: [{ const: "always", description: "Whenever." }, { const: "never" }] },
+    Run: { type: "object", additionalProperties: false, oneOf: [{ required: ["path"] }, { required: ["artifact"] }], properties: { path: { type: "string", pattern: "^/" }, artifact: { type: "string" } } },
+  },
+  type: "object",
+  additionalProperties: false,
+  required: ["run"],
+  properties: {
+    run: { $ref: "#/$defs/Run", description: "How it runs." },
+    policy: { $ref: "#/$defs/Policy" },
+    env: { type: "object", additionalProperties: { type: "string" } },
+    cpu: { anyOf: [{ type: "string", pattern: "^[0-9]+m$" }, { type: "number" }] },
+    list: { type: "array", items: { type: "integer", minimum: 1 } },
+  },
+};
+
+test("keys and values for completion", () => {
+  expect(keys(schema, []).find((key) => key.label === "run")).toEqual({ label: "run", detail: "object, required", info: "How it runs." });
+  expect(keys(schema, ["run"]).map((key) => key.label)).toEqual(["path", "artifact"]);
+  expect(values(schema, ["policy"]).map((value) => value.label)).toEqual(["always", "never"]);
+});
+
+test.each([
+  [{ run: { path: "/x" } }, []],
+  [{}, ["run"]],
+  [{ run: { path: "x" } }, ["run.path"]],
+  [{ run: {} }, ["run"]],
+  [{ run: { path: "/x", artifact: "y" } }, ["run"]],
+  [{ run: { path: "/x" }, policy: "some", env: { A: 1 }, cpu: "12Q", list: [0], other: 1 }, ["policy", "env.A", "cpu", "list[0]", "other"]],
+  ["text", ["document"]],
+])("%j", (value, paths) => expect(check(schema, value).map((fault) => fault.path)).toEqual(paths));

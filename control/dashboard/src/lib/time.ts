@@ -1,0 +1,42 @@
+// Times in words: relative to now, and exact in the reader's zone.
+
+const STEPS: [number, string][] = [
+  [86_400 * 365, "y"],
+  [86_400, "d"],
+  [3_600, "h"],
+  [60, "min"],
+  [1, "s"],
+];
+
+/** A span in its largest unit: `45 s`, `3 min`, `2 h`, `5 d`. */
+export function span(seconds: number): string {
+  const whole = Math.max(0, Math.floor(seconds));
+  for (const [size, unit] of STEPS) {
+    // 90 minutes say more than an hour does: the smaller unit stays until there are two.
+    const enough = unit === "h" || unit === "d" ? size * 2 : size;
+    if (whole >= enough) return `${Math.floor(whole / size)} ${unit}`;
+  }
+  return "0 s";
+}
+
+/** `just now`, `3 min ago`, `in 5 d`. Both in milliseconds. */
+export function relative(at: number, now: number): string {
+  const seconds = (now - at) / 1000;
+  // Clocks of two machines differ a little: the near future is now.
+  if (seconds > -5 && seconds < 5) return "just now";
+  return seconds < 0 ? `in ${span(-seconds)}` : `${span(seconds)} ago`;
+}
+
+/** Making one takes longer than drawing a row of a table: they are kept. */
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+/** With date, seconds and zone, as the reader's language writes it. */
+export function exact(at: number, locale?: string, timeZone?: string): string {
+  const key = `${locale} ${timeZone}`;
+  let format = formats.get(key);
+  if (!format) {
+    format = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "long", ...(timeZone ? { timeZone } : {}) });
+    formats.set(key, format);
+  }
+  return format.format(at);
+}

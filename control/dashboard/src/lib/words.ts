@@ -1,0 +1,13 @@
+// Small grammar: counts with their nouns, lists with their ends.
+
+/** `1 device`, `50,000 devices`. */
+export function count(number: number, one: string, many = `${one}s`): string {
+  return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+}
+
+/** `a, b, c and 4 more`. */
+export function some(names: readonly string[], total = names.length, most = 5): string {
+  const shown = names.slice(0, most);
+  const more = total - shown.length;
+  return more > 0 ? `${shown.join(", ")} and ${more.toLocaleString("en")} more` : shown.join(", ");
+}

@@ -1,0 +1,26 @@
+// THE table of pages. A page is one folder under `pages/` and one line here; the navigation, the
+// router and Ctrl-K read it. See README.md.
+import type { ComponentType } from "react";
+
+export interface Page {
+  path: string;
+  /** In the navigation, in Ctrl-K and (by itself) in the tab. */
+  title: string;
+  /** A sign of `ui/icons.tsx`; with it the page stands in the navigation. */
+  icon?: string;
+  /** Further words that find it in Ctrl-K; without, it is found by its title when it has an icon. */
+  finds?: string;
+  load: () => Promise<{ default: ComponentType }>;
+}
+
+export const pages: readonly Page[] = [
+  { path: "/", title: "Fleet", icon: "fleet", finds: "home overview attention sites", load: () => import("./pages/fleet") },
+  { path: "/devices", title: "Devices", icon: "devices", finds: "list table label revoke", load: () => import("./pages/devices") },
+  { path: "/devices/$name", title: "Device", load: () => import("./pages/device") },
+  { path: "/workloads", title: "Workloads", icon: "workloads", finds: "list health", load: () => import("./pages/workloads") },
+  { path: "/workloads/$name", title: "Workload", load: () => import("./pages/workload") },
+  { path: "/apply", title: "Apply a workload", finds: "new create yaml editor", load: () => import("./pages/apply") },
+  { path: "/enrolment", title: "Enrolment", icon: "enrolment", finds: "token new device approve waiting qr", load: () => import("./pages/enrolment") },
+  { path: "/activity", title: "Activity", icon: "activity", finds: "audit log who did what", load: () => import("./pages/activity") },
+  { path: "/settings", title: "Settings", icon: "settings", finds: "access tokens ca certificate backup version licences", load: () => import("./pages/settings") },
+];

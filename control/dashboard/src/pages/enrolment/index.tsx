@@ -1,0 +1,73 @@
+// How devices come in: the waiting room first, a new token, tokens in use.
+import { Button } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { revokeToken } from "../../api/actions";
+import * as read from "../../api/queries";
+import type { Token } from "../../api/types";
+import { count } from "../../lib/words";
+import { Card } from "../../ui/Card";
+import { Confirm } from "../../ui/Confirm";
+import { Labels } from "../../ui/Labels";
+import { Loading } from "../../ui/Loading";
+import { Failed } from "../../ui/Notice";
+import { PageHead } from "../../ui/PageHead";
+import { State, type Tone } from "../../ui/State";
+import { say } from "../../ui/say";
+import { Time } from "../../ui/Time";
+import { useSearch } from "../../ui/useSearch";
+import { NewToken } from "./NewToken";
+import { Waiting } from "./Waiting";
+
+const STATES: Record<string, Tone> = { active: "good", expired: "idle", used: "idle", revoked: "idle" };
+
+export default function Enrolment() {
+  const [search, setSearch] = useSearch();
+  return (
+    <div className="hf-stack">
+      <PageHead title="Enrolment">
+        <Button size="xs" onClick={() => setSearch({ new: "token" })}>Make a token</Button>
+      </PageHead>
+      {search.new === "token" && <NewToken close={() => setSearch({ new: undefined })} />}
+      <Waiting />
+      <Tokens />
+    </div>
+  );
+}
+
+function Tokens() {
+  const { data, error, refetch } = useQuery(read.tokens());
+  const [ending, setEnding] = useState<Token>();
+  const [all, setAll] = useState(false);
+  const tokens = (data?.items ?? []).filter((token) => all || token.state === "active").sort((a, b) => ((a.metadata.createdAt ?? "") < (b.metadata.createdAt ?? "") ? 1 : -1));
+  const over = (data?.items.length ?? 0) - (data?.items ?? []).filter((token) => token.state === "active").length;
+  return (
+    <Card title="Tokens in use" aside={over > 0 && <Button size="compact-xs" variant="subtle" aria-pressed={all} onClick={() => setAll(!all)}>{all ? "Hide those that are over" : `Show ${over} that are over`}</Button>}>
+      {!data && (error ? <Failed error={error} what="The tokens could not be read" retry={() => void refetch()} /> : <Loading />)}
+      {data && tokens.length === 0 && <p>None. A token lets devices in; its secret is shown once, when it is made.</p>}
+      {tokens.length > 0 && (
+        <table className="hf-table hf-folds">
+          <thead><tr><th>Token</th><th>State</th><th>Used</th><th>Ends</th><th>Devices wait for approval</th><th>Gives the labels</th><th><span className="hf-hidden">Revoke</span></th></tr></thead>
+          <tbody>
+            {tokens.map((token) => (
+              <tr key={token.metadata.name}>
+                <td><span className="hf-mono">{token.metadata.name}</span></td>
+                <td data-label="State"><State tone={STATES[token.state] ?? "idle"}>{token.state}</State></td>
+                <td data-label="Used">{token.used} of {token.uses}</td>
+                <td data-label="Ends"><Time at={token.expiresAt} /></td>
+                <td data-label="Approval">{token.approve === "manual" ? "yes" : "no"}</td>
+                <td data-label="Labels"><Labels of={token.metadata.labels} /></td>
+                <td>{token.state === "active" && <Button size="compact-xs" variant="outline" color="red" onClick={() => setEnding(token)} aria-label={`Revoke token ${token.metadata.name}`}>Revoke…</Button>}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+      {ending && (
+        <Confirm title={`Revoke the token ${ending.metadata.name}?`} act={`Revoke ${ending.metadata.name}`} run={async () => { await revokeToken(ending.metadata.name); say(`The token ${ending.metadata.name} is revoked`); }} close={() => setEnding(undefined)}>
+          <p>No further device can enrol with <strong className="hf-mono">{ending.metadata.name}</strong>. The {count(ending.used, "device")} that did stay.</p>
+        </Confirm>
+      )}
+    </Card>
+  );
+}

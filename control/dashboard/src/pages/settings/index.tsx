@@ -1,0 +1,66 @@
+// The control plane itself: who may use it, its certificate authority, a backup, what it is made of.
+import { Button } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import * as read from "../../api/queries";
+import { Card } from "../../ui/Card";
+import { CopyButton } from "../../ui/Copy";
+import { Loading } from "../../ui/Loading";
+import { Failed, Notice } from "../../ui/Notice";
+import { PageHead } from "../../ui/PageHead";
+import { Time } from "../../ui/Time";
+import { AccessTokens } from "./AccessTokens";
+import { Licences } from "./Licences";
+
+export default function Settings() {
+  const { data, error, refetch } = useQuery(read.about());
+  return (
+    <div className="hf-stack">
+      <PageHead title="Settings" />
+      <AccessTokens />
+      {!data && (error ? <Failed error={error} what="The control plane's own facts could not be read" retry={() => void refetch()} /> : <Loading />)}
+      {data && (
+        <div className="hf-grid">
+          <Card title="Certificate authority">
+            <dl className="hf-facts">
+              <dt>SHA-256</dt><dd className="hf-mono">{data.ca.sha256}</dd>
+              <dt>Ends</dt><dd><Time at={data.ca.notAfter} /></dd>
+              {data.serverCertificateNotAfter && <><dt>Server's own</dt><dd>ends <Time at={data.serverCertificateNotAfter} />, replaced before by itself</dd></>}
+              <dt>Trust domain</dt><dd>{data.trustDomain}</dd>
+            </dl>
+            <div className="hf-row">
+              <CopyButton text={data.ca.sha256}>Copy the digest</CopyButton>
+              <CopyButton text={data.ca.pem}>Copy the certificate</CopyButton>
+              <Button size="xs" variant="default" onClick={() => save("holdfast-ca.pem", data.ca.pem)}>Download the certificate</Button>
+            </div>
+          </Card>
+          <Card title="Backup">
+            <p>All of the control plane's store, its authority and artifacts as one file, made while it runs.</p>
+            <Notice tone="warn" title="It holds every key">Whoever has the file is the control plane: keep it as you keep keys.</Notice>
+            <div><Button component="a" href="/api/v1/backup" download={`holdfast-${new Date().toISOString().slice(0, 10)}.tar`}>Download a backup</Button></div>
+            <p className="hf-kind">Back with <span className="hf-mono">holdfast restore FILE</span>.</p>
+          </Card>
+          <Card title="Version">
+            <dl className="hf-facts">
+              <dt>Holdfast</dt><dd>{data.version}</dd>
+              <dt>Runs since</dt><dd><Time at={data.startedAt} /></dd>
+              <dt>Tenant</dt><dd>{data.tenant}</dd>
+              <dt>Epoch</dt><dd>{data.epoch}</dd>
+              {data.apiAddress && <><dt>Listens on</dt><dd className="hf-mono">{data.apiAddress}</dd></>}
+            </dl>
+          </Card>
+        </div>
+      )}
+      <Licences />
+    </div>
+  );
+}
+
+/** Saves a text as a file; a download needs no right in the Content-Security-Policy. */
+function save(name: string, text: string): void {
+  const address = URL.createObjectURL(new Blob([text], { type: "application/x-pem-file" }));
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(address);
+}

@@ -1,0 +1,46 @@
+// The table of pages as a router. Search parameters are plain texts: addresses that one can read.
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
+import { pages } from "./pages";
+import { Failed } from "./ui/Notice";
+import { Shell } from "./ui/Shell";
+import { PageHead } from "./ui/PageHead";
+import { PageLink } from "./ui/PageLink";
+
+const root = createRootRoute({
+  component: Shell,
+  notFoundComponent: () => (
+    <div className="hf-stack">
+      <PageHead title="There is no such page" />
+      <p>The address may be of an older version. <PageLink to="/">To the fleet</PageLink></p>
+    </div>
+  ),
+});
+
+const routes = pages.map(({ path, load }) =>
+  createRoute({ getParentRoute: () => root, path, component: lazyRouteComponent(load) } as Parameters<typeof createRoute>[0]),
+);
+
+function parseSearch(text: string): Record<string, string> {
+  return Object.fromEntries(new URLSearchParams(text));
+}
+
+function stringifySearch(search: Record<string, unknown>): string {
+  const given = Object.entries(search).filter(([, value]) => value !== undefined && value !== "");
+  const text = new URLSearchParams(given.map(([key, value]) => [key, String(value)])).toString();
+  return text ? `?${text}` : "";
+}
+
+export const router = createRouter({
+  routeTree: root.addChildren(routes as never) as unknown as typeof root,
+  defaultPreload: "intent",
+  defaultPendingMs: 300,
+  scrollRestoration: true,
+  parseSearch,
+  stringifySearch,
+  defaultErrorComponent: ({ error, reset }) => (
+    <div className="hf-stack">
+      <PageHead title="This page broke" />
+      <Failed error={error} what="The page could not be shown" retry={() => { reset(); location.reload(); }} />
+    </div>
+  ),
+});

@@ -1,0 +1,25 @@
+// Says when the control plane is out of reach. The pages keep what they have; it goes by itself.
+import { Button } from "@mantine/core";
+import { tryNow } from "../api/events";
+import { reach } from "../api/reach";
+import { useStore } from "../api/store";
+import { Notice } from "./Notice";
+import { Time } from "./Time";
+
+export function Banner() {
+  const { since } = useStore(reach);
+  return (
+    <div role="status" aria-live="assertive">
+      {since !== undefined && (
+        <div className="hf-out">
+          <Notice tone="warn" title="The control plane is out of reach">
+            <div className="hf-row hf-spread">
+              <span>What you see is from <Time at={since} />. Devices go on by themselves. This page recovers by itself.</span>
+              <Button size="xs" variant="default" onClick={tryNow}>Try now</Button>
+            </div>
+          </Notice>
+        </div>
+      )}
+    </div>
+  );
+}

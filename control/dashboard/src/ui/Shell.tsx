@@ -1,0 +1,83 @@
+// The frame of every page: navigation, search, banner, and who is logged in.
+import { ActionIcon, AppShell, Burger, Button, Menu, useMantineColorScheme, useComputedColorScheme } from "@mantine/core";
+import { useDisclosure, useHotkeys } from "@mantine/hooks";
+import { Outlet, useLocation } from "@tanstack/react-router";
+import { useEffect } from "react";
+import { logout } from "../api/session";
+import { session } from "../api/state";
+import { useStore } from "../api/store";
+import { pages } from "../pages";
+import { Banner } from "./Banner";
+import { Icon } from "./icons";
+import { PageLink } from "./PageLink";
+import { Palette } from "./Palette";
+import { Said } from "./say";
+
+export function Shell() {
+  const [menu, { toggle, close }] = useDisclosure(false);
+  const [search, { open, close: closeSearch }] = useDisclosure(false);
+  const { pathname } = useLocation();
+  useHotkeys([["mod+K", open], ["/", open]]);
+  useEffect(close, [pathname, close]);
+  return (
+    <AppShell header={{ height: 52 }} navbar={{ width: 200, breakpoint: "sm", collapsed: { mobile: !menu } }} padding="md" transitionDuration={0}>
+      <a className="hf-skip" href="#main">To the content</a>
+      <AppShell.Header px="md">
+        <div className="hf-row hf-bar">
+          <Burger opened={menu} onClick={toggle} hiddenFrom="sm" size="sm" aria-label={menu ? "Close the navigation" : "Open the navigation"} />
+          <PageLink to="/" className="hf-brand">Holdfast</PageLink>
+          <Button className="hf-find" variant="default" size="xs" onClick={open} aria-label="Search" leftSection={<Icon name="search" />} aria-keyshortcuts="Control+K">
+            <span className="hf-wide">Search</span> <kbd className="hf-key">Ctrl K</kbd>
+          </Button>
+          <Scheme />
+          <Account />
+        </div>
+      </AppShell.Header>
+      <AppShell.Navbar p="sm">
+        <nav className="hf-nav" aria-label="Pages">
+          {pages.filter((page) => page.icon).map((page) => (
+            <PageLink key={page.path} to={page.path} {...(isWithin(pathname, page.path) ? { "aria-current": "page" as const } : {})}>
+              <Icon name={page.icon ?? ""} />
+              {page.title}
+            </PageLink>
+          ))}
+        </nav>
+      </AppShell.Navbar>
+      <AppShell.Main id="main" tabIndex={-1}>
+        <Banner />
+        <Outlet />
+      </AppShell.Main>
+      {search && <Palette close={closeSearch} />}
+      <Said />
+    </AppShell>
+  );
+}
+
+function isWithin(pathname: string, path: string): boolean {
+  return path === "/" ? pathname === "/" : pathname === path || pathname.startsWith(`${path}/`);
+}
+
+function Scheme() {
+  const { setColorScheme } = useMantineColorScheme();
+  const dark = useComputedColorScheme("light") === "dark";
+  return (
+    <ActionIcon variant="default" size={30} onClick={() => setColorScheme(dark ? "light" : "dark")} aria-label={dark ? "Light colours" : "Dark colours"} title={dark ? "Light colours" : "Dark colours"}>
+      <Icon name={dark ? "sun" : "moon"} />
+    </ActionIcon>
+  );
+}
+
+function Account() {
+  const now = useStore(session);
+  const operator = now.kind === "open" || now.kind === "ended" ? now.operator : "";
+  return (
+    <Menu position="bottom-end">
+      <Menu.Target>
+        <Button variant="default" size="xs" className="hf-account" aria-label={`Logged in as ${operator}`}>{operator}</Button>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Item leftSection={<Icon name="out" />} onClick={() => void logout()}>Log out</Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}

@@ -1,0 +1,24 @@
+// How the pages are built: compressed forms beside every file, the licences of what is inside,
+// and a bound on what the first visit loads. The build fails above it.
+import { defineConfig } from "vite";
+import react from "@vitejs/plugin-react";
+import { compressed, firstLoad, licences } from "./scripts/build-plugins.mjs";
+
+export default defineConfig({
+  plugins: [react(), licences(), compressed(), firstLoad({ page: "src/pages/fleet/index.tsx", limit: 300 * 1024 })],
+  build: {
+    target: "es2022",
+    manifest: true,
+    // Data URIs for scripts and fonts are not in the Content-Security-Policy.
+    assetsInlineLimit: 0,
+    // Chromium, Firefox and Safari all have it by themselves.
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 700,
+    reportCompressedSize: false,
+  },
+  server: {
+    // `npm run dev` against a running control plane: HOLDFAST_URL=https://127.0.0.1:8443
+    proxy: { "/api": { target: process.env.HOLDFAST_URL ?? "https://127.0.0.1:8443", secure: false, changeOrigin: true } },
+  },
+  test: { include: ["src/**/*.test.ts"], environment: "node" },
+} as Parameters<typeof defineConfig>[0]);

@@ -1,0 +1,210 @@
+//! The pages: files that `build.rs` embeds from `dashboard/dist`, or one page that says how to
+//! build them. They hold nothing secret and are served to anybody; what they show comes from the
+//! API.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use holdfast_protocol::ids::hex;
+
+use super::App;
+use crate::core::model::sha256;
+use crate::service::Failure;
+
+/// A file of the pages.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// Its path in the address, such as `/assets/index-1a2b3c.js`.
+    pub path: &'static str,
+    /// `Content-Type`.
+    pub kind: &'static str,
+    /// Its bytes.
+    pub plain: Bytes,
+    /// The same by brotli.
+    pub brotli: Option<Bytes>,
+    /// The same by gzip.
+    pub gzip: Option<Bytes>,
+}
+
+/// As `build.rs` writes it.
+struct Embedded {
+    path: &'static str,
+    kind: &'static str,
+    plain: &'static [u8],
+    brotli: Option<&'static [u8]>,
+    gzip: Option<&'static [u8]>,
+}
+
+include!(concat!(env!("OUT_DIR"), "/pages.rs"));
+
+/// Stands in `index.html` where a nonce is wanted.
+const NONCE: &str = "__CSP_NONCE__";
+
+/// What is served at `/`.
+const INDEX: &str = "/index.html";
+
+/// Files whose names change with their content: they are never asked for twice.
+const HASHED: &str = "/assets/";
+
+/// What is never a page, so that a mistyped address of the API is told as one.
+const NOT_PAGES: [&str; 4] = ["api", "healthz", "readyz", "metrics"];
+
+/// Shown when the pages are not in the program.
+const NOT_BUILT: &str = r#"<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Holdfast</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style nonce="__CSP_NONCE__">body{font:1rem/1.5 sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem;color-scheme:light dark}</style>
+</head>
+<body>
+<main>
+<h1>Holdfast</h1>
+<p>The control plane runs. Its pages are not in this program: it was built without them.</p>
+<p>In Holdfast's source, <code>make dashboard</code> builds the pages (it needs Node), and
+<code>make build</code> after it builds a program that has them.</p>
+<p>The API is served: see <a href="/api/v1/openapi.json">its description</a>, or use the command line,
+<code>holdfast --help</code>.</p>
+</main>
+</body>
+</html>
+"#;
+
+/// The files, by path, each with the digest of its content.
+#[derive(Debug)]
+pub struct Pages {
+    files: BTreeMap<&'static str, (File, String)>,
+    index: String,
+}
+
+impl Pages {
+    /// Serves these files; without `/index.html` the page that says how to build them.
+    pub fn new(files: Vec<File>) -> Self {
+        let (index, files): (Vec<File>, Vec<File>) =
+            files.into_iter().partition(|file| file.path == INDEX);
+        let index = index.first().map(|file| String::from_utf8_lossy(&file.plain).into_owned());
+        let tagged = |file: File| {
+            let tag = hex(&sha256(&file.plain)).chars().take(TAG).collect();
+            (file.path, (file, tag))
+        };
+        Self {
+            files: files.into_iter().map(tagged).collect(),
+            index: index.unwrap_or_else(|| NOT_BUILT.to_owned()),
+        }
+    }
+
+    /// Serves what is in the program.
+    pub fn embedded() -> Self {
+        let file = |file: &Embedded| File {
+            path: file.path,
+            kind: file.kind,
+            plain: Bytes::from_static(file.plain),
+            brotli: file.brotli.map(Bytes::from_static),
+            gzip: file.gzip.map(Bytes::from_static),
+        };
+        Self::new(FILES.iter().map(file).collect())
+    }
+}
+
+/// Characters of a digest in an `ETag`: enough that two builds never meet.
+const TAG: usize = 32;
+
+/// Answers what no route does: a file, the pages, or that there is no such thing.
+pub(super) async fn pages(State(app): State<App>, request: Request) -> Response {
+    let path = request.uri().path();
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if NOT_PAGES.contains(&first) || !reads {
+        let path: String = path.chars().take(80).collect();
+        return Failure::NotFound(format!("there is no {path}: see /api/v1/openapi.json"))
+            .into_response();
+    }
+    let mut response = match app.pages.files.get(path) {
+        Some((file, tag)) => answer(file, tag, request.headers()),
+        // A page of an older build asks for what is gone: a page would be no answer to that.
+        None if path.starts_with(HASHED) => {
+            (StatusCode::NOT_FOUND, "there is no such file; load the page anew\n").into_response()
+        }
+        None => match app.service.authority().random::<16>() {
+            Ok(nonce) => index(&app.pages, &hex(&nonce)),
+            Err(error) => Failure::internal(error).into_response(),
+        },
+    };
+    for (name, value) in [
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (
+            header::HeaderName::from_static("permissions-policy"),
+            "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The page itself, with a nonce of its own: it is never kept, for a kept one's nonce would not
+/// be that of the answer's policy.
+fn index(pages: &Pages, nonce: &str) -> Response {
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; \
+         img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; \
+         form-action 'self'; frame-ancestors 'none'"
+    );
+    let head = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+        (header::CONTENT_SECURITY_POLICY, policy),
+    ];
+    (head, pages.index.replace(NONCE, nonce)).into_response()
+}
+
+/// A file, in the best form that is understood.
+fn answer(file: &File, tag: &str, headers: &HeaderMap) -> Response {
+    let (encoding, bytes) = match (&file.brotli, &file.gzip) {
+        (Some(brotli), _) if accepts(headers, "br") => (Some("br"), brotli),
+        (_, Some(gzip)) if accepts(headers, "gzip") => (Some("gzip"), gzip),
+        _ => (None, &file.plain),
+    };
+    let tag = format!("\"{tag}{}\"", encoding.map(|word| format!("-{word}")).unwrap_or_default());
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let known = known.is_some_and(|known| {
+        known.split(',').any(|one| one.trim().trim_start_matches("W/") == tag || one.trim() == "*")
+    });
+    let keep = if file.path.starts_with(HASHED) {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let kind = [(header::CONTENT_TYPE, file.kind)];
+        (kind, Body::from(bytes.clone())).into_response()
+    };
+    let head = response.headers_mut();
+    head.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
+    head.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    if let Some(encoding) = encoding.filter(|_| !known) {
+        head.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    }
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        head.insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// Whether this encoding is understood: named, and not with a weight of zero.
+fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
+    let given = headers.get_all(header::ACCEPT_ENCODING).iter();
+    given.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|one| {
+        let (word, weight) = one.split_once(';').unwrap_or((one, ""));
+        let weight = weight.trim().strip_prefix("q=").unwrap_or("1");
+        word.trim().eq_ignore_ascii_case(encoding)
+            && weight.parse::<f32>().is_ok_and(|weight| weight > 0.0)
+    })
+}

@@ -1,0 +1,69 @@
+//! Sessions of the pages: a cookie in the place of an access token.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+
+use super::App;
+use super::auth::{self, PeerAddress};
+use super::extract::{SMALL, json};
+use crate::api::{Login, Session};
+use crate::core::session::no_cookie;
+use crate::service::Failure;
+
+/// A foreign page can send a form, but not JSON by that name: browsers ask us first, and we say
+/// nothing. So nobody is logged in as somebody else without knowing.
+fn is_json(headers: &HeaderMap) -> bool {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    given.is_some_and(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        kind.eq_ignore_ascii_case("application/json")
+    })
+}
+
+/// Begins a session with an access token: the answer sets a cookie that serves in its place.
+#[utoipa::path(post, path = "/api/v1/session", operation_id = "login", tag = "access", request_body = Login,
+    responses((status = 201, body = Session), (status = "4XX", body = super::error_schema::ErrorBody),
+        (status = 429, description = "too many logins failed: `Retry-After` says when", body = super::error_schema::ErrorBody)))]
+pub(super) async fn login(State(app): State<App>, request: Request) -> Result<Response, Failure> {
+    let (parts, body) = request.into_parts();
+    if !is_json(&parts.headers) {
+        return Err(Failure::invalid("Content-Type: it must be application/json"));
+    }
+    let from = parts.extensions.get::<PeerAddress>();
+    let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
+    let Login { token } = json(body, SMALL).await?;
+    let (secret, session) = app.service.login(token.trim(), from).await?;
+    let cookie = [(header::SET_COOKIE, secret.cookie())];
+    Ok((StatusCode::CREATED, cookie, Json(session)).into_response())
+}
+
+/// The session of the request's cookie.
+#[utoipa::path(get, path = "/api/v1/session", operation_id = "getSession", tag = "access",
+    security(("session" = [])),
+    responses((status = 200, body = Session), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn get(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Json<Session>, Failure> {
+    app.service.session(&auth::secret(&headers)?).map(Json)
+}
+
+/// Ends the session of the request's cookie.
+#[utoipa::path(delete, path = "/api/v1/session", operation_id = "logout", tag = "access",
+    security(("session" = [])),
+    params(("X-CSRF-Token" = String, Header, description = "`csrf` of the session")),
+    responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn logout(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<(StatusCode, [(HeaderName, String); 1]), Failure> {
+    let secret = auth::secret(&headers)?;
+    app.service.session(&secret)?;
+    auth::meant(&secret, &headers)?;
+    app.service.logout(&secret).await?;
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, no_cookie())]))
+}

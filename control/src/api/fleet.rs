@@ -1,0 +1,202 @@
+//! The fleet at a glance, and one device's past and differences.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::message::Phase;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `GET /api/v1/fleet`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Fleet {
+    /// Devices by state.
+    pub devices: DeviceCounts,
+    /// Workloads by health.
+    pub workloads: WorkloadCounts,
+    /// What needs a person, most urgent first; at most 50.
+    pub attention: Vec<AttentionItem>,
+    /// How many more need one.
+    pub more_attention: u64,
+    /// By the label `site`, biggest trouble first; at most 500.
+    pub sites: Vec<Site>,
+    /// How many more sites there are.
+    pub more_sites: u64,
+}
+
+/// Devices by state. Each is one of online, offline, pending and revoked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceCounts {
+    /// All of them.
+    pub total: u64,
+    /// Connected now.
+    pub online: u64,
+    /// Not connected, those never seen among them.
+    pub offline: u64,
+    /// Wait for approval.
+    pub pending: u64,
+    /// May not connect any more.
+    pub revoked: u64,
+    /// Of those offline: were never connected.
+    pub never_seen: u64,
+}
+
+/// Workloads by health.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WorkloadCounts {
+    /// All of them.
+    pub total: u64,
+    /// Run wherever they can be reached.
+    pub healthy: u64,
+    /// Are on their way somewhere, or run nowhere yet.
+    pub progressing: u64,
+    /// Fail somewhere.
+    pub failing: u64,
+    /// No device is to run them.
+    pub unplaced: u64,
+}
+
+/// How urgent something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Something does not work.
+    Critical,
+    /// Something will not work.
+    Warning,
+    /// Somebody waits.
+    Info,
+}
+
+/// Something that needs a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AttentionItem {
+    /// `problem`, `lost`, `certificate`, `waiting` or `failing`.
+    pub kind: String,
+    /// Of a problem its code, of what fails the workload's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// In words.
+    pub message: String,
+    /// How many devices it is about.
+    pub count: u64,
+    /// The first five of them.
+    pub devices: Vec<String>,
+    /// Query parameters of `GET /api/v1/devices` that list them.
+    pub query: BTreeMap<String, String>,
+}
+
+/// Those who share a place and a link.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Site {
+    /// Value of the label `site`; empty: of those without it.
+    pub site: String,
+    /// Its devices.
+    pub total: u64,
+    /// Of those: connected now.
+    pub online: u64,
+    /// Of those: approved and not connected.
+    pub offline: u64,
+    /// Of those: report a problem.
+    pub with_problems: u64,
+    /// Of those: a workload fails on them.
+    pub failing: u64,
+}
+
+/// `GET /api/v1/labels`: the labels of devices, for suggestions.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = LabelsInUse)]
+pub struct Labels {
+    /// The most used first; at most 500.
+    pub items: Vec<LabelKey>,
+}
+
+/// A label's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LabelKey {
+    /// The key.
+    pub key: String,
+    /// Devices that have it.
+    pub devices: u64,
+    /// Its values, the most used first; at most 50.
+    pub values: Vec<LabelValue>,
+    /// How many more there are.
+    pub more_values: u64,
+}
+
+/// A label's value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LabelValue {
+    /// The value.
+    pub value: String,
+    /// Devices that have it.
+    pub devices: u64,
+}
+
+/// `GET /api/v1/devices/{name}/history`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct History {
+    /// Newest first; at most 100.
+    pub items: Vec<HistoryEvent>,
+}
+
+/// A connection of a device began or ended. A beginning is written with the device's first
+/// report, so that it costs nothing of its own; without an end before the next beginning it was
+/// the control plane that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HistoryEvent {
+    /// When.
+    pub at: String,
+    /// Which.
+    pub event: Presence,
+    /// Why it ended, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// From where it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+/// Whether a connection began or ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Presence {
+    /// It began.
+    Connected,
+    /// It ended.
+    Disconnected,
+}
+
+/// `GET /api/v1/devices/{name}/differences`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Differences {
+    /// Every workload that is desired of the device or reported by it, by name.
+    pub items: Vec<Difference>,
+}
+
+/// One workload on one device: what is desired beside what is reported.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    /// Its name.
+    pub workload: String,
+    /// Absent: not desired any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired_revision: Option<u64>,
+    /// Absent: not reported (yet).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_revision: Option<u64>,
+    /// `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub phase: Option<Phase>,
+    /// How it is and why, in words.
+    pub reason: String,
+    /// Whether that is what is desired.
+    pub as_desired: bool,
+}

@@ -1,0 +1,91 @@
+//! How often an address may fail to log in. Secrets are far too long to be guessed; this keeps
+//! guessing from costing anything, and from filling the log.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Failures in a row that are forgiven: a person with a token from the wrong file.
+const BURST: u64 = 10;
+
+/// After that, one in so many seconds.
+const EACH: u64 = 6;
+
+/// Addresses that are remembered; the one nearest to being forgiven goes first.
+const KNOWN: usize = 1_024;
+
+/// Failures by address.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    /// When everything is forgiven, in seconds since 1970.
+    clean_at: BTreeMap<IpAddr, u64>,
+}
+
+/// Whoever has one IPv6 address has 2^64 of them.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX))),
+        four => four,
+    }
+}
+
+impl Throttle {
+    /// How many seconds this address must wait before it may try. None: it may.
+    pub fn wait(&self, address: IpAddr, now: u64) -> Option<u64> {
+        let clean_at = self.clean_at.get(&network(address))?;
+        clean_at.checked_sub(now + (BURST - 1) * EACH).filter(|wait| *wait > 0)
+    }
+
+    /// It tried and failed.
+    pub fn failed(&mut self, address: IpAddr, now: u64) {
+        let address = network(address);
+        if self.clean_at.len() >= KNOWN && !self.clean_at.contains_key(&address) {
+            self.clean_at.retain(|_, at| *at > now);
+            let first = self.clean_at.iter().min_by_key(|(_, at)| **at).map(|(known, _)| *known);
+            if let Some(first) = first.filter(|_| self.clean_at.len() >= KNOWN) {
+                self.clean_at.remove(&first);
+            }
+        }
+        let clean_at = self.clean_at.entry(address).or_insert(now);
+        *clean_at = (*clean_at).max(now) + EACH;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn ten_failures_are_forgiven_then_one_in_six_seconds() {
+        let (mut throttle, one) = (Throttle::default(), address("192.0.2.1"));
+        for _ in 0..BURST {
+            assert_eq!(throttle.wait(one, 100), None);
+            throttle.failed(one, 100);
+        }
+        assert_eq!(throttle.wait(one, 100), Some(EACH));
+        assert_eq!(throttle.wait(address("::ffff:192.0.2.1"), 100), Some(EACH), "it is the same");
+        assert_eq!(throttle.wait(address("192.0.2.2"), 100), None, "others are not held up");
+        assert_eq!(throttle.wait(one, 106), None);
+        throttle.failed(one, 106);
+        assert_eq!(throttle.wait(one, 107), Some(EACH - 1));
+        assert_eq!(throttle.wait(one, 100 + 60 * 60), None);
+    }
+
+    #[test]
+    fn a_network_counts_as_one_and_their_number_is_bounded() {
+        let mut throttle = Throttle::default();
+        for host in 0..BURST {
+            throttle.failed(address(&format!("2001:db8::{host:x}")), 100);
+        }
+        assert!(throttle.wait(address("2001:db8::ffff"), 100).is_some());
+        assert!(throttle.wait(address("2001:db8:0:1::1"), 100).is_none());
+        for net in 0..3 * KNOWN {
+            throttle.failed(address(&format!("2001:db8:1:{net:x}::1")), 100);
+        }
+        assert!(throttle.clean_at.len() <= KNOWN);
+        assert!(throttle.wait(address("2001:db8::ffff"), 100).is_some(), "the worst is kept");
+    }
+}

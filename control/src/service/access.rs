@@ -1,0 +1,219 @@
+//! Access tokens: who may use the API. Of a secret only its digest is kept.
+
+use holdfast_protocol::ids::{hex, unhex};
+
+use super::read::page;
+use super::sessions::{self, Credential};
+use super::{Failure, Listed, Query, Service};
+use crate::api::{self, CreatedAccess, NewAccess};
+use crate::core::model::{AUTHORITY, key, sha256};
+use crate::core::records::AccessRecord;
+use crate::core::view;
+
+/// Name of the first access token.
+const ADMIN: &str = "admin";
+
+/// Most access tokens.
+const MAX_ACCESS: usize = 1_000;
+
+/// Longest comment, in characters.
+const MAX_COMMENT: usize = 200;
+
+/// That a token is used is written down so often, in seconds: a script may use it a thousand
+/// times a second.
+const NOTED_EVERY: u64 = 300;
+
+impl Service {
+    /// At the first start: stores the authority's keys and makes the admin's access token, whose
+    /// text is shown this once. A token that was made and not shown (the process ended in
+    /// between) is replaced by another.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn first_start(&self) -> Result<Option<String>, Failure> {
+        let waits = {
+            let model = self.model();
+            model.access.is_empty() || model.access.get(ADMIN).is_some_and(|known| known.unshown)
+        };
+        if waits { self.new_admin_token().await.map(Some) } else { Ok(None) }
+    }
+
+    /// Makes an access token for the admin; the former one ends, and every session with it.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn new_admin_token(&self) -> Result<String, Failure> {
+        let (token, record) = self.new_token(ADMIN, "made by `holdfast serve`")?;
+        self.change(|change| {
+            let record = AccessRecord { created_at: change.now, unshown: true, ..record };
+            change.put(key::access(ADMIN), &record);
+            change.put(AUTHORITY.into(), self.authority.keys());
+            change.model.access.insert(record.id.clone(), record);
+            sessions::end(change, |session| *session.access == *ADMIN);
+            change.event("access", ADMIN, "changed", "created".into());
+            change.audit("holdfast", "access.create", ADMIN, "by `holdfast serve`".into());
+            Ok(())
+        })
+        .await?;
+        Ok(token)
+    }
+
+    /// The admin's token stands on a terminal or in a file by now: it is not made again.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn admin_token_was_shown(&self) -> Result<(), Failure> {
+        self.change(|change| {
+            if let Some(record) = change.model.access.get_mut(ADMIN) {
+                record.unshown = false;
+                let record = record.clone();
+                change.put(key::access(ADMIN), &record);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn new_token(&self, id: &str, comment: &str) -> Result<(String, AccessRecord), Failure> {
+        let secret: [u8; 32] = self.authority.random().map_err(Failure::internal)?;
+        let secret = hex(&secret);
+        let record = AccessRecord {
+            id: id.into(),
+            secret_sha256: hex(&sha256(secret.as_bytes())).into(),
+            created_at: 0,
+            comment: comment.into(),
+            last_used: 0,
+            unshown: false,
+        };
+        Ok((format!("hfa1.{id}.{secret}"), record))
+    }
+
+    /// Access tokens, by id, without their secrets.
+    ///
+    /// # Errors
+    /// A bad query.
+    pub fn access_tokens(&self, query: &Query) -> Listed<api::Access> {
+        let limit = query.limit()?;
+        let after = query.after.as_deref().unwrap_or_default();
+        let model = self.model();
+        let items = model
+            .access
+            .iter()
+            .filter(|(id, _)| ***id > *after)
+            .take(limit + 1)
+            .map(|(id, record)| (id.to_string(), view::access(record)))
+            .collect();
+        Ok(page(items, limit, model.meta.version))
+    }
+
+    /// Makes an access token; its secret is in the answer alone.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn create_access(&self, new: NewAccess, by: &str) -> Result<CreatedAccess, Failure> {
+        let comment = new.comment.trim();
+        if comment.chars().count() > MAX_COMMENT || comment.chars().any(char::is_control) {
+            return Err(Failure::invalid(format!(
+                "comment: one line of at most {MAX_COMMENT} characters"
+            )));
+        }
+        let id: [u8; 8] = self.authority.random().map_err(Failure::internal)?;
+        let id = hex(&id);
+        let (token, record) = self.new_token(&id, comment)?;
+        self.change(|change| {
+            if change.model.access.len() >= MAX_ACCESS {
+                return Err(Failure::Conflict(format!(
+                    "there are {MAX_ACCESS} access tokens: delete some"
+                )));
+            }
+            let record = AccessRecord { created_at: change.now, ..record };
+            change.put(key::access(&id), &record);
+            change.event("access", &id, "changed", "created".into());
+            change.audit(by, "access.create", &id, record.comment.to_string());
+            change.model.access.insert(record.id.clone(), record);
+            Ok(CreatedAccess { id: id.clone(), token })
+        })
+        .await
+    }
+
+    /// Ends an access token and every session that was begun with it.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`]; [`Failure::Conflict`] when it is the last one.
+    pub async fn delete_access(&self, id: &str, by: &str) -> Result<(), Failure> {
+        self.change(|change| {
+            if !change.model.access.contains_key(id) {
+                return Err(Failure::no("access token", id));
+            }
+            if change.model.access.len() == 1 {
+                return Err(Failure::Conflict(
+                    "it is the last access token: without it nobody could log in. Make another one first".into(),
+                ));
+            }
+            change.model.access.remove(id);
+            change.delete(key::access(id));
+            sessions::end(change, |session| *session.access == *id);
+            change.event("access", id, "deleted", format!("deleted by {by}"));
+            change.audit(by, "access.delete", id, String::new());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whose access token this is: its id.
+    ///
+    /// # Errors
+    /// [`Failure::Unauthorized`].
+    pub fn authorize(&self, token: &str) -> Result<Box<str>, Failure> {
+        let mut parts = token.split('.');
+        let (Some("hfa1"), Some(id), Some(secret), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Failure::Unauthorized(
+                "that is not an access token: it is hfa1.<id>.<secret>, as `holdfast serve` printed it at its first start".into(),
+            ));
+        };
+        let given = sha256(secret.as_bytes());
+        let known = self
+            .model()
+            .access
+            .get(id)
+            // Digests are compared, not secrets: how far two of them agree tells nothing.
+            .filter(|known| unhex::<32>(&known.secret_sha256) == Some(given))
+            .map(|known| (known.id.clone(), known.last_used));
+        let Some((id, last_used)) = known else {
+            return Err(Failure::Unauthorized(
+                "the access token is not known here: `holdfast login` again".into(),
+            ));
+        };
+        self.note_use(&id, last_used);
+        Ok(id)
+    }
+
+    /// Who asks with this access token.
+    ///
+    /// # Errors
+    /// [`Failure::Unauthorized`].
+    pub fn authorize_token(&self, token: &str) -> Result<Credential, Failure> {
+        Ok(Credential { access: self.authorize(token)?, session: None })
+    }
+
+    fn note_use(&self, id: &str, last_used: u64) {
+        let now = self.now();
+        if now < last_used.saturating_add(NOTED_EVERY) {
+            return;
+        }
+        let noted = self.note(
+            |change| {
+                let Some(record) = change.model.access.get_mut(id) else { return };
+                record.last_used = now;
+                let record = record.clone();
+                change.put(key::access(id), &record);
+            },
+            |_| {},
+        );
+        if !noted {
+            tracing::debug!(id, "the use of an access token is not written down: too much waits");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Sessions of the pages: begun with an access token, kept by digest, ended with it.
+
+use std::net::IpAddr;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::change::Change;
+use super::{Failure, Service};
+use crate::api;
+use crate::core::model::key;
+use crate::core::records::SessionRecord;
+use crate::core::session::{LIFE, MAX_SESSIONS, Secret};
+use crate::core::time::rfc3339;
+
+/// What a request is answered for. It may end while a long answer goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Id of the access token.
+    pub access: Box<str>,
+    /// Digest of the session's secret, if it came with one.
+    pub session: Option<[u8; 32]>,
+}
+
+impl Service {
+    /// Begins a session: its secret, for the cookie, and what the pages are told.
+    ///
+    /// # Errors
+    /// [`Failure::Unauthorized`] when the token is not one, [`Failure::TooMany`] after many such.
+    pub async fn login(
+        &self,
+        token: &str,
+        from: IpAddr,
+    ) -> Result<(Secret, api::Session), Failure> {
+        let access = self.authorize_slowly(token, from)?;
+        let secret = Secret::new(self.authority.random().map_err(Failure::internal)?);
+        let digest = secret.digest();
+        let record = self
+            .change(|change| {
+                if !change.model.access.contains_key(&access) {
+                    return Err(Failure::Unauthorized("the access token was just ended".into()));
+                }
+                make_room(change);
+                let now = change.now;
+                let record = SessionRecord {
+                    access: access.clone(),
+                    created_at: now,
+                    expires_at: now + LIFE,
+                };
+                change.put(key::session(&digest), &record);
+                change.model.sessions.insert(digest, record.clone());
+                change.audit(&access, "session.begin", &access, format!("from {from}"));
+                Ok(record)
+            })
+            .await?;
+        let session = shown(&record, &secret);
+        Ok((secret, session))
+    }
+
+    /// Checks a token, and makes whoever has many wrong ones wait.
+    fn authorize_slowly(&self, token: &str, from: IpAddr) -> Result<Box<str>, Failure> {
+        let now = self.now();
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seconds) = throttle.wait(from, now) {
+            self.counters.logins_refused.fetch_add(1, Ordering::Relaxed);
+            let message = format!("too many logins from {from} failed: try again in {seconds} s");
+            return Err(Failure::TooMany { message, seconds });
+        }
+        self.authorize(token).inspect_err(|_| {
+            throttle.failed(from, now);
+            self.counters.logins_refused.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// The session with this secret.
+    ///
+    /// # Errors
+    /// [`Failure::Unauthorized`].
+    pub fn session(&self, secret: &Secret) -> Result<api::Session, Failure> {
+        let model = self.model();
+        let record = model.sessions.get(&secret.digest());
+        let record = record.filter(|record| record.expires_at > self.now());
+        record.map(|record| shown(record, secret)).ok_or_else(over)
+    }
+
+    /// Who asks with this session's secret.
+    ///
+    /// # Errors
+    /// [`Failure::Unauthorized`].
+    pub fn authorize_session(&self, secret: &Secret) -> Result<Credential, Failure> {
+        let digest = secret.digest();
+        let model = self.model();
+        let record = model.sessions.get(&digest);
+        let record = record.filter(|record| record.expires_at > self.now()).ok_or_else(over)?;
+        Ok(Credential { access: record.access.clone(), session: Some(digest) })
+    }
+
+    /// Whether this still counts: tokens are ended and sessions too, while long answers go on.
+    pub fn holds(&self, credential: &Credential) -> bool {
+        let (model, now) = (self.model(), self.now());
+        model.access.contains_key(&credential.access)
+            && credential.session.is_none_or(|digest| {
+                model.sessions.get(&digest).is_some_and(|record| record.expires_at > now)
+            })
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// [`Failure::Unauthorized`] when there is none, or the store's.
+    pub async fn logout(&self, secret: &Secret) -> Result<(), Failure> {
+        let digest = secret.digest();
+        self.change(|change| {
+            let record = change.model.sessions.remove(&digest).ok_or_else(over)?;
+            change.delete(key::session(&digest));
+            change.audit(&record.access, "session.end", &record.access, String::new());
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn over() -> Failure {
+    Failure::Unauthorized("the session is over: log in again".into())
+}
+
+fn shown(record: &SessionRecord, secret: &Secret) -> api::Session {
+    api::Session {
+        operator: record.access.to_string(),
+        csrf: secret.csrf(),
+        expires_at: rfc3339(record.expires_at),
+    }
+}
+
+/// Ends the sessions for which this is true.
+pub(super) fn end(change: &mut Change<'_>, which: impl Fn(&SessionRecord) -> bool) {
+    let over = change.model.sessions.iter().filter(|(_, record)| which(record));
+    let over: Vec<[u8; 32]> = over.map(|(digest, _)| *digest).collect();
+    for digest in over {
+        change.model.sessions.remove(&digest);
+        change.delete(key::session(&digest));
+    }
+}
+
+/// Forgets what is over, and the oldest one when there are too many.
+fn make_room(change: &mut Change<'_>) {
+    let now = change.now;
+    end(change, |record| record.expires_at <= now);
+    while change.model.sessions.len() >= MAX_SESSIONS {
+        let sessions = change.model.sessions.iter();
+        let oldest = sessions.min_by_key(|(_, record)| record.created_at);
+        let Some(digest) = oldest.map(|(digest, _)| *digest) else { return };
+        change.model.sessions.remove(&digest);
+        change.delete(key::session(&digest));
+    }
+}

@@ -1,0 +1,29 @@
+//! Fills an empty data folder with devices that nobody has:
+//! `seed --data /tmp/large --devices 50000`, then `holdfast serve --data /tmp/large`.
+#![allow(clippy::disallowed_methods, reason = "a tool for people: it reads the clock and prints")]
+
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+use fleet_tests::sim::seed::seed;
+
+/// Fills an empty data folder with devices that nobody has.
+#[derive(Parser)]
+struct Arguments {
+    /// The folder, as `holdfast serve --data` is told.
+    #[arg(long, env = "HOLDFAST_DATA")]
+    data: PathBuf,
+    /// How many.
+    #[arg(long, default_value_t = 50_000)]
+    devices: u64,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let began = Instant::now();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    seed(&arguments.data, arguments.devices, now)?;
+    println!("{} devices in {:?}", arguments.devices, began.elapsed());
+    Ok(())
+}
