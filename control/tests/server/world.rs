@@ -174,6 +174,9 @@ impl World {
         let (service, writing) =
             Service::start(given, Arc::clone(&bus) as Arc<dyn Bus>, authority, settings).unwrap();
         let first = service.first_start().await.unwrap();
+        if first.is_some() {
+            service.admin_token_was_shown().await.unwrap();
+        }
         let (stop, stopping) = tokio::sync::watch::channel(false);
         let artifacts = Artifacts::open(&folder.path().join("artifacts"), 1_000_000).unwrap();
         let app = App {
