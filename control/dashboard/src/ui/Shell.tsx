@@ -26,7 +26,7 @@ export function Shell() {
         <div className="hf-row hf-bar">
           <Burger opened={menu} onClick={toggle} hiddenFrom="sm" size="sm" aria-label={menu ? "Close the navigation" : "Open the navigation"} />
           <PageLink to="/" className="hf-brand">Holdfast</PageLink>
-          <Button className="hf-find" variant="default" size="xs" onClick={open} aria-label="Search" leftSection={<Icon name="search" />} aria-keyshortcuts="Control+K">
+          <Button className="hf-find" variant="default" size="xs" onClick={open} leftSection={<Icon name="search" />} aria-keyshortcuts="Control+K">
             <span className="hf-wide">Search</span> <kbd className="hf-key">Ctrl K</kbd>
           </Button>
           <Scheme />
