@@ -10,6 +10,7 @@ ARCH ?= $(shell uname -m)
 FUZZ_SECONDS ?= 12
 FUZZ_DIR := fleet-tests/fuzz
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
+PAGES := control/dashboard
 
 .PHONY: help
 help: ## This list
@@ -19,28 +20,62 @@ help: ## This list
 build: ## Both programs and everything that tests them
 	$(CARGO) build --locked --workspace --all-targets
 
+# The pages stand on Node, which the programs do not: without it, `holdfast serve` says at / how to
+# build them.
+.PHONY: dashboard
+dashboard: ## The dashboard's pages, when they are stale; `make build` puts them into `holdfast`
+	@if command -v npm >/dev/null; then
+		$(MAKE) --no-print-directory $(PAGES)/dist/index.html
+	else
+		echo "==> no npm here: the dashboard's pages are not built (Node 20.19 or newer builds them)" >&2
+	fi
+
+$(PAGES)/node_modules/.package-lock.json: $(PAGES)/package-lock.json
+	@echo "==> installing what builds the dashboard, as its lock file names it" >&2
+	npm ci --prefix $(PAGES) --no-audit --no-fund
+	touch $@
+
+$(PAGES)/dist/index.html: $(PAGES)/node_modules/.package-lock.json $(PAGES)/index.html \
+		$(PAGES)/vite.config.ts $(PAGES)/tsconfig.json $(PAGES)/openapi.json \
+		$(shell find $(PAGES)/src $(PAGES)/scripts $(PAGES)/public -type f 2>/dev/null)
+	npm run --prefix $(PAGES) build
+	touch $@
+
+.PHONY: screenshots
+screenshots: tools-dashboard dashboard build ## Every page of the dashboard, to control/dashboard/screenshots/
+	npm run --prefix $(PAGES) screenshots
+
 .PHONY: demo
-demo: ## A control plane and three devices on this machine, until Ctrl-C
+demo: dashboard ## A control plane and three devices on this machine, until Ctrl-C
 	@$(CARGO) build --locked --workspace --bin holdfast --bin holdfast-agent --bin demo
 	exec "$(CARGO_TARGET_DIR)/debug/demo"
 
 .PHONY: test
-test: tools-test build fuzz-short ## Installs what it needs, then the whole suite
+test: tools-test tools-dashboard dashboard build fuzz-short ## Installs what it needs, then the whole suite
 	agent="$$(images/build aarch64 dev holdfast-agent)/holdfast-agent"
 	export HOLDFAST_AARCH64_AGENT="$$agent"
 	$(CARGO) nextest run --locked --workspace
 	$(CARGO) test --locked --workspace --doc
+	npm test --prefix $(PAGES)
+	HOLDFAST_BIN_DIR="$(CARGO_TARGET_DIR)/debug" npm run --prefix $(PAGES) e2e
 
 .PHONY: tools-test
 tools-test:
 	.ci/tools test
 
+.PHONY: tools-dashboard
+tools-dashboard:
+	.ci/tools dashboard
+
 .PHONY: check
-check: ## Formatting, lints, documentation, licences and bans
+check: tools-dashboard $(PAGES)/node_modules/.package-lock.json ## Formatting, lints, documentation, licences and bans
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path $(FUZZ_DIR)/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+	npm run --prefix $(PAGES) typecheck
+	npm run --prefix $(PAGES) lint
+	npm run --prefix $(PAGES) client:check
 	.ci/tools deny
 	$(CARGO) deny --locked --log-level error check licenses bans sources
 	if timeout 60 $(CARGO) deny fetch db >/dev/null 2>&1; then
@@ -80,10 +115,10 @@ world: ## The deterministic world on many seeds (SEEDS=N to choose)
 	HOLDFAST_SEEDS=$(SEEDS) $(CARGO) test --locked --release --package fleet-tests --test world
 
 .PHONY: release
-release: ## Static programs into dist/ARCH (ARCH=aarch64 for others)
+release: dashboard ## Static programs into dist/ARCH (ARCH=aarch64 for others)
 	images/release $(ARCH)
 
 .PHONY: clean
 clean: ## Removes what was built
 	$(CARGO) clean
-	rm -rf dist
+	rm -rf dist $(PAGES)/dist $(PAGES)/node_modules
