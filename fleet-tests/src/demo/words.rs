@@ -51,7 +51,8 @@ pub(super) fn summary(
     let mut line = |line: String| {
         let _infallible = writeln!(text, "{line}");
     };
-    line(format!("API:     {}  (the dashboard, too: log in with the token below)", greeting.api));
+    line(format!("API:     {}", greeting.api));
+    line(format!("Pages:   {} in a browser; log in with the token below", greeting.api));
     line(format!("Devices: {}", greeting.mqtt));
     line(format!("Folder:  {}", stage.folder.display()));
     line("\nIn another terminal:\n".into());
