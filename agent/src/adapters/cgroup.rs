@@ -2,11 +2,13 @@
 //! not, the reason is reported instead of the limits being quietly dropped.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::workload::Resources;
+
+use super::procfs::unless_gone;
 
 /// Controllers that the limits need.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
@@ -81,6 +83,24 @@ impl Cgroups {
         Ok(group.join("cgroup.procs"))
     }
 
+    /// Every process of the workload's group, whatever it made of itself. No group: none.
+    ///
+    /// # Errors
+    /// When the agent lacks what looking takes.
+    pub fn members(&self, name: &Name) -> io::Result<Vec<u32>> {
+        let procs = unless_gone(fs::read_to_string(self.group(name).join("cgroup.procs")))?;
+        let procs = procs.unwrap_or_default();
+        Ok(procs.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+
+    /// Kills the workload's whole group at once. Kernels before 5.14 cannot; there its processes
+    /// are killed one by one.
+    pub fn kill(&self, name: &Name) {
+        let file = self.group(name).join("cgroup.kill");
+        let opened = fs::OpenOptions::new().write(true).open(file);
+        let _cannot = opened.and_then(|mut file| file.write_all(b"1"));
+    }
+
     /// Removes the workload's empty group.
     pub fn remove(&self, name: &Name) {
         // Not empty yet, or never made: the next removal takes it.
@@ -120,5 +140,23 @@ mod tests {
                     31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:5 - cgroup2 cgroup2 rw\n";
         assert_eq!(mount_of(text), Some("/sys/fs/cgroup/unified"));
         assert_eq!(mount_of(""), None);
+    }
+
+    #[test]
+    fn a_groups_processes_are_listed_and_killed_at_once() {
+        let scratch = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups { base: scratch.path().to_owned() };
+        let name: Name = "w".parse().unwrap();
+        assert!(cgroups.members(&name).unwrap().is_empty());
+        cgroups.kill(&name);
+        let group = scratch.path().join("workload-w");
+        fs::create_dir(&group).unwrap();
+        fs::write(group.join("cgroup.procs"), "12\n345\n").unwrap();
+        assert_eq!(cgroups.members(&name).unwrap(), [12, 345]);
+        cgroups.kill(&name);
+        assert!(!group.join("cgroup.kill").exists(), "a kernel before 5.14");
+        fs::write(group.join("cgroup.kill"), "").unwrap();
+        cgroups.kill(&name);
+        assert_eq!(fs::read_to_string(group.join("cgroup.kill")).unwrap(), "1");
     }
 }
