@@ -76,10 +76,12 @@ impl Cgroups {
         make(&group).map_err(|error| format!("{}: {error}", group.display()))?;
         let or_max = |limit: Option<u64>| limit.map_or("max".into(), |limit| limit.to_string());
         set("memory.max", or_max(resources.memory_bytes))?;
+        // Else what is over the limit goes to swap. Not there on a kernel without swap accounting.
+        if group.join("memory.swap.max").exists() {
+            set("memory.swap.max", or_max(resources.memory_bytes.map(|_| 0)))?;
+        }
         set("pids.max", or_max(resources.pids.map(u64::from)))?;
-        let period = 100_000;
-        let quota = resources.cpu_millis.map(|millis| u64::from(millis) * period / 1000);
-        set("cpu.max", format!("{} {period}", or_max(quota)))?;
+        set("cpu.max", cpu_max(resources.cpu_millis))?;
         Ok(group.join("cgroup.procs"))
     }
 
@@ -112,6 +114,16 @@ impl Cgroups {
     }
 }
 
+/// Quota and period in microseconds. The kernel takes no quota below a millisecond: a small share
+/// is one of its longest period, a second.
+fn cpu_max(millis: Option<u32>) -> String {
+    match millis.map(u64::from) {
+        None => "max 100000".into(),
+        Some(millis @ 10..) => format!("{} 100000", millis * 100),
+        Some(millis) => format!("{} 1000000", millis.max(1) * 1_000),
+    }
+}
+
 fn make(group: &Path) -> io::Result<()> {
     match fs::create_dir(group) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -140,6 +152,41 @@ mod tests {
                     31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:5 - cgroup2 cgroup2 rw\n";
         assert_eq!(mount_of(text), Some("/sys/fs/cgroup/unified"));
         assert_eq!(mount_of(""), None);
+    }
+
+    #[test]
+    fn limits_are_written_as_the_kernel_takes_them() {
+        let scratch = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups { base: scratch.path().to_owned() };
+        let name: Name = "w".parse().unwrap();
+        let group = scratch.path().join("workload-w");
+        let read = |file: &str| fs::read_to_string(group.join(file)).unwrap();
+        let all = || ["memory.max", "memory.swap.max", "pids.max", "cpu.max"].map(read);
+        let limited =
+            Resources { cpu_millis: Some(250), memory_bytes: Some(64 << 20), pids: Some(32) };
+
+        // A kernel without swap accounting lacks that one file.
+        assert_eq!(cgroups.prepare(&name, limited).unwrap(), group.join("cgroup.procs"));
+        assert!(!group.join("memory.swap.max").exists());
+        fs::write(group.join("memory.swap.max"), "max").unwrap();
+        cgroups.prepare(&name, limited).unwrap();
+        assert_eq!(all(), ["67108864", "0", "32", "25000 100000"]);
+        // Taken away again by the next revision.
+        cgroups.prepare(&name, Resources::default()).unwrap();
+        assert_eq!(all(), ["max", "max", "max", "max 100000"]);
+
+        for (millis, wanted) in [
+            (1, "1000 1000000"),
+            (9, "9000 1000000"),
+            (10, "1000 100000"),
+            (1_500, "150000 100000"),
+            (u32::MAX, "429496729500 100000"),
+        ] {
+            let resources = Resources { cpu_millis: Some(millis), ..Resources::default() };
+            cgroups.prepare(&name, resources).unwrap();
+            assert_eq!(read("cpu.max"), wanted);
+        }
+        cgroups.remove(&"never-made".parse().unwrap());
     }
 
     #[test]
