@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fleet_tests::harness::{DEADLINE, Device, Plane, eventually, holds_for, processes};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::{QUICK, assert_says, await_copies, marker, script, sleeper};
 
@@ -427,6 +428,38 @@ fn an_agent_with_few_descriptors_takes_nobody_for_dead() {
         let copies = await_copies(&markers[at], 1);
         assert_ne!(copies, [pids[at]]);
     }
+}
+
+#[test]
+fn a_sweep_that_cannot_look_does_not_say_that_nothing_is_left() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    let (main, child) = (marker(), marker());
+    let text = format!("(setsid /bin/sleep {child} &); exec sleep {main}");
+    plane.cli().apply(&script("w", "a", &text, QUICK)).ok();
+    let first = device.await_phase("w", "running");
+    let orphan = await_copies(&child, 1)[0];
+    plane.await_settled("d-1");
+
+    // From now on the agent can open nothing.
+    let agent = Pid::from_raw(device.pid().unwrap().cast_signed());
+    let none = Rlimit { current: Some(3), ..getrlimit(Resource::Nofile) };
+    let before = prlimit(agent, Resource::Nofile, none).unwrap();
+    processes::kill(first);
+    await_copies(&main, 0);
+    holds_for(Duration::from_secs(3), "nothing starts beside what is left", || {
+        let found = processes::with_argument(&main);
+        if found.is_empty() && processes::alive(orphan) {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        }
+    });
+    prlimit(agent, Resource::Nofile, before).unwrap();
+    let second = await_copies(&main, 1)[0];
+    assert!(!processes::alive(orphan), "it went before the next one came");
+    assert_eq!(device.await_phase("w", "running"), second);
+    await_copies(&child, 1);
 }
 
 #[test]
