@@ -30,7 +30,7 @@ use crate::adapters::https::Api;
 use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::link::{Credentials, LinkEvent, Outlet};
 use crate::adapters::notify::Notifier;
-use crate::adapters::runtime::{Place, Runtime};
+use crate::adapters::runtime::{Place, Runtime, Sweep};
 use crate::adapters::store::Store;
 use crate::adapters::{crash, folder, probe};
 use crate::config::Config;
@@ -194,7 +194,7 @@ impl Driver {
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
-        let mut records = Vec::new();
+        let (mut records, mut sweeps) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Record { name, record } => records.push((name, Some(*record))),
@@ -218,7 +218,7 @@ impl Driver {
                     self.runtime.signal(&instance, signal);
                 }
                 Effect::Sweep { name, last, spare, kill } => {
-                    self.runtime.sweep(name, last.as_ref(), spare.as_ref(), kill);
+                    sweeps.push(Sweep { name, last, spare, kill });
                 }
                 Effect::Probe { name, instance, probe, spec, timeout_ms } => {
                     let (place, tell) = (Arc::clone(&self.place), self.observe.clone());
@@ -231,6 +231,10 @@ impl Driver {
                 }
                 Effect::Remove { name } => self.remove(name),
             }
+        }
+        if !sweeps.is_empty() {
+            // One look at the processes serves all.
+            self.runtime.sweep(sweeps);
         }
         if !records.is_empty() {
             self.store_records(records);

@@ -567,18 +567,26 @@ fn the_way_back() {
     );
 }
 
-/// A start of the agent on a machine with a past.
+/// A process that the agent started as revision 1, which is `plain`.
+fn plainly(pid: u32) -> Instance {
+    let nonce = revision(1, "plain").nonce(u64::from(pid) << 32);
+    Instance { nonce, ..instance(pid) }
+}
+
+/// A start of the agent on a machine with a past. What is found stands in the record, or was
+/// started as `plain`.
 fn past(
     record: Option<Record>,
     found: &[(u32, u64, bool, bool)],
     wanted: Option<Revision>,
 ) -> Bench {
+    let recorded = record.as_ref().and_then(|record| record.instance.clone());
     let found = found
         .iter()
         .map(|&(pid, revision, leader, at_gate)| Found {
             workload: name(),
             revision,
-            instance: instance(pid),
+            instance: recorded.clone().filter(|it| it.pid == pid).unwrap_or_else(|| plainly(pid)),
             leader,
             at_gate,
         })
@@ -641,8 +649,14 @@ fn adoption() {
     );
     past(None, &[(7, 1, true, false), (8, 1, true, false)], plain())
         .follows("two: neither", &[("start", "sweep - spare - kill", "stopped 1 0")]);
-    past(None, &[(7, 9, true, false)], plain())
-        .follows("of an unknown revision", &[("start", "sweep - spare - kill", "stopped 1 0")]);
+    past(None, &[(7, 1, true, false)], Some(revision(1, "other"))).follows(
+        "a number that is another revision's: the nonce tells",
+        &[("start", "sweep - spare - kill", "stopped 1 0")],
+    );
+    past(None, &[(7, 0, true, false)], plain()).follows(
+        "what does not say its revision is no main process",
+        &[("start", "sweep - spare - kill", "stopped 1 0")],
+    );
     let ended = Record { ending: Some(Exit::Code(0)), ..recorded(None, "job") };
     past(Some(ended), &[], Some(revision(1, "job")))
         .follows("a job that ended stays so", &[("start", "keep 0", "stopped 1 3")]);
@@ -659,6 +673,27 @@ fn adoption() {
         ],
     );
     assert_eq!(bench.agent.view().workloads.len(), 1);
+}
+
+#[test]
+fn of_several_processes_of_one_instance_the_first_is_its_main_process() {
+    let found = |pid: u32, revision: u64| Found {
+        workload: name(),
+        revision,
+        instance: Instance { nonce: plainly(7).nonce, ..instance(pid) },
+        leader: true,
+        at_gate: false,
+    };
+    let mut bench = Bench::new(Start {
+        desired: Some(desired(1, Some(revision(1, "plain")))),
+        // A probe that runs, a child with a session of its own, the main process.
+        found: vec![found(3, 0), found(8, 1), found(7, 1)],
+        ..Start::default()
+    });
+    bench.follows(
+        "the rest is its own",
+        &[("start", "watch 7, record 1 7, sweep - spare 7 kill, keep 0", "running 1 0")],
+    );
 }
 
 #[test]

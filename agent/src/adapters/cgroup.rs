@@ -2,11 +2,13 @@
 //! not, the reason is reported instead of the limits being quietly dropped.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::workload::Resources;
+
+use super::procfs::unless_gone;
 
 /// Controllers that the limits need.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
@@ -74,11 +76,31 @@ impl Cgroups {
         make(&group).map_err(|error| format!("{}: {error}", group.display()))?;
         let or_max = |limit: Option<u64>| limit.map_or("max".into(), |limit| limit.to_string());
         set("memory.max", or_max(resources.memory_bytes))?;
+        // Else what is over the limit goes to swap. Not there on a kernel without swap accounting.
+        if group.join("memory.swap.max").exists() {
+            set("memory.swap.max", or_max(resources.memory_bytes.map(|_| 0)))?;
+        }
         set("pids.max", or_max(resources.pids.map(u64::from)))?;
-        let period = 100_000;
-        let quota = resources.cpu_millis.map(|millis| u64::from(millis) * period / 1000);
-        set("cpu.max", format!("{} {period}", or_max(quota)))?;
+        set("cpu.max", cpu_max(resources.cpu_millis))?;
         Ok(group.join("cgroup.procs"))
+    }
+
+    /// Every process of the workload's group, whatever it made of itself. No group: none.
+    ///
+    /// # Errors
+    /// When the agent lacks what looking takes.
+    pub fn members(&self, name: &Name) -> io::Result<Vec<u32>> {
+        let procs = unless_gone(fs::read_to_string(self.group(name).join("cgroup.procs")))?;
+        let procs = procs.unwrap_or_default();
+        Ok(procs.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+
+    /// Kills the workload's whole group at once. Kernels before 5.14 cannot; there its processes
+    /// are killed one by one.
+    pub fn kill(&self, name: &Name) {
+        let file = self.group(name).join("cgroup.kill");
+        let opened = fs::OpenOptions::new().write(true).open(file);
+        let _cannot = opened.and_then(|mut file| file.write_all(b"1"));
     }
 
     /// Removes the workload's empty group.
@@ -89,6 +111,16 @@ impl Cgroups {
 
     fn group(&self, name: &Name) -> PathBuf {
         self.base.join(format!("workload-{name}"))
+    }
+}
+
+/// Quota and period in microseconds. The kernel takes no quota below a millisecond: a small share
+/// is one of its longest period, a second.
+fn cpu_max(millis: Option<u32>) -> String {
+    match millis.map(u64::from) {
+        None => "max 100000".into(),
+        Some(millis @ 10..) => format!("{} 100000", millis * 100),
+        Some(millis) => format!("{} 1000000", millis.max(1) * 1_000),
     }
 }
 
@@ -120,5 +152,58 @@ mod tests {
                     31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:5 - cgroup2 cgroup2 rw\n";
         assert_eq!(mount_of(text), Some("/sys/fs/cgroup/unified"));
         assert_eq!(mount_of(""), None);
+    }
+
+    #[test]
+    fn limits_are_written_as_the_kernel_takes_them() {
+        let scratch = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups { base: scratch.path().to_owned() };
+        let name: Name = "w".parse().unwrap();
+        let group = scratch.path().join("workload-w");
+        let read = |file: &str| fs::read_to_string(group.join(file)).unwrap();
+        let all = || ["memory.max", "memory.swap.max", "pids.max", "cpu.max"].map(read);
+        let limited =
+            Resources { cpu_millis: Some(250), memory_bytes: Some(64 << 20), pids: Some(32) };
+
+        // A kernel without swap accounting lacks that one file.
+        assert_eq!(cgroups.prepare(&name, limited).unwrap(), group.join("cgroup.procs"));
+        assert!(!group.join("memory.swap.max").exists());
+        fs::write(group.join("memory.swap.max"), "max").unwrap();
+        cgroups.prepare(&name, limited).unwrap();
+        assert_eq!(all(), ["67108864", "0", "32", "25000 100000"]);
+        // Taken away again by the next revision.
+        cgroups.prepare(&name, Resources::default()).unwrap();
+        assert_eq!(all(), ["max", "max", "max", "max 100000"]);
+
+        for (millis, wanted) in [
+            (1, "1000 1000000"),
+            (9, "9000 1000000"),
+            (10, "1000 100000"),
+            (1_500, "150000 100000"),
+            (u32::MAX, "429496729500 100000"),
+        ] {
+            let resources = Resources { cpu_millis: Some(millis), ..Resources::default() };
+            cgroups.prepare(&name, resources).unwrap();
+            assert_eq!(read("cpu.max"), wanted);
+        }
+        cgroups.remove(&"never-made".parse().unwrap());
+    }
+
+    #[test]
+    fn a_groups_processes_are_listed_and_killed_at_once() {
+        let scratch = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups { base: scratch.path().to_owned() };
+        let name: Name = "w".parse().unwrap();
+        assert!(cgroups.members(&name).unwrap().is_empty());
+        cgroups.kill(&name);
+        let group = scratch.path().join("workload-w");
+        fs::create_dir(&group).unwrap();
+        fs::write(group.join("cgroup.procs"), "12\n345\n").unwrap();
+        assert_eq!(cgroups.members(&name).unwrap(), [12, 345]);
+        cgroups.kill(&name);
+        assert!(!group.join("cgroup.kill").exists(), "a kernel before 5.14");
+        fs::write(group.join("cgroup.kill"), "").unwrap();
+        cgroups.kill(&name);
+        assert_eq!(fs::read_to_string(group.join("cgroup.kill")).unwrap(), "1");
     }
 }

@@ -15,10 +15,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::users::User;
 
+/// What a launcher calls itself.
+pub const NAME: &str = "holdfast-agent";
 /// The subcommand.
 pub const ARGUMENT: &str = "launch";
 /// What opens the gate.
@@ -45,8 +48,30 @@ pub struct Plan {
     pub user: Option<User>,
     /// `cgroup.procs` of its control group.
     pub cgroup: Option<PathBuf>,
+    /// Its soft limit of open files; None: as the agent's.
+    pub open_files: Option<u64>,
     /// Whether it waits for the byte that opens the gate.
     pub gate: bool,
+}
+
+/// Raises the agent's own limit of open files as far as it may go: each workload takes some. Gives
+/// the limit before, which is for the workloads: programs exist that walk through all of it.
+pub fn raise_open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    // The hard limit may always be reached; whatever goes wrong, the soft one still holds.
+    set_open_files(limit.maximum).ok().and(limit.current)
+}
+
+fn set_open_files(current: Option<u64>) -> io::Result<()> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    Ok(setrlimit(Resource::Nofile, Rlimit { current, maximum })?)
+}
+
+/// The command line of a launcher that is started with `launcher`, as the kernel shows it.
+pub fn command_line(launcher: &[OsString]) -> Vec<u8> {
+    let before = launcher.iter().skip(1).map(|part| part.as_encoded_bytes());
+    let parts = [NAME.as_bytes()].into_iter().chain(before).chain([ARGUMENT.as_bytes()]);
+    parts.flat_map(|part| part.iter().copied().chain([0])).collect()
 }
 
 /// The plan as it goes through the pipe.
@@ -91,6 +116,9 @@ fn become_workload(status: &mut std::fs::File) -> Result<(), String> {
     // The agent may be shielded from the kernel's out-of-memory killer; its workloads are not.
     let _without_proc = std::fs::write("/proc/self/oom_score_adj", "0");
     direct_output(plan.log.as_ref()).map_err(|error| tell("log", &error))?;
+    if plan.open_files.is_some() {
+        set_open_files(plan.open_files).map_err(|error| tell("limit of open files", &error))?;
+    }
     rustix::thread::set_no_new_privs(true).map_err(|error| tell("no_new_privs", &error))?;
     if plan.gate {
         status.write_all(&[READY]).map_err(|error| tell("gate", &error))?;
@@ -161,6 +189,7 @@ mod tests {
             log: Some("/log".into()),
             user: Some(User { uid: 61_200, gid: 61_200 }),
             cgroup: None,
+            open_files: Some(1024),
             gate: true,
         }
     }
@@ -192,6 +221,14 @@ mod tests {
             damaged[at] ^= flip;
             let _any = read_plan(&mut damaged.as_slice());
         }
+    }
+
+    #[test]
+    fn a_launcher_is_told_by_its_whole_command_line() {
+        let line =
+            |parts: &[&str]| command_line(&parts.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(line(&["/proc/self/exe"]), b"holdfast-agent\0launch\0");
+        assert_eq!(line(&["qemu", "/agent"]), b"holdfast-agent\0/agent\0launch\0");
     }
 
     #[test]

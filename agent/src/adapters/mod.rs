@@ -6,9 +6,11 @@
 
 pub mod artifacts;
 pub mod calls;
+pub mod census;
 pub mod cgroup;
 pub mod clock;
 pub mod crash;
+mod ending;
 pub mod files;
 pub mod folder;
 pub mod https;

@@ -8,7 +8,8 @@ use holdfast_protocol::workload::{Probe, WorkloadSpec};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::runtime::{Place, finish, probe_plan, start};
+use super::ending;
+use super::runtime::{Place, probe_plan, start};
 use crate::core::record::{Exit, Instance};
 
 /// Of an HTTP answer only the status line is read.
@@ -40,7 +41,7 @@ pub async fn run(
             let plan = probe_plan(&place, &name, &spec, &command, instance.nonce)?;
             let started = start(&place, &plan).await?;
             let shown = command.first().map_or("", String::as_str);
-            match finish(started.pid, within).await {
+            match ending::within(started.pid, within).await {
                 Some(exit) if exit.is_success() => Ok(()),
                 Some(Exit::Code(126)) => Err(format!("{shown} cannot be executed")),
                 Some(exit) => Err(format!("{shown} {exit}")),

@@ -1,26 +1,24 @@
-//! Processes as the kernel shows them: which belong to this agent's workloads. Everything that a
-//! workload starts inherits `HOLDFAST_INSTANCE=<agent>/<workload>/<revision>/<nonce>`; what
-//! cleared its environment is found by its session.
+//! Single processes as the kernel shows them. Whoever cannot be looked at for want of descriptors
+//! or memory is an error, never "gone".
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 
-use holdfast_protocol::ids::Name;
+use rustix::io::Errno;
 
-use crate::core::record::{Found, Instance};
+use crate::core::record::Instance;
 
-/// The environment variable that marks a workload's processes.
-pub const MARKER: &str = "HOLDFAST_INSTANCE";
-
-/// The marker's value.
-pub fn marker(agent: &str, workload: &Name, revision: u64, nonce: u64) -> String {
-    format!("{agent}/{workload}/{revision}/{nonce:016x}")
-}
+/// Set for what belongs to the kernel itself (`PF_KTHREAD`).
+const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// What `/proc/PID/stat` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// Dead, waiting to be reaped.
     pub zombie: bool,
+    /// The kernel's own.
+    pub kernel: bool,
     /// Its session's id.
     pub session: u32,
     /// Its start in ticks since the boot.
@@ -28,8 +26,12 @@ pub struct Stat {
 }
 
 /// Reads `/proc/PID/stat`; None: no such process.
-pub fn stat(pid: u32) -> Option<Stat> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+///
+/// # Errors
+/// When it could not be looked at.
+pub fn stat(pid: u32) -> io::Result<Option<Stat>> {
+    let text = read(pid, "stat")?;
+    Ok(text.and_then(|text| parse_stat(&String::from_utf8_lossy(&text))))
 }
 
 fn parse_stat(text: &str) -> Option<Stat> {
@@ -38,99 +40,63 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
     let session = fields.nth(2)?.parse().ok()?;
-    let start = fields.nth(15)?.parse().ok()?;
-    Some(Stat { zombie: matches!(state, "Z" | "X"), session, start })
+    let flags: u64 = fields.nth(2)?.parse().ok()?;
+    let start = fields.nth(12)?.parse().ok()?;
+    let zombie = matches!(state, "Z" | "X");
+    Some(Stat { zombie, kernel: flags & KERNEL_THREAD != 0, session, start })
 }
 
-/// A process that carries this agent's marker.
-struct Marked {
-    workload: Name,
-    revision: u64,
-    nonce: u64,
+/// Reads a file of a process; None: it is gone, or shows this to nobody.
+///
+/// # Errors
+/// When the agent itself lacks what reading takes.
+pub fn read(pid: u32, file: &str) -> io::Result<Option<Vec<u8>>> {
+    unless_gone(fs::read(format!("/proc/{pid}/{file}")))
 }
 
-fn marked(pid: u32, agent: &str) -> Option<Marked> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let value = environment
-        .split(|&byte| byte == 0)
-        .filter_map(|entry| std::str::from_utf8(entry).ok())
-        .find_map(|entry| entry.strip_prefix(MARKER)?.strip_prefix('='))?;
-    let mut parts = value.split('/');
-    let (Some(owner), Some(workload), Some(revision), Some(nonce), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return None;
-    };
-    if owner != agent {
-        return None;
+/// Who it runs as; None: no such process. The folder's owner is the effective user even of what
+/// has made itself undumpable; with `no_new_privs` that is the real one.
+pub fn user(pid: u32) -> Option<u32> {
+    fs::metadata(format!("/proc/{pid}")).ok().map(|meta| meta.uid())
+}
+
+/// What was read, if there is anything to be read.
+///
+/// # Errors
+/// When the agent itself lacks what reading takes.
+pub fn unless_gone<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if is_want(&error) => Err(error),
+        Err(_) => Ok(None),
     }
-    Some(Marked {
-        workload: workload.parse().ok()?,
-        revision: revision.parse().ok()?,
-        nonce: u64::from_str_radix(nonce, 16).ok()?,
-    })
 }
 
-fn pids() -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+fn is_want(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
-/// Every live process of this agent's workloads, but not itself.
-pub fn census(agent: &str, boot: &str) -> Vec<Found> {
-    let me = std::process::id();
-    let mut found = Vec::new();
-    for pid in pids() {
-        let Some(mark) = (pid != me).then(|| marked(pid, agent)).flatten() else { continue };
-        let Some(stat) = stat(pid).filter(|stat| !stat.zombie) else { continue };
-        found.push(Found {
-            workload: mark.workload,
-            revision: mark.revision,
-            instance: Instance { pid, start: stat.start, boot: boot.to_owned(), nonce: mark.nonce },
-            leader: stat.session == pid,
-            at_gate: is_launcher(pid),
-        });
+/// The ids of all processes of now.
+///
+/// # Errors
+/// When they cannot be listed.
+pub fn pids() -> io::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
     }
-    found
-}
-
-/// True for a launcher that has not become its workload: its arguments say so.
-fn is_launcher(pid: u32) -> bool {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    line.split(|&byte| byte == 0).any(|part| part == super::launcher::ARGUMENT.as_bytes())
+    Ok(pids)
 }
 
 /// True while this very process lives.
-pub fn lives(instance: &Instance, boot: &str) -> bool {
-    instance.boot == boot
-        && stat(instance.pid).is_some_and(|stat| !stat.zombie && stat.start == instance.start)
-}
-
-/// Live processes of one workload: by marker, and by the session of its last main process.
-pub fn remains(
-    agent: &str,
-    workload: &Name,
-    last: Option<&Instance>,
-    spare: Option<&Instance>,
-) -> Vec<u32> {
-    let me = std::process::id();
-    // A session whose leader is somebody else by now is not ours any more.
-    let session = last.filter(|last| stat(last.pid).is_none_or(|it| it.start == last.start));
-    pids()
-        .into_iter()
-        .filter(|&pid| pid != me)
-        .filter(|&pid| {
-            let Some(stat) = stat(pid).filter(|stat| !stat.zombie) else { return false };
-            if spare.is_some_and(|spare| stat.session == spare.pid || pid == spare.pid) {
-                return false;
-            }
-            session.is_some_and(|last| stat.session == last.pid)
-                || marked(pid, agent).is_some_and(|mark| {
-                    mark.workload == *workload
-                        && spare.is_none_or(|spare| mark.nonce != spare.nonce)
-                })
-        })
-        .collect()
+///
+/// # Errors
+/// When it could not be looked at.
+pub fn lives(instance: &Instance, boot: &str) -> io::Result<bool> {
+    if instance.boot != boot {
+        return Ok(false);
+    }
+    Ok(stat(instance.pid)?.is_some_and(|stat| !stat.zombie && stat.start == instance.start))
 }
 
 #[cfg(test)]
@@ -142,16 +108,30 @@ mod tests {
         let text = "42 (a) R 1 (x) S 1 42 77 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2";
         let stat = parse_stat(text).unwrap();
         assert_eq!((stat.session, stat.start, stat.zombie), (77, 98_765, false));
+        assert!(!stat.kernel);
+        let text = text.replace("4194560", "69238880");
+        assert!(parse_stat(&text).unwrap().kernel);
         assert!(parse_stat("42 (x").is_none());
     }
 
     #[test]
     fn this_very_process_is_told_from_another_with_its_id() {
         let pid = std::process::id();
-        let start = stat(pid).unwrap().start;
+        let start = stat(pid).unwrap().unwrap().start;
         let instance = Instance { pid, start, boot: "b".into(), nonce: 1 };
-        assert!(lives(&instance, "b"));
-        assert!(!lives(&instance, "another boot"));
-        assert!(!lives(&Instance { start: start + 1, ..instance }, "b"));
+        assert!(lives(&instance, "b").unwrap());
+        assert!(!lives(&instance, "another boot").unwrap());
+        assert!(!lives(&Instance { start: start + 1, ..instance }, "b").unwrap());
+    }
+
+    #[test]
+    fn who_cannot_be_looked_at_is_not_gone() {
+        let failed = |error: Errno| unless_gone::<()>(Err(io::Error::from(error)));
+        for want in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            assert!(failed(want).is_err(), "{want}");
+        }
+        for gone in [Errno::NOENT, Errno::SRCH, Errno::ACCESS] {
+            assert!(failed(gone).unwrap().is_none(), "{gone}");
+        }
     }
 }

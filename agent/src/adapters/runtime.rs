@@ -1,27 +1,27 @@
-//! The process runtime: starts workloads through the launcher, watches them by pidfd, signals
-//! and sweeps them. It keeps no state that a restart of the agent would miss.
+//! The process runtime: starts workloads through the launcher, watches, signals and sweeps them.
+//! It keeps no state that a restart of the agent would miss.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_protocol::ids::{Digest, Name};
 use holdfast_protocol::workload::{Executable, Process, Run, WorkloadSpec};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
+use super::census::{self, Census};
 use super::cgroup::Cgroups;
 use super::launcher::{self, Plan};
-use super::{crash, folder, procfs, users};
+use super::{crash, ending, folder, procfs, users};
 use crate::core::effect::Observed;
-use crate::core::record::{Exit, Instance, Revision};
+use crate::core::record::{Instance, Revision};
 
 /// A launcher that takes longer to come to the gate is given up. A slow card under load needs
 /// seconds.
@@ -46,6 +46,8 @@ pub struct Place {
     pub launcher: Vec<std::ffi::OsString>,
     /// Limits, or why there are none.
     pub cgroups: Result<Cgroups, String>,
+    /// The limit of open files that the agent was started with: what workloads get.
+    pub open_files: Option<u64>,
 }
 
 impl Place {
@@ -99,28 +101,15 @@ impl Runtime {
                 }
             };
             crash::point("folder-laid");
-            let launched = async {
-                let started = start(&place, &plan).await?;
-                let pid = started.pid;
-                let stat = procfs::stat(pid).ok_or("its launcher ended at once")?;
-                let boot = place.boot.clone();
-                let instance = Instance { pid, start: stat.start, boot, nonce };
-                watch_child(&name, &instance, &tell)?;
-                let mut gate = Gate {
-                    instance: instance.clone(),
-                    open: started.stdin,
-                    status: started.stdout,
-                };
-                let ready = tokio::time::timeout(GATE_TIMEOUT, await_ready(&mut gate.status));
-                ready.await.map_err(|_| "its launcher did not get ready in time")??;
+            let launched = to_gate(&place, &name, &plan, nonce, &tell).await.map(|gate| {
                 crash::point("launched");
+                let instance = gate.instance.clone();
                 if let Ok(mut gates) = gates.lock() {
                     gates.insert(name.clone(), gate);
                 }
-                Ok(instance)
-            };
-            let result = launched.await;
-            send(&tell, Observed::Launched(name, result)).await;
+                instance
+            });
+            send(&tell, Observed::Launched(name, launched)).await;
         });
     }
 
@@ -146,110 +135,98 @@ impl Runtime {
         let tell = self.tell.clone();
         let boot = self.place.boot.clone();
         tokio::spawn(async move {
-            let exit = match pidfd(instance.pid) {
-                // Looked at after the pidfd is held: from here on the id cannot change hands.
-                Ok(fd) if procfs::lives(&instance, &boot) => ended(fd).await,
-                _ => Exit::Unseen,
-            };
+            let exit = ending::of_adopted(&instance, &boot).await;
             send(&tell, Observed::Exited(name, instance, exit)).await;
         });
     }
 
-    /// Signals the process group. One that is gone is fine.
+    /// Signals the process group. One that is gone is fine; one that cannot be looked at now (no
+    /// descriptors) is signalled when it can.
     pub fn signal(&self, instance: &Instance, signal: u8) {
-        let pid = i32::try_from(instance.pid).ok().and_then(Pid::from_raw);
-        let signal = Signal::from_named_raw(i32::from(signal));
-        if let (Some(pid), Some(signal), true) =
-            (pid, signal, procfs::lives(instance, &self.place.boot))
-        {
-            let _gone = rustix::process::kill_process_group(pid, signal);
+        if ending::signal(instance, &self.place.boot, signal).is_err() {
+            let (instance, boot) = (instance.clone(), self.place.boot.clone());
+            tokio::spawn(async move {
+                while ending::signal(&instance, &boot, signal).is_err() {
+                    tokio::time::sleep(ending::LOOK_EVERY).await;
+                }
+            });
         }
         crash::point("signal-sent");
     }
 
-    /// Finds (and kills) what is left of a workload.
-    pub fn sweep(&self, name: Name, last: Option<&Instance>, spare: Option<&Instance>, kill: bool) {
+    /// Finds (and kills) what is left of workloads. When nobody can be looked at (no descriptors),
+    /// it looks again until it can: "nothing left" is said of what was seen alone.
+    pub fn sweep(&self, mut sweeps: Vec<Sweep>) {
         // A launcher at the gate of something that is not wanted any more ends by its pipe.
-        if spare.is_none()
-            && let Ok(mut gates) = self.gates.lock()
-        {
-            gates.remove(&name);
+        if let Ok(mut gates) = self.gates.lock() {
+            for sweep in sweeps.iter().filter(|sweep| sweep.spare.is_none()) {
+                gates.remove(&sweep.name);
+            }
         }
+        let (place, tell) = (self.place.clone(), self.tell.clone());
+        let mut looked = look(&place, &sweeps);
+        tokio::spawn(async move {
+            loop {
+                match looked {
+                    Ok(swept) => {
+                        for (name, left) in swept {
+                            send(&tell, Observed::Swept(name, left)).await;
+                        }
+                        return;
+                    }
+                    Err(error) => tracing::warn!(%error, "processes cannot be looked at"),
+                }
+                // Whom a later look would have to spare is not known: that one is dropped.
+                sweeps.retain(|sweep| sweep.spare.is_none());
+                tokio::time::sleep(ending::LOOK_EVERY).await;
+                looked = look(&place, &sweeps);
+            }
+        });
+    }
+}
+
+/// What a sweep is asked to do: see `Effect::Sweep`.
+#[derive(Debug)]
+pub struct Sweep {
+    /// Whose.
+    pub name: Name,
+    /// Its last main process.
+    pub last: Option<Instance>,
+    /// Spare this one and its session.
+    pub spare: Option<Instance>,
+    /// Kill what is found.
+    pub kill: bool,
+}
+
+/// One look for all of them; how many live processes each workload has left.
+fn look(place: &Place, sweeps: &[Sweep]) -> io::Result<Vec<(Name, usize)>> {
+    let census = Census::take(place)?;
+    let mut swept = Vec::new();
+    for sweep in sweeps {
         // A session of another boot means nothing: its number is somebody else's by now.
-        let last = last.filter(|last| last.boot == self.place.boot);
-        let left = procfs::remains(&self.place.agent, &name, last, spare);
-        if kill {
-            for &pid in &left {
-                kill_exactly(pid);
+        let last = sweep.last.as_ref().filter(|last| last.boot == place.boot);
+        let cgroups = place.cgroups.as_ref().ok();
+        let group = cgroups.map(|it| it.members(&sweep.name)).transpose()?.unwrap_or_default();
+        let left = census.remains(&sweep.name, last, sweep.spare.as_ref(), &group);
+        if sweep.kill {
+            if let (Some(cgroups), None) = (cgroups, &sweep.spare) {
+                cgroups.kill(&sweep.name);
+            }
+            for &(pid, start) in &left {
+                ending::kill_exactly(pid, start);
             }
         }
         if left.is_empty() {
             crash::point("swept");
         }
-        let tell = self.tell.clone();
-        let left = left.len();
-        tokio::spawn(async move { send(&tell, Observed::Swept(name, left)).await });
+        swept.push((sweep.name.clone(), left.len()));
     }
+    Ok(swept)
 }
 
 async fn send(tell: &mpsc::Sender<Observed>, observed: Observed) {
     // The driver is gone only when the agent ends.
     let _ended = tell.send(observed).await;
-}
-
-/// By pidfd, so that a process that ended meanwhile is not mistaken.
-fn kill_exactly(pid: u32) {
-    let before = procfs::stat(pid);
-    if let Ok(fd) = pidfd(pid)
-        && procfs::stat(pid) == before
-    {
-        let _gone = rustix::process::pidfd_send_signal(fd, Signal::KILL);
-    }
-}
-
-fn pidfd(pid: u32) -> Result<OwnedFd, String> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or("not a process id")?;
-    rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(|error| error.to_string())
-}
-
-/// Waits for the end of a process; reaps it if it is the agent's child.
-async fn ended(fd: OwnedFd) -> Exit {
-    #[allow(
-        deprecated,
-        reason = "sound for an OwnedFd, which cannot be closed behind its back; what replaces it is unsafe to call"
-    )]
-    let registered = AsyncFd::with_interest(fd, Interest::READABLE);
-    let fd = match registered {
-        Ok(fd) => fd,
-        Err(_) => return Exit::Unseen,
-    };
-    if fd.readable().await.is_err() {
-        return Exit::Unseen;
-    }
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    match rustix::process::waitid(WaitId::PidFd(fd.as_fd()), options) {
-        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Exit::Code(code),
-            (None, Some(signal)) => Exit::Signal(signal),
-            (None, None) => Exit::Unseen,
-        },
-        // Somebody else's child: adopted after a restart of the agent.
-        _ => Exit::Unseen,
-    }
-}
-
-fn watch_child(
-    name: &Name,
-    instance: &Instance,
-    tell: &mpsc::Sender<Observed>,
-) -> Result<(), String> {
-    let fd = pidfd(instance.pid)?;
-    let (name, instance, tell) = (name.clone(), instance.clone(), tell.clone());
-    tokio::spawn(async move {
-        let exit = ended(fd).await;
-        send(&tell, Observed::Exited(name, instance, exit)).await;
-    });
-    Ok(())
 }
 
 /// Why a workload cannot even be prepared.
@@ -261,7 +238,7 @@ enum Fault {
 }
 
 impl Fault {
-    fn of_folder(folder: &std::path::Path, error: &std::io::Error) -> Self {
+    fn of_folder(folder: &std::path::Path, error: &io::Error) -> Self {
         use std::io::ErrorKind::{
             AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory,
         };
@@ -294,8 +271,8 @@ fn prepare(
     let own = folder::lay(&folder, &spec.config, stale_config, user)
         .map_err(|error| Fault::of_folder(&folder, &error))?;
     let mut plan = plan_of(place, name, spec, process, own, user).map_err(Fault::Machine)?;
-    let marker = procfs::marker(&place.agent, name, revision.number, nonce);
-    plan.env.insert(procfs::MARKER.into(), marker);
+    let marker = census::marker(&place.agent, name, revision.number, nonce);
+    plan.env.insert(census::MARKER.into(), marker);
     plan.env.insert("HOLDFAST_REVISION".into(), revision.number.to_string());
     plan.log = Some(place.log(name));
     Ok(plan)
@@ -332,7 +309,8 @@ fn plan_of(
         None => own,
     };
     let args = process.args.clone();
-    Ok(Plan { program, args, env, workdir, log: None, user, cgroup, gate: true })
+    let open_files = place.open_files;
+    Ok(Plan { program, args, env, workdir, log: None, user, cgroup, open_files, gate: true })
 }
 
 /// A plan for a probe that runs in the workload's place.
@@ -355,7 +333,7 @@ pub fn probe_plan(
     plan.args = args.to_vec();
     plan.gate = false;
     // Of the same instance: what a probe leaves behind is swept with it.
-    plan.env.insert(procfs::MARKER.into(), procfs::marker(&place.agent, name, 0, nonce));
+    plan.env.insert(census::MARKER.into(), census::marker(&place.agent, name, 0, nonce));
     Ok(plan)
 }
 
@@ -371,7 +349,7 @@ pub(super) async fn start(place: &Place, plan: &Plan) -> Result<Started, String>
     let (program, before) = place.launcher.split_first().ok_or("no launcher")?;
     let mut command = Command::new(program);
     command
-        .arg0("holdfast-agent")
+        .arg0(launcher::NAME)
         .args(before)
         .arg(launcher::ARGUMENT)
         .env_clear()
@@ -383,37 +361,61 @@ pub(super) async fn start(place: &Place, plan: &Plan) -> Result<Started, String>
         .current_dir("/");
     let bytes = launcher::encode(plan).map_err(|error| format!("its plan: {error}"))?;
     let mut child = command.spawn().map_err(|error| format!("its launcher: {error}"))?;
-    let piped = |error: std::io::Error| format!("its launcher's pipe: {error}");
-    let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err("its launcher has no pipes".into());
-    };
-    let mut stdin = pipe::Sender::from_owned_fd(OwnedFd::from(stdin)).map_err(piped)?;
-    let stdout = pipe::Receiver::from_owned_fd(OwnedFd::from(stdout)).map_err(piped)?;
-    if let Err(error) = stdin.write_all(&bytes).await {
-        // It ended early; nobody else would reap it.
-        let _ended = child.kill();
-        let _reaped = child.wait();
-        return Err(piped(error));
+    match give(&mut child, &bytes).await {
+        Ok((stdin, stdout)) => Ok(Started { pid: child.id(), stdin, stdout }),
+        Err(error) => {
+            // It may have ended early; nobody else would reap it.
+            let _ended = child.kill();
+            let _reaped = child.wait();
+            Err(format!("its launcher's pipe: {error}"))
+        }
     }
-    Ok(Started { pid: child.id(), stdin, stdout })
 }
 
-/// Waits for a process that this agent started; None: not in time, and it was killed.
-pub(super) async fn finish(pid: u32, within: Duration) -> Option<Exit> {
-    let fd = pidfd(pid).ok()?;
-    let killer = fd.try_clone().ok()?;
-    let end = ended(fd);
-    tokio::pin!(end);
-    if let Ok(exit) = tokio::time::timeout(within, &mut end).await {
-        return Some(exit);
+/// Gives a launcher its plan; gives the ends of its pipes.
+async fn give(child: &mut Child, plan: &[u8]) -> io::Result<(pipe::Sender, pipe::Receiver)> {
+    let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    };
+    let mut stdin = pipe::Sender::from_owned_fd(OwnedFd::from(stdin))?;
+    let stdout = pipe::Receiver::from_owned_fd(OwnedFd::from(stdout))?;
+    stdin.write_all(plan).await?;
+    Ok((stdin, stdout))
+}
+
+/// Starts a launcher and brings it to the gate. One that does not get there is killed and reaped.
+async fn to_gate(
+    place: &Place,
+    name: &Name,
+    plan: &Plan,
+    nonce: u64,
+    tell: &mpsc::Sender<Observed>,
+) -> Result<Gate, String> {
+    let Started { pid, stdin, stdout } = start(place, plan).await?;
+    let start = match procfs::stat(pid) {
+        Ok(Some(stat)) => stat.start,
+        other => {
+            ending::kill_child(pid);
+            tokio::spawn(ending::of_child(pid));
+            let why = other.err().map(|error| format!("its launcher cannot be looked at: {error}"));
+            return Err(why.unwrap_or_else(|| "its launcher ended at once".into()));
+        }
+    };
+    let instance = Instance { pid, start, boot: place.boot.clone(), nonce };
+    let (who, which, tell) = (name.clone(), instance.clone(), tell.clone());
+    tokio::spawn(async move {
+        let exit = ending::of_child(pid).await;
+        send(&tell, Observed::Exited(who, which, exit)).await;
+    });
+    let mut gate = Gate { instance, open: stdin, status: stdout };
+    let ready = tokio::time::timeout(GATE_TIMEOUT, await_ready(&mut gate.status)).await;
+    match ready.unwrap_or_else(|_late| Err("its launcher did not get ready in time".into())) {
+        Ok(()) => Ok(gate),
+        Err(why) => {
+            ending::kill_exactly(pid, start);
+            Err(why)
+        }
     }
-    // The whole group: a probe may have children.
-    if let Some(group) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _gone = rustix::process::kill_process_group(group, Signal::KILL);
-    }
-    let _gone = rustix::process::pidfd_send_signal(&killer, Signal::KILL);
-    let _reaped = end.await;
-    None
 }
 
 async fn await_ready(status: &mut pipe::Receiver) -> Result<(), String> {

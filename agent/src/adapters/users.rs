@@ -1,10 +1,14 @@
 //! Who a workload runs as. Names are looked up in `/etc/passwd` alone: a static program cannot
 //! load the system's other name services.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use holdfast_protocol::ids::Name;
+
+use super::procfs;
 
 /// A user and its main group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -17,6 +21,9 @@ pub struct User {
 
 /// Users of workloads that name none: systemd's range for dynamic users, which no account has.
 const OWN: std::ops::Range<u32> = 61_184..65_520;
+
+/// Where systemd keeps a file for each of them that it has given to a service.
+const SYSTEMDS: &str = "/run/systemd/dynamic-uid";
 
 /// Who runs this workload. None: whoever the agent is (it is not root).
 ///
@@ -62,32 +69,52 @@ fn look_up(text: &str, passwd: &str) -> Option<User> {
     number.map(|uid| User { uid, gid: uid })
 }
 
+/// True for a user that can be a workload's own: not one that systemd holds for a service.
+pub fn is_own(user: u32) -> bool {
+    OWN.contains(&user) && !Path::new(SYSTEMDS).join(user.to_string()).exists()
+}
+
+/// Whom each workload's own folder belongs to.
+///
+/// # Errors
+/// When they cannot be listed.
+pub fn owners(workloads: &Path) -> io::Result<BTreeMap<Name, u32>> {
+    let mut owners = BTreeMap::new();
+    for entry in std::fs::read_dir(workloads)? {
+        let entry = entry?;
+        let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let files = entry.path().join(super::folder::FILES);
+        // Not laid yet: nothing runs in it.
+        let Ok(meta) = std::fs::symlink_metadata(files) else { continue };
+        owners.insert(name, meta.uid());
+    }
+    Ok(owners)
+}
+
 /// A number of the workload's own: the owner of its folder if it has one, else one by its name
-/// that no other workload's folder belongs to.
+/// and place (there may be other agents) that belongs to no other workload's folder, and that
+/// nobody runs as.
 fn own(workload: &Name, workloads: &Path) -> User {
-    let owner = |name: &std::ffi::OsStr| {
-        let folder = workloads.join(name).join(super::folder::FILES);
-        std::fs::symlink_metadata(folder).ok().map(|meta| meta.uid())
-    };
-    if let Some(uid) = owner(workload.as_str().as_ref()).filter(|uid| OWN.contains(uid)) {
+    let owners = owners(workloads).unwrap_or_default();
+    if let Some(&uid) = owners.get(workload).filter(|uid| OWN.contains(uid)) {
         return User { uid, gid: uid };
     }
-    let taken: Vec<u32> = std::fs::read_dir(workloads)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| entry.file_name() != workload.as_str())
-        .filter_map(|entry| owner(&entry.file_name()))
-        .collect();
+    let pids = procfs::pids().unwrap_or_default();
+    let running: BTreeSet<u32> = pids.into_iter().filter_map(procfs::user).collect();
     let size = OWN.end - OWN.start;
-    let hash = workload
-        .as_str()
-        .bytes()
-        .fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619));
+    let place = workloads.as_os_str().as_encoded_bytes();
+    let bytes = place.iter().chain(workload.as_str().as_bytes());
+    let hash = bytes
+        .fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(16_777_619));
     let first = hash % size;
+    let is_free = |uid: &u32| {
+        is_own(*uid) && !running.contains(uid) && owners.values().all(|owner| owner != uid)
+    };
     let uid = (0..size)
         .map(|step| OWN.start + (first + step) % size)
-        .find(|uid| !taken.contains(uid))
+        .find(is_free)
         .unwrap_or(OWN.start + first);
     User { uid, gid: uid }
 }
@@ -112,5 +139,24 @@ mod tests {
         let user = own(&name, folder.path());
         assert!(OWN.contains(&user.uid));
         assert_eq!(user, own(&name, folder.path()));
+    }
+
+    #[test]
+    fn a_user_that_somebody_has_is_nobody_elses() {
+        let scratch = tempfile::tempdir().unwrap();
+        let name: Name = "hello".parse().unwrap();
+        let user = own(&name, scratch.path());
+        // Its folder tells from then on, whatever its name would.
+        let files = scratch.path().join("hello").join(super::super::folder::FILES);
+        std::fs::create_dir_all(&files).unwrap();
+        if std::os::unix::fs::chown(&files, Some(61_400), Some(61_400)).is_ok() {
+            assert_eq!(own(&name, scratch.path()).uid, 61_400);
+            std::os::unix::fs::chown(&files, Some(user.uid), None).unwrap();
+            let owners = owners(scratch.path()).unwrap();
+            assert_eq!(owners, BTreeMap::from([(name, user.uid)]));
+        }
+        let elsewhere = tempfile::tempdir().unwrap();
+        let another = own(&"hello".parse().unwrap(), elsewhere.path());
+        assert_ne!(another, user, "two agents on a machine");
     }
 }

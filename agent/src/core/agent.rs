@@ -256,23 +256,23 @@ impl Agent {
 }
 
 /// A main process that stands in no record (the record was lost, or could not be written) but is
-/// the wanted revision: adopted, since a healthy workload is not restarted for our bookkeeping.
+/// the wanted revision by its nonce: adopted, since a healthy workload is not restarted for our
+/// bookkeeping. A number alone says nothing: it comes again after a restore.
 fn unrecorded(
     found: &[&Found],
     record: &mut Record,
     wanted: Option<&Revision>,
 ) -> Option<Instance> {
-    let mut mains = found.iter().filter(|it| it.leader && !it.at_gate);
-    let (Some(main), None) = (mains.next(), mains.next()) else { return None };
-    let known: Vec<&Revision> = [record.current.as_ref(), wanted].into_iter().flatten().collect();
-    let mut numbered = known.iter().filter(|it| it.number == main.revision);
-    let exactly = known.iter().find(|it| it.gave(main.instance.nonce));
-    let revision = match (exactly, numbered.next()) {
-        (Some(exactly), _) => Revision::clone(exactly),
-        // Started by another version of the agent, which may have told revisions apart otherwise.
-        (None, Some(only)) if numbered.all(|it| it.spec == only.spec) => Revision::clone(only),
-        _ => return None,
-    };
+    // Revision 0 is a probe, or says nothing of itself.
+    let mains = || found.iter().filter(|it| it.leader && !it.at_gate && it.revision != 0);
+    // A child may have a session of its own: the first of one instance is its main process.
+    let main = mains().min_by_key(|it| (it.instance.start, it.instance.pid))?;
+    if mains().any(|it| it.instance.nonce != main.instance.nonce) {
+        return None;
+    }
+    let known = [record.current.as_ref(), wanted];
+    let known = known.into_iter().flatten().find(|it| it.gave(main.instance.nonce));
+    let revision = known?.clone();
     if record.current.as_ref().is_none_or(|current| current.spec != revision.spec) {
         let former = record.current.replace(revision);
         if record.proven {

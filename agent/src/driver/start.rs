@@ -13,13 +13,14 @@ use tokio::sync::{mpsc, watch};
 use super::{Driver, HOUSEKEEPING, Inner, Link, OBSERVATIONS, desired, health};
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::calls::Calls;
+use crate::adapters::census::Census;
 use crate::adapters::cgroup::Cgroups;
 use crate::adapters::clock::{Time, boot_id, uptime_ms};
 use crate::adapters::identity::Identity;
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime};
 use crate::adapters::store::Store;
-use crate::adapters::{files, link, procfs, status};
+use crate::adapters::{files, launcher as launching, link, procfs, status};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
@@ -87,7 +88,8 @@ impl Driver {
         let (artifacts, there) =
             Artifacts::open(&data, observe.clone(), api_seen, seed).map_err(failed)?;
         let place = Arc::new(place(&data, &identity, &artifacts, seed).map_err(failed)?);
-        let mut found = procfs::census(&place.agent, &place.boot);
+        let processes = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
+        let mut found = Census::take(&place).map_err(processes)?.found(&place.boot);
         for (name, record) in &loaded.records {
             known_by_record(name, record, &place.boot, &mut found);
         }
@@ -199,6 +201,7 @@ fn place(
         artifacts: artifacts.folder().to_owned(),
         launcher: launcher(),
         cgroups: Cgroups::take(),
+        open_files: launching::raise_open_files(),
     })
 }
 
@@ -239,7 +242,7 @@ fn known_by_record(
         |it: &&mut Found| it.instance.pid == instance.pid && it.instance.start == instance.start;
     if let Some(known) = found.iter_mut().find(same) {
         known.instance = instance.clone();
-    } else if procfs::lives(instance, boot) {
+    } else if !matches!(procfs::lives(instance, boot), Ok(false)) {
         found.push(Found {
             workload: name.clone(),
             revision: record.current.as_ref().map_or(0, |current| current.number),

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fleet_tests::harness::{DEADLINE, Device, Plane, eventually, holds_for, processes};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::{QUICK, assert_says, await_copies, marker, script, sleeper};
 
@@ -257,39 +258,229 @@ fn an_identity_that_cannot_be_read_stops_nothing_is_said_and_heals() {
 fn children_that_hide_from_their_marker_are_swept_too() {
     let plane = Plane::start();
     let mut device = plane.device("d-1", &["role=a"]);
-    let (main, hidden) = (marker(), marker());
-    // Forked twice, without environment, in the same session.
-    let text = format!("(env -i /bin/sh -c '/bin/sleep {hidden} & exit 0' &); exec sleep {main}");
+    let (main, hidden, away) = (marker(), marker(), marker());
+    // Forked twice, without environment: one in the same session, and one that forges a marker
+    // in a session of its own.
+    let text = format!(
+        "(env -i /bin/sh -c '/bin/sleep {hidden} & exit 0' &); \
+         (env -i HOLDFAST_INSTANCE=0/x/1/0 setsid /bin/sh -c '/bin/sleep {away} & exit 0' &); \
+         exec sleep {main}"
+    );
     plane.cli().apply(&script("w", "a", &text, QUICK)).ok();
     device.await_phase("w", "running");
     let first = await_copies(&main, 1)[0];
-    let orphan = await_copies(&hidden, 1)[0];
-    let environment = std::fs::read(format!("/proc/{orphan}/environ")).unwrap();
-    assert!(!environment.windows(8).any(|part| part == b"HOLDFAST"), "the child hides");
+    let orphans = || [await_copies(&hidden, 1)[0], await_copies(&away, 1)[0]];
+    let left = orphans();
+    for orphan in left {
+        let environment = std::fs::read(format!("/proc/{orphan}/environ")).unwrap();
+        assert!(!environment.windows(15).any(|part| part == b"HOLDFAST_FOLDER"), "the child hides");
+    }
+    let await_another = |former: u32| {
+        eventually(DEADLINE, "it starts anew", || {
+            let found = processes::with_argument(&main);
+            if found.len() == 1 && found[0] != former { Ok(()) } else { Err(format!("{found:?}")) }
+        });
+    };
 
     // Its main process dies: what it left behind goes before the next one starts.
     processes::kill(first);
-    eventually(DEADLINE, "it starts anew", || {
-        let found = processes::with_argument(&main);
-        if found.len() == 1 && found[0] != first { Ok(()) } else { Err(format!("{found:?}")) }
-    });
-    assert!(!processes::alive(orphan), "the orphan is gone");
-    let orphan = await_copies(&hidden, 1)[0];
+    await_another(first);
+    assert!(left.into_iter().all(|orphan| !processes::alive(orphan)), "the orphans are gone");
+    let left = orphans();
 
     // The same, while no agent looked.
     let main_pid = await_copies(&main, 1)[0];
     device.kill_agent();
     processes::kill(main_pid);
     device.up();
-    eventually(DEADLINE, "it starts anew under the next agent", || {
-        let found = processes::with_argument(&main);
-        if found.len() == 1 && found[0] != main_pid { Ok(()) } else { Err(format!("{found:?}")) }
-    });
-    assert!(!processes::alive(orphan), "the orphan is gone");
-    await_copies(&hidden, 1);
+    await_another(main_pid);
+    assert!(left.into_iter().all(|orphan| !processes::alive(orphan)), "the orphans are gone");
+    orphans();
     plane.cli().run(&["delete", "workload", "w"]).ok();
+    for marker in [&main, &hidden, &away] {
+        await_copies(marker, 0);
+    }
+}
+
+#[test]
+fn a_lost_record_of_a_workload_without_environment_makes_no_second_copy() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    let marker = marker();
+    let text = format!("exec env -i /bin/sleep {marker}");
+    plane.cli().apply(&script("w", "a", &text, QUICK)).ok();
+    device.await_phase("w", "running");
+    let first = await_copies(&marker, 1)[0];
+    plane.await_settled("d-1");
+
+    // By its record it is adopted.
+    device.restart();
+    assert_eq!(device.await_phase("w", "running"), first);
+
+    // Without, nobody knows what it runs: it goes, and another one comes.
+    device.kill_agent();
+    std::fs::remove_file(device.data().join("store.redb")).unwrap();
+    device.up();
+    let second = device.await_phase("w", "running");
+    assert_ne!(second, first);
+    assert_eq!(await_copies(&marker, 1), [second]);
+}
+
+#[test]
+fn a_lost_record_is_made_up_for_by_the_main_process_whatever_else_there_is() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    let (main, child) = (marker(), marker());
+    // A child with a session of its own, and an argument that launchers have too.
+    let text = format!("setsid /bin/sleep {child} & /bin/sleep {main} & wait");
+    let more = format!(
+        "{QUICK}  health: {{ exec: {{ command: [/bin/sleep, '1'] }}, interval: 100ms, timeout: 5s }}\n"
+    );
+    let document = script("w", "a", &text, &more).replacen("] } }", ", launch] } }", 1);
+    assert!(document.contains("launch"), "{document}");
+    plane.cli().apply(&document).ok();
+    let pid = device.await_phase("w", "running");
+    let copies = [await_copies(&main, 1), await_copies(&child, 1)];
+    plane.await_settled("d-1");
+    for _ in 0..2 {
+        device.kill_agent();
+        std::fs::remove_file(device.data().join("store.redb")).unwrap();
+        device.up();
+        assert_eq!(device.await_phase("w", "running"), pid);
+        assert_eq!([await_copies(&main, 1), await_copies(&child, 1)], copies);
+    }
+}
+
+#[test]
+fn a_workload_that_forges_another_ones_marker_is_not_taken_for_it() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    let (victim, liar, forged) = (marker(), marker(), marker());
+    plane.cli().apply(&sleeper("victim", "a", &victim)).ok();
+    let first = device.await_phase("victim", "running");
+    let text = format!(
+        "HOLDFAST_INSTANCE=${{HOLDFAST_INSTANCE%%/*}}/victim/1/0 setsid /bin/sleep {forged} & \
+         exec sleep {liar}"
+    );
+    plane.cli().apply(&script("liar", "a", &text, QUICK)).ok();
+    let lying = device.await_phase("liar", "running");
+    let copy = await_copies(&forged, 1);
+    plane.await_settled("d-1");
+
+    // Neither does it go with the victim, nor does it hold the victim down.
+    processes::kill(first);
+    device.await_status("the victim is restarted", |status| {
+        let victim = &status["workloads"]["victim"];
+        victim["restarts"] == 1 && victim["phase"] == "running"
+    });
+    assert_eq!(await_copies(&forged, 1), copy);
+    let second = await_copies(&victim, 1)[0];
+    device.kill_agent();
+    std::fs::remove_file(device.data().join("store.redb")).unwrap();
+    device.up();
+    assert_eq!(device.await_phase("victim", "running"), second);
+    assert_eq!(device.await_phase("liar", "running"), lying);
+
+    // It goes with whoever it is.
+    plane.cli().run(&["delete", "workload", "liar"]).ok();
+    await_copies(&liar, 0);
+    await_copies(&forged, 0);
+    assert_eq!(await_copies(&victim, 1), [second]);
+}
+
+#[test]
+fn an_agent_with_few_descriptors_takes_nobody_for_dead() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    let markers: Vec<String> = (0..40).map(|_| marker()).collect();
+    let name = |at: usize| format!("w-{at}");
+    let documents: Vec<String> =
+        markers.iter().enumerate().map(|(at, it)| sleeper(&name(at), "a", it)).collect();
+    plane.cli().apply(&documents.join("---\n")).ok();
+    let pids: Vec<u32> = (0..40).map(|at| device.await_phase(&name(at), "running")).collect();
+    plane.await_settled("d-1");
+
+    // Too few for a pidfd each, at the next start.
+    let program = std::mem::take(&mut device.program);
+    let few = ["/bin/sh", "-c", "ulimit -n 50; exec \"$@\"", "sh"];
+    device.program = few.into_iter().map(Into::into).chain(program).collect();
+    device.restart();
+    device.await_link("up");
+    let as_before = |status: &serde_json::Value| {
+        (0..40).all(|at| {
+            let workload = &status["workloads"][name(at)];
+            workload["pid"] == pids[at] && workload["restarts"] == 0
+        })
+    };
+    device.await_status("all are adopted", as_before);
+    holds_for(Duration::from_secs(3), "all go on", || {
+        let status = device.status()?;
+        let alive = pids.iter().all(|&pid| processes::alive(pid));
+        if alive && as_before(&status) { Ok(()) } else { Err(status.to_string()) }
+    });
+    // Who ends is noticed all the same, and comes back.
+    for at in [0, 20, 39] {
+        processes::kill(pids[at]);
+        device.await_status("it is restarted", |status| {
+            let workload = &status["workloads"][name(at)];
+            workload["restarts"] == 1 && workload["phase"] == "running"
+        });
+        let copies = await_copies(&markers[at], 1);
+        assert_ne!(copies, [pids[at]]);
+    }
+}
+
+#[test]
+fn a_sweep_that_cannot_look_does_not_say_that_nothing_is_left() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    let (main, child) = (marker(), marker());
+    let text = format!("(setsid /bin/sleep {child} &); exec sleep {main}");
+    plane.cli().apply(&script("w", "a", &text, QUICK)).ok();
+    let first = device.await_phase("w", "running");
+    let orphan = await_copies(&child, 1)[0];
+    plane.await_settled("d-1");
+
+    // From now on the agent can open nothing.
+    let agent = Pid::from_raw(device.pid().unwrap().cast_signed());
+    let none = Rlimit { current: Some(3), ..getrlimit(Resource::Nofile) };
+    let before = prlimit(agent, Resource::Nofile, none).unwrap();
+    processes::kill(first);
     await_copies(&main, 0);
-    await_copies(&hidden, 0);
+    holds_for(Duration::from_secs(3), "nothing starts beside what is left", || {
+        let found = processes::with_argument(&main);
+        if found.is_empty() && processes::alive(orphan) {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        }
+    });
+    prlimit(agent, Resource::Nofile, before).unwrap();
+    let second = await_copies(&main, 1)[0];
+    assert!(!processes::alive(orphan), "it went before the next one came");
+    assert_eq!(device.await_phase("w", "running"), second);
+    await_copies(&child, 1);
+}
+
+#[test]
+fn an_agent_takes_all_the_descriptors_it_may_and_workloads_get_what_it_got() {
+    let plane = Plane::start();
+    let mut device = plane.bare_device("d-1");
+    let program = std::mem::take(&mut device.program);
+    let some = ["/bin/sh", "-c", "ulimit -Sn 600; ulimit -Hn 700; exec \"$@\"", "sh"];
+    device.program = some.into_iter().map(Into::into).chain(program).collect();
+    device.enrol(&plane.token(&[]), &["role=a"]).ok();
+    device.up();
+    let marker = marker();
+    plane.cli().apply(&sleeper("w", "a", &marker)).ok();
+    let pid = device.await_phase("w", "running");
+    let limit = |pid: u32| {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        line.split_whitespace().skip(3).take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(limit(device.pid().unwrap()), ["700", "700"]);
+    assert_eq!(limit(pid), ["600", "700"]);
 }
 
 #[test]
