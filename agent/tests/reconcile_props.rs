@@ -147,11 +147,20 @@ impl Machine {
                         self.records.insert(name.clone(), *record);
                         self.tell(Observed::Recorded(name, true));
                     }
-                    Effect::Collect { keep } => self.artifacts.retain(|it| keep.contains(it)),
+                    Effect::Collect { keep } => self.collect(&keep),
                     later => self.todo.push(later),
                 }
             }
         }
+    }
+
+    /// What is not kept goes, and so does its download.
+    fn collect(&mut self, keep: &BTreeSet<Digest>) {
+        self.artifacts.retain(|it| keep.contains(it));
+        self.todo.retain(|effect| match effect {
+            Effect::Fetch(artifact) => keep.contains(&artifact.digest),
+            _ => true,
+        });
     }
 
     fn one_at_most(&self) {

@@ -349,6 +349,27 @@ fn fetching() {
 }
 
 #[test]
+fn a_revision_that_is_wanted_again_is_fetched_again() {
+    // The collection gives up the download that nobody wants: the next one has to be asked for.
+    running(7, "plain").follows(
+        "back and forth while it is fetched",
+        &[
+            ("want 2 artifact", "fetch, keep 1", "running 1 0"),
+            ("want 3 plain", "record 3 7, keep 0", "running 3 0"),
+            ("want 4 artifact", "fetch, keep 1", "running 3 0"),
+            ("fetched", "signal 7 15", "stopped 3 0"),
+        ],
+    );
+    running(7, "plain").follows(
+        "forth and forth again within a turn",
+        &[
+            ("want 2 artifact", "fetch, keep 1", "running 1 0"),
+            ("want 3 artifact", "", "running 1 0"),
+        ],
+    );
+}
+
+#[test]
 fn running_and_what_ends_it() {
     running(7, "plain").follows(
         "proven after a while; its number changes without a restart",

@@ -171,6 +171,8 @@ impl Workload {
             self.failures = 0;
             self.broken = false;
             self.reason.clear();
+            // What was on its way is asked for anew: its download may have been given up.
+            self.prefetching = None;
         }
         self.wanted = wanted;
     }
@@ -312,6 +314,8 @@ impl Workload {
         let current = self.record.current.as_ref();
         match goal {
             Some(goal) if current.is_some_and(|current| current.spec == goal.spec) => {
+                // Nothing is waited for any more; a download that nobody wants is given up.
+                self.prefetching = None;
                 let proven = !self.record.proven
                     && running.healthy
                     && (goal.spec.health.is_some() || world.now >= running.since + PROVEN_AFTER);

@@ -58,7 +58,8 @@ pub(super) enum Happening {
 /// Work under way.
 #[derive(Debug, Clone)]
 pub(super) enum Work {
-    Fetch(Digest),
+    /// A download, and its ticket: one that was given up brings nothing.
+    Fetch(Digest, u64),
     Launch(Effect),
     Open(Name, Instance),
     Probe(Name, Instance, Arc<WorkloadSpec>),
@@ -78,6 +79,9 @@ pub(super) struct Device {
     boot: u64,
     booted_at: u64,
     next_pid: u32,
+    /// Downloads under way, by ticket.
+    fetching: BTreeMap<Digest, u64>,
+    tickets: u64,
     pub(super) connected: bool,
     /// Faults may happen: the agent is killed between steps.
     pub(super) brittle: bool,
@@ -104,6 +108,8 @@ impl Device {
             boot: 1,
             booted_at: 0,
             next_pid: 100,
+            fetching: BTreeMap::new(),
+            tickets: 0,
             connected: false,
             brittle: false,
             waiting: None,
@@ -156,6 +162,7 @@ impl Device {
     pub(super) fn kill_agent(&mut self) {
         self.agent = None;
         self.waiting = None;
+        self.fetching.clear();
         self.connected = false;
         self.reporter = Reporter::default();
         self.outbox.clear();
@@ -292,7 +299,7 @@ impl Device {
 
     fn carry_out(&mut self, effect: Effect, now: u64, dice: &mut Dice) {
         match effect {
-            Effect::Fetch(artifact) => self.later(now, dice, 3_000, Work::Fetch(artifact.digest)),
+            Effect::Fetch(artifact) => self.fetch(artifact.digest, now, dice),
             launch @ Effect::Launch { .. } => self.later(now, dice, 50, Work::Launch(launch)),
             Effect::Record { name, record } => {
                 let stored = !self.disk.full;
@@ -333,7 +340,19 @@ impl Device {
                 self.later(now, dice, 5, Work::Tell(Observed::Swept(name, left.len())));
             }
             Effect::Remove { name } => self.later(now, dice, 50, Work::Remove(name)),
-            Effect::Collect { keep } => self.disk.artifacts.retain(|it| keep.contains(it)),
+            Effect::Collect { keep } => {
+                self.disk.artifacts.retain(|it| keep.contains(it));
+                self.fetching.retain(|it, _| keep.contains(it));
+            }
+        }
+    }
+
+    /// One download of each at a time: asked for again, it just goes on.
+    fn fetch(&mut self, digest: Digest, now: u64, dice: &mut Dice) {
+        if !self.fetching.contains_key(&digest) {
+            self.tickets += 1;
+            self.fetching.insert(digest, self.tickets);
+            self.later(now, dice, 3_000, Work::Fetch(digest, self.tickets));
         }
     }
 
@@ -408,11 +427,15 @@ impl Device {
     fn work_done(&mut self, work: Work, reachable: bool, now: u64, dice: &mut Dice) {
         match work {
             Work::Tell(observed) => self.observe(observed, now),
-            Work::Fetch(digest) => {
+            Work::Fetch(digest, ticket) => {
+                if self.fetching.get(&digest) != Some(&ticket) {
+                    return;
+                }
                 if !reachable || self.disk.full {
                     self.observe(Observed::FetchTrouble(digest, "no way".into()), now);
-                    return self.later(now, dice, 10_000, Work::Fetch(digest));
+                    return self.later(now, dice, 10_000, Work::Fetch(digest, ticket));
                 }
+                self.fetching.remove(&digest);
                 self.disk.artifacts.insert(digest);
                 if !self.crash_point(dice) {
                     self.observe(Observed::Fetched(digest), now);
