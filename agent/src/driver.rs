@@ -210,7 +210,7 @@ impl Driver {
                     self.runtime.open(name, instance);
                 }
                 Effect::Watch { name, instance } => {
-                    tracing::info!(workload = %name, pid = instance.pid, "adopted");
+                    tracing::info!(workload = %name, pid = instance.pid, "watching");
                     self.runtime.watch(name, instance);
                 }
                 Effect::Signal { name, instance, signal } => {
@@ -230,6 +230,10 @@ impl Driver {
                     });
                 }
                 Effect::Remove { name } => self.remove(name),
+                Effect::Census => {
+                    let found = start::census(&self.place, self.agent.records());
+                    self.agent.observe(Observed::Census(found), uptime_ms());
+                }
             }
         }
         if !records.is_empty() {

@@ -240,7 +240,9 @@ impl Machine {
                 self.records.remove(&name);
                 self.tell(Observed::Removed(name, Ok(())));
             }
-            Effect::Collect { .. } | Effect::Record { .. } => panic!("carried out at once"),
+            Effect::Census | Effect::Collect { .. } | Effect::Record { .. } => {
+                panic!("carried out at once")
+            }
         }
     }
 
@@ -295,6 +297,7 @@ impl Machine {
                 folders: self.folders.clone(),
                 artifacts: self.artifacts.clone(),
                 entropy: self.now,
+                ..Start::default()
             },
             self.now,
         );

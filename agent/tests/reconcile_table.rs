@@ -120,6 +120,9 @@ impl Bench {
             "swept" => Observed::Swept(name(), words[1].parse().unwrap()),
             "fetched" => Observed::Fetched(DIGEST),
             "torn" => Observed::FetchTrouble(DIGEST, rest(1)),
+            "census" => Observed::Census(
+                words[1..].iter().map(|pid| found(pid.parse().unwrap(), 1, true, false)).collect(),
+            ),
             "removed" => Observed::Removed(name(), Ok(())),
             "stuck" => Observed::Removed(name(), Err(rest(1))),
             other => panic!("{other}?"),
@@ -198,6 +201,7 @@ fn show(effect: &Effect) -> String {
             format!("sweep {} spare {}{}", pid(last), pid(spare), if *kill { " kill" } else { "" })
         }
         Effect::Remove { .. } => "remove".into(),
+        Effect::Census => "census".into(),
         Effect::Collect { keep } => format!("keep {}", keep.len()),
     }
 }
@@ -588,6 +592,10 @@ fn the_way_back() {
     );
 }
 
+fn found(pid: u32, revision: u64, leader: bool, at_gate: bool) -> Found {
+    Found { workload: name(), revision, instance: instance(pid), leader, at_gate }
+}
+
 /// A start of the agent on a machine with a past.
 fn past(
     record: Option<Record>,
@@ -596,14 +604,8 @@ fn past(
 ) -> Bench {
     let found = found
         .iter()
-        .map(|&(pid, revision, leader, at_gate)| Found {
-            workload: name(),
-            revision,
-            instance: instance(pid),
-            leader,
-            at_gate,
-        })
-        .collect();
+        .map(|&(pid, revision, leader, at_gate)| self::found(pid, revision, leader, at_gate));
+    let found = found.collect();
     let folders = record.iter().map(|_| name()).collect::<BTreeSet<_>>();
     Bench::new(Start {
         desired: Some(desired(1, wanted)),
@@ -612,6 +614,7 @@ fn past(
         folders,
         artifacts: BTreeSet::new(),
         entropy: 1,
+        ..Start::default()
     })
 }
 
@@ -680,6 +683,93 @@ fn adoption() {
         ],
     );
     assert_eq!(bench.agent.view().workloads.len(), 1);
+}
+
+/// A start with a desired state that cannot be read.
+fn blind(
+    record: Option<Record>,
+    found: &[(u32, u64, bool, bool)],
+    former: Option<Revision>,
+) -> Bench {
+    let found = found
+        .iter()
+        .map(|&(pid, revision, leader, at_gate)| self::found(pid, revision, leader, at_gate));
+    Bench::new(Start {
+        former: former.map(|it| desired(1, Some(it))),
+        records: record.map(|it| (name(), it)).into_iter().collect(),
+        found: found.collect(),
+        folders: BTreeSet::from([name()]),
+        ..Start::default()
+    })
+}
+
+#[test]
+fn what_nobody_can_tell_anything_of_is_left_alone() {
+    let lost = || blind(None, &[(7, 1, true, false)], None);
+    let mut bench = lost();
+    bench.follows(
+        "no record and no desired state",
+        &[("start", "watch 7", "running 1 0"), ("wait 100000", "", "running 1 0")],
+    );
+    assert!(bench.reason().contains("is left alone"), "{}", bench.reason());
+    assert!(bench.agent.view().settled);
+    assert_eq!(bench.agent.records().count(), 1, "its log is looked after");
+    bench.follows(
+        "until one comes, and just that is wanted",
+        &[
+            ("want 1 plain", "census", "running 1 0"),
+            ("census 7", "watch 7, record 1 7, keep 0", "running 1 0"),
+        ],
+    );
+    assert_eq!(bench.reason(), "");
+    lost().follows(
+        "until one comes, and nothing is wanted of it",
+        &[
+            ("start", "watch 7", "running 1 0"),
+            ("want nothing", "census", "running 1 0"),
+            ("census 7", "sweep - spare - kill", "stopped 0 0"),
+            ("swept 0", "remove", "stopped 0 0"),
+            ("removed", "keep 0", "gone"),
+        ],
+    );
+    lost().follows(
+        "it ends meanwhile",
+        &[
+            ("start", "watch 7", "running 1 0"),
+            ("exited 7 0", "", "gone"),
+            ("want 1 plain", "census", "gone"),
+            ("want 2 other", "", "gone"),
+            ("census", "launch 2", "starting 2 0"),
+        ],
+    );
+    blind(Some(recorded(Some(7), "plain")), &[(8, 9, true, false)], None).follows(
+        "it runs, but not what was recorded",
+        &[("start", "watch 8", "running 9 0"), ("wait 100000", "", "running 9 0")],
+    );
+    blind(Some(recorded(Some(7), "plain")), &[(8, 1, false, false)], None).follows(
+        "what a recorded one left is swept",
+        &[("start", "sweep 7 spare - kill", "stopped 1 3")],
+    );
+}
+
+#[test]
+fn a_former_desired_state_tells_what_may_run_and_not_what_may_not() {
+    let plain = || Some(revision(1, "plain"));
+    blind(None, &[], plain()).follows("it does not run", &[("start", "launch 1", "starting 1 0")]);
+    blind(None, &[(7, 1, true, false)], plain()).follows(
+        "it runs as it did then",
+        &[("start", "watch 7, record 1 7, keep 0", "running 1 0")],
+    );
+    blind(None, &[(7, 2, true, false)], plain()).follows(
+        "another revision runs by now",
+        &[
+            ("start", "watch 7", "running 2 0"),
+            ("want 1 plain", "census", "running 2 0"),
+            ("census", "launch 1", "starting 1 0"),
+        ],
+    );
+    blind(None, &[(7, 2, true, false)], None)
+        .follows("it did not know of this", &[("start", "watch 7", "running 2 0")]);
 }
 
 #[test]

@@ -21,6 +21,8 @@ use super::{Behaviour, Dice};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
     pub(super) desired: Option<Vec<u8>>,
+    /// `desired` cannot be read any more.
+    pub(super) damaged: bool,
     /// What `desired` says, read once.
     pub(super) state: Option<DesiredState>,
     pub(super) records: BTreeMap<Name, Record>,
@@ -131,24 +133,15 @@ impl Device {
         }
         self.life += 1;
         self.timer = u64::MAX;
-        let desired = self.disk.desired.as_ref().map(|bytes| {
+        let readable = self.disk.desired.as_ref().filter(|_| !self.disk.damaged);
+        let desired = readable.map(|bytes| {
             signing::verify::<DesiredState>(bytes, &self.key, &self.id).expect("it was checked")
         });
-        let found = self
-            .procs
-            .values()
-            .map(|proc| Found {
-                workload: proc.name.clone(),
-                revision: proc.revision,
-                instance: proc.instance.clone(),
-                leader: true,
-                at_gate: !proc.open,
-            })
-            .collect();
         let start = Start {
             desired,
+            former: None,
             records: self.disk.records.clone(),
-            found,
+            found: self.census(),
             folders: self.disk.folders.clone(),
             artifacts: self.disk.artifacts.clone(),
             entropy: dice.below(u64::MAX),
@@ -156,6 +149,24 @@ impl Device {
         self.agent = Some(Agent::new(start, self.uptime(now)));
         self.reporter = Reporter::default();
         self.turn(now, dice);
+    }
+
+    fn census(&self) -> Vec<Found> {
+        let found = |proc: &Proc| Found {
+            workload: proc.name.clone(),
+            revision: proc.revision,
+            instance: proc.instance.clone(),
+            leader: true,
+            at_gate: !proc.open,
+        };
+        self.procs.values().map(found).collect()
+    }
+
+    /// The agent dies, its store is lost, and what it followed cannot be read.
+    pub(super) fn forget(&mut self) {
+        self.kill_agent();
+        self.disk.records.clear();
+        self.disk.damaged = true;
     }
 
     /// `kill -9` of the agent. Launchers at their gates end by their pipes.
@@ -234,6 +245,7 @@ impl Device {
         }
         let Some((bytes, state)) = self.waiting.take() else { return };
         self.disk.desired = Some(bytes);
+        self.disk.damaged = false;
         self.disk.state = Some(state.clone());
         if self.crash_point(dice) {
             return;
@@ -340,6 +352,7 @@ impl Device {
                 self.later(now, dice, 5, Work::Tell(Observed::Swept(name, left.len())));
             }
             Effect::Remove { name } => self.later(now, dice, 50, Work::Remove(name)),
+            Effect::Census => self.observe(Observed::Census(self.census()), now),
             Effect::Collect { keep } => {
                 self.disk.artifacts.retain(|it| keep.contains(it));
                 self.fetching.retain(|it, _| keep.contains(it));

@@ -245,7 +245,8 @@ impl World {
                     }
                 }
             }
-            35..45 => self.devices[number].kill_agent(),
+            35..43 => self.devices[number].kill_agent(),
+            43..45 => self.devices[number].forget(),
             45..52 => self.devices[number].reboot(now),
             52..62 => {
                 self.link_up[number] = !self.link_up[number];

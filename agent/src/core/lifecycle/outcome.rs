@@ -47,6 +47,8 @@ impl Workload {
             Observed::Exited(_, instance, exit) => self.exited(&instance, exit, world),
             Observed::Probed(_, instance, result) => self.probed(&instance, result, world),
             Observed::Swept(_, left) => self.swept(left, world),
+            // The device's, not one workload's.
+            Observed::Census(_) => {}
             Observed::Removed(..) if self.stage != Stage::Removing => {}
             Observed::Removed(_, Ok(())) => {
                 self.record = Record::default();
