@@ -282,6 +282,20 @@ fn idle_launching_recording_opening() {
 }
 
 #[test]
+fn a_job_that_could_not_be_executed_has_not_run() {
+    Bench::new(Start::default()).follows(
+        "no such program",
+        &[
+            ("want 1 job", "launch 1", "starting 1 0"),
+            ("launched 7", "record 1 7", "starting 1 0"),
+            ("recorded", "open 7", "starting 1 0"),
+            ("not-opened 7 no such file", "record 1 -, keep 0", "failed 1 0"),
+            ("wait 1000", "launch 1", "starting 1 0"),
+        ],
+    );
+}
+
+#[test]
 fn a_start_that_fails_waits_even_the_very_first() {
     for failure in ["launch-failed no room", "unfit no such user"] {
         let mut bench = Bench::new(Start::default());
@@ -667,9 +681,6 @@ fn adoption() {
         .follows("two: neither", &[("start", "sweep - spare - kill", "stopped 1 0")]);
     past(None, &[(7, 9, true, false)], plain())
         .follows("of an unknown revision", &[("start", "sweep - spare - kill", "stopped 1 0")]);
-    let ended = Record { ending: Some(Exit::Code(0)), ..recorded(None, "job") };
-    past(Some(ended), &[], Some(revision(1, "job")))
-        .follows("a job that ended stays so", &[("start", "keep 0", "stopped 1 3")]);
     let mut bench = Bench::new(Start {
         records: BTreeMap::from([(name(), recorded(Some(7), "plain"))]),
         folders: BTreeSet::from([name(), "old".parse().unwrap()]),
@@ -683,6 +694,38 @@ fn adoption() {
         ],
     );
     assert_eq!(bench.agent.view().workloads.len(), 1);
+}
+
+#[test]
+fn jobs_after_a_start_of_the_agent() {
+    let ended = Record { ending: Some(Exit::Code(0)), ..recorded(None, "job") };
+    past(Some(ended), &[], Some(revision(1, "job")))
+        .follows("a job that ended stays so", &[("start", "keep 0", "stopped 1 3")]);
+    let mut bench = past(Some(recorded(Some(7), "job")), &[], Some(revision(1, "job")));
+    bench.follows(
+        "nor does a job run again that ended while nobody looked, or with its machine",
+        &[
+            ("start", "sweep 7 spare - kill", "backoff 1 3"),
+            ("swept 0", "record 1 - proven ended, keep 0", "failed 1 3"),
+            ("wait 100000", "", "failed 1 3"),
+            ("want 2 other", "launch 2 without job.conf", "starting 2 3"),
+        ],
+    );
+    let mut bench = past(Some(recorded(Some(7), "job")), &[], Some(revision(1, "job")));
+    for what in ["start", "swept 0"] {
+        bench.happens(what);
+        bench.does();
+    }
+    assert!(bench.reason().contains("while the agent was away"), "{}", bench.reason());
+    past(Some(recorded(None, "job")), &[], Some(revision(1, "job")))
+        .follows("one that never ran does", &[("start", "launch 1", "starting 1 3")]);
+    past(Some(recorded(Some(7), "careful")), &[], Some(revision(1, "careful"))).follows(
+        "on-failure: an end that nobody saw was no good end",
+        &[
+            ("start", "sweep 7 spare - kill", "stopped 1 3"),
+            ("swept 0", "launch 1", "starting 1 3"),
+        ],
+    );
 }
 
 /// A start with a desired state that cannot be read.

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use holdfast_protocol::ids::{Digest, Name};
 use holdfast_protocol::message::MAX_REASON;
-use holdfast_protocol::workload::{Artifact, WorkloadSpec};
+use holdfast_protocol::workload::{Artifact, RestartPolicy, WorkloadSpec};
 
 use super::backoff::Entropy;
 use super::effect::Effect;
@@ -156,7 +156,19 @@ impl Workload {
 
     /// Everything of it that runs has to go before it can start; `last` was its main process.
     pub(super) fn sweep_first(&mut self, last: Option<Instance>, world: &mut Surroundings<'_>) {
-        self.sweep(last, 0, Then::Plan, world);
+        // `never` is a promise: whatever became of a process that may have run, in this boot or in
+        // one before, it is not started again.
+        let then = match &last {
+            Some(_) if self.is_job() => Then::Judge(Some(Exit::Unseen)),
+            _ => Then::Plan,
+        };
+        self.sweep(last, 0, then, world);
+    }
+
+    /// It is started once, whatever comes of it.
+    fn is_job(&self) -> bool {
+        let current = self.record.current.as_ref();
+        current.is_some_and(|current| current.spec.restart.policy == RestartPolicy::Never)
     }
 
     pub(super) fn want(&mut self, wanted: Option<Revision>) {

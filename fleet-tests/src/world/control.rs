@@ -205,11 +205,11 @@ impl Control {
 
 fn spec(dice: &mut Dice) -> WorkloadSpec {
     let behaviour = match dice.below(100) {
-        0..45 => Behaviour::Good,
-        45..60 => Behaviour::Stubborn,
-        60..72 => Behaviour::Crashing,
-        72..80 => Behaviour::Missing,
-        80..90 => Behaviour::Sick,
+        0..43 => Behaviour::Good,
+        43..57 => Behaviour::Stubborn,
+        57..69 => Behaviour::Crashing,
+        69..77 => Behaviour::Missing,
+        77..86 => Behaviour::Sick,
         _ => Behaviour::Job,
     };
     let path = Behaviour::ALL.iter().find(|(it, _)| *it == behaviour).unwrap().1;
@@ -226,8 +226,11 @@ fn spec(dice: &mut Dice) -> WorkloadSpec {
         timeout_ms: 500,
         failures: 2,
     });
-    let policy =
-        if behaviour == Behaviour::Job { RestartPolicy::OnFailure } else { RestartPolicy::Always };
+    let policy = match behaviour {
+        Behaviour::Job if dice.permille(500) => RestartPolicy::Never,
+        Behaviour::Job => RestartPolicy::OnFailure,
+        _ => RestartPolicy::Always,
+    };
     let restart = Restart { policy, backoff_initial_ms: 200, backoff_max_ms: 5_000 };
     let config = if dice.permille(300) {
         [(format!("etc/{}", dice.below(3)), dice.below(9).to_string())].into()

@@ -13,7 +13,7 @@ use holdfast_protocol::codec;
 use holdfast_protocol::ids::{DeviceId, Digest, Name};
 use holdfast_protocol::message::{AgentInfo, DesiredState};
 use holdfast_protocol::signing;
-use holdfast_protocol::workload::WorkloadSpec;
+use holdfast_protocol::workload::{RestartPolicy, WorkloadSpec};
 
 use super::{Behaviour, Dice};
 
@@ -84,6 +84,8 @@ pub(super) struct Device {
     /// Downloads under way, by ticket.
     fetching: BTreeMap<Digest, u64>,
     tickets: u64,
+    /// Jobs that ran, are on record, and must not run again.
+    ran: BTreeMap<Name, Arc<WorkloadSpec>>,
     pub(super) connected: bool,
     /// Faults may happen: the agent is killed between steps.
     pub(super) brittle: bool,
@@ -112,6 +114,7 @@ impl Device {
             next_pid: 100,
             fetching: BTreeMap::new(),
             tickets: 0,
+            ran: BTreeMap::new(),
             connected: false,
             brittle: false,
             waiting: None,
@@ -167,6 +170,7 @@ impl Device {
         self.kill_agent();
         self.disk.records.clear();
         self.disk.damaged = true;
+        self.ran.clear();
     }
 
     /// `kill -9` of the agent. Launchers at their gates end by their pipes.
@@ -316,6 +320,9 @@ impl Device {
             Effect::Record { name, record } => {
                 let stored = !self.disk.full;
                 if stored {
+                    // Another revision came in between.
+                    let current = record.current.as_ref().map(|current| &current.spec);
+                    self.ran.retain(|it, spec| *it != name || current == Some(spec));
                     self.disk.records.insert(name.clone(), *record);
                 }
                 if !self.crash_point(dice) {
@@ -335,7 +342,11 @@ impl Device {
             Effect::Probe { name, instance, spec, .. } => {
                 self.later(now, dice, 100, Work::Probe(name, instance, spec));
             }
-            Effect::Signal { instance, signal, .. } => self.signal(&instance, signal, now, dice),
+            Effect::Signal { name, instance, signal } => {
+                // Cut short by whoever wants something else: wanted again, it runs again.
+                self.ran.remove(&name);
+                self.signal(&instance, signal, now, dice);
+            }
             Effect::Sweep { name, spare, kill, .. } => {
                 let left: Vec<u32> = self
                     .procs
@@ -464,6 +475,7 @@ impl Device {
             }
             Work::Remove(name) => {
                 self.disk.folders.remove(&name);
+                self.ran.remove(&name);
                 if self.crash_point(dice) {
                     return;
                 }
@@ -519,6 +531,8 @@ impl Device {
             return self.end(instance.pid, Exit::Code(126), now, dice);
         }
         proc.open = true;
+        let spec = Arc::clone(&proc.spec);
+        self.run_once(&name, spec, &instance);
         let ends = match behaviour {
             Behaviour::Crashing => Some((dice.between(50, 4_000), Exit::Code(1))),
             Behaviour::Job => Some((dice.between(50, 4_000), Exit::Code(0))),
@@ -530,6 +544,19 @@ impl Device {
         }
         if !self.crash_point(dice) {
             self.observe(Observed::Opened(name, instance, Ok(())), now);
+        }
+    }
+
+    /// `never` is at most once, as far as the disk could be told.
+    fn run_once(&mut self, name: &Name, spec: Arc<WorkloadSpec>, instance: &Instance) {
+        let before = self.ran.remove(name);
+        if spec.restart.policy != RestartPolicy::Never {
+            return;
+        }
+        assert_ne!(before.as_ref(), Some(&spec), "{}: {name} is a job and runs again", self.id);
+        let record = self.disk.records.get(name);
+        if record.is_some_and(|record| record.instance.as_ref() == Some(instance)) {
+            self.ran.insert(name.clone(), spec);
         }
     }
 

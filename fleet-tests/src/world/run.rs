@@ -376,6 +376,10 @@ impl World {
             if workload.spec.restart.policy == RestartPolicy::OnFailure {
                 assert_eq!(reported.phase, Phase::Stopped, "{id}: {name}: a job that is done");
             }
+            if workload.spec.restart.policy == RestartPolicy::Never {
+                let over = matches!(reported.phase, Phase::Stopped | Phase::Failed);
+                assert!(over, "{id}: {name}: a job that ran once: {reported:?}");
+            }
             // Invariant 9: what failed was left for the last one that worked.
             let record = &device.disk.records.get(&name);
             if let Some(rejected) = record.and_then(|record| record.rejected.as_ref())

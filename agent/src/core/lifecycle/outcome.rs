@@ -128,6 +128,10 @@ impl Workload {
             Ok(()) => self.run(instance.clone(), false, world.now),
             Err(why) => {
                 self.record.instance = None;
+                if self.is_job() {
+                    // It has not run: after a restart of the agent it may still be started.
+                    self.persist(world);
+                }
                 self.cannot_start(&why, world);
             }
         }
@@ -215,14 +219,9 @@ impl Workload {
     /// Counts a failure, and waits for the next try: of this revision, or of the one before.
     fn wait(&mut self, initial: u64, max: u64, world: &mut Surroundings<'_>) {
         self.failures = self.failures.saturating_add(1);
-        let job = self
-            .record
-            .current
-            .as_ref()
-            .is_some_and(|current| current.spec.restart.policy == RestartPolicy::Never);
         if self.failures >= TRIES
             && !self.record.proven
-            && !job
+            && !self.is_job()
             && self.record.previous.is_some()
             && let Some(failed) = self.record.current.clone()
         {

@@ -18,7 +18,10 @@ impl Workload {
                     wanted.number, rejected.why
                 ))
             }
-            _ => self.reason.clone(),
+            _ => match &self.stage {
+                Stage::Done(exit) if self.reason.is_empty() => exit.to_string(),
+                _ => self.reason.clone(),
+            },
         }
     }
 
