@@ -487,7 +487,7 @@ fn probes() {
 }
 
 #[test]
-fn stopping_sweeping_removing() {
+fn stopping_and_sweeping() {
     running(7, "plain").follows(
         "in good order",
         &[
@@ -519,6 +519,45 @@ fn stopping_sweeping_removing() {
             ("swept 0", "launch 1", "starting 1 0"),
         ],
     );
+}
+
+#[test]
+fn what_is_left_is_looked_for_ever_less_often() {
+    let mut bench = running(7, "plain");
+    bench.follows(
+        "grace is looked at ever less often, and its end to the millisecond",
+        &[
+            ("want nothing", "signal 7 15", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "stopped 1 0"),
+            ("swept 1", "", "stopped 1 0"),
+            ("wait 50", "sweep 7 spare -", "stopped 1 0"),
+            ("swept 1", "", "stopped 1 0"),
+            ("wait 99", "", "stopped 1 0"),
+            ("wait 1", "sweep 7 spare -", "stopped 1 0"),
+            ("wait 2700", "", "stopped 1 0"),
+            ("swept 1", "", "stopped 1 0"),
+            ("wait 149", "", "stopped 1 0"),
+            ("wait 1", "sweep 7 spare - kill", "stopped 1 0"),
+            ("swept 1", "", "stopped 1 0"),
+            ("wait 50", "sweep 7 spare - kill", "stopped 1 0"),
+        ],
+    );
+    for pause in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
+        bench.happens("swept 2");
+        assert_eq!(bench.does(), "");
+        let told = bench.reason().starts_with("2 of its processes cannot be killed");
+        assert_eq!(told, pause >= 800, "{pause}: {}", bench.reason());
+        bench.happens(&format!("wait {}", pause - 1));
+        assert_eq!(bench.does(), "", "{pause} was shorter");
+        bench.happens("wait 1");
+        assert_eq!(bench.does(), "sweep 7 spare - kill", "{pause} was longer");
+    }
+    bench.follows("they are gone at last", &[("swept 0", "remove", "stopped 1 0")]);
+    assert_eq!(bench.reason(), "");
+}
+
+#[test]
+fn removing() {
     let mut bench = running(7, "plain");
     bench.follows(
         "a folder that cannot be removed is tried again",

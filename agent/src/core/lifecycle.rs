@@ -32,8 +32,13 @@ use super::record::{Exit, Instance, Record, Revision};
 const PROVEN_AFTER: u64 = 10_000;
 /// A revision that never worked is given up for the one before after so many failures in a row.
 const TRIES: u32 = 3;
-/// While what is left of a stopped workload gets its grace: milliseconds between looks.
-const SWEEP_EVERY: u64 = 50;
+/// The first pause between two looks at what is left of a workload, in milliseconds; it doubles.
+const SWEEP_FIRST: u64 = 50;
+/// The longest pause in its grace, and once it was killed: milliseconds. Each look reads all of
+/// `/proc`, and what cannot be killed may stay for ever.
+const SWEEP_LONGEST: (u64, u64) = (400, 5_000);
+/// With a pause so long, what was killed and is still there is told: milliseconds.
+const SWEEP_TOLD: u64 = 800;
 /// Until its first success a probe is tried at least this often, in milliseconds, so that a
 /// quick start is seen quickly.
 const FIRST_PROBES: u64 = 500;
@@ -88,6 +93,12 @@ enum Stage {
         deadline: u64,
         look_at: u64,
         looking: bool,
+        /// Until the look after the next.
+        pause: u64,
+        /// It was killed already.
+        killed: bool,
+        /// Processes that do not end though they were killed, once that is worth a word.
+        unkillable: usize,
         then: Then,
     },
     Waiting {
@@ -409,21 +420,37 @@ impl Workload {
         then: Then,
         world: &mut Surroundings<'_>,
     ) {
-        self.stage = Stage::Sweeping { last, deadline, look_at: world.now, looking: false, then };
+        self.stage = Stage::Sweeping {
+            last,
+            deadline,
+            look_at: world.now,
+            looking: false,
+            pause: SWEEP_FIRST,
+            killed: false,
+            unkillable: 0,
+            then,
+        };
         self.keep_sweeping(world);
     }
 
     fn keep_sweeping(&mut self, world: &mut Surroundings<'_>) -> bool {
-        let Stage::Sweeping { last, deadline, look_at, looking, .. } = &mut self.stage else {
+        let Stage::Sweeping { last, deadline, look_at, looking, pause, killed, .. } =
+            &mut self.stage
+        else {
             return false;
         };
         if !*looking && world.now >= *look_at {
             *looking = true;
+            let kill = world.now >= *deadline;
+            if kill && !*killed {
+                *killed = true;
+                *pause = SWEEP_FIRST;
+            }
             world.out.push(Effect::Sweep {
                 name: self.name.clone(),
                 last: last.clone(),
                 spare: None,
-                kill: world.now >= *deadline,
+                kill,
             });
         }
         false

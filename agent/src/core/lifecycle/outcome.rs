@@ -6,8 +6,8 @@ use std::sync::Arc;
 use holdfast_protocol::workload::{Health, RestartPolicy, WorkloadSpec};
 
 use super::{
-    Cause, FIRST_PROBES, Running, START_RETRY, SWEEP_EVERY, Stage, Surroundings, TRIES, Then,
-    Workload,
+    Cause, FIRST_PROBES, Running, START_RETRY, SWEEP_LONGEST, SWEEP_TOLD, Stage, Surroundings,
+    TRIES, Then, Workload,
 };
 use crate::core::backoff;
 use crate::core::effect::{Effect, Observed};
@@ -174,10 +174,22 @@ impl Workload {
     }
 
     fn swept(&mut self, left: usize, world: &mut Surroundings<'_>) {
-        let Stage::Sweeping { look_at, looking, then, .. } = &mut self.stage else { return };
+        let Stage::Sweeping { deadline, look_at, looking, pause, killed, unkillable, then, .. } =
+            &mut self.stage
+        else {
+            return;
+        };
         if left > 0 {
             *looking = false;
-            *look_at = world.now + SWEEP_EVERY;
+            *look_at = world.now + *pause;
+            let (graceful, longest) = SWEEP_LONGEST;
+            if *killed {
+                *unkillable = if *pause >= SWEEP_TOLD { left } else { 0 };
+                *pause = (*pause * 2).min(longest);
+            } else {
+                *look_at = (*look_at).min(world.now.max(*deadline));
+                *pause = (*pause * 2).min(graceful);
+            }
             return;
         }
         match *then {
