@@ -119,6 +119,7 @@ impl Bench {
             "unwell" => Observed::Probed(name(), pid(), Err("refused".into())),
             "swept" => Observed::Swept(name(), words[1].parse().unwrap()),
             "fetched" => Observed::Fetched(DIGEST),
+            "missing" => Observed::Missing(name(), DIGEST),
             "torn" => Observed::FetchTrouble(DIGEST, rest(1)),
             "census" => Observed::Census(
                 words[1..].iter().map(|pid| found(pid.parse().unwrap(), 1, true, false)).collect(),
@@ -383,6 +384,29 @@ fn a_revision_that_is_wanted_again_is_fetched_again() {
         &[
             ("want 2 artifact", "fetch, keep 1", "running 1 0"),
             ("want 3 artifact", "", "running 1 0"),
+        ],
+    );
+}
+
+#[test]
+fn an_artifact_that_is_gone_from_the_disk_is_fetched_again() {
+    let mut bench = Bench::new(Start::default());
+    bench.follows(
+        "it was there",
+        &[
+            ("want 1 artifact", "fetch, keep 1", "fetching 1 0"),
+            ("fetched", "launch 1", "starting 1 0"),
+            ("missing", "", "failed 1 0"),
+        ],
+    );
+    assert!(bench.reason().contains("is gone from the disk"), "{}", bench.reason());
+    bench.follows(
+        "and comes again, with a pause, since the disk may lose it again",
+        &[
+            ("wait 700", "", "failed 1 0"),
+            ("wait 300", "fetch", "fetching 1 0"),
+            ("fetched", "launch 1", "starting 1 0"),
+            ("launched 7", "record 1 7", "starting 1 0"),
         ],
     );
 }

@@ -211,6 +211,7 @@ impl Agent {
             Observed::Census(found) => self.release(found, now),
             Observed::Launched(name, _)
             | Observed::Unfit(name, _)
+            | Observed::Missing(name, _)
             | Observed::Recorded(name, _)
             | Observed::Opened(name, ..)
             | Observed::Exited(name, ..)
@@ -218,6 +219,9 @@ impl Agent {
             | Observed::Swept(name, _)
             | Observed::Removed(name, _) => {
                 let name = name.clone();
+                if let Observed::Missing(_, digest) = &observed {
+                    self.artifacts.remove(digest);
+                }
                 if let (Some(held), Observed::Exited(_, gone, _)) =
                     (self.held.get_mut(&name), &observed)
                 {

@@ -104,6 +104,8 @@ pub enum Observed {
     Launched(Name, Result<Instance, String>),
     /// It can never start as it is written (no such user), for this reason.
     Unfit(Name, String),
+    /// An artifact that it needs was thought to be on the device, and is not any more.
+    Missing(Name, Digest),
     /// The record is stored, or not.
     Recorded(Name, bool),
     /// It executes, or why not.

@@ -84,6 +84,8 @@ pub(super) struct Device {
     /// Downloads under way, by ticket.
     fetching: BTreeMap<Digest, u64>,
     tickets: u64,
+    /// Artifacts that were removed behind the agent's back.
+    lost: BTreeSet<Digest>,
     /// Jobs that ran, are on record, and must not run again.
     ran: BTreeMap<Name, Arc<WorkloadSpec>>,
     pub(super) connected: bool,
@@ -114,6 +116,7 @@ impl Device {
             next_pid: 100,
             fetching: BTreeMap::new(),
             tickets: 0,
+            lost: BTreeSet::new(),
             ran: BTreeMap::new(),
             connected: false,
             brittle: false,
@@ -178,6 +181,8 @@ impl Device {
         self.agent = None;
         self.waiting = None;
         self.fetching.clear();
+        // Whoever starts anew sees what is there.
+        self.lost.clear();
         self.connected = false;
         self.reporter = Reporter::default();
         self.outbox.clear();
@@ -460,6 +465,7 @@ impl Device {
                     return self.later(now, dice, 10_000, Work::Fetch(digest, ticket));
                 }
                 self.fetching.remove(&digest);
+                self.lost.remove(&digest);
                 self.disk.artifacts.insert(digest);
                 if !self.crash_point(dice) {
                     self.observe(Observed::Fetched(digest), now);
@@ -494,7 +500,11 @@ impl Device {
             return self.observe(Observed::Launched(name, why), now);
         }
         for artifact in revision.spec.run.artifacts() {
-            assert!(self.disk.artifacts.contains(&artifact.digest), "started without its artifact");
+            let (there, digest) = (&self.disk.artifacts, artifact.digest);
+            if self.lost.contains(&digest) {
+                return self.observe(Observed::Missing(name, digest), now);
+            }
+            assert!(there.contains(&digest), "started without its artifact");
         }
         self.disk.folders.insert(name.clone());
         if self.crash_point(dice) {
@@ -545,6 +555,11 @@ impl Device {
         if !self.crash_point(dice) {
             self.observe(Observed::Opened(name, instance, Ok(())), now);
         }
+    }
+
+    /// Somebody tidies up where he should not.
+    pub(super) fn lose_artifacts(&mut self) {
+        self.lost.append(&mut self.disk.artifacts);
     }
 
     /// `never` is at most once, as far as the disk could be told.

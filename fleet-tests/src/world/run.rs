@@ -261,7 +261,8 @@ impl World {
                 self.at(back, Event::PlaneStarts);
             }
             70..78 => self.devices[number].disk.full = !self.devices[number].disk.full,
-            78..88 => self.devices[number].misfortune(now, &mut self.dice),
+            78..80 => self.devices[number].lose_artifacts(),
+            80..88 => self.devices[number].misfortune(now, &mut self.dice),
             _ => self.attack(number),
         }
     }

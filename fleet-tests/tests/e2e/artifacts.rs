@@ -254,3 +254,23 @@ fn an_artifact_that_cannot_be_reached_is_said_and_comes_when_it_can() {
     assert_eq!(seen["reason"], "", "{seen}");
     await_copies(&marker, 1);
 }
+
+#[test]
+fn an_artifact_removed_behind_the_agents_back_is_fetched_again() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    let marker = marker();
+    let digest = push(&plane, &marker, 1_000);
+    plane.cli().apply(&workload("w", &digest)).ok();
+    device.await_phase("w", "running");
+    let pid = await_copies(&marker, 1)[0];
+    let file = device.data().join("artifacts/sha256").join(hex(&digest));
+    std::fs::remove_file(&file).unwrap();
+    processes::kill(pid);
+    eventually(DEADLINE, "it is fetched and started again", || {
+        let found = processes::with_argument(&marker);
+        let again = found.len() == 1 && found[0] != pid && file.exists();
+        if again { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    device.await_phase("w", "running");
+}

@@ -33,6 +33,10 @@ impl Workload {
             Observed::Launched(_, Ok(instance)) => self.launched(instance, world),
             Observed::Launched(_, Err(why)) => self.not_launched(&why, false, world),
             Observed::Unfit(_, why) => self.not_launched(&why, true, world),
+            Observed::Missing(_, digest) => {
+                let why = format!("artifact {digest} is gone from the disk: it is fetched again");
+                self.not_launched(&why, false, world);
+            }
             Observed::Recorded(..) => {
                 if let Stage::Recording(instance) = &self.stage {
                     // Not stored (the disk is full): it runs all the same, and is found again by
