@@ -277,7 +277,8 @@ impl Device {
                 break;
             }
             for effect in effects {
-                if self.crash_point(dice) {
+                // It may have died of the one before.
+                if self.agent.is_none() || self.crash_point(dice) {
                     return;
                 }
                 self.carry_out(effect, now, dice);
@@ -460,7 +461,7 @@ impl Device {
                 if self.fetching.get(&digest) != Some(&ticket) {
                     return;
                 }
-                if !reachable || self.disk.full {
+                if !reachable || self.disk.full || dice.permille(600) {
                     self.observe(Observed::FetchTrouble(digest, "no way".into()), now);
                     return self.later(now, dice, 10_000, Work::Fetch(digest, ticket));
                 }
