@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_protocol::codec;
 use holdfast_protocol::ids::{Name, StateVersion};
 use holdfast_protocol::message::{AgentInfo, Call, Method};
 use holdfast_protocol::signing;
@@ -37,7 +36,7 @@ use crate::config::Config;
 use crate::core::agent::Agent;
 use crate::core::backoff::Entropy;
 use crate::core::effect::{Effect, Observed};
-use crate::core::report::Reporter;
+use crate::core::report::{self, Reporter};
 use crate::core::session;
 
 pub use start::StartError;
@@ -210,7 +209,7 @@ impl Driver {
                     self.runtime.open(name, instance);
                 }
                 Effect::Watch { name, instance } => {
-                    tracing::info!(workload = %name, pid = instance.pid, "adopted");
+                    tracing::info!(workload = %name, pid = instance.pid, "watching");
                     self.runtime.watch(name, instance);
                 }
                 Effect::Signal { name, instance, signal } => {
@@ -230,6 +229,16 @@ impl Driver {
                     });
                 }
                 Effect::Remove { name } => self.remove(name),
+                Effect::Census => {
+                    let seen = match start::census(&self.place, self.agent.records()) {
+                        Ok(found) => Observed::Census(found),
+                        Err(error) => {
+                            tracing::warn!(%error, "the processes cannot be looked at now");
+                            Observed::Blind
+                        }
+                    };
+                    self.agent.observe(seen, uptime_ms());
+                }
             }
         }
         if !sweeps.is_empty() {
@@ -267,7 +276,7 @@ impl Driver {
     fn came_back(&mut self, inner: Inner) {
         match inner {
             Inner::Reported(true) => self.reporter.acknowledged(),
-            Inner::Reported(false) => self.reporter.refused(),
+            Inner::Reported(false) => self.reporter.refused(uptime_ms()),
             Inner::Renewed(result) => self.renewed(*result),
             Inner::FolderRemoved(name, result) => {
                 if result.is_ok() {
@@ -352,14 +361,17 @@ impl Driver {
             return;
         };
         let tell = self.tell.clone();
-        match codec::encode(&report) {
+        match report::encode(report) {
             Ok(payload) => {
                 tokio::spawn(async move {
                     let stored = outlet.publish(Channel::State, payload).await;
                     let _agent_ends = tell.send(Inner::Reported(stored)).await;
                 });
             }
-            Err(error) => tracing::error!(%error, "the state cannot be reported"),
+            Err(error) => {
+                tracing::error!(%error, "the state cannot be reported");
+                self.reporter.refused(now);
+            }
         }
     }
 }

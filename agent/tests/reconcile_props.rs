@@ -73,6 +73,8 @@ fn desired(generation: u64, wanted: &BTreeMap<u8, u8>) -> DesiredState {
 #[derive(Debug, Clone)]
 enum Turn {
     Want(u8, Option<u8>),
+    /// Wants this, then what was wanted before, then this again.
+    Waver(u8, u8),
     /// Carries out an effect that waits.
     Carry(u8, u8),
     Wait(u16),
@@ -84,6 +86,7 @@ enum Turn {
 fn turns() -> impl Strategy<Value = Vec<Turn>> {
     let turn = prop_oneof![
         2 => (0_u8..3, proptest::option::weighted(0.8, 0_u8..16)).prop_map(|(a, b)| Turn::Want(a, b)),
+        2 => (0_u8..3, 0_u8..16).prop_map(|(a, b)| Turn::Waver(a, b)),
         14 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| Turn::Carry(a, b)),
         4 => (0_u16..1_500).prop_map(Turn::Wait),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| Turn::Dies(a, b)),
@@ -147,11 +150,20 @@ impl Machine {
                         self.records.insert(name.clone(), *record);
                         self.tell(Observed::Recorded(name, true));
                     }
-                    Effect::Collect { keep } => self.artifacts.retain(|it| keep.contains(it)),
+                    Effect::Collect { keep } => self.collect(&keep),
                     later => self.todo.push(later),
                 }
             }
         }
+    }
+
+    /// What is not kept goes, and so does its download.
+    fn collect(&mut self, keep: &BTreeSet<Digest>) {
+        self.artifacts.retain(|it| keep.contains(it));
+        self.todo.retain(|effect| match effect {
+            Effect::Fetch(artifact) => keep.contains(&artifact.digest),
+            _ => true,
+        });
     }
 
     fn one_at_most(&self) {
@@ -231,7 +243,9 @@ impl Machine {
                 self.records.remove(&name);
                 self.tell(Observed::Removed(name, Ok(())));
             }
-            Effect::Collect { .. } | Effect::Record { .. } => panic!("carried out at once"),
+            Effect::Census | Effect::Collect { .. } | Effect::Record { .. } => {
+                panic!("carried out at once")
+            }
         }
     }
 
@@ -286,21 +300,31 @@ impl Machine {
                 folders: self.folders.clone(),
                 artifacts: self.artifacts.clone(),
                 entropy: self.now,
+                ..Start::default()
             },
             self.now,
         );
     }
 
+    fn want(&mut self, which: u8, word: Option<u8>) {
+        match word {
+            Some(word) => self.wanted.insert(which, word),
+            None => self.wanted.remove(&which),
+        };
+        self.generation += 1;
+        let desired = desired(self.generation, &self.wanted);
+        self.agent.follow(&desired);
+    }
+
     fn turn(&mut self, turn: &Turn) {
         match *turn {
-            Turn::Want(which, word) => {
-                match word {
-                    Some(word) => self.wanted.insert(which, word),
-                    None => self.wanted.remove(&which),
-                };
-                self.generation += 1;
-                let desired = desired(self.generation, &self.wanted);
-                self.agent.follow(&desired);
+            Turn::Want(which, word) => self.want(which, word),
+            Turn::Waver(which, word) => {
+                let former = self.wanted.get(&which).copied();
+                for word in [Some(word), former, Some(word)] {
+                    self.want(which, word);
+                    self.advance();
+                }
             }
             Turn::Carry(which, luck) => {
                 if !self.todo.is_empty() {
@@ -375,6 +399,12 @@ proptest! {
         for proc in &machine.procs {
             let it = &view.workloads[&proc.name];
             prop_assert_eq!((it.pid, it.revision), (Some(proc.instance.pid), proc.revision));
+        }
+        for (which, word) in &machine.wanted {
+            // What was given up is left for the one before.
+            let (name, wanted) = (name(*which), u64::from(*word) + 1);
+            let given_up = machine.records[&name].rejected.is_some();
+            prop_assert!(given_up || view.workloads[&name].revision == wanted, "{name} {view:?}");
         }
         for (name, it) in &view.workloads {
             let there = machine.procs.iter().any(|proc| proc.name == *name);

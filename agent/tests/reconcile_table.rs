@@ -82,17 +82,23 @@ struct Bench {
     agent: Agent,
     now: u64,
     generation: u64,
+    /// What was found when it started.
+    found: Vec<Instance>,
 }
 
 impl Bench {
     fn new(start: Start) -> Self {
-        Self { agent: Agent::new(start, 0), now: 0, generation: 1 }
+        let found = start.found.iter().map(|it| it.instance.clone()).collect();
+        Self { agent: Agent::new(start, 0), now: 0, generation: 1, found }
     }
 
     /// What happens, in words.
     fn happens(&mut self, what: &str) {
         let words: Vec<&str> = what.split(' ').collect();
-        let pid = || instance(words[1].parse().unwrap());
+        let pid = || {
+            let pid = words[1].parse().unwrap();
+            self.found.iter().find(|it| it.pid == pid).cloned().unwrap_or_else(|| instance(pid))
+        };
         let rest = |from: usize| words.get(from..).unwrap_or_default().join(" ");
         let observed = match words[0] {
             "start" => return,
@@ -119,7 +125,12 @@ impl Bench {
             "unwell" => Observed::Probed(name(), pid(), Err("refused".into())),
             "swept" => Observed::Swept(name(), words[1].parse().unwrap()),
             "fetched" => Observed::Fetched(DIGEST),
+            "missing" => Observed::Missing(name(), DIGEST),
             "torn" => Observed::FetchTrouble(DIGEST, rest(1)),
+            "blind" => Observed::Blind,
+            "census" => Observed::Census(
+                words[1..].iter().map(|pid| found(pid.parse().unwrap(), 1, true, false)).collect(),
+            ),
             "removed" => Observed::Removed(name(), Ok(())),
             "stuck" => Observed::Removed(name(), Err(rest(1))),
             other => panic!("{other}?"),
@@ -198,6 +209,7 @@ fn show(effect: &Effect) -> String {
             format!("sweep {} spare {}{}", pid(last), pid(spare), if *kill { " kill" } else { "" })
         }
         Effect::Remove { .. } => "remove".into(),
+        Effect::Census => "census".into(),
         Effect::Collect { keep } => format!("keep {}", keep.len()),
     }
 }
@@ -278,6 +290,20 @@ fn idle_launching_recording_opening() {
 }
 
 #[test]
+fn a_job_that_could_not_be_executed_has_not_run() {
+    Bench::new(Start::default()).follows(
+        "no such program",
+        &[
+            ("want 1 job", "launch 1", "starting 1 0"),
+            ("launched 7", "record 1 7", "starting 1 0"),
+            ("recorded", "open 7", "starting 1 0"),
+            ("not-opened 7 no such file", "record 1 -, keep 0", "failed 1 0"),
+            ("wait 1000", "launch 1", "starting 1 0"),
+        ],
+    );
+}
+
+#[test]
 fn a_start_that_fails_waits_even_the_very_first() {
     for failure in ["launch-failed no room", "unfit no such user"] {
         let mut bench = Bench::new(Start::default());
@@ -344,6 +370,50 @@ fn fetching() {
             ("fetched", "signal 7 15", "stopped 1 0"),
             ("exited 7 0", "sweep 7 spare -", "stopped 2 0"),
             ("swept 0", "launch 2 without plain.conf", "starting 2 0"),
+        ],
+    );
+}
+
+#[test]
+fn a_revision_that_is_wanted_again_is_fetched_again() {
+    // The collection gives up the download that nobody wants: the next one has to be asked for.
+    running(7, "plain").follows(
+        "back and forth while it is fetched",
+        &[
+            ("want 2 artifact", "fetch, keep 1", "running 1 0"),
+            ("want 3 plain", "record 3 7, keep 0", "running 3 0"),
+            ("want 4 artifact", "fetch, keep 1", "running 3 0"),
+            ("fetched", "signal 7 15", "stopped 3 0"),
+        ],
+    );
+    running(7, "plain").follows(
+        "forth and forth again within a turn",
+        &[
+            ("want 2 artifact", "fetch, keep 1", "running 1 0"),
+            ("want 3 artifact", "", "running 1 0"),
+        ],
+    );
+}
+
+#[test]
+fn an_artifact_that_is_gone_from_the_disk_is_fetched_again() {
+    let mut bench = Bench::new(Start::default());
+    bench.follows(
+        "it was there",
+        &[
+            ("want 1 artifact", "fetch, keep 1", "fetching 1 0"),
+            ("fetched", "launch 1", "starting 1 0"),
+            ("missing", "", "failed 1 0"),
+        ],
+    );
+    assert!(bench.reason().contains("is gone from the disk"), "{}", bench.reason());
+    bench.follows(
+        "and comes again, with a pause, since the disk may lose it again",
+        &[
+            ("wait 700", "", "failed 1 0"),
+            ("wait 300", "fetch", "fetching 1 0"),
+            ("fetched", "launch 1", "starting 1 0"),
+            ("launched 7", "record 1 7", "starting 1 0"),
         ],
     );
 }
@@ -448,7 +518,7 @@ fn probes() {
 }
 
 #[test]
-fn stopping_sweeping_removing() {
+fn stopping_and_sweeping() {
     running(7, "plain").follows(
         "in good order",
         &[
@@ -480,6 +550,45 @@ fn stopping_sweeping_removing() {
             ("swept 0", "launch 1", "starting 1 0"),
         ],
     );
+}
+
+#[test]
+fn what_is_left_is_looked_for_ever_less_often() {
+    let mut bench = running(7, "plain");
+    bench.follows(
+        "grace is looked at ever less often, and its end to the millisecond",
+        &[
+            ("want nothing", "signal 7 15", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "stopped 1 0"),
+            ("swept 1", "", "stopped 1 0"),
+            ("wait 50", "sweep 7 spare -", "stopped 1 0"),
+            ("swept 1", "", "stopped 1 0"),
+            ("wait 99", "", "stopped 1 0"),
+            ("wait 1", "sweep 7 spare -", "stopped 1 0"),
+            ("wait 2700", "", "stopped 1 0"),
+            ("swept 1", "", "stopped 1 0"),
+            ("wait 149", "", "stopped 1 0"),
+            ("wait 1", "sweep 7 spare - kill", "stopped 1 0"),
+            ("swept 1", "", "stopped 1 0"),
+            ("wait 50", "sweep 7 spare - kill", "stopped 1 0"),
+        ],
+    );
+    for pause in [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000] {
+        bench.happens("swept 2");
+        assert_eq!(bench.does(), "");
+        let told = bench.reason().starts_with("2 of its processes cannot be killed");
+        assert_eq!(told, pause >= 800, "{pause}: {}", bench.reason());
+        bench.happens(&format!("wait {}", pause - 1));
+        assert_eq!(bench.does(), "", "{pause} was shorter");
+        bench.happens("wait 1");
+        assert_eq!(bench.does(), "sweep 7 spare - kill", "{pause} was longer");
+    }
+    bench.follows("they are gone at last", &[("swept 0", "remove", "stopped 1 0")]);
+    assert_eq!(bench.reason(), "");
+}
+
+#[test]
+fn removing() {
     let mut bench = running(7, "plain");
     bench.follows(
         "a folder that cannot be removed is tried again",
@@ -573,6 +682,12 @@ fn plainly(pid: u32) -> Instance {
     Instance { nonce, ..instance(pid) }
 }
 
+/// A process of the workload; of revision 1, it was started as `plain`.
+fn found(pid: u32, revision: u64, leader: bool, at_gate: bool) -> Found {
+    let instance = if revision == 1 { plainly(pid) } else { instance(pid) };
+    Found { workload: name(), revision, instance, leader, at_gate }
+}
+
 /// A start of the agent on a machine with a past. What is found stands in the record, or was
 /// started as `plain`.
 fn past(
@@ -583,12 +698,10 @@ fn past(
     let recorded = record.as_ref().and_then(|record| record.instance.clone());
     let found = found
         .iter()
-        .map(|&(pid, revision, leader, at_gate)| Found {
-            workload: name(),
-            revision,
-            instance: recorded.clone().filter(|it| it.pid == pid).unwrap_or_else(|| plainly(pid)),
-            leader,
-            at_gate,
+        .map(|&(pid, revision, leader, at_gate)| {
+            let found = self::found(pid, revision, leader, at_gate);
+            let known = recorded.clone().filter(|it| it.pid == pid);
+            Found { instance: known.unwrap_or_else(|| plainly(pid)), ..found }
         })
         .collect();
     let folders = record.iter().map(|_| name()).collect::<BTreeSet<_>>();
@@ -599,6 +712,7 @@ fn past(
         folders,
         artifacts: BTreeSet::new(),
         entropy: 1,
+        ..Start::default()
     })
 }
 
@@ -657,9 +771,6 @@ fn adoption() {
         "what does not say its revision is no main process",
         &[("start", "sweep - spare - kill", "stopped 1 0")],
     );
-    let ended = Record { ending: Some(Exit::Code(0)), ..recorded(None, "job") };
-    past(Some(ended), &[], Some(revision(1, "job")))
-        .follows("a job that ended stays so", &[("start", "keep 0", "stopped 1 3")]);
     let mut bench = Bench::new(Start {
         records: BTreeMap::from([(name(), recorded(Some(7), "plain"))]),
         folders: BTreeSet::from([name(), "old".parse().unwrap()]),
@@ -694,6 +805,127 @@ fn of_several_processes_of_one_instance_the_first_is_its_main_process() {
         "the rest is its own",
         &[("start", "watch 7, record 1 7, sweep - spare 7 kill, keep 0", "running 1 0")],
     );
+}
+
+#[test]
+fn jobs_after_a_start_of_the_agent() {
+    let ended = Record { ending: Some(Exit::Code(0)), ..recorded(None, "job") };
+    past(Some(ended), &[], Some(revision(1, "job")))
+        .follows("a job that ended stays so", &[("start", "keep 0", "stopped 1 3")]);
+    let mut bench = past(Some(recorded(Some(7), "job")), &[], Some(revision(1, "job")));
+    bench.follows(
+        "nor does a job run again that ended while nobody looked, or with its machine",
+        &[
+            ("start", "sweep 7 spare - kill", "backoff 1 3"),
+            ("swept 0", "record 1 - proven ended, keep 0", "failed 1 3"),
+            ("wait 100000", "", "failed 1 3"),
+            ("want 2 other", "launch 2 without job.conf", "starting 2 3"),
+        ],
+    );
+    let mut bench = past(Some(recorded(Some(7), "job")), &[], Some(revision(1, "job")));
+    for what in ["start", "swept 0"] {
+        bench.happens(what);
+        bench.does();
+    }
+    assert!(bench.reason().contains("while the agent was away"), "{}", bench.reason());
+    past(Some(recorded(None, "job")), &[], Some(revision(1, "job")))
+        .follows("one that never ran does", &[("start", "launch 1", "starting 1 3")]);
+    past(Some(recorded(Some(7), "careful")), &[], Some(revision(1, "careful"))).follows(
+        "on-failure: an end that nobody saw was no good end",
+        &[
+            ("start", "sweep 7 spare - kill", "stopped 1 3"),
+            ("swept 0", "launch 1", "starting 1 3"),
+        ],
+    );
+}
+
+/// A start with a desired state that cannot be read.
+fn blind(
+    record: Option<Record>,
+    found: &[(u32, u64, bool, bool)],
+    former: Option<Revision>,
+) -> Bench {
+    let found = found
+        .iter()
+        .map(|&(pid, revision, leader, at_gate)| self::found(pid, revision, leader, at_gate));
+    Bench::new(Start {
+        former: former.map(|it| desired(1, Some(it))),
+        records: record.map(|it| (name(), it)).into_iter().collect(),
+        found: found.collect(),
+        folders: BTreeSet::from([name()]),
+        ..Start::default()
+    })
+}
+
+#[test]
+fn what_nobody_can_tell_anything_of_is_left_alone() {
+    let lost = || blind(None, &[(7, 1, true, false)], None);
+    let mut bench = lost();
+    bench.follows(
+        "no record and no desired state",
+        &[("start", "watch 7", "running 1 0"), ("wait 100000", "", "running 1 0")],
+    );
+    assert!(bench.reason().contains("is left alone"), "{}", bench.reason());
+    assert!(bench.agent.view().settled);
+    assert_eq!(bench.agent.records().count(), 1, "its log is looked after");
+    bench.follows(
+        "until one comes, and just that is wanted",
+        &[
+            ("want 1 plain", "census", "running 1 0"),
+            ("blind", "", "running 1 0"),
+            ("wait 1000", "census", "running 1 0"),
+            ("census 7", "watch 7, record 1 7, keep 0", "running 1 0"),
+        ],
+    );
+    assert_eq!(bench.reason(), "");
+    lost().follows(
+        "until one comes, and nothing is wanted of it",
+        &[
+            ("start", "watch 7", "running 1 0"),
+            ("want nothing", "census", "running 1 0"),
+            ("census 7", "sweep - spare - kill", "stopped 0 0"),
+            ("swept 0", "remove", "stopped 0 0"),
+            ("removed", "keep 0", "gone"),
+        ],
+    );
+    lost().follows(
+        "it ends meanwhile",
+        &[
+            ("start", "watch 7", "running 1 0"),
+            ("exited 7 0", "", "gone"),
+            ("want 1 plain", "census", "gone"),
+            ("want 2 other", "", "gone"),
+            ("census", "launch 2", "starting 2 0"),
+        ],
+    );
+    blind(Some(recorded(Some(7), "plain")), &[(8, 9, true, false)], None).follows(
+        "it runs, but not what was recorded",
+        &[("start", "watch 8", "running 9 0"), ("wait 100000", "", "running 9 0")],
+    );
+    blind(Some(recorded(Some(7), "plain")), &[(8, 1, false, false)], None).follows(
+        "what a recorded one left is swept",
+        &[("start", "sweep 7 spare - kill", "stopped 1 3")],
+    );
+}
+
+#[test]
+fn a_former_desired_state_tells_what_may_run_and_not_what_may_not() {
+    let plain = || Some(revision(1, "plain"));
+    blind(None, &[], plain()).follows("it does not run", &[("start", "launch 1", "starting 1 0")]);
+    blind(None, &[(7, 1, true, false)], plain()).follows(
+        "it runs as it did then",
+        &[("start", "watch 7, record 1 7, keep 0", "running 1 0")],
+    );
+    blind(None, &[(7, 2, true, false)], plain()).follows(
+        "another revision runs by now",
+        &[
+            ("start", "watch 7", "running 2 0"),
+            ("want 1 plain", "census", "running 2 0"),
+            ("census", "launch 1", "starting 1 0"),
+        ],
+    );
+    blind(None, &[(7, 2, true, false)], None)
+        .follows("it did not know of this", &[("start", "watch 7", "running 2 0")]);
 }
 
 #[test]

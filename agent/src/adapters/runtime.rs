@@ -95,6 +95,9 @@ impl Runtime {
         tokio::spawn(async move {
             let plan = match prepare(&place, &name, &revision, nonce, &stale_config) {
                 Ok(plan) => plan,
+                Err(Fault::Artifact(digest)) => {
+                    return send(&tell, Observed::Missing(name, digest)).await;
+                }
                 Err(Fault::Revision(why)) => return send(&tell, Observed::Unfit(name, why)).await,
                 Err(Fault::Machine(why)) => {
                     return send(&tell, Observed::Launched(name, Err(why))).await;
@@ -233,6 +236,8 @@ async fn send(tell: &mpsc::Sender<Observed>, observed: Observed) {
 enum Fault {
     /// What its revision asks for cannot be had on this device.
     Revision(String),
+    /// Its artifact was removed behind the agent's back.
+    Artifact(Digest),
     /// The machine is in trouble: no room, a broken disk.
     Machine(String),
 }
@@ -265,6 +270,11 @@ fn prepare(
 ) -> Result<Plan, Fault> {
     let spec = &revision.spec;
     let Run::Process(process) = &spec.run;
+    if let Executable::Artifact(artifact) = &process.executable
+        && let Ok(false) = place.artifact(&artifact.digest).try_exists()
+    {
+        return Err(Fault::Artifact(artifact.digest));
+    }
     let user =
         users::resolve(process.user.as_deref(), name, &place.workloads).map_err(Fault::Revision)?;
     let folder = place.folder(name);

@@ -11,14 +11,20 @@ use holdfast_protocol::message::{DesiredState, WorkloadReport};
 
 use super::backoff::Entropy;
 use super::effect::{Effect, Observed};
+use super::held::Held;
 use super::lifecycle::{Surroundings, Workload};
 use super::record::{Found, Instance, Record, Revision};
+
+/// Between two tries of a census that could not be taken, in milliseconds.
+const LOOK_AGAIN: u64 = 1_000;
 
 /// What the agent finds when it starts.
 #[derive(Debug, Clone, Default)]
 pub struct Start {
     /// The desired state on its disk.
     pub desired: Option<DesiredState>,
+    /// Where that cannot be trusted: the one before. It tells what may run, and not what may not.
+    pub former: Option<DesiredState>,
     /// The records on its disk.
     pub records: BTreeMap<Name, Record>,
     /// Its processes on the machine.
@@ -50,6 +56,14 @@ pub struct Agent {
     desired: StateVersion,
     applied: StateVersion,
     workloads: BTreeMap<Name, Workload>,
+    /// Left alone until a desired state comes, and then looked at anew.
+    held: BTreeMap<Name, Held>,
+    /// A desired state is followed.
+    informed: bool,
+    /// A look at the machine for what is held is under way.
+    looking: bool,
+    /// Not before: a census failed.
+    look_at: u64,
     artifacts: BTreeSet<Digest>,
     kept: Option<BTreeSet<Digest>>,
     entropy: Entropy,
@@ -59,37 +73,71 @@ pub struct Agent {
 impl Agent {
     /// Plans from what is found: adopts what runs as it should, sweeps what runs and should not.
     pub fn new(start: Start, now: u64) -> Self {
-        let Start { desired, mut records, found, folders, artifacts, entropy } = start;
+        let Start { desired, former, mut records, found, folders, artifacts, entropy } = start;
+        let told = desired.as_ref().or(former.as_ref());
+        let told = told.map(wanted_revisions).unwrap_or_default();
         let mut names: BTreeSet<Name> = folders;
         names.extend(records.keys().cloned());
         names.extend(found.iter().map(|found| found.workload.clone()));
+        if desired.is_none() {
+            names.extend(told.keys().cloned());
+        }
         let mut agent = Self {
             desired: StateVersion::default(),
             applied: StateVersion::default(),
             workloads: BTreeMap::new(),
+            held: BTreeMap::new(),
+            informed: false,
+            looking: false,
+            look_at: 0,
             artifacts,
             kept: None,
             entropy: Entropy::new(entropy),
             pending: Vec::new(),
         };
-        let wanted = desired.as_ref().map(wanted_revisions).unwrap_or_default();
         for name in names {
             let record = records.remove(&name).unwrap_or_default();
             let mine: Vec<&Found> = found.iter().filter(|it| it.workload == name).collect();
-            agent.take_over(name.clone(), record, wanted.get(&name), &mine, now);
+            let told = told.get(&name);
+            if desired.is_none() && Held::is_due(&record, told, &mine) {
+                agent.hold(name, record, &mine);
+            } else {
+                agent.take_over(name, record, told, &mine, now);
+            }
         }
         if let Some(desired) = &desired {
             agent.follow(desired);
         } else {
             // Nothing is known of what is wanted (never enrolled, or the file is damaged): what
-            // ran goes on running, and nothing is removed on a guess.
-            agent.workloads.retain(|_, workload| workload.record().current.is_some());
-            for workload in agent.workloads.values_mut() {
-                let current = workload.record().current.clone();
-                workload.want(current);
+            // ran goes on running, and nothing is ended or removed on a guess.
+            for (name, workload) in &mut agent.workloads {
+                let last = workload.record().current.as_ref().or(told.get(name)).cloned();
+                workload.want(last);
             }
         }
         agent
+    }
+
+    /// Leaves it alone, and watches what runs of it.
+    fn hold(&mut self, name: Name, record: Record, found: &[&Found]) {
+        let found: Vec<Found> = found.iter().copied().cloned().collect();
+        for main in found.iter().filter(|it| it.leader && !it.at_gate) {
+            let (name, instance) = (name.clone(), main.instance.clone());
+            self.pending.push(Effect::Watch { name, instance });
+        }
+        self.held.insert(name, Held { record, found, wanted: None });
+    }
+
+    /// What is held is planned, now that it is known what is wanted and what runs.
+    fn release(&mut self, found: &[Found], now: u64) {
+        self.looking = false;
+        for (name, held) in std::mem::take(&mut self.held) {
+            let mine: Vec<&Found> = found.iter().filter(|it| it.workload == name).collect();
+            self.take_over(name.clone(), held.record, held.wanted.as_ref(), &mine, now);
+            if let Some(workload) = self.workloads.get_mut(&name) {
+                workload.want(held.wanted);
+            }
+        }
     }
 
     fn take_over(
@@ -134,7 +182,11 @@ impl Agent {
     /// Follows a desired state. It is stored already.
     pub fn follow(&mut self, desired: &DesiredState) {
         self.desired = desired.version();
+        self.informed = true;
         let mut wanted = wanted_revisions(desired);
+        for (name, held) in &mut self.held {
+            held.wanted = wanted.remove(name);
+        }
         for (name, workload) in &mut self.workloads {
             workload.want(wanted.remove(name));
         }
@@ -162,8 +214,14 @@ impl Agent {
                 self.each(&observed, now);
             }
             Observed::FetchTrouble(..) => self.each(&observed, now),
+            Observed::Census(found) => self.release(found, now),
+            Observed::Blind => {
+                self.looking = false;
+                self.look_at = now + LOOK_AGAIN;
+            }
             Observed::Launched(name, _)
             | Observed::Unfit(name, _)
+            | Observed::Missing(name, _)
             | Observed::Recorded(name, _)
             | Observed::Opened(name, ..)
             | Observed::Exited(name, ..)
@@ -171,6 +229,14 @@ impl Agent {
             | Observed::Swept(name, _)
             | Observed::Removed(name, _) => {
                 let name = name.clone();
+                if let Observed::Missing(_, digest) = &observed {
+                    self.artifacts.remove(digest);
+                }
+                if let (Some(held), Observed::Exited(_, gone, _)) =
+                    (self.held.get_mut(&name), &observed)
+                {
+                    held.found.retain(|it| it.instance != *gone);
+                }
                 let mut world = Surroundings {
                     now,
                     artifacts: &self.artifacts,
@@ -208,7 +274,11 @@ impl Agent {
             workload.advance(&mut world);
         }
         self.workloads.retain(|_, workload| !workload.is_gone());
-        if self.is_settled() {
+        if self.informed && !self.held.is_empty() && !self.looking && now >= self.look_at {
+            self.looking = true;
+            self.pending.push(Effect::Census);
+        }
+        if self.is_settled() && self.held.is_empty() {
             self.applied = self.desired;
             let keep: BTreeSet<Digest> =
                 self.workloads.values().flat_map(Workload::artifacts).collect();
@@ -222,12 +292,16 @@ impl Agent {
     }
 
     fn is_settled(&self) -> bool {
-        self.workloads.values().all(Workload::is_settled)
+        // What is held waits for something outside, unless it is known what is wanted.
+        (self.held.is_empty() || !self.informed)
+            && self.workloads.values().all(Workload::is_settled)
     }
 
     /// When to look again if nothing happens, in milliseconds of the rising clock.
     pub fn next_wake(&self) -> Option<u64> {
-        self.workloads.values().filter_map(Workload::next_wake).min()
+        let census = self.informed && !self.held.is_empty() && !self.looking;
+        let workloads = self.workloads.values().filter_map(Workload::next_wake);
+        workloads.chain(census.then_some(self.look_at)).min()
     }
 
     /// How everything stands.
@@ -238,7 +312,8 @@ impl Agent {
             workloads: self
                 .workloads
                 .iter()
-                .map(|(name, workload)| (name.clone(), workload.report()))
+                .map(|(name, it)| (name.clone(), it.report()))
+                .chain(self.held.iter().filter_map(|(name, it)| Some((name.clone(), it.report()?))))
                 .collect(),
             settled: self.is_settled(),
         }
@@ -246,7 +321,8 @@ impl Agent {
 
     /// What is to be stored of every workload, for a store that has to be written anew.
     pub fn records(&self) -> impl Iterator<Item = (&Name, &Record)> {
-        self.workloads.iter().map(|(name, workload)| (name, workload.record()))
+        let held = self.held.iter().map(|(name, held)| (name, &held.record));
+        self.workloads.iter().map(|(name, workload)| (name, workload.record())).chain(held)
     }
 
     /// The processes that run, by workload.
@@ -258,7 +334,7 @@ impl Agent {
 /// A main process that stands in no record (the record was lost, or could not be written) but is
 /// the wanted revision by its nonce: adopted, since a healthy workload is not restarted for our
 /// bookkeeping. A number alone says nothing: it comes again after a restore.
-fn unrecorded(
+pub(super) fn unrecorded(
     found: &[&Found],
     record: &mut Record,
     wanted: Option<&Revision>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use holdfast_protocol::ids::{Digest, Name};
 use holdfast_protocol::workload::{Artifact, Probe, WorkloadSpec};
 
-use super::record::{Exit, Instance, Record, Revision};
+use super::record::{Exit, Found, Instance, Record, Revision};
 
 /// Something to be done; what comes of it returns as [`Observed`].
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +84,8 @@ pub enum Effect {
         /// Whose.
         name: Name,
     },
+    /// Look for every process of every workload.
+    Census,
     /// Remove every artifact but these, and stop fetching others.
     Collect {
         /// What is referenced.
@@ -102,6 +104,8 @@ pub enum Observed {
     Launched(Name, Result<Instance, String>),
     /// It can never start as it is written (no such user), for this reason.
     Unfit(Name, String),
+    /// An artifact that it needs was thought to be on the device, and is not any more.
+    Missing(Name, Digest),
     /// The record is stored, or not.
     Recorded(Name, bool),
     /// It executes, or why not.
@@ -112,6 +116,10 @@ pub enum Observed {
     Probed(Name, Instance, Result<(), String>),
     /// How many processes a sweep found alive.
     Swept(Name, usize),
+    /// The processes could not be looked at: a census is wanted still.
+    Blind,
+    /// What a census found.
+    Census(Vec<Found>),
     /// It is gone, or not.
     Removed(Name, Result<(), String>),
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use holdfast_protocol::ids::{Digest, Name};
 use holdfast_protocol::message::MAX_REASON;
-use holdfast_protocol::workload::{Artifact, WorkloadSpec};
+use holdfast_protocol::workload::{Artifact, RestartPolicy, WorkloadSpec};
 
 use super::backoff::Entropy;
 use super::effect::Effect;
@@ -32,8 +32,13 @@ use super::record::{Exit, Instance, Record, Revision};
 const PROVEN_AFTER: u64 = 10_000;
 /// A revision that never worked is given up for the one before after so many failures in a row.
 const TRIES: u32 = 3;
-/// While what is left of a stopped workload gets its grace: milliseconds between looks.
-const SWEEP_EVERY: u64 = 50;
+/// The first pause between two looks at what is left of a workload, in milliseconds; it doubles.
+const SWEEP_FIRST: u64 = 50;
+/// The longest pause in its grace, and once it was killed: milliseconds. Each look reads all of
+/// `/proc`, and what cannot be killed may stay for ever.
+const SWEEP_LONGEST: (u64, u64) = (400, 5_000);
+/// With a pause so long, what was killed and is still there is told: milliseconds.
+const SWEEP_TOLD: u64 = 800;
 /// Until its first success a probe is tried at least this often, in milliseconds, so that a
 /// quick start is seen quickly.
 const FIRST_PROBES: u64 = 500;
@@ -88,6 +93,12 @@ enum Stage {
         deadline: u64,
         look_at: u64,
         looking: bool,
+        /// Until the look after the next.
+        pause: u64,
+        /// It was killed already.
+        killed: bool,
+        /// Processes that do not end though they were killed, once that is worth a word.
+        unkillable: usize,
         then: Then,
     },
     Waiting {
@@ -156,7 +167,19 @@ impl Workload {
 
     /// Everything of it that runs has to go before it can start; `last` was its main process.
     pub(super) fn sweep_first(&mut self, last: Option<Instance>, world: &mut Surroundings<'_>) {
-        self.sweep(last, 0, Then::Plan, world);
+        // `never` is a promise: whatever became of a process that may have run, in this boot or in
+        // one before, it is not started again.
+        let then = match &last {
+            Some(_) if self.is_job() => Then::Judge(Some(Exit::Unseen)),
+            _ => Then::Plan,
+        };
+        self.sweep(last, 0, then, world);
+    }
+
+    /// It is started once, whatever comes of it.
+    fn is_job(&self) -> bool {
+        let current = self.record.current.as_ref();
+        current.is_some_and(|current| current.spec.restart.policy == RestartPolicy::Never)
     }
 
     pub(super) fn want(&mut self, wanted: Option<Revision>) {
@@ -171,6 +194,8 @@ impl Workload {
             self.failures = 0;
             self.broken = false;
             self.reason.clear();
+            // What was on its way is asked for anew: its download may have been given up.
+            self.prefetching = None;
         }
         self.wanted = wanted;
     }
@@ -312,6 +337,8 @@ impl Workload {
         let current = self.record.current.as_ref();
         match goal {
             Some(goal) if current.is_some_and(|current| current.spec == goal.spec) => {
+                // Nothing is waited for any more; a download that nobody wants is given up.
+                self.prefetching = None;
                 let proven = !self.record.proven
                     && running.healthy
                     && (goal.spec.health.is_some() || world.now >= running.since + PROVEN_AFTER);
@@ -393,21 +420,37 @@ impl Workload {
         then: Then,
         world: &mut Surroundings<'_>,
     ) {
-        self.stage = Stage::Sweeping { last, deadline, look_at: world.now, looking: false, then };
+        self.stage = Stage::Sweeping {
+            last,
+            deadline,
+            look_at: world.now,
+            looking: false,
+            pause: SWEEP_FIRST,
+            killed: false,
+            unkillable: 0,
+            then,
+        };
         self.keep_sweeping(world);
     }
 
     fn keep_sweeping(&mut self, world: &mut Surroundings<'_>) -> bool {
-        let Stage::Sweeping { last, deadline, look_at, looking, .. } = &mut self.stage else {
+        let Stage::Sweeping { last, deadline, look_at, looking, pause, killed, .. } =
+            &mut self.stage
+        else {
             return false;
         };
         if !*looking && world.now >= *look_at {
             *looking = true;
+            let kill = world.now >= *deadline;
+            if kill && !*killed {
+                *killed = true;
+                *pause = SWEEP_FIRST;
+            }
             world.out.push(Effect::Sweep {
                 name: self.name.clone(),
                 last: last.clone(),
                 spare: None,
-                kill: world.now >= *deadline,
+                kill,
             });
         }
         false

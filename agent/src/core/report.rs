@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::WIRE_VERSION;
+use holdfast_protocol::codec::{self, CodecError};
 use holdfast_protocol::ids::StateVersion;
 use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport};
 
@@ -16,6 +17,8 @@ const SETTLE: u64 = 250;
 const BURST: u32 = 12;
 /// Milliseconds until another report may go out, once the burst is used up.
 const REFILL: u64 = 5_000;
+/// Milliseconds until a report that was refused, or could not even be sent, is tried again.
+const REFUSED: u64 = 5_000;
 
 /// What was told last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub struct Reporter {
     changed_at: Option<u64>,
     allowance: u32,
     refilled_at: u64,
+    /// A report was refused: none goes out before.
+    not_before: u64,
 }
 
 impl Reporter {
@@ -54,8 +59,15 @@ impl Reporter {
         }
     }
 
-    /// It was refused: everything is told again.
-    pub fn refused(&mut self) {
+    /// It was refused, or could not be sent: everything is told again, after a pause.
+    pub fn refused(&mut self, now: u64) {
+        self.told_nothing();
+        self.not_before = now.saturating_add(REFUSED);
+        self.changed_at = Some(now);
+    }
+
+    /// Everything is told again.
+    pub fn told_nothing(&mut self) {
         self.on_its_way = None;
         self.told = None;
     }
@@ -68,7 +80,7 @@ impl Reporter {
         info: impl FnOnce() -> AgentInfo,
         now: u64,
     ) -> Option<StateReport> {
-        if !self.connected || self.on_its_way.is_some() {
+        if !self.connected || self.on_its_way.is_some() || now < self.not_before {
             return None;
         }
         let present = Told {
@@ -104,7 +116,7 @@ impl Reporter {
     pub fn next_wake(&self) -> Option<u64> {
         let changed_at = self.changed_at.filter(|_| self.on_its_way.is_none())?;
         let allowed = if self.allowance > 0 { 0 } else { self.refilled_at + REFILL };
-        Some((changed_at + SETTLE).max(allowed))
+        Some((changed_at + SETTLE).max(allowed).max(self.not_before))
     }
 
     fn refill(&mut self, now: u64) {
@@ -115,6 +127,19 @@ impl Reporter {
             self.refilled_at = now;
         }
     }
+}
+
+/// As it goes down the link: without words where it is too large with them.
+///
+/// # Errors
+/// When it is too large even so.
+pub fn encode(mut report: StateReport) -> Result<Vec<u8>, CodecError> {
+    codec::encode(&report).or_else(|_| {
+        for workload in report.workloads.values_mut().flatten() {
+            workload.reason.clear();
+        }
+        codec::encode(&report)
+    })
 }
 
 fn full(present: &Told, info: AgentInfo) -> StateReport {
@@ -228,6 +253,36 @@ mod tests {
             assert!(report.is_some(), "{generation}");
             reporter.acknowledged();
         }
+    }
+
+    #[test]
+    fn what_was_refused_is_tried_again_after_a_pause() {
+        let mut reporter = Reporter::default();
+        reporter.connected();
+        assert!(reporter.next(&view(1, Phase::Running, true), &[], info, 1_000).is_some());
+        reporter.refused(2_000);
+        assert_eq!(reporter.next_wake(), Some(7_000));
+        assert!(reporter.next(&view(1, Phase::Running, true), &[], info, 6_999).is_none());
+        let again = reporter.next(&view(1, Phase::Running, true), &[], info, 7_000).unwrap();
+        assert!(again.full, "everything is told again");
+    }
+
+    #[test]
+    fn a_report_that_is_too_large_goes_without_its_words() {
+        let mut many = view(1, Phase::Backoff, true);
+        let one = many.workloads.values().next().unwrap().clone();
+        for number in 0..4_000 {
+            let reason = "x".repeat(holdfast_protocol::message::MAX_REASON);
+            let report = WorkloadReport { reason, ..one.clone() };
+            many.workloads.insert(format!("w-{number}").parse().unwrap(), report);
+        }
+        let mut reporter = Reporter::default();
+        reporter.connected();
+        let report = reporter.next(&many, &[], info, 0).unwrap();
+        assert!(codec::encode(&report).is_err(), "it is too large");
+        let sent: StateReport = codec::decode(&encode(report).unwrap()).unwrap();
+        assert_eq!(sent.workloads.len(), 4_001);
+        assert!(sent.workloads.values().flatten().all(|it| it.phase == Phase::Backoff));
     }
 
     #[test]

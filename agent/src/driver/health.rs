@@ -194,7 +194,7 @@ impl Driver {
         }
         self.identity = Some(identity);
         // The next report says until when the certificate holds.
-        self.reporter.refused();
+        self.reporter.told_nothing();
     }
 
     fn renew_if_due(&mut self) {

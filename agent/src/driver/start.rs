@@ -24,7 +24,7 @@ use crate::adapters::{files, launcher as launching, link, procfs, status};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
-use crate::core::record::Found;
+use crate::core::record::{Found, Record};
 use crate::core::report::Reporter;
 
 /// Why the agent cannot run at all.
@@ -76,9 +76,8 @@ impl Driver {
             .unwrap_or_default();
         trouble.untrusted = on_disk.trouble.map(|why| format!("{why}: what ran goes on"));
         let least = on_disk.spare.as_ref().map(DesiredState::version).unwrap_or_default();
-        // The records tell better than an older state what ran; with neither, it is all there is.
-        let spare = on_disk.spare.filter(|_| loaded.records.is_empty());
-        let desired = on_disk.state.or(spare);
+        // The records tell better than an older state what ran; without them, it is all there is.
+        let former = on_disk.spare.filter(|_| loaded.records.is_empty());
         let time = Time::new(loaded.floor);
         let (observe, observed) = mpsc::channel(OBSERVATIONS);
         let (tell, inner) = mpsc::channel::<Inner>(OBSERVATIONS);
@@ -89,13 +88,11 @@ impl Driver {
             Artifacts::open(&data, observe.clone(), api_seen, seed).map_err(failed)?;
         let place = Arc::new(place(&data, &identity, &artifacts, seed).map_err(failed)?);
         let processes = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
-        let mut found = Census::take(&place).map_err(processes)?.found(&place.boot);
-        for (name, record) in &loaded.records {
-            known_by_record(name, record, &place.boot, &mut found);
-        }
+        let found = census(&place, loaded.records.iter()).map_err(processes)?;
         let folders = folders(&place.workloads);
         let start = Start {
-            desired,
+            desired: on_disk.state,
+            former,
             records: loaded.records,
             found,
             folders,
@@ -230,13 +227,23 @@ fn agent_id(data: &Path, seed: u64) -> io::Result<String> {
     }
 }
 
+/// Every process of a workload: by its user or marker, or by its record.
+///
+/// # Errors
+/// When the processes cannot be looked at: half a census would take what lives for dead.
+pub(super) fn census<'a>(
+    place: &Place,
+    records: impl Iterator<Item = (&'a Name, &'a Record)>,
+) -> io::Result<Vec<Found>> {
+    let mut found = Census::take(place)?.found(&place.boot);
+    for (name, record) in records {
+        known_by_record(name, record, &place.boot, &mut found);
+    }
+    Ok(found)
+}
+
 /// A process that stands in a record is known even if it has overwritten its environment.
-fn known_by_record(
-    name: &Name,
-    record: &crate::core::record::Record,
-    boot: &str,
-    found: &mut Vec<Found>,
-) {
+fn known_by_record(name: &Name, record: &Record, boot: &str, found: &mut Vec<Found>) {
     let Some(instance) = &record.instance else { return };
     let same =
         |it: &&mut Found| it.instance.pid == instance.pid && it.instance.start == instance.start;

@@ -46,6 +46,10 @@ pub(super) struct Control {
     epoch: u64,
     stored: Stored,
     backup: Option<Stored>,
+    /// What each workload was before it was what it is.
+    former: BTreeMap<Name, WorkloadSpec>,
+    /// Which name was changed last.
+    busy: usize,
     /// Everything that was ever signed, by device: workload, revision, spec.
     pub(super) signed: Vec<Vec<(Name, u64, Arc<WorkloadSpec>)>>,
     /// Old messages, for those who replay.
@@ -73,7 +77,16 @@ impl Control {
             devices: (0..devices).map(known).collect(),
         };
         let signed = vec![Vec::new(); devices];
-        Self { signer: signer(1), epoch: 1, stored, backup: None, signed, recorded: Vec::new() }
+        Self {
+            signer: signer(1),
+            epoch: 1,
+            stored,
+            backup: None,
+            former: BTreeMap::new(),
+            busy: 0,
+            signed,
+            recorded: Vec::new(),
+        }
     }
 
     pub(super) fn public_key(&self) -> Vec<u8> {
@@ -89,7 +102,11 @@ impl Control {
     /// connect anew.
     pub(super) fn operate(&mut self, dice: &mut Dice) -> bool {
         let before = self.epoch;
-        let name: Name = NAMES[dice.below(4) as usize].parse().unwrap();
+        // Whoever changes something often changes it again.
+        if dice.permille(500) {
+            self.busy = dice.below(4) as usize;
+        }
+        let name: Name = NAMES[self.busy].parse().unwrap();
         match dice.below(100) {
             0..60 => self.apply(name, dice),
             60..75 => {
@@ -112,6 +129,7 @@ impl Control {
         *last += 1;
         let revision = *last;
         let role = ROLES[dice.below(2) as usize];
+        let spec = self.spec_for(&name, dice);
         let record = WorkloadRecord {
             name: name.clone(),
             labels: Labels::new(),
@@ -119,7 +137,7 @@ impl Control {
                 match_labels: [("role".to_owned(), role.to_owned())].into(),
                 match_expressions: Vec::new(),
             },
-            spec: spec(dice),
+            spec,
             written: serde_json::Value::Null,
             revision,
             created_at: 0,
@@ -127,6 +145,16 @@ impl Control {
             version: 0,
         };
         self.stored.workloads.insert(name, record);
+    }
+
+    /// Something new, or back to what was there before.
+    fn spec_for(&mut self, name: &Name, dice: &mut Dice) -> WorkloadSpec {
+        let present = self.stored.workloads.get(name).map(|it| it.spec.clone());
+        let former = self.former.get(name).filter(|_| dice.permille(400)).cloned();
+        if let Some(present) = present {
+            self.former.insert(name.clone(), present);
+        }
+        former.unwrap_or_else(|| spec(dice))
     }
 
     fn restore(&mut self) {
@@ -205,11 +233,11 @@ impl Control {
 
 fn spec(dice: &mut Dice) -> WorkloadSpec {
     let behaviour = match dice.below(100) {
-        0..45 => Behaviour::Good,
-        45..60 => Behaviour::Stubborn,
-        60..72 => Behaviour::Crashing,
-        72..80 => Behaviour::Missing,
-        80..90 => Behaviour::Sick,
+        0..43 => Behaviour::Good,
+        43..57 => Behaviour::Stubborn,
+        57..69 => Behaviour::Crashing,
+        69..77 => Behaviour::Missing,
+        77..86 => Behaviour::Sick,
         _ => Behaviour::Job,
     };
     let path = Behaviour::ALL.iter().find(|(it, _)| *it == behaviour).unwrap().1;
@@ -226,8 +254,11 @@ fn spec(dice: &mut Dice) -> WorkloadSpec {
         timeout_ms: 500,
         failures: 2,
     });
-    let policy =
-        if behaviour == Behaviour::Job { RestartPolicy::OnFailure } else { RestartPolicy::Always };
+    let policy = match behaviour {
+        Behaviour::Job if dice.permille(500) => RestartPolicy::Never,
+        Behaviour::Job => RestartPolicy::OnFailure,
+        _ => RestartPolicy::Always,
+    };
     let restart = Restart { policy, backoff_initial_ms: 200, backoff_max_ms: 5_000 };
     let config = if dice.permille(300) {
         [(format!("etc/{}", dice.below(3)), dice.below(9).to_string())].into()

@@ -13,7 +13,7 @@ use holdfast_protocol::codec;
 use holdfast_protocol::ids::{DeviceId, Digest, Name};
 use holdfast_protocol::message::{AgentInfo, DesiredState};
 use holdfast_protocol::signing;
-use holdfast_protocol::workload::WorkloadSpec;
+use holdfast_protocol::workload::{RestartPolicy, WorkloadSpec};
 
 use super::{Behaviour, Dice};
 
@@ -21,6 +21,8 @@ use super::{Behaviour, Dice};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
     pub(super) desired: Option<Vec<u8>>,
+    /// `desired` cannot be read any more.
+    pub(super) damaged: bool,
     /// What `desired` says, read once.
     pub(super) state: Option<DesiredState>,
     pub(super) records: BTreeMap<Name, Record>,
@@ -58,7 +60,8 @@ pub(super) enum Happening {
 /// Work under way.
 #[derive(Debug, Clone)]
 pub(super) enum Work {
-    Fetch(Digest),
+    /// A download, and its ticket: one that was given up brings nothing.
+    Fetch(Digest, u64),
     Launch(Effect),
     Open(Name, Instance),
     Probe(Name, Instance, Arc<WorkloadSpec>),
@@ -78,6 +81,13 @@ pub(super) struct Device {
     boot: u64,
     booted_at: u64,
     next_pid: u32,
+    /// Downloads under way, by ticket.
+    fetching: BTreeMap<Digest, u64>,
+    tickets: u64,
+    /// Artifacts that were removed behind the agent's back.
+    lost: BTreeSet<Digest>,
+    /// Jobs that ran, are on record, and must not run again.
+    ran: BTreeMap<Name, Arc<WorkloadSpec>>,
     pub(super) connected: bool,
     /// Faults may happen: the agent is killed between steps.
     pub(super) brittle: bool,
@@ -104,6 +114,10 @@ impl Device {
             boot: 1,
             booted_at: 0,
             next_pid: 100,
+            fetching: BTreeMap::new(),
+            tickets: 0,
+            lost: BTreeSet::new(),
+            ran: BTreeMap::new(),
             connected: false,
             brittle: false,
             waiting: None,
@@ -125,24 +139,15 @@ impl Device {
         }
         self.life += 1;
         self.timer = u64::MAX;
-        let desired = self.disk.desired.as_ref().map(|bytes| {
+        let readable = self.disk.desired.as_ref().filter(|_| !self.disk.damaged);
+        let desired = readable.map(|bytes| {
             signing::verify::<DesiredState>(bytes, &self.key, &self.id).expect("it was checked")
         });
-        let found = self
-            .procs
-            .values()
-            .map(|proc| Found {
-                workload: proc.name.clone(),
-                revision: proc.revision,
-                instance: proc.instance.clone(),
-                leader: true,
-                at_gate: !proc.open,
-            })
-            .collect();
         let start = Start {
             desired,
+            former: None,
             records: self.disk.records.clone(),
-            found,
+            found: self.census(),
             folders: self.disk.folders.clone(),
             artifacts: self.disk.artifacts.clone(),
             entropy: dice.below(u64::MAX),
@@ -152,10 +157,32 @@ impl Device {
         self.turn(now, dice);
     }
 
+    fn census(&self) -> Vec<Found> {
+        let found = |proc: &Proc| Found {
+            workload: proc.name.clone(),
+            revision: proc.revision,
+            instance: proc.instance.clone(),
+            leader: true,
+            at_gate: !proc.open,
+        };
+        self.procs.values().map(found).collect()
+    }
+
+    /// The agent dies, its store is lost, and what it followed cannot be read.
+    pub(super) fn forget(&mut self) {
+        self.kill_agent();
+        self.disk.records.clear();
+        self.disk.damaged = true;
+        self.ran.clear();
+    }
+
     /// `kill -9` of the agent. Launchers at their gates end by their pipes.
     pub(super) fn kill_agent(&mut self) {
         self.agent = None;
         self.waiting = None;
+        self.fetching.clear();
+        // Whoever starts anew sees what is there.
+        self.lost.clear();
         self.connected = false;
         self.reporter = Reporter::default();
         self.outbox.clear();
@@ -227,6 +254,7 @@ impl Device {
         }
         let Some((bytes, state)) = self.waiting.take() else { return };
         self.disk.desired = Some(bytes);
+        self.disk.damaged = false;
         self.disk.state = Some(state.clone());
         if self.crash_point(dice) {
             return;
@@ -249,7 +277,8 @@ impl Device {
                 break;
             }
             for effect in effects {
-                if self.crash_point(dice) {
+                // It may have died of the one before.
+                if self.agent.is_none() || self.crash_point(dice) {
                     return;
                 }
                 self.carry_out(effect, now, dice);
@@ -292,11 +321,14 @@ impl Device {
 
     fn carry_out(&mut self, effect: Effect, now: u64, dice: &mut Dice) {
         match effect {
-            Effect::Fetch(artifact) => self.later(now, dice, 3_000, Work::Fetch(artifact.digest)),
+            Effect::Fetch(artifact) => self.fetch(artifact.digest, now, dice),
             launch @ Effect::Launch { .. } => self.later(now, dice, 50, Work::Launch(launch)),
             Effect::Record { name, record } => {
                 let stored = !self.disk.full;
                 if stored {
+                    // Another revision came in between.
+                    let current = record.current.as_ref().map(|current| &current.spec);
+                    self.ran.retain(|it, spec| *it != name || current == Some(spec));
                     self.disk.records.insert(name.clone(), *record);
                 }
                 if !self.crash_point(dice) {
@@ -316,7 +348,11 @@ impl Device {
             Effect::Probe { name, instance, spec, .. } => {
                 self.later(now, dice, 100, Work::Probe(name, instance, spec));
             }
-            Effect::Signal { instance, signal, .. } => self.signal(&instance, signal, now, dice),
+            Effect::Signal { name, instance, signal } => {
+                // Cut short by whoever wants something else: wanted again, it runs again.
+                self.ran.remove(&name);
+                self.signal(&instance, signal, now, dice);
+            }
             Effect::Sweep { name, spare, kill, .. } => {
                 let left: Vec<u32> = self
                     .procs
@@ -333,7 +369,20 @@ impl Device {
                 self.later(now, dice, 5, Work::Tell(Observed::Swept(name, left.len())));
             }
             Effect::Remove { name } => self.later(now, dice, 50, Work::Remove(name)),
-            Effect::Collect { keep } => self.disk.artifacts.retain(|it| keep.contains(it)),
+            Effect::Census => self.observe(Observed::Census(self.census()), now),
+            Effect::Collect { keep } => {
+                self.disk.artifacts.retain(|it| keep.contains(it));
+                self.fetching.retain(|it, _| keep.contains(it));
+            }
+        }
+    }
+
+    /// One download of each at a time: asked for again, it just goes on.
+    fn fetch(&mut self, digest: Digest, now: u64, dice: &mut Dice) {
+        if !self.fetching.contains_key(&digest) {
+            self.tickets += 1;
+            self.fetching.insert(digest, self.tickets);
+            self.later(now, dice, 3_000, Work::Fetch(digest, self.tickets));
         }
     }
 
@@ -408,11 +457,16 @@ impl Device {
     fn work_done(&mut self, work: Work, reachable: bool, now: u64, dice: &mut Dice) {
         match work {
             Work::Tell(observed) => self.observe(observed, now),
-            Work::Fetch(digest) => {
-                if !reachable || self.disk.full {
-                    self.observe(Observed::FetchTrouble(digest, "no way".into()), now);
-                    return self.later(now, dice, 10_000, Work::Fetch(digest));
+            Work::Fetch(digest, ticket) => {
+                if self.fetching.get(&digest) != Some(&ticket) {
+                    return;
                 }
+                if !reachable || self.disk.full || dice.permille(600) {
+                    self.observe(Observed::FetchTrouble(digest, "no way".into()), now);
+                    return self.later(now, dice, 10_000, Work::Fetch(digest, ticket));
+                }
+                self.fetching.remove(&digest);
+                self.lost.remove(&digest);
                 self.disk.artifacts.insert(digest);
                 if !self.crash_point(dice) {
                     self.observe(Observed::Fetched(digest), now);
@@ -428,6 +482,7 @@ impl Device {
             }
             Work::Remove(name) => {
                 self.disk.folders.remove(&name);
+                self.ran.remove(&name);
                 if self.crash_point(dice) {
                     return;
                 }
@@ -446,7 +501,11 @@ impl Device {
             return self.observe(Observed::Launched(name, why), now);
         }
         for artifact in revision.spec.run.artifacts() {
-            assert!(self.disk.artifacts.contains(&artifact.digest), "started without its artifact");
+            let (there, digest) = (&self.disk.artifacts, artifact.digest);
+            if self.lost.contains(&digest) {
+                return self.observe(Observed::Missing(name, digest), now);
+            }
+            assert!(there.contains(&digest), "started without its artifact");
         }
         self.disk.folders.insert(name.clone());
         if self.crash_point(dice) {
@@ -483,6 +542,8 @@ impl Device {
             return self.end(instance.pid, Exit::Code(126), now, dice);
         }
         proc.open = true;
+        let spec = Arc::clone(&proc.spec);
+        self.run_once(&name, spec, &instance);
         let ends = match behaviour {
             Behaviour::Crashing => Some((dice.between(50, 4_000), Exit::Code(1))),
             Behaviour::Job => Some((dice.between(50, 4_000), Exit::Code(0))),
@@ -494,6 +555,24 @@ impl Device {
         }
         if !self.crash_point(dice) {
             self.observe(Observed::Opened(name, instance, Ok(())), now);
+        }
+    }
+
+    /// Somebody tidies up where he should not.
+    pub(super) fn lose_artifacts(&mut self) {
+        self.lost.append(&mut self.disk.artifacts);
+    }
+
+    /// `never` is at most once, as far as the disk could be told.
+    fn run_once(&mut self, name: &Name, spec: Arc<WorkloadSpec>, instance: &Instance) {
+        let before = self.ran.remove(name);
+        if spec.restart.policy != RestartPolicy::Never {
+            return;
+        }
+        assert_ne!(before.as_ref(), Some(&spec), "{}: {name} is a job and runs again", self.id);
+        let record = self.disk.records.get(name);
+        if record.is_some_and(|record| record.instance.as_ref() == Some(instance)) {
+            self.ran.insert(name.clone(), spec);
         }
     }
 

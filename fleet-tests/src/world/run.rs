@@ -245,7 +245,8 @@ impl World {
                     }
                 }
             }
-            35..45 => self.devices[number].kill_agent(),
+            35..43 => self.devices[number].kill_agent(),
+            43..45 => self.devices[number].forget(),
             45..52 => self.devices[number].reboot(now),
             52..62 => {
                 self.link_up[number] = !self.link_up[number];
@@ -260,7 +261,8 @@ impl World {
                 self.at(back, Event::PlaneStarts);
             }
             70..78 => self.devices[number].disk.full = !self.devices[number].disk.full,
-            78..88 => self.devices[number].misfortune(now, &mut self.dice),
+            78..80 => self.devices[number].lose_artifacts(),
+            80..88 => self.devices[number].misfortune(now, &mut self.dice),
             _ => self.attack(number),
         }
     }
@@ -374,6 +376,10 @@ impl World {
             }
             if workload.spec.restart.policy == RestartPolicy::OnFailure {
                 assert_eq!(reported.phase, Phase::Stopped, "{id}: {name}: a job that is done");
+            }
+            if workload.spec.restart.policy == RestartPolicy::Never {
+                let over = matches!(reported.phase, Phase::Stopped | Phase::Failed);
+                assert!(over, "{id}: {name}: a job that ran once: {reported:?}");
             }
             // Invariant 9: what failed was left for the last one that worked.
             let record = &device.disk.records.get(&name);

@@ -191,18 +191,58 @@ fn a_damaged_desired_state_is_not_mistaken_for_the_one_before() {
     assert_eq!(device.await_phase("w", "running"), pid);
     assert_eq!(device.await_phase("second", "running"), second_pid);
 
-    // Where the records are lost too, it is better than nothing.
+    // Where the records are lost too, it is better than nothing; what it does not know is left
+    // alone.
     device.kill_agent();
     damage(&device.data().join("store.redb"));
     device.up();
     device.await_problem("store-recovered");
     assert_eq!(device.await_phase("w", "running"), pid);
+    assert_eq!(device.await_phase("second", "running"), second_pid);
     device.link.heal();
     device.await_healed("desired-untrusted");
-    device.await_phase("second", "running");
     plane.await_settled("d-1");
     assert_eq!(await_copies(&marker, 1), [pid]);
-    await_copies(&second, 1);
+    assert_eq!(await_copies(&second, 1), [second_pid]);
+}
+
+#[test]
+fn what_nothing_on_the_device_tells_of_is_left_alone_until_the_control_plane_does() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (mut device, pid) = settled(&plane, &marker);
+    let gone = crate::marker();
+    plane.cli().apply(&sleeper("gone", "a", &gone)).ok();
+    let gone_pid = device.await_phase("gone", "running");
+    plane.await_settled("d-1");
+    device.kill_agent();
+    device.link.cut();
+    for name in ["desired.cose", "desired.previous.cose", "store.redb"] {
+        damage(&device.data().join(name));
+    }
+    plane.cli().run(&["delete", "workload", "gone"]).ok();
+    device.up();
+    device.await_problem("store-recovered");
+    let status = device.await_status("it is said what runs", |status| {
+        status["workloads"]["w"]["pid"] == pid && status["workloads"]["gone"]["pid"] == gone_pid
+    });
+    let reason = status["workloads"]["w"]["reason"].as_str().unwrap_or_default();
+    assert_says(reason, &["left alone", "control plane"]);
+    holds_for(Duration::from_secs(2), "both go on", || {
+        let alive = processes::alive(pid) && processes::alive(gone_pid);
+        if alive { Ok(()) } else { Err("one was ended on a guess".into()) }
+    });
+
+    device.link.heal();
+    device.await_healed("desired-untrusted");
+    plane.await_settled("d-1");
+    assert_eq!(await_copies(&marker, 1), [pid]);
+    await_copies(&gone, 0);
+    assert_eq!(device.await_phase("w", "running"), pid);
+    // It is looked after like any other.
+    processes::kill(pid);
+    device.await_status("it is restarted", |status| status["workloads"]["w"]["restarts"] == 1);
+    await_copies(&marker, 1);
 }
 
 #[test]

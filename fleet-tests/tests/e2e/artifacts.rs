@@ -254,3 +254,51 @@ fn an_artifact_that_cannot_be_reached_is_said_and_comes_when_it_can() {
     assert_eq!(seen["reason"], "", "{seen}");
     await_copies(&marker, 1);
 }
+
+#[test]
+fn an_artifact_removed_behind_the_agents_back_is_fetched_again() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    let marker = marker();
+    let digest = push(&plane, &marker, 1_000);
+    plane.cli().apply(&workload("w", &digest)).ok();
+    device.await_phase("w", "running");
+    let pid = await_copies(&marker, 1)[0];
+    let file = device.data().join("artifacts/sha256").join(hex(&digest));
+    std::fs::remove_file(&file).unwrap();
+    processes::kill(pid);
+    eventually(DEADLINE, "it is fetched and started again", || {
+        let found = processes::with_argument(&marker);
+        let again = found.len() == 1 && found[0] != pid && file.exists();
+        if again { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    device.await_phase("w", "running");
+}
+
+#[test]
+fn a_revision_that_was_given_up_while_it_was_fetched_is_fetched_when_it_is_wanted_again() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    let (old, new) = (marker(), marker());
+    let (first, second) = (push(&plane, &old, 1_000), push(&plane, &new, 1_000));
+    plane.cli().apply(&workload("w", &first)).ok();
+    let pid = device.await_phase("w", "running");
+    plane.await_settled("d-1");
+    // The control plane cannot give it out for now.
+    let file = plane.data().join("artifacts/sha256").join(hex(&second));
+    let aside = plane.scratch.join("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    plane.cli().apply(&workload("w", &second)).ok();
+    device.await_status("it is being fetched", |status| {
+        let reason = status["workloads"]["w"]["reason"].as_str().unwrap_or_default();
+        reason.contains(&second)
+    });
+    plane.cli().apply(&workload("w", &first)).ok();
+    plane.await_settled("d-1");
+    assert_eq!(device.await_phase("w", "running"), pid);
+    std::fs::rename(&aside, &file).unwrap();
+    plane.cli().apply(&workload("w", &second)).ok();
+    await_copies(&new, 1);
+    await_copies(&old, 0);
+    plane.await_phase("d-1", "w", "running");
+}

@@ -88,6 +88,45 @@ fn a_job_that_ended_is_not_run_again_by_a_restart_or_a_reboot_but_by_a_new_revis
 }
 
 #[test]
+fn a_job_that_ended_while_nobody_looked_is_not_run_again_and_says_so() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    let marker = marker();
+    let job = |say: &str| {
+        let text = format!("echo {say} >> runs; exec sleep {marker}");
+        script("job", "a", &text, &restart("never"))
+    };
+    plane.cli().apply(&job("one")).ok();
+    plane.await_phase("d-1", "job", "running");
+    // It ends while the agent is down.
+    device.kill_agent();
+    processes::kill(await_copies(&marker, 1)[0]);
+    device.up();
+    let status = device.await_status("its end is judged", |status| {
+        status["workloads"]["job"]["phase"] == "failed"
+    });
+    assert_says(reason(&status["workloads"]["job"]), &["ended while the agent was away"]);
+    plane.await_phase("d-1", "job", "failed");
+    assert_eq!(lines(&device, "job", "runs"), ["one"]);
+
+    // It ends with its machine.
+    plane.cli().apply(&job("two")).ok();
+    plane.await_phase("d-1", "job", "running");
+    await_copies(&marker, 1);
+    device.power_off();
+    device.up();
+    device.await_status("its end is judged", |status| {
+        status["workloads"]["job"]["phase"] == "failed"
+    });
+    device.restart();
+    plane.await_settled("d-1");
+    holds_for(Duration::from_secs(2), "it is not run again", || {
+        let runs = lines(&device, "job", "runs");
+        if runs == ["one", "two"] { Ok(()) } else { Err(format!("{runs:?}")) }
+    });
+}
+
+#[test]
 fn the_wait_before_a_restart_doubles_up_to_its_cap() {
     let plane = Plane::start();
     let device = plane.device("d-1", &["role=a"]);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use holdfast_protocol::workload::{Health, RestartPolicy, WorkloadSpec};
 
 use super::{
-    Cause, FIRST_PROBES, Running, START_RETRY, SWEEP_EVERY, Stage, Surroundings, TRIES, Then,
-    Workload,
+    Cause, FIRST_PROBES, Running, START_RETRY, SWEEP_LONGEST, SWEEP_TOLD, Stage, Surroundings,
+    TRIES, Then, Workload,
 };
 use crate::core::backoff;
 use crate::core::effect::{Effect, Observed};
@@ -33,6 +33,10 @@ impl Workload {
             Observed::Launched(_, Ok(instance)) => self.launched(instance, world),
             Observed::Launched(_, Err(why)) => self.not_launched(&why, false, world),
             Observed::Unfit(_, why) => self.not_launched(&why, true, world),
+            Observed::Missing(_, digest) => {
+                let why = format!("artifact {digest} is gone from the disk: it is fetched again");
+                self.not_launched(&why, false, world);
+            }
             Observed::Recorded(..) => {
                 if let Stage::Recording(instance) = &self.stage {
                     // Not stored (the disk is full): it runs all the same, and is found again by
@@ -47,6 +51,8 @@ impl Workload {
             Observed::Exited(_, instance, exit) => self.exited(&instance, exit, world),
             Observed::Probed(_, instance, result) => self.probed(&instance, result, world),
             Observed::Swept(_, left) => self.swept(left, world),
+            // The device's, not one workload's.
+            Observed::Census(_) | Observed::Blind => {}
             Observed::Removed(..) if self.stage != Stage::Removing => {}
             Observed::Removed(_, Ok(())) => {
                 self.record = Record::default();
@@ -126,6 +132,10 @@ impl Workload {
             Ok(()) => self.run(instance.clone(), false, world.now),
             Err(why) => {
                 self.record.instance = None;
+                if self.is_job() {
+                    // It has not run: after a restart of the agent it may still be started.
+                    self.persist(world);
+                }
                 self.cannot_start(&why, world);
             }
         }
@@ -168,10 +178,22 @@ impl Workload {
     }
 
     fn swept(&mut self, left: usize, world: &mut Surroundings<'_>) {
-        let Stage::Sweeping { look_at, looking, then, .. } = &mut self.stage else { return };
+        let Stage::Sweeping { deadline, look_at, looking, pause, killed, unkillable, then, .. } =
+            &mut self.stage
+        else {
+            return;
+        };
         if left > 0 {
             *looking = false;
-            *look_at = world.now + SWEEP_EVERY;
+            *look_at = world.now + *pause;
+            let (graceful, longest) = SWEEP_LONGEST;
+            if *killed {
+                *unkillable = if *pause >= SWEEP_TOLD { left } else { 0 };
+                *pause = (*pause * 2).min(longest);
+            } else {
+                *look_at = (*look_at).min(world.now.max(*deadline));
+                *pause = (*pause * 2).min(graceful);
+            }
             return;
         }
         match *then {
@@ -213,14 +235,9 @@ impl Workload {
     /// Counts a failure, and waits for the next try: of this revision, or of the one before.
     fn wait(&mut self, initial: u64, max: u64, world: &mut Surroundings<'_>) {
         self.failures = self.failures.saturating_add(1);
-        let job = self
-            .record
-            .current
-            .as_ref()
-            .is_some_and(|current| current.spec.restart.policy == RestartPolicy::Never);
         if self.failures >= TRIES
             && !self.record.proven
-            && !job
+            && !self.is_job()
             && self.record.previous.is_some()
             && let Some(failed) = self.record.current.clone()
         {

@@ -18,7 +18,13 @@ impl Workload {
                     wanted.number, rejected.why
                 ))
             }
-            _ => self.reason.clone(),
+            _ => match &self.stage {
+                Stage::Sweeping { unkillable, .. } if *unkillable > 0 => format!(
+                    "{unkillable} of its processes cannot be killed: it goes on when they are gone"
+                ),
+                Stage::Done(exit) if self.reason.is_empty() => exit.to_string(),
+                _ => self.reason.clone(),
+            },
         }
     }
 
