@@ -3,7 +3,7 @@
 //! its folder: nothing here follows one.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,8 @@ use super::users::User;
 pub const FILES: &str = "files";
 /// Its log.
 pub const LOG: &str = "log";
+/// Mode of a configuration file: the workload's own and its group's.
+const MODE: u32 = 0o640;
 
 /// Makes the folder and lays the configuration into it; gives the workload's own folder.
 ///
@@ -84,16 +86,47 @@ fn descend<'a>(
 
 fn write_at(root: &OwnedFd, path: &str, content: &[u8], user: Option<User>) -> io::Result<()> {
     let (folder, last) = descend(root, path, Some(user))?;
+    if stands(&folder, last, content, user) {
+        return Ok(());
+    }
     let temporary = format!(".{last}.new");
     let _left_over = rustix::fs::unlinkat(&folder, temporary.as_str(), AtFlags::empty());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&folder, temporary.as_str(), flags, Mode::from_raw_mode(0o640))?;
-    give(&file, user)?;
-    let mut file = std::fs::File::from(file);
-    file.write_all(content)?;
-    file.sync_all()?;
-    rustix::fs::renameat(&folder, temporary.as_str(), &folder, last)?;
-    Ok(())
+    let written = (|| {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(MODE);
+        let file = rustix::fs::openat(&folder, temporary.as_str(), flags, mode)?;
+        // Whatever the agent's own umask takes away.
+        rustix::fs::fchmod(&file, mode)?;
+        give(&file, user)?;
+        let mut file = std::fs::File::from(file);
+        file.write_all(content)?;
+        file.sync_all()?;
+        Ok(rustix::fs::renameat(&folder, temporary.as_str(), &folder, last)?)
+    })();
+    if written.is_err() {
+        // What was half written only takes room on a disk that may have none.
+        let _gone = rustix::fs::unlinkat(&folder, temporary.as_str(), AtFlags::empty());
+    }
+    written
+}
+
+/// True where the file is already as it should be. It is then left alone: a restart needs no room
+/// on the disk, and wears out no flash.
+fn stands(folder: &OwnedFd, name: &str, content: &[u8], user: Option<User>) -> bool {
+    // A pipe of that name must hold nobody up.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return false };
+    let Ok(stat) = rustix::fs::fstat(&file) else { return false };
+    let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+    let alike = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && stat.st_mode & 0o7777 == MODE
+        && u64::try_from(stat.st_size) == Ok(length)
+        && user.is_none_or(|user| (stat.st_uid, stat.st_gid) == (user.uid, user.gid));
+    let mut there = Vec::new();
+    alike
+        && std::fs::File::from(file).take(length + 1).read_to_end(&mut there).is_ok()
+        && there == content
 }
 
 /// Removes a file that a former revision laid; whatever else stands there stays.
@@ -136,6 +169,41 @@ mod tests {
         remove(&folder).unwrap();
         remove(&folder).unwrap();
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn what_stands_already_is_left_alone_and_anything_else_is_laid_anew() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("w");
+        let config = BTreeMap::from([("a.conf".to_owned(), "one".to_owned())]);
+        let path = lay(&folder, &config, &[], None).unwrap().join("a.conf");
+        let inode = || {
+            lay(&folder, &config, &[], None).unwrap();
+            std::fs::metadata(&path).unwrap().ino()
+        };
+        let first = inode();
+        assert_eq!(inode(), first, "it was written again");
+        // Of the same length, of another length, of another mode, and not a file at all.
+        for spoil in [
+            &|| std::fs::write(&path, "two").unwrap(),
+            &|| std::fs::write(&path, "onemore").unwrap(),
+            &|| {
+                let open = std::fs::Permissions::from_mode(0o666);
+                std::fs::set_permissions(&path, open).unwrap();
+            },
+            &|| {
+                std::fs::remove_file(&path).unwrap();
+                let mode = Mode::from_raw_mode(MODE);
+                rustix::fs::mknodat(CWD, &path, FileType::Fifo, mode, 0).unwrap();
+            },
+        ] as [&dyn Fn(); 4]
+        {
+            spoil();
+            inode();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "one");
+            assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, MODE);
+        }
     }
 
     #[test]

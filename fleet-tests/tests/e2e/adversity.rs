@@ -173,13 +173,20 @@ fn a_device_reboots_on_a_full_disk_and_runs_what_it_ran() {
     device.set_data(plane.scratch.join("disk/d-1"));
     device.enrol(&plane.token(&[]), &["role=a"]).ok();
     device.up();
+    // With a configuration, which is on the disk already and needs no room.
     let marker = marker();
-    plane.cli().apply(&sleeper("w", "a", &marker)).ok();
-    device.await_phase("w", "running");
+    let config = "  config: { etc/a.conf: some text }\n";
+    plane.cli().apply(&(sleeper("w", "a", &marker) + config)).ok();
+    let pid = device.await_phase("w", "running");
     plane.await_settled("d-1");
     disk.fill();
     device.await_problem("disk-full");
     device.link.cut();
+    processes::kill(pid);
+    eventually(DEADLINE, "it is restarted on a full disk", || {
+        let pids = processes::with_argument(&marker);
+        if pids.len() == 1 && pids[0] != pid { Ok(()) } else { Err(format!("{pids:?}")) }
+    });
     device.power_off();
     device.up();
     let pids = await_copies(&marker, 1);
