@@ -7,6 +7,7 @@
 
 mod desired;
 mod health;
+mod logs;
 mod start;
 mod status;
 
@@ -42,10 +43,8 @@ use crate::core::session;
 
 pub use start::StartError;
 
-/// How often disk, logs, clock and certificate are looked at, in milliseconds.
+/// How often disk, logs, clock and certificate are looked at anyway, in milliseconds.
 const HOUSEKEEPING: u64 = 5_000;
-/// How often logs are looked at while one is flooded, and how soon after a start: milliseconds.
-const LOGS_FLOOD: u64 = 250;
 /// Observations that wait for the loop.
 const OBSERVATIONS: usize = 256;
 /// Observations taken in before the core is asked again.
@@ -105,7 +104,7 @@ pub struct Driver {
     listener: UnixListener,
     notifier: Notifier,
     housekeeping_at: u64,
-    logs_at: u64,
+    logs: logs::Logs,
     /// Held while the agent runs: a second one must not.
     _lock: std::fs::File,
 }
@@ -131,6 +130,7 @@ impl Driver {
                 Ok((stream, _)) = self.listener.accept() => {
                     crate::adapters::status::answer(stream, self.status().to_string());
                 }
+                written = self.logs.written() => self.logs.note(written),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = watchdog.tick() => self.notifier.alive(),
@@ -160,7 +160,8 @@ impl Driver {
     }
 
     fn next_wake(&self) -> u64 {
-        let wakes = [self.agent.next_wake(), self.reporter.next_wake(), Some(self.logs_at)];
+        let wakes =
+            [self.agent.next_wake(), self.reporter.next_wake(), Some(self.logs.next_wake())];
         wakes.into_iter().flatten().fold(self.housekeeping_at, u64::min)
     }
 
@@ -179,9 +180,7 @@ impl Driver {
             self.housekeeping_at = uptime_ms() + HOUSEKEEPING;
             self.keep_house();
         }
-        if uptime_ms() >= self.logs_at {
-            self.bound_logs();
-        }
+        self.bound_logs();
         // Each round answers the one before; a handful settles, and none can go on for ever.
         for _ in 0..32 {
             let effects = self.agent.advance(uptime_ms());
@@ -205,8 +204,7 @@ impl Driver {
                     self.runtime.launch(name, revision, nonce, stale_config);
                 }
                 Effect::Open { name, instance } => {
-                    // What floods its log does so from its start.
-                    self.logs_at = self.logs_at.min(uptime_ms() + LOGS_FLOOD);
+                    self.logs.begin(&name);
                     self.runtime.open(name, instance);
                 }
                 Effect::Watch { name, instance } => {

@@ -15,6 +15,7 @@ pub mod https;
 pub mod identity;
 pub mod launcher;
 pub mod link;
+pub mod log_watch;
 pub mod logs;
 pub mod notify;
 pub mod probe;

@@ -1,4 +1,4 @@
-//! Looking after the agent itself: disk, logs, clock, certificate; and saying what is wrong.
+//! Looking after the agent itself: disk, clock, certificate; and saying what is wrong.
 
 use std::io;
 
@@ -7,17 +7,17 @@ use holdfast_protocol::workload::Resources;
 
 use super::{Driver, Inner};
 use crate::adapters::clock::{system_seconds, uptime_ms};
+use crate::adapters::files;
 use crate::adapters::https::HttpsError;
 use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::link::Credentials;
 use crate::adapters::store::StoreError;
-use crate::adapters::{files, logs};
 use crate::core::backoff;
 
 /// Less free room than this is a full disk, in bytes: a few records and a report.
 const FULL: u64 = 256 * 1024;
 /// Less than this is told before it hurts.
-const LOW: u64 = 32 * 1024 * 1024;
+pub(super) const LOW: u64 = 32 * 1024 * 1024;
 /// The time floor is stored so often, in seconds: a write an hour wears no flash out.
 const FLOOR_EVERY: u64 = 3_600;
 /// Between tries to renew: milliseconds, first and longest.
@@ -83,19 +83,6 @@ impl Driver {
         if self.time.now() >= self.floor_stored.saturating_add(FLOOR_EVERY) {
             self.keep_floor();
         }
-    }
-
-    /// Keeps every log within its bound: also of what has ended, which may have said a lot before.
-    /// Where one flows over, all are looked at again soon.
-    pub(super) fn bound_logs(&mut self) {
-        let mut flows = false;
-        for (name, _) in self.agent.records() {
-            match logs::bound(&self.place.log(name), self.config.log_bytes) {
-                Ok(cut) => flows |= cut,
-                Err(error) => tracing::warn!(workload = %name, %error, "its log cannot be bounded"),
-            }
-        }
-        self.logs_at = uptime_ms() + if flows { super::LOGS_FLOOD } else { super::HOUSEKEEPING };
     }
 
     /// Stores the time floor. The system's clock is believed only within the certificate's life:

@@ -10,7 +10,7 @@ use holdfast_protocol::ids::{Name, hex};
 use holdfast_protocol::message::DesiredState;
 use tokio::sync::{mpsc, watch};
 
-use super::{Driver, HOUSEKEEPING, Inner, Link, OBSERVATIONS, desired, health};
+use super::{Driver, HOUSEKEEPING, Inner, Link, OBSERVATIONS, desired, health, logs};
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::calls::Calls;
 use crate::adapters::cgroup::Cgroups;
@@ -132,7 +132,7 @@ impl Driver {
             notifier: Notifier::from_environment(),
             // Workloads first; the house is looked after in the second turn.
             housekeeping_at: uptime_ms() + HOUSEKEEPING / 50,
-            logs_at: uptime_ms() + HOUSEKEEPING / 50,
+            logs: logs::Logs::new(uptime_ms() + HOUSEKEEPING / 50),
             data,
             _lock: lock,
         };

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fleet_tests::harness::{DEADLINE, Device, Plane, eventually, processes};
 
@@ -303,6 +304,33 @@ fn a_flooded_log_stays_bounded_and_its_end_can_be_read() {
     let tail = plane.cli().run(&["logs", "d-1", "flood", "--tail", "1"]).ok();
     assert!(tail.starts_with("line ") || tail.contains("xxx"), "{tail:.80}");
     assert_eq!(plane.cli().run(&["logs", "d-1", "burst", "--tail", "1"]).ok(), "the end");
+}
+
+#[test]
+fn a_log_that_floods_after_a_silence_is_bounded_at_once() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    // As fast as it can, when nobody looks: the next look by the clock may be seconds away.
+    plane.cli().apply(&script("w", "a", "echo begins; sleep 3; exec yes", QUICK)).ok();
+    let pid = device.await_phase("w", "running");
+    let log = log_of(&device, "w");
+    let size = || std::fs::metadata(&log).map_or(0, |meta| meta.len());
+    eventually(DEADLINE, "it floods", || {
+        if size() > 1024 { Ok(()) } else { Err(format!("{} bytes", size())) }
+    });
+    let mut sizes: Vec<u64> = (0..3_000)
+        .map(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            size()
+        })
+        .collect();
+    assert!(processes::alive(pid), "nobody is stopped for his log");
+    plane.cli().run(&["delete", "workload", "w"]).ok();
+    sizes.sort_unstable();
+    let (middle, largest) = (sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
+    // The bound is 1 MiB. The machine may be busy with other tests when the agent wants to look.
+    assert!(middle < 16 << 20, "it mostly has {middle} bytes, and {largest} at most");
+    assert!(largest < 64 << 20, "it grew to {largest} bytes, and mostly has {middle}");
 }
 
 #[test]
