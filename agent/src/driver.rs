@@ -33,7 +33,7 @@ use crate::adapters::link::{Credentials, LinkEvent, Outlet};
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime};
 use crate::adapters::store::Store;
-use crate::adapters::{crash, folder, probe};
+use crate::adapters::{crash, folder, probe, status as status_socket};
 use crate::config::Config;
 use crate::core::agent::Agent;
 use crate::core::backoff::Entropy;
@@ -101,7 +101,8 @@ pub struct Driver {
     links: mpsc::Receiver<LinkEvent>,
     inner: mpsc::Receiver<Inner>,
     tell: mpsc::Sender<Inner>,
-    listener: UnixListener,
+    /// Answers `holdfast-agent status`; tried again where it cannot be had.
+    listener: Option<UnixListener>,
     notifier: Notifier,
     housekeeping_at: u64,
     logs: logs::Logs,
@@ -127,8 +128,8 @@ impl Driver {
                 Some(observed) = self.observed.recv() => self.take_in(observed),
                 Some(event) = self.links.recv() => self.linked(event),
                 Some(inner) = self.inner.recv() => self.came_back(inner),
-                Ok((stream, _)) = self.listener.accept() => {
-                    crate::adapters::status::answer(stream, self.status().to_string());
+                Some(reader) = status_socket::accept(self.listener.as_ref()) => {
+                    status_socket::answer(reader, self.status().to_string());
                 }
                 written = self.logs.written() => self.logs.note(written),
                 _ = terminate.recv() => break,
@@ -155,8 +156,7 @@ impl Driver {
                 tracing::debug!("the link did not end in time");
             }
         }
-        let _left_for_the_next_start =
-            std::fs::remove_file(crate::adapters::status::path(&self.data));
+        let _left_for_the_next_start = std::fs::remove_file(status_socket::path(&self.data));
     }
 
     fn next_wake(&self) -> u64 {

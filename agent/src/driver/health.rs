@@ -7,11 +7,11 @@ use holdfast_protocol::workload::Resources;
 
 use super::{Driver, Inner};
 use crate::adapters::clock::{system_seconds, uptime_ms};
-use crate::adapters::files;
 use crate::adapters::https::HttpsError;
 use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::link::Credentials;
 use crate::adapters::store::StoreError;
+use crate::adapters::{files, status};
 use crate::core::backoff;
 
 /// Less free room than this is a full disk, in bytes: a few records and a report.
@@ -44,6 +44,8 @@ pub(super) struct Trouble {
     pub(super) free: Option<u64>,
     /// The store cannot be written for another reason.
     pub(super) store: Option<String>,
+    /// Nobody can ask for the status.
+    pub(super) socket: Option<String>,
 }
 
 /// The renewal of the certificate.
@@ -77,11 +79,33 @@ impl Driver {
             self.store_behind = false;
             self.note_store(stored);
         }
+        self.listen();
         self.store_desired();
         self.look_for_identity();
         self.renew_if_due();
         if self.time.now() >= self.floor_stored.saturating_add(FLOOR_EVERY) {
             self.keep_floor();
+        }
+    }
+
+    /// Makes the status socket where there is none: an agent without one still runs workloads.
+    pub(super) fn listen(&mut self) {
+        if self.listener.is_some() {
+            return;
+        }
+        match status::listen(&self.data) {
+            Ok(listener) => {
+                self.listener = Some(listener);
+                self.trouble.socket = None;
+            }
+            Err(error) => {
+                let path = status::path(&self.data);
+                let why = format!("`status` has no answer: {}: {error}", path.display());
+                if self.trouble.socket.as_ref() != Some(&why) {
+                    tracing::error!("{why}");
+                }
+                self.trouble.socket = Some(why);
+            }
         }
     }
 
@@ -268,6 +292,7 @@ impl Driver {
                 None => "this device is not enrolled: run `holdfast-agent enroll`".into(),
             }),
         );
+        say("status-socket", self.trouble.socket.clone());
         say("store", self.trouble.store.clone());
         say("store-recovered", self.trouble.damage.clone());
         say("waiting-for-approval", self.approval_problem());

@@ -19,7 +19,7 @@ use crate::adapters::identity::Identity;
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime};
 use crate::adapters::store::Store;
-use crate::adapters::{files, link, procfs, status};
+use crate::adapters::{files, link, procfs};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
@@ -100,7 +100,6 @@ impl Driver {
             artifacts: there,
             entropy: seed,
         };
-        let listener = status::listen(&data).map_err(failed)?;
         tokio::spawn(link::run(credentials_seen, link_tell, seed ^ 1));
         let mut driver = Self {
             config,
@@ -108,7 +107,7 @@ impl Driver {
             place,
             artifacts,
             store,
-            store_behind: false,
+            store_behind: loaded.behind,
             agent: Agent::new(start, uptime_ms()),
             least,
             reporter: Reporter::default(),
@@ -128,7 +127,7 @@ impl Driver {
             links,
             inner,
             tell,
-            listener,
+            listener: None,
             notifier: Notifier::from_environment(),
             // Workloads first; the house is looked after in the second turn.
             housekeeping_at: uptime_ms() + HOUSEKEEPING / 50,
@@ -136,6 +135,7 @@ impl Driver {
             data,
             _lock: lock,
         };
+        driver.listen();
         driver.renew_limits();
         if let Some(identity) = identity {
             driver.use_identity(identity);
@@ -166,8 +166,13 @@ fn lock(data: &Path) -> Result<std::fs::File, StartError> {
     let path = data.join("lock");
     let failed = |source: io::Error| StartError::Folder { path: path.clone(), source };
     let mut options = std::fs::OpenOptions::new();
-    let file =
-        options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    options.read(true).write(true).create(true).truncate(false);
+    // On a disk that takes nothing any more the file will do as it is, or else the folder.
+    let file = options
+        .open(&path)
+        .or_else(|_| std::fs::File::open(&path))
+        .or_else(|_| std::fs::File::open(data))
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(StartError::Second { path: data.into() }),
