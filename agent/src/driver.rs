@@ -45,6 +45,8 @@ pub use start::StartError;
 
 /// How often disk, logs, clock and certificate are looked at anyway, in milliseconds.
 const HOUSEKEEPING: u64 = 5_000;
+/// Why there is no link at first.
+const NOT_TRIED: &str = "not tried yet";
 /// Observations that wait for the loop.
 const OBSERVATIONS: usize = 256;
 /// Observations taken in before the core is asked again.

@@ -23,6 +23,9 @@ const FLOOR_EVERY: u64 = 3_600;
 /// Between tries to renew: milliseconds, first and longest.
 const RENEW_RETRY: (u64, u64) = (2_000, 300_000);
 
+/// Why there is no link with a certificate that is over.
+const OVER: &str = "not tried: by this device's clock its certificate has expired; it is renewed as soon as it can be, and if the clock is wrong, set it";
+
 /// What is wrong, as it was seen last.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
@@ -82,6 +85,7 @@ impl Driver {
         self.listen();
         self.store_desired();
         self.look_for_identity();
+        self.retry_certificate();
         self.renew_if_due();
         if self.time.now() >= self.floor_stored.saturating_add(FLOOR_EVERY) {
             self.keep_floor();
@@ -195,6 +199,9 @@ impl Driver {
             self.api.send_replace(Some(api));
             let over = identity.life().is_some_and(|life| life.is_over(self.time.now()));
             // With an expired certificate there is nothing to connect with.
+            if self.link.outlet.is_none() {
+                self.link.reason = if over { OVER.into() } else { super::NOT_TRIED.into() };
+            }
             self.credentials.send_replace((!over).then(|| Credentials {
                 device,
                 shard: enrolment.shard,
@@ -206,6 +213,19 @@ impl Driver {
         self.identity = Some(identity);
         // The next report says until when the certificate holds.
         self.reporter.refused();
+    }
+
+    /// A clock that stood beyond the certificate's end may be right again.
+    fn retry_certificate(&mut self) {
+        let life = self.identity.as_ref().and_then(Identity::life);
+        let holds = life.is_some_and(|life| !life.is_over(self.time.now()));
+        if holds
+            && self.credentials.borrow().is_none()
+            && let Some(identity) = self.identity.clone()
+        {
+            tracing::info!("the certificate holds again: the clock was set");
+            self.use_identity(identity);
+        }
     }
 
     fn renew_if_due(&mut self) {
@@ -303,7 +323,7 @@ impl Driver {
         let life = self.identity.as_ref()?.life()?;
         life.is_over(self.time.now()).then(|| {
             let why = self.renewal.trouble.as_deref().unwrap_or("renewal is on its way");
-            format!("the device's certificate has expired; it is renewed as soon as the control plane can be reached ({why})")
+            format!("the device's certificate has expired; it is renewed as soon as the control plane can be reached ({why}); if the clock is wrong, set it")
         })
     }
 

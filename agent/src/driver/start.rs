@@ -117,7 +117,7 @@ impl Driver {
             identity: None,
             credentials,
             api,
-            link: Link { reason: "not tried yet".into(), ..Link::default() },
+            link: Link { reason: super::NOT_TRIED.into(), ..Link::default() },
             trouble,
             waiting: None,
             renewal: health::Renewal::default(),

@@ -50,6 +50,33 @@ fn clock_at_1970_on_boot() {
 }
 
 #[test]
+fn clock_far_ahead_on_boot() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    let marker = marker();
+    plane.cli().apply(&sleeper("w", "a", &marker)).ok();
+    device.await_phase("w", "running");
+    plane.await_settled("d-1");
+    device.power_off();
+    let clock = plane.scratch.write("clock", "1000000000");
+    device.env.insert("HOLDFAST_TEST_CLOCK_OFFSET".into(), clock.display().to_string());
+    device.up();
+    let pids = await_copies(&marker, 1);
+    assert_says(&device.await_problem("certificate-expired"), &["clock"]);
+    let status = device.await_status("it says why there is no link", |status| {
+        status["linkReason"].as_str().is_some_and(|why| why.contains("not tried: "))
+    });
+    assert_says(status["linkReason"].as_str().unwrap(), &["expired", "clock"]);
+
+    // A time service sets it right, and nothing has to be restarted.
+    std::fs::write(&clock, "0").unwrap();
+    device.await_link("up");
+    device.await_healed("certificate-expired");
+    plane.await_settled("d-1");
+    assert_eq!(await_copies(&marker, 1), pids);
+}
+
+#[test]
 fn certificates_are_renewed_in_time_and_after_an_absence() {
     let config = "[certificates]\ndevice_ttl = \"6s\"\n".to_owned();
     let plane = Plane::start_with(Options { config: Some(config), env: vec![] });
