@@ -59,7 +59,7 @@ pub enum IdentityError {
 }
 
 /// The file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
     /// Of the control plane's API.
@@ -83,6 +83,8 @@ pub struct Identity {
     document: Document,
     url: Url,
     key: Vec<u8>,
+    /// Why what is in memory is not in the file.
+    unsaved: Option<String>,
 }
 
 impl Identity {
@@ -102,7 +104,7 @@ impl Identity {
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         let key = STANDARD.decode(&document.key).map_err(|error| damaged(error.to_string()))?;
         let url = document.url.parse().map_err(damaged)?;
-        Ok(Some(Self { path, document, url, key }))
+        Ok(Some(Self { path, document, url, key, unsaved: None }))
     }
 
     /// A fresh key for a first enrolment, stored before it is used: whatever answer is lost, the
@@ -138,7 +140,7 @@ impl Identity {
                     enrolment: None,
                 };
                 let path = data.join("identity.json");
-                Self { path, document, url: url.clone(), key }
+                Self { path, document, url: url.clone(), key, unsaved: None }
             }
         };
         if identity.document.enrolment.is_none() {
@@ -287,10 +289,13 @@ impl Identity {
         self.document.url = url.to_string();
         self.document.ca_sha256 = hex(&token.ca_sha256);
         self.url = url.clone();
-        self.take(answer)
+        let approved = self.take(answer);
+        self.save()?;
+        Ok(approved)
     }
 
-    /// Asks for a fresh certificate, or whether the device has been approved. True: approved.
+    /// Asks for a fresh certificate, or whether the device has been approved. True: approved. What
+    /// came serves even where it cannot be stored: see [`Identity::keep`].
     ///
     /// # Errors
     /// [`IdentityError`]; what was known before stays.
@@ -299,11 +304,30 @@ impl Identity {
         let proof = self.sign(&renew_proof(&public_key))?;
         let request = RenewRequest { public_key, proof };
         let answer = self.anonymous(time)?.post(RENEW_PATH, &request).await?;
-        self.take(answer)
+        let before = self.document.clone();
+        let approved = self.take(answer);
+        if self.document != before {
+            self.unsaved = Some("not tried yet".into());
+        }
+        self.keep();
+        Ok(approved)
     }
 
-    fn take(&mut self, answer: EnrolAnswer) -> Result<bool, IdentityError> {
-        let approved = match answer {
+    /// Stores what a renewal gave, if it is not stored yet. A disk that takes nothing costs no
+    /// certificate: it is tried again later.
+    pub fn keep(&mut self) {
+        if self.unsaved.is_some() {
+            self.unsaved = self.save().err().map(|error| error.to_string());
+        }
+    }
+
+    /// Why what is in memory is not in the file, if it is not.
+    pub fn unsaved(&self) -> Option<&str> {
+        self.unsaved.as_deref()
+    }
+
+    fn take(&mut self, answer: EnrolAnswer) -> bool {
+        match answer {
             EnrolAnswer::Approved(enrolment) => {
                 self.document.name = Some(enrolment.device.clone());
                 self.document.enrolment = Some(*enrolment);
@@ -313,8 +337,6 @@ impl Identity {
                 self.document.name = Some(device);
                 false
             }
-        };
-        self.save()?;
-        Ok(approved)
+        }
     }
 }

@@ -86,6 +86,9 @@ impl Driver {
         self.store_desired();
         self.look_for_identity();
         self.retry_certificate();
+        if let Some(identity) = &mut self.identity {
+            identity.keep();
+        }
         self.renew_if_due();
         if self.time.now() >= self.floor_stored.saturating_add(FLOOR_EVERY) {
             self.keep_floor();
@@ -285,6 +288,7 @@ impl Driver {
             list.extend(message.map(|message| Problem { code: code.into(), message }));
         };
         say("certificate-expired", self.certificate_problem());
+        say("certificate-not-stored", self.storing_problem());
         say("clock", self.time.problem());
         say("desired-not-stored", self.trouble.desired.clone());
         say("desired-refused", self.trouble.refusal.clone());
@@ -325,6 +329,13 @@ impl Driver {
             let why = self.renewal.trouble.as_deref().unwrap_or("renewal is on its way");
             format!("the device's certificate has expired; it is renewed as soon as the control plane can be reached ({why}); if the clock is wrong, set it")
         })
+    }
+
+    fn storing_problem(&self) -> Option<String> {
+        let why = self.identity.as_ref()?.unsaved()?;
+        Some(format!(
+            "the renewed certificate serves, but cannot be stored ({why}): a restart needs another one"
+        ))
     }
 
     fn link_problem(&self) -> Option<String> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fleet_tests::harness::{DEADLINE, Device, Options, Plane, eventually, processes};
+use fleet_tests::harness::{DEADLINE, Device, Options, Plane, eventually, holds_for, processes};
 
 use crate::{assert_says, await_copies, marker, sleeper};
 
@@ -312,6 +312,35 @@ fn an_agent_starts_where_no_file_can_be_made_any_more() {
     std::fs::remove_dir_all(disk.0.join("many")).unwrap();
     device.await_healed("status-socket");
     assert_eq!(device.await_phase("w", "running"), pids[0]);
+    drop(device);
+    drop(disk);
+}
+
+#[test]
+fn a_certificate_is_renewed_on_a_full_disk() {
+    let config = "[certificates]\ndevice_ttl = \"6s\"\n".to_owned();
+    let plane = Plane::start_with(Options { config: Some(config), env: vec![] });
+    let marker = marker();
+    let (disk, device, pid) = on_a_small_disk(&plane, "24m", &marker);
+    disk.fill();
+    device.await_problem("disk-full");
+    assert_says(&device.await_problem("certificate-not-stored"), &["identity.json", "space"]);
+    // Longer than the certificate lasts that is on the disk.
+    holds_for(Duration::from_secs(10), "renewed ones serve", || {
+        let status = device.status()?;
+        if status.to_string().contains("certificate-expired") {
+            Err(status.to_string())
+        } else {
+            Ok(())
+        }
+    });
+    device.await_link("up");
+    let file = || std::fs::read_to_string(device.data().join("identity.json")).unwrap();
+    let before = file();
+    disk.free();
+    device.await_healed("certificate-not-stored");
+    assert_ne!(file(), before, "it is stored when there is room");
+    assert_eq!(await_copies(&marker, 1), [pid]);
     drop(device);
     drop(disk);
 }
