@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 
-use super::files;
 use super::users::User;
+use super::{files, tree};
 
 /// The workload's own folder within its folder.
 pub const FILES: &str = "files";
@@ -46,7 +46,7 @@ pub fn lay(
     Ok(own)
 }
 
-fn open_folder(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+pub(super) fn open_folder(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(at, name, flags, Mode::empty())?)
 }
@@ -149,10 +149,12 @@ fn remove_at(root: &OwnedFd, path: &str) {
 /// # Errors
 /// Whatever the file system says.
 pub fn remove(folder: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    match open_folder(CWD, folder.as_os_str().as_encoded_bytes()) {
+        Ok(top) => tree::empty(&top)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
     }
+    std::fs::remove_dir(folder)
 }
 
 #[cfg(test)]

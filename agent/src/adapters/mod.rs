@@ -25,4 +25,5 @@ pub mod runtime;
 pub mod status;
 pub mod store;
 pub mod tls;
+mod tree;
 pub mod users;
