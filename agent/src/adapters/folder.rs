@@ -36,6 +36,11 @@ pub fn lay(
         Err(error) => return Err(error.into()),
     }
     let root = open_folder(CWD, own.as_os_str().as_encoded_bytes())?;
+    let owner = rustix::fs::fstat(&root)?.st_uid;
+    if let Some(user) = user.filter(|user| user.uid != owner) {
+        // Another revision runs as another user: what the former one left is its to go on with.
+        tree::hand_over(&root, owner, user)?;
+    }
     give(&root, user)?;
     for path in stale {
         remove_at(&root, path);

@@ -155,6 +155,28 @@ fn a_user_that_is_asked_for_is_honoured_and_an_unknown_one_is_said() {
 }
 
 #[test]
+fn another_user_goes_on_with_what_the_former_one_left() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    let text = "mkdir -p d && echo line >> d/data && cat d/data > said; exec sleep 1000";
+    let document = script("w", "a", text, &format!("  config: {{ d/a.conf: text }}\n{QUICK}"));
+    // One by name, one by number, and at last the workload's own.
+    for (lines, user) in [(1, "user: nobody, "), (2, "user: '4242', "), (3, "")] {
+        plane.cli().apply(&document.replace("args:", &format!("{user}args:"))).ok();
+        device.await_status("the revision runs", |status| {
+            let it = &status["workloads"]["w"];
+            it["revision"] == lines && it["phase"] == "running"
+        });
+        let said = own(&device, "w").join("said");
+        eventually(DEADLINE, "it wrote where the former one wrote", || {
+            let text = std::fs::read_to_string(&said).unwrap_or_default();
+            let found = text.lines().count();
+            if found == lines { Ok(()) } else { Err(format!("{found} lines")) }
+        });
+    }
+}
+
+#[test]
 fn arguments_environment_and_workdir_arrive_as_they_were_written() {
     let plane = Plane::start();
     let device = plane.device("d-1", &["role=a"]);
