@@ -348,6 +348,26 @@ fn an_agent_may_run_before_it_is_enrolled() {
 }
 
 #[test]
+fn a_token_file_goes_before_the_environment() {
+    let plane = Plane::start();
+    let device = plane.bare_device("d-1");
+    let path = plane.scratch.write("token", plane.token(&[]));
+    let file = path.to_str().unwrap();
+    let enrol = |more: &[&str]| {
+        let mut command = device.command(&["enroll", "--url", device.url(), "--name", "d-1"]);
+        let output = command.args(more).env("HOLDFAST_TOKEN", "of something else").output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = enrol(&["--token-file", file, "--token", "another"]);
+    assert_eq!(code, Some(2), "two are said, and it cannot be both: {said}");
+    let (code, said) = enrol(&[]);
+    assert_eq!(code, Some(2), "the environment's is tried, and is none: {said}");
+    let (code, said) = enrol(&["--token-file", file]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
 fn every_fault_of_a_configuration_is_said_at_once() {
     let plane = Plane::start();
     let device = plane.bare_device("d-1");
