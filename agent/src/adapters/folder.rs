@@ -16,6 +16,9 @@ use super::{files, tree};
 pub const FILES: &str = "files";
 /// Its log.
 pub const LOG: &str = "log";
+/// A configuration file that is being written: where only the agent has names, so that it is
+/// nobody's, however a workload and its configuration call theirs.
+const UNFINISHED: &str = "config.new";
 /// Mode of a configuration file: the workload's own and its group's.
 const MODE: u32 = 0o640;
 
@@ -35,7 +38,8 @@ pub fn lay(
         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
-    let root = open_folder(CWD, own.as_os_str().as_encoded_bytes())?;
+    let home = open_folder(CWD, folder.as_os_str().as_encoded_bytes())?;
+    let root = open_folder(home.as_fd(), FILES.as_bytes())?;
     let owner = rustix::fs::fstat(&root)?.st_uid;
     if let Some(user) = user.filter(|user| user.uid != owner) {
         // Another revision runs as another user: what the former one left is its to go on with.
@@ -46,7 +50,7 @@ pub fn lay(
         remove_at(&root, path);
     }
     for (path, content) in config {
-        write_at(&root, path, content.as_bytes(), user)?;
+        write_at(&home, &root, path, content.as_bytes(), user)?;
     }
     Ok(own)
 }
@@ -94,29 +98,34 @@ fn descend<'a>(
     Ok((folder, last))
 }
 
-fn write_at(root: &OwnedFd, path: &str, content: &[u8], user: Option<User>) -> io::Result<()> {
+fn write_at(
+    home: &OwnedFd,
+    root: &OwnedFd,
+    path: &str,
+    content: &[u8],
+    user: Option<User>,
+) -> io::Result<()> {
     let (folder, last) = descend(root, path, Some(user))?;
     if stands(&folder, last, content, user) {
         return Ok(());
     }
-    let temporary = format!(".{last}.new");
-    let _left_over = rustix::fs::unlinkat(&folder, temporary.as_str(), AtFlags::empty());
+    let _left_over = rustix::fs::unlinkat(home, UNFINISHED, AtFlags::empty());
     let written = (|| {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(MODE);
-        let file = rustix::fs::openat(&folder, temporary.as_str(), flags, mode)?;
+        let file = rustix::fs::openat(home, UNFINISHED, flags, mode)?;
         // Whatever the agent's own umask takes away.
         rustix::fs::fchmod(&file, mode)?;
         give(&file, user)?;
         let mut file = std::fs::File::from(file);
         file.write_all(content)?;
         file.sync_all()?;
-        Ok(rustix::fs::renameat(&folder, temporary.as_str(), &folder, last)?)
+        Ok(rustix::fs::renameat(home, UNFINISHED, &folder, last)?)
     })();
     if written.is_err() {
         // What was half written only takes room on a disk that may have none.
-        let _gone = rustix::fs::unlinkat(&folder, temporary.as_str(), AtFlags::empty());
+        let _gone = rustix::fs::unlinkat(home, UNFINISHED, AtFlags::empty());
     }
     written
 }
@@ -215,6 +224,23 @@ mod tests {
             inode();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), "one");
             assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, MODE);
+        }
+    }
+
+    #[test]
+    fn configuration_may_have_any_names() {
+        let scratch = tempfile::tempdir().unwrap();
+        let names = [".x.new".to_owned(), "x".to_owned(), UNFINISHED.to_owned(), "n".repeat(255)];
+        let config: BTreeMap<String, String> =
+            names.iter().map(|name| (name.clone(), format!("of {name}"))).collect();
+        for _ in 0..2 {
+            let own = lay(&scratch.path().join("w"), &config, &[], None).unwrap();
+            for name in &names {
+                let text = std::fs::read_to_string(own.join(name)).unwrap();
+                assert_eq!(text, format!("of {name}"));
+            }
+            assert_eq!(std::fs::read_dir(&own).unwrap().count(), names.len());
+            std::fs::write(own.join("x"), "changed").unwrap();
         }
     }
 
