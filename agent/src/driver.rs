@@ -86,6 +86,8 @@ pub struct Driver {
     agent: Agent,
     /// A desired state that is older than this is a replay, even when the last one was lost.
     least: StateVersion,
+    /// What is followed was said to another device, or by another control plane.
+    afresh: bool,
     reporter: Reporter,
     calls: Calls,
     time: Time,

@@ -165,7 +165,11 @@ impl Driver {
 
     /// `holdfast-agent enroll` may have been run beside the agent.
     fn look_for_identity(&mut self) {
-        if self.identity.as_ref().is_some_and(|identity| identity.enrolment().is_some()) {
+        if let Some(identity) = self.identity.as_ref().filter(|it| it.enrolment().is_some()) {
+            if let Some(other) = identity.replaced().filter(|other| other.enrolment().is_some()) {
+                tracing::info!("enrolled anew beside the agent: that is who it is from now on");
+                self.use_identity(other);
+            }
             return;
         }
         match Identity::load(&self.data) {
@@ -212,6 +216,14 @@ impl Driver {
                 tls,
                 keep_alive: self.config.keep_alive,
             }));
+        }
+        if self.identity.as_ref().is_some_and(|former| former.is_another(&identity)) {
+            // Versions of the former one's desired states say nothing of this one's.
+            self.forget_versions();
+            // Its link ends; a renewed certificate may wait for the next one.
+            if let Some(outlet) = self.link.outlet.take() {
+                outlet.close();
+            }
         }
         self.identity = Some(identity);
         // The next report says until when the certificate holds.

@@ -110,6 +110,7 @@ impl Driver {
             store_behind: loaded.behind,
             agent: Agent::new(start, uptime_ms()),
             least,
+            afresh: false,
             reporter: Reporter::default(),
             calls: Calls::default(),
             time,

@@ -254,6 +254,37 @@ fn an_identity_that_cannot_be_read_stops_nothing_is_said_and_heals() {
 }
 
 #[test]
+fn an_enrolment_beside_a_running_agent_is_taken_over() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (mut device, pid) = settled(&plane, &marker);
+    // Many versions of the former device's desired state, which say nothing of the next one's.
+    for number in 0..4 {
+        let document = sleeper("w", "a", &marker).replace("1s }", &format!("{}s }}", number + 2));
+        plane.cli().apply(&document.replace("role: a", "role: b")).ok();
+        plane.cli().apply(&sleeper("w", "a", &marker)).ok();
+    }
+    plane.await_settled("d-1");
+    let pid = if processes::alive(pid) { pid } else { await_copies(&marker, 1)[0] };
+    let agent = device.pid();
+    // Another device: the key goes, and with it the name.
+    std::fs::rename(device.data().join("identity.json"), plane.scratch.join("former")).unwrap();
+    device.name = "d-2".into();
+    device.enrol(&plane.token(&[]), &["role=a"]).ok();
+    device.await_status("it is the other device", |status| {
+        status["device"].as_str().is_some_and(|device| device.ends_with("d-2"))
+    });
+    device.await_link("up");
+    plane.await_connection("d-2", "online");
+    plane.await_settled("d-2");
+    let fresh = crate::marker();
+    plane.cli().apply(&sleeper("fresh", "a", &fresh)).ok();
+    plane.await_phase("d-2", "fresh", "running");
+    assert_eq!(await_copies(&marker, 1), [pid], "the same thing is wanted of it");
+    assert!(device.is_up() && device.pid() == agent, "it was not restarted for it");
+}
+
+#[test]
 fn children_that_hide_from_their_marker_are_swept_too() {
     let plane = Plane::start();
     let mut device = plane.device("d-1", &["role=a"]);
