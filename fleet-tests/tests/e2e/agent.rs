@@ -88,6 +88,11 @@ fn systemd_is_told_when_it_is_ready_alive_and_stopping() {
     let said = await_said("STOPPING=1", 1);
     assert_eq!(said.iter().filter(|line| *line == "READY=1").count(), 1, "{said:?}");
     assert_eq!(said.last().unwrap(), "STOPPING=1", "{said:?}");
+
+    // A watchdog of 0 is none.
+    device.env.insert("WATCHDOG_USEC".into(), "0".into());
+    device.up();
+    device.await_link("up");
 }
 
 #[test]
