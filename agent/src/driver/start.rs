@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_protocol::ids::{Name, hex};
 use holdfast_protocol::message::DesiredState;
@@ -25,6 +26,10 @@ use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
 use crate::core::record::Found;
 use crate::core::report::Reporter;
+
+/// How often the lock is tried for, and how long between: a second in all.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the agent cannot run at all.
 #[derive(Debug, thiserror::Error)]
@@ -174,11 +179,16 @@ fn lock(data: &Path) -> Result<std::fs::File, StartError> {
         .or_else(|_| std::fs::File::open(&path))
         .or_else(|_| std::fs::File::open(data))
         .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::Second { path: data.into() }),
-        Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // An agent that was killed this moment leaves a child that has not executed its
+            // launcher yet, and holds the lock until it does.
+            Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
+        }
     }
+    Err(StartError::Second { path: data.into() })
 }
 
 fn random() -> Result<u64, StartError> {
