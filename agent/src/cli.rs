@@ -97,9 +97,9 @@ struct Enroll {
     #[arg(long, value_name = "URL")]
     url: String,
     /// Enrolment token; better: --token-file or HOLDFAST_TOKEN, which the process list does not show
-    #[arg(long, value_name = "TOKEN", env = "HOLDFAST_TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
-    /// File that holds the token
+    /// File that holds the token; it goes before HOLDFAST_TOKEN
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     token_file: Option<PathBuf>,
     /// Name to ask for; without, the control plane makes one
@@ -233,8 +233,11 @@ async fn serve(config: Option<PathBuf>, data: PathBuf) -> i32 {
 }
 
 async fn enrol(enroll: Enroll) -> i32 {
-    let token = match (&enroll.token, &enroll.token_file) {
-        (Some(token), _) => token.clone(),
+    // The environment may hold a token for something else: whatever is said here goes before it.
+    let said = std::env::var("HOLDFAST_TOKEN").ok().filter(|token| !token.is_empty());
+    let said = said.filter(|_| enroll.token_file.is_none());
+    let token = match (enroll.token.clone().or(said), &enroll.token_file) {
+        (Some(token), _) => token,
         (None, Some(path)) => match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => {

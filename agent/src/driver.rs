@@ -7,6 +7,7 @@
 
 mod desired;
 mod health;
+mod logs;
 mod start;
 mod status;
 
@@ -31,7 +32,7 @@ use crate::adapters::link::{Credentials, LinkEvent, Outlet};
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime, Sweep};
 use crate::adapters::store::Store;
-use crate::adapters::{crash, folder, probe};
+use crate::adapters::{crash, folder, probe, status as status_socket};
 use crate::config::Config;
 use crate::core::agent::Agent;
 use crate::core::backoff::Entropy;
@@ -41,10 +42,10 @@ use crate::core::session;
 
 pub use start::StartError;
 
-/// How often disk, logs, clock and certificate are looked at, in milliseconds.
+/// How often disk, logs, clock and certificate are looked at anyway, in milliseconds.
 const HOUSEKEEPING: u64 = 5_000;
-/// How often logs are looked at while one is flooded, and how soon after a start: milliseconds.
-const LOGS_FLOOD: u64 = 250;
+/// Why there is no link at first.
+const NOT_TRIED: &str = "not tried yet";
 /// Observations that wait for the loop.
 const OBSERVATIONS: usize = 256;
 /// Observations taken in before the core is asked again.
@@ -84,6 +85,8 @@ pub struct Driver {
     agent: Agent,
     /// A desired state that is older than this is a replay, even when the last one was lost.
     least: StateVersion,
+    /// What is followed was said to another device, or by another control plane.
+    afresh: bool,
     reporter: Reporter,
     calls: Calls,
     time: Time,
@@ -101,10 +104,11 @@ pub struct Driver {
     links: mpsc::Receiver<LinkEvent>,
     inner: mpsc::Receiver<Inner>,
     tell: mpsc::Sender<Inner>,
-    listener: UnixListener,
+    /// Answers `holdfast-agent status`; tried again where it cannot be had.
+    listener: Option<UnixListener>,
     notifier: Notifier,
     housekeeping_at: u64,
-    logs_at: u64,
+    logs: logs::Logs,
     /// Held while the agent runs: a second one must not.
     _lock: std::fs::File,
 }
@@ -127,9 +131,10 @@ impl Driver {
                 Some(observed) = self.observed.recv() => self.take_in(observed),
                 Some(event) = self.links.recv() => self.linked(event),
                 Some(inner) = self.inner.recv() => self.came_back(inner),
-                Ok((stream, _)) = self.listener.accept() => {
-                    crate::adapters::status::answer(stream, self.status().to_string());
+                Some(reader) = status_socket::accept(self.listener.as_ref()) => {
+                    status_socket::answer(reader, self.status().to_string());
                 }
+                written = self.logs.written() => self.logs.note(written),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = watchdog.tick() => self.notifier.alive(),
@@ -154,12 +159,12 @@ impl Driver {
                 tracing::debug!("the link did not end in time");
             }
         }
-        let _left_for_the_next_start =
-            std::fs::remove_file(crate::adapters::status::path(&self.data));
+        let _left_for_the_next_start = std::fs::remove_file(status_socket::path(&self.data));
     }
 
     fn next_wake(&self) -> u64 {
-        let wakes = [self.agent.next_wake(), self.reporter.next_wake(), Some(self.logs_at)];
+        let wakes =
+            [self.agent.next_wake(), self.reporter.next_wake(), Some(self.logs.next_wake())];
         wakes.into_iter().flatten().fold(self.housekeeping_at, u64::min)
     }
 
@@ -178,9 +183,7 @@ impl Driver {
             self.housekeeping_at = uptime_ms() + HOUSEKEEPING;
             self.keep_house();
         }
-        if uptime_ms() >= self.logs_at {
-            self.bound_logs();
-        }
+        self.bound_logs();
         // Each round answers the one before; a handful settles, and none can go on for ever.
         for _ in 0..32 {
             let effects = self.agent.advance(uptime_ms());
@@ -204,8 +207,7 @@ impl Driver {
                     self.runtime.launch(name, revision, nonce, stale_config);
                 }
                 Effect::Open { name, instance } => {
-                    // What floods its log does so from its start.
-                    self.logs_at = self.logs_at.min(uptime_ms() + LOGS_FLOOD);
+                    self.logs.begin(&name);
                     self.runtime.open(name, instance);
                 }
                 Effect::Watch { name, instance } => {

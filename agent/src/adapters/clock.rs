@@ -1,5 +1,6 @@
 //! The machine's clocks and boot id. In debug builds tests may shift them
-//! (`HOLDFAST_TEST_CLOCK_OFFSET` in seconds, `HOLDFAST_TEST_BOOT_ID`).
+//! (`HOLDFAST_TEST_CLOCK_OFFSET` in seconds, or the file that holds them and may change at any
+//! time; `HOLDFAST_TEST_BOOT_ID`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,11 +24,15 @@ pub fn system_seconds() -> u64 {
 
 #[cfg(debug_assertions)]
 fn offset() -> i64 {
-    static OFFSET: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
-    *OFFSET.get_or_init(|| {
-        let text = std::env::var("HOLDFAST_TEST_CLOCK_OFFSET").unwrap_or_default();
-        text.parse().unwrap_or(0)
-    })
+    static OFFSET: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let text =
+        OFFSET.get_or_init(|| std::env::var("HOLDFAST_TEST_CLOCK_OFFSET").unwrap_or_default());
+    let number = |text: &str| text.trim().parse().ok();
+    if text.starts_with('/') {
+        std::fs::read_to_string(text).ok().and_then(|text| number(&text)).unwrap_or(0)
+    } else {
+        number(text).unwrap_or(0)
+    }
 }
 
 #[cfg(not(debug_assertions))]

@@ -3,19 +3,24 @@
 //! its folder: nothing here follows one.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 
-use super::files;
 use super::users::User;
+use super::{files, tree};
 
 /// The workload's own folder within its folder.
 pub const FILES: &str = "files";
 /// Its log.
 pub const LOG: &str = "log";
+/// A configuration file that is being written: where only the agent has names, so that it is
+/// nobody's, however a workload and its configuration call theirs.
+const UNFINISHED: &str = "config.new";
+/// Mode of a configuration file: the workload's own and its group's.
+const MODE: u32 = 0o640;
 
 /// Makes the folder and lays the configuration into it; gives the workload's own folder.
 ///
@@ -33,24 +38,35 @@ pub fn lay(
         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
-    let root = open_folder(CWD, own.as_os_str().as_encoded_bytes())?;
+    let home = open_folder(CWD, folder.as_os_str().as_encoded_bytes())?;
+    let root = open_folder(home.as_fd(), FILES.as_bytes())?;
+    let owner = rustix::fs::fstat(&root)?.st_uid;
+    if let Some(user) = user.filter(|user| user.uid != owner) {
+        // Another revision runs as another user: what the former one left is its to go on with.
+        tree::hand_over(&root, owner, user)?;
+    }
     give(&root, user)?;
     for path in stale {
         remove_at(&root, path);
     }
     for (path, content) in config {
-        write_at(&root, path, content.as_bytes(), user)?;
+        write_at(&home, &root, path, content.as_bytes(), user)?;
     }
     Ok(own)
 }
 
-fn open_folder(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+pub(super) fn open_folder(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(at, name, flags, Mode::empty())?)
 }
 
 fn give(file: &OwnedFd, user: Option<User>) -> io::Result<()> {
     if let Some(User { uid, gid }) = user {
+        let stat = rustix::fs::fstat(file)?;
+        if (stat.st_uid, stat.st_gid) == (uid, gid) {
+            // A disk that takes nothing any more need not be asked.
+            return Ok(());
+        }
         let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
         rustix::fs::fchown(file, Some(uid), Some(gid))?;
     }
@@ -82,18 +98,54 @@ fn descend<'a>(
     Ok((folder, last))
 }
 
-fn write_at(root: &OwnedFd, path: &str, content: &[u8], user: Option<User>) -> io::Result<()> {
+fn write_at(
+    home: &OwnedFd,
+    root: &OwnedFd,
+    path: &str,
+    content: &[u8],
+    user: Option<User>,
+) -> io::Result<()> {
     let (folder, last) = descend(root, path, Some(user))?;
-    let temporary = format!(".{last}.new");
-    let _left_over = rustix::fs::unlinkat(&folder, temporary.as_str(), AtFlags::empty());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&folder, temporary.as_str(), flags, Mode::from_raw_mode(0o640))?;
-    give(&file, user)?;
-    let mut file = std::fs::File::from(file);
-    file.write_all(content)?;
-    file.sync_all()?;
-    rustix::fs::renameat(&folder, temporary.as_str(), &folder, last)?;
-    Ok(())
+    if stands(&folder, last, content, user) {
+        return Ok(());
+    }
+    let _left_over = rustix::fs::unlinkat(home, UNFINISHED, AtFlags::empty());
+    let written = (|| {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(MODE);
+        let file = rustix::fs::openat(home, UNFINISHED, flags, mode)?;
+        // Whatever the agent's own umask takes away.
+        rustix::fs::fchmod(&file, mode)?;
+        give(&file, user)?;
+        let mut file = std::fs::File::from(file);
+        file.write_all(content)?;
+        file.sync_all()?;
+        Ok(rustix::fs::renameat(home, UNFINISHED, &folder, last)?)
+    })();
+    if written.is_err() {
+        // What was half written only takes room on a disk that may have none.
+        let _gone = rustix::fs::unlinkat(home, UNFINISHED, AtFlags::empty());
+    }
+    written
+}
+
+/// True where the file is already as it should be. It is then left alone: a restart needs no room
+/// on the disk, and wears out no flash.
+fn stands(folder: &OwnedFd, name: &str, content: &[u8], user: Option<User>) -> bool {
+    // A pipe of that name must hold nobody up.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return false };
+    let Ok(stat) = rustix::fs::fstat(&file) else { return false };
+    let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+    let alike = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && stat.st_mode & 0o7777 == MODE
+        && u64::try_from(stat.st_size) == Ok(length)
+        && user.is_none_or(|user| (stat.st_uid, stat.st_gid) == (user.uid, user.gid));
+    let mut there = Vec::new();
+    alike
+        && std::fs::File::from(file).take(length + 1).read_to_end(&mut there).is_ok()
+        && there == content
 }
 
 /// Removes a file that a former revision laid; whatever else stands there stays.
@@ -111,10 +163,12 @@ fn remove_at(root: &OwnedFd, path: &str) {
 /// # Errors
 /// Whatever the file system says.
 pub fn remove(folder: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    match open_folder(CWD, folder.as_os_str().as_encoded_bytes()) {
+        Ok(top) => tree::empty(&top)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
     }
+    std::fs::remove_dir(folder)
 }
 
 #[cfg(test)]
@@ -136,6 +190,58 @@ mod tests {
         remove(&folder).unwrap();
         remove(&folder).unwrap();
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn what_stands_already_is_left_alone_and_anything_else_is_laid_anew() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("w");
+        let config = BTreeMap::from([("a.conf".to_owned(), "one".to_owned())]);
+        let path = lay(&folder, &config, &[], None).unwrap().join("a.conf");
+        let inode = || {
+            lay(&folder, &config, &[], None).unwrap();
+            std::fs::metadata(&path).unwrap().ino()
+        };
+        let first = inode();
+        assert_eq!(inode(), first, "it was written again");
+        // Of the same length, of another length, of another mode, and not a file at all.
+        for spoil in [
+            &|| std::fs::write(&path, "two").unwrap(),
+            &|| std::fs::write(&path, "onemore").unwrap(),
+            &|| {
+                let open = std::fs::Permissions::from_mode(0o666);
+                std::fs::set_permissions(&path, open).unwrap();
+            },
+            &|| {
+                std::fs::remove_file(&path).unwrap();
+                let mode = Mode::from_raw_mode(MODE);
+                rustix::fs::mknodat(CWD, &path, FileType::Fifo, mode, 0).unwrap();
+            },
+        ] as [&dyn Fn(); 4]
+        {
+            spoil();
+            inode();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "one");
+            assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, MODE);
+        }
+    }
+
+    #[test]
+    fn configuration_may_have_any_names() {
+        let scratch = tempfile::tempdir().unwrap();
+        let names = [".x.new".to_owned(), "x".to_owned(), UNFINISHED.to_owned(), "n".repeat(255)];
+        let config: BTreeMap<String, String> =
+            names.iter().map(|name| (name.clone(), format!("of {name}"))).collect();
+        for _ in 0..2 {
+            let own = lay(&scratch.path().join("w"), &config, &[], None).unwrap();
+            for name in &names {
+                let text = std::fs::read_to_string(own.join(name)).unwrap();
+                assert_eq!(text, format!("of {name}"));
+            }
+            assert_eq!(std::fs::read_dir(&own).unwrap().count(), names.len());
+            std::fs::write(own.join("x"), "changed").unwrap();
+        }
     }
 
     #[test]

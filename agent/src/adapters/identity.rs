@@ -2,6 +2,7 @@
 //! it. Kept in `identity.json`, replaced whole.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -59,7 +60,7 @@ pub enum IdentityError {
 }
 
 /// The file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
     /// Of the control plane's API.
@@ -83,6 +84,26 @@ pub struct Identity {
     document: Document,
     url: Url,
     key: Vec<u8>,
+    /// Why what is in memory is not in the file.
+    unsaved: Option<String>,
+    /// The file as it was read or written last.
+    seen: Option<Stamp>,
+}
+
+/// Tells a file from what stood in its place before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    length: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let meta = std::fs::metadata(path).ok()?;
+        let changed = (meta.ctime(), meta.ctime_nsec());
+        Some(Self { inode: meta.ino(), length: meta.len(), changed })
+    }
 }
 
 impl Identity {
@@ -91,7 +112,12 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::File`], [`IdentityError::Damaged`].
     pub fn load(data: &Path) -> Result<Option<Self>, IdentityError> {
-        let path = data.join("identity.json");
+        Self::read(data.join("identity.json"))
+    }
+
+    fn read(path: PathBuf) -> Result<Option<Self>, IdentityError> {
+        // Before it is read: what replaces it meanwhile is seen as something else.
+        let seen = Stamp::of(&path);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -102,7 +128,7 @@ impl Identity {
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         let key = STANDARD.decode(&document.key).map_err(|error| damaged(error.to_string()))?;
         let url = document.url.parse().map_err(damaged)?;
-        Ok(Some(Self { path, document, url, key }))
+        Ok(Some(Self { path, document, url, key, unsaved: None, seen }))
     }
 
     /// A fresh key for a first enrolment, stored before it is used: whatever answer is lost, the
@@ -138,7 +164,7 @@ impl Identity {
                     enrolment: None,
                 };
                 let path = data.join("identity.json");
-                Self { path, document, url: url.clone(), key }
+                Self { path, document, url: url.clone(), key, unsaved: None, seen: None }
             }
         };
         if identity.document.enrolment.is_none() {
@@ -150,13 +176,32 @@ impl Identity {
         Ok(identity)
     }
 
-    fn save(&self) -> Result<(), IdentityError> {
+    fn save(&mut self) -> Result<(), IdentityError> {
         let path = self.path.clone();
         let damaged = |why: String| IdentityError::Damaged { path: path.clone(), why };
         let bytes = serde_json::to_vec_pretty(&self.document)
             .map_err(|error| damaged(error.to_string()))?;
         files::replace(&self.path, &bytes, 0o600)
-            .map_err(|source| IdentityError::File { path, source })
+            .map_err(|source| IdentityError::File { path: path.clone(), source })?;
+        self.seen = Stamp::of(&self.path);
+        Ok(())
+    }
+
+    /// What stands in the file by now, if it is another: `enroll` ran beside the agent. One that
+    /// cannot be read counts for nothing: what is in memory is better.
+    pub fn replaced(&self) -> Option<Self> {
+        let now = Stamp::of(&self.path)?;
+        if Some(now) == self.seen {
+            return None;
+        }
+        let other = Self::read(self.path.clone()).ok().flatten()?;
+        (other.document != self.document).then_some(other)
+    }
+
+    /// True when desired states for the one are not for the other: another device, or signed by
+    /// another control plane.
+    pub fn is_another(&self, other: &Self) -> bool {
+        self.device() != other.device() || self.signing_key() != other.signing_key()
     }
 
     /// What the control plane gave. None: the device waits for approval.
@@ -287,10 +332,13 @@ impl Identity {
         self.document.url = url.to_string();
         self.document.ca_sha256 = hex(&token.ca_sha256);
         self.url = url.clone();
-        self.take(answer)
+        let approved = self.take(answer);
+        self.save()?;
+        Ok(approved)
     }
 
-    /// Asks for a fresh certificate, or whether the device has been approved. True: approved.
+    /// Asks for a fresh certificate, or whether the device has been approved. True: approved. What
+    /// came serves even where it cannot be stored: see [`Identity::keep`].
     ///
     /// # Errors
     /// [`IdentityError`]; what was known before stays.
@@ -299,11 +347,31 @@ impl Identity {
         let proof = self.sign(&renew_proof(&public_key))?;
         let request = RenewRequest { public_key, proof };
         let answer = self.anonymous(time)?.post(RENEW_PATH, &request).await?;
-        self.take(answer)
+        let before = self.document.clone();
+        let approved = self.take(answer);
+        if self.document != before {
+            self.unsaved = Some("not tried yet".into());
+        }
+        self.keep();
+        Ok(approved)
     }
 
-    fn take(&mut self, answer: EnrolAnswer) -> Result<bool, IdentityError> {
-        let approved = match answer {
+    /// Stores what a renewal gave, if it is not stored yet. A disk that takes nothing costs no
+    /// certificate: it is tried again later.
+    pub fn keep(&mut self) {
+        // An enrolment that was made meanwhile is newer than any renewal of the former one.
+        if self.unsaved.is_some() && self.replaced().is_none() {
+            self.unsaved = self.save().err().map(|error| error.to_string());
+        }
+    }
+
+    /// Why what is in memory is not in the file, if it is not.
+    pub fn unsaved(&self) -> Option<&str> {
+        self.unsaved.as_deref()
+    }
+
+    fn take(&mut self, answer: EnrolAnswer) -> bool {
+        match answer {
             EnrolAnswer::Approved(enrolment) => {
                 self.document.name = Some(enrolment.device.clone());
                 self.document.enrolment = Some(*enrolment);
@@ -313,8 +381,6 @@ impl Identity {
                 self.document.name = Some(device);
                 false
             }
-        };
-        self.save()?;
-        Ok(approved)
+        }
     }
 }

@@ -161,14 +161,27 @@ fn read_plan(stdin: &mut impl io::Read) -> io::Result<Plan> {
     serde_cbor::from_slice(&body).map_err(io::Error::other)
 }
 
+fn nowhere() -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().write(true).open("/dev/null")
+}
+
 fn direct_output(log: Option<&PathBuf>) -> io::Result<()> {
     let file = match log {
         Some(path) => {
             let mut options = std::fs::OpenOptions::new();
             let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-            options.append(true).create(true).mode(0o640).custom_flags(flags).open(path)?
+            match options.append(true).create(true).mode(0o640).custom_flags(flags).open(path) {
+                // What cannot be kept is not worth a workload.
+                Err(error)
+                    if error.kind() == io::ErrorKind::ReadOnlyFilesystem
+                        || super::files::is_full(&error) =>
+                {
+                    nowhere()?
+                }
+                other => other?,
+            }
         }
-        None => std::fs::OpenOptions::new().write(true).open("/dev/null")?,
+        None => nowhere()?,
     };
     rustix::stdio::dup2_stdout(&file)?;
     rustix::stdio::dup2_stderr(&file)?;

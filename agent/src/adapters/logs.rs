@@ -13,30 +13,37 @@ const MAX_TAIL: u64 = 1024 * 1024;
 /// What can be cut off at once has to be whole blocks of the file system: 64 KiB suits all.
 const BLOCK: u64 = 64 * 1024;
 
-/// Cuts the log's beginning off when it is longer than `limit` bytes, so that about three
-/// quarters of it are left. True: it was.
+/// What a look at a log found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Look {
+    /// How long it was, in bytes.
+    pub found: u64,
+    /// How long it is now; less, when it was cut.
+    pub left: u64,
+}
+
+/// Cuts the log's beginning off when it is longer than `limit` bytes, so that about `keep` of them
+/// are left.
 ///
 /// # Errors
-/// Whatever the file system says.
-pub fn bound(path: &Path, limit: u64) -> io::Result<bool> {
+/// Whatever the file system says; no log yet is an empty one.
+pub fn bound(path: &Path, limit: u64, keep: u64) -> io::Result<Look> {
     let length = match std::fs::metadata(path) {
         Ok(meta) => meta.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::default()),
         Err(error) => return Err(error),
     };
     if length <= limit {
-        return Ok(false);
+        return Ok(Look { found: length, left: length });
     }
-    let keep = limit / 4 * 3;
     let file = open(path)?;
     let cut = (length - keep).div_ceil(BLOCK) * BLOCK;
     if cut < length && fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, cut).is_ok() {
-        return Ok(true);
+        return Ok(Look { found: length, left: length - cut });
     }
     // The file system cannot (tmpfs, overlay): what is kept is copied to the front. What the
     // workload writes in this moment may be lost; it is a log, and it was too long.
-    copy_down(file, keep)?;
-    Ok(true)
+    Ok(Look { found: length, left: copy_down(file, keep)? })
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -44,7 +51,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
 }
 
-fn copy_down(mut file: File, keep: u64) -> io::Result<()> {
+fn copy_down(mut file: File, keep: u64) -> io::Result<u64> {
     let length = file.metadata()?.len();
     let mut end = Vec::new();
     file.seek(SeekFrom::Start(length.saturating_sub(keep)))?;
@@ -54,7 +61,8 @@ fn copy_down(mut file: File, keep: u64) -> io::Result<()> {
     let kept = end.get(first..).unwrap_or_default();
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
-    file.write_all(kept)
+    file.write_all(kept)?;
+    Ok(u64::try_from(kept.len()).unwrap_or(u64::MAX))
 }
 
 /// The log's last `lines` lines, and where it ends: what comes later begins there.
@@ -112,8 +120,10 @@ mod tests {
             writeln!(writer, "line {number}").unwrap();
         }
         let limit = 200_000;
-        assert!(bound(&path, limit).unwrap());
-        assert!(!bound(&path, limit).unwrap(), "once is enough");
+        let look = bound(&path, limit, limit / 4 * 3).unwrap();
+        assert!(look.found > limit && look.left <= limit, "{look:?}");
+        let again = bound(&path, limit, limit / 4 * 3).unwrap();
+        assert_eq!(again, Look { found: look.left, left: look.left }, "once is enough");
         writeln!(writer, "after the cut").unwrap();
         let (end, length) = tail(&path, 2).unwrap();
         assert_eq!(String::from_utf8(end).unwrap(), "line 39999\nafter the cut\n");
@@ -129,7 +139,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("log");
         std::fs::write(&path, "first\nsecond\nthird\n").unwrap();
-        assert!(bound(&path, 16).unwrap());
+        assert_eq!(bound(&path, 16, 12).unwrap(), Look { found: 19, left: 6 });
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
         assert_eq!(tail(&path, 0).unwrap().0, b"");
         assert_eq!(tail(&scratch.path().join("none"), 5).unwrap(), (Vec::new(), 0));

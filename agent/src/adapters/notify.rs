@@ -4,6 +4,11 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+/// As often as this at most, whatever is asked for: a watchdog's word is a turn of the loop.
+const SHORTEST: Duration = Duration::from_millis(10);
+/// As seldom as this at most.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 /// The way to the service manager, if there is one.
 #[derive(Debug, Default)]
 pub struct Notifier {
@@ -27,8 +32,8 @@ impl Notifier {
         });
         let ours =
             std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
-        let period = std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
-        let watchdog = period.filter(|_| ours).map(|micros: u64| Duration::from_micros(micros) / 3);
+        let period = std::env::var("WATCHDOG_USEC").ok();
+        let watchdog = period.filter(|_| ours).and_then(|text| pace(&text));
         Self { socket: socket.ok(), watchdog }
     }
 
@@ -62,5 +67,27 @@ impl Notifier {
             // A manager that does not listen changes nothing for the workloads.
             let _unheard = socket.send(text.as_bytes());
         }
+    }
+}
+
+/// Three times as often as is asked for in microseconds; none is asked for by 0, or by what is no
+/// number.
+fn pace(text: &str) -> Option<Duration> {
+    let micros = text.parse().ok().filter(|&micros| micros > 0)?;
+    Some((Duration::from_micros(micros) / 3).clamp(SHORTEST, LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watchdog_is_fed_in_time_and_none_is_where_none_is_wanted() {
+        assert_eq!(pace("300000"), Some(Duration::from_millis(100)));
+        for none in ["0", "", "soon", "-1", "18446744073709551616"] {
+            assert_eq!(pace(none), None, "{none:?}");
+        }
+        assert_eq!(pace("1"), Some(SHORTEST));
+        assert_eq!(pace(&u64::MAX.to_string()), Some(LONGEST));
     }
 }

@@ -1,17 +1,21 @@
 //! What the agent keeps of its workloads, in redb: one record each, and the time floor.
 //!
 //! The memory is the truth while the agent runs; this makes it durable. A store that cannot be
-//! written (the disk is full) stops nothing: it is opened and written anew when there is room. A
+//! written (the disk is full, or read-only) stops nothing: it is opened and written anew when it
+//! can be. A
 //! store that cannot be read is set aside: processes are found again by their environment and
 //! the desired state is a signed file of its own.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use holdfast_protocol::ids::Name;
-use redb::backends::FileBackend;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::backends::{FileBackend, InMemoryBackend};
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, StorageBackend as _, TableDefinition,
+};
 
 use crate::core::record::Record;
 
@@ -19,6 +23,8 @@ const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("workload
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// redb's default is 1 GiB. A device holds tens of small records.
 const CACHE: usize = 128 * 1024;
+/// Largest store of which a copy is made in memory, in bytes: ten times one that holds much.
+const MAX_COPY: u64 = 32 * 1024 * 1024;
 
 /// Why the store was not written.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +52,8 @@ pub struct Loaded {
     pub floor: u64,
     /// What to tell a person, when the store was damaged.
     pub damage: Option<String>,
+    /// It could be read, but not be opened for writing: [`Store::rewrite`] is due.
+    pub behind: bool,
 }
 
 /// The store.
@@ -62,10 +70,16 @@ impl Store {
         let first = store.reopen().and_then(|()| store.load());
         match first {
             Ok(loaded) => (store, loaded),
-            Err(error) if full(&error) => {
-                // Nothing is wrong with it but the room around it.
+            Err(error) if !is_damage(&error) => {
+                // Nothing is wrong with it but what is around it: no room, a disk that takes
+                // nothing, too few descriptors. What it holds is read from a copy.
+                tracing::error!(%error, "the store cannot be opened for writing");
                 store.db = None;
-                (store, Loaded::default())
+                let loaded = read_copy(path).unwrap_or_else(|error| {
+                    tracing::error!(%error, "nor can it be read");
+                    Loaded::default()
+                });
+                (store, Loaded { behind: true, ..loaded })
             }
             Err(error) => {
                 store.db = None;
@@ -103,30 +117,7 @@ impl Store {
 
     fn load(&self) -> Result<Loaded, StoreError> {
         let Some(db) = &self.db else { return Ok(Loaded::default()) };
-        let read = match db.begin_read()? {
-            read if read.open_table(META).is_ok() => read,
-            // A first start: made here, so that reading never finds a table missing.
-            _ => {
-                let write = db.begin_write()?;
-                write.open_table(RECORDS)?;
-                write.open_table(META)?;
-                write.commit()?;
-                db.begin_read()?
-            }
-        };
-        let mut loaded = Loaded::default();
-        for entry in read.open_table(RECORDS)?.iter()? {
-            let (name, bytes) = entry?;
-            let record = serde_cbor::from_slice(bytes.value());
-            if let (Ok(name), Ok(record)) = (name.value().parse(), record) {
-                loaded.records.insert(name, record);
-            } else {
-                // Of another version, or damaged: its process is found by its environment.
-                tracing::warn!(workload = name.value(), "a record cannot be read and is left out");
-            }
-        }
-        loaded.floor = read.open_table(META)?.get("floor")?.map_or(0, |it| it.value());
-        Ok(loaded)
+        load(db)
     }
 
     /// Writes records (`None`: removes them) in one durable step.
@@ -203,12 +194,102 @@ impl Store {
     }
 }
 
-fn full(error: &StoreError) -> bool {
-    match error {
-        StoreError::Database(error) => match &**error {
-            redb::Error::Io(error) => super::files::is_full(error),
-            _ => false,
-        },
-        StoreError::Encode(_) => false,
+/// What a store holds that cannot be opened where it is: redb would write to it.
+fn read_copy(path: &Path) -> Result<Loaded, StoreError> {
+    let file = match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Loaded::default());
+        }
+        file => file.map_err(redb::Error::Io)?,
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_COPY).read_to_end(&mut bytes).map_err(redb::Error::Io)?;
+    let copy = InMemoryBackend::new();
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    copy.set_len(length).and_then(|()| copy.write(0, &bytes)).map_err(redb::StorageError::from)?;
+    drop(bytes);
+    load(&Database::builder().set_cache_size(CACHE).create_with_backend(copy)?)
+}
+
+fn load(db: &Database) -> Result<Loaded, StoreError> {
+    let read = match db.begin_read()? {
+        read if read.open_table(META).is_ok() => read,
+        // A first start: made here, so that reading never finds a table missing.
+        _ => {
+            let write = db.begin_write()?;
+            write.open_table(RECORDS)?;
+            write.open_table(META)?;
+            write.commit()?;
+            db.begin_read()?
+        }
+    };
+    let mut loaded = Loaded::default();
+    for entry in read.open_table(RECORDS)?.iter()? {
+        let (name, bytes) = entry?;
+        let record = serde_cbor::from_slice(bytes.value());
+        if let (Ok(name), Ok(record)) = (name.value().parse(), record) {
+            loaded.records.insert(name, record);
+        } else {
+            // Of another version, or damaged: its process is found by its environment.
+            tracing::warn!(workload = name.value(), "a record cannot be read and is left out");
+        }
+    }
+    loaded.floor = read.open_table(META)?.get("floor")?.map_or(0, |it| it.value());
+    Ok(loaded)
+}
+
+/// True where the file itself is no good. Everything else passes with its cause.
+fn is_damage(error: &StoreError) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    let StoreError::Database(error) = error else { return false };
+    match &**error {
+        redb::Error::Io(error) => {
+            let unreadable = Some(rustix::io::Errno::IO.raw_os_error());
+            matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
+                || error.raw_os_error() == unreadable
+        }
+        redb::Error::DatabaseAlreadyOpen | redb::Error::Unsupported => false,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_cannot_be_written_is_read_and_not_taken_for_a_damaged_one() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("store.redb");
+        let (mut store, first) = Store::open(&path);
+        assert!(first.records.is_empty() && !first.behind && first.damage.is_none());
+        store.put(&[("w".parse().unwrap(), Some(Record::default()))]).unwrap();
+        store.put_floor(42).unwrap();
+        // As it stands after a crash.
+        std::fs::copy(&path, scratch.path().join("crashed.redb")).unwrap();
+        drop(store);
+        for name in ["store.redb", "crashed.redb"] {
+            let loaded = read_copy(&scratch.path().join(name)).unwrap();
+            assert_eq!(loaded.records.len(), 1, "{name}");
+            assert_eq!(loaded.floor, 42, "{name}");
+        }
+        for kind in [
+            std::io::ErrorKind::ReadOnlyFilesystem,
+            std::io::ErrorKind::StorageFull,
+            std::io::ErrorKind::PermissionDenied,
+        ] {
+            assert!(!is_damage(&redb::Error::Io(kind.into()).into()), "{kind}");
+        }
+        let none_left = std::io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+        assert!(!is_damage(&redb::Error::Io(none_left).into()));
+
+        // What is no store is damage.
+        std::fs::write(&path, vec![7; 8192]).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let (_, loaded) = Store::open(&path);
+        assert!(loaded.damage.is_some() && !loaded.behind);
+        assert!(scratch.path().join("store.damaged").exists());
     }
 }

@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod clock;
 pub mod dns;
 pub mod effect;
+pub mod flow;
 mod held;
 mod lifecycle;
 pub mod pulse;

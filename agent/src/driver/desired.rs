@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_protocol::ids::DeviceId;
+use holdfast_protocol::ids::{DeviceId, StateVersion};
 use holdfast_protocol::message::DesiredState;
 use holdfast_protocol::signing;
 use rumqttc::mqttbytes::v5::Publish;
@@ -79,7 +79,8 @@ impl Driver {
         };
         // One that waits for room on the disk counts as held: an older one must not replace it.
         let waiting = self.waiting.as_ref().map(|waiting| waiting.state.version());
-        let held = self.agent.version().max(waiting.unwrap_or_default()).max(self.least);
+        let followed = if self.afresh { StateVersion::default() } else { self.agent.version() };
+        let held = followed.max(waiting.unwrap_or_default()).max(self.least);
         match judge(held, state.version()) {
             Verdict::Known => {
                 self.trouble.refusal = None;
@@ -109,6 +110,16 @@ impl Driver {
         }
     }
 
+    /// The device became another one, or another control plane's: what runs goes on until that
+    /// one's first desired state comes, whatever its version.
+    pub(super) fn forget_versions(&mut self) {
+        self.afresh = true;
+        self.least = StateVersion::default();
+        self.waiting = None;
+        self.trouble.desired = None;
+        self.trouble.refusal = None;
+    }
+
     /// Stores what waits; follows it once it is stored.
     pub(super) fn store_desired(&mut self) {
         let Some(waiting) = self.waiting.take() else { return };
@@ -124,6 +135,7 @@ impl Driver {
                 self.trouble.untrusted = None;
                 tracing::info!(version = %waiting.state.version(), "following a desired state");
                 self.agent.follow(&waiting.state);
+                self.afresh = false;
                 self.acknowledge(waiting.publish.as_ref());
             }
             Err(error) => {

@@ -1,4 +1,4 @@
-//! Looking after the agent itself: disk, logs, clock, certificate; and saying what is wrong.
+//! Looking after the agent itself: disk, clock, certificate; and saying what is wrong.
 
 use std::io;
 
@@ -11,17 +11,20 @@ use crate::adapters::https::HttpsError;
 use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::link::Credentials;
 use crate::adapters::store::StoreError;
-use crate::adapters::{files, logs};
+use crate::adapters::{files, status};
 use crate::core::backoff;
 
 /// Less free room than this is a full disk, in bytes: a few records and a report.
 const FULL: u64 = 256 * 1024;
 /// Less than this is told before it hurts.
-const LOW: u64 = 32 * 1024 * 1024;
+pub(super) const LOW: u64 = 32 * 1024 * 1024;
 /// The time floor is stored so often, in seconds: a write an hour wears no flash out.
 const FLOOR_EVERY: u64 = 3_600;
 /// Between tries to renew: milliseconds, first and longest.
 const RENEW_RETRY: (u64, u64) = (2_000, 300_000);
+
+/// Why there is no link with a certificate that is over.
+const OVER: &str = "not tried: by this device's clock its certificate has expired; it is renewed as soon as it can be, and if the clock is wrong, set it";
 
 /// What is wrong, as it was seen last.
 #[derive(Debug, Default)]
@@ -44,6 +47,8 @@ pub(super) struct Trouble {
     pub(super) free: Option<u64>,
     /// The store cannot be written for another reason.
     pub(super) store: Option<String>,
+    /// Nobody can ask for the status.
+    pub(super) socket: Option<String>,
 }
 
 /// The renewal of the certificate.
@@ -77,25 +82,38 @@ impl Driver {
             self.store_behind = false;
             self.note_store(stored);
         }
+        self.listen();
         self.store_desired();
         self.look_for_identity();
+        self.retry_certificate();
+        if let Some(identity) = &mut self.identity {
+            identity.keep();
+        }
         self.renew_if_due();
         if self.time.now() >= self.floor_stored.saturating_add(FLOOR_EVERY) {
             self.keep_floor();
         }
     }
 
-    /// Keeps every log within its bound: also of what has ended, which may have said a lot before.
-    /// Where one flows over, all are looked at again soon.
-    pub(super) fn bound_logs(&mut self) {
-        let mut flows = false;
-        for (name, _) in self.agent.records() {
-            match logs::bound(&self.place.log(name), self.config.log_bytes) {
-                Ok(cut) => flows |= cut,
-                Err(error) => tracing::warn!(workload = %name, %error, "its log cannot be bounded"),
+    /// Makes the status socket where there is none: an agent without one still runs workloads.
+    pub(super) fn listen(&mut self) {
+        if self.listener.is_some() {
+            return;
+        }
+        match status::listen(&self.data) {
+            Ok(listener) => {
+                self.listener = Some(listener);
+                self.trouble.socket = None;
+            }
+            Err(error) => {
+                let path = status::path(&self.data);
+                let why = format!("`status` has no answer: {}: {error}", path.display());
+                if self.trouble.socket.as_ref() != Some(&why) {
+                    tracing::error!("{why}");
+                }
+                self.trouble.socket = Some(why);
             }
         }
-        self.logs_at = uptime_ms() + if flows { super::LOGS_FLOOD } else { super::HOUSEKEEPING };
     }
 
     /// Stores the time floor. The system's clock is believed only within the certificate's life:
@@ -147,7 +165,11 @@ impl Driver {
 
     /// `holdfast-agent enroll` may have been run beside the agent.
     fn look_for_identity(&mut self) {
-        if self.identity.as_ref().is_some_and(|identity| identity.enrolment().is_some()) {
+        if let Some(identity) = self.identity.as_ref().filter(|it| it.enrolment().is_some()) {
+            if let Some(other) = identity.replaced().filter(|other| other.enrolment().is_some()) {
+                tracing::info!("enrolled anew beside the agent: that is who it is from now on");
+                self.use_identity(other);
+            }
             return;
         }
         match Identity::load(&self.data) {
@@ -184,6 +206,9 @@ impl Driver {
             self.api.send_replace(Some(api));
             let over = identity.life().is_some_and(|life| life.is_over(self.time.now()));
             // With an expired certificate there is nothing to connect with.
+            if self.link.outlet.is_none() {
+                self.link.reason = if over { OVER.into() } else { super::NOT_TRIED.into() };
+            }
             self.credentials.send_replace((!over).then(|| Credentials {
                 device,
                 shard: enrolment.shard,
@@ -192,9 +217,30 @@ impl Driver {
                 keep_alive: self.config.keep_alive,
             }));
         }
+        if self.identity.as_ref().is_some_and(|former| former.is_another(&identity)) {
+            // Versions of the former one's desired states say nothing of this one's.
+            self.forget_versions();
+            // Its link ends; a renewed certificate may wait for the next one.
+            if let Some(outlet) = self.link.outlet.take() {
+                outlet.close();
+            }
+        }
         self.identity = Some(identity);
         // The next report says until when the certificate holds.
         self.reporter.told_nothing();
+    }
+
+    /// A clock that stood beyond the certificate's end may be right again.
+    fn retry_certificate(&mut self) {
+        let life = self.identity.as_ref().and_then(Identity::life);
+        let holds = life.is_some_and(|life| !life.is_over(self.time.now()));
+        if holds
+            && self.credentials.borrow().is_none()
+            && let Some(identity) = self.identity.clone()
+        {
+            tracing::info!("the certificate holds again: the clock was set");
+            self.use_identity(identity);
+        }
     }
 
     fn renew_if_due(&mut self) {
@@ -254,6 +300,7 @@ impl Driver {
             list.extend(message.map(|message| Problem { code: code.into(), message }));
         };
         say("certificate-expired", self.certificate_problem());
+        say("certificate-not-stored", self.storing_problem());
         say("clock", self.time.problem());
         say("desired-not-stored", self.trouble.desired.clone());
         say("desired-refused", self.trouble.refusal.clone());
@@ -281,6 +328,7 @@ impl Driver {
                 None => "this device is not enrolled: run `holdfast-agent enroll`".into(),
             }),
         );
+        say("status-socket", self.trouble.socket.clone());
         say("store", self.trouble.store.clone());
         say("store-recovered", self.trouble.damage.clone());
         say("waiting-for-approval", self.approval_problem());
@@ -291,8 +339,15 @@ impl Driver {
         let life = self.identity.as_ref()?.life()?;
         life.is_over(self.time.now()).then(|| {
             let why = self.renewal.trouble.as_deref().unwrap_or("renewal is on its way");
-            format!("the device's certificate has expired; it is renewed as soon as the control plane can be reached ({why})")
+            format!("the device's certificate has expired; it is renewed as soon as the control plane can be reached ({why}); if the clock is wrong, set it")
         })
+    }
+
+    fn storing_problem(&self) -> Option<String> {
+        let why = self.identity.as_ref()?.unsaved()?;
+        Some(format!(
+            "the renewed certificate serves, but cannot be stored ({why}): a restart needs another one"
+        ))
     }
 
     fn link_problem(&self) -> Option<String> {

@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_protocol::ids::{Name, hex};
 use holdfast_protocol::message::DesiredState;
 use tokio::sync::{mpsc, watch};
 
-use super::{Driver, HOUSEKEEPING, Inner, Link, OBSERVATIONS, desired, health};
+use super::{Driver, HOUSEKEEPING, Inner, Link, OBSERVATIONS, desired, health, logs};
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::calls::Calls;
 use crate::adapters::census::Census;
@@ -20,12 +21,16 @@ use crate::adapters::identity::Identity;
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime};
 use crate::adapters::store::Store;
-use crate::adapters::{files, launcher as launching, link, procfs, status};
+use crate::adapters::{files, launcher as launching, link, procfs};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
 use crate::core::record::{Found, Record};
 use crate::core::report::Reporter;
+
+/// How often the lock is tried for, and how long between: a second in all.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the agent cannot run at all.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +104,6 @@ impl Driver {
             artifacts: there,
             entropy: seed,
         };
-        let listener = status::listen(&data).map_err(failed)?;
         tokio::spawn(link::run(credentials_seen, link_tell, seed ^ 1));
         let mut driver = Self {
             config,
@@ -107,9 +111,10 @@ impl Driver {
             place,
             artifacts,
             store,
-            store_behind: false,
+            store_behind: loaded.behind,
             agent: Agent::new(start, uptime_ms()),
             least,
+            afresh: false,
             reporter: Reporter::default(),
             calls: Calls::default(),
             time,
@@ -117,7 +122,7 @@ impl Driver {
             identity: None,
             credentials,
             api,
-            link: Link { reason: "not tried yet".into(), ..Link::default() },
+            link: Link { reason: super::NOT_TRIED.into(), ..Link::default() },
             trouble,
             waiting: None,
             renewal: health::Renewal::default(),
@@ -127,14 +132,15 @@ impl Driver {
             links,
             inner,
             tell,
-            listener,
+            listener: None,
             notifier: Notifier::from_environment(),
             // Workloads first; the house is looked after in the second turn.
             housekeeping_at: uptime_ms() + HOUSEKEEPING / 50,
-            logs_at: uptime_ms() + HOUSEKEEPING / 50,
+            logs: logs::Logs::new(uptime_ms() + HOUSEKEEPING / 50),
             data,
             _lock: lock,
         };
+        driver.listen();
         driver.renew_limits();
         if let Some(identity) = identity {
             driver.use_identity(identity);
@@ -165,13 +171,23 @@ fn lock(data: &Path) -> Result<std::fs::File, StartError> {
     let path = data.join("lock");
     let failed = |source: io::Error| StartError::Folder { path: path.clone(), source };
     let mut options = std::fs::OpenOptions::new();
-    let file =
-        options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::Second { path: data.into() }),
-        Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+    options.read(true).write(true).create(true).truncate(false);
+    // On a disk that takes nothing any more the file will do as it is, or else the folder.
+    let file = options
+        .open(&path)
+        .or_else(|_| std::fs::File::open(&path))
+        .or_else(|_| std::fs::File::open(data))
+        .map_err(failed)?;
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // An agent that was killed this moment leaves a child that has not executed its
+            // launcher yet, and holds the lock until it does.
+            Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
+        }
     }
+    Err(StartError::Second { path: data.into() })
 }
 
 fn random() -> Result<u64, StartError> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fleet_tests::harness::{DEADLINE, Options, Plane, eventually, processes};
+use fleet_tests::harness::{DEADLINE, Device, Options, Plane, eventually, holds_for, processes};
 
 use crate::{assert_says, await_copies, marker, sleeper};
 
@@ -46,6 +46,33 @@ fn clock_at_1970_on_boot() {
     device.up();
     device.await_link("up");
     device.await_healed("clock");
+    assert_eq!(await_copies(&marker, 1), pids);
+}
+
+#[test]
+fn clock_far_ahead_on_boot() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    let marker = marker();
+    plane.cli().apply(&sleeper("w", "a", &marker)).ok();
+    device.await_phase("w", "running");
+    plane.await_settled("d-1");
+    device.power_off();
+    let clock = plane.scratch.write("clock", "1000000000");
+    device.env.insert("HOLDFAST_TEST_CLOCK_OFFSET".into(), clock.display().to_string());
+    device.up();
+    let pids = await_copies(&marker, 1);
+    assert_says(&device.await_problem("certificate-expired"), &["clock"]);
+    let status = device.await_status("it says why there is no link", |status| {
+        status["linkReason"].as_str().is_some_and(|why| why.contains("not tried: "))
+    });
+    assert_says(status["linkReason"].as_str().unwrap(), &["expired", "clock"]);
+
+    // A time service sets it right, and nothing has to be restarted.
+    std::fs::write(&clock, "0").unwrap();
+    device.await_link("up");
+    device.await_healed("certificate-expired");
+    plane.await_settled("d-1");
     assert_eq!(await_copies(&marker, 1), pids);
 }
 
@@ -106,6 +133,22 @@ impl SmallDisk {
             let piece = vec![0_u8; size];
             while file.write_all(&piece).is_ok() {}
         }
+    }
+
+    /// Makes files until there can be no more.
+    fn fill_inodes(&self) {
+        let folder = self.0.join("many");
+        std::fs::create_dir(&folder).unwrap();
+        let made = (0..100_000)
+            .find(|number| std::fs::File::create(folder.join(number.to_string())).is_err());
+        assert!(made.is_some(), "the disk takes any number of files");
+    }
+
+    /// As the kernel does with a disk that fails: `ro`; or back again: `rw`.
+    fn remount(&self, mode: &str) {
+        let options = format!("remount,{mode}");
+        let status = Command::new("mount").args(["-o", &options]).arg(&self.0).status();
+        assert!(status.is_ok_and(|status| status.success()), "remounted {mode}");
     }
 
     fn free(&self) {
@@ -173,13 +216,20 @@ fn a_device_reboots_on_a_full_disk_and_runs_what_it_ran() {
     device.set_data(plane.scratch.join("disk/d-1"));
     device.enrol(&plane.token(&[]), &["role=a"]).ok();
     device.up();
+    // With a configuration, which is on the disk already and needs no room.
     let marker = marker();
-    plane.cli().apply(&sleeper("w", "a", &marker)).ok();
-    device.await_phase("w", "running");
+    let config = "  config: { etc/a.conf: some text }\n";
+    plane.cli().apply(&(sleeper("w", "a", &marker) + config)).ok();
+    let pid = device.await_phase("w", "running");
     plane.await_settled("d-1");
     disk.fill();
     device.await_problem("disk-full");
     device.link.cut();
+    processes::kill(pid);
+    eventually(DEADLINE, "it is restarted on a full disk", || {
+        let pids = processes::with_argument(&marker);
+        if pids.len() == 1 && pids[0] != pid { Ok(()) } else { Err(format!("{pids:?}")) }
+    });
     device.power_off();
     device.up();
     let pids = await_copies(&marker, 1);
@@ -191,6 +241,106 @@ fn a_device_reboots_on_a_full_disk_and_runs_what_it_ran() {
         let now = processes::with_argument(&marker);
         if now == pids { Ok(()) } else { Err(format!("{now:?}, was {pids:?}")) }
     });
+    drop(device);
+    drop(disk);
+}
+
+/// A device on a small disk that runs one workload with a configuration, settled.
+fn on_a_small_disk(plane: &Plane, options: &str, marker: &str) -> (SmallDisk, Device, u32) {
+    let disk = SmallDisk::mount(&plane.scratch.join("disk"), options);
+    let mut device = plane.bare_device("d-1");
+    device.set_data(plane.scratch.join("disk/d-1"));
+    device.enrol(&plane.token(&[]), &["role=a"]).ok();
+    device.up();
+    let config = "  config: { etc/a.conf: some text }\n";
+    plane.cli().apply(&(sleeper("w", "a", marker) + config)).ok();
+    let pid = device.await_phase("w", "running");
+    plane.await_settled("d-1");
+    (disk, device, pid)
+}
+
+fn await_said(plane: &Plane, parts: &[&str]) {
+    eventually(DEADLINE, &format!("the control plane is told {parts:?}"), || {
+        let view = plane.view("d-1")["status"].to_string();
+        if parts.iter().all(|part| view.contains(part)) { Ok(()) } else { Err(view) }
+    });
+}
+
+#[test]
+fn a_device_reboots_on_a_disk_that_takes_nothing_any_more_and_runs_what_it_ran() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (disk, mut device, _) = on_a_small_disk(&plane, "24m", &marker);
+    device.power_off();
+    await_copies(&marker, 0);
+    disk.remount("ro");
+    device.up();
+    let pids = await_copies(&marker, 1);
+    await_said(&plane, &["status-socket", "\"store\"", "Read-only"]);
+    assert!(!plane.view("d-1")["status"].to_string().contains("store-recovered"));
+    // The agent alone, too.
+    device.restart();
+    plane.await_connection("d-1", "online");
+    disk.remount("rw");
+    device.await_healed("status-socket");
+    device.await_healed("store");
+    assert_eq!(device.await_phase("w", "running"), pids[0]);
+    plane.await_settled("d-1");
+    assert_eq!(await_copies(&marker, 1), pids);
+    assert!(!device.data().join("store.damaged").exists(), "nothing was wrong with it");
+    drop(device);
+    drop(disk);
+}
+
+#[test]
+fn an_agent_starts_where_no_file_can_be_made_any_more() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (disk, mut device, pid) = on_a_small_disk(&plane, "24m,nr_inodes=200", &marker);
+    assert_eq!(device.stop_agent(), Some(0));
+    disk.fill_inodes();
+    device.up();
+    await_said(&plane, &["status-socket"]);
+    processes::kill(pid);
+    eventually(DEADLINE, "it is restarted all the same", || {
+        let pids = processes::with_argument(&marker);
+        if pids.len() == 1 && pids[0] != pid { Ok(()) } else { Err(format!("{pids:?}")) }
+    });
+    device.power_off();
+    device.up();
+    let pids = await_copies(&marker, 1);
+    std::fs::remove_dir_all(disk.0.join("many")).unwrap();
+    device.await_healed("status-socket");
+    assert_eq!(device.await_phase("w", "running"), pids[0]);
+    drop(device);
+    drop(disk);
+}
+
+#[test]
+fn a_certificate_is_renewed_on_a_full_disk() {
+    let config = "[certificates]\ndevice_ttl = \"6s\"\n".to_owned();
+    let plane = Plane::start_with(Options { config: Some(config), env: vec![] });
+    let marker = marker();
+    let (disk, device, pid) = on_a_small_disk(&plane, "24m", &marker);
+    disk.fill();
+    device.await_problem("disk-full");
+    assert_says(&device.await_problem("certificate-not-stored"), &["identity.json", "space"]);
+    // Longer than the certificate lasts that is on the disk.
+    holds_for(Duration::from_secs(10), "renewed ones serve", || {
+        let status = device.status()?;
+        if status.to_string().contains("certificate-expired") {
+            Err(status.to_string())
+        } else {
+            Ok(())
+        }
+    });
+    device.await_link("up");
+    let file = || std::fs::read_to_string(device.data().join("identity.json")).unwrap();
+    let before = file();
+    disk.free();
+    device.await_healed("certificate-not-stored");
+    assert_ne!(file(), before, "it is stored when there is room");
+    assert_eq!(await_copies(&marker, 1), [pid]);
     drop(device);
     drop(disk);
 }

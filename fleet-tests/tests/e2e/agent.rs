@@ -89,6 +89,11 @@ fn systemd_is_told_when_it_is_ready_alive_and_stopping() {
     let said = await_said("STOPPING=1", 1);
     assert_eq!(said.iter().filter(|line| *line == "READY=1").count(), 1, "{said:?}");
     assert_eq!(said.last().unwrap(), "STOPPING=1", "{said:?}");
+
+    // A watchdog of 0 is none.
+    device.env.insert("WATCHDOG_USEC".into(), "0".into());
+    device.up();
+    device.await_link("up");
 }
 
 #[test]
@@ -292,6 +297,37 @@ fn an_identity_that_cannot_be_read_stops_nothing_is_said_and_heals() {
     plane.await_phase("d-2", "w", "running");
     plane.await_settled("d-2");
     assert_eq!(await_copies(&marker, 1), [pid], "the same thing is wanted of it");
+}
+
+#[test]
+fn an_enrolment_beside_a_running_agent_is_taken_over() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (mut device, pid) = settled(&plane, &marker);
+    // Many versions of the former device's desired state, which say nothing of the next one's.
+    for number in 0..4 {
+        let document = sleeper("w", "a", &marker).replace("1s }", &format!("{}s }}", number + 2));
+        plane.cli().apply(&document.replace("role: a", "role: b")).ok();
+        plane.cli().apply(&sleeper("w", "a", &marker)).ok();
+    }
+    plane.await_settled("d-1");
+    let pid = if processes::alive(pid) { pid } else { await_copies(&marker, 1)[0] };
+    let agent = device.pid();
+    // Another device: the key goes, and with it the name.
+    std::fs::rename(device.data().join("identity.json"), plane.scratch.join("former")).unwrap();
+    device.name = "d-2".into();
+    device.enrol(&plane.token(&[]), &["role=a"]).ok();
+    device.await_status("it is the other device", |status| {
+        status["device"].as_str().is_some_and(|device| device.ends_with("d-2"))
+    });
+    device.await_link("up");
+    plane.await_connection("d-2", "online");
+    plane.await_settled("d-2");
+    let fresh = crate::marker();
+    plane.cli().apply(&sleeper("fresh", "a", &fresh)).ok();
+    plane.await_phase("d-2", "fresh", "running");
+    assert_eq!(await_copies(&marker, 1), [pid], "the same thing is wanted of it");
+    assert!(device.is_up() && device.pid() == agent, "it was not restarted for it");
 }
 
 #[test]
@@ -576,6 +612,26 @@ fn an_agent_may_run_before_it_is_enrolled() {
     plane.await_phase("d-1", "w", "running");
     assert!(device.is_up() && device.pid() == agent, "it was not restarted for it");
     await_copies(&marker, 1);
+}
+
+#[test]
+fn a_token_file_goes_before_the_environment() {
+    let plane = Plane::start();
+    let device = plane.bare_device("d-1");
+    let path = plane.scratch.write("token", plane.token(&[]));
+    let file = path.to_str().unwrap();
+    let enrol = |more: &[&str]| {
+        let mut command = device.command(&["enroll", "--url", device.url(), "--name", "d-1"]);
+        let output = command.args(more).env("HOLDFAST_TOKEN", "of something else").output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = enrol(&["--token-file", file, "--token", "another"]);
+    assert_eq!(code, Some(2), "two are said, and it cannot be both: {said}");
+    let (code, said) = enrol(&[]);
+    assert_eq!(code, Some(2), "the environment's is tried, and is none: {said}");
+    let (code, said) = enrol(&["--token-file", file]);
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[test]

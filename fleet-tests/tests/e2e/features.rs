@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fleet_tests::harness::{DEADLINE, Device, Plane, eventually, processes};
 
@@ -154,6 +155,28 @@ fn a_user_that_is_asked_for_is_honoured_and_an_unknown_one_is_said() {
 }
 
 #[test]
+fn another_user_goes_on_with_what_the_former_one_left() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    let text = "mkdir -p d && echo line >> d/data && cat d/data > said; exec sleep 1000";
+    let document = script("w", "a", text, &format!("  config: {{ d/a.conf: text }}\n{QUICK}"));
+    // One by name, one by number, and at last the workload's own.
+    for (lines, user) in [(1, "user: nobody, "), (2, "user: '4242', "), (3, "")] {
+        plane.cli().apply(&document.replace("args:", &format!("{user}args:"))).ok();
+        device.await_status("the revision runs", |status| {
+            let it = &status["workloads"]["w"];
+            it["revision"] == lines && it["phase"] == "running"
+        });
+        let said = own(&device, "w").join("said");
+        eventually(DEADLINE, "it wrote where the former one wrote", || {
+            let text = std::fs::read_to_string(&said).unwrap_or_default();
+            let found = text.lines().count();
+            if found == lines { Ok(()) } else { Err(format!("{found} lines")) }
+        });
+    }
+}
+
+#[test]
 fn arguments_environment_and_workdir_arrive_as_they_were_written() {
     let plane = Plane::start();
     let device = plane.device("d-1", &["role=a"]);
@@ -303,6 +326,33 @@ fn a_flooded_log_stays_bounded_and_its_end_can_be_read() {
     let tail = plane.cli().run(&["logs", "d-1", "flood", "--tail", "1"]).ok();
     assert!(tail.starts_with("line ") || tail.contains("xxx"), "{tail:.80}");
     assert_eq!(plane.cli().run(&["logs", "d-1", "burst", "--tail", "1"]).ok(), "the end");
+}
+
+#[test]
+fn a_log_that_floods_after_a_silence_is_bounded_at_once() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    // As fast as it can, when nobody looks: the next look by the clock may be seconds away.
+    plane.cli().apply(&script("w", "a", "echo begins; sleep 3; exec yes", QUICK)).ok();
+    let pid = device.await_phase("w", "running");
+    let log = log_of(&device, "w");
+    let size = || std::fs::metadata(&log).map_or(0, |meta| meta.len());
+    eventually(DEADLINE, "it floods", || {
+        if size() > 1024 { Ok(()) } else { Err(format!("{} bytes", size())) }
+    });
+    let mut sizes: Vec<u64> = (0..3_000)
+        .map(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            size()
+        })
+        .collect();
+    assert!(processes::alive(pid), "nobody is stopped for his log");
+    plane.cli().run(&["delete", "workload", "w"]).ok();
+    sizes.sort_unstable();
+    let (middle, largest) = (sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
+    // The bound is 1 MiB. The machine may be busy with other tests when the agent wants to look.
+    assert!(middle < 16 << 20, "it mostly has {middle} bytes, and {largest} at most");
+    assert!(largest < 64 << 20, "it grew to {largest} bytes, and mostly has {middle}");
 }
 
 #[test]

@@ -1,0 +1,190 @@
+//! Whole trees of files that a workload made, however deep: no recursion, and a few descriptors
+//! at a time. No link in them is followed.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+use super::folder::open_folder;
+use super::users::User;
+
+/// Removes everything in a folder in which nobody else makes anything. What lies deep is first
+/// moved up into it: two levels are all that is ever open.
+///
+/// # Errors
+/// Whatever the file system says.
+pub(super) fn empty(top: &OwnedFd) -> io::Result<()> {
+    loop {
+        let folders = thin_out(top)?;
+        if folders.is_empty() {
+            return Ok(());
+        }
+        for (name, _) in folders {
+            let folder = open_folder(top.as_fd(), name.as_bytes())?;
+            for (below, inode) in thin_out(&folder)? {
+                // No two of one file system have the same.
+                rustix::fs::renameat(&folder, below.as_c_str(), top, format!(".{inode}"))?;
+            }
+            rustix::fs::unlinkat(top, name.as_c_str(), AtFlags::REMOVEDIR)?;
+        }
+    }
+}
+
+/// Gives to `user` what in a folder belongs to `from`, on every level. The folder itself is left
+/// for the caller to give last, so that what was cut off is seen and done again.
+///
+/// What belongs to others stays theirs: the workload may have put a link to it there.
+///
+/// # Errors
+/// Whatever the file system says, and when folders are moved meanwhile.
+pub(super) fn hand_over(top: &OwnedFd, from: u32, user: User) -> io::Result<()> {
+    // The way down: which folder, and what is still to be entered from it.
+    let mut way = vec![(identity(top)?, hand_over_level(top, from, user)?)];
+    let mut here = top.try_clone()?;
+    while let Some((_, rest)) = way.last_mut() {
+        if let Some(name) = rest.pop() {
+            here = open_folder(here.as_fd(), name.as_bytes())?;
+            way.push((identity(&here)?, hand_over_level(&here, from, user)?));
+            continue;
+        }
+        way.pop();
+        if let Some((above, _)) = way.last() {
+            here = open_folder(here.as_fd(), b"..")?;
+            if identity(&here)? != *above {
+                return Err(io::Error::other("a folder was moved while it was handed over"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn identity(folder: &OwnedFd) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(folder)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// One level of it; gives the folders on it.
+fn hand_over_level(folder: &OwnedFd, from: u32, user: User) -> io::Result<Vec<CString>> {
+    let mut folders = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        // By descriptor: what was looked at is what is given.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => continue,
+            file => file?,
+        };
+        let stat = rustix::fs::fstat(&file)?;
+        if stat.st_uid == from {
+            let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+            rustix::fs::chownat(&file, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+        }
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            folders.push(name.to_owned());
+        }
+    }
+    Ok(folders)
+}
+
+/// Removes whatever is no folder or an empty one; gives the other folders, and their inodes.
+fn thin_out(folder: &OwnedFd) -> io::Result<Vec<(CString, u64)>> {
+    let mut left = Vec::new();
+    // Read as it goes: there may be millions.
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let removed = match entry.file_type() {
+            FileType::Directory => Err(Errno::ISDIR),
+            _ => rustix::fs::unlinkat(folder, name, AtFlags::empty()),
+        };
+        let removed = match removed {
+            Err(Errno::ISDIR) => rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR),
+            other => other,
+        };
+        match removed {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::NOTEMPTY | Errno::EXIST) => left.push((name.to_owned(), entry.ino())),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, mkdirat};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    use super::*;
+
+    #[test]
+    fn a_tree_of_any_depth_is_removed_with_few_descriptors() {
+        // Each test runs in a process of its own.
+        let hard = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum: hard }).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let foreign = scratch.path().join("foreign");
+        std::fs::create_dir(&foreign).unwrap();
+        std::fs::write(foreign.join("file"), "stays").unwrap();
+        let path = scratch.path().join("w");
+        std::fs::create_dir(&path).unwrap();
+        let open =
+            |at: std::os::fd::BorrowedFd<'_>, name: &str| open_folder(at, name.as_bytes()).unwrap();
+        let top = open(CWD, path.to_str().unwrap());
+        let mut folder = top.try_clone().unwrap();
+        for depth in 0..3_000 {
+            for name in ["deeper", "beside"] {
+                mkdirat(&folder, name, Mode::from_raw_mode(0o700)).unwrap();
+            }
+            if depth % 100 == 0 {
+                rustix::fs::symlinkat(&foreign, &folder, "link").unwrap();
+                rustix::fs::symlinkat("file", open(folder.as_fd(), "beside"), "link").unwrap();
+            }
+            folder = open(folder.as_fd(), "deeper");
+        }
+        std::fs::write(path.join("file"), "").unwrap();
+        super::super::folder::remove(&path).unwrap();
+        assert!(!path.exists());
+        assert_eq!(std::fs::read_to_string(foreign.join("file")).unwrap(), "stays");
+    }
+
+    #[test]
+    fn a_tree_is_handed_over_but_for_what_belongs_to_others() {
+        use std::os::unix::fs::{MetadataExt as _, chown, lchown, symlink};
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let own = scratch.path().join("files");
+        std::fs::create_dir_all(own.join("a/b/c")).unwrap();
+        std::fs::create_dir_all(own.join("d")).unwrap();
+        let victim = scratch.path().join("victim");
+        std::fs::write(&victim, "root's").unwrap();
+        std::fs::write(own.join("a/b/c/data"), "").unwrap();
+        symlink(&victim, own.join("link")).unwrap();
+        std::fs::hard_link(&victim, own.join("a/hard")).unwrap();
+        let mine = ["a", "a/b", "a/b/c", "a/b/c/data", "d", "link"];
+        for name in mine {
+            lchown(own.join(name), Some(4_242), Some(4_242)).unwrap();
+        }
+        chown(&own, Some(4_242), Some(4_242)).unwrap();
+        let config = std::collections::BTreeMap::new();
+        let user = User { uid: 4_343, gid: 4_344 };
+        super::super::folder::lay(scratch.path(), &config, &[], Some(user)).unwrap();
+        for name in mine.into_iter().chain([""]) {
+            let meta = std::fs::symlink_metadata(own.join(name)).unwrap();
+            assert_eq!((meta.uid(), meta.gid()), (4_343, 4_344), "{name}");
+        }
+        assert_eq!(std::fs::metadata(&victim).unwrap().uid(), 0, "nobody else's is given away");
+    }
+}
