@@ -259,6 +259,10 @@ impl Device {
         if self.crash_point(dice) {
             return;
         }
+        // A job that comes back after another revision, or none, was wanted is wanted anew.
+        self.ran.retain(|name, spec| {
+            state.workloads.get(name).is_some_and(|wanted| wanted.spec == **spec)
+        });
         if let Some(agent) = &mut self.agent {
             agent.follow(&state);
         }
