@@ -101,7 +101,11 @@ fn scripted(bytes: &[u8], script: &[u8]) {
                 session.handle_timeout(now);
             }
             4 => session.consume(size),
-            5 => waiting.drain(..).for_each(|token| session.acknowledge(token, step & 8 != 0)),
+            5 => {
+                for token in waiting.drain(..) {
+                    session.acknowledge(token, step & 8 != 0);
+                }
+            }
             6 => {
                 let retain = if step & 8 == 0 { Retain::No } else { Retain::Live };
                 let channel = if step & 8 == 0 { "call" } else { "desired" };
