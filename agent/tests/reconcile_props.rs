@@ -52,6 +52,7 @@ fn spec(word: u8) -> WorkloadSpec {
             failures: 2,
         }),
         stop: Stop { signal: 15, grace_ms: 400 },
+        bus: Default::default(),
     }
 }
 
@@ -66,6 +67,7 @@ fn desired(generation: u64, wanted: &BTreeMap<u8, u8>) -> DesiredState {
         epoch: 1,
         generation,
         workloads: wanted.iter().map(workload).collect(),
+        data: None,
     }
 }
 

@@ -55,6 +55,7 @@ fn spec(word: &str) -> WorkloadSpec {
         restart: Restart { policy, backoff_initial_ms: 1_000, backoff_max_ms: 4_000 },
         health,
         stop: Stop { signal: 15, grace_ms: 3_000 },
+        bus: Default::default(),
     }
 }
 
@@ -74,6 +75,7 @@ fn desired(generation: u64, wanted: Option<Revision>) -> DesiredState {
         epoch: 1,
         generation,
         workloads: wanted.map(|it| (name(), workload(it))).into_iter().collect(),
+        data: None,
     }
 }
 

@@ -8,6 +8,7 @@
 //! no file. It must never panic on what comes off the network.
 
 pub mod codec;
+pub mod data;
 pub mod enrol;
 pub mod ids;
 pub mod message;

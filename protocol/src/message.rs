@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::{DataPolicies, DataReport};
 use crate::ids::{DeviceId, Name, StateVersion};
 use crate::workload::WorkloadSpec;
 
@@ -20,6 +21,9 @@ pub struct DesiredState {
     pub generation: u64,
     /// By name.
     pub workloads: BTreeMap<Name, DesiredWorkload>,
+    /// What it should do with its streams and its link; absent: the defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<DataPolicies>>,
 }
 
 impl DesiredState {
@@ -105,6 +109,9 @@ pub struct StateReport {
     /// In full reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentInfo>,
+    /// Its streams, its buffer, its link and its horizon, whole. Absent: as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<DataReport>>,
 }
 
 impl StateReport {

@@ -161,6 +161,7 @@ mod tests {
             epoch: 1,
             generation: 7,
             workloads: BTreeMap::new(),
+            data: None,
         }
     }
 

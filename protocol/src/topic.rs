@@ -15,8 +15,12 @@ pub enum Channel {
     Desired,
     /// Down: [`crate::message::Call`], signed.
     Call,
+    /// Down: [`crate::data::Acknowledgement`].
+    Ack,
     /// Up: [`crate::message::StateReport`].
     State,
+    /// Up: [`crate::data::Batch`].
+    Data,
     /// Up: [`crate::message::Reply`].
     Reply,
     /// Up, retained, also the last will: [`crate::message::Presence`].
@@ -25,14 +29,23 @@ pub enum Channel {
 
 impl Channel {
     /// Every channel.
-    pub const ALL: [Self; 5] =
-        [Self::Desired, Self::Call, Self::State, Self::Reply, Self::Presence];
+    pub const ALL: [Self; 7] = [
+        Self::Desired,
+        Self::Call,
+        Self::Ack,
+        Self::State,
+        Self::Data,
+        Self::Reply,
+        Self::Presence,
+    ];
 
     /// Its last part of the topic.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Desired => "desired",
             Self::Call => "call",
+            Self::Ack => "ack",
+            Self::Data => "data",
             Self::State => "state",
             Self::Reply => "reply",
             Self::Presence => "presence",
@@ -41,7 +54,7 @@ impl Channel {
 
     /// True when the device publishes it; false when the device subscribes to it.
     pub fn is_up(self) -> bool {
-        matches!(self, Self::State | Self::Reply | Self::Presence)
+        matches!(self, Self::State | Self::Data | Self::Reply | Self::Presence)
     }
 }
 

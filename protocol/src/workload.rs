@@ -29,6 +29,21 @@ pub struct WorkloadSpec {
     /// How it is asked to end.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stop: Stop,
+    /// What it may do on the local bus beyond its own topics.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub bus: Bus,
+}
+
+/// What a workload may do on its device's local bus beyond its own topics: MQTT filters over
+/// `NAME/TOPIC`, the topic of another workload behind that one's name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bus {
+    /// It may subscribe to these, as `workloads/NAME/TOPIC`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscribe: Vec<String>,
+    /// It may publish to these, as `workloads/NAME/TOPIC`: delivered, never stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<String>,
 }
 
 /// How a workload runs. Containers and functions will be further variants.

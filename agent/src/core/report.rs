@@ -155,6 +155,7 @@ fn full(present: &Told, info: AgentInfo) -> StateReport {
             .collect(),
         problems: Some(present.problems.clone()),
         agent: Some(info),
+        data: None,
     }
 }
 
@@ -177,6 +178,7 @@ fn amendment(told: &Told, present: &Told) -> StateReport {
         workloads: changed.chain(gone).collect(),
         problems: (told.problems != present.problems).then(|| present.problems.clone()),
         agent: None,
+        data: None,
     }
 }
 

@@ -314,6 +314,7 @@ impl Model {
             epoch: self.meta.epoch,
             generation: device.desired.generation,
             workloads,
+            data: None,
         })
     }
 }

@@ -95,6 +95,7 @@ mod tests {
             restart: Default::default(),
             health: None,
             stop: Default::default(),
+            bus: Default::default(),
         };
         WorkloadRecord {
             name: name.parse().unwrap(),

@@ -136,7 +136,8 @@ impl Directory for Service {
                 }
                 Err(error) => malformed(error),
             },
-            Channel::Desired | Channel::Call => {}
+            Channel::Data => {}
+            Channel::Desired | Channel::Call | Channel::Ack => {}
         }
     }
 }

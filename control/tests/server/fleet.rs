@@ -38,6 +38,7 @@ async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], cert
             certificate_not_after: Some(certificate),
             refused: 0,
         }),
+        data: None,
     };
     assert!(world.publish(device, Channel::State, codec::encode(&report).unwrap()).await);
 }

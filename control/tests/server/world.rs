@@ -411,6 +411,15 @@ pub fn report(full: bool, epoch: u64, generation: u64, runs: &[(&str, u64)]) -> 
         })
         .collect();
     let v = holdfast_protocol::WIRE_VERSION;
-    let report = StateReport { v, full, epoch, generation, workloads, problems: None, agent: None };
+    let report = StateReport {
+        v,
+        full,
+        epoch,
+        generation,
+        workloads,
+        problems: None,
+        agent: None,
+        data: None,
+    };
     codec::encode(&report).unwrap()
 }

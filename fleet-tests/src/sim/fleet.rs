@@ -281,6 +281,7 @@ impl Device {
             workloads: BTreeMap::new(),
             problems: None,
             agent: None,
+            data: None,
         }
     }
 

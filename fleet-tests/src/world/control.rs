@@ -208,6 +208,7 @@ impl Control {
             epoch: self.epoch,
             generation: known.generation,
             workloads: workloads.collect(),
+            data: None,
         })
     }
 
@@ -278,5 +279,6 @@ fn spec(dice: &mut Dice) -> WorkloadSpec {
         restart,
         health,
         stop: Stop { signal: 15, grace_ms: 1_000 },
+        bus: Default::default(),
     }
 }

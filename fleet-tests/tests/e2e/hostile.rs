@@ -55,6 +55,7 @@ impl Scene {
             epoch,
             generation,
             workloads: [].into(),
+            data: None,
         }
     }
 
@@ -196,6 +197,7 @@ fn foreign_topics_are_refused_and_nobody_else_is_disturbed() {
         workloads: [].into(),
         problems: None,
         agent: None,
+        data: None,
     };
     let report = holdfast_protocol::codec::encode(&report).unwrap();
     raw.send(&packets::publish(&format!("{victim_prefix}state"), 5, false, &report)).unwrap();

@@ -67,11 +67,19 @@ fn desired(name: &str, generation: u64, workloads: &[(&str, u64)]) -> DesiredSta
         restart: Restart::default(),
         health: None,
         stop: Stop::default(),
+        bus: Default::default(),
     };
     let workloads = workloads.iter().map(|&(name, revision)| {
         (name.parse().unwrap(), DesiredWorkload { revision, spec: spec.clone() })
     });
-    DesiredState { v: 1, device: id(name), epoch: 1, generation, workloads: workloads.collect() }
+    DesiredState {
+        v: 1,
+        device: id(name),
+        epoch: 1,
+        generation,
+        workloads: workloads.collect(),
+        data: None,
+    }
 }
 
 /// What every device reported last, once all have reported this generation.

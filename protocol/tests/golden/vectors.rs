@@ -36,6 +36,7 @@ fn spec(executable: Executable) -> WorkloadSpec {
         restart: Restart::default(),
         health: None,
         stop: Stop::default(),
+        bus: Default::default(),
     }
 }
 
@@ -59,6 +60,7 @@ fn desired(generation: u64, workloads: Vec<(&str, u64, WorkloadSpec)>) -> Desire
         epoch: 1,
         generation,
         workloads: workloads.collect(),
+        data: None,
     }
 }
 
@@ -100,6 +102,7 @@ pub(crate) fn desired_all() -> DesiredState {
             path: "/healthz?deep=1".into(),
         }),
         stop: Stop { signal: 2, grace_ms: 20_000 },
+        bus: Default::default(),
     };
     let mut cache = spec(Executable::Path("/usr/bin/cache".into()));
     cache.health = health(Probe::Tcp { host: None, port: 6379 });
@@ -142,6 +145,7 @@ fn report(generation: u64, workloads: Vec<(&str, Option<WorkloadReport>)>) -> St
         workloads: workloads.collect(),
         problems: None,
         agent: None,
+        data: None,
     }
 }
 

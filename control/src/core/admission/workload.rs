@@ -122,6 +122,7 @@ fn spec(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<(Selector, Workl
         restart: restart?,
         health: health?,
         stop: stop?,
+        bus: Default::default(),
     };
     Some((devices?, spec))
 }
