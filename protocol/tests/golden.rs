@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use cddl_cat::cbor::validate_cbor_bytes;
 use holdfast_protocol::codec;
+use holdfast_protocol::data::{Acknowledgement, Batch};
 use holdfast_protocol::message::{Call, DesiredState, Presence, Reply, StateReport};
 use holdfast_protocol::signing::{Signed, Signer, verify};
 use serde::Serialize;
@@ -138,6 +139,8 @@ fn desired_states() {
         ("desired-empty", "nothing is to run", vectors::desired_empty()),
         ("desired-small", "one workload, every default", vectors::desired_small()),
         ("desired-all", "every field of a workload", vectors::desired_all()),
+        ("desired-data", "every field of streams, link and bus", vectors::desired_data()),
+        ("desired-data-small", "policies, and none in them", vectors::desired_data_small()),
     ] {
         holds::<DesiredState>(name, "desired-state", about, &message);
         holds_signed(name, "signed-desired", &message);
@@ -163,6 +166,8 @@ fn state_reports() {
         ("state-full", "everything, after a connect", vectors::state_full()),
         ("state-delta", "what changed: one workload, one is gone", vectors::state_delta()),
         ("state-healed", "nothing is wrong any more", vectors::state_healed()),
+        ("state-data", "streams, buffer, link and horizon", vectors::state_data()),
+        ("state-data-small", "a device without streams", vectors::state_data_small()),
     ] {
         holds::<StateReport>(name, "state-report", about, &message);
     }
@@ -182,6 +187,28 @@ fn replies_and_presence() {
         ("presence-will", "the last will", vectors::will()),
     ] {
         holds::<Presence>(name, "presence", about, &message);
+    }
+}
+
+#[test]
+fn batches_and_acknowledgements() {
+    for (name, about, message) in [
+        ("batch-whole", "three records, none missing", vectors::batch_whole()),
+        (
+            "batch-rows",
+            "rows, not compressed; what is not there was thinned",
+            vectors::batch_rows(),
+        ),
+        ("batch-gaps", "no records; every reason", vectors::batch_gaps()),
+    ] {
+        holds::<Batch>(name, "batch", about, &message);
+    }
+    for (name, about, message) in [
+        ("ack-stored", "two batches are stored", vectors::ack_stored()),
+        ("ack-refused", "one can never be", vectors::ack_refused()),
+        ("ack-hold", "no further batch for 30 s", vectors::ack_hold()),
+    ] {
+        holds::<Acknowledgement>(name, "acknowledgement", about, &message);
     }
 }
 
@@ -214,6 +241,19 @@ fn the_rules_have_teeth() {
         let mut wrong = good.clone();
         *wrong.pointer_mut(path).unwrap() = bad;
         assert!(conforms("state-report", &cbor(&wrong)).is_err(), "{path}");
+    }
+    let batch = json!({ "v": 1, "stream": "a/b", "from": 1, "to": 2, "rest": "quota" });
+    conforms("batch", &cbor(&batch)).unwrap();
+    for (field, bad) in [
+        ("stream", json!("a//b")),
+        ("from", json!(0)),
+        ("rest", json!("lost")),
+        ("gaps", json!([{ "from": 1, "to": 2 }])),
+        ("block", json!("text")),
+    ] {
+        let mut wrong = batch.clone();
+        wrong[field] = bad;
+        assert!(conforms("batch", &cbor(&wrong)).is_err(), "{field}");
     }
     let mut wrong = good;
     wrong["workloads"]["Not A Name"] = json!(null);

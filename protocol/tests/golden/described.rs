@@ -5,14 +5,29 @@ use std::fs;
 use std::path::Path;
 
 use holdfast_protocol::codec::MAX_MESSAGE;
+use holdfast_protocol::data::block::{MAX_RECORD, MAX_UNPACKED};
+use holdfast_protocol::data::message::{MAX_BATCH, MAX_BATCH_GAPS, MAX_BATCH_RECORDS};
+use holdfast_protocol::data::report::MAX_REPORTED_STREAMS;
+use holdfast_protocol::data::{GapReason, HorizonCause, TrafficClass};
 use holdfast_protocol::enrol::{ENROL_PATH, RENEW_PATH, SERVER_NAME};
 use holdfast_protocol::ids::hex;
 use holdfast_protocol::message::{MAX_REASON, MAX_REPLY_BODY};
 use holdfast_protocol::topic::Channel;
 use ring::digest::{SHA256, digest};
 
-const SOURCES: [&str; 6] =
-    ["message.rs", "workload.rs", "enrol.rs", "ids.rs", "topic.rs", "signing.rs"];
+const SOURCES: [&str; 11] = [
+    "message.rs",
+    "workload.rs",
+    "enrol.rs",
+    "ids.rs",
+    "topic.rs",
+    "signing.rs",
+    "data/message.rs",
+    "data/name.rs",
+    "data/policy.rs",
+    "data/report.rs",
+    "data/block.rs",
+];
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -46,9 +61,41 @@ fn the_description_is_of_these_sources() {
 fn what_the_code_names_is_described() {
     let described = read("PROTOCOL.md");
     let channels = Channel::ALL.map(|channel| format!("`{}`", channel.as_str()));
-    let limits = [MAX_MESSAGE, MAX_REASON, MAX_REPLY_BODY].map(|limit| limit.to_string());
+    let limits = [
+        MAX_MESSAGE,
+        MAX_REASON,
+        MAX_REPLY_BODY,
+        MAX_RECORD,
+        MAX_UNPACKED,
+        MAX_BATCH,
+        MAX_BATCH_GAPS,
+        MAX_BATCH_RECORDS,
+        MAX_REPORTED_STREAMS,
+    ]
+    .map(|limit| limit.to_string());
     let names = [SERVER_NAME, ENROL_PATH, RENEW_PATH].map(str::to_owned);
     for word in channels.into_iter().chain(limits).chain(names) {
         assert!(described.contains(&word), "PROTOCOL.md says nothing of {word}");
+    }
+}
+
+#[test]
+fn the_words_of_data_stand_in_the_rules() {
+    let rules = read("holdfast.cddl");
+    let reasons = [
+        GapReason::Expired,
+        GapReason::Quota,
+        GapReason::Thinned,
+        GapReason::Reduced,
+        GapReason::Withheld,
+        GapReason::Damaged,
+        GapReason::DiskFull,
+    ];
+    let causes =
+        [HorizonCause::Certificate, HorizonCause::Buffer, HorizonCause::Disk, HorizonCause::Clock];
+    let words = reasons.map(GapReason::as_str).into_iter();
+    let words = words.chain(causes.map(HorizonCause::as_str));
+    for word in words.chain(TrafficClass::ALL.map(TrafficClass::as_str)) {
+        assert!(rules.contains(&format!("{word:?}")), "holdfast.cddl says nothing of {word}");
     }
 }

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_protocol::data::block::pack;
+use holdfast_protocol::data::{
+    Acked, Acknowledgement, Aggregate, Batch, ClassUse, DataPolicies, DataReport, Format, Gap,
+    GapReason, Horizon, HorizonCause, Interface, Layout, LinkBudget, LinkUse, Order, Overflow,
+    Period, Record, Share, Ship, Source, Storage, StreamName, StreamPolicy, StreamReport,
+    TrafficClass, Window,
+};
 use holdfast_protocol::ids::Digest;
 use holdfast_protocol::message::{
     AgentInfo, Call, DesiredState, DesiredWorkload, Method, Phase, Presence, Problem, Reply,
     StateReport, WorkloadReport,
 };
 use holdfast_protocol::workload::{
-    Artifact, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run, Stop,
-    WorkloadSpec,
+    Artifact, Bus, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run,
+    Stop, WorkloadSpec,
 };
 
 const DEVICE: &str = "acme.dev-1";
@@ -235,4 +242,199 @@ pub(crate) fn online() -> Presence {
 
 pub(crate) fn will() -> Presence {
     Presence { v: 1, online: false, session: 0 }
+}
+
+fn policy(patterns: &[&str]) -> StreamPolicy {
+    let streams = patterns.iter().map(|pattern| pattern.parse().unwrap()).collect();
+    StreamPolicy { streams, ..StreamPolicy::default() }
+}
+
+fn policies() -> Vec<(&'static str, StreamPolicy)> {
+    let plain = policy(&["pump/*", "*"]);
+    let mut metrics = policy(&["device/metrics"]);
+    metrics.source = Some(Source::Metrics { every_ms: 10_000 });
+    metrics.ship = Ship::Window {
+        every_ms: 300_000,
+        fields: text(&["cpu", "temperature.soc"]),
+        aggregates: vec![
+            Aggregate::Min,
+            Aggregate::Max,
+            Aggregate::Mean,
+            Aggregate::Last,
+            Aggregate::Quantile(950),
+        ],
+    };
+    let mut logs = policy(&["web/log"]);
+    logs.source = Some(Source::Logs { workload: "web".parse().unwrap() });
+    logs.priority = 0;
+    logs.ttl_ms = Some(7 * 86_400_000);
+    logs.overflow = Overflow::Thin { keep_every: 10 };
+    logs.windows = vec![Window { from: 60, to: 240 }, Window { from: 1_380, to: 30 }];
+    let mut alarms = policy(&["alarms"]);
+    alarms.priority = 9;
+    alarms.quota_bytes = Some(10 * 1024 * 1024 * 1024);
+    alarms.overflow = Overflow::DropNewest;
+    alarms.ship = Ship::OnChange { field: "level.bar".into(), deadband: "0.5".into() };
+    alarms.order = Order::NewestFirst;
+    alarms.durability_ms = 200;
+    let mut raw = policy(&["camera/raw"]);
+    raw.ship = Ship::Never;
+    raw.compress = false;
+    vec![("plain", plain), ("metrics", metrics), ("logs", logs), ("alarms", alarms), ("raw", raw)]
+}
+
+pub(crate) fn desired_data() -> DesiredState {
+    let link = LinkBudget {
+        period: Period::Month,
+        bytes: 1024 * 1024 * 1024,
+        shares: [(TrafficClass::Control, 10), (TrafficClass::Events, 20), (TrafficClass::Data, 60)]
+            .map(|(class, percent)| (class, Share { percent }))
+            .into(),
+        interfaces: vec![
+            Interface { name: "wwan*".into(), metered: true, cost_percent: 150 },
+            Interface { name: "eth0".into(), metered: false, cost_percent: 0 },
+        ],
+    };
+    let streams = policies().into_iter().map(|(name, policy)| (name.parse().unwrap(), policy));
+    let data = DataPolicies { streams: streams.collect(), link: Some(link) };
+    let mut web = spec(Executable::Path("/usr/bin/web".into()));
+    web.bus = Bus { subscribe: text(&["pump/level/#"]), publish: text(&["pump/set", "+/reset"]) };
+    let mut state = desired(3, vec![("web", 2, web)]);
+    state.data = Some(Box::new(data));
+    state
+}
+
+pub(crate) fn desired_data_small() -> DesiredState {
+    DesiredState { data: Some(Box::default()), ..desired(4, Vec::new()) }
+}
+
+fn stream(name: &str) -> StreamName {
+    name.parse().unwrap()
+}
+
+pub(crate) fn state_data() -> StateReport {
+    let pump = StreamReport {
+        policy: Some("plain".parse().unwrap()),
+        last: 1_000_000,
+        waiting: 2_500,
+        bytes: 70_000_000,
+        oldest: Some(1_795_467_600_123),
+        problem: String::new(),
+    };
+    let alarms = StreamReport {
+        policy: Some("alarms".parse().unwrap()),
+        last: 3,
+        problem: "no number at level.bar in 3 of 3 records: shipped as they are".into(),
+        ..StreamReport::default()
+    };
+    let streams = [("pump/temp", pump), ("alarms", alarms), ("x", StreamReport::default())];
+    let classes = [
+        (TrafficClass::Control, ClassUse { sent: 4_000, received: 9_000, budget: Some(100_000) }),
+        (TrafficClass::Data, ClassUse { sent: 70_000, received: 800, budget: None }),
+    ];
+    let data = DataReport {
+        streams: streams.map(|(name, report)| (stream(name), report)).into(),
+        storage: Storage {
+            used: 70_000_000,
+            quota: 1_000_000_000,
+            written: 91_000_000,
+            life_years_hundredths: Some(1_250),
+        },
+        link: LinkUse { since: 1_795_392_000, budget: Some(1_000_000), classes: classes.into() },
+        horizon: Some(Horizon {
+            until: 1_795_900_000,
+            cause: HorizonCause::Buffer,
+            detail: "quota of plain".into(),
+        }),
+    };
+    StateReport { data: Some(Box::new(data)), ..report(8, Vec::new()) }
+}
+
+pub(crate) fn state_data_small() -> StateReport {
+    StateReport { data: Some(Box::default()), ..report(8, Vec::new()) }
+}
+
+/// Records as a machine's program publishes them; one is no JSON, one is CBOR.
+fn records() -> Vec<Record> {
+    let plain = |seq: u64, time: u64, value: &[u8]| Record {
+        seq,
+        time,
+        format: Format::Plain,
+        value: value.to_vec(),
+    };
+    let start = 1_795_467_600_000;
+    vec![
+        plain(1, start, br#"{"temp":20.5,"rpm":1500,"state":"run"}"#),
+        plain(2, start + 1_000, br#"{"temp":20.6,"rpm":1502,"state":"run"}"#),
+        plain(3, start + 2_001, br#"{"temp":20.55,"rpm":1499,"state":"stop"}"#),
+        plain(5, start + 1_999, b"not JSON: \xff"),
+        Record {
+            seq: 300,
+            time: start + 3_000,
+            format: Format::Cbor,
+            value: b"\xa1at\x01".to_vec(),
+        },
+        plain(301, start + 3_000, b""),
+    ]
+}
+
+pub(crate) fn batch_rows() -> Batch {
+    Batch {
+        v: 1,
+        stream: stream("pump/temp"),
+        from: 1,
+        to: 301,
+        rest: Some(GapReason::Thinned),
+        gaps: Vec::new(),
+        block: pack(&records(), Layout::Rows, false),
+    }
+}
+
+pub(crate) fn batch_whole() -> Batch {
+    let first: Vec<Record> = records().into_iter().take(3).collect();
+    Batch { to: 3, rest: None, block: pack(&first, Layout::Rows, false), ..batch_rows() }
+}
+
+pub(crate) fn batch_gaps() -> Batch {
+    let reasons = [
+        GapReason::Expired,
+        GapReason::Quota,
+        GapReason::Thinned,
+        GapReason::Reduced,
+        GapReason::Withheld,
+        GapReason::Damaged,
+        GapReason::DiskFull,
+    ];
+    let gap = |(at, reason): (usize, GapReason)| {
+        let from = 1_000 * u64::try_from(at).unwrap() + 1;
+        Gap { from, to: from + 499, reason }
+    };
+    Batch {
+        v: 1,
+        stream: stream("alarms"),
+        from: 1,
+        to: 500,
+        rest: None,
+        gaps: reasons.into_iter().enumerate().map(gap).collect(),
+        block: Vec::new(),
+    }
+}
+
+pub(crate) fn ack_stored() -> Acknowledgement {
+    let acked = |name, from, to| Acked { stream: stream(name), from, to, refused: None };
+    Acknowledgement {
+        v: 1,
+        acked: vec![acked("pump/temp", 1, 301), acked("alarms", 1, u64::MAX)],
+        hold_ms: 0,
+    }
+}
+
+pub(crate) fn ack_refused() -> Acknowledgement {
+    let refused = Some("a damaged block: a number cut short".into());
+    let acked = vec![Acked { stream: stream("x"), from: 7, to: 9, refused }];
+    Acknowledgement { v: 1, acked, hold_ms: 0 }
+}
+
+pub(crate) fn ack_hold() -> Acknowledgement {
+    Acknowledgement { v: 1, acked: Vec::new(), hold_ms: 30_000 }
 }

@@ -1,0 +1,48 @@
+//! What a device ships and what answers it: batches, blocks of records, acknowledgements.
+#![no_main]
+
+use std::fmt::Debug;
+
+use holdfast_protocol::codec::{decode, encode};
+use holdfast_protocol::data::block::{MAX_RECORD, MAX_UNPACKED, pack, unpack};
+use holdfast_protocol::data::{Acknowledgement, Batch, Layout, Pattern, StreamName};
+use libfuzzer_sys::fuzz_target;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What decodes, encodes and decodes to the same again.
+fn round<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) -> Option<T> {
+    let message = decode::<T>(bytes).ok()?;
+    let again = encode(&message).expect("what was read can be written");
+    assert_eq!(decode::<T>(&again).expect("and read again"), message);
+    Some(message)
+}
+
+/// Whatever unpacks is bounded, rises, and packs and unpacks to the same.
+fn block(bytes: &[u8]) {
+    let Ok(records) = unpack(bytes) else { return };
+    assert!(records.iter().all(|record| record.value.len() <= MAX_RECORD));
+    assert!(records.iter().map(|record| record.value.len()).sum::<usize>() <= MAX_UNPACKED);
+    assert!(records.windows(2).all(|pair| pair[0].seq < pair[1].seq), "numbers rise");
+    for layout in [Layout::Rows, Layout::Smallest] {
+        assert_eq!(unpack(&pack(&records, layout, false)).expect("our own block"), records);
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    block(bytes);
+    if let Some(batch) = round::<Batch>(bytes) {
+        block(&batch.block);
+    }
+    round::<Acknowledgement>(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        if let Ok(name) = text.parse::<StreamName>() {
+            assert_eq!(name.as_str(), text);
+            let pattern: Pattern = text.parse().expect("a name is a pattern");
+            assert!(pattern.matches(&name));
+        }
+        if let Ok(pattern) = text.parse::<Pattern>() {
+            assert_eq!(pattern.as_str(), text);
+        }
+    }
+});
