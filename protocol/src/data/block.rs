@@ -139,16 +139,16 @@ fn from_rows(mut bytes: &[u8]) -> Result<Vec<Record>, BlockError> {
     Ok(records)
 }
 
-fn zigzag(difference: u64) -> u64 {
+pub(super) fn zigzag(difference: u64) -> u64 {
     let signed = difference.cast_signed();
     ((signed << 1) ^ (signed >> 63)).cast_unsigned()
 }
 
-fn unzigzag(value: u64) -> u64 {
+pub(super) fn unzigzag(value: u64) -> u64 {
     (value >> 1) ^ (value & 1).wrapping_neg()
 }
 
-fn varint(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(u8::try_from(value & 0x7f).unwrap_or(0) | 0x80);
         value >>= 7;
@@ -156,7 +156,7 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(u8::try_from(value).unwrap_or(0));
 }
 
-fn take_varint(bytes: &mut &[u8]) -> Result<u64, BlockError> {
+pub(super) fn take_varint(bytes: &mut &[u8]) -> Result<u64, BlockError> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let Some((byte, rest)) = bytes.split_first() else {

@@ -9,6 +9,7 @@ pub mod block;
 pub mod message;
 pub mod name;
 pub mod policy;
+pub mod query;
 pub mod ranges;
 pub mod report;
 

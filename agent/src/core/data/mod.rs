@@ -1,0 +1,3 @@
+//! Decisions about streams of records.
+
+pub mod reduce;

@@ -1,0 +1,185 @@
+//! Looks for paths in a CBOR item, in one pass, checking all of it.
+
+use std::borrow::Cow;
+
+use super::json::MAX_DEPTH;
+use super::path::{Found, Paths, put};
+
+/// Looks for the paths. None: it is no single CBOR item, and what was put in `found` means
+/// nothing.
+pub(super) fn scan<'a>(bytes: &'a [u8], paths: &Paths, found: &mut [Found<'a>]) -> Option<()> {
+    let mut scan = Scan { rest: bytes, paths, found };
+    scan.value(0, paths.whole())?;
+    scan.rest.is_empty().then_some(())
+}
+
+/// How many items or bytes follow.
+#[derive(Clone, Copy, PartialEq)]
+enum Length {
+    Of(u64),
+    UntilBreak,
+}
+
+const BREAK: u8 = 0xff;
+
+struct Scan<'a, 'b> {
+    rest: &'a [u8],
+    paths: &'b Paths,
+    found: &'b mut [Found<'a>],
+}
+
+impl<'a> Scan<'a, '_> {
+    fn bytes(&mut self, many: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(usize::try_from(many).ok()?)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn big_endian(&mut self, many: u64) -> Option<u64> {
+        let bytes = self.bytes(many)?;
+        Some(bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    }
+
+    /// Major type, the five bits after it, and what they say.
+    fn head(&mut self) -> Option<(u8, u8, Length)> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        let (major, info) = (first >> 5, first & 31);
+        let length = match info {
+            0..24 => Length::Of(u64::from(info)),
+            24..=27 => Length::Of(self.big_endian(1 << (info - 24))?),
+            31 if (2..=5).contains(&major) => Length::UntilBreak,
+            _ => return None,
+        };
+        Some((major, info, length))
+    }
+
+    fn at_break(&mut self) -> bool {
+        match self.rest.split_first() {
+            Some((&BREAK, rest)) => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether another item follows, `taken` having been read.
+    fn more(&mut self, length: Length, taken: u64) -> bool {
+        match length {
+            Length::Of(many) => taken < many,
+            Length::UntilBreak => !self.at_break(),
+        }
+    }
+
+    fn value(&mut self, depth: usize, set: u64) -> Option<()> {
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        let here = if set == 0 { 0 } else { self.paths.ending(set, depth) };
+        let (mut major, mut info, mut length) = self.head()?;
+        let mut tags = 0;
+        while major == 6 {
+            tags += 1;
+            if tags > MAX_DEPTH {
+                return None;
+            }
+            (major, info, length) = self.head()?;
+        }
+        #[allow(clippy::cast_precision_loss, reason = "a number is compared as a float anyway")]
+        let is = match (major, length) {
+            (0, Length::Of(number)) => Found::Number(number as f64),
+            (1, Length::Of(number)) => Found::Number(-1.0 - number as f64),
+            (2, length) => {
+                self.string(2, length)?;
+                Found::Other
+            }
+            (3, length) => match self.string(3, length)? {
+                Cow::Borrowed(bytes) => Found::Text(std::str::from_utf8(bytes).ok()?.into()),
+                Cow::Owned(bytes) => Found::Text(String::from_utf8(bytes).ok()?.into()),
+            },
+            (4, length) => {
+                put(self.found, here, &Found::Other);
+                return self.array(depth, set & !here, length);
+            }
+            (5, length) => {
+                put(self.found, here, &Found::Other);
+                return self.map(depth, set & !here, length);
+            }
+            (7, Length::Of(bits)) => simple(info, bits),
+            _ => return None,
+        };
+        put(self.found, here, &is);
+        Some(())
+    }
+
+    fn string(&mut self, major: u8, length: Length) -> Option<Cow<'a, [u8]>> {
+        if let Length::Of(many) = length {
+            return self.bytes(many).map(Cow::Borrowed);
+        }
+        let mut whole = Vec::new();
+        while !self.at_break() {
+            match self.head()? {
+                (kind, _, Length::Of(many)) if kind == major => {
+                    whole.extend_from_slice(self.bytes(many)?);
+                }
+                _ => return None,
+            }
+        }
+        Some(Cow::Owned(whole))
+    }
+
+    fn array(&mut self, depth: usize, set: u64, length: Length) -> Option<()> {
+        let mut taken = 0u64;
+        while self.more(length, taken) {
+            let at = usize::try_from(taken).ok()?;
+            let inner = if set == 0 { 0 } else { self.paths.element(set, depth, at) };
+            self.value(depth + 1, inner)?;
+            taken += 1;
+        }
+        Some(())
+    }
+
+    fn map(&mut self, depth: usize, set: u64, length: Length) -> Option<()> {
+        let mut taken = 0u64;
+        while self.more(length, taken) {
+            taken += 1;
+            let mut inner = 0;
+            if self.rest.first().is_some_and(|first| first >> 5 == 3) {
+                let (major, _, length) = self.head()?;
+                let name = self.string(major, length)?;
+                let name = std::str::from_utf8(&name).ok()?;
+                inner = if set == 0 { 0 } else { self.paths.named(set, depth, name) };
+            } else {
+                self.value(depth + 1, 0)?; // a key that no path names
+            }
+            put(self.found, inner, &Found::Missing);
+            self.value(depth + 1, inner)?;
+        }
+        Some(())
+    }
+}
+
+fn simple<'a>(info: u8, bits: u64) -> Found<'a> {
+    let number = match info {
+        20 => return Found::Bool(false),
+        21 => return Found::Bool(true),
+        25 => half(bits),
+        26 => f64::from(f32::from_bits(u32::try_from(bits).unwrap_or(0))),
+        27 => f64::from_bits(bits),
+        _ => return Found::Null,
+    };
+    Found::of(number)
+}
+
+fn half(bits: u64) -> f64 {
+    let sign = if bits >> 15 & 1 == 1 { -1.0 } else { 1.0 };
+    let exponent = i32::try_from(bits >> 10 & 31).unwrap_or(0);
+    let fraction = f64::from(u32::try_from(bits & 1023).unwrap_or(0));
+    sign * match exponent {
+        0 => fraction * 2f64.powi(-24),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
+    }
+}

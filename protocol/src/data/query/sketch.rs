@@ -1,0 +1,287 @@
+//! Quantiles of many numbers in little room, mergeable: a DDSketch (Masson, Rim and Lee, 2019).
+//!
+//! A number falls into the bin of its logarithm, so that what a bin stands for is never more than
+//! [`RELATIVE_ERROR`] of itself away from what fell into it. Of each sign the [`MAX_SPAN`] bins of
+//! the greatest magnitudes are kept apart; what is smaller (by a factor of more than 10^35) counts
+//! in the last of them. That bound depends on the greatest number alone, and so merging is
+//! associative and commutative, exactly.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::super::block::{take_varint, unzigzag, varint, zigzag};
+
+/// A quantile is at most this part of itself away from a number of its rank.
+pub const RELATIVE_ERROR: f64 = 0.01;
+
+/// Bins of one sign, from the greatest magnitude downwards: e^82 from end to end.
+pub const MAX_SPAN: i32 = 4096;
+
+/// ln((1 + e) / (1 - e)) for the relative error e.
+const WIDTH: f64 = 0.020_000_666_706_669_45;
+
+/// Magnitudes below count as zero: their logarithms end here.
+const LEAST: f64 = 1e-300;
+
+/// Counts of numbers by their magnitude, of one sign.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Bins {
+    /// Bin and count, in order of the bins; no count is 0.
+    counts: Vec<(i32, u64)>,
+}
+
+impl Bins {
+    fn add(&mut self, bin: i32, count: u64) {
+        let lowest = self.lowest();
+        let bin = bin.max(lowest);
+        let new_top = self.counts.last().is_none_or(|(top, _)| bin > *top);
+        match self.counts.binary_search_by_key(&bin, |(bin, _)| *bin) {
+            Ok(at) => {
+                if let Some((_, held)) = self.counts.get_mut(at) {
+                    *held = held.saturating_add(count);
+                }
+            }
+            Err(at) => self.counts.insert(at, (bin, count)),
+        }
+        if new_top {
+            self.fold();
+        }
+    }
+
+    /// The lowest bin that is kept apart.
+    fn lowest(&self) -> i32 {
+        self.counts.last().map_or(i32::MIN, |(top, _)| top.saturating_sub(MAX_SPAN - 1))
+    }
+
+    /// Counts what is below the lowest bin in it.
+    fn fold(&mut self) {
+        let lowest = self.lowest();
+        let below = self.counts.partition_point(|(bin, _)| *bin < lowest);
+        if below > 0 {
+            let count = self.counts.drain(..below).fold(0u64, |sum, (_, n)| sum.saturating_add(n));
+            self.add(lowest, count);
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.counts.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+}
+
+/// Counts of numbers, by their value to within [`RELATIVE_ERROR`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sketch {
+    zero: u64,
+    positive: Bins,
+    negative: Bins,
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "a logarithm of a double, divided: within 2^16")]
+fn bin(magnitude: f64) -> i32 {
+    (magnitude.ln() / WIDTH).ceil() as i32
+}
+
+/// The number whose greatest relative distance from what fell into the bin is the least.
+fn middle(bin: i32) -> f64 {
+    (f64::from(bin) * WIDTH).exp() * (1.0 - RELATIVE_ERROR)
+}
+
+impl Sketch {
+    /// Counts a finite number.
+    pub fn add(&mut self, number: f64) {
+        if number.abs() < LEAST {
+            self.zero = self.zero.saturating_add(1);
+        } else if number > 0.0 {
+            self.positive.add(bin(number), 1);
+        } else {
+            self.negative.add(bin(-number), 1);
+        }
+    }
+
+    /// Counts what another has counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.zero = self.zero.saturating_add(other.zero);
+        for (mine, others) in
+            [(&mut self.positive, &other.positive), (&mut self.negative, &other.negative)]
+        {
+            // From the top: the span is known at once, and nothing is inserted to be folded.
+            for (bin, count) in others.counts.iter().rev() {
+                mine.add(*bin, *count);
+            }
+        }
+    }
+
+    /// How many were counted.
+    pub fn count(&self) -> u64 {
+        self.zero.saturating_add(self.positive.total()).saturating_add(self.negative.total())
+    }
+
+    /// How many bins it has: what it costs to keep.
+    pub fn bins(&self) -> usize {
+        self.positive.counts.len() + self.negative.counts.len()
+    }
+
+    /// The number at this part (0 to 1) of the way from the least to the greatest: that of rank
+    /// `floor(part * (count - 1))`. None: nothing was counted.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rank is a part of a count"
+    )]
+    pub fn quantile(&self, part: f64) -> Option<f64> {
+        let count = self.count();
+        let last = count.checked_sub(1)?;
+        let mut rank = ((part.clamp(0.0, 1.0) * last as f64) as u64).min(last);
+        let down = self.negative.counts.iter().rev().map(|(bin, n)| (-middle(*bin), *n));
+        let up = self.positive.counts.iter().map(|(bin, n)| (middle(*bin), *n));
+        for (number, many) in down.chain([(0.0, self.zero)]).chain(up) {
+            if rank < many {
+                return Some(number);
+            }
+            rank -= many;
+        }
+        None
+    }
+
+    /// Zero's count, then for each sign the number of bins and each bin's difference to the one
+    /// before (signed) and count, as varints.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(3 + 3 * self.bins());
+        varint(&mut out, self.zero);
+        for bins in [&self.positive, &self.negative] {
+            varint(&mut out, u64::try_from(bins.counts.len()).unwrap_or(0));
+            let mut before = 0i64;
+            for (bin, count) in &bins.counts {
+                let bin = i64::from(*bin);
+                varint(&mut out, zigzag((bin - before).cast_unsigned()));
+                varint(&mut out, *count);
+                before = bin;
+            }
+        }
+        out
+    }
+
+    fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let mut sketch = Self { zero: take_varint(&mut bytes).ok()?, ..Self::default() };
+        for bins in [&mut sketch.positive, &mut sketch.negative] {
+            let many = usize::try_from(take_varint(&mut bytes).ok()?).ok()?;
+            if many > usize::try_from(MAX_SPAN).ok()? || many > bytes.len() {
+                return None;
+            }
+            let mut before = 0i64;
+            for at in 0..many {
+                let step = unzigzag(take_varint(&mut bytes).ok()?).cast_signed();
+                let bin = before.checked_add(step)?;
+                let count = take_varint(&mut bytes).ok()?;
+                if (at > 0 && bin <= before) || count == 0 {
+                    return None;
+                }
+                bins.counts.push((i32::try_from(bin).ok()?, count));
+                before = bin;
+            }
+            bins.fold();
+        }
+        bytes.is_empty().then_some(sketch)
+    }
+}
+
+impl Serialize for Sketch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.to_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for Sketch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes: serde_bytes::ByteBuf = Deserialize::deserialize(deserializer)?;
+        Self::from_bytes(&bytes).ok_or_else(|| de::Error::custom("not a sketch of quantiles"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(numbers: &[f64]) -> Sketch {
+        let mut sketch = Sketch::default();
+        for number in numbers {
+            sketch.add(*number);
+        }
+        sketch
+    }
+
+    fn numbers() -> impl Strategy<Value = Vec<f64>> {
+        let one = prop_oneof![
+            Just(0.0),
+            -100.0..100.0f64,
+            0.1..10.0f64,
+            (-1e15..1e15f64),
+            any::<i8>().prop_map(f64::from),
+        ];
+        proptest::collection::vec(one, 1..300)
+    }
+
+    /// Any double but NaN and infinities: spans of more than a sketch keeps apart.
+    fn wild() -> impl Strategy<Value = Vec<f64>> {
+        proptest::collection::vec(proptest::num::f64::NORMAL | proptest::num::f64::ZERO, 0..60)
+    }
+
+    #[test]
+    fn the_width_is_that_of_the_error() {
+        let exact = ((1.0 + RELATIVE_ERROR) / (1.0 - RELATIVE_ERROR)).ln();
+        assert!((exact / WIDTH - 1.0).abs() < 1e-14);
+    }
+
+    proptest! {
+        #[test]
+        fn a_quantile_is_within_its_error_of_the_exact_one(mut numbers in numbers(), part in 0.0..=1.0f64) {
+            let sketch = of(&numbers);
+            numbers.sort_by(f64::total_cmp);
+            let rank = (part * (numbers.len() - 1) as f64) as usize;
+            let (exact, said) = (numbers[rank], sketch.quantile(part).unwrap());
+            let error = (said - exact).abs();
+            prop_assert!(error <= exact.abs() * RELATIVE_ERROR * 1.000_001, "{said} for {exact}");
+        }
+
+        #[test]
+        fn merging_is_counting_together_in_any_order(a in wild(), b in wild(), c in wild()) {
+            let whole = of(&[a.clone(), b.clone(), c.clone()].concat());
+            let merged = |parts: [&Vec<f64>; 3]| {
+                let [x, y, z] = parts.map(|part| of(part));
+                let (mut left, mut right) = (x.clone(), y.clone());
+                left.merge(&y);
+                left.merge(&z);
+                right.merge(&z);
+                let mut other = x;
+                other.merge(&right);
+                (left, other)
+            };
+            for order in [[&a, &b, &c], [&c, &a, &b], [&b, &a, &c]] {
+                let (left, right) = merged(order);
+                prop_assert_eq!(&left, &whole);
+                prop_assert_eq!(&right, &whole);
+            }
+            prop_assert_eq!(whole.count(), (a.len() + b.len() + c.len()) as u64);
+            prop_assert!(whole.bins() <= 2 * MAX_SPAN as usize);
+            let bytes = serde_cbor::to_vec(&whole).unwrap();
+            prop_assert_eq!(serde_cbor::from_slice::<Sketch>(&bytes).unwrap(), whole);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            if let Some(sketch) = Sketch::from_bytes(&bytes) {
+                let _any = (sketch.quantile(0.5), sketch.count());
+            }
+        }
+    }
+
+    #[test]
+    fn ten_thousand_temperatures_take_few_bytes() {
+        let numbers: Vec<f64> = (0..10_000).map(|n| 20.0 + f64::from(n % 700) / 100.0).collect();
+        let sketch = of(&numbers);
+        assert!(sketch.bins() < 20 && sketch.to_bytes().len() < 70, "{}", sketch.to_bytes().len());
+        assert_eq!(Sketch::default().quantile(0.5), None);
+    }
+}

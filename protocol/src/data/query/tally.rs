@@ -1,0 +1,231 @@
+//! What is kept of the numbers of one field: enough for every aggregate, and mergeable.
+
+use serde::{Deserialize, Serialize};
+
+use super::sketch::Sketch;
+
+/// A sum of two doubles that do not overlap: what one alone would lose stands in `low`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sum {
+    #[serde(rename = "h")]
+    high: f64,
+    #[serde(rename = "l", default, skip_serializing_if = "is_zero")]
+    low: f64,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
+/// `a + b` exactly, as the nearest double and what is left.
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let part = sum - a;
+    (sum, (a - (sum - part)) + (b - part))
+}
+
+impl Sum {
+    /// Adds a number.
+    pub fn add(&mut self, number: f64) {
+        self.merge(&Self { high: number, low: 0.0 });
+    }
+
+    /// Adds another sum.
+    pub fn merge(&mut self, other: &Self) {
+        let (high, rest) = two_sum(self.high, other.high);
+        let (high, low) = two_sum(high, rest + self.low + other.low);
+        *self = if high.is_finite() { Self { high, low } } else { Self { high, low: 0.0 } };
+    }
+
+    /// It as one number.
+    pub fn value(&self) -> f64 {
+        self.high + self.low
+    }
+}
+
+/// Which parts of a [`Tally`] are kept: those that somebody asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Square distances, for deviations.
+    pub squares: bool,
+    /// The sketch, for quantiles.
+    pub sketch: bool,
+}
+
+/// What is kept of the numbers of one field.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    /// How many.
+    #[serde(rename = "n")]
+    pub count: u64,
+    /// Their sum.
+    #[serde(rename = "s")]
+    pub sum: Sum,
+    /// The least and the greatest.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<(f64, f64)>,
+    /// The last, with its time and number: of the same time the greater number.
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<(u64, u64, f64)>,
+    /// Sum of the squares of their distances from the mean (Chan, Golub and LeVeque).
+    #[serde(rename = "q", default, skip_serializing_if = "is_zero")]
+    pub squares: f64,
+    /// Their quantiles.
+    #[serde(rename = "d", default, skip_serializing_if = "is_empty")]
+    pub sketch: Sketch,
+}
+
+fn is_empty(sketch: &Sketch) -> bool {
+    *sketch == Sketch::default()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts are below 2^53")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+impl Tally {
+    /// Takes a finite number in, of this time and sequence number.
+    pub fn add(&mut self, kept: Kept, time: u64, seq: u64, number: f64) {
+        if kept.squares {
+            let before = self.mean().unwrap_or(number);
+            let far = number - before;
+            let count = float(self.count);
+            self.squares += far * far * count / (count + 1.0);
+        }
+        self.count += 1;
+        self.sum.add(number);
+        self.ends = Some(
+            self.ends.map_or((number, number), |(low, high)| (low.min(number), high.max(number))),
+        );
+        self.latest((time, seq, number));
+        if kept.sketch {
+            self.sketch.add(number);
+        }
+    }
+
+    fn latest(&mut self, other: (u64, u64, f64)) {
+        if self.last.is_none_or(|last| (last.0, last.1) < (other.0, other.1)) {
+            self.last = Some(other);
+        }
+    }
+
+    /// Takes another in.
+    pub fn merge(&mut self, other: &Self) {
+        if let (Some(mine), Some(others)) = (self.mean(), other.mean()) {
+            let far = others - mine;
+            let (a, b) = (float(self.count), float(other.count));
+            self.squares += other.squares + far * far * a * b / (a + b);
+        } else {
+            self.squares += other.squares;
+        }
+        self.count = self.count.saturating_add(other.count);
+        self.sum.merge(&other.sum);
+        self.ends = match (self.ends, other.ends) {
+            (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+            (one, other) => one.or(other),
+        };
+        if let Some(last) = other.last {
+            self.latest(last);
+        }
+        self.sketch.merge(&other.sketch);
+    }
+
+    /// The mean; None: no number.
+    pub fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum.value() / float(self.count))
+    }
+
+    /// The deviation of the numbers as a whole (divided by their count); None: no number.
+    pub fn deviation(&self) -> Option<f64> {
+        (self.count > 0).then(|| (self.squares / float(self.count)).max(0.0).sqrt())
+    }
+
+    /// A quantile, at a part from 0 to 1, never outside of the least and the greatest.
+    pub fn quantile(&self, part: f64) -> Option<f64> {
+        let (low, high) = self.ends?;
+        if part <= 0.0 {
+            return Some(low);
+        }
+        if part >= 1.0 {
+            return Some(high);
+        }
+        self.sketch.quantile(part).map(|number| number.clamp(low, high))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: Kept = Kept { squares: true, sketch: true };
+
+    fn of(numbers: &[(u64, f64)]) -> Tally {
+        let mut tally = Tally::default();
+        for (at, (time, number)) in numbers.iter().enumerate() {
+            tally.add(ALL, *time, at as u64, *number);
+        }
+        tally
+    }
+
+    fn near(a: f64, b: f64, scale: f64) -> bool {
+        (a - b).abs() <= 1e-9 * scale.max(1e-300)
+    }
+
+    fn numbers() -> impl Strategy<Value = Vec<(u64, f64)>> {
+        proptest::collection::vec((0..20u64, -1e6..1e6f64), 0..80)
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_associative(a in numbers(), b in numbers(), c in numbers()) {
+            let [x, y, z] = [&a, &b, &c].map(|part| of(part));
+            let (mut left, mut right, mut all) = (x.clone(), y.clone(), x);
+            left.merge(&y);
+            left.merge(&z);
+            right.merge(&z);
+            all.merge(&right);
+            prop_assert_eq!((left.count, left.ends, left.last), (all.count, all.ends, all.last));
+            prop_assert_eq!(&left.sketch, &all.sketch);
+            prop_assert!((left.sum.value() - all.sum.value()).abs() <= 1e-9);
+            prop_assert!(near(left.squares, all.squares, left.squares));
+        }
+
+        #[test]
+        fn it_says_what_the_numbers_are(parts in proptest::collection::vec(numbers(), 1..4)) {
+            let mut tally = Tally::default();
+            for part in &parts {
+                tally.merge(&of(part));
+            }
+            let all: Vec<f64> = parts.concat().iter().map(|(_, number)| *number).collect();
+            prop_assert_eq!(tally.count, all.len() as u64);
+            let Some(mean) = tally.mean() else { return Ok(()) };
+            let exact = all.iter().sum::<f64>() / all.len() as f64;
+            prop_assert!(near(mean, exact, 1e6));
+            let squares: f64 = all.iter().map(|x| (x - exact) * (x - exact)).sum();
+            prop_assert!(near(tally.deviation().unwrap(), (squares / all.len() as f64).sqrt(), 1e6));
+            prop_assert_eq!(tally.quantile(0.0), all.iter().copied().reduce(f64::min));
+            prop_assert_eq!(tally.quantile(1.0), all.iter().copied().reduce(f64::max));
+        }
+    }
+
+    #[test]
+    fn a_sum_keeps_what_one_double_would_lose() {
+        let mut sum = Sum::default();
+        for number in [1e16, 1.0, -1e16, 1e-3] {
+            sum.add(number);
+        }
+        assert_eq!(sum.value(), 1.001);
+        let mut many = Sum::default();
+        for _ in 0..1_000_000 {
+            many.add(0.1);
+        }
+        assert!((many.value() - 100_000.0).abs() < 1e-9, "{}", many.value());
+    }
+}
