@@ -7,11 +7,13 @@ pub struct Config {
     pub keep_alive: u16,
     /// Longest log of one workload, in bytes.
     pub log_bytes: u64,
+    /// Port of the local bus on 127.0.0.1. None: a free one, kept from then on.
+    pub bus_port: Option<u16>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { keep_alive: 300, log_bytes: 1024 * 1024 }
+        Self { keep_alive: 300, log_bytes: 1024 * 1024, bus_port: None }
     }
 }
 
@@ -28,9 +30,9 @@ impl Config {
         let mut faults = Vec::new();
         for (section, value) in &table {
             let keys = value.as_table();
-            let known = matches!(section.as_str(), "link" | "logs");
+            let known = matches!(section.as_str(), "bus" | "link" | "logs");
             match keys {
-                _ if !known => faults.push(format!("{section}: unknown; there are link and logs")),
+                _ if !known => faults.push(format!("{section}: unknown; there are bus, link and logs")),
                 None => faults.push(format!("{section}: not a section: write [{section}]")),
                 Some(keys) => {
                     for (key, value) in keys {
@@ -52,6 +54,7 @@ impl Config {
                 .ok_or_else(|| format!("{}: use a number from {least} to {most}", shown(value)))
         };
         match path {
+            "bus.port" => self.bus_port = u16::try_from(within(1, 65_535)?).ok(),
             "link.keep_alive_seconds" => {
                 self.keep_alive = u16::try_from(within(5, 3_600)?).unwrap_or(u16::MAX);
             }
@@ -78,13 +81,13 @@ mod tests {
     #[test]
     fn every_fault_is_said_at_once() {
         assert_eq!(Config::parse("").unwrap(), Config::default());
-        let text = "[link]\nkeep_alive_seconds = 60\n[logs]\nbytes_per_workload = 100000\n";
-        assert_eq!(Config::parse(text).unwrap(), Config { keep_alive: 60, log_bytes: 100_000 });
+        let text = "[link]\nkeep_alive_seconds = 60\n[logs]\nbytes_per_workload = 100000\n[bus]\nport = 1883\n";
+        assert_eq!(Config::parse(text).unwrap(), Config { keep_alive: 60, log_bytes: 100_000, bus_port: Some(1883) });
         let bad = "speed = 1\nlogs = 3\n[link]\nkeep_alive_seconds = 1\nkeep_alive = 'x'\n";
         let faults = Config::parse(bad).unwrap_err();
         assert_eq!(faults.len(), 4, "{faults:?}");
-        for wrong in ["-1", "1", "'300'", "4.5", "9223372036854775807"] {
-            for key in ["[link]\nkeep_alive_seconds", "[logs]\nbytes_per_workload"] {
+        for wrong in ["-1", "0", "'300'", "4.5", "9223372036854775807"] {
+            for key in ["[link]\nkeep_alive_seconds", "[logs]\nbytes_per_workload", "[bus]\nport"] {
                 assert_eq!(Config::parse(&format!("{key} = {wrong}")).unwrap_err().len(), 1);
             }
         }

@@ -4,8 +4,10 @@
     reason = "adapters read clocks, files and the environment, and start processes and tasks, so that nothing else has to"
 )]
 
+pub mod access;
 pub mod artifacts;
 pub mod buffer;
+pub mod bus;
 pub mod calls;
 pub mod census;
 pub mod cgroup;
@@ -16,6 +18,7 @@ pub mod files;
 pub mod folder;
 pub mod https;
 pub mod identity;
+pub mod intake;
 pub mod launcher;
 pub mod link;
 pub mod log_watch;

@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod backoff;
+pub mod bus;
 pub mod certificate;
 pub mod clock;
 pub mod data;
