@@ -32,7 +32,9 @@ impl Config {
             let keys = value.as_table();
             let known = matches!(section.as_str(), "bus" | "link" | "logs");
             match keys {
-                _ if !known => faults.push(format!("{section}: unknown; there are bus, link and logs")),
+                _ if !known => {
+                    faults.push(format!("{section}: unknown; there are bus, link and logs"))
+                }
                 None => faults.push(format!("{section}: not a section: write [{section}]")),
                 Some(keys) => {
                     for (key, value) in keys {
@@ -82,7 +84,10 @@ mod tests {
     fn every_fault_is_said_at_once() {
         assert_eq!(Config::parse("").unwrap(), Config::default());
         let text = "[link]\nkeep_alive_seconds = 60\n[logs]\nbytes_per_workload = 100000\n[bus]\nport = 1883\n";
-        assert_eq!(Config::parse(text).unwrap(), Config { keep_alive: 60, log_bytes: 100_000, bus_port: Some(1883) });
+        assert_eq!(
+            Config::parse(text).unwrap(),
+            Config { keep_alive: 60, log_bytes: 100_000, bus_port: Some(1883) }
+        );
         let bad = "speed = 1\nlogs = 3\n[link]\nkeep_alive_seconds = 1\nkeep_alive = 'x'\n";
         let faults = Config::parse(bad).unwrap_err();
         assert_eq!(faults.len(), 4, "{faults:?}");

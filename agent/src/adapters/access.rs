@@ -191,7 +191,9 @@ impl Access {
                     Err(error) => (Ok(true), Some(error)),
                     Ok(_) => (
                         files::replace(&path, &fresh, 0o600).map(|()| true),
-                        Some(io::Error::other("it was damaged: workloads that run already are let in again after their next start")),
+                        Some(io::Error::other(
+                            "it was damaged: workloads that run already are let in again after their next start",
+                        )),
                     ),
                 };
                 state.note("key", &path, lost);
@@ -422,8 +424,7 @@ mod tests {
     #[test]
     fn local_accesses_come_and_go_beside_a_running_agent() {
         let scratch = tempfile::tempdir().unwrap();
-        let (agent, tool) =
-            (Access::new(scratch.path(), None), Access::new(scratch.path(), None));
+        let (agent, tool) = (Access::new(scratch.path(), None), Access::new(scratch.path(), None));
         assert!(!agent.look(), "there is nothing to read");
         let entry = tool.create(&name("meter"), Bus::default()).unwrap();
         let again = tool.create(&name("meter"), Bus::default()).unwrap();

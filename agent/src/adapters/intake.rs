@@ -42,3 +42,24 @@ pub trait Intake: Send + Sync + 'static {
     /// [`Refused`], with nothing taken.
     fn try_append(&self, stream: StreamName, records: Records) -> Result<Stored, Refused>;
 }
+
+/// Stands in for the buffer until there is one: numbers what comes and forgets it.
+#[derive(Debug, Default)]
+pub struct Forgetful {
+    last: std::sync::Mutex<std::collections::BTreeMap<StreamName, u64>>,
+}
+
+impl Intake for Forgetful {
+    fn append(&self, stream: StreamName, records: Records) -> Stored {
+        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let last = last.entry(stream).or_default();
+        let from = *last + 1;
+        *last += u64::try_from(records.len()).unwrap_or(0);
+        let range = Range { from, to: *last };
+        Box::pin(async move { Ok(range) })
+    }
+
+    fn try_append(&self, stream: StreamName, records: Records) -> Result<Stored, Refused> {
+        Ok(self.append(stream, records))
+    }
+}

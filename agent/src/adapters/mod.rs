@@ -13,6 +13,7 @@ pub mod census;
 pub mod cgroup;
 pub mod clock;
 pub mod crash;
+pub mod data_socket;
 mod ending;
 pub mod files;
 pub mod folder;

@@ -216,10 +216,7 @@ mod tests {
         let rights = rights(&["pump/#"], &[]);
         assert!(rights.may_read(&name("pump"), "x") && !rights.may_read(&name("fan"), "x"));
         assert_eq!(rights.names_of(&name("pump"), "x", true), ["workloads/pump/x"]);
-        assert_eq!(
-            rights.names_of(&name("me"), "x", true),
-            ["x", "streams/x", "workloads/me/x"]
-        );
+        assert_eq!(rights.names_of(&name("me"), "x", true), ["x", "streams/x", "workloads/me/x"]);
     }
 
     fn filter() -> impl Strategy<Value = String> {

@@ -15,5 +15,6 @@ mod held;
 mod lifecycle;
 pub mod pulse;
 pub mod record;
+pub mod records;
 pub mod report;
 pub mod session;

@@ -312,7 +312,11 @@ impl<P: Policy> Session<P> {
             max_packet: self.limits.max_packet,
             server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
             no_session: connect.session_expiry,
-            assigned_id: if connect.client_id.is_empty() { self.policy.assigned_id() } else { None },
+            assigned_id: if connect.client_id.is_empty() {
+                self.policy.assigned_id()
+            } else {
+                None
+            },
         };
         encode::connack(&mut self.output, connect.version, &offer);
         Some(Event::Connected { version: connect.version, keep_alive: counted })

@@ -231,6 +231,8 @@ impl Connection {
 
     /// Records of one stream that came together go into the buffer together.
     fn gather(&mut self, stream: StreamName, qos: u8, payload: &Bytes, token: Option<u64>) {
+        // Nobody waits for a last will: its connection is over.
+        let qos = if token.is_some() { qos } else { 0 };
         let record = (Format::Plain, payload.to_vec());
         let known = self.groups.iter_mut().find(|it| it.stream == stream && it.qos == qos);
         match known {
@@ -258,7 +260,10 @@ impl Connection {
                 Ok(stored) => self.appending.push(Appending { stored, tokens }),
                 Err(Refused::Busy) => {
                     add(&self.shared().counters.dropped, count);
-                    self.note("published with QoS 0 faster than can be stored: records were dropped", "");
+                    self.note(
+                        "published with QoS 0 faster than can be stored: records were dropped",
+                        "",
+                    );
                     tokens.iter().for_each(|token| self.answers.put(*token, Ok(())));
                 }
                 Err(why) => self.refused(&tokens, &why),

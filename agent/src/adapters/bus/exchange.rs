@@ -203,8 +203,7 @@ fn name_for(
     }
     let rights = rights(&member.name)?;
     let names = rights.names_of(&message.owner, &message.topic, message.stream);
-    let wanted = names
-        .into_iter()
-        .find(|name| member.filters.iter().any(|filter| means(filter, name)))?;
+    let wanted =
+        names.into_iter().find(|name| member.filters.iter().any(|filter| means(filter, name)))?;
     rights.may_read(&message.owner, &message.topic).then_some(wanted)
 }

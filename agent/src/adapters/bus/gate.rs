@@ -89,7 +89,10 @@ impl Policy for Gate {
                 Fault::new(Code::TopicInvalid, text)
             }
             _ => {
-                self.note("published to another workload's topic, which its document does not allow", topic);
+                self.note(
+                    "published to another workload's topic, which its document does not allow",
+                    topic,
+                );
                 Fault::new(Code::NotAuthorized, "another workload's topic: see spec.bus.publish")
             }
         }

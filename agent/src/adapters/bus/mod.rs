@@ -37,47 +37,47 @@ pub use said::Said;
 const MAX_CLIENTS: usize = 64;
 /// Clients of one workload or local access at a time, so that one that forgets to close leaves
 /// room for others.
-pub(super) const MAX_OF_ONE: usize = 32;
+const MAX_OF_ONE: usize = 32;
 /// Clients that have not said who they are, for at most [`CONNECT_TIMEOUT`].
 const MAX_STRANGERS: usize = 32;
 /// From accept to a whole CONNECT, in milliseconds.
 const CONNECT_TIMEOUT: u64 = 3_000;
 /// A client that takes nothing of what waits for it is cut after so many milliseconds.
-pub(super) const STALL: u64 = 5_000;
+const STALL: u64 = 5_000;
 /// A packet of a record beside its value: topic, packet id, a few properties.
 const PACKET: usize = MAX_RECORD + 1_024;
 
 /// What all of the bus' tasks share.
-pub(super) struct Shared {
-    pub(super) access: Arc<Access>,
-    pub(super) intake: Arc<dyn Intake>,
-    pub(super) said: Arc<Said>,
-    pub(super) exchange: Exchange,
-    pub(super) limits: Arc<Limits>,
+struct Shared {
+    access: Arc<Access>,
+    intake: Arc<dyn Intake>,
+    said: Arc<Said>,
+    exchange: Exchange,
+    limits: Arc<Limits>,
     /// Who may come, beside local accesses.
     workloads: Mutex<BTreeMap<Name, Arc<Rights>>>,
     next: AtomicU64,
     clients: AtomicUsize,
-    pub(super) strangers: AtomicUsize,
-    pub(super) counters: Counters,
+    strangers: AtomicUsize,
+    counters: Counters,
 }
 
 /// What the bus counts.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Records that were published and are on disk.
-    pub(super) stored: AtomicU64,
+    stored: AtomicU64,
     /// Publishes of QoS 0 that found no room.
-    pub(super) dropped: AtomicU64,
+    dropped: AtomicU64,
     /// Publishes and subscriptions that were refused.
-    pub(super) refused: AtomicU64,
+    refused: AtomicU64,
     /// Messages that reached no subscriber's queue for want of room.
-    pub(super) overrun: AtomicU64,
+    overrun: AtomicU64,
     /// Clients that were cut: they read nothing.
-    pub(super) stalled: AtomicU64,
+    stalled: AtomicU64,
 }
 
-pub(super) fn add(counter: &AtomicU64, more: u64) {
+fn add(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
 }
 
@@ -87,7 +87,7 @@ impl Shared {
     }
 
     /// What a client of this name may do now; None: nobody of this name may come.
-    pub(super) fn rights(&self, name: &Name) -> Option<Arc<Rights>> {
+    fn rights(&self, name: &Name) -> Option<Arc<Rights>> {
         if let Some(rights) = self.workloads().get(name) {
             return Some(Arc::clone(rights));
         }
@@ -96,7 +96,7 @@ impl Shared {
     }
 
     /// Who this is by name and password.
-    pub(super) fn who(&self, user: &str, password: &[u8]) -> Option<Arc<Rights>> {
+    fn who(&self, user: &str, password: &[u8]) -> Option<Arc<Rights>> {
         let name: Name = user.parse().ok()?;
         let workload = self.workloads().get(&name).cloned();
         if let Some(rights) = workload {
@@ -309,8 +309,8 @@ fn admit(stream: TcpStream, shared: &Arc<Shared>) {
 }
 
 /// One of the places of clients; given back when it is dropped.
-pub(super) struct Seat {
-    pub(super) shared: Arc<Shared>,
+struct Seat {
+    shared: Arc<Shared>,
     stranger: bool,
 }
 
@@ -322,7 +322,7 @@ impl Seat {
     }
 
     /// The client has said who it is, or is gone.
-    pub(super) fn known(&mut self) {
+    fn known(&mut self) {
         if std::mem::replace(&mut self.stranger, false) {
             self.shared.strangers.fetch_sub(1, Ordering::Relaxed);
         }
