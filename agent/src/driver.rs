@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::adapters::artifacts::Artifacts;
+use crate::adapters::buffer::Buffer;
 use crate::adapters::calls::{Calls, LogCall};
 use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::https::Api;
@@ -111,6 +112,7 @@ pub struct Driver {
     housekeeping_at: u64,
     logs: logs::Logs,
     inlets: intake::Inlets,
+    buffer: Buffer,
     /// Held while the agent runs: a second one must not.
     _lock: std::fs::File,
 }
@@ -163,6 +165,7 @@ impl Driver {
                 tracing::debug!("the link did not end in time");
             }
         }
+        self.buffer.close().await;
         let _left_for_the_next_start = std::fs::remove_file(status_socket::path(&self.data));
     }
 

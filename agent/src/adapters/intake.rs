@@ -5,31 +5,15 @@ use std::pin::Pin;
 
 use holdfast_protocol::data::{Format, Range, StreamName};
 
+use super::buffer::Buffer;
+pub use super::buffer::Refused;
+use super::clock::Time;
+
 /// Records of one stream, in their order.
 pub type Records = Vec<(Format, Vec<u8>)>;
 
 /// What comes of records: the numbers that they were given, once they are on disk.
 pub type Stored = Pin<Box<dyn Future<Output = Result<Range, Refused>> + Send>>;
-
-/// Why records are not taken. The whole call is refused, none of it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// Not now.
-    #[error("the buffer is busy: try again in a moment")]
-    Busy,
-    /// The disk takes nothing any more.
-    #[error("the device's disk takes nothing any more ({0}): free some space")]
-    DiskFull(String),
-    /// Another stream would be one too many.
-    #[error("the device has as many streams as it can have: use one of them, or fewer names")]
-    TooManyStreams,
-    /// A record is larger than one may be.
-    #[error("a record of more than 64 KiB")]
-    TooLarge,
-    /// The agent ends.
-    #[error("the agent ends: try again in a moment")]
-    Closed,
-}
 
 /// Takes records in.
 pub trait Intake: Send + Sync + 'static {
@@ -43,23 +27,27 @@ pub trait Intake: Send + Sync + 'static {
     fn try_append(&self, stream: StreamName, records: Records) -> Result<Stored, Refused>;
 }
 
-/// Stands in for the buffer until there is one: numbers what comes and forgets it.
-#[derive(Debug, Default)]
-pub struct Forgetful {
-    last: std::sync::Mutex<std::collections::BTreeMap<StreamName, u64>>,
+/// The buffer, and the clock that its records are stamped with.
+pub struct Buffered {
+    buffer: Buffer,
+    time: Time,
 }
 
-impl Intake for Forgetful {
+impl Buffered {
+    /// Into this buffer.
+    pub fn new(buffer: Buffer, time: Time) -> Self {
+        Self { buffer, time }
+    }
+}
+
+impl Intake for Buffered {
     fn append(&self, stream: StreamName, records: Records) -> Stored {
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let last = last.entry(stream).or_default();
-        let from = *last + 1;
-        *last += u64::try_from(records.len()).unwrap_or(0);
-        let range = Range { from, to: *last };
-        Box::pin(async move { Ok(range) })
+        let (buffer, now) = (self.buffer.clone(), self.time.now_ms());
+        Box::pin(async move { buffer.append(stream, now, records).await })
     }
 
     fn try_append(&self, stream: StreamName, records: Records) -> Result<Stored, Refused> {
-        Ok(self.append(stream, records))
+        let answer = self.buffer.try_append(stream, self.time.now_ms(), records)?;
+        Ok(Box::pin(async move { answer.await.unwrap_or(Err(Refused::Closed)) }))
     }
 }

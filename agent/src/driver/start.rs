@@ -14,12 +14,13 @@ use tokio::sync::{mpsc, watch};
 use super::{Driver, HOUSEKEEPING, Inner, Link, OBSERVATIONS, desired, health, intake, logs};
 use crate::adapters::access::Access;
 use crate::adapters::artifacts::Artifacts;
+use crate::adapters::buffer::{Buffer, Limits};
 use crate::adapters::calls::Calls;
 use crate::adapters::census::Census;
 use crate::adapters::cgroup::Cgroups;
 use crate::adapters::clock::{Time, boot_id, uptime_ms};
 use crate::adapters::identity::Identity;
-use crate::adapters::intake::Forgetful;
+use crate::adapters::intake::Buffered;
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime};
 use crate::adapters::store::Store;
@@ -96,7 +97,9 @@ impl Driver {
         let access = Arc::new(Access::new(&data, config.bus_port));
         let place = place(&data, &identity, &artifacts, seed, Arc::clone(&access));
         let place = Arc::new(place.map_err(failed)?);
-        let intake = Arc::<Forgetful>::default();
+        let limits = Limits { quota: None, reserve: None, endurance: None };
+        let buffer = Buffer::new(&data, limits, time.clone());
+        let intake = Arc::new(Buffered::new(buffer.clone(), time.clone()));
         let inlets = intake::Inlets::new(access, intake, &place.workloads);
         let processes = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
         let found = census(&place, loaded.records.iter()).map_err(processes)?;
@@ -144,6 +147,7 @@ impl Driver {
             housekeeping_at: uptime_ms() + HOUSEKEEPING / 50,
             logs: logs::Logs::new(uptime_ms() + HOUSEKEEPING / 50),
             inlets,
+            buffer,
             data,
             _lock: lock,
         };
