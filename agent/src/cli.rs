@@ -13,6 +13,7 @@ use holdfast_protocol::enrol::EnrolToken;
 use holdfast_protocol::ids::{Labels, Name, check_label_key, check_label_value};
 use serde_json::Value;
 
+use crate::adapters::access::{Access, Entry};
 use crate::adapters::clock::Time;
 use crate::adapters::https::{HttpsError, Url};
 use crate::adapters::identity::{Identity, IdentityError};
@@ -40,7 +41,7 @@ enum Command {
         after_help = "Examples:\n  holdfast-agent run\n  holdfast-agent run --data /srv/holdfast --config /etc/holdfast/agent.toml\n\nWorkloads outlive the agent: stopping or restarting it stops none of them."
     )]
     Run {
-        /// Configuration, TOML: [link] keep_alive_seconds, [logs] bytes_per_workload
+        /// Configuration, TOML: [link] keep_alive_seconds, [logs] bytes_per_workload, [bus] port
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         #[command(flatten)]
@@ -57,12 +58,70 @@ enum Command {
         #[command(flatten)]
         data: Data,
     },
+    /// Lets programs that the agent does not run put data in: MQTT and HTTP, like a workload
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  holdfast-agent local-access create plc-reader\n  holdfast-agent local-access create plc-reader -o json | jq -r .password\n  holdfast-agent local-access list\n\nIt works beside a running agent, which needs no restart, and before its first start. Creating one that is there gives it again."
+    )]
+    LocalAccess(LocalAccess),
     /// What becomes a workload; the agent starts it
     #[command(hide = true)]
     Launch,
     /// Names of the places where a debug build can be made to crash
     #[command(hide = true)]
     CrashPoints,
+}
+
+#[derive(Debug, Subcommand)]
+enum LocalAccess {
+    /// Make one, or show the one that there is
+    Create {
+        /// Its user name: 1 to 63 of a-z, 0-9 and '-', and no workload's
+        name: Name,
+        /// Topics of workloads that it may subscribe to, as workloads/NAME/TOPIC; repeatable
+        #[arg(long, value_name = "NAME/TOPIC", value_parser = filter)]
+        subscribe: Vec<String>,
+        /// Topics of workloads that it may publish to, as workloads/NAME/TOPIC; repeatable
+        #[arg(long, value_name = "NAME/TOPIC", value_parser = filter)]
+        publish: Vec<String>,
+        /// How to show it
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        #[command(flatten)]
+        place: AccessPlace,
+    },
+    /// Show their names
+    List {
+        /// How to show them
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        #[command(flatten)]
+        place: AccessPlace,
+    },
+    /// Remove one: whoever is connected with it is cut
+    Remove {
+        /// Which
+        name: Name,
+        #[command(flatten)]
+        place: AccessPlace,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct AccessPlace {
+    /// The agent's configuration, if it is started with one: for [bus] port
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    data: Data,
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    if holdfast_protocol::mqtt::is_filter(text) && !text.starts_with('$') {
+        Ok(text.to_owned())
+    } else {
+        Err("an MQTT filter over NAME/TOPIC is needed, such as pump/#".into())
+    }
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -132,6 +191,7 @@ impl Cli {
             Command::Launch => crate::adapters::launcher::main(),
             Command::CrashPoints => say(&(crash::POINTS.join("\n") + "\n")),
             Command::Status { output, data } => show_status(&data.folder(), output),
+            Command::LocalAccess(command) => local_access(command),
             Command::Enroll(enroll) => {
                 log_to_stderr();
                 in_runtime(enrol(enroll))
@@ -194,28 +254,27 @@ fn in_runtime(work: impl Future<Output = i32>) -> i32 {
     }
 }
 
-async fn serve(config: Option<PathBuf>, data: PathBuf) -> i32 {
-    let config = match config {
-        None => Config::default(),
-        Some(path) => {
-            let text = match std::fs::read_to_string(&path) {
-                Ok(text) => text,
-                Err(error) => {
-                    complain(&format!("{}: {error}", path.display()));
-                    return USAGE;
-                }
-            };
-            match Config::parse(&text) {
-                Ok(config) => config,
-                Err(faults) => {
-                    faults.iter().for_each(|fault| {
-                        complain(&format!("{}: {fault}", path.display()));
-                    });
-                    return USAGE;
-                }
-            }
+/// None: its faults were said.
+fn configuration(path: Option<PathBuf>) -> Option<Config> {
+    let Some(path) = path else { return Some(Config::default()) };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            complain(&format!("{}: {error}", path.display()));
+            return None;
         }
     };
+    match Config::parse(&text) {
+        Ok(config) => Some(config),
+        Err(faults) => {
+            faults.iter().for_each(|fault| complain(&format!("{}: {fault}", path.display())));
+            None
+        }
+    }
+}
+
+async fn serve(config: Option<PathBuf>, data: PathBuf) -> i32 {
+    let Some(config) = configuration(config) else { return USAGE };
     let driver = match Driver::start(&data, config) {
         Ok(driver) => driver,
         Err(error) => {
@@ -293,6 +352,76 @@ async fn enrol(enroll: Enroll) -> i32 {
                 _ => FAILED,
             }
         }
+    }
+}
+
+fn local_access(command: LocalAccess) -> i32 {
+    let (LocalAccess::Create { place, .. }
+    | LocalAccess::List { place, .. }
+    | LocalAccess::Remove { place, .. }) = &command;
+    let Some(config) = configuration(place.config.clone()) else { return USAGE };
+    let folder = place.data.folder();
+    if matches!(command, LocalAccess::Create { .. })
+        && let Err(error) = files::folder(&folder, 0o711)
+    {
+        complain(&format!("{}: {error}; use --data DIR or run as root", folder.display()));
+        return FAILED;
+    }
+    // As an agent would call it: it is told to others.
+    let data = folder.canonicalize().unwrap_or(folder);
+    let access = Access::new(&data, config.bus_port);
+    let done = match command {
+        LocalAccess::Create { name, subscribe, publish, output, .. } => {
+            let bus = holdfast_protocol::workload::Bus { subscribe, publish };
+            access.create(&name, bus).map(|entry| shown_entry(&entry, output))
+        }
+        LocalAccess::List { output, .. } => {
+            access.look();
+            let names: Vec<String> = access.locals().into_keys().map(String::from).collect();
+            match (access.problem(), output) {
+                (Some(why), _) => Err(why),
+                (None, Output::Json) => {
+                    Ok(serde_json::json!({ "items": names }).to_string() + "\n")
+                }
+                (None, Output::Text) if names.is_empty() => Ok("no local access\n".into()),
+                (None, Output::Text) => Ok(names.join("\n") + "\n"),
+            }
+        }
+        LocalAccess::Remove { name, .. } => match access.remove(&name) {
+            Ok(true) => Ok(format!("{name} is removed\n")),
+            Ok(false) => Err(format!("there is no local access {name}")),
+            Err(why) => Err(why),
+        },
+    };
+    // An agent that runs looks at once when it is asked anything; one that does not will look.
+    let _no_agent = status::ask(&data);
+    match done {
+        Ok(text) => say(&text),
+        Err(why) => {
+            complain(&why);
+            FAILED
+        }
+    }
+}
+
+fn shown_entry(entry: &Entry, output: Output) -> String {
+    match output {
+        Output::Json => serde_json::to_string_pretty(entry).unwrap_or_default() + "\n",
+        Output::Text => format!(
+            "mqtt      {}:{}\nusername  {}\npassword  {}\nsocket    {}\n\n\
+             mosquitto_pub -h {} -p {} -u {} -P PASSWORD -q 1 -t STREAM -m 21.5\n\
+             curl --unix-socket {} -u {}:PASSWORD -H 'content-type: application/x-ndjson' --data-binary @FILE http://localhost/v1/streams/STREAM\n",
+            entry.host,
+            entry.port,
+            entry.username,
+            entry.password,
+            entry.socket.display(),
+            entry.host,
+            entry.port,
+            entry.username,
+            entry.socket.display(),
+            entry.username,
+        ),
     }
 }
 

@@ -14,6 +14,8 @@ pub struct Config {
     pub log_bytes: u64,
     /// What data streams may use of the disk.
     pub storage: Limits,
+    /// Port of the local bus on 127.0.0.1. None: a free one, kept from then on.
+    pub bus_port: Option<u16>,
 }
 
 impl Default for Config {
@@ -21,6 +23,7 @@ impl Default for Config {
         Self {
             keep_alive: 300,
             log_bytes: 1024 * 1024,
+            bus_port: None,
             storage: Limits { quota: None, reserve: None, endurance: None },
         }
     }
@@ -39,10 +42,10 @@ impl Config {
         let mut faults = Vec::new();
         for (section, value) in &table {
             let keys = value.as_table();
-            let known = matches!(section.as_str(), "link" | "logs" | "storage");
+            let known = matches!(section.as_str(), "bus" | "link" | "logs" | "storage");
             match keys {
                 _ if !known => {
-                    faults.push(format!("{section}: unknown; there are link, logs and storage"))
+                    faults.push(format!("{section}: unknown; there are bus, link, logs and storage"))
                 }
                 None => faults.push(format!("{section}: not a section: write [{section}]")),
                 Some(keys) => {
@@ -65,6 +68,7 @@ impl Config {
                 .ok_or_else(|| format!("{}: use a number from {least} to {most}", shown(value)))
         };
         match path {
+            "bus.port" => self.bus_port = u16::try_from(within(1, 65_535)?).ok(),
             "link.keep_alive_seconds" => {
                 self.keep_alive = u16::try_from(within(5, 3_600)?).unwrap_or(u16::MAX);
             }
@@ -94,8 +98,8 @@ mod tests {
     #[test]
     fn every_fault_is_said_at_once() {
         assert_eq!(Config::parse("").unwrap(), Config::default());
-        let text = "[link]\nkeep_alive_seconds = 60\n[logs]\nbytes_per_workload = 100000\n";
-        let other = Config { keep_alive: 60, log_bytes: 100_000, ..Config::default() };
+        let text = "[link]\nkeep_alive_seconds = 60\n[logs]\nbytes_per_workload = 100000\n[bus]\nport = 1883\n";
+        let other = Config { keep_alive: 60, log_bytes: 100_000, bus_port: Some(1883), ..Config::default() };
         assert_eq!(Config::parse(text).unwrap(), other);
         let text = "[storage]\nquota_bytes = 2000000\nreserve_bytes = 0\nendurance_bytes = 7\n";
         let limits = Limits { quota: Some(2_000_000), reserve: Some(0), endurance: Some(7) };
@@ -103,8 +107,8 @@ mod tests {
         let bad = "speed = 1\nlogs = 3\n[link]\nkeep_alive_seconds = 1\nkeep_alive = 'x'\n";
         let faults = Config::parse(bad).unwrap_err();
         assert_eq!(faults.len(), 4, "{faults:?}");
-        for wrong in ["-1", "1", "'300'", "4.5", "9223372036854775807"] {
-            for key in ["[link]\nkeep_alive_seconds", "[logs]\nbytes_per_workload"] {
+        for wrong in ["-1", "0", "'300'", "4.5", "9223372036854775807"] {
+            for key in ["[link]\nkeep_alive_seconds", "[logs]\nbytes_per_workload", "[bus]\nport"] {
                 assert_eq!(Config::parse(&format!("{key} = {wrong}")).unwrap_err().len(), 1);
             }
         }

@@ -8,6 +8,7 @@
 mod data;
 mod desired;
 mod health;
+mod intake;
 mod logs;
 mod start;
 mod status;
@@ -113,6 +114,7 @@ pub struct Driver {
     housekeeping_at: u64,
     logs: logs::Logs,
     shipping: data::Shipping,
+    inlets: intake::Inlets,
     /// Held while the agent runs: a second one must not.
     _lock: std::fs::File,
 }
@@ -136,6 +138,8 @@ impl Driver {
                 Some(event) = self.links.recv() => self.linked(event),
                 Some(inner) = self.inner.recv() => self.came_back(inner),
                 Some(reader) = status_socket::accept(self.listener.as_ref()) => {
+                    // Who changed the local accesses asks next.
+                    self.inlets.look();
                     status_socket::answer(reader, self.status().to_string());
                 }
                 written = self.logs.written() => self.logs.note(written),
@@ -215,6 +219,7 @@ impl Driver {
                 Effect::Collect { keep } => self.artifacts.collect(&keep),
                 Effect::Launch { name, revision, nonce, stale_config } => {
                     tracing::info!(workload = %name, revision = revision.number, "starting");
+                    self.inlets.admit(&name, &revision.spec.bus);
                     self.runtime.launch(name, revision, nonce, stale_config);
                 }
                 Effect::Open { name, instance } => {
@@ -272,8 +277,9 @@ impl Driver {
         }
     }
 
-    fn remove(&self, name: Name) {
+    fn remove(&mut self, name: Name) {
         tracing::info!(workload = %name, "removing its folder");
+        self.inlets.dismiss(&name);
         let (place, tell) = (Arc::clone(&self.place), self.tell.clone());
         // A folder may hold millions of files: not in the loop's own thread.
         tokio::task::spawn_blocking(move || {

@@ -28,6 +28,30 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     written
 }
 
+/// Makes a file with these bytes unless there is one, durably and whole at once. False: there is
+/// one already.
+///
+/// # Errors
+/// Whatever the file system says; nothing is left behind.
+pub fn create_once(path: &Path, bytes: &[u8], mode: u32) -> io::Result<bool> {
+    let temporary = path.with_extension(format!("new-{}", std::process::id()));
+    let made = (|| {
+        let mut options = OpenOptions::new();
+        let mut file =
+            options.write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        match std::fs::hard_link(&temporary, path) {
+            Ok(()) => sync_folder(path).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        }
+    })();
+    let _gone = std::fs::remove_file(&temporary);
+    made
+}
+
 /// Makes a rename or removal of `path` durable.
 ///
 /// # Errors

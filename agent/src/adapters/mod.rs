@@ -4,18 +4,22 @@
     reason = "adapters read clocks, files and the environment, and start processes and tasks, so that nothing else has to"
 )]
 
+pub mod access;
 pub mod artifacts;
 pub mod buffer;
+pub mod bus;
 pub mod calls;
 pub mod census;
 pub mod cgroup;
 pub mod clock;
 pub mod crash;
+pub mod data_socket;
 mod ending;
 pub mod files;
 pub mod folder;
 pub mod https;
 pub mod identity;
+pub mod intake;
 pub mod launcher;
 pub mod link;
 pub mod log_watch;

@@ -48,6 +48,8 @@ pub struct Place {
     pub cgroups: Result<Cgroups, String>,
     /// The limit of open files that the agent was started with: what workloads get.
     pub open_files: Option<u64>,
+    /// What workloads are told of the ways to put data in.
+    pub access: Arc<super::access::Access>,
 }
 
 impl Place {
@@ -309,6 +311,11 @@ fn plan_of(
         ("HOLDFAST_WORKLOAD".into(), name.to_string()),
         ("HOLDFAST_DEVICE".into(), place.device.clone()),
     ]);
+    match place.access.workload(name) {
+        Ok(entry) => env.extend(entry.environment()),
+        // The bus says so too; the workload may do without.
+        Err(error) => tracing::error!(workload = %name, %error, "it has no way to put data in"),
+    }
     env.extend(process.env.iter().map(|(key, value)| (key.clone(), value.clone())));
     let cgroup = match &place.cgroups {
         Ok(cgroups) => Some(cgroups.prepare(name, spec.resources)?),

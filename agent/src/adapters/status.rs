@@ -28,14 +28,25 @@ pub fn path(data: &Path) -> PathBuf {
 
 /// How the socket is addressed: by its path, or, where that is too long for an address, by way of
 /// the folder's descriptor, which has to be held meanwhile.
-fn address(data: &Path) -> io::Result<(Option<std::fs::File>, PathBuf)> {
-    let path = path(data);
+fn address(path: &Path) -> io::Result<(Option<std::fs::File>, PathBuf)> {
     if path.as_os_str().len() <= MAX_PATH {
-        return Ok((None, path));
+        return Ok((None, path.to_owned()));
     }
-    let folder = std::fs::File::open(data)?;
-    let short = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
-    Ok((Some(folder), short.into()))
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let folder = std::fs::File::open(folder)?;
+    let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+    Ok((Some(folder), short))
+}
+
+/// A listener at this path, however long it is.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    let (_held, address) = address(path)?;
+    UnixListener::bind(&address)
 }
 
 /// Listens. A socket left by an agent that died is replaced; the caller holds the lock that says
@@ -49,8 +60,7 @@ pub fn listen(data: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let (_held, address) = address(data)?;
-    let listener = UnixListener::bind(&address)?;
+    let listener = bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
     Ok(listener)
 }
@@ -81,7 +91,7 @@ pub fn answer(mut stream: UnixStream, document: String) {
 /// # Errors
 /// Whatever the system says; `NotFound` and `ConnectionRefused` mean that none runs.
 pub fn ask(data: &Path) -> io::Result<String> {
-    let (_held, address) = address(data)?;
+    let (_held, address) = address(&path(data))?;
     let stream = BlockingStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut text = String::new();

@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod backoff;
+pub mod bus;
 pub mod certificate;
 pub mod clock;
 pub mod data;
@@ -14,5 +15,6 @@ mod held;
 mod lifecycle;
 pub mod pulse;
 pub mod record;
+pub mod records;
 pub mod report;
 pub mod session;

@@ -83,6 +83,7 @@ impl Driver {
             self.note_store(stored);
         }
         self.listen();
+        self.inlets.look();
         self.store_desired();
         self.look_for_identity();
         self.retry_certificate();
@@ -334,6 +335,8 @@ impl Driver {
         say("store", self.trouble.store.clone());
         say("store-recovered", self.trouble.damage.clone());
         say("waiting-for-approval", self.approval_problem());
+        list.extend(self.inlets.problems());
+        list.sort_by(|one, other| one.code.cmp(&other.code));
         list
     }
 

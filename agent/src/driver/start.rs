@@ -11,7 +11,8 @@ use holdfast_protocol::ids::{Name, hex};
 use holdfast_protocol::message::DesiredState;
 use tokio::sync::{mpsc, watch};
 
-use super::{Driver, HOUSEKEEPING, Inner, Link, OBSERVATIONS, desired, health, logs};
+use super::{Driver, HOUSEKEEPING, Inner, Link, OBSERVATIONS, desired, health, intake, logs};
+use crate::adapters::access::Access;
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::buffer::Buffer;
 use crate::adapters::calls::Calls;
@@ -19,6 +20,7 @@ use crate::adapters::census::Census;
 use crate::adapters::cgroup::Cgroups;
 use crate::adapters::clock::{Time, boot_id, uptime_ms};
 use crate::adapters::identity::Identity;
+use crate::adapters::intake::Buffered;
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime};
 use crate::adapters::store::Store;
@@ -92,7 +94,12 @@ impl Driver {
         let (link_tell, links) = mpsc::channel(16);
         let (artifacts, there) =
             Artifacts::open(&data, observe.clone(), api_seen, seed).map_err(failed)?;
-        let place = Arc::new(place(&data, &identity, &artifacts, seed).map_err(failed)?);
+        let access = Arc::new(Access::new(&data, config.bus_port));
+        let place = place(&data, &identity, &artifacts, seed, Arc::clone(&access));
+        let place = Arc::new(place.map_err(failed)?);
+        let buffer = Buffer::new(&data, config.storage, time.clone());
+        let intake = Arc::new(Buffered::new(buffer.clone(), time.clone()));
+        let inlets = intake::Inlets::new(access, intake, &place.workloads);
         let processes = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
         let found = census(&place, loaded.records.iter()).map_err(processes)?;
         let folders = folders(&place.workloads);
@@ -106,7 +113,6 @@ impl Driver {
             entropy: seed,
         };
         let policies = start.desired.as_ref().and_then(|state| state.data.clone());
-        let buffer = Buffer::new(&data, config.storage, time.clone());
         tokio::spawn(link::run(credentials_seen, link_tell, seed ^ 1));
         let mut driver = Self {
             config,
@@ -141,10 +147,12 @@ impl Driver {
             housekeeping_at: uptime_ms() + HOUSEKEEPING / 50,
             logs: logs::Logs::new(uptime_ms() + HOUSEKEEPING / 50),
             shipping: super::data::Shipping::new(buffer, policies.as_deref(), seed ^ 3),
+            inlets,
             data,
             _lock: lock,
         };
         driver.listen();
+        driver.admit_known();
         driver.renew_limits();
         if let Some(identity) = identity {
             driver.use_identity(identity);
@@ -206,6 +214,7 @@ fn place(
     identity: &Option<Identity>,
     artifacts: &Artifacts,
     seed: u64,
+    access: Arc<Access>,
 ) -> io::Result<Place> {
     let workloads = data.join("workloads");
     files::folder(&workloads, 0o711)?;
@@ -219,6 +228,7 @@ fn place(
         launcher: launcher(),
         cgroups: Cgroups::take(),
         open_files: launching::raise_open_files(),
+        access,
     })
 }
 

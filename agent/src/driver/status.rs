@@ -42,6 +42,7 @@ impl Driver {
             },
             "workloads": workloads,
             "problems": self.problems(),
+            "bus": self.inlets.status(),
             "refused": self.trouble.refused,
             "certificateNotAfter": identity.and_then(Identity::life).map(|life| life.not_after),
             "version": env!("CARGO_PKG_VERSION"),

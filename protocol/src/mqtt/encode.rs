@@ -46,6 +46,8 @@ pub(super) struct Offer {
     pub(super) server_keep_alive: Option<u16>,
     /// The client asked for a session that outlives the connection; there is none.
     pub(super) no_session: bool,
+    /// The id of a client that gave none.
+    pub(super) assigned_id: Option<String>,
 }
 
 pub(super) fn connack(out: &mut Vec<u8>, version: Version, offer: &Offer) {
@@ -56,6 +58,10 @@ pub(super) fn connack(out: &mut Vec<u8>, version: Version, offer: &Offer) {
     let mut props = Vec::with_capacity(32);
     if offer.no_session {
         props.extend_from_slice(&[0x11, 0, 0, 0, 0]);
+    }
+    if let Some(id) = &offer.assigned_id {
+        props.push(0x12);
+        text(&mut props, id);
     }
     if offer.receive_maximum != u16::MAX {
         props.push(0x21);

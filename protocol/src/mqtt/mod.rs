@@ -31,7 +31,7 @@ mod subscriptions;
 mod tests;
 
 pub use filter::{is_filter, is_topic_name, matches};
-pub use outbound::{Message, NotTaken, Retain};
+pub use outbound::{Message, NotTaken, Origin, Retain};
 pub use policy::{Client, DeviceTopics, Policy};
 pub use reason::{Code, Ending, Fault};
 pub use session::{Event, Session, Will};

@@ -36,6 +36,20 @@ pub struct Message {
     pub conflate: bool,
 }
 
+/// Whose message it is, where clients of one host publish to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The QoS that it was published with: it is delivered with no more.
+    pub qos: u8,
+    /// The client published it itself: subscriptions with no-local do not want it.
+    pub own: bool,
+}
+
+impl Origin {
+    /// From the host itself.
+    pub const HOST: Self = Self { qos: 1, own: false };
+}
+
 /// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotTaken {

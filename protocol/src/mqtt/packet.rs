@@ -33,6 +33,8 @@ pub(super) struct Wish {
     pub(super) qos: u8,
     /// v5: keep the retain flag as published.
     pub(super) retain_as_published: bool,
+    /// v5: not what it publishes itself.
+    pub(super) no_local: bool,
     /// v5: which retained messages it wants now.
     pub(super) retained: Wanted,
 }
@@ -221,6 +223,7 @@ fn wish(version: Version, entry: &SubEntry) -> Result<Wish, Fault> {
         filter: filter.to_owned(),
         qos: u8::from(options.qos() != Qos::AtMostOnce),
         retain_as_published: options.rap(),
+        no_local: options.nl(),
         retained: match options.rh() {
             RetainHandling::SendRetained => Wanted::Always,
             RetainHandling::SendRetainedIfNotExists => Wanted::IfNew,

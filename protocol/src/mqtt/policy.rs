@@ -35,6 +35,22 @@ pub trait Policy {
 
     /// May the client subscribe to this (well-formed) filter?
     fn subscribe(&self, filter: &str) -> bool;
+
+    /// What a client is told whose publish to this topic [`Policy::publish`] refused.
+    fn refusal(&self, _topic: &str) -> Fault {
+        Fault::new(Code::NotAuthorized, "published to a topic that is not its own")
+    }
+
+    /// Whether a subscription to `filter` means `topic`: where a host has topics that wildcards
+    /// do not reach.
+    fn means(&self, filter: &str, topic: &str) -> bool {
+        matches(filter, topic)
+    }
+
+    /// The client id of a v5 client that gave none. None: it has none.
+    fn assigned_id(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A device's own topics, and nothing else.

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::connect::{self, Connect};
 use super::encode::{self, Offer};
 use super::frame::{self, Kind};
-use super::outbound::{Message, NotTaken, OUTPUT_HIGH, Outbound, Retain, Waiting};
+use super::outbound::{Message, NotTaken, OUTPUT_HIGH, Origin, Outbound, Retain, Waiting};
 use super::packet::{self, Packet, Wish};
 use super::policy::{Client, Policy};
 use super::reason::{Code, Ending, Fault};
-use super::subscriptions::Subscriptions;
+use super::subscriptions::{Grant, Subscriptions};
 use super::{Limits, Version};
 
 /// What a session tells its host.
@@ -35,6 +35,8 @@ pub enum Event<R> {
         payload: Bytes,
         /// Its retain flag.
         retain: bool,
+        /// 0 or 1.
+        qos: u8,
     },
     /// The client subscribed.
     Subscribed {
@@ -310,6 +312,11 @@ impl<P: Policy> Session<P> {
             max_packet: self.limits.max_packet,
             server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
             no_session: connect.session_expiry,
+            assigned_id: if connect.client_id.is_empty() {
+                self.policy.assigned_id()
+            } else {
+                None
+            },
         };
         encode::connack(&mut self.output, connect.version, &offer);
         Some(Event::Connected { version: connect.version, keep_alive: counted })
@@ -319,7 +326,8 @@ impl<P: Policy> Session<P> {
         match packet {
             Packet::Publish { topic, packet_id, retain, payload } => {
                 let Some(route) = self.policy.publish(&topic) else {
-                    return self.foreign_publish(version, packet_id);
+                    let fault = self.policy.refusal(&topic);
+                    return self.foreign_publish(version, packet_id, fault);
                 };
                 self.published(version, route, packet_id, retain, payload, size)
             }
@@ -379,7 +387,8 @@ impl<P: Policy> Session<P> {
         self.next_token += 1;
         self.pending.push(Pending { token, packet_id, size });
         self.pending_bytes += size;
-        Some(Event::Published { token, route, payload, retain })
+        let qos = u8::from(packet_id.is_some());
+        Some(Event::Published { token, route, payload, retain, qos })
     }
 
     /// v5 has a negative PUBACK; without one the connection has to go.
@@ -387,12 +396,13 @@ impl<P: Policy> Session<P> {
         &mut self,
         version: Version,
         packet_id: Option<u16>,
+        fault: Fault,
     ) -> Option<Event<P::Route>> {
         if let (Version::V5, Some(id)) = (version, packet_id) {
-            encode::puback(&mut self.output, id, Code::NotAuthorized.byte());
+            encode::puback(&mut self.output, id, fault.code.byte());
             return Some(Event::NotAllowed);
         }
-        self.fail(Fault::new(Code::NotAuthorized, "published to a topic that is not its own"));
+        self.fail(fault);
         None
     }
 
@@ -431,6 +441,14 @@ impl<P: Policy> Session<P> {
     /// Answers a publish: stored, or not. Tokens of an ended session are ignored. True: a PUBACK
     /// goes out (at QoS 0 nobody waits for one).
     pub fn acknowledge(&mut self, token: u64, stored: bool) -> bool {
+        const NOT_STORED: Fault =
+            Fault::new(Code::Unspecified, "what was published could not be stored");
+        self.answer(token, if stored { Ok(()) } else { Err(NOT_STORED) })
+    }
+
+    /// Answers a publish: stored, or why not. v3.1.1 has no word for that: a refused publish of
+    /// QoS 1 ends the connection there.
+    pub fn answer(&mut self, token: u64, result: Result<(), Fault>) -> bool {
         let State::Connected(version) = self.state else { return false };
         let Some(index) = self.pending.iter().position(|known| known.token == token) else {
             return false;
@@ -441,16 +459,11 @@ impl<P: Policy> Session<P> {
             self.pending = Vec::new();
         }
         let Some(id) = answered.packet_id else { return false };
-        match (stored, version) {
-            (true, _) => encode::puback(&mut self.output, id, 0),
-            (false, Version::V5) => {
-                encode::puback(&mut self.output, id, Code::Unspecified.byte());
-            }
-            (false, Version::V311) => {
-                self.fail(Fault::new(
-                    Code::Implementation,
-                    "what was published could not be stored",
-                ));
+        match (result, version) {
+            (Ok(()), _) => encode::puback(&mut self.output, id, 0),
+            (Err(fault), Version::V5) => encode::puback(&mut self.output, id, fault.code.byte()),
+            (Err(fault), Version::V311) => {
+                self.fail(fault);
                 return false;
             }
         }
@@ -462,10 +475,18 @@ impl<P: Policy> Session<P> {
     /// # Errors
     /// [`NotTaken`]: nothing was changed.
     pub fn deliver(&mut self, message: Message) -> Result<(), NotTaken> {
+        self.deliver_from(message, Origin::HOST)
+    }
+
+    /// [`Session::deliver`] of what a client published.
+    ///
+    /// # Errors
+    /// [`NotTaken`]: nothing was changed.
+    pub fn deliver_from(&mut self, message: Message, origin: Origin) -> Result<(), NotTaken> {
         let State::Connected(version) = self.state else { return Err(NotTaken::NotConnected) };
-        let grant = self.subscriptions.grant(&message.topic).ok_or(NotTaken::NotSubscribed)?;
-        let body =
-            encode::publish_body(version, &message.topic, grant.qos > 0, message.payload.len());
+        let grant = self.grant_of(&message.topic, origin.own).ok_or(NotTaken::NotSubscribed)?;
+        let qos = grant.qos.min(origin.qos);
+        let body = encode::publish_body(version, &message.topic, qos > 0, message.payload.len());
         if encode::packet_size(body) > self.maximum_packet {
             return Err(NotTaken::TooLarge);
         }
@@ -477,7 +498,7 @@ impl<P: Policy> Session<P> {
                 Retain::Stored => true,
                 Retain::Live => grant.retain_as_published,
             },
-            qos: grant.qos,
+            qos,
             conflate: message.conflate,
         };
         self.outbound.push(waiting, self.limits.outbound_queue)?;
@@ -487,7 +508,16 @@ impl<P: Policy> Session<P> {
 
     /// True when the client has a subscription that matches.
     pub fn is_subscribed(&self, topic: &str) -> bool {
-        self.subscriptions.grant(topic).is_some()
+        self.grant_of(topic, false).is_some()
+    }
+
+    /// The filters that the client has subscribed to.
+    pub fn filters(&self) -> impl Iterator<Item = &str> {
+        self.subscriptions.filters()
+    }
+
+    fn grant_of(&self, topic: &str, own: bool) -> Option<Grant> {
+        self.subscriptions.grant(own, |filter| self.policy.means(filter, topic))
     }
 
     /// True when a message delivered now would go out now: the time to read what is to be sent,

@@ -1,6 +1,5 @@
 //! What a client has subscribed to.
 
-use super::filter::matches;
 use super::packet::{Wanted, Wish};
 
 /// Subscriptions of one client. A device needs two.
@@ -10,6 +9,7 @@ struct Subscription {
     filter: Box<str>,
     qos: u8,
     retain_as_published: bool,
+    no_local: bool,
 }
 
 /// The subscriptions of one connection.
@@ -32,6 +32,7 @@ impl Subscriptions {
             filter: wish.filter.as_str().into(),
             qos: wish.qos,
             retain_as_published: wish.retain_as_published,
+            no_local: wish.no_local,
         };
         let full = self.list.len() >= MAX_SUBSCRIPTIONS;
         let known = self.list.iter_mut().find(|known| *known.filter == *wish.filter);
@@ -58,9 +59,16 @@ impl Subscriptions {
         before != self.list.len()
     }
 
-    /// None: not subscribed. Of several that match, the best of each counts.
-    pub(super) fn grant(&self, topic: &str) -> Option<Grant> {
-        self.list.iter().filter(|known| matches(&known.filter, topic)).fold(None, |best, known| {
+    /// Their filters.
+    pub(super) fn filters(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|known| &*known.filter)
+    }
+
+    /// None: not subscribed by a filter that `means` the topic. Of several that do, the best of
+    /// each counts. `own`: the client's own message.
+    pub(super) fn grant(&self, own: bool, means: impl Fn(&str) -> bool) -> Option<Grant> {
+        let wanted = |known: &&Subscription| !(own && known.no_local) && means(&known.filter);
+        self.list.iter().filter(wanted).fold(None, |best, known| {
             let best: Grant = best.unwrap_or_default();
             Some(Grant {
                 qos: best.qos.max(known.qos),

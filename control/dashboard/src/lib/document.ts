@@ -4,12 +4,12 @@ import { Document, isMap, isScalar, visit } from "yaml";
 
 const ORDER = [
   "apiVersion", "kind", "metadata", "spec", "name", "labels",
-  "devices", "run", "config", "resources", "restart", "health", "stop",
+  "devices", "run", "config", "resources", "restart", "health", "stop", "bus",
   "matchLabels", "matchExpressions", "key", "operator", "values",
   "process", "path", "artifact", "args", "env", "user", "workdir",
   "cpu", "memory", "pids", "policy", "backoff", "initial", "max",
   "http", "tcp", "exec", "host", "port", "command", "startPeriod", "interval", "timeout", "failures",
-  "signal", "grace",
+  "signal", "grace", "subscribe", "publish",
 ];
 /** The keys below these are the operator's own: they stay by name. */
 const OWN = new Set(["labels", "matchLabels", "env", "config"]);

@@ -107,6 +107,21 @@ struct SpecDocument {
     health: Option<HealthDocument>,
     /// How it is asked to end.
     stop: Option<StopDocument>,
+    /// What it may do on its device's local bus beyond its own topics; absent: nothing.
+    bus: Option<BusDocument>,
+}
+
+/// Permissions on the local bus: MQTT filters over `NAME/TOPIC`, the topic of another workload
+/// behind that one's name.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct BusDocument {
+    /// It may subscribe to these, as `workloads/NAME/TOPIC` (`pump/#`, `+/alarm`).
+    #[schemars(length(max = 64))]
+    subscribe: Option<Vec<String>>,
+    /// It may publish to these, as `workloads/NAME/TOPIC`: delivered, never stored.
+    #[schemars(length(max = 64))]
+    publish: Option<Vec<String>>,
 }
 
 /// Chooses devices by their labels.

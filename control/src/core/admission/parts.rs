@@ -1,8 +1,11 @@
-//! The parts of a `Workload` document that are worth a file: configuration files and health.
+//! The parts of a `Workload` document that are worth a file: configuration files, health and
+//! permissions on the local bus.
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::workload::{Health, Probe};
+use holdfast_protocol::ids::Name;
+use holdfast_protocol::mqtt::is_filter;
+use holdfast_protocol::workload::{Bus, Health, Probe};
 
 use super::decode::At;
 use super::workload::args;
@@ -21,6 +24,10 @@ const LONGEST: u64 = 24 * 3_600_000;
 /// Shortest interval and timeout of a probe, in milliseconds: it costs processor time.
 const SHORTEST: u64 = 10;
 
+/// Most filters of each kind of permission: each is tried for each message of another workload.
+const MAX_FILTERS: usize = 64;
+
+const BUS: &[&str] = &["subscribe", "publish"];
 const HEALTH: &[&str] = &["http", "tcp", "exec", "startPeriod", "interval", "timeout", "failures"];
 const HTTP: &[&str] = &["host", "port", "path"];
 const TCP: &[&str] = &["host", "port"];
@@ -81,6 +88,37 @@ fn config_path(path: &str) -> Result<(), &'static str> {
     } else {
         Ok(())
     }
+}
+
+/// What it may do on the local bus. None: faults were noted.
+pub(super) fn bus(at: &At<'_>) -> Option<Bus> {
+    let fields = at.fields(BUS)?;
+    let filters = |key: &str| match fields.get(key) {
+        Some(at) => {
+            let items = at.items();
+            if items.len() > MAX_FILTERS {
+                at.fault(format!("{} filters, at most {MAX_FILTERS}", items.len()));
+                return None;
+            }
+            items.iter().map(|at| at.parsed(filter)).collect()
+        }
+        None => Some(Vec::new()),
+    };
+    let (subscribe, publish) = (filters("subscribe"), filters("publish"));
+    Some(Bus { subscribe: subscribe?, publish: publish? })
+}
+
+/// An MQTT filter over `NAME/TOPIC`, whose first level is a workload, or any.
+fn filter(text: &str) -> Result<String, &'static str> {
+    const WRONG: &str = "not an MQTT filter over NAME/TOPIC, the topic of another workload behind its name, such as pump/#, pump/state or +/alarm";
+    let (first, rest) = match text.split_once('/') {
+        Some((first, rest)) => (first, Some(rest)),
+        None => (text, None),
+    };
+    let named = first == "+" || first.parse::<Name>().is_ok();
+    let good = is_filter(text)
+        && (text == "#" || (named && rest.is_some_and(|rest| !rest.starts_with('$'))));
+    if good { Ok(text.to_owned()) } else { Err(WRONG) }
 }
 
 /// How to tell that it works. None: faults were noted.

@@ -68,6 +68,7 @@ fn full() -> Vec<Value> {
                 "restart": { "policy": "on-failure", "backoff": { "initial": "1s", "max": "5m" } },
                 "health": health,
                 "stop": { "signal": "SIGINT", "grace": "30s" },
+                "bus": { "subscribe": ["pump/#", "+/alarm"], "publish": ["#"] },
             }
         })
     };
@@ -117,6 +118,8 @@ fn every_field_becomes_its_value() {
     assert_eq!((spec.restart.backoff_initial_ms, spec.restart.backoff_max_ms), (1_000, 300_000));
     assert_eq!((spec.stop.signal, spec.stop.grace_ms), (2, 30_000));
     assert_eq!(spec.config["etc/app.toml"], "level = 3\n");
+    assert_eq!(spec.bus.subscribe, ["pump/#", "+/alarm"]);
+    assert_eq!(spec.bus.publish, ["#"]);
     let health = spec.health.as_ref().unwrap();
     assert_eq!((health.start_period_ms, health.interval_ms), (5_000, 10_000));
     assert_eq!((health.timeout_ms, health.failures), (1_000, 3));
@@ -336,6 +339,21 @@ const FAULTS: &[(&str, &str, &str)] = &[
         r#"{"exec":{"command":["x"]},"failures":0}"#,
         "spec.health.failures: 0: expected",
     ),
+    ("/spec/bus", r#"{"read":["a/b"]}"#, "spec.bus.read: unknown field"),
+    ("/spec/bus", r#"{"subscribe":"a/b"}"#, "spec.bus.subscribe: \"a/b\": expected a list"),
+    (
+        "/spec/bus",
+        r#"{"subscribe":["pump"]}"#,
+        "spec.bus.subscribe[0]: \"pump\": not an MQTT filter",
+    ),
+    ("/spec/bus", r#"{"publish":["Pump/x"]}"#, "spec.bus.publish[0]: \"Pump/x\": not an MQTT"),
+    ("/spec/bus", r#"{"publish":["pump/a#"]}"#, "spec.bus.publish[0]: \"pump/a#\": not an MQTT"),
+    ("/spec/bus", r#"{"publish":["pump/$x"]}"#, "spec.bus.publish[0]: \"pump/$x\": not an MQTT"),
+    (
+        "/spec/bus",
+        r#"{"publish":["/x", 7]}"#,
+        "not an MQTT filter|spec.bus.publish[1]: 7: expected text",
+    ),
     ("/spec/stop", r#"{"signal":"SIGNOPE"}"#, "spec.stop.signal: \"SIGNOPE\": unknown signal"),
     ("/spec/stop", r#"{"grace":10}"#, "spec.stop.grace: 10: a duration needs its unit"),
     ("/spec/stop", r#"{"grace":"2h"}"#, "spec.stop.grace: \"2h\": out of bounds: at most 1h"),
@@ -531,6 +549,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just("tcp"),
         Just("exec"),
         Just("stop"),
+        Just("bus"),
         Just("64Mi"),
         Just("1.5"),
         Just("10s"),

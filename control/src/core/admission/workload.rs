@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use holdfast_protocol::ids::{Digest, Labels, Name, check_label_key, check_label_value};
 use holdfast_protocol::workload::{
-    Artifact, Executable, Process, Resources, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
+    Artifact, Bus, Executable, Process, Resources, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
 };
 
 use super::Admitted;
@@ -36,7 +36,8 @@ const OWN_ENV: &str = "HOLDFAST_";
 
 pub(super) const DOCUMENT: &[&str] = &["apiVersion", "kind", "metadata", "spec"];
 const METADATA: &[&str] = &["name", "labels", "resourceVersion"];
-const SPEC: &[&str] = &["devices", "run", "config", "resources", "restart", "health", "stop"];
+const SPEC: &[&str] =
+    &["devices", "run", "config", "resources", "restart", "health", "stop", "bus"];
 const DEVICES: &[&str] = &["matchLabels", "matchExpressions"];
 const EXPRESSION: &[&str] = &["key", "operator", "values"];
 const RUN: &[&str] = &["process"];
@@ -115,6 +116,7 @@ fn spec(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<(Selector, Workl
     let restart = spec.get("restart").map_or(Some(Restart::default()), |at| restart(&at));
     let health = spec.get("health").map_or(Some(None), |at| parts::health(&at).map(Some));
     let stop = spec.get("stop").map_or(Some(Stop::default()), |at| stop(&at));
+    let bus = spec.get("bus").map_or(Some(Bus::default()), |at| parts::bus(&at));
     let spec = WorkloadSpec {
         run: run?,
         config,
@@ -122,7 +124,7 @@ fn spec(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<(Selector, Workl
         restart: restart?,
         health: health?,
         stop: stop?,
-        bus: Default::default(),
+        bus: bus?,
     };
     Some((devices?, spec))
 }

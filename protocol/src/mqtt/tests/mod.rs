@@ -115,7 +115,7 @@ impl Rig {
         while let Some(event) = self.session.poll_event() {
             let told = match event {
                 Event::Connected { keep_alive, .. } => Told::Connected(keep_alive),
-                Event::Published { token, route, payload, retain } => {
+                Event::Published { token, route, payload, retain, .. } => {
                     if self.stores {
                         self.session.acknowledge(token, true);
                     }

@@ -1,0 +1,553 @@
+//! One client: a task of one hand-written poll that moves bytes between the socket and the MQTT
+//! session, records into the buffer, and messages between the session and the exchange.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_protocol::data::block::MAX_RECORD;
+use holdfast_protocol::data::{Format, StreamName};
+use holdfast_protocol::mqtt::{Code, Ending, Event, Fault, Message, NotTaken, Session, Will};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::exchange::Published;
+use super::gate::Gate;
+use super::mailbox::Mailbox;
+use super::{STALL, Seat, Shared, add};
+use crate::adapters::clock::uptime_ms;
+use crate::adapters::intake::{Records, Refused, Stored};
+use crate::core::bus::Route;
+
+/// One read, in bytes.
+const READ: usize = 16 * 1024;
+/// Reads in one poll, after which others get their turn.
+const READS_A_POLL: usize = 4;
+/// How long an ended client may take its last words, in milliseconds.
+const LAST_WORDS: u64 = 1_000;
+
+thread_local! {
+    /// Every client reads here: an idle one has no read buffer.
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+}
+
+/// What a publish is answered with.
+type Answer = Result<(), Fault>;
+
+/// Records on their way into the buffer, and the publishes that wait for them.
+struct Appending {
+    stored: Stored,
+    tokens: Vec<u64>,
+}
+
+/// Records of one stream that were read together.
+struct Group {
+    stream: StreamName,
+    qos: u8,
+    records: Records,
+    tokens: Vec<u64>,
+}
+
+/// Publishes are answered in the order in which they came, as the standard wants it.
+#[derive(Default)]
+struct Answers {
+    /// The token of the first that waits.
+    first: u64,
+    waiting: VecDeque<Option<Answer>>,
+}
+
+impl Answers {
+    /// A publish came. Tokens rise by one.
+    fn expect(&mut self, token: u64) {
+        if self.waiting.is_empty() {
+            self.first = token;
+        }
+        self.waiting.push_back(None);
+    }
+
+    fn put(&mut self, token: u64, answer: Answer) {
+        let index = token.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        if let Some(slot) = index.and_then(|index| self.waiting.get_mut(index)) {
+            *slot = Some(answer);
+        }
+    }
+
+    /// The next that can be answered.
+    fn next(&mut self) -> Option<(u64, Answer)> {
+        let answer = (*self.waiting.front()?)?;
+        self.waiting.pop_front();
+        let token = self.first;
+        self.first += 1;
+        Some((token, answer))
+    }
+}
+
+/// The task. It ends when the connection has.
+pub(super) struct Connection {
+    stream: TcpStream,
+    session: Session<Gate>,
+    mailbox: Arc<Mailbox>,
+    number: u64,
+    seat: Seat,
+    groups: Vec<Group>,
+    appending: Vec<Appending>,
+    answers: Answers,
+    timer: Pin<Box<Sleep>>,
+    /// When the timer rings, or None when it is not set.
+    armed: Option<u64>,
+    /// Since when the client takes nothing of what is to be written.
+    stalled_since: Option<u64>,
+    /// Something was written since.
+    progress: bool,
+    /// Set once the session is over: when to stop waiting for the last words to be taken.
+    closing: Option<u64>,
+    /// The last words are out.
+    shut: bool,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, number: u64, seat: Seat) -> Self {
+        // Small answers must not wait for each other; a socket that cannot is slower, no more.
+        let _slower = stream.set_nodelay(true);
+        let gate = Gate::new(Arc::clone(&seat.shared), number);
+        let session = Session::new(gate, Arc::clone(&seat.shared.limits), uptime_ms());
+        Self {
+            stream,
+            session,
+            mailbox: Arc::default(),
+            number,
+            seat,
+            groups: Vec::new(),
+            appending: Vec::new(),
+            answers: Answers::default(),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            armed: None,
+            stalled_since: None,
+            progress: false,
+            closing: None,
+            shut: false,
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.seat.shared
+    }
+
+    fn note(&self, what: &'static str, about: &str) {
+        self.shared().said.note_about(self.session.policy().name(), what, about, uptime_ms());
+    }
+
+    fn events(&mut self, cx: &mut Context<'_>) {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Connected { .. } => self.connected(),
+                Event::Published { token, route, payload, retain, qos } => {
+                    self.answers.expect(token);
+                    self.published(Some(token), route, payload, retain, qos);
+                }
+                Event::Subscribed { retained, .. } => {
+                    self.subscribed();
+                    self.owed(&retained);
+                }
+                Event::Unsubscribed => self.subscribed(),
+                Event::NotAllowed => {}
+                Event::Ended { ending, will } => self.ended(ending, will),
+            }
+        }
+        self.append(cx);
+        self.answer();
+    }
+
+    fn connected(&mut self) {
+        self.seat.known();
+        let gate = self.session.policy();
+        if let Some(name) = gate.name() {
+            let exchange = &self.shared().exchange;
+            exchange.enter(self.number, name, gate.client_id(), &self.mailbox);
+            tracing::debug!(workload = %name, "a client of the local bus");
+        }
+    }
+
+    fn subscribed(&mut self) {
+        let filters = self.session.filters().map(str::to_owned).collect();
+        self.shared().exchange.subscribed(self.number, filters);
+    }
+
+    fn owed(&mut self, filters: &[String]) {
+        let shared = self.shared();
+        let rights = self.session.policy().name().and_then(|name| shared.rights(name));
+        if let (Some(rights), false) = (rights, filters.is_empty()) {
+            let overrun = shared.exchange.owed(self.number, filters, &rights);
+            self.overrun(overrun);
+        }
+    }
+
+    fn overrun(&self, messages: u64) {
+        if messages > 0 {
+            add(&self.shared().counters.overrun, messages);
+            self.note(
+                "published more than a subscriber takes: messages of the local bus were dropped",
+                "",
+            );
+        }
+    }
+
+    /// Delivers a publish, and puts it on its way into the buffer. `token`: who waits for it.
+    fn published(
+        &mut self,
+        token: Option<u64>,
+        route: Route,
+        payload: Bytes,
+        retain: bool,
+        qos: u8,
+    ) {
+        let Some(name) = self.session.policy().name().cloned() else { return };
+        if matches!(route, Route::Stream(_)) && payload.len() > MAX_RECORD {
+            return self.refused(token.as_slice(), &Refused::TooLarge);
+        }
+        let (owner, topic, stream) = match route {
+            Route::Stream(stream) => (name, Box::from(stream.as_str()), Some(stream)),
+            Route::Local { owner, topic } => (owner, topic, None),
+        };
+        let is_stream = stream.is_some();
+        let message =
+            Published { owner, topic, stream: is_stream, payload: payload.clone(), qos, retain };
+        let shared = self.shared();
+        let outcome = shared.exchange.publish(self.number, message, |name| shared.rights(name));
+        self.overrun(outcome.overrun);
+        if outcome.not_retained {
+            self.note("more retained messages than the local bus keeps: one was not retained", "");
+        }
+        match stream {
+            Some(stream) => self.gather(stream, qos, &payload, token),
+            None => token.into_iter().for_each(|token| self.answers.put(token, Ok(()))),
+        }
+    }
+
+    /// Records of one stream that came together go into the buffer together.
+    fn gather(&mut self, stream: StreamName, qos: u8, payload: &Bytes, token: Option<u64>) {
+        // Nobody waits for a last will: its connection is over.
+        let qos = if token.is_some() { qos } else { 0 };
+        let record = (Format::Plain, payload.to_vec());
+        let known = self.groups.iter_mut().find(|it| it.stream == stream && it.qos == qos);
+        match known {
+            Some(group) => {
+                group.records.push(record);
+                group.tokens.extend(token);
+            }
+            None => {
+                let (records, tokens) = (vec![record], token.into_iter().collect());
+                self.groups.push(Group { stream, qos, records, tokens });
+            }
+        }
+    }
+
+    fn append(&mut self, cx: &mut Context<'_>) {
+        for Group { stream, qos, records, tokens } in std::mem::take(&mut self.groups) {
+            let count = u64::try_from(records.len()).unwrap_or(0);
+            let intake = &self.shared().intake;
+            // QoS 1 waits for room, and its client with it; QoS 0 does not wait.
+            let stored = match qos {
+                0 => intake.try_append(stream, records),
+                _ => Ok(intake.append(stream, records)),
+            };
+            match stored {
+                Ok(stored) => self.appending.push(Appending { stored, tokens }),
+                Err(Refused::Busy) => {
+                    add(&self.shared().counters.dropped, count);
+                    self.note(
+                        "published with QoS 0 faster than can be stored: records were dropped",
+                        "",
+                    );
+                    tokens.iter().for_each(|token| self.answers.put(*token, Ok(())));
+                }
+                Err(why) => self.refused(&tokens, &why),
+            }
+        }
+        self.stored(cx);
+    }
+
+    /// Takes up what is on disk by now.
+    fn stored(&mut self, cx: &mut Context<'_>) {
+        let mut done = Vec::new();
+        self.appending.retain_mut(|it| match it.stored.as_mut().poll(cx) {
+            Poll::Ready(result) => {
+                done.push((std::mem::take(&mut it.tokens), result));
+                false
+            }
+            Poll::Pending => true,
+        });
+        if self.appending.is_empty() {
+            self.appending = Vec::new();
+        }
+        for (tokens, result) in done {
+            match result {
+                Ok(range) => {
+                    add(&self.shared().counters.stored, range.len());
+                    tokens.iter().for_each(|token| self.answers.put(*token, Ok(())));
+                }
+                Err(why) => self.refused(&tokens, &why),
+            }
+        }
+    }
+
+    fn refused(&mut self, tokens: &[u64], why: &Refused) {
+        let (code, text) = match why {
+            Refused::Busy => (Code::Quota, "the buffer is busy"),
+            Refused::DiskFull(_) => (Code::Quota, "a record was refused: the disk is full"),
+            Refused::TooManyStreams => {
+                (Code::Quota, "a record was refused: the device has as many streams as it can have")
+            }
+            Refused::TooLarge => (Code::Quota, "a record of more than 64 KiB was refused"),
+            Refused::Closed => (Code::Implementation, "the agent ends"),
+        };
+        add(&self.shared().counters.refused, u64::try_from(tokens.len()).unwrap_or(0));
+        self.note(text, "");
+        tokens.iter().for_each(|token| self.answers.put(*token, Err(Fault::new(code, text))));
+    }
+
+    fn answer(&mut self) {
+        while let Some((token, answer)) = self.answers.next() {
+            self.session.answer(token, answer);
+        }
+    }
+
+    /// Gives the session what waits, for as long as it goes out at once.
+    fn deliver(&mut self) {
+        while self.session.is_ready()
+            && let Some(delivery) = self.mailbox.next()
+        {
+            let message = Message {
+                topic: delivery.topic,
+                payload: delivery.payload,
+                retain: delivery.retain,
+                conflate: false,
+            };
+            match self.session.deliver_from(message, delivery.origin) {
+                // It unsubscribed meanwhile, or wants nothing of its own.
+                Ok(()) | Err(NotTaken::NotSubscribed | NotTaken::NotConnected) => {}
+                Err(NotTaken::Full | NotTaken::TooLarge) => self.overrun(1),
+            }
+        }
+    }
+
+    fn ended(&mut self, ending: Ending, will: Option<Will<Route>>) {
+        self.seat.known();
+        self.closing = Some(uptime_ms().saturating_add(LAST_WORDS));
+        self.stalled_since = None;
+        if let Ending::Fault(fault) = ending {
+            match fault.code {
+                Code::TakenOver | Code::Administrative | Code::ShuttingDown => {}
+                Code::TopicInvalid | Code::NotAuthorized | Code::Quota => {} // noted already
+                _ => {
+                    add(&self.shared().counters.refused, 1);
+                    self.note(fault_words(fault), fault.text);
+                }
+            }
+        }
+        if let Some(will) = will {
+            self.published(None, will.route, will.payload, will.retain, 1);
+        }
+        self.shared().exchange.leave(self.number);
+    }
+
+    /// Writes what there is. `Ready`: all of it is with the kernel.
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        loop {
+            let output = self.session.output();
+            if output.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, output))?;
+            if count == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            self.progress = true;
+            self.session.consume(count);
+        }
+    }
+
+    /// One read into the session. `Ready(Ok(0))`: the client closed.
+    fn read(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<std::io::Result<usize>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            self.session.receive(buffer.filled(), now);
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+    }
+
+    /// Everything that can be done now. `Ready`: the connection is over.
+    fn work(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<()> {
+        for _ in 0..READS_A_POLL {
+            if let Some(why) = self.mailbox.listen(cx.waker()) {
+                self.session.close(why);
+            }
+            self.stored(cx);
+            self.answer();
+            self.events(cx);
+            self.deliver();
+            let wrote = self.write(cx);
+            if let Poll::Ready(Err(_)) = &wrote {
+                return self.lost(cx);
+            }
+            if self.has_stalled(wrote.is_pending(), now) {
+                return Poll::Ready(());
+            }
+            if wrote.is_ready() {
+                // What was written made room for what waited behind it.
+                self.events(cx);
+                self.deliver();
+                if !self.session.output().is_empty() {
+                    continue;
+                }
+            }
+            if self.closing.is_some() {
+                return if wrote.is_ready() { self.last_words(cx) } else { Poll::Pending };
+            }
+            if !self.session.wants_input() {
+                // Whoever unblocks it wakes this task: the buffer, or the socket when writable.
+                return Poll::Pending;
+            }
+            match self.read(cx, now) {
+                Poll::Ready(Ok(1..)) => self.events(cx),
+                Poll::Ready(Ok(0) | Err(_)) => return self.lost(cx),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.session.lost();
+        self.events(cx);
+        Poll::Ready(())
+    }
+
+    /// True: the client has taken nothing for too long.
+    fn has_stalled(&mut self, waits: bool, now: u64) -> bool {
+        if !waits || std::mem::take(&mut self.progress) {
+            self.progress = false;
+            self.stalled_since = waits.then_some(now);
+            return false;
+        }
+        let since = *self.stalled_since.get_or_insert(now);
+        if self.closing.is_some() || now < since.saturating_add(STALL) {
+            return false;
+        }
+        add(&self.shared().counters.stalled, 1);
+        self.note("a client of the local bus does not read what it is sent: it was cut", "");
+        true
+    }
+
+    /// Closes this side, then waits for the client to close: closing with its data unread would
+    /// reset the connection, and the reason be lost on its way.
+    fn last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.appending.is_empty() {
+            // A last will, or what came right before the goodbye.
+            self.stored(cx);
+        }
+        if !self.shut {
+            if ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            self.shut = true;
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            for _ in 0..READS_A_POLL {
+                let mut buffer = ReadBuf::new(buffer);
+                match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                    Ok(()) if !buffer.filled().is_empty() => {}
+                    _ => return Poll::Ready(()),
+                }
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+
+    /// The next moment at which something is due without any event.
+    fn next_timeout(&self) -> Option<u64> {
+        if self.closing.is_some() {
+            return self.closing;
+        }
+        let stall = self.stalled_since.map(|since| since.saturating_add(STALL));
+        [stall, self.session.next_timeout()].into_iter().flatten().min()
+    }
+
+    /// Sets the timer. `Ready`: it has rung.
+    fn wait(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<()> {
+        let Some(due) = self.next_timeout() else { return Poll::Pending };
+        // A timer that rings too early is set again then: most are never reached.
+        if self.armed.is_none_or(|armed| armed > due) {
+            let wait = Duration::from_millis(due.saturating_sub(now));
+            self.timer.as_mut().reset(Instant::now() + wait);
+            self.armed = Some(due);
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        self.armed = None;
+        Poll::Ready(())
+    }
+}
+
+/// What is said of a client that broke the rules: one text for each kind.
+fn fault_words(fault: Fault) -> &'static str {
+    match fault.code {
+        Code::PacketTooLarge => "a publish of more than 64 KiB ended its connection",
+        Code::KeepAliveTimeout => "a client of the local bus went silent",
+        Code::QosNotSupported => "used QoS 2, which the local bus does not offer",
+        _ => "sent what is not MQTT as the local bus speaks it",
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            let now = uptime_ms();
+            if this.closing.is_some_and(|until| now >= until) {
+                return Poll::Ready(());
+            }
+            this.session.handle_timeout(now);
+            if this.work(cx, now).is_ready() {
+                return Poll::Ready(());
+            }
+            ready!(this.wait(cx, now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_go_out_in_the_order_of_the_publishes() {
+        let mut answers = Answers::default();
+        for token in 7..11 {
+            answers.expect(token);
+        }
+        answers.put(8, Ok(()));
+        assert_eq!(answers.next(), None, "the first is not stored yet");
+        answers.put(7, Ok(()));
+        let refused = Err(Fault::new(Code::Quota, "full"));
+        answers.put(9, refused);
+        assert_eq!(answers.next(), Some((7, Ok(()))));
+        assert_eq!(answers.next(), Some((8, Ok(()))));
+        assert_eq!(answers.next(), Some((9, refused)));
+        assert_eq!(answers.next(), None);
+        answers.put(10, Ok(()));
+        assert_eq!(answers.next(), Some((10, Ok(()))));
+        answers.expect(12);
+        answers.put(12, Ok(()));
+        assert_eq!(answers.next(), Some((12, Ok(()))));
+    }
+}

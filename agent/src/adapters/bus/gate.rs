@@ -1,0 +1,123 @@
+//! One client's rights, as the MQTT session asks for them.
+
+use std::sync::Arc;
+
+use holdfast_protocol::ids::Name;
+use holdfast_protocol::mqtt::{Client, Code, Fault, Policy};
+
+use super::{MAX_OF_ONE, Shared, add};
+use crate::adapters::clock::uptime_ms;
+use crate::core::bus::{self, Refusal, Rights, Route};
+
+/// See the module's documentation.
+pub(super) struct Gate {
+    shared: Arc<Shared>,
+    number: u64,
+    /// Who it is, once it has said so.
+    name: Option<Name>,
+    client_id: String,
+}
+
+impl Gate {
+    pub(super) fn new(shared: Arc<Shared>, number: u64) -> Self {
+        Self { shared, number, name: None, client_id: String::new() }
+    }
+
+    pub(super) fn name(&self) -> Option<&Name> {
+        self.name.as_ref()
+    }
+
+    pub(super) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    fn rights(&self) -> Option<Arc<Rights>> {
+        self.shared.rights(self.name.as_ref()?)
+    }
+
+    fn note(&self, what: &'static str, about: &str) {
+        add(&self.shared.counters.refused, 1);
+        self.shared.said.note_about(self.name.as_ref(), what, about, uptime_ms());
+    }
+}
+
+impl Policy for Gate {
+    type Route = Route;
+
+    fn connect(&mut self, client: &Client<'_>) -> Result<(), Fault> {
+        const WRONG: Fault = Fault::new(
+            Code::BadCredentials,
+            "user name and password are those of HOLDFAST_MQTT_USERNAME and HOLDFAST_MQTT_PASSWORD",
+        );
+        let given = client.user.zip(client.password);
+        let who = given.and_then(|(user, password)| self.shared.who(user, password));
+        let Some(who) = who else {
+            let known = client.user.and_then(|user| user.parse::<Name>().ok());
+            let known = known.filter(|name| self.shared.rights(name).is_some());
+            let what = "a client of the local bus was refused: wrong user name or password";
+            add(&self.shared.counters.refused, 1);
+            let about = client.user.unwrap_or("no user name");
+            self.shared.said.note_about(known.as_ref(), what, about, uptime_ms());
+            return Err(WRONG);
+        };
+        if self.shared.exchange.clients_of(&who.name) >= MAX_OF_ONE {
+            self.name = Some(who.name.clone());
+            self.note("too many clients of the local bus at a time", client.id);
+            return Err(Fault::new(Code::Quota, "too many clients of this user at a time"));
+        }
+        self.name = Some(who.name.clone());
+        self.client_id = match client.id {
+            "" => format!("{}-{}", who.name, self.number),
+            id => id.to_owned(),
+        };
+        Ok(())
+    }
+
+    fn publish(&self, topic: &str) -> Option<Route> {
+        self.rights()?.route(topic).ok()
+    }
+
+    fn refusal(&self, topic: &str) -> Fault {
+        match self.rights().map(|rights| rights.route(topic)) {
+            Some(Err(refusal @ (Refusal::NoStream | Refusal::NoTopic))) => {
+                let (what, text) = if refusal == Refusal::NoStream {
+                    ("published to a topic that names no stream", "that topic names no stream")
+                } else {
+                    ("published to what is not workloads/NAME/TOPIC", "not workloads/NAME/TOPIC")
+                };
+                self.note(what, topic);
+                Fault::new(Code::TopicInvalid, text)
+            }
+            _ => {
+                self.note(
+                    "published to another workload's topic, which its document does not allow",
+                    topic,
+                );
+                Fault::new(Code::NotAuthorized, "another workload's topic: see spec.bus.publish")
+            }
+        }
+    }
+
+    fn subscribe(&self, filter: &str) -> bool {
+        let may = self.rights().is_some_and(|rights| rights.may_subscribe(filter));
+        if !may {
+            self.note("subscribed to topics of others, which its document does not allow", filter);
+        }
+        may
+    }
+
+    fn means(&self, filter: &str, topic: &str) -> bool {
+        bus::means(filter, topic)
+    }
+
+    fn assigned_id(&self) -> Option<String> {
+        Some(self.client_id.clone())
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        // Nothing of a client is left behind, however its connection ended.
+        self.shared.exchange.leave(self.number);
+    }
+}

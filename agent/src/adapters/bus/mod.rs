@@ -1,0 +1,337 @@
+//! The local bus: an MQTT listener on 127.0.0.1 for the workloads of this device, and for programs
+//! that were given a local access. Publishes go into the buffer, and to whoever has subscribed.
+//!
+//! It listens only once somebody may come. A bus that cannot listen stops no workload: it is tried
+//! again, and said.
+
+mod connection;
+mod exchange;
+mod gate;
+mod mailbox;
+mod said;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use holdfast_protocol::data::block::MAX_RECORD;
+use holdfast_protocol::ids::Name;
+use holdfast_protocol::mqtt::Limits;
+use holdfast_protocol::workload::Bus as Permissions;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+
+use super::access::{Access, HOST};
+use super::clock::uptime_ms;
+use super::intake::Intake;
+use crate::core::bus::Rights;
+use connection::Connection;
+use exchange::Exchange;
+pub use said::Said;
+
+/// Clients at a time. A device has a few workloads; each client may hold 128 KiB on its way in and
+/// 256 KiB on its way out.
+const MAX_CLIENTS: usize = 64;
+/// Clients of one workload or local access at a time, so that one that forgets to close leaves
+/// room for others.
+const MAX_OF_ONE: usize = 32;
+/// Clients that have not said who they are, for at most [`CONNECT_TIMEOUT`].
+const MAX_STRANGERS: usize = 32;
+/// From accept to a whole CONNECT, in milliseconds.
+const CONNECT_TIMEOUT: u64 = 3_000;
+/// A client that takes nothing of what waits for it is cut after so many milliseconds.
+const STALL: u64 = 5_000;
+/// A packet of a record beside its value: topic, packet id, a few properties.
+const PACKET: usize = MAX_RECORD + 1_024;
+
+/// What all of the bus' tasks share.
+struct Shared {
+    access: Arc<Access>,
+    intake: Arc<dyn Intake>,
+    said: Arc<Said>,
+    exchange: Exchange,
+    limits: Arc<Limits>,
+    /// Who may come, beside local accesses.
+    workloads: Mutex<BTreeMap<Name, Arc<Rights>>>,
+    next: AtomicU64,
+    clients: AtomicUsize,
+    strangers: AtomicUsize,
+    counters: Counters,
+}
+
+/// What the bus counts.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Records that were published and are on disk.
+    stored: AtomicU64,
+    /// Publishes of QoS 0 that found no room.
+    dropped: AtomicU64,
+    /// Publishes and subscriptions that were refused.
+    refused: AtomicU64,
+    /// Messages that reached no subscriber's queue for want of room.
+    overrun: AtomicU64,
+    /// Clients that were cut: they read nothing.
+    stalled: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+impl Shared {
+    fn workloads(&self) -> MutexGuard<'_, BTreeMap<Name, Arc<Rights>>> {
+        self.workloads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a client of this name may do now; None: nobody of this name may come.
+    fn rights(&self, name: &Name) -> Option<Arc<Rights>> {
+        if let Some(rights) = self.workloads().get(name) {
+            return Some(Arc::clone(rights));
+        }
+        let bus = self.access.local_bus(name)?;
+        Some(Arc::new(Rights { name: name.clone(), bus }))
+    }
+
+    /// Who this is by name and password.
+    fn who(&self, user: &str, password: &[u8]) -> Option<Arc<Rights>> {
+        let name: Name = user.parse().ok()?;
+        let workload = self.workloads().get(&name).cloned();
+        if let Some(rights) = workload {
+            // A workload's name is its own, whatever a local access of that name says.
+            return self.access.is_workloads(&name, password).then_some(rights);
+        }
+        let local = self.access.local(&name, password);
+        let local = local.or_else(|| {
+            // It may have been made a moment ago.
+            self.access.look().then(|| self.access.local(&name, password)).flatten()
+        })?;
+        Some(Arc::new(Rights { name, bus: local.bus }))
+    }
+}
+
+/// The bus.
+pub struct Bus {
+    shared: Arc<Shared>,
+    listening: Option<AbortHandle>,
+    /// Why it does not listen.
+    trouble: Option<String>,
+}
+
+impl Bus {
+    /// Listens to nobody yet.
+    pub fn new(access: Arc<Access>, intake: Arc<dyn Intake>, said: Arc<Said>) -> Self {
+        let limits = Limits {
+            max_packet: PACKET,
+            inbound_in_flight: 128,
+            inbound_bytes: 128 * 1024,
+            outbound_in_flight: 64,
+            outbound_queue: 64,
+            connect_timeout: CONNECT_TIMEOUT,
+            partial_timeout: 10_000,
+            max_keep_alive: 3_600,
+        };
+        let shared = Shared {
+            access,
+            intake,
+            said,
+            exchange: Exchange::default(),
+            limits: Arc::new(limits),
+            workloads: Mutex::default(),
+            next: AtomicU64::new(0),
+            clients: AtomicUsize::new(0),
+            strangers: AtomicUsize::new(0),
+            counters: Counters::default(),
+        };
+        Self { shared: Arc::new(shared), listening: None, trouble: None }
+    }
+
+    /// This workload may come from now on, with these permissions.
+    pub fn admit(&mut self, name: Name, bus: Permissions) {
+        let rights = Arc::new(Rights { name: name.clone(), bus });
+        self.shared.workloads().insert(name, rights);
+        self.listen();
+    }
+
+    /// It may not come any more.
+    pub fn dismiss(&mut self, name: &Name) {
+        self.shared.workloads().remove(name);
+        self.shared.exchange.end_of(name);
+    }
+
+    /// Looks whether local accesses changed, and tries again to listen where that failed.
+    pub fn look(&mut self) {
+        if self.shared.access.look() {
+            self.shared.exchange.end_where(|name| self.shared.rights(name).is_none());
+        }
+        if !self.is_idle() {
+            self.listen();
+        }
+    }
+
+    /// True while nobody may come.
+    pub fn is_idle(&self) -> bool {
+        self.shared.workloads().is_empty() && self.shared.access.locals().is_empty()
+    }
+
+    /// Who somebody is by name and password.
+    pub fn authority(&self) -> Authority {
+        Authority(Arc::clone(&self.shared))
+    }
+
+    fn listen(&mut self) {
+        if self.listening.is_some() {
+            return;
+        }
+        match self.bind() {
+            Ok(listener) => {
+                let shared = Arc::clone(&self.shared);
+                self.listening = Some(tokio::spawn(accept(listener, shared)).abort_handle());
+                if self.trouble.take().is_some() {
+                    tracing::info!("the local bus listens");
+                }
+            }
+            Err(why) => {
+                if self.trouble.as_ref() != Some(&why) {
+                    tracing::error!("{why}");
+                }
+                self.trouble = Some(why);
+            }
+        }
+    }
+
+    fn bind(&self) -> Result<TcpListener, String> {
+        let port = self.shared.access.port().map_err(|error| {
+            format!("the local bus has no port ({error}): workloads cannot publish")
+        })?;
+        bind(port).map_err(|error| {
+            format!(
+                "the local bus cannot listen on {HOST}:{port} ({error}): workloads cannot publish until whoever has that port gives it back; it stays the same, since workloads that run know it"
+            )
+        })
+    }
+
+    /// What a person should know, by code.
+    pub fn problems(&self) -> Vec<(&'static str, Option<String>)> {
+        let locals = self.shared.access.locals();
+        let workloads = self.shared.workloads();
+        let twice: Vec<&str> =
+            locals.keys().filter(|name| workloads.contains_key(*name)).map(Name::as_str).collect();
+        let twice = (!twice.is_empty()).then(|| {
+            format!(
+                "{} is the name of a workload and of a local access: the workload's credentials hold, the local access has none; remove it with `holdfast-agent local-access remove`, and make it anew under another name",
+                twice.join(", ")
+            )
+        });
+        vec![
+            ("bus", self.trouble.clone()),
+            ("bus-credentials", self.shared.access.problem()),
+            ("local-access", twice),
+        ]
+    }
+
+    /// What it counts, for `holdfast-agent status`.
+    pub fn counts(&self) -> serde_json::Value {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.shared.counters;
+        serde_json::json!({
+            "clients": self.shared.exchange.len(),
+            "stored": get(&counters.stored),
+            "dropped": get(&counters.dropped),
+            "refused": get(&counters.refused),
+            "notDelivered": get(&counters.overrun),
+            "cut": get(&counters.stalled),
+        })
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        if let Some(listening) = &self.listening {
+            listening.abort();
+        }
+        self.shared.exchange.end_where(|_| true);
+    }
+}
+
+/// Tells who somebody is: what the data socket shares with the bus.
+#[derive(Clone)]
+pub struct Authority(Arc<Shared>);
+
+impl Authority {
+    /// By name and password.
+    pub fn who(&self, user: &str, password: &[u8]) -> Option<Name> {
+        self.0.who(user, password).map(|rights| rights.name.clone())
+    }
+
+    /// Whether this is a workload of the device.
+    pub fn is_workload(&self, name: &Name) -> bool {
+        self.0.workloads().contains_key(name)
+    }
+}
+
+fn bind(port: u16) -> std::io::Result<TcpListener> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    // Connections of the agent before this one may linger; a listener of somebody else still
+    // stands in the way.
+    socket.set_reuseaddr(true)?;
+    socket.bind((std::net::Ipv4Addr::LOCALHOST, port).into())?;
+    socket.listen(64)
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => admit(stream, &shared),
+            Err(error) => {
+                // No descriptors, mostly: there will be some again.
+                tracing::warn!(%error, "the local bus cannot let a client in");
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: TcpStream, shared: &Arc<Shared>) {
+    let full = shared.clients.load(Ordering::Relaxed) >= MAX_CLIENTS
+        || shared.strangers.load(Ordering::Relaxed) >= MAX_STRANGERS;
+    if full {
+        let what = "the local bus has as many clients as it serves: others are turned away";
+        shared.said.note(None, what, uptime_ms());
+        add(&shared.counters.refused, 1);
+        return;
+    }
+    let number = shared.next.fetch_add(1, Ordering::Relaxed) + 1;
+    let seat = Seat::new(Arc::clone(shared));
+    tokio::spawn(Connection::new(stream, number, seat));
+}
+
+/// One of the places of clients; given back when it is dropped.
+struct Seat {
+    shared: Arc<Shared>,
+    stranger: bool,
+}
+
+impl Seat {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.clients.fetch_add(1, Ordering::Relaxed);
+        shared.strangers.fetch_add(1, Ordering::Relaxed);
+        Self { shared, stranger: true }
+    }
+
+    /// The client has said who it is, or is gone.
+    fn known(&mut self) {
+        if std::mem::replace(&mut self.stranger, false) {
+            self.shared.strangers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.known();
+        self.shared.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,209 @@
+//! The data socket, `data.sock` in the data folder: HTTP for whoever would rather send many records
+//! in one call than speak MQTT. Anybody on the device may connect; who may store is told by
+//! credentials or by the user that the kernel names.
+
+mod peer;
+mod service;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+use super::bus::{Authority, Said};
+use super::clock::uptime_ms;
+use super::intake::Intake;
+use peer::Peers;
+
+/// Connections at a time.
+const MAX_CONNECTIONS: usize = 16;
+/// Connections of one user at a time, so that one that keeps them open leaves room for others. The
+/// agent's own user and root may have all.
+const MAX_OF_ONE: usize = 8;
+/// Bodies of calls in memory at a time, in bytes: one of the largest, and smaller ones.
+const MAX_BODIES: usize = 12 * 1024 * 1024;
+/// A connection that sends no request for so long is closed.
+const IDLE: Duration = Duration::from_secs(10);
+/// Read at once, in bytes: a record at least.
+const READ: usize = 64 * 1024;
+
+/// What answers need.
+struct Shared {
+    authority: Authority,
+    intake: Arc<dyn Intake>,
+    said: Arc<Said>,
+    peers: Peers,
+    bodies: Arc<Semaphore>,
+    /// Connections by user.
+    open: Mutex<BTreeMap<u32, usize>>,
+}
+
+/// The socket.
+pub struct DataSocket {
+    shared: Arc<Shared>,
+    listening: Option<AbortHandle>,
+    trouble: Option<String>,
+}
+
+impl DataSocket {
+    /// Listens to nobody yet. `workloads`: the folder of the workloads, whose owners tell whose a
+    /// user is.
+    pub fn new(
+        authority: Authority,
+        intake: Arc<dyn Intake>,
+        said: Arc<Said>,
+        workloads: &Path,
+    ) -> Self {
+        let shared = Shared {
+            authority,
+            intake,
+            said,
+            peers: Peers::new(workloads),
+            bodies: Arc::new(Semaphore::new(MAX_BODIES)),
+            open: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared), listening: None, trouble: None }
+    }
+
+    /// Listens, if it does not yet.
+    pub fn listen(&mut self, path: &Path) {
+        if self.listening.is_some() {
+            return;
+        }
+        match bind(path) {
+            Ok(listener) => {
+                let shared = Arc::clone(&self.shared);
+                self.listening = Some(tokio::spawn(accept(listener, shared)).abort_handle());
+                self.trouble = None;
+            }
+            Err(error) => {
+                let why = format!(
+                    "records cannot be posted: {}: {error}; the local bus takes them still",
+                    path.display()
+                );
+                if self.trouble.as_ref() != Some(&why) {
+                    tracing::error!("{why}");
+                }
+                self.trouble = Some(why);
+            }
+        }
+    }
+
+    /// Why it does not listen.
+    pub fn problem(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+}
+
+impl Drop for DataSocket {
+    fn drop(&mut self) {
+        if let Some(listening) = &self.listening {
+            listening.abort();
+        }
+    }
+}
+
+/// A socket that an agent that died left there is replaced.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = super::status::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
+async fn accept(listener: UnixListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => admit(stream, &shared),
+            Err(error) => {
+                tracing::warn!(%error, "the data socket cannot let a client in");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: UnixStream, shared: &Arc<Shared>) {
+    let user = stream.peer_cred().ok().map(|peer| peer.uid());
+    let Some(seat) = Seat::take(shared, user) else {
+        let what = "the data socket has as many connections as it serves: others are turned away";
+        shared.said.note(None, what, uptime_ms());
+        tokio::spawn(turn_away(stream));
+        return;
+    };
+    tokio::spawn(async move {
+        let shared = Arc::clone(&seat.shared);
+        let service = service_fn(move |request| {
+            let shared = Arc::clone(&shared);
+            async move {
+                Ok::<_, std::convert::Infallible>(service::answer(&shared, user, request).await)
+            }
+        });
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE)
+            .max_buf_size(READ)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = served.await {
+            tracing::debug!(%error, "a connection of the data socket ended");
+        }
+        drop(seat);
+    });
+}
+
+async fn turn_away(mut stream: UnixStream) {
+    const BUSY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 103\r\n\r\n{\"error\":{\"code\":\"busy\",\"message\":\"too many connections at a time: close some, or try again shortly\"}}\n";
+    let told = tokio::time::timeout(Duration::from_secs(1), stream.write_all(BUSY));
+    if !matches!(told.await, Ok(Ok(()))) {
+        tracing::debug!("a client of the data socket went away");
+    }
+}
+
+/// One of the places of connections; given back when it is dropped.
+struct Seat {
+    shared: Arc<Shared>,
+    user: u32,
+}
+
+impl Seat {
+    fn take(shared: &Arc<Shared>, user: Option<u32>) -> Option<Self> {
+        let user = user.unwrap_or(u32::MAX);
+        let privileged = user == 0 || user == rustix::process::geteuid().as_raw();
+        let mut open = shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = open.values().sum();
+        let mine = open.entry(user).or_default();
+        if all >= MAX_CONNECTIONS || (!privileged && *mine >= MAX_OF_ONE) {
+            return None;
+        }
+        *mine += 1;
+        Some(Self { shared: Arc::clone(shared), user })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mine) = open.get_mut(&self.user) {
+            *mine = mine.saturating_sub(1);
+            if *mine == 0 {
+                open.remove(&self.user);
+            }
+        }
+    }
+}

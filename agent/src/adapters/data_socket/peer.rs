@@ -1,0 +1,94 @@
+//! Who a caller is: by the credentials that it gives, else by the user that the kernel names.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use holdfast_protocol::ids::Name;
+
+use crate::adapters::bus::Authority;
+use crate::adapters::users;
+
+/// Longest value of an Authorization header that is looked at, in bytes.
+const MAX_HEADER: usize = 1_024;
+
+/// Why a caller is nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unknown {
+    /// What was given is wrong.
+    #[error(
+        "wrong user name or password: give HOLDFAST_MQTT_USERNAME and HOLDFAST_MQTT_PASSWORD (curl -u \"$HOLDFAST_MQTT_USERNAME:$HOLDFAST_MQTT_PASSWORD\")"
+    )]
+    Wrong,
+    /// Nothing was given, and the user is no workload's own.
+    #[error(
+        "who is this? No workload has this user to itself: give HOLDFAST_MQTT_USERNAME and HOLDFAST_MQTT_PASSWORD (curl -u \"$HOLDFAST_MQTT_USERNAME:$HOLDFAST_MQTT_PASSWORD\"), or make a local access: holdfast-agent local-access create NAME"
+    )]
+    Nobody,
+}
+
+/// Tells whose a user is.
+#[derive(Debug)]
+pub(super) struct Peers {
+    workloads: PathBuf,
+}
+
+impl Peers {
+    pub(super) fn new(workloads: &Path) -> Self {
+        Self { workloads: workloads.to_owned() }
+    }
+
+    /// Who calls.
+    pub(super) fn who(
+        &self,
+        authority: &Authority,
+        header: Option<&[u8]>,
+        user: Option<u32>,
+    ) -> Result<Name, Unknown> {
+        if let Some(header) = header {
+            let (name, password) = basic(header).ok_or(Unknown::Wrong)?;
+            return authority.who(&name, password.as_bytes()).ok_or(Unknown::Wrong);
+        }
+        self.owner(user.ok_or(Unknown::Nobody)?)
+            .filter(|name| authority.is_workload(name))
+            .ok_or(Unknown::Nobody)
+    }
+
+    /// The workload that has this user to itself.
+    fn owner(&self, user: u32) -> Option<Name> {
+        if user == 0 || user == rustix::process::geteuid().as_raw() {
+            return None;
+        }
+        let owners = users::owners(&self.workloads).ok()?;
+        let mut mine = owners.into_iter().filter(|(_, owner)| *owner == user);
+        let (name, _) = mine.next()?;
+        mine.next().is_none().then_some(name)
+    }
+}
+
+/// User name and password of HTTP's Basic scheme.
+fn basic(header: &[u8]) -> Option<(String, String)> {
+    let text = std::str::from_utf8(header).ok().filter(|text| text.len() <= MAX_HEADER)?;
+    let (scheme, value) = text.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(value.trim()).ok()?).ok()?;
+    let (name, password) = decoded.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn basic_credentials_are_read_and_nothing_else() {
+        let good = Some(("me".to_owned(), "a:b".to_owned()));
+        assert_eq!(basic(b"Basic bWU6YTpi"), good);
+        assert_eq!(basic(b"basic  bWU6YTpi "), good);
+        for bad in ["Bearer x", "Basic", "Basic !", "Basic bWU=", "", &"x".repeat(2_000)] {
+            assert_eq!(basic(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

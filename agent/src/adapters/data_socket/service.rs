@@ -1,0 +1,277 @@
+//! `POST /v1/streams/NAME`: the records of the body, on disk before they are answered for, or none
+//! of them and why.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_protocol::data::StreamName;
+use holdfast_protocol::ids::Name;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{
+    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{MAX_BODIES, Shared};
+use crate::adapters::clock::uptime_ms;
+use crate::adapters::intake::{Records, Refused};
+use crate::core::records::{Kind, Reader};
+
+/// Largest body of a call, in bytes.
+const MAX_CALL: usize = 8 * 1024 * 1024;
+/// A body that does not go on for so long is given up.
+const STALL: Duration = Duration::from_secs(10);
+/// How long a call waits for room for its body.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Where streams are.
+const STREAMS: &str = "/v1/streams/";
+
+/// An answer that is an error.
+struct Failure {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    /// Line of the body, from 1.
+    line: Option<u64>,
+}
+
+impl Failure {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), line: None }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(why: Refused) -> Self {
+        let (status, code) = match why {
+            Refused::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
+            Refused::DiskFull(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
+            Refused::TooManyStreams => (StatusCode::INSUFFICIENT_STORAGE, "too-many-streams"),
+            Refused::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+            Refused::Closed => (StatusCode::SERVICE_UNAVAILABLE, "closing"),
+        };
+        Self::new(status, code, why.to_string())
+    }
+}
+
+/// Answers a request.
+pub(super) async fn answer(
+    shared: &Shared,
+    user: Option<u32>,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let (head, mut body) = request.into_parts();
+    let mut who = None;
+    let answered = take(shared, user, &head, &mut body, &mut who).await;
+    match answered {
+        Ok(stored) => respond(StatusCode::OK, &stored),
+        Err(failure) => {
+            if !matches!(failure.code, "unauthorized" | "not-found" | "method") {
+                shared.said.note_about(
+                    who.as_ref(),
+                    words(failure.code),
+                    &failure.message,
+                    uptime_ms(),
+                );
+            }
+            let through = discard(&mut body).await;
+            refuse(&failure, through)
+        }
+    }
+}
+
+/// What is said of a refused call: one text for each kind.
+fn words(code: &str) -> &'static str {
+    match code {
+        "malformed" => "posted what is not what its content type says: refused",
+        "too-large" => "posted a record or a call that is too large: refused",
+        "busy" => "posted more than can be stored at a time: told to try again",
+        "disk-full" => "posted records that could not be stored: the disk is full",
+        "too-many-streams" => {
+            "posted to one stream too many: the device has as many streams as it can have"
+        }
+        _ => "a call to the data socket was refused",
+    }
+}
+
+async fn take(
+    shared: &Shared,
+    user: Option<u32>,
+    head: &hyper::http::request::Parts,
+    body: &mut Incoming,
+    who: &mut Option<Name>,
+) -> Result<Value, Failure> {
+    let stream = stream(head)?;
+    let header = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let name = shared
+        .peers
+        .who(&shared.authority, header, user)
+        .map_err(|why| Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", why.to_string()))?;
+    *who = Some(name);
+    let kind = kind(head)?;
+    let room = room(shared, body).await?;
+    let records = read(body, kind).await?;
+    if records.is_empty() {
+        return Ok(json!({ "stored": 0 }));
+    }
+    let stored = shared.intake.append(stream, records).await;
+    drop(room);
+    let range = stored?;
+    Ok(json!({ "stored": range.len(), "first": range.from, "last": range.to }))
+}
+
+fn stream(head: &hyper::http::request::Parts) -> Result<StreamName, Failure> {
+    let path = head.uri.path();
+    let Some(name) = path.strip_prefix(STREAMS) else {
+        let message = format!("{path}: there is only POST /v1/streams/NAME here");
+        return Err(Failure::new(StatusCode::NOT_FOUND, "not-found", message));
+    };
+    if head.method != Method::POST {
+        let message = "records are posted: POST /v1/streams/NAME";
+        return Err(Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method", message));
+    }
+    // A slash may be written as one, or as %2F: nothing else in a name has to be escaped.
+    let name = name.replace("%2F", "/").replace("%2f", "/");
+    name.parse().map_err(|why: holdfast_protocol::data::name::BadStreamName| {
+        Failure::new(StatusCode::BAD_REQUEST, "stream-name", why.to_string())
+    })
+}
+
+fn kind(head: &hyper::http::request::Parts) -> Result<Kind, Failure> {
+    let header = head.headers.get(CONTENT_TYPE);
+    let text = header.map(|value| value.to_str().unwrap_or("?"));
+    Kind::of(text).ok_or_else(|| {
+        let message = format!(
+            "content type {}: give one of application/x-ndjson, application/json, application/cbor-seq and text/plain (curl -H 'content-type: application/x-ndjson')",
+            text.unwrap_or_default()
+        );
+        Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", message)
+    })
+}
+
+/// Room for the body in memory.
+async fn room(shared: &Shared, body: &Incoming) -> Result<OwnedSemaphorePermit, Failure> {
+    // Who does not say how much it is may send as much as is taken at all.
+    let size = body.size_hint().upper().and_then(|size| usize::try_from(size).ok());
+    let size = size.unwrap_or(MAX_CALL);
+    if size > MAX_CALL {
+        return Err(too_large());
+    }
+    debug_assert!(MAX_CALL <= MAX_BODIES, "the largest call has room");
+    let units = u32::try_from(size.max(1)).unwrap_or(u32::MAX);
+    let room = std::sync::Arc::clone(&shared.bodies).acquire_many_owned(units);
+    match tokio::time::timeout(PATIENCE, room).await {
+        Ok(Ok(room)) => Ok(room),
+        _ => Err(Refused::Busy.into()),
+    }
+}
+
+fn too_large() -> Failure {
+    let message = format!("a call of more than {MAX_CALL} bytes: send it in several");
+    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message)
+}
+
+async fn read(body: &mut Incoming, kind: Kind) -> Result<Records, Failure> {
+    let mut reader = Reader::new(kind);
+    let mut total = 0;
+    let refused = |fault: crate::core::records::Fault| {
+        let (status, code) = if fault.too_large {
+            (StatusCode::PAYLOAD_TOO_LARGE, "too-large")
+        } else {
+            (StatusCode::BAD_REQUEST, "malformed")
+        };
+        let what = if kind == Kind::Cbor { "item" } else { "line" };
+        let message = format!("{what} {}: {}; nothing of this call is stored", fault.at, fault.why);
+        Failure { line: Some(fault.at), ..Failure::new(status, code, message) }
+    };
+    while let Some(data) = piece(body).await? {
+        total += data.len();
+        if total > MAX_CALL {
+            return Err(too_large());
+        }
+        reader.feed(&data).map_err(refused)?;
+    }
+    reader.finish().map_err(refused)
+}
+
+/// The next piece of a body.
+async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+    let cut = |why: &str| {
+        Failure::new(StatusCode::BAD_REQUEST, "cut-short", format!("{why}; nothing is stored"))
+    };
+    loop {
+        match tokio::time::timeout(STALL, body.frame()).await {
+            Err(_late) => {
+                let message = "the body did not go on for 10 s; nothing is stored";
+                return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
+            }
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(_))) => return Err(cut("the body was cut short")),
+            Ok(Some(Ok(frame))) => {
+                // Trailers say nothing here.
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+/// Reads what is left of a refused body, as far as it is not too much: a client that is still
+/// sending would not see the answer. True: all of it.
+async fn discard(body: &mut Incoming) -> bool {
+    let mut total = 0;
+    let claimed = body.size_hint().upper().and_then(|size| usize::try_from(size).ok());
+    if claimed.is_some_and(|size| size > MAX_CALL) {
+        return false;
+    }
+    while total <= MAX_CALL {
+        match piece(body).await {
+            Ok(Some(data)) => total += data.len(),
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+fn refuse(failure: &Failure, through: bool) -> Response<Full<Bytes>> {
+    let mut error = json!({ "code": failure.code, "message": failure.message });
+    if let (Some(line), Some(fields)) = (failure.line, error.as_object_mut()) {
+        fields.insert("line".into(), line.into());
+    }
+    let mut response = respond(failure.status, &json!({ "error": error }));
+    let headers = response.headers_mut();
+    match failure.status {
+        StatusCode::UNAUTHORIZED => {
+            let realm = HeaderValue::from_static("Basic realm=\"holdfast\"");
+            headers.insert(WWW_AUTHENTICATE, realm);
+        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        _ => {}
+    }
+    if !through {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn respond(status: StatusCode, document: &Value) -> Response<Full<Bytes>> {
+    let text = format!("{document}\n");
+    let length = HeaderValue::from(text.len());
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_LENGTH, length);
+    response
+}

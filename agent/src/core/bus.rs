@@ -1,0 +1,246 @@
+//! The rules of the local bus: what a topic means, and who may read and write what.
+//!
+//! Every topic belongs to a workload. A client sees those of its own by their plain names, and
+//! those of others as `workloads/OWNER/TOPIC`, as far as the workload's document allows it.
+
+use holdfast_protocol::data::StreamName;
+use holdfast_protocol::ids::Name;
+use holdfast_protocol::mqtt::matches;
+use holdfast_protocol::workload::Bus;
+
+/// Where others' topics begin.
+const OTHERS: &str = "workloads/";
+/// Where topics begin that are delivered and never stored.
+const LOCAL: &str = "local/";
+/// What may stand before a stream's name.
+const STREAMS: &str = "streams/";
+
+/// Who a client is, and what it may do beyond its own topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rights {
+    /// Its workload, or its local access.
+    pub name: Name,
+    /// What its document allows.
+    pub bus: Bus,
+}
+
+/// What a publish to a topic means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// A record of this stream, and a message of the client's own topic of that name.
+    Stream(StreamName),
+    /// A message of this workload's topic, never stored.
+    Local {
+        /// Whose topic.
+        owner: Name,
+        /// Its plain name.
+        topic: Box<str>,
+    },
+}
+
+/// Why a publish is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It names no stream.
+    #[error(
+        "that topic names no stream: use letters, digits, '-', '_', '.' and '/', at most 128; local/... is delivered without being stored"
+    )]
+    NoStream,
+    /// It names no topic of a workload.
+    #[error("not workloads/NAME/TOPIC")]
+    NoTopic,
+    /// It is another workload's.
+    #[error("another workload's topic, which spec.bus.publish does not allow")]
+    NotAllowed,
+}
+
+impl Rights {
+    /// What a publish to this topic means.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn route(&self, topic: &str) -> Result<Route, Refusal> {
+        if let Some(rest) = topic.strip_prefix(OTHERS) {
+            let (owner, topic) = rest.split_once('/').ok_or(Refusal::NoTopic)?;
+            let owner: Name = owner.parse().map_err(|_| Refusal::NoTopic)?;
+            if topic.is_empty() || topic.starts_with('$') {
+                return Err(Refusal::NoTopic);
+            }
+            let allowed = owner == self.name || any_matches(&self.bus.publish, rest);
+            let topic = topic.into();
+            return if allowed {
+                Ok(Route::Local { owner, topic })
+            } else {
+                Err(Refusal::NotAllowed)
+            };
+        }
+        if topic.starts_with(LOCAL) && topic.len() > LOCAL.len() {
+            return Ok(Route::Local { owner: self.name.clone(), topic: topic.into() });
+        }
+        let name = topic.strip_prefix(STREAMS).unwrap_or(topic);
+        name.parse().map(Route::Stream).map_err(|_| Refusal::NoStream)
+    }
+
+    /// Whether it may subscribe to this filter: each topic that it can mean must be allowed.
+    pub fn may_subscribe(&self, filter: &str) -> bool {
+        if filter.starts_with('$') {
+            return false;
+        }
+        let Some(rest) = filter.strip_prefix(OTHERS) else { return true };
+        let own = rest.split_once('/').is_some_and(|(owner, _)| owner == self.name.as_str());
+        own || self.bus.subscribe.iter().any(|allowed| covers(allowed, rest))
+    }
+
+    /// Whether it may read this topic now: a document may have changed since it subscribed.
+    pub fn may_read(&self, owner: &Name, topic: &str) -> bool {
+        *owner == self.name || any_matches(&self.bus.subscribe, &format!("{owner}/{topic}"))
+    }
+
+    /// The names under which it may have subscribed to this topic. `stream`: it is a stream's.
+    pub fn names_of(&self, owner: &Name, topic: &str, stream: bool) -> Vec<String> {
+        let full = format!("{OTHERS}{owner}/{topic}");
+        if *owner != self.name {
+            return vec![full];
+        }
+        let mut names = vec![topic.to_owned()];
+        names.extend(stream.then(|| format!("{STREAMS}{topic}")));
+        names.push(full);
+        names
+    }
+}
+
+/// Whether a subscription to `filter` means the topic that a client calls `name`: others' topics
+/// are reached by filters that say so, and not by a plain `#`.
+pub fn means(filter: &str, name: &str) -> bool {
+    (filter.starts_with(OTHERS) || !name.starts_with(OTHERS)) && matches(filter, name)
+}
+
+fn any_matches(filters: &[String], name: &str) -> bool {
+    filters.iter().any(|filter| matches(filter, name))
+}
+
+/// True when every topic that `wanted` matches is matched by `allowed`.
+fn covers(allowed: &str, wanted: &str) -> bool {
+    let (mut allowed, mut wanted) = (allowed.split('/'), wanted.split('/'));
+    loop {
+        match (allowed.next(), wanted.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (Some("+"), Some(level)) if level != "#" => {}
+            (Some(one), Some(level)) if one == level => {}
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn rights(subscribe: &[&str], publish: &[&str]) -> Rights {
+        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        let bus = Bus { subscribe: owned(subscribe), publish: owned(publish) };
+        Rights { name: name("me"), bus }
+    }
+
+    #[test]
+    fn what_a_topic_means() {
+        let rights = rights(&[], &["pump/set/+"]);
+        let stream = |text: &str| Ok(Route::Stream(text.parse().unwrap()));
+        let local =
+            |owner: &str, topic: &str| Ok(Route::Local { owner: name(owner), topic: topic.into() });
+        for (topic, route) in [
+            ("temp", stream("temp")),
+            ("streams/temp", stream("temp")),
+            ("pump/temp", stream("pump/temp")),
+            ("streams/streams/temp", Err(Refusal::NoStream)),
+            ("local/a b", local("me", "local/a b")),
+            ("local/", Err(Refusal::NoStream)),
+            ("local", Err(Refusal::NoStream)),
+            ("workloads/me/x", local("me", "x")),
+            ("workloads/pump/set/speed", local("pump", "set/speed")),
+            ("workloads/pump/get/speed", Err(Refusal::NotAllowed)),
+            ("workloads/other/set/speed", Err(Refusal::NotAllowed)),
+            ("workloads/pump", Err(Refusal::NoTopic)),
+            ("workloads/pump/", Err(Refusal::NoTopic)),
+            ("workloads/me/$x", Err(Refusal::NoTopic)),
+            ("workloads/Not A Name/x", Err(Refusal::NoTopic)),
+            ("$SYS/x", Err(Refusal::NoStream)),
+            ("a b", Err(Refusal::NoStream)),
+            ("/temp", Err(Refusal::NoStream)),
+            (&"x".repeat(129), Err(Refusal::NoStream)),
+        ] {
+            assert_eq!(rights.route(topic), route, "{topic}");
+        }
+    }
+
+    #[test]
+    fn who_may_subscribe_to_what() {
+        let rights = rights(&["pump/#", "+/state", "fan/a/+"], &[]);
+        for (filter, yes) in [
+            ("#", true),
+            ("+/x", true),
+            ("temp", true),
+            ("streams/temp", true),
+            ("local/#", true),
+            ("workloads/me/#", true),
+            ("workloads/pump/#", true),
+            ("workloads/pump/x/+", true),
+            ("workloads/+/state", true),
+            ("workloads/fan/state", true),
+            ("workloads/fan/a/+", true),
+            ("workloads/fan/a/b", true),
+            ("workloads/fan/a/#", false),
+            ("workloads/fan/+/b", false),
+            ("workloads/fan/#", false),
+            ("workloads/+/#", false),
+            ("workloads/#", false),
+            ("workloads/me", false),
+            ("workloads/fan/x", false),
+            ("$SYS/#", false),
+        ] {
+            assert_eq!(rights.may_subscribe(filter), yes, "{filter}");
+        }
+    }
+
+    #[test]
+    fn others_topics_are_reached_by_their_names_alone() {
+        assert!(means("workloads/pump/#", "workloads/pump/x"));
+        assert!(!means("#", "workloads/pump/x") && !means("+/pump/x", "workloads/pump/x"));
+        assert!(means("#", "x") && means("#", "streams/x"));
+        let rights = rights(&["pump/#"], &[]);
+        assert!(rights.may_read(&name("pump"), "x") && !rights.may_read(&name("fan"), "x"));
+        assert_eq!(rights.names_of(&name("pump"), "x", true), ["workloads/pump/x"]);
+        assert_eq!(rights.names_of(&name("me"), "x", true), ["x", "streams/x", "workloads/me/x"]);
+    }
+
+    fn filter() -> impl Strategy<Value = String> {
+        let level = prop_oneof![Just("+"), Just("a"), Just("b"), Just("c")];
+        (proptest::collection::vec(level, 1..4), any::<bool>()).prop_map(|(mut levels, all)| {
+            if all {
+                levels.push("#");
+            }
+            levels.join("/")
+        })
+    }
+
+    proptest! {
+        /// A filter that is covered by the allowed one matches nothing that this one does not.
+        #[test]
+        fn what_is_covered_reaches_nothing_more(
+            allowed in filter(),
+            wanted in filter(),
+            topic in proptest::collection::vec(prop_oneof![Just("a"), Just("b"), Just("d")], 1..5),
+        ) {
+            let topic = topic.join("/");
+            if covers(&allowed, &wanted) && matches(&wanted, &topic) {
+                prop_assert!(matches(&allowed, &topic), "{allowed} {wanted} {topic}");
+            }
+        }
+    }
+}

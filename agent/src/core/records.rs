@@ -1,0 +1,445 @@
+//! Records out of the body of a call, piece by piece: lines, JSON, CBOR. Either all of a body is
+//! good, or it is refused with the place of its first fault.
+
+use holdfast_protocol::data::Format;
+use holdfast_protocol::data::block::MAX_RECORD;
+
+/// Most records of one call: each costs some memory beside its bytes.
+pub const MAX_RECORDS: usize = 65_536;
+/// How deep CBOR may be nested: as deep as JSON may be.
+const MAX_DEPTH: usize = 128;
+
+/// What a body is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A JSON value a line; empty lines are none.
+    Ndjson,
+    /// One JSON value.
+    Json,
+    /// A line a record, whatever it says; empty lines are none.
+    Lines,
+    /// CBOR items, one after the other.
+    Cbor,
+}
+
+impl Kind {
+    /// By the content type, parameters aside; without one it is NDJSON.
+    pub fn of(content_type: Option<&str>) -> Option<Self> {
+        let Some(text) = content_type else { return Some(Self::Ndjson) };
+        let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match kind.as_str() {
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+                Some(Self::Ndjson)
+            }
+            "application/json" => Some(Self::Json),
+            "text/plain" => Some(Self::Lines),
+            "application/cbor-seq" | "application/cbor" => Some(Self::Cbor),
+            _ => None,
+        }
+    }
+}
+
+/// Why a body is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Line, or item of a CBOR sequence, from 1.
+    pub at: u64,
+    /// What is wrong there.
+    pub why: String,
+    /// Too much of it, rather than wrong.
+    pub too_large: bool,
+}
+
+/// Takes a body apart.
+#[derive(Debug)]
+pub struct Reader {
+    kind: Kind,
+    /// What belongs to a record that is not whole yet.
+    rest: Vec<u8>,
+    /// CBOR is looked at again when there is so much of it.
+    look_at: usize,
+    /// The record that is under way, from 1.
+    at: u64,
+    records: Vec<(Format, Vec<u8>)>,
+}
+
+impl Reader {
+    /// Of a body of this kind.
+    pub fn new(kind: Kind) -> Self {
+        Self { kind, rest: Vec::new(), look_at: 1, at: 1, records: Vec::new() }
+    }
+
+    /// The next piece of the body.
+    ///
+    /// # Errors
+    /// [`Fault`], the first of the body.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        match self.kind {
+            Kind::Ndjson | Kind::Lines => self.lines(bytes),
+            Kind::Json => {
+                self.rest.extend_from_slice(bytes);
+                self.check_rest()
+            }
+            Kind::Cbor => {
+                self.rest.extend_from_slice(bytes);
+                if self.rest.len() >= self.look_at { self.items() } else { Ok(()) }
+            }
+        }
+    }
+
+    /// The body is over: its records.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn finish(mut self) -> Result<Vec<(Format, Vec<u8>)>, Fault> {
+        match self.kind {
+            Kind::Ndjson | Kind::Lines => {
+                let last = std::mem::take(&mut self.rest);
+                self.line(last)?;
+            }
+            Kind::Json => {
+                let whole = std::mem::take(&mut self.rest);
+                let value = whole.trim_ascii();
+                check_json(value).map_err(|why| self.fault(why))?;
+                self.push(Format::Plain, value.to_vec())?;
+            }
+            Kind::Cbor => {
+                self.items()?;
+                if !self.rest.is_empty() {
+                    return Err(self.fault("CBOR cut short"));
+                }
+            }
+        }
+        Ok(self.records)
+    }
+
+    fn fault(&self, why: impl Into<String>) -> Fault {
+        Fault { at: self.at, why: why.into(), too_large: false }
+    }
+
+    fn too_large(&self, why: String) -> Fault {
+        Fault { at: self.at, why, too_large: true }
+    }
+
+    fn check_rest(&self) -> Result<(), Fault> {
+        if self.rest.len() > MAX_RECORD {
+            return Err(self.too_large(format!("a record of more than {MAX_RECORD} bytes")));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, format: Format, value: Vec<u8>) -> Result<(), Fault> {
+        if value.len() > MAX_RECORD {
+            return Err(self.too_large(format!("a record of more than {MAX_RECORD} bytes")));
+        }
+        if self.records.len() >= MAX_RECORDS {
+            return Err(self.too_large(format!("more than {MAX_RECORDS} records in one call")));
+        }
+        self.records.push((format, value));
+        Ok(())
+    }
+
+    fn lines(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let mut pieces = bytes.split(|&byte| byte == b'\n');
+        let mut piece = pieces.next().unwrap_or_default();
+        for next in pieces {
+            let line = if self.rest.is_empty() {
+                piece.to_vec()
+            } else {
+                self.rest.extend_from_slice(piece);
+                std::mem::take(&mut self.rest)
+            };
+            self.line(line)?;
+            self.at += 1;
+            piece = next;
+        }
+        self.rest.extend_from_slice(piece);
+        // A carriage return may still be taken off.
+        if self.rest.len() > MAX_RECORD + 1 { self.check_rest() } else { Ok(()) }
+    }
+
+    fn line(&mut self, mut line: Vec<u8>) -> Result<(), Fault> {
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        if line.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        if self.kind == Kind::Ndjson && line.len() <= MAX_RECORD {
+            check_json(&line).map_err(|why| self.fault(why))?;
+        }
+        self.push(Format::Plain, line)
+    }
+
+    fn items(&mut self) -> Result<(), Fault> {
+        let bytes = std::mem::take(&mut self.rest);
+        let mut left = bytes.as_slice();
+        while !left.is_empty() {
+            let Some(length) = cbor_item(left).map_err(|why| self.fault(why))? else { break };
+            let (item, after) = left.split_at_checked(length).unwrap_or((left, &[]));
+            self.push(Format::Cbor, item.to_vec())?;
+            self.at += 1;
+            left = after;
+        }
+        self.rest = left.to_vec();
+        // Not after each byte of a large item: somebody may send it byte by byte.
+        self.look_at = self.rest.len() + self.rest.len() / 2 + 1;
+        self.check_rest()
+    }
+}
+
+fn check_json(bytes: &[u8]) -> Result<(), String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("not JSON: {error}")),
+    }
+}
+
+/// What is still to come within an item.
+enum Open {
+    /// So many items.
+    Items(u64),
+    /// Items until a break; for maps an even number of them.
+    Until {
+        /// Keys and values.
+        map: bool,
+        /// An odd number has come.
+        odd: bool,
+    },
+    /// Pieces of this major type until a break.
+    Pieces(u8),
+}
+
+/// The length of the first item; None: it is not whole yet.
+fn cbor_item(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+    let mut at = 0;
+    let mut open: Vec<Open> = Vec::new();
+    loop {
+        let Some(head) = head(bytes, at)? else { return Ok(None) };
+        at = head.end;
+        if let Some(Open::Pieces(major)) = open.last()
+            && !head.is_break()
+            && (head.major != *major || head.argument.is_none())
+        {
+            return Err("a text of pieces that are none of it");
+        }
+        let mut whole = true;
+        match (head.major, head.argument) {
+            (2 | 3, Some(length)) => {
+                let end = usize::try_from(length).ok().and_then(|length| at.checked_add(length));
+                let Some(end) = end else { return Err("a length beyond all bounds") };
+                if end > at + MAX_RECORD {
+                    return Err("a record of more than 65536 bytes");
+                }
+                let Some(content) = bytes.get(at..end) else { return Ok(None) };
+                if head.major == 3 && std::str::from_utf8(content).is_err() {
+                    return Err("a text that is not UTF-8");
+                }
+                at = end;
+            }
+            (2 | 3, None) => whole = push(&mut open, Open::Pieces(head.major))?,
+            (4, Some(0)) | (5, Some(0)) => {}
+            (4, Some(count)) => whole = push(&mut open, Open::Items(count))?,
+            (5, Some(count)) => {
+                let count = count.checked_mul(2).ok_or("a length beyond all bounds")?;
+                whole = push(&mut open, Open::Items(count))?;
+            }
+            (4, None) => whole = push(&mut open, Open::Until { map: false, odd: false })?,
+            (5, None) => whole = push(&mut open, Open::Until { map: true, odd: false })?,
+            (6, Some(_)) => whole = push(&mut open, Open::Items(1))?,
+            (7, None) => match open.pop() {
+                Some(Open::Until { map: true, odd: true }) => return Err("a key without a value"),
+                Some(Open::Until { .. } | Open::Pieces(_)) => {}
+                _ => return Err("a break that ends nothing"),
+            },
+            (0 | 1 | 7, Some(_)) => {}
+            _ => return Err("not CBOR"),
+        }
+        while whole {
+            match open.last_mut() {
+                None => return Ok(Some(at)),
+                Some(Open::Items(1)) => drop(open.pop()),
+                Some(Open::Items(count)) => {
+                    *count -= 1;
+                    whole = false;
+                }
+                Some(Open::Until { odd, .. }) => {
+                    *odd = !*odd;
+                    whole = false;
+                }
+                Some(Open::Pieces(_)) => whole = false,
+            }
+        }
+    }
+}
+
+/// Opens an item; it is not whole yet.
+fn push(open: &mut Vec<Open>, what: Open) -> Result<bool, &'static str> {
+    if open.len() >= MAX_DEPTH {
+        return Err("nested too deep");
+    }
+    open.push(what);
+    Ok(false)
+}
+
+struct Head {
+    major: u8,
+    /// None: of no said length, or a break.
+    argument: Option<u64>,
+    end: usize,
+}
+
+impl Head {
+    fn is_break(&self) -> bool {
+        self.major == 7 && self.argument.is_none()
+    }
+}
+
+fn head(bytes: &[u8], at: usize) -> Result<Option<Head>, &'static str> {
+    let Some(&first) = bytes.get(at) else { return Ok(None) };
+    let (major, info) = (first >> 5, first & 31);
+    let size = match info {
+        0..24 => {
+            return Ok(Some(Head { major, argument: Some(info.into()), end: at + 1 }));
+        }
+        24 => 1,
+        25 => 2,
+        26 => 4,
+        27 => 8,
+        31 if matches!(major, 2..=5 | 7) => {
+            return Ok(Some(Head { major, argument: None, end: at + 1 }));
+        }
+        _ => return Err("not CBOR"),
+    };
+    let end = at + 1 + size;
+    let Some(argument) = bytes.get(at + 1..end) else { return Ok(None) };
+    let argument = argument.iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+    if major == 7 && info == 24 && argument < 32 {
+        return Err("not CBOR");
+    }
+    Ok(Some(Head { major, argument: Some(argument), end }))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_cbor::Value;
+
+    use super::*;
+
+    fn read(kind: Kind, pieces: &[&[u8]]) -> Result<Vec<Vec<u8>>, Fault> {
+        let mut reader = Reader::new(kind);
+        for piece in pieces {
+            reader.feed(piece)?;
+        }
+        let records = reader.finish()?;
+        let format = if kind == Kind::Cbor { Format::Cbor } else { Format::Plain };
+        assert!(records.iter().all(|(it, _)| *it == format));
+        Ok(records.into_iter().map(|(_, value)| value).collect())
+    }
+
+    #[test]
+    fn lines_are_records_as_they_are_written() {
+        let body: &[u8] = b"{\"t\": 1 }\r\n\n 2\n\"x\"";
+        assert_eq!(
+            read(Kind::Ndjson, &[body]).unwrap(),
+            [b"{\"t\": 1 }".to_vec(), b" 2".to_vec(), b"\"x\"".to_vec()]
+        );
+        assert_eq!(read(Kind::Lines, &[b"a b\n\xff\n"]).unwrap(), [b"a b".to_vec(), vec![0xff]]);
+        assert_eq!(read(Kind::Json, &[b"{\n", b"\"a\": 1\n}\n"]).unwrap(), [b"{\n\"a\": 1\n}"]);
+        assert_eq!(read(Kind::Ndjson, &[b""]).unwrap(), Vec::<Vec<u8>>::new());
+    }
+
+    #[test]
+    fn the_first_fault_is_told_with_its_place() {
+        let fault = read(Kind::Ndjson, &[b"1\n\n{\"a\":\n2\n"]).unwrap_err();
+        assert_eq!((fault.at, fault.too_large), (3, false));
+        assert!(fault.why.contains("JSON"), "{fault:?}");
+        assert_eq!(read(Kind::Ndjson, &[b"1\n\"\xff\"\n"]).unwrap_err().at, 2);
+        assert_eq!(read(Kind::Ndjson, &[b"1\n2 3"]).unwrap_err().at, 2);
+        assert!(read(Kind::Json, &[b"1\n2"]).is_err() && read(Kind::Json, &[b""]).is_err());
+        let long = vec![b'x'; MAX_RECORD + 1];
+        for pieces in [vec![b"a\n".as_slice(), &long], vec![b"a\n", &long, b"\n"]] {
+            let fault = read(Kind::Lines, &pieces).unwrap_err();
+            assert!(fault.at == 2 && fault.too_large, "{fault:?}");
+        }
+        assert_eq!(read(Kind::Lines, &[&long[1..], b"\r\n"]).unwrap().len(), 1);
+        assert!(read(Kind::Cbor, &[&[0x5a, 0, 1, 0, 1], &long]).is_err());
+        let many = b"1\n".repeat(MAX_RECORDS + 1);
+        assert!(read(Kind::Lines, &[&many]).unwrap_err().too_large);
+        let deep = b"[".repeat(300);
+        assert!(read(Kind::Ndjson, &[&deep]).is_err());
+        assert!(read(Kind::Cbor, &[&[0x81; 300]]).unwrap_err().why.contains("deep"));
+    }
+
+    #[test]
+    fn what_is_no_cbor_is_none() {
+        for bad in [
+            &[0x1c][..],
+            &[0xff],
+            &[0xa1, 1],
+            &[0xbf, 1, 0xff],
+            &[0x7f, 0x41, b'x', 0xff],
+            &[0x5f, 0x5f, 0xff, 0xff],
+            &[0x62, 0xff, 0xff],
+            &[0xf8, 3],
+            &[0xc1],
+            &[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            &[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        ] {
+            assert!(read(Kind::Cbor, &[bad]).is_err(), "{bad:x?}");
+        }
+        let good: &[u8] =
+            &[0x9f, 1, 0xff, 0xc1, 0xbf, 1, 2, 0xff, 0x7f, 0x61, b'x', 0xff, 0xf8, 32];
+        assert_eq!(read(Kind::Cbor, &[good]).unwrap().len(), 4);
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<i64>().prop_map(|it| Value::Integer(it.into())),
+            any::<f64>().prop_map(Value::Float),
+            ".{0,9}".prop_map(Value::Text),
+            proptest::collection::vec(any::<u8>(), 0..40).prop_map(Value::Bytes),
+            Just(Value::Null),
+        ];
+        leaf.prop_recursive(3, 30, 5, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::Array),
+                proptest::collection::btree_map(any::<i32>(), inner, 0..5).prop_map(|map| {
+                    Value::Map(
+                        map.into_iter().map(|(k, v)| (Value::Integer(k.into()), v)).collect(),
+                    )
+                }),
+            ]
+        })
+    }
+
+    fn cut(bytes: &[u8], size: usize) -> Vec<&[u8]> {
+        bytes.chunks(size.max(1)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_sequence_comes_apart_where_it_was_put_together(
+            values in proptest::collection::vec(value(), 0..6),
+            size in 1_usize..50,
+        ) {
+            let items: Vec<Vec<u8>> =
+                values.iter().map(|it| serde_cbor::to_vec(it).unwrap()).collect();
+            let body = items.concat();
+            prop_assert_eq!(read(Kind::Cbor, &cut(&body, size)).unwrap(), items);
+        }
+
+        #[test]
+        fn no_bytes_break_it_and_no_cut_changes_what_comes_of_them(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            size in 1_usize..50,
+        ) {
+            for kind in [Kind::Ndjson, Kind::Json, Kind::Lines, Kind::Cbor] {
+                let whole = read(kind, &[&bytes]);
+                prop_assert_eq!(read(kind, &cut(&bytes, size)), whole);
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Who may put data in: told to the bus and the data socket as workloads come and go.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use holdfast_protocol::ids::Name;
+use holdfast_protocol::message::Problem;
+use holdfast_protocol::workload::Bus as Permissions;
+use serde_json::Value;
+
+use super::Driver;
+use crate::adapters::access::Access;
+use crate::adapters::bus::{Bus, Said};
+use crate::adapters::clock::uptime_ms;
+use crate::adapters::data_socket::DataSocket;
+use crate::adapters::intake::Intake;
+
+/// The two ways in. Neither listens before somebody may come.
+pub(super) struct Inlets {
+    access: Arc<Access>,
+    bus: Bus,
+    socket: DataSocket,
+    said: Arc<Said>,
+}
+
+impl Inlets {
+    pub(super) fn new(access: Arc<Access>, intake: Arc<dyn Intake>, workloads: &Path) -> Self {
+        let said = Arc::<Said>::default();
+        let bus = Bus::new(Arc::clone(&access), Arc::clone(&intake), Arc::clone(&said));
+        let socket = DataSocket::new(bus.authority(), intake, Arc::clone(&said), workloads);
+        Self { access, bus, socket, said }
+    }
+
+    /// A workload is about to run, or runs.
+    pub(super) fn admit(&mut self, name: &Name, bus: &Permissions) {
+        self.bus.admit(name.clone(), bus.clone());
+        self.listen();
+    }
+
+    /// It is gone.
+    pub(super) fn dismiss(&mut self, name: &Name) {
+        self.bus.dismiss(name);
+    }
+
+    /// Looks for local accesses, and listens where it should and does not.
+    pub(super) fn look(&mut self) {
+        self.bus.look();
+        if !self.bus.is_idle() {
+            self.listen();
+        }
+    }
+
+    fn listen(&mut self) {
+        self.socket.listen(&self.access.socket());
+    }
+
+    /// How they stand, for `holdfast-agent status`.
+    pub(super) fn status(&self) -> Value {
+        self.bus.counts()
+    }
+
+    /// What a person should know.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let mut list = self.bus.problems();
+        list.push(("data-refused", self.said.problem(uptime_ms())));
+        list.push(("data-socket", self.socket.problem()));
+        let problem = |(code, message): (&str, Option<String>)| {
+            message.map(|message| Problem { code: code.into(), message })
+        };
+        list.into_iter().filter_map(problem).collect()
+    }
+}
+
+impl Driver {
+    /// What runs already may come from the start.
+    pub(super) fn admit_known(&mut self) {
+        for (name, record) in self.agent.records() {
+            if let Some(current) = &record.current {
+                self.inlets.admit(name, &current.spec.bus);
+            }
+        }
+        self.inlets.look();
+    }
+}
