@@ -27,6 +27,15 @@ pub const MAX_SEGMENTS: u64 = 300_000;
 /// Longest value that is kept as a stream's latest, beside its records: it is in memory.
 pub const MAX_LATEST: usize = 1_024;
 
+/// What a stream keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Seconds after a record came.
+    pub age: Option<u64>,
+    /// Bytes of blocks.
+    pub bytes: Option<u64>,
+}
+
 /// What is known of a stream beside its ledger and its records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
