@@ -16,4 +16,5 @@ pub mod selector;
 pub mod session;
 pub mod throttle;
 pub mod time;
+pub mod values;
 pub mod view;

@@ -8,6 +8,13 @@ pub fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Milliseconds since 1970 as `2026-11-23T21:00:00.123Z`.
+pub fn rfc3339_millis(millis: u64) -> String {
+    let mut text = rfc3339(millis / 1_000);
+    text.pop();
+    format!("{text}.{:03}Z", millis % 1_000)
+}
+
 /// The date of a number of days since 1970 (Howard Hinnant, "chrono-compatible low-level date
 /// algorithms").
 fn civil(days: u64) -> (u64, u64, u64) {
