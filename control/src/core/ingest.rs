@@ -62,6 +62,9 @@ pub struct Tally {
     pub kept: u64,
     /// Bytes of the blocks that are in the store.
     pub bytes: u64,
+    /// Numbers that the widest of those blocks spans.
+    #[serde(default)]
+    pub span: u64,
     /// Not later than the oldest block that is in the store was stored, in seconds since 1970.
     #[serde(default)]
     pub oldest_stored: u64,
@@ -84,6 +87,15 @@ pub struct Latest {
     /// None: it is longer than [`MAX_LATEST`].
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
     pub value: Option<Vec<u8>>,
+}
+
+impl Latest {
+    /// The record, if its value is known.
+    pub fn record(&self) -> Option<Record> {
+        let format = if self.cbor { Format::Cbor } else { Format::Plain };
+        let value = self.value.clone()?;
+        Some(Record { seq: self.seq, time: self.time, format, value })
+    }
 }
 
 impl Tally {
@@ -290,6 +302,7 @@ impl Tally {
         self.last_stored = now;
         for piece in pieces {
             self.kept = self.kept.saturating_add(piece.count);
+            self.span = self.span.max(piece.last - piece.first + 1);
             let bytes = u64::try_from(piece.block.len()).unwrap_or(u64::MAX);
             self.bytes = self.bytes.saturating_add(bytes);
         }

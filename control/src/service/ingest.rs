@@ -222,6 +222,15 @@ impl Service {
         known.devices.values().flat_map(BTreeMap::values).for_each(|row| visit(row));
     }
 
+    /// How many streams there are, the records that are kept of them, and the bytes of those.
+    pub fn data_sums(&self) -> (u64, u64, u64) {
+        let mut sums = (0, 0, 0);
+        self.each_stream(|row| {
+            sums = (sums.0 + 1, sums.1 + row.tally.kept, sums.2 + row.tally.bytes);
+        });
+        sums
+    }
+
     /// False while the data store has not been read yet, at the start.
     pub fn knows_streams(&self) -> bool {
         self.ingest.known().loaded

@@ -19,6 +19,7 @@ mod ingest;
 mod keeper;
 mod overview;
 mod read;
+mod records;
 mod restore;
 mod sessions;
 mod tokens;
@@ -44,6 +45,7 @@ pub use failure::Failure;
 pub use feeds::{DataFeed, Stored};
 pub use overview::DevicesQuery;
 pub use read::{Listed, Query};
+pub use records::{Visitor, Window};
 pub use restore::{Backup, Checked};
 pub use sessions::Credential;
 

@@ -195,3 +195,213 @@ async fn the_data_of_a_deleted_device_goes_and_its_name_begins_anew() {
     let world = world.restart().await;
     assert_eq!(world.tally("d-1", "s").received, 2);
 }
+
+use serde_json::{Value, json};
+
+async fn lines(world: &World, path: &str, accept: &str) -> Vec<String> {
+    let (status, bytes) =
+        world.send("GET", path, &[("accept", accept)], axum::body::Body::empty()).await;
+    assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&bytes));
+    String::from_utf8(bytes.to_vec()).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn records_are_read_by_number_and_time_in_both_orders() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    // Blocks that interleave: odd numbers first, even ones later, and the last ones alone.
+    let odd: Vec<Record> = (1..=400).step_by(2).map(record).collect();
+    let mut first = of("a/b", 1, 400, &odd);
+    first.rest = Some(GapReason::Reduced);
+    assert!(world.ship("d-1", &first).await);
+    let even: Vec<Record> = (2..=300).step_by(2).map(record).collect();
+    let mut second = of("a/b", 2, 300, &even);
+    second.rest = Some(GapReason::Reduced);
+    assert!(world.ship("d-1", &second).await);
+    for seq in 401..=420 {
+        assert!(world.ship("d-1", &batch("a/b", seq, seq)).await);
+    }
+    let expected: Vec<u64> = (1..=420).filter(|n| *n <= 300 || n % 2 == 1 || *n > 400).collect();
+    let path = "/api/v1/devices/d-1/streams/a%2Fb/records";
+    for order in ["asc", "desc"] {
+        let mut found: Vec<u64> = Vec::new();
+        let mut next = String::new();
+        loop {
+            let (status, page) = world
+                .request("GET", &format!("{path}?limit=37&order={order}{next}"), json!(null))
+                .await;
+            assert_eq!(status, 200, "{page}");
+            let items = page["items"].as_array().unwrap();
+            found.extend(items.iter().map(|item| item["seq"].as_u64().unwrap()));
+            assert!(items.iter().all(|item| item["value"]["n"] == item["seq"]), "{page}");
+            match page["metadata"]["continue"].as_str() {
+                Some(at) => next = format!("&continue={at}"),
+                None => break,
+            }
+        }
+        if order == "desc" {
+            found.reverse();
+        }
+        assert_eq!(found, expected, "{order}");
+    }
+    let ndjson = lines(&world, path, "application/x-ndjson").await;
+    assert_eq!(ndjson.len(), expected.len());
+    assert_eq!(ndjson[0], r#"{"seq":1,"time":"2026-11-18T11:06:41.000Z","value":{"n":1}}"#);
+    let csv = lines(&world, &format!("{path}?limit=2&order=desc"), "text/csv").await;
+    let row = "420,2026-11-18T11:13:40.000Z,\"{\"\"n\"\":420}\"";
+    assert_eq!((csv.len(), csv[0].as_str(), csv[1].as_str()), (3, "seq,time,value", row));
+    let window = "since=2026-11-18T11:06:50Z&until=2026-11-18T11:06:55Z";
+    let some = lines(&world, &format!("{path}?{window}"), "application/x-ndjson").await;
+    assert_eq!(some.len(), 5, "{some:?}");
+    assert!(some[0].starts_with("{\"seq\":10,"), "{some:?}");
+    for (bad, said) in [
+        ("since=yesterday", "since: RFC 3339"),
+        ("order=up", "asc or desc"),
+        ("limit=0", "from 1 to 5000"),
+        ("colour=1", "unknown field"),
+    ] {
+        let (status, answer) = world.request("GET", &format!("{path}?{bad}"), json!(null)).await;
+        assert_eq!(status, 400, "{bad}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains(said), "{answer}");
+    }
+    for none in ["/api/v1/devices/d-1/streams/x/records", "/api/v1/devices/x/streams/a/records"] {
+        assert_eq!(world.request("GET", none, json!(null)).await.0, 404);
+    }
+    let series = "/api/v1/devices/d-1/streams/a%2Fb/series?field=n&points=10&since=2026-11-18T11:06:40Z&until=2026-11-18T11:08:20Z";
+    let (_, series) = world.request("GET", series, json!(null)).await;
+    let points = series["points"].as_array().unwrap();
+    assert_eq!(points.len(), 10, "{series}");
+    let second = json!({ "time": "2026-11-18T11:06:50.000Z", "min": 10.0, "max": 19.0, "mean": 14.5, "count": 10 });
+    assert_eq!(points[1], second);
+}
+
+#[tokio::test]
+async fn values_of_every_kind_are_shown_as_they_were_published() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let values: [(Format, &[u8], Value); 5] = [
+        (Format::Plain, b"21.50", json!(21.5)),
+        (Format::Plain, b"{\"a\": [1, null]}", json!({ "a": [1, null] })),
+        (Format::Plain, b"plain \"text\"", json!("plain \"text\"")),
+        (Format::Plain, &[0xff, 0x00], json!({ "base64": "/wA=" })),
+        (Format::Cbor, &[0xa1, 0x61, b'x', 0x01], json!({ "x": 1 })),
+    ];
+    let records: Vec<Record> = (1..)
+        .zip(&values)
+        .map(|(seq, (format, value, _))| Record {
+            seq,
+            time: 5,
+            format: *format,
+            value: value.to_vec(),
+        })
+        .collect();
+    assert!(world.ship("d-1", &of("s", 1, 5, &records)).await);
+    let path = "/api/v1/devices/d-1/streams/s/records";
+    let found = lines(&world, path, "application/x-ndjson").await;
+    for (line, (_, _, shown)) in found.iter().zip(&values) {
+        assert_eq!(serde_json::from_str::<Value>(line).unwrap()["value"], *shown);
+    }
+    assert!(found[0].ends_with("\"value\":21.50}"), "number for number: {}", found[0]);
+    let (_, page) = world.request("GET", "/api/v1/devices/d-1/streams", json!(null)).await;
+    assert_eq!(page["items"][0]["latest"], json!({ "x": 1 }), "{page}");
+}
+
+#[tokio::test]
+async fn the_ledger_lists_what_is_missing_with_its_reason() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let gap = |from, to, reason| Gap { from, to, reason };
+    assert!(world.ship("d-1", &batch("s", 1, 10)).await);
+    let mut with_gaps = batch("s", 21, 30);
+    with_gaps.gaps = vec![gap(5, 12, GapReason::Damaged), gap(41, 50, GapReason::Withheld)];
+    assert!(world.ship("d-1", &with_gaps).await);
+    assert!(world.ship("d-1", &batch("s", 1, 3)).await);
+    let path = "/api/v1/devices/d-1/streams/s/ledger";
+    let (status, ledger) = world.request("GET", path, json!(null)).await;
+    assert_eq!(status, 200, "{ledger}");
+    assert_eq!(ledger["received"], 20);
+    assert_eq!((&ledger["duplicates"], &ledger["late"]), (&json!(3), &json!(0)));
+    let missing = json!([
+        { "from": 11, "to": 12, "reason": "damaged" },
+        { "from": 13, "to": 20, "reason": "unknown" },
+        { "from": 41, "to": 50, "reason": "withheld" },
+    ]);
+    assert_eq!(ledger["missing"], missing);
+    let (mut found, mut next) = (Vec::new(), String::new());
+    loop {
+        let (_, page) = world.request("GET", &format!("{path}?limit=1{next}"), json!(null)).await;
+        found.extend(page["missing"].as_array().unwrap().clone());
+        match page["metadata"]["continue"].as_str() {
+            Some(at) => next = format!("&continue={at}"),
+            None => break,
+        }
+    }
+    assert_eq!(json!(found), missing);
+    // What arrives after all is no longer missing, and is late.
+    assert!(world.ship("d-1", &batch("s", 11, 20)).await);
+    let (_, ledger) = world.request("GET", path, json!(null)).await;
+    assert_eq!((&ledger["received"], &ledger["late"]), (&json!(30), &json!(10)));
+    assert_eq!(ledger["missing"], json!([{ "from": 41, "to": 50, "reason": "withheld" }]));
+}
+
+#[tokio::test]
+async fn streams_are_listed_with_what_their_devices_say_of_them() {
+    let world = World::new().await;
+    for device in ["d-1", "d-2", "d-3"] {
+        world.device(device).await;
+        for stream in ["a", "b/c"] {
+            assert!(world.ship(device, &batch(stream, 1, 4)).await);
+        }
+    }
+    let mut report: holdfast_protocol::message::StateReport =
+        codec::decode(&crate::world::report(false, 1, 1, &[])).unwrap();
+    let said = holdfast_protocol::data::StreamReport { last: 9, waiting: 5, ..Default::default() };
+    let streams = [("a", said.clone()), ("z", said)];
+    report.data = Some(Box::new(holdfast_protocol::data::DataReport {
+        streams: streams.map(|(name, said)| (name.parse().unwrap(), said)).into(),
+        horizon: Some(holdfast_protocol::data::Horizon {
+            until: 1_800_000_000,
+            cause: holdfast_protocol::data::HorizonCause::Buffer,
+            detail: "stream a".into(),
+        }),
+        ..Default::default()
+    }));
+    assert!(world.publish("d-2", Channel::State, codec::encode(&report).unwrap()).await);
+    let (_, page) = world.request("GET", "/api/v1/devices/d-2/streams", json!(null)).await;
+    let names: Vec<&Value> =
+        page["items"].as_array().unwrap().iter().map(|i| &i["stream"]).collect();
+    assert_eq!(names, ["a", "b/c", "z"]);
+    assert_eq!(page["items"][0]["reported"]["waiting"], 5, "{page}");
+    assert_eq!(page["items"][0]["last"], json!({ "seq": 4, "time": "2026-11-18T11:06:44.000Z" }));
+    assert_eq!(page["items"][2]["received"], 0);
+    assert_eq!(page["data"]["horizon"]["cause"], "buffer");
+    assert_eq!(world.view("d-2")["status"]["data"]["horizon"]["until"], 1_800_000_000);
+    let mut found = Vec::new();
+    let mut next = String::new();
+    loop {
+        let (status, page) =
+            world.request("GET", &format!("/api/v1/streams?limit=2{next}"), json!(null)).await;
+        assert_eq!(status, 200, "{page}");
+        for item in page["items"].as_array().unwrap() {
+            found.push(format!("{}/{}", item["device"], item["stream"]).replace('"', ""));
+        }
+        match page["metadata"]["continue"].as_str() {
+            Some(at) => next = format!("&continue={}", at.replace('/', "%2F")),
+            None => break,
+        }
+    }
+    assert_eq!(found, ["d-1/a", "d-1/b/c", "d-2/a", "d-2/b/c", "d-2/z", "d-3/a", "d-3/b/c"]);
+    for (query, count) in [
+        ("device=d-1", 2),
+        ("q=B%2FC", 3),
+        ("q=d-3", 2),
+        ("labelSelector=role%3Da", 7),
+        ("labelSelector=role%3Db", 0),
+    ] {
+        let (_, page) =
+            world.request("GET", &format!("/api/v1/streams?{query}"), json!(null)).await;
+        assert_eq!(page["items"].as_array().unwrap().len(), count, "{query}: {page}");
+    }
+    let world = world.restart().await;
+    assert_eq!(world.view("d-2")["status"]["data"]["horizon"]["until"], 1_800_000_000);
+}
