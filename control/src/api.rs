@@ -13,11 +13,16 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 mod access;
+mod data;
 mod fleet;
 
 pub use access::{
     About, Access, AccessMetadata, Authority, CreatedAccess, Licence, Licences, Login, NewAccess,
     Session,
+};
+pub use data::{
+    DataMeta, DataRecord, DataRecords, DeviceStreams, Ledger, MissingRange, Point, Series,
+    StreamItem, StreamLast,
 };
 pub use fleet::{
     AttentionItem, DeviceCounts, Difference, Differences, Fleet, History, HistoryEvent, LabelKey,
@@ -160,6 +165,9 @@ pub struct DeviceStatus {
     /// When its certificate ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_not_after: Option<String>,
+    /// What it says of its buffer (`storage`), its link (`link`) and its `horizon`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
 }
 
 /// A device's generations.

@@ -8,6 +8,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod data_store;
 pub mod ports;
 pub mod serve;
 pub mod service;

@@ -16,6 +16,8 @@ pub trait Bus: Send + Sync + 'static {
     fn desired_changed(&self, device: &DeviceId);
     /// Sends a signed call. False: the device is not connected, or cannot take it now.
     fn call(&self, device: &DeviceId, payload: Bytes) -> bool;
+    /// Sends an acknowledgement of data. It may be lost: the device sends its batch again then.
+    fn ack(&self, device: &DeviceId, payload: Bytes);
     /// Ends the device's connection, if there is one (revoked, or replaced identity).
     fn disconnect(&self, device: &DeviceId);
 }

@@ -21,9 +21,10 @@ use crate::adapters::artifacts::Artifacts;
 use crate::adapters::authority::{Authority, Keys, SERVER_TTL};
 use crate::adapters::gateway::{Gateway, Limits};
 use crate::adapters::http::{self, App, Pages, Requests, Tls};
-use crate::adapters::{clock, store::RedbStore};
+use crate::adapters::{clock, data_store::RedbDataStore, store::RedbStore};
 use crate::config::Config;
 use crate::core::model::AUTHORITY;
+use crate::data_store::DataStore;
 use crate::ports::{Bus, Directory};
 use crate::service::{Service, Settings};
 use crate::store::Store;
@@ -89,7 +90,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         .context("cannot use the folder of artifacts")?;
     let bus: Arc<dyn Bus> = Arc::new(gateway.clone());
     let settings = settings(&config, api.local_addr()?, mqtt.local_addr()?)?;
-    let (service, writing) = Service::start(store, bus, Arc::clone(&authority), settings)?;
+    let records: Arc<dyn DataStore> = Arc::new(RedbDataStore::new(&data.join("data.redb")));
+    let (service, writing) = Service::start(store, records, bus, Arc::clone(&authority), settings)?;
     let admin = if new_admin_token {
         Some(service.new_admin_token().await?)
     } else {
@@ -132,7 +134,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     service.close().await;
     drop(service);
     if tokio::task::spawn_blocking(move || writing.join()).await?.is_err() {
-        bail!("the thread that writes to the store ended badly");
+        bail!("a thread that writes to a store ended badly");
     }
     if writer_ended {
         bail!("nothing can be stored any more: start again");

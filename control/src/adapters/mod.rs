@@ -3,6 +3,7 @@
 pub mod artifacts;
 pub mod authority;
 pub mod clock;
+pub mod data_store;
 pub mod gateway;
 pub mod http;
 pub mod store;

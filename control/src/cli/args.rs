@@ -85,6 +85,9 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
   holdfast logs gw-1 hello --tail 1000 | grep error
   holdfast logs gw-1 hello -f")]
     Logs(Logs),
+    /// Records of streams, and what of them is missing.
+    #[command(subcommand)]
+    Data(Data),
     /// Files that workloads execute.
     #[command(subcommand)]
     Artifact(Artifact),
@@ -330,6 +333,82 @@ pub(crate) struct Logs {
     /// Go on with what is written from now on, until Ctrl-C.
     #[arg(short, long)]
     pub(crate) follow: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Data {
+    /// Print records of a stream.
+    #[command(after_help = "Examples:
+  holdfast data get gw-1 pump/temperature --since 2h
+  holdfast data get gw-1 pump/temperature --since 2026-11-23T00:00:00Z --until 2026-11-24T00:00:00Z -o csv
+  holdfast data get gw-1 pump/temperature --newest --limit 20 -o table
+
+A line each: {\"seq\",\"time\",\"value\"}, the value as it was published (text as a string, CBOR as
+JSON, other bytes as {\"base64\":…}).")]
+    Get(DataGet),
+    /// Show what of a stream was received, and what is missing and why.
+    #[command(after_help = "Examples:
+  holdfast data ledger gw-1 pump/temperature
+  holdfast data ledger gw-1 pump/temperature -o json")]
+    Ledger {
+        #[command(flatten)]
+        of: OfStream,
+        /// How to print it.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: LedgerFormat,
+    },
+}
+
+/// Which stream.
+#[derive(Debug, Args)]
+pub(crate) struct OfStream {
+    /// The device.
+    pub(crate) device: String,
+    /// The stream.
+    pub(crate) stream: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DataGet {
+    #[command(flatten)]
+    pub(crate) of: OfStream,
+    /// Not before: RFC 3339, or a length of time before now such as 2h.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) since: Option<String>,
+    /// Before: likewise.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) until: Option<String>,
+    /// At most so many records: the first ones, or with --newest the last.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// The newest first.
+    #[arg(long)]
+    pub(crate) newest: bool,
+    /// How to print them.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: DataFormat,
+}
+
+/// How records are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DataFormat {
+    /// A JSON object each, on a line.
+    #[default]
+    Ndjson,
+    /// Comma-separated values with a heading.
+    Csv,
+    /// For people.
+    Table,
+}
+
+/// How a ledger is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LedgerFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: stable.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]

@@ -140,6 +140,17 @@ impl Client {
         self.answer(self.request(Method::GET, parts, query)?).await
     }
 
+    /// A long answer of this kind.
+    pub(crate) async fn stream_as(
+        &self,
+        parts: &[&str],
+        query: &[(&str, &str)],
+        kind: &'static str,
+    ) -> Outcome<Response> {
+        let request = self.request(Method::GET, parts, query)?;
+        self.answer(request.header(header::ACCEPT, header::HeaderValue::from_static(kind))).await
+    }
+
     /// All items of a list, over all its pages.
     pub(crate) async fn list(&self, parts: &[&str], query: &[(&str, &str)]) -> Outcome<Vec<Value>> {
         let mut items = Vec::new();

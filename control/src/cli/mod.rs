@@ -9,6 +9,7 @@
 mod apply;
 mod args;
 mod client;
+mod data;
 mod describe;
 mod documents;
 mod failure;
@@ -106,6 +107,7 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Describe(named) => describe::describe(client, output, now, &named).await,
         Command::Device(command) => manage::device(client, output, &command).await,
         Command::Logs(wanted) => transfer::logs(client, output, &wanted).await,
+        Command::Data(command) => data::data(client, output, &command).await,
         Command::Artifact(Artifact::Push(file)) => transfer::push(client, output, &file.file).await,
         Command::Backup(file) => transfer::backup(client, output, &file.file).await,
         Command::Restore(wanted) => transfer::restore(client, output, &wanted).await,

@@ -286,6 +286,15 @@ impl Model {
         placement::place(labels, self.workloads.values().map(|workload| &workload.record))
     }
 
+    /// What is kept of a stream of a device with these labels.
+    pub fn retention(
+        &self,
+        _labels: &holdfast_protocol::ids::Labels,
+        _stream: &holdfast_protocol::data::StreamName,
+    ) -> super::ingest::Retention {
+        Default::default()
+    }
+
     /// What is wrong with giving this set to a device: it does not fit into one message.
     pub fn too_large(&self, device: &Name, set: &[(Name, u64)]) -> Option<Fault> {
         let size = |name: &Name| self.workloads.get(name).map_or(0, |known| known.encoded);

@@ -1,6 +1,8 @@
 //! What the control plane keeps, as values. Their JSON is the store's content and a backup's:
 //! fields may be added with a default, none changes its meaning.
 
+use holdfast_protocol::data::DataReport;
+use holdfast_protocol::data::report::MAX_REPORTED_STREAMS;
 use holdfast_protocol::ids::{Labels, Name, StateVersion};
 use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport};
 use holdfast_protocol::workload::WorkloadSpec;
@@ -115,6 +117,9 @@ pub struct ReportRecord {
     /// Facts about its agent.
     #[serde(default)]
     pub agent: Option<Box<AgentInfo>>,
+    /// Its streams, its buffer, its link and its horizon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Box<DataReport>>,
     /// How many events its history was ever given: the number of the next one.
     #[serde(default)]
     pub events: u64,
@@ -213,6 +218,18 @@ impl ReportRecord {
             cut(&mut agent.arch, 64);
             cut(&mut agent.kernel, 128);
             self.agent = Some(Box::new(agent));
+        }
+        if let Some(mut data) = report.data {
+            while data.streams.len() > MAX_REPORTED_STREAMS {
+                data.streams.pop_last();
+            }
+            for stream in data.streams.values_mut() {
+                cut(&mut stream.problem, MAX_TEXT);
+            }
+            if let Some(horizon) = &mut data.horizon {
+                cut(&mut horizon.detail, MAX_TEXT);
+            }
+            self.data = Some(data);
         }
     }
 

@@ -8,6 +8,13 @@ pub fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Milliseconds since 1970 as `2026-11-23T21:00:00.123Z`.
+pub fn rfc3339_millis(millis: u64) -> String {
+    let mut text = rfc3339(millis / 1_000);
+    text.pop();
+    format!("{text}.{:03}Z", millis % 1_000)
+}
+
 /// The date of a number of days since 1970 (Howard Hinnant, "chrono-compatible low-level date
 /// algorithms").
 fn civil(days: u64) -> (u64, u64, u64) {
@@ -36,6 +43,76 @@ pub fn duration(text: &str) -> Option<u64> {
     (1..=100 * 366 * 86_400).contains(&seconds).then_some(seconds)
 }
 
+/// Milliseconds since 1970 of RFC 3339 (`2026-11-23T21:00:00.5Z`, `…+02:00`, or the date alone), of
+/// a length of time before `now` (`2h`, `-24h`, `0s` or `now`). None: of no such form, or before 1970.
+pub fn moment(text: &str, now: u64) -> Option<u64> {
+    let text = text.trim();
+    if text == "now" {
+        return Some(now);
+    }
+    let back = text.strip_prefix('-').unwrap_or(text);
+    if back == "0s" {
+        return Some(now);
+    }
+    if let Some(seconds) = duration(back) {
+        return now.checked_sub(seconds.checked_mul(1_000)?);
+    }
+    let (date, rest) = text.split_once(['T', 't', ' ']).unwrap_or((text, "00:00:00Z"));
+    let days = days(date)?;
+    let (clock, offset) = zone(rest)?;
+    let (whole, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    let [hour, minute, second] = numbers(whole, ':')?;
+    if hour > 23 || minute > 59 || second > 60 || fraction.is_empty() {
+        return None;
+    }
+    let digits: String = fraction.chars().chain("00".chars()).take(3).collect();
+    let millis = if fraction.bytes().all(|b| b.is_ascii_digit()) {
+        digits.parse::<u64>().ok()?
+    } else {
+        return None;
+    };
+    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
+    let seconds = i64::try_from(seconds).ok()?.checked_sub(offset)?;
+    u64::try_from(seconds).ok()?.checked_mul(1_000)?.checked_add(millis)
+}
+
+/// Three whole numbers.
+fn numbers(text: &str, between: char) -> Option<[u64; 3]> {
+    let number = |text: &str| {
+        let good = (1..=4).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        text.parse::<u64>().ok().filter(|_| good)
+    };
+    let all: Vec<u64> = text.split(between).map(number).collect::<Option<_>>()?;
+    all.try_into().ok()
+}
+
+/// Days since 1970 of `2026-11-23`.
+fn days(date: &str) -> Option<u64> {
+    let [year, month, day] = numbers(date, '-')?;
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    (era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year).checked_sub(719_468)
+}
+
+/// The time of day, and how many seconds it is ahead of UTC.
+fn zone(text: &str) -> Option<(&str, i64)> {
+    if let Some(clock) = text.strip_suffix(['Z', 'z']) {
+        return Some((clock, 0));
+    }
+    let (clock, offset) = text.split_at_checked(text.rfind(['+', '-'])?)?;
+    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    let (hours, minutes) = (hours.parse::<u32>().ok()?, minutes.parse::<u32>().ok()?);
+    if hours > 23 || minutes > 59 {
+        return None;
+    }
+    let seconds = i64::from(hours * 3_600 + minutes * 60);
+    Some((clock, if offset.starts_with('-') { -seconds } else { seconds }))
+}
+
 /// A length of time in words, for people: its largest unit.
 pub fn words(seconds: u64) -> String {
     match seconds {
@@ -59,6 +136,40 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(rfc3339(seconds), text);
+        }
+    }
+
+    #[test]
+    fn moments_are_read_as_people_write_them() {
+        let now = 1_795_467_661_500;
+        for (text, millis) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2026-11-23T21:01:01Z", Some(1_795_467_661_000)),
+            ("2026-11-23T21:01:01.5Z", Some(1_795_467_661_500)),
+            ("2026-11-23t21:01:01.123456z", Some(1_795_467_661_123)),
+            ("2026-11-23T22:01:01+01:00", Some(1_795_467_661_000)),
+            ("2026-11-23 20:31:01-00:30", Some(1_795_467_661_000)),
+            ("2000-02-29", Some(951_782_400_000)),
+            ("now", Some(now)),
+            ("0s", Some(now)),
+            ("2h", Some(now - 7_200_000)),
+            ("-24h", Some(now - 86_400_000)),
+            ("1970-01-01T00:00:00+01:00", None),
+            ("100000d", None),
+            ("2026-13-01", None),
+            ("2026-11-23T24:00:00Z", None),
+            ("2026-11-23T21:01:01", None),
+            ("2026-11-23T21:01:01.Z", None),
+            ("2026-11-23T21:01Z", None),
+            ("2026-11-23T+1:01:01Z", None),
+            ("yesterday", None),
+            ("1795467661", None),
+            ("", None),
+        ] {
+            assert_eq!(moment(text, now), millis, "{text}");
+        }
+        for millis in [0, 951_782_399_999, now] {
+            assert_eq!(moment(&rfc3339_millis(millis), now), Some(millis));
         }
     }
 

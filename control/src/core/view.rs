@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_protocol::data::DataReport;
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::message::{Phase, WorkloadReport};
 use serde_json::{Value, json};
@@ -79,7 +80,15 @@ fn status(device: &Device) -> api::DeviceStatus {
         kernel: agent.map(|agent| agent.kernel.clone()).filter(|kernel| !kernel.is_empty()),
         refused: agent.map_or(0, |agent| agent.refused),
         certificate_not_after: not_after.map(rfc3339),
+        data: reported(device),
     }
+}
+
+/// What a device says of its data, without its streams: those have a list of their own.
+pub fn reported(device: &Device) -> Option<Value> {
+    let data = device.report.data.as_deref()?;
+    let short = DataReport { streams: BTreeMap::new(), ..data.clone() };
+    serde_json::to_value(short).ok()
 }
 
 /// When a device's certificate ends, in seconds since 1970: by its own word, or by what it was

@@ -25,6 +25,22 @@ pub struct Counters {
     pub reports: AtomicU64,
     /// Messages of devices that were none.
     pub malformed: AtomicU64,
+    /// Batches that devices published.
+    pub batches: AtomicU64,
+    /// Of those: did not fit into the queue.
+    pub batches_not_taken: AtomicU64,
+    /// Of those: can never be stored.
+    pub batches_refused: AtomicU64,
+    /// Records stored.
+    pub records: AtomicU64,
+    /// Records that came again.
+    pub records_repeated: AtomicU64,
+    /// Records removed by retention.
+    pub records_retired: AtomicU64,
+    /// Transactions of the data store that took batches in.
+    pub data_commits: AtomicU64,
+    /// Transactions and reads of the data store that failed.
+    pub data_commits_failed: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 

@@ -3,7 +3,7 @@
 use holdfast_protocol::ids::Name;
 
 use super::change::Change;
-use super::{Failure, Service};
+use super::{Failure, Service, ingest};
 use crate::api::{self, LabelPatch};
 use crate::core::enrolment::check_labels;
 use crate::core::model::{Device, key, sha256};
@@ -143,24 +143,27 @@ impl Service {
     /// # Errors
     /// [`Failure`].
     pub async fn delete_device(&self, name: &str, by: &str) -> Result<(), Failure> {
-        self.change(|change| {
-            let device = known(change, name)?;
-            let name = device.record.name.clone();
-            change.model.devices.remove(&name);
-            change.model.keys.remove(&sha256(device.record.public_key.as_bytes()));
-            let floor = &mut change.model.meta.generation_floor;
-            *floor = (*floor).max(device.desired.generation).max(1);
-            for key in [key::device(&name), key::desired(&name), key::report(&name)] {
-                change.delete(key);
-            }
-            for number in 0..device.report.events.min(MAX_HISTORY) {
-                change.delete(key::history(&name, number));
-            }
-            change.disconnect(&name);
-            change.event("device", name.as_str(), "deleted", format!("deleted by {by}"));
-            change.audit(by, "device.delete", name.as_str(), String::new());
-            Ok(())
-        })
-        .await
+        let (name, key) = self
+            .change(|change| {
+                let device = known(change, name)?;
+                let name = device.record.name.clone();
+                change.model.devices.remove(&name);
+                change.model.keys.remove(&sha256(device.record.public_key.as_bytes()));
+                let floor = &mut change.model.meta.generation_floor;
+                *floor = (*floor).max(device.desired.generation).max(1);
+                for key in [key::device(&name), key::desired(&name), key::report(&name)] {
+                    change.delete(key);
+                }
+                for number in 0..device.report.events.min(MAX_HISTORY) {
+                    change.delete(key::history(&name, number));
+                }
+                change.disconnect(&name);
+                change.event("device", name.as_str(), "deleted", format!("deleted by {by}"));
+                change.audit(by, "device.delete", name.as_str(), String::new());
+                Ok((name, device.record.public_key))
+            })
+            .await?;
+        self.ingest.forget(name, ingest::owner(&key));
+        Ok(())
     }
 }

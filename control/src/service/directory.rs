@@ -136,7 +136,7 @@ impl Directory for Service {
                 }
                 Err(error) => malformed(error),
             },
-            Channel::Data => {}
+            Channel::Data => self.batch(device, payload, done),
             Channel::Desired | Channel::Call | Channel::Ack => {}
         }
     }

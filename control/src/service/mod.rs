@@ -14,8 +14,12 @@ mod directory;
 mod enrol;
 mod events;
 mod failure;
+mod feeds;
+mod ingest;
+mod keeper;
 mod overview;
 mod read;
+mod records;
 mod restore;
 mod sessions;
 mod tokens;
@@ -30,6 +34,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::adapters::authority::Authority;
 use crate::core::model::{BadRecord, Late, Model, key};
 use crate::core::throttle::Throttle;
+use crate::data_store::DataStore;
 use crate::ports::Bus;
 use crate::store::{Batch, Store, StoreError};
 
@@ -37,8 +42,10 @@ pub use calls::{LogStream, Piece};
 pub use counters::Counters;
 pub use events::{Events, Page};
 pub use failure::Failure;
+pub use feeds::{DataFeed, Stored};
 pub use overview::DevicesQuery;
 pub use read::{Listed, Query};
+pub use records::{Visitor, Window};
 pub use restore::{Backup, Checked};
 pub use sessions::Credential;
 
@@ -73,6 +80,7 @@ pub struct Service {
     events: Events,
     calls: calls::Calls,
     counters: Counters,
+    ingest: ingest::Ingest,
     /// A restored backup has another CA: this process must be replaced.
     restart_needed: AtomicBool,
     /// When this process began to serve, in seconds since 1970.
@@ -86,6 +94,24 @@ pub struct Service {
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Service").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The threads that write.
+#[derive(Debug)]
+pub struct Threads {
+    store: std::thread::JoinHandle<()>,
+    data: std::thread::JoinHandle<()>,
+}
+
+impl Threads {
+    /// Waits for their end; blocks.
+    ///
+    /// # Errors
+    /// One of them ended badly.
+    pub fn join(self) -> std::thread::Result<()> {
+        let (store, data) = (self.store.join(), self.data.join());
+        store.and(data)
     }
 }
 
@@ -126,17 +152,18 @@ fn load(store: &dyn Store, tenant: &Name) -> Result<Model, StartError> {
 }
 
 impl Service {
-    /// Reads the store and begins to write to it, on a thread that ends with
+    /// Reads the store and begins to write to it and to the data store, on threads that end with
     /// [`Service::close`].
     ///
     /// # Errors
     /// [`StartError`].
     pub fn start(
         store: Arc<dyn Store>,
+        data: Arc<dyn DataStore>,
         bus: Arc<dyn Bus>,
         authority: Arc<Authority>,
         settings: Settings,
-    ) -> Result<(Arc<Self>, std::thread::JoinHandle<()>), StartError> {
+    ) -> Result<(Arc<Self>, Threads), StartError> {
         let mut model = load(&*store, &settings.tenant)?;
         model.meta.version += VERSION_GAP;
         if model.meta.epoch == 0 {
@@ -144,6 +171,7 @@ impl Service {
             model.meta.epoch = (settings.clock)().max(1);
         }
         let (jobs, queue) = mpsc::channel(writer::QUEUE);
+        let (ingest, batches) = ingest::Ingest::new(data);
         let service = Arc::new(Self {
             events: Events::new(model.meta.version),
             model: RwLock::new(model),
@@ -154,6 +182,7 @@ impl Service {
             authority,
             calls: calls::Calls::default(),
             counters: Counters::default(),
+            ingest,
             restart_needed: AtomicBool::new(false),
             started: (settings.clock)(),
             throttle: Mutex::default(),
@@ -161,15 +190,17 @@ impl Service {
             adrift: AtomicBool::new(false),
             settings,
         });
+        let named = |name: &str| std::thread::Builder::new().name(name.into());
         let writing = Arc::clone(&service);
-        let thread = std::thread::Builder::new()
-            .name("store".into())
-            .spawn(move || writer::run(&writing, queue))?;
-        Ok((service, thread))
+        let store = named("store").spawn(move || writer::run(&writing, queue))?;
+        let taking = Arc::clone(&service);
+        let data = named("data").spawn(move || ingest::run(&taking, batches))?;
+        Ok((service, Threads { store, data }))
     }
 
-    /// Writes what is queued and ends the writing thread; nothing can be changed afterwards.
+    /// Writes what is queued and ends the writing threads; nothing can be changed afterwards.
     pub async fn close(&self) {
+        self.ingest.close();
         let job = Job { number: 0, batch: Batch::default(), tell: Box::new(|_, _| {}), last: true };
         if self.jobs.send(job).await.is_err() {
             tracing::warn!("the store was closed already");

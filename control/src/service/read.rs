@@ -42,7 +42,7 @@ impl Query {
         }
     }
 
-    fn chooses(&self, labels: &Labels) -> bool {
+    pub(super) fn chooses(&self, labels: &Labels) -> bool {
         self.selector.is_empty() || self.selector.matches(labels)
     }
 

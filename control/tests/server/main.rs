@@ -12,6 +12,7 @@
 )]
 
 mod api;
+mod data;
 mod durability;
 mod enrolment;
 mod events;

@@ -12,12 +12,13 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use holdfast_control::adapters::artifacts::Artifacts;
 use holdfast_control::adapters::authority::{Authority, Keys};
+use holdfast_control::adapters::data_store::RedbDataStore;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
 use holdfast_control::ports::{Bus, Directory, Done};
-use holdfast_control::service::{Failure, Service, Settings};
+use holdfast_control::service::{Failure, Service, Settings, Threads};
 use holdfast_control::store::{Batch, Snapshot, Store, StoreError};
 use holdfast_protocol::enrol::{
     EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RenewRequest, enrol_proof, renew_proof,
@@ -86,6 +87,7 @@ pub struct FakeBus {
     pub changed: Mutex<Vec<String>>,
     pub disconnected: Mutex<Vec<String>>,
     pub calls: Mutex<Vec<(DeviceId, Bytes)>>,
+    pub acks: Mutex<Vec<(DeviceId, Bytes)>>,
 }
 
 impl Bus for FakeBus {
@@ -96,6 +98,9 @@ impl Bus for FakeBus {
         self.calls.lock().unwrap().push((device.clone(), payload));
         true
     }
+    fn ack(&self, device: &DeviceId, payload: Bytes) {
+        self.acks.lock().unwrap().push((device.clone(), payload));
+    }
     fn disconnect(&self, device: &DeviceId) {
         self.disconnected.lock().unwrap().push(device.to_string());
     }
@@ -104,7 +109,7 @@ impl Bus for FakeBus {
 pub struct World {
     folder: tempfile::TempDir,
     pub service: Arc<Service>,
-    writing: Option<std::thread::JoinHandle<()>>,
+    writing: Option<Threads>,
     pub bus: Arc<FakeBus>,
     pub store: Arc<Moody>,
     pub admin: String,
@@ -171,8 +176,10 @@ impl World {
             clock,
         };
         let given: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+        let data = Arc::new(RedbDataStore::new(&folder.path().join("data.redb")));
         let (service, writing) =
-            Service::start(given, Arc::clone(&bus) as Arc<dyn Bus>, authority, settings).unwrap();
+            Service::start(given, data, Arc::clone(&bus) as Arc<dyn Bus>, authority, settings)
+                .unwrap();
         let first = service.first_start().await.unwrap();
         if first.is_some() {
             service.admin_token_was_shown().await.unwrap();
@@ -189,6 +196,9 @@ impl World {
             stop: stopping,
         };
         let admin = admin.or(first).unwrap();
+        while !service.knows_streams() {
+            tokio::task::yield_now().await;
+        }
         Self { folder, service, writing: Some(writing), bus, store, admin, app, _stop: stop }
     }
 

@@ -124,6 +124,9 @@ impl Connection {
         for payload in inbox.calls {
             self.deliver(Channel::Call, payload, Retain::No);
         }
+        for payload in inbox.acks {
+            self.deliver(Channel::Ack, payload, Retain::No);
+        }
         if let Some(end) = inbox.end {
             self.end_by(end);
         }
@@ -208,15 +211,17 @@ impl Connection {
 
     fn subscriptions_changed(&mut self, retained: &[String]) {
         let policy = self.session.policy();
-        let (Some(desired), Some(call)) =
-            (policy.topic(Channel::Desired), policy.topic(Channel::Call))
-        else {
+        let (Some(desired), Some(call), Some(ack)) = (
+            policy.topic(Channel::Desired),
+            policy.topic(Channel::Call),
+            policy.topic(Channel::Ack),
+        ) else {
             return;
         };
         if retained.iter().any(|filter| holdfast_protocol::mqtt::matches(filter, &desired)) {
             self.owed = Owed::Stored;
         }
-        self.mailbox.takes_calls(self.session.is_subscribed(&call));
+        self.mailbox.takes(self.session.is_subscribed(&call), self.session.is_subscribed(&ack));
     }
 
     fn ended(&mut self, ending: Ending, will: Option<Will<Channel>>) {

@@ -165,6 +165,13 @@ impl Bus for Gateway {
         self.shared.registry.get(device).is_some_and(|mailbox| mailbox.call(payload))
     }
 
+    fn ack(&self, device: &DeviceId, payload: Bytes) {
+        let mailbox = self.shared.registry.get(device);
+        if !mailbox.is_some_and(|mailbox| mailbox.ack(payload)) {
+            counters::count(&self.shared.counters.not_delivered);
+        }
+    }
+
     fn disconnect(&self, device: &DeviceId) {
         if let Some(mailbox) = self.shared.registry.get(device) {
             mailbox.end(End::Administrative);

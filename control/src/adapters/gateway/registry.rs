@@ -13,6 +13,10 @@ use holdfast_protocol::ids::DeviceId;
 /// Calls that wait for the connection's own task to take them into its session.
 const INBOX_CALLS: usize = 16;
 
+/// Acknowledgements that wait likewise: one a transaction of the data store. What is lost here is
+/// sent again by the device.
+const INBOX_ACKS: usize = 64;
+
 /// Why a connection is asked to end from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -33,6 +37,8 @@ pub(super) struct Inbox {
     pub(super) end: Option<End>,
     /// Calls to send.
     pub(super) calls: VecDeque<Bytes>,
+    /// Acknowledgements to send.
+    pub(super) acks: VecDeque<Bytes>,
     /// Tokens of publishes that are stored (true) or could not be (false).
     pub(super) done: Vec<(u64, bool)>,
     waker: Option<Waker>,
@@ -47,6 +53,8 @@ pub(super) struct Mailbox {
     pub(super) connection: u64,
     /// The device has subscribed to its calls.
     takes_calls: AtomicBool,
+    /// The device has subscribed to its acknowledgements.
+    takes_acks: AtomicBool,
     inbox: Mutex<Inbox>,
 }
 
@@ -55,6 +63,7 @@ impl Mailbox {
         Self {
             connection,
             takes_calls: AtomicBool::new(false),
+            takes_acks: AtomicBool::new(false),
             inbox: Mutex::new(Inbox::default()),
         }
     }
@@ -95,8 +104,23 @@ impl Mailbox {
         });
     }
 
-    pub(super) fn takes_calls(&self, yes: bool) {
-        self.takes_calls.store(yes, Ordering::Relaxed);
+    pub(super) fn takes(&self, calls: bool, acks: bool) {
+        self.takes_calls.store(calls, Ordering::Relaxed);
+        self.takes_acks.store(acks, Ordering::Relaxed);
+    }
+
+    /// False: not subscribed, full, or ended.
+    pub(super) fn ack(&self, payload: Bytes) -> bool {
+        if !self.takes_acks.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.leave(|inbox| {
+            let taken = !inbox.closed && inbox.end.is_none() && inbox.acks.len() < INBOX_ACKS;
+            if taken {
+                inbox.acks.push_back(payload);
+            }
+            taken
+        })
     }
 
     /// False: not subscribed, full, or ended.

@@ -5,6 +5,7 @@ mod access;
 mod archive;
 mod artifacts;
 mod auth;
+mod data;
 mod devices;
 mod enrol;
 mod error;
@@ -86,7 +87,7 @@ impl Requests {
     components(schemas(error_schema::ErrorBody)),
     modifiers(&Bearer),
     tags(
-        (name = "devices"), (name = "workloads"), (name = "tokens"), (name = "enrolment"),
+        (name = "devices"), (name = "workloads"), (name = "data"), (name = "tokens"), (name = "enrolment"),
         (name = "artifacts"), (name = "access"), (name = "system")
     )
 )]
@@ -133,6 +134,11 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(devices::approve))
         .routes(routes!(devices::revoke))
         .routes(routes!(logs::logs))
+        .routes(routes!(data::streams))
+        .routes(routes!(data::of_device))
+        .routes(routes!(data::records))
+        .routes(routes!(data::series))
+        .routes(routes!(data::ledger))
         .routes(routes!(workloads::apply))
         .routes(routes!(workloads::list))
         .routes(routes!(workloads::get, workloads::delete))

@@ -1,5 +1,7 @@
 //! Whether it works, and what it is.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
@@ -17,7 +19,16 @@ pub(super) async fn healthz() -> &'static str {
 /// It serves devices and operators.
 #[utoipa::path(get, path = "/readyz", operation_id = "getReady", tag = "system",
     responses((status = 200, body = String), (status = 503, body = String)))]
-pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, &'static str) {
+pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Cow<'static, str>) {
+    let (status, text) = ready(&app);
+    // Data may wait on devices: what else the control plane does, it does.
+    match app.service.data_trouble().filter(|_| status == StatusCode::OK) {
+        Some(trouble) => (status, format!("{text}but {trouble}\n").into()),
+        None => (status, text.into()),
+    }
+}
+
+fn ready(app: &App) -> (StatusCode, &'static str) {
     if *app.stop.borrow() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
     } else if app.service.is_closed() {

@@ -1,0 +1,424 @@
+//! The data store on redb: a file of its own, so that nothing that happens to records touches what
+//! devices should run. A file that cannot be read is set aside, and an empty one takes its place.
+#![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use holdfast_protocol::data::Range;
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition};
+
+use crate::core::ledger::{Answer, Segment};
+use crate::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
+use crate::store::StoreError;
+
+/// Streams by their number: [`StreamRow`] as CBOR.
+const STREAMS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("streams");
+
+/// Segments by stream and first number: last number, and [`Answer::code`].
+const SEGMENTS: TableDefinition<'_, (u64, u64), (u64, u8)> = TableDefinition::new("segments");
+
+/// Heads by stream and first number: last number, count, earliest and latest time, when it was
+/// stored, bytes.
+type HeadRow = (u64, u64, u64, u64, u64, u64);
+const HEADS: TableDefinition<'_, (u64, u64), HeadRow> = TableDefinition::new("heads");
+
+/// Blocks by stream and first number, as devices sent them.
+const BLOCKS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("blocks");
+
+/// redb's default is 1 GiB. Records are written once and seldom read.
+const CACHE: usize = 32 * 1024 * 1024;
+
+/// What a file that cannot be read is called from then on; the one before it goes.
+const DAMAGED: &str = "data.damaged";
+
+/// A redb file.
+#[derive(Debug)]
+pub struct RedbDataStore {
+    path: PathBuf,
+    /// None: it was closed after an error and could not be opened again yet.
+    database: RwLock<Option<Database>>,
+}
+
+/// Why it did not work.
+enum Trouble {
+    /// Of the system: no room, no permission. What is on disk is whole.
+    System(redb::Error),
+    /// What is on disk is not what was written.
+    Damage(String),
+}
+
+impl Trouble {
+    fn of(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Corrupted(why) => Self::Damage(why),
+            redb::Error::RepairAborted | redb::Error::UpgradeRequired(_) => {
+                Self::Damage(error.to_string())
+            }
+            redb::Error::Io(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                Self::Damage(error.to_string())
+            }
+            error => Self::System(error),
+        }
+    }
+
+    fn words(self) -> String {
+        match self {
+            Self::System(error) => error.to_string(),
+            Self::Damage(why) => format!("the file is damaged: {why}"),
+        }
+    }
+}
+
+/// redb finds some damage by an assertion of its own: that ends this call and nothing else.
+fn guarded<T>(act: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Trouble> {
+    match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(result) => result.map_err(Trouble::of),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(Trouble::Damage(text.unwrap_or("it cannot be read").chars().take(200).collect()))
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<Database, Trouble> {
+    guarded(|| {
+        let database = Database::builder().set_cache_size(CACHE).create(path)?;
+        write(&database, &DataBatch::default())?;
+        Ok(database)
+    })
+}
+
+fn write(database: &Database, batch: &DataBatch) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut streams = transaction.open_table(STREAMS)?;
+        let mut segments = transaction.open_table(SEGMENTS)?;
+        let mut heads = transaction.open_table(HEADS)?;
+        let mut blocks = transaction.open_table(BLOCKS)?;
+        for row in &batch.streams {
+            let bytes = serde_cbor::to_vec(row)
+                .map_err(|error| redb::Error::Io(std::io::Error::other(error)))?;
+            streams.insert(row.id, bytes.as_slice())?;
+        }
+        for (stream, rows) in &batch.segments {
+            for (from, row) in rows {
+                match row {
+                    Some((to, answer)) => {
+                        drop(segments.insert((*stream, *from), (*to, answer.code()))?);
+                    }
+                    None => drop(segments.remove((*stream, *from))?),
+                }
+            }
+        }
+        for (stream, head, block) in &batch.blocks {
+            let Head { first, last, count, min_time, max_time, stored, bytes } = *head;
+            heads.insert((*stream, first), (last, count, min_time, max_time, stored, bytes))?;
+            blocks.insert((*stream, first), block.as_slice())?;
+        }
+        for key in &batch.gone_blocks {
+            heads.remove(key)?;
+            blocks.remove(key)?;
+        }
+        for stream in &batch.gone_streams {
+            streams.remove(stream)?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn head((first, row): (u64, HeadRow)) -> Head {
+    let (last, count, min_time, max_time, stored, bytes) = row;
+    Head { first, last, count, min_time, max_time, stored, bytes }
+}
+
+fn damage(what: impl std::fmt::Display) -> redb::Error {
+    StorageError::Corrupted(what.to_string()).into()
+}
+
+impl RedbDataStore {
+    /// The file is opened, or made, with the first use: after a crash redb reads a large one
+    /// through, and nothing else waits for that. One that is damaged is set aside; one that cannot
+    /// be had now is tried again with each use.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), database: RwLock::new(None) }
+    }
+
+    fn damaged_path(&self) -> PathBuf {
+        self.path.with_file_name(DAMAGED)
+    }
+
+    fn with<T>(
+        &self,
+        what: &'static str,
+        act: impl Fn(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        if self.database.read().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.reopen(None);
+        }
+        let result = {
+            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            let database = database
+                .as_ref()
+                .ok_or_else(|| StoreError { what, cause: "its file cannot be opened".into() })?;
+            guarded(|| act(database))
+        };
+        result.map_err(|trouble| {
+            let damage = match &trouble {
+                Trouble::Damage(why) => Some(why.clone()),
+                Trouble::System(_) => None,
+            };
+            self.reopen(damage);
+            StoreError { what, cause: trouble.words() }
+        })
+    }
+
+    /// redb takes no work after an input or output error, though what is on disk is whole: it is
+    /// opened anew. `damage`: it was found not to be whole.
+    fn reopen(&self, damage: Option<String>) {
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        // A database that was found damaged may assert in its own end as well.
+        let former = database.take();
+        drop(catch_unwind(AssertUnwindSafe(|| drop(former))));
+        let opened = match damage {
+            Some(why) => Err(Trouble::Damage(why)),
+            None => open(&self.path),
+        };
+        *database = match opened {
+            Ok(opened) => Some(opened),
+            Err(Trouble::System(error)) => {
+                tracing::error!(%error, "the data store cannot be opened yet: devices keep their data");
+                None
+            }
+            Err(Trouble::Damage(why)) => self.begin_anew(&why),
+        };
+    }
+
+    fn begin_anew(&self, why: &str) -> Option<Database> {
+        let aside = self.damaged_path();
+        tracing::error!(
+            why,
+            aside = %aside.display(),
+            "the data store is damaged and set aside: what was received before is not known any more, and streams go on from here"
+        );
+        if let Err(error) = std::fs::rename(&self.path, &aside) {
+            tracing::error!(%error, "the damaged data store cannot be set aside: devices keep their data");
+            return None;
+        }
+        open(&self.path)
+            .map_err(|trouble| {
+                tracing::error!(error = trouble.words(), "no new data store can be made yet");
+            })
+            .ok()
+    }
+}
+
+impl DataStore for RedbDataStore {
+    fn commit(&self, batch: &DataBatch) -> Result<(), StoreError> {
+        self.with("cannot write to the data store", |database| write(database, batch))
+    }
+
+    fn streams(&self) -> Result<Vec<StreamRow>, StoreError> {
+        self.with("cannot read the data store", |database| {
+            let table = database.begin_read()?.open_table(STREAMS)?;
+            let mut found = Vec::new();
+            for entry in table.iter()? {
+                let (_, value) = entry?;
+                found.push(serde_cbor::from_slice(value.value()).map_err(damage)?);
+            }
+            Ok(found)
+        })
+    }
+
+    fn segments(&self, stream: u64, range: Range, most: usize) -> Result<Vec<Segment>, StoreError> {
+        self.with("cannot read the data store", |database| {
+            let table = database.begin_read()?.open_table(SEGMENTS)?;
+            let mut found = Vec::new();
+            let segment = |from: u64, (to, code): (u64, u8)| {
+                let answer = Answer::of_code(code).filter(|_| from <= to);
+                let answer = answer.ok_or_else(|| damage("a segment that cannot be"))?;
+                Ok::<_, redb::Error>(Segment { from, to, answer })
+            };
+            if let Some(entry) = table.range((stream, 0)..(stream, range.from))?.next_back() {
+                let (key, value) = entry?;
+                let first = segment(key.value().1, value.value())?;
+                if first.to >= range.from {
+                    found.push(first);
+                }
+            }
+            for entry in table.range((stream, range.from)..=(stream, range.to))? {
+                if found.len() >= most {
+                    break;
+                }
+                let (key, value) = entry?;
+                found.push(segment(key.value().1, value.value())?);
+            }
+            Ok(found)
+        })
+    }
+
+    fn heads(
+        &self,
+        stream: u64,
+        range: Range,
+        most: usize,
+        direction: Direction,
+    ) -> Result<Vec<Head>, StoreError> {
+        if range.from > range.to {
+            return Ok(Vec::new());
+        }
+        self.with("cannot read the data store", |database| {
+            let table = database.begin_read()?.open_table(HEADS)?;
+            let rows = table.range((stream, range.from)..=(stream, range.to))?;
+            let row = |entry: Result<
+                (redb::AccessGuard<'_, (u64, u64)>, redb::AccessGuard<'_, HeadRow>),
+                StorageError,
+            >| {
+                let (key, value) = entry?;
+                Ok::<_, redb::Error>(head((key.value().1, value.value())))
+            };
+            match direction {
+                Direction::Up => rows.take(most).map(row).collect(),
+                Direction::Down => rows.rev().take(most).map(row).collect(),
+            }
+        })
+    }
+
+    fn block(&self, stream: u64, first: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.with("cannot read the data store", |database| {
+            let table = database.begin_read()?.open_table(BLOCKS)?;
+            Ok(table.get((stream, first))?.map(|block| block.value().to_vec()))
+        })
+    }
+
+    fn damaged(&self) -> Option<String> {
+        let aside = self.damaged_path();
+        aside.exists().then(|| aside.display().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::ingest::Tally;
+
+    fn row(id: u64) -> StreamRow {
+        let (device, stream) = ("d".parse().unwrap(), format!("s{id}").parse().unwrap());
+        StreamRow { id, device, owner: 7, stream, gone: false, tally: Tally::default() }
+    }
+
+    fn block(first: u64) -> (u64, Head, Vec<u8>) {
+        let head = Head {
+            first,
+            last: first + 4,
+            count: 5,
+            min_time: 1,
+            max_time: 2,
+            stored: 3,
+            bytes: 3,
+        };
+        (1, head, vec![1, 2, 3])
+    }
+
+    fn full(store: &RedbDataStore) {
+        let segment = |to| Some((to, Answer::Received));
+        let batch = DataBatch {
+            streams: vec![row(1), row(2)],
+            segments: vec![(1, vec![(1, segment(4)), (6, segment(9))]), (2, vec![(2, segment(2))])],
+            blocks: vec![block(1), block(6), block(11)],
+            ..DataBatch::default()
+        };
+        store.commit(&batch).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_is_read_by_ranges() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RedbDataStore::new(&folder.path().join("data.redb"));
+        full(&store);
+        assert_eq!(store.streams().unwrap(), [row(1), row(2)]);
+        let found = |from, to, most| -> Vec<u64> {
+            let all = store.segments(1, Range { from, to }, most).unwrap();
+            all.into_iter().map(|segment| segment.from).collect()
+        };
+        assert_eq!(found(0, 100, 9), [1, 6]);
+        assert_eq!(found(4, 6, 9), [1, 6]);
+        assert_eq!(found(5, 5, 9), [0; 0]);
+        assert_eq!(found(2, 100, 1), [1]);
+        let heads = |from, to, direction| -> Vec<u64> {
+            let all = store.heads(1, Range { from, to }, 2, direction).unwrap();
+            all.into_iter().map(|head| head.first).collect()
+        };
+        assert_eq!(heads(0, 99, Direction::Up), [1, 6]);
+        assert_eq!(heads(0, 99, Direction::Down), [11, 6]);
+        assert_eq!(heads(2, 6, Direction::Down), [6]);
+        assert_eq!(heads(7, 6, Direction::Down), [0; 0]);
+        assert_eq!(store.block(1, 6).unwrap(), Some(vec![1, 2, 3]));
+        assert_eq!(store.block(2, 6).unwrap(), None);
+        let gone = DataBatch {
+            gone_blocks: vec![(1, 6)],
+            segments: vec![(1, vec![(1, None)])],
+            gone_streams: vec![2],
+            ..DataBatch::default()
+        };
+        store.commit(&gone).unwrap();
+        assert_eq!(heads(0, 99, Direction::Up), [1, 11]);
+        assert_eq!(store.block(1, 6).unwrap(), None);
+        assert_eq!(found(0, 100, 9), [6]);
+        assert_eq!(store.streams().unwrap(), [row(1)]);
+        assert_eq!(store.damaged(), None);
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside_and_the_store_goes_on() {
+        type Harm = fn(&mut Vec<u8>);
+        let harms: [Harm; 4] = [
+            |bytes| bytes.truncate(1_000),
+            |bytes| bytes.truncate(bytes.len() / 2),
+            |bytes| bytes.fill(0x5a),
+            |bytes| bytes.splice(0..64, [0; 64]).for_each(drop),
+        ];
+        for (number, harm) in harms.iter().enumerate() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("data.redb");
+            let store = RedbDataStore::new(&path);
+            full(&store);
+            drop(store);
+            let mut bytes = std::fs::read(&path).unwrap();
+            harm(&mut bytes);
+            std::fs::write(&path, bytes).unwrap();
+            let store = RedbDataStore::new(&path);
+            // Some damage is found with the first use alone: that one fails, the next one works.
+            let mut tries = 0;
+            while store
+                .commit(&DataBatch { streams: vec![row(3)], ..DataBatch::default() })
+                .is_err()
+                || store.streams().is_err()
+            {
+                tries += 1;
+                assert!(tries < 5, "harm {number}");
+            }
+            assert_eq!(store.streams().unwrap().last(), Some(&row(3)), "harm {number}");
+            assert!(store.damaged().is_some(), "harm {number}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_had_keeps_nobody_from_working() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none/data.redb");
+        let store = RedbDataStore::new(&path);
+        assert!(store.streams().is_err());
+        std::fs::create_dir(folder.path().join("none")).unwrap();
+        full(&store);
+        assert_eq!(store.streams().unwrap().len(), 2);
+    }
+}

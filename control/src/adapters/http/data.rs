@@ -1,0 +1,351 @@
+//! Streams: their lists, records, series and ledgers. What is long is streamed as it is read.
+
+use std::io::Write as _;
+use std::ops::ControlFlow;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use holdfast_protocol::data::{Range, Record};
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+use super::App;
+use super::extract::{Params, Path};
+use crate::api::{
+    DataMeta, DataRecord, DataRecords, DeviceStreams, Ledger, List, Series, StreamItem,
+};
+use crate::core::listing::Filter;
+use crate::core::selector;
+use crate::core::time::{moment, rfc3339_millis};
+use crate::core::values::{record_json, value_json};
+use crate::data_store::StreamRow;
+use crate::service::{Failure, Query, Service, Window};
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+/// Records of a page unless told otherwise.
+const PAGE: usize = 500;
+
+/// Most records of a page.
+const MAX_PAGE: usize = 5_000;
+
+/// Bytes of values after which a page ends.
+const PAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Ranges of a ledger's page, unless told otherwise, and most of them.
+const RANGES: (usize, usize) = (5_000, 100_000);
+
+/// Bytes of a piece of a streamed answer.
+const PIECE: usize = 64 * 1024;
+
+/// Points of a series unless told otherwise, and most of them.
+const POINTS: (u64, u64) = (300, 5_000);
+
+/// How long a series is unless told otherwise, in milliseconds: a day.
+const DAY: u64 = 86_400_000;
+
+/// Which streams.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct StreamsQuery {
+    /// Only this device's.
+    device: Option<String>,
+    /// `key=value,key2!=value,key3,!key4`: only those of devices with these labels.
+    label_selector: Option<String>,
+    /// Only those in whose name or device's name this stands, whatever the case.
+    q: Option<String>,
+    /// Most items; default 500, at most 5000.
+    limit: Option<usize>,
+    /// `metadata.continue` of the page before.
+    #[serde(rename = "continue")]
+    after: Option<String>,
+}
+
+/// Which records.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RecordsQuery {
+    /// Not before: RFC 3339, or a length of time before now such as `2h`.
+    since: Option<String>,
+    /// Before: likewise.
+    until: Option<String>,
+    /// Most records; as JSON 500 by default and 5000 at most.
+    limit: Option<usize>,
+    /// `metadata.continue` of the page before: the number after which it goes on.
+    #[serde(rename = "continue")]
+    after: Option<u64>,
+    /// `asc` (default): the lowest number first; or `desc`.
+    order: Option<String>,
+}
+
+/// Which series.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SeriesQuery {
+    /// Not before: RFC 3339, or a length of time before now; default: a day before `until`.
+    since: Option<String>,
+    /// Before: likewise; default: now.
+    until: Option<String>,
+    /// Path of the number in each record, parts divided by `.`; absent: the record itself.
+    field: Option<String>,
+    /// In how many parts; default 300, at most 5000.
+    points: Option<u64>,
+}
+
+/// Which part of a ledger.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LedgerQuery {
+    /// Most ranges of `missing`; default 5000, at most 100000.
+    limit: Option<usize>,
+    /// `metadata.continue` of the page before.
+    #[serde(rename = "continue")]
+    after: Option<u64>,
+}
+
+/// Runs what waits for the disk where it holds nobody up.
+async fn aside<T: Send + 'static>(
+    app: App,
+    look: impl FnOnce(&Service) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(move || look(&app.service)).await.map_err(Failure::internal)?
+}
+
+fn limit(given: Option<usize>, (usual, most): (usize, usize)) -> Result<usize, Failure> {
+    match given {
+        None => Ok(usual),
+        Some(limit) if (1..=most).contains(&limit) => Ok(limit),
+        Some(limit) => Err(Failure::invalid(format!("limit={limit}: from 1 to {most}"))),
+    }
+}
+
+/// A moment of a query, in milliseconds since 1970.
+pub(super) fn time(what: &str, text: Option<&str>, now: u64) -> Result<Option<u64>, Failure> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    moment(text, now).map(Some).ok_or_else(|| {
+        Failure::invalid(format!(
+            "{what}: RFC 3339 such as 2026-11-23T21:00:00Z, or a length of time before now such as 2h"
+        ))
+    })
+}
+
+impl RecordsQuery {
+    fn window(&self, now: u64) -> Result<Window, Failure> {
+        let newest_first = match self.order.as_deref() {
+            None | Some("asc") => false,
+            Some("desc") => true,
+            Some(_) => return Err(Failure::invalid("order: asc or desc")),
+        };
+        let usual = Window::default();
+        let mut numbers = usual.numbers;
+        match self.after {
+            Some(after) if newest_first => {
+                // Nothing is below the first number: an empty range.
+                numbers.to = after.saturating_sub(1);
+            }
+            Some(after) => numbers.from = after.saturating_add(1),
+            None => {}
+        }
+        Ok(Window {
+            numbers: Range { ..numbers },
+            since: time("since", self.since.as_deref(), now)?.unwrap_or(usual.since),
+            until: time("until", self.until.as_deref(), now)?.unwrap_or(usual.until),
+            newest_first,
+        })
+    }
+}
+
+/// Streams, by device and name.
+#[utoipa::path(get, path = "/api/v1/streams", operation_id = "listStreams", tag = "data", params(StreamsQuery),
+    security(("bearer" = [])),
+    responses((status = 200, body = List<StreamItem>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn streams(
+    State(app): State<App>,
+    Params(query): Params<StreamsQuery>,
+) -> Answer<List<StreamItem>> {
+    let selector = selector::parse(query.label_selector.as_deref().unwrap_or_default())
+        .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))?;
+    let text = Filter::text(&query.q.unwrap_or_default())
+        .map_err(|error| Failure::invalid(format!("q: {error}")))?;
+    let part = Query { limit: query.limit, after: query.after, selector, ..Query::default() };
+    let device = query.device.filter(|name| !name.is_empty());
+    aside(app, move |service| service.streams(&part, device.as_deref(), text.as_deref()))
+        .await
+        .map(Json)
+}
+
+/// A device's streams, and what it says of its buffer, its link and its horizon.
+#[utoipa::path(get, path = "/api/v1/devices/{name}/streams", operation_id = "listDeviceStreams", tag = "data",
+    params(("name" = String, Path)), security(("bearer" = [])),
+    responses((status = 200, body = DeviceStreams), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn of_device(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Answer<DeviceStreams> {
+    aside(app, move |service| service.device_streams(&name)).await.map(Json)
+}
+
+/// Records of a stream: a page as JSON, or all of them as NDJSON or CSV, as `Accept` says.
+#[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/records", operation_id = "listRecords", tag = "data",
+    params(("name" = String, Path), ("stream" = String, Path, description = "percent-encoded: it may hold `/`"), RecordsQuery),
+    security(("bearer" = [])),
+    responses((status = 200, body = DataRecords, content_type = "application/json"),
+        (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn records(
+    State(app): State<App>,
+    Path((name, stream)): Path<(String, String)>,
+    Params(query): Params<RecordsQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let window = query.window(app.service.now().saturating_mul(1_000))?;
+    let row = app.service.stream(&name, &stream)?;
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accept = accept.unwrap_or_default();
+    if accept.contains("application/x-ndjson") {
+        let most = query.limit.unwrap_or(usize::MAX);
+        return Ok(stream_of(app, row, window, most, Form::Ndjson));
+    }
+    if accept.contains("text/csv") {
+        let most = query.limit.unwrap_or(usize::MAX);
+        return Ok(stream_of(app, row, window, most, Form::Csv));
+    }
+    let limit = limit(query.limit, (PAGE, MAX_PAGE))?;
+    let page = aside(app, move |service| page(service, &row, window, limit)).await?;
+    Ok(Json(page).into_response())
+}
+
+fn page(
+    service: &Service,
+    row: &StreamRow,
+    window: Window,
+    limit: usize,
+) -> Result<DataRecords, Failure> {
+    let mut items: Vec<DataRecord> = Vec::new();
+    let (mut bytes, mut more) = (0, false);
+    if window.numbers.from <= window.numbers.to {
+        service.visit_records(row, window, &mut |record| {
+            if items.len() == limit || bytes > PAGE_BYTES {
+                more = true;
+                return ControlFlow::Break(());
+            }
+            bytes += record.value.len();
+            let value = RawValue::from_string(value_json(&record)).unwrap_or_default();
+            items.push(DataRecord { seq: record.seq, time: rfc3339_millis(record.time), value });
+            ControlFlow::Continue(())
+        })?;
+    }
+    let next = items.last().filter(|_| more).map(|last| last.seq.to_string());
+    Ok(DataRecords { items, metadata: DataMeta { next } })
+}
+
+/// How records are written one after the other.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Ndjson,
+    Csv,
+}
+
+impl Form {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8; header=present",
+        }
+    }
+
+    fn write(self, record: &Record, to: &mut Vec<u8>) -> std::io::Result<()> {
+        match self {
+            Self::Ndjson => writeln!(to, "{}", record_json(record)),
+            // RFC 4180.
+            Self::Csv => {
+                let value = value_json(record).replace('"', "\"\"");
+                write!(to, "{},{},\"{value}\"\r\n", record.seq, rfc3339_millis(record.time))
+            }
+        }
+    }
+}
+
+/// A streamed answer. It is read from the disk as fast as it is taken.
+fn stream_of(app: App, row: StreamRow, window: Window, most: usize, form: Form) -> Response {
+    let (to, from) = mpsc::channel::<Result<Bytes, std::io::Error>>(4);
+    let service = app.service;
+    tokio::task::spawn_blocking(move || {
+        let mut piece = Vec::new();
+        if matches!(form, Form::Csv) {
+            piece.extend_from_slice(b"seq,time,value\r\n");
+        }
+        let mut left = most;
+        let read = service.visit_records(&row, window, &mut |record| {
+            if left == 0 || form.write(&record, &mut piece).is_err() {
+                return ControlFlow::Break(());
+            }
+            left -= 1;
+            if piece.len() >= PIECE
+                && to.blocking_send(Ok(std::mem::take(&mut piece).into())).is_err()
+            {
+                return ControlFlow::Break(()); // Whoever read has gone.
+            }
+            ControlFlow::Continue(())
+        });
+        // An answer that is not whole ends without its end.
+        let last = read.map(|()| piece.into()).map_err(|error| {
+            tracing::error!(%error, "records were not read to their end");
+            std::io::Error::other(error.to_string())
+        });
+        drop(to.blocking_send(last));
+    });
+    let body = Body::from_stream(stream::unfold(from, |mut from| async {
+        from.recv().await.map(|piece| (piece, from))
+    }));
+    ([(header::CONTENT_TYPE, form.kind())], body).into_response()
+}
+
+/// A number of a stream over time, folded into parts, for charts.
+#[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/series", operation_id = "getSeries", tag = "data",
+    params(("name" = String, Path), ("stream" = String, Path), SeriesQuery), security(("bearer" = [])),
+    responses((status = 200, body = Series), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn series(
+    State(app): State<App>,
+    Path((name, stream)): Path<(String, String)>,
+    Params(query): Params<SeriesQuery>,
+) -> Answer<Series> {
+    let now = app.service.now().saturating_mul(1_000);
+    let until = time("until", query.until.as_deref(), now)?.unwrap_or(now.saturating_add(1));
+    let since = time("since", query.since.as_deref(), now)?.unwrap_or(until.saturating_sub(DAY));
+    if since >= until {
+        return Err(Failure::invalid("since is not before until"));
+    }
+    let points = query.points.unwrap_or(POINTS.0);
+    if !(1..=POINTS.1).contains(&points) {
+        return Err(Failure::invalid(format!("points={points}: from 1 to {}", POINTS.1)));
+    }
+    let row = app.service.stream(&name, &stream)?;
+    let field = query.field.unwrap_or_default();
+    let points =
+        aside(app, move |service| service.series(&row, (since, until), &field, points)).await?;
+    Ok(Json(Series { points }))
+}
+
+/// What of a stream was received, and what is missing and why.
+#[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/ledger", operation_id = "getLedger", tag = "data",
+    params(("name" = String, Path), ("stream" = String, Path), LedgerQuery), security(("bearer" = [])),
+    responses((status = 200, body = Ledger), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn ledger(
+    State(app): State<App>,
+    Path((name, stream)): Path<(String, String)>,
+    Params(query): Params<LedgerQuery>,
+) -> Answer<Ledger> {
+    let limit = limit(query.limit, RANGES)?;
+    let row = app.service.stream(&name, &stream)?;
+    let from = query.after.unwrap_or(0);
+    aside(app, move |service| service.ledger(&row, from, limit)).await.map(Json)
+}

@@ -1,0 +1,176 @@
+//! Streams, their records and their ledgers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::core::ingest::Tally;
+use crate::core::ledger;
+
+/// A stream of a device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamItem {
+    /// Whose.
+    pub device: String,
+    /// Its name.
+    pub stream: String,
+    /// Records received, each counted once.
+    pub received: u64,
+    /// Records that came again.
+    pub duplicates: u64,
+    /// Records that came after one with a higher number.
+    pub late: u64,
+    /// Numbers that are missing, see its ledger.
+    pub missing: u64,
+    /// The newest record received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<StreamLast>,
+    /// Records that are kept here now.
+    pub records: u64,
+    /// Bytes that they take, compressed.
+    pub bytes: u64,
+    /// Value of the newest record, if it is short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<Value>,
+    /// What the device says of it: `policy`, `last`, `waiting`, `bytes`, `oldest`, `problem`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<Value>,
+}
+
+/// The newest record of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StreamLast {
+    /// Its number.
+    pub seq: u64,
+    /// When the device took it in, with milliseconds.
+    pub time: String,
+}
+
+/// `GET /api/v1/devices/{name}/streams`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DeviceStreams {
+    /// By name.
+    pub items: Vec<StreamItem>,
+    /// What the device says of its buffer (`storage`), its link (`link`) and its `horizon`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+/// A record.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct DataRecord {
+    /// Its number in its stream on its device.
+    pub seq: u64,
+    /// When the device took it in, with milliseconds.
+    pub time: String,
+    /// As it was published: JSON as it is, text as a string, CBOR as JSON, other bytes as
+    /// `{"base64":…}`.
+    #[schema(value_type = Value)]
+    pub value: Box<serde_json::value::RawValue>,
+}
+
+/// `GET …/records`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct DataRecords {
+    /// In the order that was asked for.
+    pub items: Vec<DataRecord>,
+    /// Where the page stands.
+    pub metadata: DataMeta,
+}
+
+/// Where a page stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DataMeta {
+    /// Pass it as `continue` for the next page; absent on the last.
+    #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// `GET …/series`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Series {
+    /// By time.
+    pub points: Vec<Point>,
+}
+
+/// The records of a part of the time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Point {
+    /// When the part begins.
+    pub time: String,
+    /// The least number.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+    /// The mean.
+    pub mean: f64,
+    /// Records with such a number.
+    pub count: u64,
+}
+
+/// `GET …/ledger`: what of a stream was received, and what is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ledger {
+    /// Records received, each counted once.
+    pub received: u64,
+    /// Records that came again.
+    pub duplicates: u64,
+    /// Records that came after one with a higher number.
+    pub late: u64,
+    /// The highest number received; 0: none.
+    pub highest: u64,
+    /// Numbers that are missing, by reason.
+    pub missing_count: BTreeMap<String, u64>,
+    /// Below this number only sums are known; absent: all is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summed_below: Option<u64>,
+    /// Records that are kept here now.
+    pub records: u64,
+    /// Bytes that they take, compressed.
+    pub bytes: u64,
+    /// Numbers that are missing, by number.
+    pub missing: Vec<MissingRange>,
+    /// Where the list stands.
+    #[serde(default)]
+    pub metadata: DataMeta,
+}
+
+/// Numbers that are missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MissingRange {
+    /// The first.
+    pub from: u64,
+    /// The last.
+    pub to: u64,
+    /// `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged`, `disk-full`, or `unknown`.
+    pub reason: String,
+}
+
+impl Ledger {
+    /// A page of it.
+    pub(crate) fn new(tally: &Tally, missing: Vec<ledger::Missing>, next: Option<String>) -> Self {
+        let gaps = tally.gaps.iter().map(|(reason, count)| (reason.to_string(), *count));
+        let unknown = Some(tally.unknown()).filter(|count| *count > 0);
+        let missing = missing.into_iter().map(|range| MissingRange {
+            from: range.from,
+            to: range.to,
+            reason: range.reason.into(),
+        });
+        Self {
+            received: tally.received,
+            duplicates: tally.duplicates,
+            late: tally.late,
+            highest: tally.highest,
+            missing_count: gaps.chain(unknown.map(|count| ("unknown".into(), count))).collect(),
+            summed_below: Some(tally.summed_below).filter(|below| *below > 0),
+            records: tally.kept,
+            bytes: tally.bytes,
+            missing: missing.collect(),
+            metadata: DataMeta { next },
+        }
+    }
+}

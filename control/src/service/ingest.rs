@@ -1,0 +1,668 @@
+//! Taking records in: batches wait in a bounded queue for the one thread that writes data. It
+//! takes what is there, decides, commits one transaction, and acknowledges then. Whoever does not
+//! fit into the queue sends again, and everybody is asked to hold back before that.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_protocol::codec;
+use holdfast_protocol::data::{Acked, Acknowledgement, Record, StreamName};
+use holdfast_protocol::ids::{DeviceId, Name};
+
+use super::feeds::{Feeds, Stored};
+use super::keeper::Keeper;
+use super::{DataFeed, Service};
+use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
+use crate::core::ledger::Stretch;
+use crate::core::model::sha256;
+use crate::data_store::{DataBatch, DataStore, Head, StreamRow};
+use crate::ports::Done;
+use crate::store::StoreError;
+
+/// Batches that wait: a second's worth or two.
+const QUEUE: usize = 1_024;
+
+/// Bytes that wait, as they came.
+const QUEUE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Batches in one transaction: a bound on how long the first of them waits for the others.
+const GROUP: usize = 256;
+
+/// Bytes after which a group is not extended.
+const GROUP_BYTES: usize = 8 * 1024 * 1024;
+
+/// Housekeeping gets its turn at least this often, also when batches never end.
+const TURN: Duration = Duration::from_secs(1);
+
+/// How long devices hold back when the store takes nothing, in milliseconds.
+const HOLD_FAILED: u32 = 5_000;
+
+/// How long a device holds back whose batch did not fit into the queue, in milliseconds.
+const HOLD_FULL: u32 = 2_000;
+
+/// How long devices hold back when the queue is half full, in milliseconds.
+const HOLD_BUSY: u32 = 300;
+
+/// Most segments that are read of one ledger for one batch; more cannot be there.
+const ALL_SEGMENTS: usize = 1_000_000;
+
+/// A batch on its way to the disk.
+struct Arrival {
+    device: DeviceId,
+    payload: Bytes,
+    done: Done,
+}
+
+enum Job {
+    Arrival(Arrival),
+    Wake,
+}
+
+/// The streams of one device, by name.
+pub(super) type Streams = BTreeMap<StreamName, StreamRow>;
+
+/// What is known of streams, in memory.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The store was read: what is not here is not there.
+    pub(super) loaded: bool,
+    /// It must be read anew before anything is stored.
+    pub(super) stale: bool,
+    pub(super) devices: BTreeMap<Name, Streams>,
+    /// Numbers of streams that are being removed.
+    pub(super) gone: Vec<u64>,
+    /// The last number given to a stream.
+    pub(super) last_id: u64,
+}
+
+/// The driver's side of it, shared with the thread.
+pub(super) struct Ingest {
+    jobs: SyncSender<Job>,
+    waiting: AtomicU64,
+    waiting_bytes: AtomicU64,
+    pub(super) store: Arc<dyn DataStore>,
+    known: RwLock<Known>,
+    pub(super) feeds: Feeds,
+    /// Devices that were deleted, with their owners, for the thread to forget.
+    forgotten: Mutex<Vec<(Name, u64)>>,
+    closing: AtomicBool,
+    /// The store could not be read or written when it was last tried.
+    failing: AtomicBool,
+}
+
+/// The other end of the queue.
+pub(super) struct Queue(Receiver<Job>);
+
+/// Who owns the streams of a device: from the digest of its key.
+pub(super) fn owner(public_key: &str) -> u64 {
+    let digest = sha256(public_key.as_bytes());
+    digest.into_iter().take(8).fold(0, |number, byte| number << 8 | u64::from(byte))
+}
+
+impl Ingest {
+    pub(super) fn new(store: Arc<dyn DataStore>) -> (Self, Queue) {
+        let (jobs, queue) = sync_channel(QUEUE);
+        let ingest = Self {
+            jobs,
+            waiting: AtomicU64::new(0),
+            waiting_bytes: AtomicU64::new(0),
+            store,
+            known: RwLock::default(),
+            feeds: Feeds::default(),
+            forgotten: Mutex::default(),
+            closing: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
+        };
+        (ingest, Queue(queue))
+    }
+
+    pub(super) fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a batch into the queue. False: it is full; nothing is kept and the device sends again.
+    fn offer(&self, arrival: Arrival) -> bool {
+        let bytes = u64::try_from(arrival.payload.len()).unwrap_or(u64::MAX);
+        let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before.saturating_add(bytes) <= QUEUE_BYTES;
+        if fits && self.jobs.try_send(Job::Arrival(arrival)).is_ok() {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        false
+    }
+
+    /// How long devices are asked to hold back now, in milliseconds.
+    fn hold(&self) -> u32 {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let bytes = self.waiting_bytes.load(Ordering::Relaxed);
+        let busy = waiting > QUEUE as u64 / 2 || bytes > QUEUE_BYTES / 2;
+        if busy { HOLD_BUSY } else { 0 }
+    }
+
+    fn wake(&self) {
+        // Full: then it is awake.
+        drop(self.jobs.try_send(Job::Wake));
+    }
+
+    /// The device was deleted: its data goes.
+    pub(super) fn forget(&self, device: Name, owner: u64) {
+        let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        forgotten.push((device, owner));
+        drop(forgotten);
+        self.wake();
+    }
+
+    /// Everything that is queued is stored first.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Batches that wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+}
+
+impl Service {
+    /// A device published a batch.
+    pub(super) fn batch(&self, device: &DeviceId, payload: Bytes, done: Done) {
+        self.counters.batches.fetch_add(1, Ordering::Relaxed);
+        if !self.ingest.offer(Arrival { device: device.clone(), payload, done }) {
+            self.counters.batches_not_taken.fetch_add(1, Ordering::Relaxed);
+            self.acknowledge(device, Vec::new(), HOLD_FULL);
+        }
+    }
+
+    fn acknowledge(&self, device: &DeviceId, acked: Vec<Acked>, hold_ms: u32) {
+        if acked.is_empty() && hold_ms == 0 {
+            return;
+        }
+        let acknowledgement =
+            Acknowledgement { v: holdfast_protocol::WIRE_VERSION, acked, hold_ms };
+        match codec::encode(&acknowledgement) {
+            Ok(bytes) => self.bus.ack(device, bytes.into()),
+            Err(error) => tracing::error!(%device, %error, "an acknowledgement cannot be written"),
+        }
+    }
+
+    /// Reads along: records of the streams that `filter` chooses, once they are stored durably,
+    /// each once and never again after a restart. A slow reader loses the oldest.
+    pub fn read_along(
+        &self,
+        filter: impl Fn(&Name, &StreamName) -> bool + Send + Sync + 'static,
+    ) -> DataFeed {
+        self.ingest.feeds.subscribe(Box::new(filter))
+    }
+
+    /// How many read along.
+    pub fn data_readers(&self) -> usize {
+        self.ingest.feeds.readers()
+    }
+
+    /// Every stream of every device, by device and name: also for the latest values, see
+    /// [`ingest::Tally::latest`]. Nothing is stored while it visits.
+    pub fn each_stream(&self, mut visit: impl FnMut(&StreamRow)) {
+        let known = self.ingest.known();
+        known.devices.values().flat_map(BTreeMap::values).for_each(|row| visit(row));
+    }
+
+    /// How many streams there are, the records that are kept of them, and the bytes of those.
+    pub fn data_sums(&self) -> (u64, u64, u64) {
+        let mut sums = (0, 0, 0);
+        self.each_stream(|row| {
+            sums = (sums.0 + 1, sums.1 + row.tally.kept, sums.2 + row.tally.bytes);
+        });
+        sums
+    }
+
+    /// False while the data store has not been read yet, at the start.
+    pub fn knows_streams(&self) -> bool {
+        self.ingest.known().loaded
+    }
+
+    /// Batches that wait to be stored.
+    pub fn batches_waiting(&self) -> u64 {
+        self.ingest.waiting()
+    }
+
+    /// What is wrong with the data store, in words. Devices keep what cannot be stored.
+    pub fn data_trouble(&self) -> Option<String> {
+        if self.ingest.is_failing() {
+            return Some(
+                "the data store takes nothing now: see the log; devices keep their data".into(),
+            );
+        }
+        let aside = self.ingest.store.damaged()?;
+        Some(format!(
+            "the data store was damaged and began anew: what was received before is in {aside} and not known any more; remove that file once you have seen this"
+        ))
+    }
+}
+
+/// Takes batches until it is told to end.
+pub(super) fn run(service: &Service, queue: Queue) {
+    let Queue(jobs) = queue;
+    let mut keeper = Keeper::default();
+    loop {
+        let (group, open) = gather(service, &jobs);
+        let any = !group.is_empty();
+        let turn = AssertUnwindSafe(|| turn(service, group, &mut keeper));
+        if catch_unwind(turn).is_err() {
+            tracing::error!("a defect while data was stored: what is known is read anew");
+            service.ingest.known_mut().stale = true;
+        }
+        if !open || (service.ingest.closing.load(Ordering::Acquire) && !any) {
+            return;
+        }
+    }
+}
+
+fn gather(service: &Service, jobs: &Receiver<Job>) -> (Vec<Arrival>, bool) {
+    let ingest = &service.ingest;
+    let mut group = Vec::new();
+    let mut bytes = 0;
+    let mut add = |job: Job| {
+        if let Job::Arrival(arrival) = job {
+            let size = arrival.payload.len();
+            ingest.waiting.fetch_sub(1, Ordering::Relaxed);
+            ingest.waiting_bytes.fetch_sub(size as u64, Ordering::Relaxed);
+            bytes += size;
+            group.push(arrival);
+        }
+        bytes < GROUP_BYTES
+    };
+    let wait = if ingest.closing.load(Ordering::Acquire) { Duration::ZERO } else { TURN };
+    match jobs.recv_timeout(wait) {
+        Ok(job) => drop(add(job)),
+        Err(RecvTimeoutError::Timeout) => return (group, true),
+        Err(RecvTimeoutError::Disconnected) => return (group, false),
+    }
+    for _ in 1..GROUP {
+        match jobs.try_recv() {
+            Ok(job) => {
+                if !add(job) {
+                    break;
+                }
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+        }
+    }
+    (group, true)
+}
+
+fn turn(service: &Service, group: Vec<Arrival>, keeper: &mut Keeper) {
+    let unread = {
+        let known = service.ingest.known();
+        known.stale || !known.loaded
+    };
+    if unread && load(service).is_err() {
+        fail(service, group);
+        return;
+    }
+    forget(service);
+    if !group.is_empty() {
+        store(service, group);
+    }
+    let kept = if service.ingest.is_failing() { probe(service) } else { keeper.turn(service) };
+    if let Err(error) = kept {
+        failed(service, &error);
+    }
+}
+
+/// Tries whether the store works again.
+fn probe(service: &Service) -> Result<(), StoreError> {
+    service.ingest.store.commit(&DataBatch::default())?;
+    service.ingest.failing.store(false, Ordering::Relaxed);
+    tracing::info!("data can be stored again");
+    Ok(())
+}
+
+/// Reads which streams there are.
+fn load(service: &Service) -> Result<(), StoreError> {
+    let ingest = &service.ingest;
+    let rows = ingest.store.streams().inspect_err(|error| failed(service, error))?;
+    let mut known = Known { loaded: true, ..Known::default() };
+    for row in rows {
+        known.last_id = known.last_id.max(row.id);
+        if row.gone {
+            known.gone.push(row.id);
+        } else {
+            let streams = known.devices.entry(row.device.clone()).or_default();
+            streams.insert(row.stream.clone(), row);
+        }
+    }
+    // A number is not given again while its records may still be there.
+    known.last_id = known.last_id.max(ingest.known().last_id);
+    *ingest.known_mut() = known;
+    Ok(())
+}
+
+/// The store failed: what is known is read anew before anything else is stored.
+fn failed(service: &Service, error: &StoreError) {
+    service.counters.data_commits_failed.fetch_add(1, Ordering::Relaxed);
+    if !service.ingest.failing.swap(true, Ordering::Relaxed) {
+        tracing::error!(%error, "data cannot be stored: devices keep theirs and send again");
+    }
+    service.ingest.known_mut().stale = true;
+}
+
+/// Nothing of the group is stored: its devices send again, later.
+fn fail(service: &Service, group: Vec<Arrival>) {
+    let mut devices: Vec<DeviceId> = group.into_iter().map(|arrival| arrival.device).collect();
+    devices.sort();
+    devices.dedup();
+    for device in devices {
+        service.acknowledge(&device, Vec::new(), HOLD_FAILED);
+    }
+}
+
+/// Streams of deleted devices are removed from now on.
+fn forget(service: &Service) {
+    let forgotten = {
+        let mut forgotten = service.ingest.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *forgotten)
+    };
+    for (device, owner) in forgotten {
+        let known = service.ingest.known();
+        let streams = known.devices.get(&device).into_iter().flat_map(BTreeMap::values);
+        let rows: Vec<_> = streams.filter(|row| row.owner == owner).cloned().collect();
+        drop(known);
+        if let Err(error) = abandon(service, rows) {
+            failed(service, &error);
+        }
+    }
+}
+
+/// Marks streams as gone; the keeper removes them.
+pub(super) fn abandon(service: &Service, rows: Vec<StreamRow>) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let gone = rows.iter().cloned().map(|row| StreamRow { gone: true, ..row }).collect();
+    let batch = DataBatch { streams: gone, ..DataBatch::default() };
+    service.ingest.store.commit(&batch)?;
+    let mut known = service.ingest.known_mut();
+    for row in rows {
+        if let Some(streams) = known.devices.get_mut(&row.device) {
+            streams.remove(&row.stream);
+            if streams.is_empty() {
+                known.devices.remove(&row.device);
+            }
+        }
+        known.gone.push(row.id);
+    }
+    Ok(())
+}
+
+/// A stream that a group changes.
+struct Open {
+    row: StreamRow,
+    ledger: Stretch,
+    records: Vec<Record>,
+}
+
+/// What a group comes to.
+struct Group<'a> {
+    service: &'a Service,
+    now: u64,
+    last_id: u64,
+    open: BTreeMap<(Name, StreamName), Open>,
+    batch: DataBatch,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    records: u64,
+    repeated: u64,
+    refused: u64,
+}
+
+/// What becomes of one arrival.
+enum Outcome {
+    /// It is told so once all is stored.
+    Told(Arrival, Acked),
+    /// Nobody is told: it was no batch, or no device's.
+    Dropped,
+}
+
+fn store(service: &Service, arrivals: Vec<Arrival>) {
+    let mut group = Group {
+        service,
+        now: service.now(),
+        last_id: service.ingest.known().last_id,
+        open: BTreeMap::new(),
+        batch: DataBatch::default(),
+        counts: Counts::default(),
+    };
+    let mut outcomes = Vec::new();
+    let mut arrivals = arrivals.into_iter();
+    while let Some(arrival) = arrivals.next() {
+        match group.take(arrival) {
+            Ok(outcome) => outcomes.push(outcome),
+            Err((arrival, error)) => {
+                failed(service, &error);
+                let told = outcomes.into_iter().filter_map(|outcome| match outcome {
+                    Outcome::Told(arrival, _) => Some(arrival),
+                    Outcome::Dropped => None,
+                });
+                return fail(service, told.chain([arrival]).chain(arrivals).collect());
+            }
+        }
+    }
+    match group.commit() {
+        Ok(()) => tell(service, outcomes),
+        Err(error) => {
+            failed(service, &error);
+            let told = outcomes.into_iter().filter_map(|outcome| match outcome {
+                Outcome::Told(arrival, _) => Some(arrival),
+                Outcome::Dropped => None,
+            });
+            fail(service, told.collect());
+        }
+    }
+}
+
+/// All is stored: devices are acknowledged.
+fn tell(service: &Service, outcomes: Vec<Outcome>) {
+    let hold = service.ingest.hold();
+    let mut by_device: BTreeMap<DeviceId, Vec<Acked>> = BTreeMap::new();
+    let mut done = Vec::new();
+    for outcome in outcomes {
+        if let Outcome::Told(arrival, acked) = outcome {
+            by_device.entry(arrival.device).or_default().push(acked);
+            done.push(arrival.done);
+        }
+    }
+    for (device, acked) in by_device {
+        service.acknowledge(&device, acked, hold);
+    }
+    done.into_iter().for_each(Done::stored);
+}
+
+impl Group<'_> {
+    fn take(&mut self, arrival: Arrival) -> Result<Outcome, (Arrival, StoreError)> {
+        let device = arrival.device.device.clone();
+        let key =
+            self.service.model().devices.get(&device).map(|known| known.record.public_key.clone());
+        let Some(owner) = key.map(|key| owner(&key)) else {
+            return Ok(Outcome::Dropped); // Deleted meanwhile.
+        };
+        let checked = match ingest::check(&arrival.payload) {
+            Ok(checked) => checked,
+            Err(Unfit::Malformed(error)) => {
+                self.service.counters.malformed.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(device = %arrival.device, channel = "data", %error, "refused");
+                return Ok(Outcome::Dropped);
+            }
+            Err(Unfit::Batch { stream, from, to, why }) => {
+                return Ok(self.refuse(arrival, (stream, from, to), why));
+            }
+        };
+        let batch = (checked.stream.clone(), checked.from, checked.to);
+        match self.add(&device, owner, checked) {
+            Ok(Ok(())) => {
+                let (stream, from, to) = batch;
+                Ok(Outcome::Told(arrival, Acked { stream, from, to, refused: None }))
+            }
+            Ok(Err(why)) => Ok(self.refuse(arrival, batch, why)),
+            Err(error) => Err((arrival, error)),
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        arrival: Arrival,
+        (stream, from, to): (StreamName, u64, u64),
+        why: String,
+    ) -> Outcome {
+        self.counts.refused += 1;
+        tracing::warn!(device = %arrival.device, %stream, from, to, why, "a batch is refused");
+        Outcome::Told(arrival, Acked { stream, from, to, refused: Some(why) })
+    }
+
+    /// The inner error: why the batch can never be stored.
+    fn add(
+        &mut self,
+        device: &Name,
+        owner: u64,
+        batch: Checked,
+    ) -> Result<Result<(), String>, StoreError> {
+        let key = (device.clone(), batch.stream.clone());
+        let mut open = match self.open.remove(&key) {
+            Some(open) if open.row.owner == owner => open,
+            _ => match self.opened(device, owner, &batch.stream)? {
+                Some(open) => open,
+                None => {
+                    return Ok(Err(format!(
+                        "the device has {MAX_STREAMS} streams already: no more are taken"
+                    )));
+                }
+            },
+        };
+        let taken = self.put(&mut open, batch);
+        self.open.insert(key, open);
+        taken
+    }
+
+    /// A stream that is known, or a new one. None: there are too many.
+    fn opened(
+        &mut self,
+        device: &Name,
+        owner: u64,
+        stream: &StreamName,
+    ) -> Result<Option<Open>, StoreError> {
+        let known = self.service.ingest.known();
+        let streams = known.devices.get(device);
+        let row = streams.and_then(|streams| streams.get(stream)).cloned();
+        let foreign: Vec<_> = streams
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .filter(|row| row.owner != owner)
+            .cloned()
+            .collect();
+        let here = streams.map_or(0, |streams| streams.len() - foreign.len());
+        drop(known);
+        // Another machine had this name: what it sent goes.
+        abandon(self.service, foreign)?;
+        if let Some(row) = row.filter(|row| row.owner == owner) {
+            return Ok(Some(Open { row, ledger: Stretch::new(), records: Vec::new() }));
+        }
+        let last_id = self.service.ingest.known().last_id;
+        let new =
+            |((of, _), open): &(&(Name, StreamName), &Open)| of == device && open.row.id > last_id;
+        let unstored = self.open.iter().filter(new).count();
+        if here + unstored >= MAX_STREAMS {
+            return Ok(None);
+        }
+        self.last_id += 1;
+        let row = StreamRow {
+            id: self.last_id,
+            device: device.clone(),
+            owner,
+            stream: stream.clone(),
+            gone: false,
+            tally: ingest::Tally::default(),
+        };
+        Ok(Some(Open { row, ledger: Stretch::new(), records: Vec::new() }))
+    }
+
+    fn put(&mut self, open: &mut Open, batch: Checked) -> Result<Result<(), String>, StoreError> {
+        for range in ingest::touched(&open.row.tally, &batch).iter() {
+            for wanted in open.ledger.wanted(range.from, range.to).iter() {
+                let store = &self.service.ingest.store;
+                let segments = store.segments(open.row.id, wanted, ALL_SEGMENTS)?;
+                open.ledger.load(wanted, segments);
+            }
+        }
+        let came = batch.records.len() as u64;
+        let taken = match ingest::take(&mut open.ledger, &mut open.row.tally, &batch) {
+            Ok(taken) => taken,
+            Err(why) => return Ok(Err(why)),
+        };
+        let (pieces, records) = ingest::pieces(batch, &taken.fresh);
+        open.row.tally.store(&pieces, &records, self.now);
+        self.counts.records += records.len() as u64;
+        self.counts.repeated += came.saturating_sub(records.len() as u64);
+        for piece in pieces {
+            let head = Head::of(&piece, self.now);
+            self.batch.blocks.push((open.row.id, head, piece.block));
+        }
+        if self.service.ingest.feeds.readers() > 0 {
+            open.records.extend(records);
+        }
+        Ok(Ok(()))
+    }
+
+    fn commit(mut self) -> Result<(), StoreError> {
+        let service = self.service;
+        // A stream that was opened for a batch that was refused then is none.
+        self.open.retain(|_, open| open.row.tally != ingest::Tally::default());
+        for open in self.open.values() {
+            self.batch.streams.push(open.row.clone());
+            let rows = open.ledger.rows();
+            if !rows.is_empty() {
+                self.batch.segments.push((open.row.id, rows));
+            }
+        }
+        if !self.batch.is_empty() {
+            service.ingest.store.commit(&self.batch)?;
+            service.counters.data_commits.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut known = service.ingest.known_mut();
+        known.last_id = known.last_id.max(self.last_id);
+        for ((device, stream), open) in &self.open {
+            let streams = known.devices.entry(device.clone()).or_default();
+            streams.insert(stream.clone(), open.row.clone());
+        }
+        drop(known);
+        let Counts { records, repeated, refused } = self.counts;
+        let counters = &service.counters;
+        counters.records.fetch_add(records, Ordering::Relaxed);
+        counters.records_repeated.fetch_add(repeated, Ordering::Relaxed);
+        counters.batches_refused.fetch_add(refused, Ordering::Relaxed);
+        service.ingest.failing.store(false, Ordering::Relaxed);
+        for ((device, stream), open) in self.open {
+            if !open.records.is_empty() {
+                service.ingest.feeds.publish(Stored { device, stream, records: open.records });
+            }
+        }
+        Ok(())
+    }
+}

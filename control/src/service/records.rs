@@ -1,0 +1,450 @@
+//! Records read back: by number and time, merged where blocks of one stream interleave, in memory
+//! that does not grow with what is read. All of it blocks on the disk.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use holdfast_protocol::data::block::unpack;
+use holdfast_protocol::data::{Range, Record, StreamName, StreamReport};
+use holdfast_protocol::ids::Name;
+
+use super::ingest::{Streams, owner};
+use super::read::page;
+use super::{Failure, Listed, Query, Service};
+use crate::api::{DeviceStreams, Ledger, Point, StreamItem, StreamLast};
+use crate::core::ledger::{Missing, MissingList};
+use crate::core::time::rfc3339_millis;
+use crate::core::{ingest, values, view};
+use crate::data_store::{Direction, Head, StreamRow};
+
+/// Heads read at once.
+const HEADS: usize = 256;
+
+/// Segments read at once.
+const SEGMENTS: usize = 10_000;
+
+/// Most records that one series is made of: half a minute's work.
+const MAX_SERIES: u64 = 5_000_000;
+
+/// Which records of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Numbers, both ends within.
+    pub numbers: Range,
+    /// Not before this time, in milliseconds since 1970.
+    pub since: u64,
+    /// Before this time.
+    pub until: u64,
+    /// The highest number first.
+    pub newest_first: bool,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        let numbers = Range { from: 0, to: u64::MAX };
+        Self { numbers, since: 0, until: u64::MAX, newest_first: false }
+    }
+}
+
+impl Window {
+    fn holds(&self, record: &Record) -> bool {
+        (self.numbers.from..=self.numbers.to).contains(&record.seq)
+            && (self.since..self.until).contains(&record.time)
+    }
+
+    fn touches(&self, head: &Head) -> bool {
+        head.last >= self.numbers.from
+            && head.first <= self.numbers.to
+            && head.max_time >= self.since
+            && head.min_time < self.until
+    }
+}
+
+/// Called with each record; it may end the reading.
+pub type Visitor<'a> = dyn FnMut(Record) -> ControlFlow<()> + 'a;
+
+/// Records that were read and wait for their turn.
+#[derive(Default)]
+struct Waiting(BTreeMap<u64, Record>);
+
+impl Waiting {
+    /// Visits those with numbers below this one, the lowest first.
+    fn below(&mut self, number: u64, visit: &mut Visitor<'_>) -> ControlFlow<()> {
+        while let Some(first) = self.0.first_entry() {
+            if *first.key() >= number {
+                break;
+            }
+            visit(first.remove())?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Visits those with this number and above, the highest first.
+    fn from(&mut self, number: u64, visit: &mut Visitor<'_>) -> ControlFlow<()> {
+        while let Some(last) = self.0.last_entry() {
+            if *last.key() < number {
+                break;
+            }
+            visit(last.remove())?;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Service {
+    /// A stream that its device has sent records of.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`]; [`Failure::Unavailable`] at the start.
+    pub fn stream(&self, device: &str, stream: &str) -> Result<StreamRow, Failure> {
+        let name = self.device_of_streams(device)?;
+        let none = || Failure::NotFound(format!("device {device} has sent no stream {stream:?}"));
+        let stream: StreamName = stream.parse().map_err(|_| none())?;
+        self.of_device(&name, |streams| streams.get(&stream).cloned()).ok_or_else(none)
+    }
+
+    fn device_of_streams(&self, device: &str) -> Result<Name, Failure> {
+        if !self.ingest.known().loaded {
+            return Err(Failure::Unavailable(
+                "the data store is still being opened: ask again in a moment".into(),
+            ));
+        }
+        let model = self.model();
+        let found = model.devices.get_key_value(device).map(|(name, _)| name.clone());
+        found.ok_or_else(|| Failure::no("device", device))
+    }
+
+    /// Looks at the streams of a device that is known by this name now.
+    fn of_device<T: Default>(&self, device: &Name, look: impl FnOnce(&Streams) -> T) -> T {
+        let owner = {
+            let model = self.model();
+            model.devices.get(device).map(|known| owner(&known.record.public_key))
+        };
+        let known = self.ingest.known();
+        let streams = known.devices.get(device);
+        let mine = streams
+            .filter(|streams| streams.values().next().is_some_and(|row| Some(row.owner) == owner));
+        mine.map(look).unwrap_or_default()
+    }
+
+    /// Visits records of a stream in the order of their numbers.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn visit_records(
+        &self,
+        row: &StreamRow,
+        window: Window,
+        visit: &mut Visitor<'_>,
+    ) -> Result<(), Failure> {
+        let span = row.tally.span.max(1);
+        // An end that the visitor wanted is an end like any other.
+        let _ended = if window.newest_first {
+            self.visit_down(row.id, span, window, visit)?
+        } else {
+            self.visit_up(row.id, span, window, visit)?
+        };
+        Ok(())
+    }
+
+    fn visit_up(
+        &self,
+        id: u64,
+        span: u64,
+        window: Window,
+        visit: &mut Visitor<'_>,
+    ) -> Result<ControlFlow<()>, Failure> {
+        let mut waiting = Waiting::default();
+        let mut from = window.numbers.from.saturating_sub(span - 1);
+        loop {
+            let range = Range { from, to: window.numbers.to };
+            let heads = self.ingest.store.heads(id, range, HEADS, Direction::Up)?;
+            for head in &heads {
+                if waiting.below(head.first, visit).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                self.open(id, head, window, &mut waiting)?;
+            }
+            match heads.last() {
+                Some(last) if heads.len() == HEADS => from = last.first.saturating_add(1),
+                _ => break,
+            }
+        }
+        Ok(waiting.below(u64::MAX, visit))
+    }
+
+    fn visit_down(
+        &self,
+        id: u64,
+        span: u64,
+        window: Window,
+        visit: &mut Visitor<'_>,
+    ) -> Result<ControlFlow<()>, Failure> {
+        let mut waiting = Waiting::default();
+        let mut to = window.numbers.to;
+        loop {
+            let range = Range { from: 0, to };
+            let heads = self.ingest.store.heads(id, range, HEADS, Direction::Down)?;
+            for head in &heads {
+                // No block from here on reaches further.
+                let reach = head.first.saturating_add(span);
+                if waiting.from(reach, visit).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                if reach <= window.numbers.from {
+                    return Ok(waiting.from(0, visit));
+                }
+                self.open(id, head, window, &mut waiting)?;
+            }
+            match heads.last() {
+                Some(last) if heads.len() == HEADS && last.first > 0 => to = last.first - 1,
+                _ => break,
+            }
+        }
+        Ok(waiting.from(0, visit))
+    }
+
+    fn open(
+        &self,
+        id: u64,
+        head: &Head,
+        window: Window,
+        waiting: &mut Waiting,
+    ) -> Result<(), Failure> {
+        if !window.touches(head) {
+            return Ok(());
+        }
+        // Gone: retention took it meanwhile.
+        let Some(block) = self.ingest.store.block(id, head.first)? else { return Ok(()) };
+        match unpack(&block) {
+            Ok(records) => {
+                let chosen = records.into_iter().filter(|record| window.holds(record));
+                waiting.0.extend(chosen.map(|record| (record.seq, record)));
+                Ok(())
+            }
+            Err(error) => Err(Failure::internal(format!(
+                "the block at number {} cannot be read: {error}",
+                head.first
+            ))),
+        }
+    }
+
+    /// Records folded into so many parts of the time between `since` and `until`, in milliseconds
+    /// since 1970, by a number in them; parts without one are left out.
+    ///
+    /// # Errors
+    /// The store's, or too many records.
+    pub fn series(
+        &self,
+        row: &StreamRow,
+        (since, until): (u64, u64),
+        field: &str,
+        points: u64,
+    ) -> Result<Vec<Point>, Failure> {
+        let width = until.saturating_sub(since).div_ceil(points.max(1)).max(1);
+        let mut folds: BTreeMap<u64, Fold> = BTreeMap::new();
+        let mut count = 0;
+        let window = Window { since, until, ..Window::default() };
+        self.visit_records(row, window, &mut |record| {
+            count += 1;
+            if count > MAX_SERIES {
+                return ControlFlow::Break(());
+            }
+            if let Some(number) = values::value_tree(&record).and_then(|tree| at(&tree, field)) {
+                let part = (record.time - since) / width;
+                folds.entry(part).or_insert(Fold::of(number)).add(number);
+            }
+            ControlFlow::Continue(())
+        })?;
+        if count > MAX_SERIES {
+            return Err(Failure::invalid(format!(
+                "there are more than {MAX_SERIES} records in that time: ask for less of it"
+            )));
+        }
+        Ok(folds.into_iter().map(|(part, fold)| fold.point(since + part * width)).collect())
+    }
+
+    /// What of a stream was received, and what is missing from number `from` on, `limit` ranges.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn ledger(&self, row: &StreamRow, from: u64, limit: usize) -> Result<Ledger, Failure> {
+        let mut found: Vec<Missing> = Vec::new();
+        let mut list = MissingList::new(from, row.tally.highest);
+        let mut next = from;
+        while found.len() <= limit {
+            let range = Range { from: next, to: u64::MAX };
+            let segments = self.ingest.store.segments(row.id, range, SEGMENTS)?;
+            for segment in &segments {
+                list.add(*segment, &mut found);
+            }
+            match segments.last() {
+                Some(last) if segments.len() >= SEGMENTS => next = last.to.saturating_add(1),
+                _ => {
+                    list.end(&mut found);
+                    break;
+                }
+            }
+        }
+        let follows = found.get(limit).map(|missing| missing.from.to_string());
+        found.truncate(limit);
+        Ok(Ledger::new(&row.tally, found, follows))
+    }
+
+    /// Streams of devices that are known, by device and name.
+    ///
+    /// # Errors
+    /// A bad query.
+    pub fn streams(
+        &self,
+        query: &Query,
+        device: Option<&str>,
+        text: Option<&str>,
+    ) -> Listed<StreamItem> {
+        let limit = query.limit()?;
+        let bad = || Failure::invalid("continue: not one of ours; begin anew without it");
+        let after = match query.after.as_deref() {
+            None => None,
+            Some(after) => {
+                let (name, stream) = after.split_once('/').ok_or_else(bad)?;
+                Some((
+                    name.parse::<Name>().map_err(|_| bad())?,
+                    stream.parse::<StreamName>().map_err(|_| bad())?,
+                ))
+            }
+        };
+        if let Some(device) = device {
+            self.device_of_streams(device)?;
+        }
+        let devices: Vec<Name> = {
+            let model = self.model();
+            let from = after.as_ref().map(|(name, _)| name.clone());
+            let chosen = model.devices.iter().filter(|(name, known)| {
+                device.is_none_or(|only| only == name.as_str())
+                    && from.as_ref().is_none_or(|from| from <= *name)
+                    && query.chooses(&known.record.labels)
+            });
+            chosen.map(|(name, _)| name.clone()).collect()
+        };
+        let mut items = Vec::new();
+        for name in devices {
+            let rest = self.streams_of(&name).into_iter().filter(|item| {
+                let new = after.as_ref().is_none_or(|(device, stream)| {
+                    *device != name || item.stream.as_str() > stream.as_str()
+                });
+                let meant = |text: &str| {
+                    item.stream.to_lowercase().contains(text) || item.device.contains(text)
+                };
+                new && text.is_none_or(meant)
+            });
+            items.extend(rest.map(|item| (format!("{}/{}", item.device, item.stream), item)));
+            if items.len() > limit {
+                items.truncate(limit + 1);
+                break;
+            }
+        }
+        Ok(page(items, limit, self.model().meta.version))
+    }
+
+    /// Streams of a device: those that it sent, and those that it says it has.
+    fn streams_of(&self, name: &Name) -> Vec<StreamItem> {
+        let (device, mut reported) = {
+            let model = self.model();
+            let Some(device) = model.devices.get(name) else { return Vec::new() };
+            let reported = device.report.data.as_deref().map(|data| data.streams.clone());
+            (device.record.name.clone(), reported.unwrap_or_default())
+        };
+        let mut items = self.of_device(name, |streams| {
+            let item = |(stream, row): (&StreamName, &StreamRow)| {
+                item(&device, stream, &row.tally, reported.remove(stream))
+            };
+            streams.iter().map(item).collect::<Vec<_>>()
+        });
+        let none = ingest::Tally::default();
+        items.extend(
+            reported.into_iter().map(|(stream, said)| item(&device, &stream, &none, Some(said))),
+        );
+        items.sort_by(|one, other| one.stream.cmp(&other.stream));
+        items
+    }
+
+    /// A device's streams, and what it says of its buffer and its link.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`].
+    pub fn device_streams(&self, device: &str) -> Result<DeviceStreams, Failure> {
+        let name = self.device_of_streams(device)?;
+        let data = self.model().devices.get(&name).and_then(view::reported);
+        Ok(DeviceStreams { items: self.streams_of(&name), data })
+    }
+}
+
+fn item(
+    device: &Name,
+    stream: &StreamName,
+    tally: &ingest::Tally,
+    reported: Option<StreamReport>,
+) -> StreamItem {
+    let latest = tally.latest.as_ref();
+    StreamItem {
+        device: device.to_string(),
+        stream: stream.to_string(),
+        received: tally.received,
+        duplicates: tally.duplicates,
+        late: tally.late,
+        missing: tally.missing(),
+        last: latest
+            .map(|latest| StreamLast { seq: latest.seq, time: rfc3339_millis(latest.time) }),
+        records: tally.kept,
+        bytes: tally.bytes,
+        latest: latest
+            .and_then(ingest::Latest::record)
+            .and_then(|record| serde_json::from_str(&values::value_json(&record)).ok()),
+        reported: reported.and_then(|said| serde_json::to_value(said).ok()),
+    }
+}
+
+/// The number at a path of a value: parts divided by `.`; empty: the value itself.
+fn at(tree: &serde_json::Value, field: &str) -> Option<f64> {
+    let parts = field.split('.').filter(|part| !part.is_empty());
+    let mut here = tree;
+    for part in parts {
+        here = match here {
+            serde_json::Value::Array(items) => items.get(part.parse::<usize>().ok()?)?,
+            other => other.get(part)?,
+        };
+    }
+    here.as_f64()
+}
+
+struct Fold {
+    min: f64,
+    max: f64,
+    sum: f64,
+    count: u64,
+}
+
+impl Fold {
+    fn of(first: f64) -> Self {
+        Self { min: first, max: first, sum: 0.0, count: 0 }
+    }
+
+    fn add(&mut self, number: f64) {
+        self.min = self.min.min(number);
+        self.max = self.max.max(number);
+        self.sum += number;
+        self.count += 1;
+    }
+
+    fn point(&self, time: u64) -> Point {
+        #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+        let count = self.count as f64;
+        Point {
+            time: rfc3339_millis(time),
+            min: self.min,
+            max: self.max,
+            mean: self.sum / count,
+            count: self.count,
+        }
+    }
+}

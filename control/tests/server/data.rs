@@ -1,0 +1,407 @@
+//! Records taken in: once each, acknowledged when they are on disk, whatever devices send.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use holdfast_protocol::codec;
+use holdfast_protocol::data::block::pack;
+use holdfast_protocol::data::{
+    Acknowledgement, Batch, Format, Gap, GapReason, Layout, Record, StreamName,
+};
+use holdfast_protocol::topic::Channel;
+
+use crate::world::World;
+
+pub fn record(seq: u64) -> Record {
+    let value = format!("{{\"n\":{seq}}}").into();
+    Record { seq, time: 1_795_000_000_000 + seq * 1_000, format: Format::Plain, value }
+}
+
+pub fn of(stream: &str, from: u64, to: u64, records: &[Record]) -> Batch {
+    Batch {
+        v: holdfast_protocol::WIRE_VERSION,
+        stream: stream.parse().unwrap(),
+        from,
+        to,
+        rest: None,
+        gaps: Vec::new(),
+        block: pack(records, Layout::Rows, true),
+    }
+}
+
+pub fn batch(stream: &str, from: u64, to: u64) -> Batch {
+    let records: Vec<Record> = (from..=to).map(record).collect();
+    of(stream, from, to, &records)
+}
+
+impl World {
+    /// Sends a batch and says whether it was acknowledged on MQTT.
+    pub async fn ship(&self, device: &str, batch: &Batch) -> bool {
+        self.publish(device, Channel::Data, codec::encode(batch).unwrap()).await
+    }
+
+    /// What was acknowledged since this was last asked: (stream, from, to, refused).
+    pub fn acked(&self, device: &str) -> Vec<(String, u64, u64, Option<String>)> {
+        let acks = std::mem::take(&mut *self.bus.acks.lock().unwrap());
+        acks.into_iter()
+            .filter(|(id, _)| id.device.as_str() == device)
+            .flat_map(|(_, bytes)| codec::decode::<Acknowledgement>(&bytes).unwrap().acked)
+            .map(|acked| (acked.stream.to_string(), acked.from, acked.to, acked.refused))
+            .collect()
+    }
+
+    pub fn tally(&self, device: &str, stream: &str) -> holdfast_control::core::ingest::Tally {
+        let stream: StreamName = stream.parse().unwrap();
+        let mut found = None;
+        self.service.each_stream(|row| {
+            if row.device.as_str() == device && row.stream == stream {
+                found = Some(row.tally.clone());
+            }
+        });
+        found.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_is_there_after_a_restart() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    assert!(world.ship("d-1", &batch("s", 1, 100)).await);
+    assert_eq!(world.acked("d-1"), [("s".into(), 1, 100, None)]);
+    assert!(world.ship("d-1", &batch("s", 51, 150)).await);
+    assert!(world.ship("d-1", &batch("s", 1, 100)).await);
+    assert_eq!(world.acked("d-1").len(), 2);
+    let world = world.restart().await;
+    assert!(world.ship("d-1", &batch("s", 100, 151)).await);
+    let tally = world.tally("d-1", "s");
+    assert_eq!((tally.received, tally.kept, tally.highest), (151, 151, 151));
+    assert_eq!((tally.duplicates, tally.late, tally.missing()), (50 + 100 + 51, 0, 0));
+}
+
+#[tokio::test]
+async fn batches_that_can_never_be_stored_are_refused_and_change_nothing() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let gap = |from, to| Gap { from, to, reason: GapReason::Quota };
+    for (batch, said) in [
+        (Batch { to: u64::MAX, ..batch("s", 1, 3) }, "numbers 1 to 18446744073709551615"),
+        (Batch { from: 9, ..batch("s", 1, 3) }, "numbers 9 to 3"),
+        (Batch { from: 2, ..batch("s", 1, 3) }, "record 1 is not within 2 to 3"),
+        (Batch { to: 4, ..batch("s", 1, 3) }, "numbers 4 to 4 have neither a record nor a reason"),
+        (Batch { gaps: vec![gap(5, 4)], ..batch("s", 1, 3) }, "a gap from 5 to 4"),
+        (Batch { gaps: vec![gap(1, u64::MAX)], ..batch("s", 1, 3) }, "no such numbers"),
+        (Batch { block: vec![9; 90], ..batch("s", 1, 3) }, "unknown kind"),
+    ] {
+        assert!(world.ship("d-1", &batch).await, "it is dealt with");
+        let acked = world.acked("d-1");
+        let [(_, from, to, Some(why))] = acked.as_slice() else { panic!("{acked:?}") };
+        assert_eq!((*from, *to), (batch.from, batch.to));
+        assert!(why.contains(said), "{said}: {why}");
+    }
+    let mut streams = 0;
+    world.service.each_stream(|_| streams += 1);
+    assert_eq!(streams, 0);
+    let counters = world.service.counters();
+    assert_eq!(counters.batches_refused.load(Ordering::Relaxed), 7);
+    assert!(!world.publish("d-1", Channel::Data, vec![0xff; 9]).await);
+    assert_eq!(counters.malformed.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_device_has_a_thousand_streams_at_most() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    for number in 0..1_000 {
+        assert!(world.ship("d-1", &batch(&format!("s/{number}"), 1, 1)).await);
+    }
+    assert!(world.acked("d-1").iter().all(|(.., refused)| refused.is_none()));
+    assert!(world.ship("d-1", &batch("more", 1, 1)).await);
+    assert!(world.ship("d-1", &batch("s/7", 2, 2)).await);
+    let acked = world.acked("d-1");
+    assert!(acked[0].3.as_ref().unwrap().contains("1000 streams"), "{acked:?}");
+    assert_eq!(acked[1].3, None);
+}
+
+/// The same order each time: a small generator of its own.
+fn shuffled<T>(mut items: Vec<T>, mut seed: u64) -> Vec<T> {
+    for at in (1..items.len()).rev() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        items.swap(at, usize::try_from(seed >> 33).unwrap() % (at + 1));
+    }
+    items
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_batches_repeated_and_reordered_count_once_each() {
+    let world = std::sync::Arc::new(World::new().await);
+    world.device("d-1").await;
+    // 10,000 batches of three numbers of which one stands in a gap; each is sent once, twice or
+    // three times, and all in disorder.
+    let mut batches = Vec::new();
+    for number in 0..10_000_u64 {
+        let from = number * 3 + 1;
+        let mut one = of("s", from, from + 2, &[record(from), record(from + 2)]);
+        one.rest = Some(GapReason::Thinned);
+        for _ in 0..=number % 3 {
+            batches.push(one.clone());
+        }
+    }
+    let sent = batches.len() as u64;
+    let batches = shuffled(batches, 7);
+    let lanes: Vec<Vec<Batch>> = batches.chunks(500).map(<[Batch]>::to_vec).collect();
+    let mut feed = world.service.read_along(|_, _| true);
+    let told = tokio::spawn(async move {
+        let mut seen = std::collections::BTreeSet::new();
+        while seen.len() < 20_000 {
+            for record in &feed.next().await.records {
+                assert!(seen.insert(record.seq), "{} is told twice", record.seq);
+            }
+        }
+        feed.missed()
+    });
+    let mut sending = Vec::new();
+    for lane in lanes {
+        let world = std::sync::Arc::clone(&world);
+        sending.push(tokio::spawn(async move {
+            for batch in lane {
+                while !world.ship("d-1", &batch).await {}
+            }
+        }));
+    }
+    for lane in sending {
+        lane.await.unwrap();
+    }
+    let tally = world.tally("d-1", "s");
+    assert_eq!((tally.received, tally.kept), (20_000, 20_000));
+    assert_eq!(tally.duplicates, 2 * (sent - 10_000));
+    assert_eq!((tally.missing(), tally.unknown()), (10_000, 0));
+    let told = tokio::time::timeout(Duration::from_secs(30), told).await.unwrap().unwrap();
+    assert_eq!(told, 0);
+}
+
+#[tokio::test]
+async fn the_data_of_a_deleted_device_goes_and_its_name_begins_anew() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.device("d-2").await;
+    assert!(world.ship("d-1", &batch("s", 1, 9)).await);
+    assert!(world.ship("d-2", &batch("s", 1, 9)).await);
+    world.service.delete_device("d-1", "test").await.unwrap();
+    assert!(!world.ship("d-1", &batch("s", 10, 19)).await, "nobody knows it any more");
+    world.device("d-1").await;
+    assert!(world.ship("d-1", &batch("s", 1, 2)).await);
+    assert_eq!(world.tally("d-1", "s").received, 2);
+    assert_eq!(world.tally("d-2", "s").received, 9);
+    let world = world.restart().await;
+    assert_eq!(world.tally("d-1", "s").received, 2);
+}
+
+use serde_json::{Value, json};
+
+async fn lines(world: &World, path: &str, accept: &str) -> Vec<String> {
+    let (status, bytes) =
+        world.send("GET", path, &[("accept", accept)], axum::body::Body::empty()).await;
+    assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&bytes));
+    String::from_utf8(bytes.to_vec()).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn records_are_read_by_number_and_time_in_both_orders() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    // Blocks that interleave: odd numbers first, even ones later, and the last ones alone.
+    let odd: Vec<Record> = (1..=400).step_by(2).map(record).collect();
+    let mut first = of("a/b", 1, 400, &odd);
+    first.rest = Some(GapReason::Reduced);
+    assert!(world.ship("d-1", &first).await);
+    let even: Vec<Record> = (2..=300).step_by(2).map(record).collect();
+    let mut second = of("a/b", 2, 300, &even);
+    second.rest = Some(GapReason::Reduced);
+    assert!(world.ship("d-1", &second).await);
+    for seq in 401..=420 {
+        assert!(world.ship("d-1", &batch("a/b", seq, seq)).await);
+    }
+    let expected: Vec<u64> = (1..=420).filter(|n| *n <= 300 || n % 2 == 1 || *n > 400).collect();
+    let path = "/api/v1/devices/d-1/streams/a%2Fb/records";
+    for order in ["asc", "desc"] {
+        let mut found: Vec<u64> = Vec::new();
+        let mut next = String::new();
+        loop {
+            let (status, page) = world
+                .request("GET", &format!("{path}?limit=37&order={order}{next}"), json!(null))
+                .await;
+            assert_eq!(status, 200, "{page}");
+            let items = page["items"].as_array().unwrap();
+            found.extend(items.iter().map(|item| item["seq"].as_u64().unwrap()));
+            assert!(items.iter().all(|item| item["value"]["n"] == item["seq"]), "{page}");
+            match page["metadata"]["continue"].as_str() {
+                Some(at) => next = format!("&continue={at}"),
+                None => break,
+            }
+        }
+        if order == "desc" {
+            found.reverse();
+        }
+        assert_eq!(found, expected, "{order}");
+    }
+    let ndjson = lines(&world, path, "application/x-ndjson").await;
+    assert_eq!(ndjson.len(), expected.len());
+    assert_eq!(ndjson[0], r#"{"seq":1,"time":"2026-11-18T11:06:41.000Z","value":{"n":1}}"#);
+    let csv = lines(&world, &format!("{path}?limit=2&order=desc"), "text/csv").await;
+    let row = "420,2026-11-18T11:13:40.000Z,\"{\"\"n\"\":420}\"";
+    assert_eq!((csv.len(), csv[0].as_str(), csv[1].as_str()), (3, "seq,time,value", row));
+    let window = "since=2026-11-18T11:06:50Z&until=2026-11-18T11:06:55Z";
+    let some = lines(&world, &format!("{path}?{window}"), "application/x-ndjson").await;
+    assert_eq!(some.len(), 5, "{some:?}");
+    assert!(some[0].starts_with("{\"seq\":10,"), "{some:?}");
+    for (bad, said) in [
+        ("since=yesterday", "since: RFC 3339"),
+        ("order=up", "asc or desc"),
+        ("limit=0", "from 1 to 5000"),
+        ("colour=1", "unknown field"),
+    ] {
+        let (status, answer) = world.request("GET", &format!("{path}?{bad}"), json!(null)).await;
+        assert_eq!(status, 400, "{bad}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains(said), "{answer}");
+    }
+    for none in ["/api/v1/devices/d-1/streams/x/records", "/api/v1/devices/x/streams/a/records"] {
+        assert_eq!(world.request("GET", none, json!(null)).await.0, 404);
+    }
+    let series = "/api/v1/devices/d-1/streams/a%2Fb/series?field=n&points=10&since=2026-11-18T11:06:40Z&until=2026-11-18T11:08:20Z";
+    let (_, series) = world.request("GET", series, json!(null)).await;
+    let points = series["points"].as_array().unwrap();
+    assert_eq!(points.len(), 10, "{series}");
+    let second = json!({ "time": "2026-11-18T11:06:50.000Z", "min": 10.0, "max": 19.0, "mean": 14.5, "count": 10 });
+    assert_eq!(points[1], second);
+}
+
+#[tokio::test]
+async fn values_of_every_kind_are_shown_as_they_were_published() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let values: [(Format, &[u8], Value); 5] = [
+        (Format::Plain, b"21.50", json!(21.5)),
+        (Format::Plain, b"{\"a\": [1, null]}", json!({ "a": [1, null] })),
+        (Format::Plain, b"plain \"text\"", json!("plain \"text\"")),
+        (Format::Plain, &[0xff, 0x00], json!({ "base64": "/wA=" })),
+        (Format::Cbor, &[0xa1, 0x61, b'x', 0x01], json!({ "x": 1 })),
+    ];
+    let records: Vec<Record> = (1..)
+        .zip(&values)
+        .map(|(seq, (format, value, _))| Record {
+            seq,
+            time: 5,
+            format: *format,
+            value: value.to_vec(),
+        })
+        .collect();
+    assert!(world.ship("d-1", &of("s", 1, 5, &records)).await);
+    let path = "/api/v1/devices/d-1/streams/s/records";
+    let found = lines(&world, path, "application/x-ndjson").await;
+    for (line, (_, _, shown)) in found.iter().zip(&values) {
+        assert_eq!(serde_json::from_str::<Value>(line).unwrap()["value"], *shown);
+    }
+    assert!(found[0].ends_with("\"value\":21.50}"), "number for number: {}", found[0]);
+    let (_, page) = world.request("GET", "/api/v1/devices/d-1/streams", json!(null)).await;
+    assert_eq!(page["items"][0]["latest"], json!({ "x": 1 }), "{page}");
+}
+
+#[tokio::test]
+async fn the_ledger_lists_what_is_missing_with_its_reason() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let gap = |from, to, reason| Gap { from, to, reason };
+    assert!(world.ship("d-1", &batch("s", 1, 10)).await);
+    let mut with_gaps = batch("s", 21, 30);
+    with_gaps.gaps = vec![gap(5, 12, GapReason::Damaged), gap(41, 50, GapReason::Withheld)];
+    assert!(world.ship("d-1", &with_gaps).await);
+    assert!(world.ship("d-1", &batch("s", 1, 3)).await);
+    let path = "/api/v1/devices/d-1/streams/s/ledger";
+    let (status, ledger) = world.request("GET", path, json!(null)).await;
+    assert_eq!(status, 200, "{ledger}");
+    assert_eq!(ledger["received"], 20);
+    assert_eq!((&ledger["duplicates"], &ledger["late"]), (&json!(3), &json!(0)));
+    let missing = json!([
+        { "from": 11, "to": 12, "reason": "damaged" },
+        { "from": 13, "to": 20, "reason": "unknown" },
+        { "from": 41, "to": 50, "reason": "withheld" },
+    ]);
+    assert_eq!(ledger["missing"], missing);
+    let (mut found, mut next) = (Vec::new(), String::new());
+    loop {
+        let (_, page) = world.request("GET", &format!("{path}?limit=1{next}"), json!(null)).await;
+        found.extend(page["missing"].as_array().unwrap().clone());
+        match page["metadata"]["continue"].as_str() {
+            Some(at) => next = format!("&continue={at}"),
+            None => break,
+        }
+    }
+    assert_eq!(json!(found), missing);
+    // What arrives after all is no longer missing, and is late.
+    assert!(world.ship("d-1", &batch("s", 11, 20)).await);
+    let (_, ledger) = world.request("GET", path, json!(null)).await;
+    assert_eq!((&ledger["received"], &ledger["late"]), (&json!(30), &json!(10)));
+    assert_eq!(ledger["missing"], json!([{ "from": 41, "to": 50, "reason": "withheld" }]));
+}
+
+#[tokio::test]
+async fn streams_are_listed_with_what_their_devices_say_of_them() {
+    let world = World::new().await;
+    for device in ["d-1", "d-2", "d-3"] {
+        world.device(device).await;
+        for stream in ["a", "b/c"] {
+            assert!(world.ship(device, &batch(stream, 1, 4)).await);
+        }
+    }
+    let mut report: holdfast_protocol::message::StateReport =
+        codec::decode(&crate::world::report(false, 1, 1, &[])).unwrap();
+    let said = holdfast_protocol::data::StreamReport { last: 9, waiting: 5, ..Default::default() };
+    let streams = [("a", said.clone()), ("z", said)];
+    report.data = Some(Box::new(holdfast_protocol::data::DataReport {
+        streams: streams.map(|(name, said)| (name.parse().unwrap(), said)).into(),
+        horizon: Some(holdfast_protocol::data::Horizon {
+            until: 1_800_000_000,
+            cause: holdfast_protocol::data::HorizonCause::Buffer,
+            detail: "stream a".into(),
+        }),
+        ..Default::default()
+    }));
+    assert!(world.publish("d-2", Channel::State, codec::encode(&report).unwrap()).await);
+    let (_, page) = world.request("GET", "/api/v1/devices/d-2/streams", json!(null)).await;
+    let names: Vec<&Value> =
+        page["items"].as_array().unwrap().iter().map(|i| &i["stream"]).collect();
+    assert_eq!(names, ["a", "b/c", "z"]);
+    assert_eq!(page["items"][0]["reported"]["waiting"], 5, "{page}");
+    assert_eq!(page["items"][0]["last"], json!({ "seq": 4, "time": "2026-11-18T11:06:44.000Z" }));
+    assert_eq!(page["items"][2]["received"], 0);
+    assert_eq!(page["data"]["horizon"]["cause"], "buffer");
+    assert_eq!(world.view("d-2")["status"]["data"]["horizon"]["until"], 1_800_000_000);
+    let mut found = Vec::new();
+    let mut next = String::new();
+    loop {
+        let (status, page) =
+            world.request("GET", &format!("/api/v1/streams?limit=2{next}"), json!(null)).await;
+        assert_eq!(status, 200, "{page}");
+        for item in page["items"].as_array().unwrap() {
+            found.push(format!("{}/{}", item["device"], item["stream"]).replace('"', ""));
+        }
+        match page["metadata"]["continue"].as_str() {
+            Some(at) => next = format!("&continue={}", at.replace('/', "%2F")),
+            None => break,
+        }
+    }
+    assert_eq!(found, ["d-1/a", "d-1/b/c", "d-2/a", "d-2/b/c", "d-2/z", "d-3/a", "d-3/b/c"]);
+    for (query, count) in [
+        ("device=d-1", 2),
+        ("q=B%2FC", 3),
+        ("q=d-3", 2),
+        ("labelSelector=role%3Da", 7),
+        ("labelSelector=role%3Db", 0),
+    ] {
+        let (_, page) =
+            world.request("GET", &format!("/api/v1/streams?{query}"), json!(null)).await;
+        assert_eq!(page["items"].as_array().unwrap().len(), count, "{query}: {page}");
+    }
+    let world = world.restart().await;
+    assert_eq!(world.view("d-2")["status"]["data"]["horizon"]["until"], 1_800_000_000);
+}
