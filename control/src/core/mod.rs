@@ -5,6 +5,8 @@ pub mod attention;
 pub mod enrolment;
 pub mod explain;
 pub mod fleet;
+pub mod ingest;
+pub mod ledger;
 pub mod listing;
 pub mod liveness;
 pub mod model;

@@ -1,0 +1,724 @@
+//! What becomes of a batch: which of its records are new, and what the stream's ledger says
+//! afterwards. Each record counts once by device, stream and number, whatever is repeated,
+//! reordered or overlapping; what a batch says of numbers that were received takes nothing back.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::codec;
+use holdfast_protocol::data::block::{MAX_RECORD, pack, unpack};
+use holdfast_protocol::data::message::{MAX_BATCH, MAX_BATCH_GAPS, MAX_BATCH_RECORDS};
+use holdfast_protocol::data::{
+    Batch, Format, Gap, GapReason, Layout, Range, RangeSet, Record, StreamName,
+};
+use serde::{Deserialize, Serialize};
+
+use super::ledger::{Answer, MAX_SEQUENCE, Stretch};
+
+/// Most streams of a device: what its agent has at most.
+pub const MAX_STREAMS: usize = 1_000;
+
+/// Segments of one ledger from which on the oldest are summed up: about ten megabytes on disk.
+pub const SUM_UP_AT: u64 = 250_000;
+
+/// Segments of one ledger beyond which no batch is taken that adds to them, until they are summed
+/// up: a device cannot fill the disk by numbers that it leaves out.
+pub const MAX_SEGMENTS: u64 = 300_000;
+
+/// Longest value that is kept as a stream's latest, beside its records: it is in memory.
+pub const MAX_LATEST: usize = 1_024;
+
+/// What is known of a stream beside its ledger and its records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Records received, each counted once.
+    pub received: u64,
+    /// Records that came again.
+    pub duplicates: u64,
+    /// Records that came after one with a higher number.
+    pub late: u64,
+    /// The highest number received; 0: none.
+    pub highest: u64,
+    /// Numbers that stand in gaps, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gaps: BTreeMap<GapReason, u64>,
+    /// Of those: above `highest`.
+    #[serde(default)]
+    pub gaps_above: u64,
+    /// Segments of the ledger.
+    pub segments: u64,
+    /// Below this number the ledger is summed up; 0: nowhere.
+    #[serde(default)]
+    pub summed_below: u64,
+    /// Records that are in the store.
+    pub kept: u64,
+    /// Bytes of the blocks that are in the store.
+    pub bytes: u64,
+    /// Not later than the oldest block that is in the store was stored, in seconds since 1970.
+    #[serde(default)]
+    pub oldest_stored: u64,
+    /// When the last record came, in seconds since 1970.
+    pub last_stored: u64,
+    /// The record with the highest number, its value if that is short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<Latest>,
+}
+
+/// The newest record of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latest {
+    /// Its number.
+    pub seq: u64,
+    /// When the agent took it in, in milliseconds since 1970.
+    pub time: u64,
+    /// It is CBOR.
+    pub cbor: bool,
+    /// None: it is longer than [`MAX_LATEST`].
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
+    pub value: Option<Vec<u8>>,
+}
+
+impl Tally {
+    /// Numbers below the highest that have no answer.
+    pub fn unknown(&self) -> u64 {
+        let gaps: u64 = self.gaps.values().sum();
+        let answered = self.received.saturating_add(gaps.saturating_sub(self.gaps_above));
+        self.highest.saturating_sub(answered)
+    }
+
+    /// Numbers that are missing: in a gap, or without an answer below the highest.
+    pub fn missing(&self) -> u64 {
+        self.gaps.values().fold(self.unknown(), |sum, count| sum.saturating_add(*count))
+    }
+}
+
+/// A batch of which all is as it should be, unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// Which stream.
+    pub stream: StreamName,
+    /// See [`Batch::from`].
+    pub from: u64,
+    /// See [`Batch::to`].
+    pub to: u64,
+    /// See [`Batch::rest`].
+    pub rest: Option<GapReason>,
+    /// See [`Batch::gaps`].
+    pub gaps: Vec<Gap>,
+    /// Its records, by number.
+    pub records: Vec<Record>,
+    /// As they came.
+    pub block: Vec<u8>,
+}
+
+/// Why a payload is no batch that can ever be stored.
+#[derive(Debug)]
+pub enum Unfit {
+    /// It does not even say which batch it would be.
+    Malformed(codec::CodecError),
+    /// It does, and this is wrong with it.
+    Batch {
+        /// Its stream.
+        stream: StreamName,
+        /// Its first number.
+        from: u64,
+        /// Its last.
+        to: u64,
+        /// What is wrong, in words.
+        why: String,
+    },
+}
+
+/// Reads and checks what a device published on `data`.
+///
+/// # Errors
+/// [`Unfit`], whatever the bytes are.
+pub fn check(payload: &[u8]) -> Result<Checked, Unfit> {
+    let batch: Batch = codec::decode(payload).map_err(Unfit::Malformed)?;
+    match whole(&batch, payload.len()) {
+        Ok(records) => Ok(Checked {
+            stream: batch.stream,
+            from: batch.from,
+            to: batch.to,
+            rest: batch.rest,
+            gaps: batch.gaps,
+            records,
+            block: batch.block,
+        }),
+        Err(why) => Err(Unfit::Batch { stream: batch.stream, from: batch.from, to: batch.to, why }),
+    }
+}
+
+fn whole(batch: &Batch, size: usize) -> Result<Vec<Record>, String> {
+    if size > MAX_BATCH {
+        return Err(format!("a batch of {size} bytes: at most {MAX_BATCH}"));
+    }
+    let numbers = |from: u64, to: u64| (1..=to).contains(&from) && to <= MAX_SEQUENCE;
+    if !numbers(batch.from, batch.to) {
+        return Err(format!(
+            "numbers {} to {}: they rise from 1 to {MAX_SEQUENCE} at most",
+            batch.from, batch.to
+        ));
+    }
+    if batch.gaps.len() > MAX_BATCH_GAPS {
+        return Err(format!("{} gaps: at most {MAX_BATCH_GAPS}", batch.gaps.len()));
+    }
+    if let Some(gap) = batch.gaps.iter().find(|gap| !numbers(gap.from, gap.to)) {
+        return Err(format!("a gap from {} to {}: no such numbers", gap.from, gap.to));
+    }
+    if batch.block.is_empty() {
+        return Ok(Vec::new());
+    }
+    let records = unpack(&batch.block).map_err(|error| error.to_string())?;
+    if records.len() > MAX_BATCH_RECORDS {
+        return Err(format!("{} records: at most {MAX_BATCH_RECORDS}", records.len()));
+    }
+    if records.iter().any(|record| record.value.len() > MAX_RECORD) {
+        return Err(format!("a record of more than {MAX_RECORD} bytes"));
+    }
+    if !records.is_sorted_by(|one, other| one.seq < other.seq) {
+        return Err("numbers of records do not rise".into());
+    }
+    let outside = records.iter().find(|record| !(batch.from..=batch.to).contains(&record.seq));
+    match outside {
+        Some(record) => {
+            Err(format!("record {} is not within {} to {}", record.seq, batch.from, batch.to))
+        }
+        None => Ok(records),
+    }
+}
+
+/// What must be in memory of a ledger before this batch is taken.
+pub fn touched(tally: &Tally, batch: &Checked) -> RangeSet {
+    let mut numbers = RangeSet::new();
+    numbers.insert(batch.from, batch.to);
+    for gap in &batch.gaps {
+        numbers.insert(gap.from, gap.to);
+    }
+    if tally.gaps_above > 0
+        && let Some(last) = batch.records.last()
+        && last.seq > tally.highest
+    {
+        numbers.insert(tally.highest + 1, last.seq);
+    }
+    numbers
+}
+
+/// What a batch that was taken brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Numbers of the records that are new.
+    pub fresh: RangeSet,
+}
+
+/// Numbers that one block spans at most. A record is looked for in the blocks that begin within so
+/// many numbers before it, for blocks of one stream may interleave.
+pub const SPAN: u64 = 65_536;
+
+/// Records as they are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Number of the first.
+    pub first: u64,
+    /// Number of the last.
+    pub last: u64,
+    /// How many.
+    pub count: u64,
+    /// The earliest time, in milliseconds since 1970.
+    pub min_time: u64,
+    /// The latest.
+    pub max_time: u64,
+    /// A block, see [`holdfast_protocol::data::block`].
+    pub block: Vec<u8>,
+}
+
+/// What is to be stored of a batch of which these numbers are new, and the new records themselves.
+/// A block of which all is new is stored as it came.
+pub fn pieces(batch: Checked, fresh: &RangeSet) -> (Vec<Piece>, Vec<Record>) {
+    let Checked { mut records, block, .. } = batch;
+    let all = records.len();
+    records.retain(|record| fresh.contains(record.seq));
+    let span = |records: &[Record]| match records {
+        [first, .., last] => last.seq - first.seq < SPAN,
+        _ => true,
+    };
+    let mut pieces = Vec::new();
+    if records.len() == all && span(&records) {
+        pieces.extend(piece(&records, Some(block)));
+    } else {
+        let mut rest = records.as_slice();
+        while let Some(first) = rest.first() {
+            let count = rest.partition_point(|record| record.seq - first.seq < SPAN);
+            let (some, others) = rest.split_at(count);
+            pieces.extend(piece(some, None));
+            rest = others;
+        }
+    }
+    (pieces, records)
+}
+
+fn piece(records: &[Record], block: Option<Vec<u8>>) -> Option<Piece> {
+    let times = || records.iter().map(|record| record.time);
+    Some(Piece {
+        first: records.first()?.seq,
+        last: records.last()?.seq,
+        count: u64::try_from(records.len()).unwrap_or(u64::MAX),
+        min_time: times().min()?,
+        max_time: times().max()?,
+        block: block.unwrap_or_else(|| pack(records, Layout::Smallest, true)),
+    })
+}
+
+impl Tally {
+    /// Counts what goes into the store at `now`, in seconds since 1970.
+    pub fn store(&mut self, pieces: &[Piece], records: &[Record], now: u64) {
+        if pieces.is_empty() {
+            return;
+        }
+        if self.kept == 0 {
+            self.oldest_stored = now;
+        }
+        self.oldest_stored = self.oldest_stored.min(now);
+        self.last_stored = now;
+        for piece in pieces {
+            self.kept = self.kept.saturating_add(piece.count);
+            let bytes = u64::try_from(piece.block.len()).unwrap_or(u64::MAX);
+            self.bytes = self.bytes.saturating_add(bytes);
+        }
+        let known = self.latest.as_ref().map_or(0, |latest| latest.seq);
+        if let Some(last) = records.last().filter(|last| last.seq > known) {
+            let short = last.value.len() <= MAX_LATEST;
+            self.latest = Some(Latest {
+                seq: last.seq,
+                time: last.time,
+                cbor: last.format == Format::Cbor,
+                value: short.then(|| last.value.clone()),
+            });
+        }
+    }
+}
+
+/// Takes a batch in. All that [`touched`] says is loaded in `ledger`.
+///
+/// # Errors
+/// Why the batch can never be stored, in words; then nothing is changed.
+pub fn take(ledger: &mut Stretch, tally: &mut Tally, batch: &Checked) -> Result<Taken, String> {
+    let runs = runs(&batch.records);
+    unanswered(ledger, batch, &runs)?;
+    if tally.segments >= MAX_SEGMENTS && !is_repeated(ledger, batch, &runs) {
+        return Err(format!(
+            "the stream's ledger has {MAX_SEGMENTS} pieces: too many numbers were left out"
+        ));
+    }
+    let before = ledger.growth();
+    let fresh = receive(ledger, tally, &runs);
+    explain(ledger, tally, batch);
+    let segments = i64::try_from(tally.segments).unwrap_or(i64::MAX);
+    let segments = segments.saturating_add(ledger.growth() - before);
+    tally.segments = u64::try_from(segments).unwrap_or(0);
+    Ok(Taken { fresh })
+}
+
+/// True when the batch says nothing that is not known.
+fn is_repeated(ledger: &Stretch, batch: &Checked, runs: &RangeSet) -> bool {
+    let numbers = batch.gaps.iter().map(|gap| (gap.from, gap.to));
+    let mut numbers = numbers.chain([(batch.from, batch.to)]);
+    numbers.all(|(from, to)| ledger.unanswered(from, to).is_empty())
+        && runs.iter().all(|run| ledger.gaps_within(run.from, run.to) == 0)
+}
+
+/// Numbers that follow each other, as ranges.
+fn runs(records: &[Record]) -> RangeSet {
+    let mut runs: Vec<Range> = Vec::new();
+    for record in records {
+        match runs.last_mut() {
+            Some(last) if last.to + 1 == record.seq => last.to = record.seq,
+            _ => runs.push(Range { from: record.seq, to: record.seq }),
+        }
+    }
+    RangeSet::from_ranges(runs)
+}
+
+/// Refuses a batch that says nothing of some of its numbers: to acknowledge it would lose them
+/// without a word.
+fn unanswered(ledger: &Stretch, batch: &Checked, runs: &RangeSet) -> Result<(), String> {
+    if batch.rest.is_some() {
+        return Ok(());
+    }
+    let mut open = ledger.unanswered(batch.from, batch.to);
+    open.subtract(runs);
+    for gap in &batch.gaps {
+        open.remove(gap.from, gap.to);
+    }
+    match open.iter().next() {
+        None => Ok(()),
+        Some(first) => Err(format!(
+            "numbers {} to {} have neither a record nor a reason",
+            first.from, first.to
+        )),
+    }
+}
+
+/// The records: what was not received yet is new, also where a gap stood.
+fn receive(ledger: &mut Stretch, sums: &mut Tally, runs: &RangeSet) -> RangeSet {
+    let before = sums.highest;
+    if let Some(last) = runs.last().filter(|last| *last > before) {
+        sums.highest = last;
+        if sums.gaps_above > 0 {
+            let passed = ledger.gaps_within(before + 1, last);
+            sums.gaps_above = sums.gaps_above.saturating_sub(passed);
+        }
+    }
+    let mut fresh = RangeSet::new();
+    for run in runs.iter() {
+        let is_gap = |answer: Answer| matches!(answer, Answer::Gap(_));
+        for (range, had) in ledger.set(run.from, run.to, Answer::Received, is_gap) {
+            fresh.insert(range.from, range.to);
+            if let Some(Answer::Gap(reason)) = had {
+                let left = sums.gaps.entry(reason).or_default();
+                *left = left.saturating_sub(range.len());
+            }
+        }
+    }
+    sums.gaps.retain(|_, count| *count > 0);
+    let count = fresh.count();
+    sums.received = sums.received.saturating_add(count);
+    sums.duplicates = sums.duplicates.saturating_add(runs.count().saturating_sub(count));
+    sums.late = sums.late.saturating_add(fresh.within(0, before).count());
+    fresh
+}
+
+/// The gaps: numbers that have no answer yet get this one; of several the first stays.
+fn explain(ledger: &mut Stretch, sums: &mut Tally, batch: &Checked) {
+    let rest = batch.rest.map(|reason| Gap { from: batch.from, to: batch.to, reason });
+    // What one gap has gone through, the others of the batch need not: a hostile batch of many wide
+    // gaps costs what one does.
+    let mut done = RangeSet::new();
+    for gap in batch.gaps.iter().copied().chain(rest) {
+        for range in done.missing(gap.from, gap.to).iter() {
+            for (range, _) in ledger.set(range.from, range.to, Answer::Gap(gap.reason), |_| false) {
+                let count = sums.gaps.entry(gap.reason).or_default();
+                *count = count.saturating_add(range.len());
+                let above = range.from.max(sums.highest + 1);
+                if above <= range.to {
+                    sums.gaps_above = sums.gaps_above.saturating_add(range.to - above + 1);
+                }
+            }
+        }
+        done.insert(gap.from, gap.to);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::super::ledger::{Missing, MissingList, Segment};
+    use super::*;
+
+    /// A stream as its data store has it: rows that are loaded for each batch anew.
+    #[derive(Default)]
+    struct Stored {
+        rows: BTreeMap<u64, (u64, Answer)>,
+        tally: Tally,
+        records: BTreeMap<u64, Record>,
+    }
+
+    impl Stored {
+        fn take(&mut self, batch: Checked) -> Result<(), String> {
+            let mut ledger = Stretch::new();
+            for range in touched(&self.tally, &batch).iter() {
+                for wanted in ledger.wanted(range.from, range.to).iter() {
+                    let rows = self.rows.iter().map(|(from, (to, answer))| Segment {
+                        from: *from,
+                        to: *to,
+                        answer: *answer,
+                    });
+                    let touching: Vec<_> =
+                        rows.filter(|row| row.from <= wanted.to && row.to >= wanted.from).collect();
+                    ledger.load(wanted, touching);
+                }
+            }
+            let taken = take(&mut ledger, &mut self.tally, &batch)?;
+            for (from, row) in ledger.rows() {
+                match row {
+                    Some(row) => drop(self.rows.insert(from, row)),
+                    None => drop(self.rows.remove(&from)),
+                }
+            }
+            let (pieces, records) = pieces(batch, &taken.fresh);
+            self.tally.store(&pieces, &records, 9);
+            for record in pieces.iter().flat_map(|piece| unpack(&piece.block).unwrap()) {
+                assert!(self.records.insert(record.seq, record).is_none(), "stored twice");
+            }
+            Ok(())
+        }
+
+        fn missing(&self) -> Vec<Missing> {
+            let mut found = Vec::new();
+            let mut list = MissingList::new(1, self.tally.highest);
+            for (from, (to, answer)) in &self.rows {
+                list.add(Segment { from: *from, to: *to, answer: *answer }, &mut found);
+            }
+            list.end(&mut found);
+            found
+        }
+
+        /// The rows are in order, do not overlap, and neighbours of one answer are one row.
+        fn is_sound(&self) {
+            let rows: Vec<_> = self.rows.iter().collect();
+            for (from, (to, _)) in &rows {
+                assert!(*from <= to);
+            }
+            for pair in rows.windows(2) {
+                let ((_, (to, one)), (from, (_, other))) = (pair[0], pair[1]);
+                assert!(to < from && (to + 1 < *from || one != other), "{pair:?}");
+            }
+            assert_eq!(self.tally.segments, rows.len() as u64);
+        }
+    }
+
+    fn record(seq: u64) -> Record {
+        Record { seq, time: seq * 10, format: Format::Plain, value: seq.to_string().into() }
+    }
+
+    fn batch(
+        from: u64,
+        to: u64,
+        numbers: &[u64],
+        gaps: Vec<Gap>,
+        rest: Option<GapReason>,
+    ) -> Checked {
+        let records: Vec<Record> = numbers.iter().map(|seq| record(*seq)).collect();
+        let block = pack(&records, Layout::Rows, false);
+        Checked { stream: "s".parse().unwrap(), from, to, rest, gaps, records, block }
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Known {
+        Received,
+        Gap(GapReason),
+    }
+
+    /// The same, number by number, as simply as it can be said.
+    #[derive(Default)]
+    struct Naive {
+        numbers: BTreeMap<u64, Known>,
+        duplicates: u64,
+        late: u64,
+        highest: u64,
+    }
+
+    impl Naive {
+        fn take(&mut self, batch: &Checked) -> bool {
+            let named = |number: u64| {
+                batch.records.iter().any(|record| record.seq == number)
+                    || batch.gaps.iter().any(|gap| (gap.from..=gap.to).contains(&number))
+                    || self.numbers.contains_key(&number)
+            };
+            if batch.rest.is_none() && !(batch.from..=batch.to).all(named) {
+                return false;
+            }
+            let highest = self.highest;
+            for record in &batch.records {
+                if self.numbers.insert(record.seq, Known::Received) == Some(Known::Received) {
+                    self.duplicates += 1;
+                } else if record.seq < highest {
+                    self.late += 1;
+                }
+                self.highest = self.highest.max(record.seq);
+            }
+            let rest = batch.rest.map(|reason| Gap { from: batch.from, to: batch.to, reason });
+            for gap in batch.gaps.iter().chain(&rest) {
+                for number in gap.from..=gap.to {
+                    self.numbers.entry(number).or_insert(Known::Gap(gap.reason));
+                }
+            }
+            true
+        }
+
+        fn missing(&self) -> BTreeMap<u64, &'static str> {
+            let gaps = self.numbers.iter().filter_map(|(number, known)| match known {
+                Known::Gap(reason) => Some((*number, reason.as_str())),
+                Known::Received => None,
+            });
+            let unknown = (1..=self.highest)
+                .filter(|number| !self.numbers.contains_key(number))
+                .map(|number| (number, "unknown"));
+            gaps.chain(unknown).collect()
+        }
+    }
+
+    fn reason() -> impl Strategy<Value = GapReason> {
+        prop_oneof![
+            Just(GapReason::Quota),
+            Just(GapReason::Expired),
+            Just(GapReason::Reduced),
+            Just(GapReason::Damaged),
+        ]
+    }
+
+    fn batches() -> impl Strategy<Value = Vec<Checked>> {
+        let gap = (1u64..80, 0u64..20, reason()).prop_map(|(from, more, reason)| Gap {
+            from,
+            to: from + more,
+            reason,
+        });
+        let one = (
+            1u64..70,
+            proptest::collection::vec(prop::bool::weighted(0.7), 1..20),
+            proptest::collection::vec(gap, 0..3),
+            proptest::option::weighted(0.8, reason()),
+        );
+        let one = one.prop_map(|(from, mask, gaps, rest)| {
+            let to = from + mask.len() as u64 - 1;
+            let numbers: Vec<u64> =
+                (from..=to).zip(&mask).filter(|(_, there)| **there).map(|(seq, _)| seq).collect();
+            batch(from, to, &numbers, gaps, rest)
+        });
+        proptest::collection::vec(one, 0..25)
+    }
+
+    proptest! {
+        #[test]
+        fn it_comes_to_what_counting_one_by_one_does(batches in batches(), again: u64) {
+            let (mut stored, mut naive) = (Stored::default(), Naive::default());
+            let repeated = batches.iter().enumerate().filter(|(at, _)| again >> at & 1 == 1);
+            let repeated: Vec<_> = repeated.map(|(_, batch)| batch.clone()).collect();
+            for batch in batches.into_iter().chain(repeated) {
+                let before = (stored.tally.clone(), stored.rows.clone());
+                let taken = naive.take(&batch);
+                let said = stored.take(batch);
+                prop_assert_eq!(said.is_ok(), taken, "{:?}", said);
+                if !taken {
+                    prop_assert_eq!(&before, &(stored.tally.clone(), stored.rows.clone()));
+                }
+                stored.is_sound();
+                let tally = &stored.tally;
+                prop_assert_eq!(
+                    (tally.duplicates, tally.late, tally.highest),
+                    (naive.duplicates, naive.late, naive.highest)
+                );
+                let received: Vec<u64> = naive.numbers.iter()
+                    .filter(|(_, known)| **known == Known::Received).map(|(number, _)| *number).collect();
+                prop_assert_eq!(tally.received, received.len() as u64);
+                prop_assert_eq!(tally.kept, tally.received);
+                prop_assert_eq!(stored.records.keys().copied().collect::<Vec<_>>(), received);
+                let missing = naive.missing();
+                prop_assert_eq!(tally.missing(), missing.len() as u64);
+                let listed: BTreeMap<u64, &str> = stored.missing().iter()
+                    .flat_map(|missing| (missing.from..=missing.to).map(|number| (number, missing.reason)))
+                    .collect();
+                prop_assert_eq!(listed, missing);
+            }
+        }
+
+        #[test]
+        fn no_payload_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _any = check(&bytes);
+        }
+    }
+
+    fn encoded(from: u64, to: u64, gaps: Vec<Gap>, block: Vec<u8>) -> Vec<u8> {
+        let batch = Batch {
+            v: holdfast_protocol::WIRE_VERSION,
+            stream: "s".parse().unwrap(),
+            from,
+            to,
+            rest: None,
+            gaps,
+            block,
+        };
+        codec::encode(&batch).unwrap()
+    }
+
+    #[test]
+    fn hostile_batches_are_refused_with_their_reason() {
+        let block = |numbers: &[u64]| {
+            let records: Vec<Record> = numbers.iter().map(|seq| record(*seq)).collect();
+            pack(&records, Layout::Rows, true)
+        };
+        let gap = |from, to| vec![Gap { from, to, reason: GapReason::Quota }];
+        let many = vec![Gap { from: 1, to: 1, reason: GapReason::Quota }; MAX_BATCH_GAPS + 1];
+        for (payload, said) in [
+            (encoded(0, 4, vec![], vec![]), "numbers 0 to 4"),
+            (encoded(5, 4, vec![], vec![]), "numbers 5 to 4"),
+            (encoded(1, u64::MAX, vec![], vec![]), "numbers 1 to 18446744073709551615"),
+            (encoded(u64::MAX, u64::MAX, vec![], vec![]), "they rise from 1 to 9007199254740991"),
+            (encoded(1, 1, gap(0, 9), block(&[1])), "a gap from 0 to 9"),
+            (encoded(1, 1, gap(9, 8), block(&[1])), "a gap from 9 to 8"),
+            (encoded(1, 1, gap(1, u64::MAX), block(&[1])), "a gap from 1 to 18446744073709551615"),
+            (encoded(1, 1, many, block(&[1])), "257 gaps"),
+            (encoded(1, 2, vec![], block(&[1, 2, 3])), "record 3 is not within 1 to 2"),
+            (encoded(2, 3, vec![], block(&[1, 2, 3])), "record 1 is not within 2 to 3"),
+            (encoded(1, 3, vec![], vec![0xff; 3]), "an unknown kind"),
+            (encoded(1, 3, vec![], vec![0; 3]), "a damaged block"),
+            (encoded(1, 3, vec![], vec![0; 300_000]), "at most 262144"),
+        ] {
+            match check(&payload) {
+                Err(Unfit::Batch { why, .. }) => assert!(why.contains(said), "{said}: {why}"),
+                other => panic!("{said}: {other:?}"),
+            }
+        }
+        assert!(matches!(check(b"x"), Err(Unfit::Malformed(_))));
+    }
+
+    #[test]
+    fn the_widest_gaps_are_one_row_each() {
+        let mut stored = Stored::default();
+        let gap = |from, to, reason| Gap { from, to, reason };
+        stored
+            .take(batch(5, 5, &[5], vec![gap(1, MAX_SEQUENCE, GapReason::Damaged)], None))
+            .unwrap();
+        assert_eq!(stored.rows.len(), 3);
+        assert_eq!(stored.tally.missing(), MAX_SEQUENCE - 1);
+        assert_eq!(stored.tally.unknown(), 0);
+        stored.take(batch(MAX_SEQUENCE, MAX_SEQUENCE, &[MAX_SEQUENCE], vec![], None)).unwrap();
+        assert_eq!((stored.tally.received, stored.tally.gaps_above), (2, 0));
+        stored.is_sound();
+    }
+
+    #[test]
+    fn a_summed_up_ledger_takes_nothing_twice() {
+        let mut stored = Stored::default();
+        for seq in 1..=100 {
+            let from = 10 * seq;
+            stored.take(batch(from, from + 9, &[from], vec![], Some(GapReason::Reduced))).unwrap();
+        }
+        stored.take(batch(2_000, 2_000, &[2_000], vec![], None)).unwrap();
+        let before = (stored.tally.missing(), stored.tally.unknown());
+        let mut ledger = Stretch::new();
+        let rows = stored.rows.iter();
+        let all: Vec<_> = rows
+            .map(|(from, (to, answer))| Segment { from: *from, to: *to, answer: *answer })
+            .collect();
+        ledger.load(Range { from: 0, to: 1_500 }, all.into_iter().filter(|row| row.from < 1_500));
+        ledger.sum_up();
+        for (from, row) in ledger.rows() {
+            match row {
+                Some(row) => drop(stored.rows.insert(from, row)),
+                None => drop(stored.rows.remove(&from)),
+            }
+        }
+        stored.tally.segments = stored.rows.len() as u64;
+        assert_eq!(stored.rows.len(), 2);
+        assert_eq!((stored.tally.missing(), stored.tally.unknown()), before);
+        stored.take(batch(10, 19, &[10, 11], vec![], Some(GapReason::Quota))).unwrap();
+        assert_eq!((stored.tally.received, stored.tally.duplicates), (101, 2));
+        stored.is_sound();
+    }
+
+    #[test]
+    fn what_spans_too_much_is_stored_in_pieces() {
+        let checked = batch(1, 3 * SPAN, &[1, SPAN, SPAN + 1, 3 * SPAN], vec![], None);
+        let mut fresh = RangeSet::new();
+        fresh.insert(1, 3 * SPAN);
+        let (found, records) = pieces(checked, &fresh);
+        let ends: Vec<_> =
+            found.iter().map(|piece| (piece.first, piece.last, piece.count)).collect();
+        assert_eq!(ends, [(1, SPAN, 2), (SPAN + 1, SPAN + 1, 1), (3 * SPAN, 3 * SPAN, 1)]);
+        assert_eq!(records.len(), 4);
+        assert_eq!((found[0].min_time, found[0].max_time), (10, 10 * SPAN));
+    }
+}
