@@ -67,6 +67,19 @@ impl Time {
         self.floor().time(system_seconds(), uptime_ms())
     }
 
+    /// Milliseconds since 1970: what records are stamped with. Below the floor by the floor.
+    pub fn now_ms(&self) -> u64 {
+        let now = self.now().saturating_mul(1_000);
+        // Within the second only where the system's clock is what is believed.
+        let system = clock_gettime(ClockId::Realtime);
+        let seconds = u64::try_from(system.tv_sec.saturating_add(offset())).unwrap_or(0);
+        if seconds.saturating_mul(1_000) == now {
+            now + u64::try_from(system.tv_nsec / 1_000_000).unwrap_or(0)
+        } else {
+            now
+        }
+    }
+
     /// Learns a time that was reached. True: the floor rose.
     pub fn raise(&self, known: u64) -> bool {
         self.floor().raise(known, uptime_ms())

@@ -16,11 +16,14 @@ pub const POINTS: &[&str] = &[
     "record-removed",
 ];
 
+/// After every step of a record's way from a workload to the control plane.
+pub const DATA_POINTS: &[&str] = &["records-stored", "batch-sent", "shipped-stored"];
+
 /// Dies here if told to.
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {
     static AT: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
-    debug_assert!(POINTS.contains(&name), "{name} is not listed");
+    debug_assert!(POINTS.contains(&name) || DATA_POINTS.contains(&name), "{name} is not listed");
     let at = AT.get_or_init(|| std::env::var("HOLDFAST_CRASH_AT").ok());
     if at.as_deref() == Some(name)
         && let Some(this) =

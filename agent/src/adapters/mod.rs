@@ -5,6 +5,7 @@
 )]
 
 pub mod artifacts;
+pub mod buffer;
 pub mod calls;
 pub mod census;
 pub mod cgroup;

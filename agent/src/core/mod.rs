@@ -6,6 +6,7 @@ pub mod agent;
 pub mod backoff;
 pub mod certificate;
 pub mod clock;
+pub mod data;
 pub mod dns;
 pub mod effect;
 pub mod flow;

@@ -1,0 +1,255 @@
+//! The buffer: what workloads publish, on disk before it is acknowledged, until it is shipped and
+//! room is needed. One thread owns the file; it is started when it is first needed, and stores
+//! whatever waits in one durable step.
+//!
+//! What is handed in and not stored is never acknowledged, whatever happens to the file, the disk
+//! or the thread.
+
+mod block;
+mod ceilings;
+mod contain;
+mod counted;
+mod file;
+mod queue;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use holdfast_protocol::data::{DataPolicies, Format, Gap, Range, Record, StreamName};
+use tokio::sync::oneshot;
+
+pub use queue::Refused;
+use queue::{Append, Job, Queue};
+
+use crate::adapters::clock::Time;
+
+/// Streams that a device may have.
+pub const MAX_STREAMS: usize = 1_000;
+
+/// What the buffer may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of records; None: a tenth of the disk, at most 1 GiB.
+    pub quota: Option<u64>,
+    /// Bytes that stay free on the disk for everything else; None: a twentieth of the disk, from
+    /// 16 MiB to 1 GiB.
+    pub reserve: Option<u64>,
+    /// Bytes that may be written to the flash in its life; None: not known.
+    pub endurance: Option<u64>,
+}
+
+/// A window of a stream: numbers and times, all ends within.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The first number that is of interest.
+    pub from: u64,
+    /// The last.
+    pub to: u64,
+    /// The first moment, in milliseconds since 1970.
+    pub since: u64,
+    /// The last.
+    pub until: u64,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { from: 1, to: u64::MAX, since: 0, until: u64::MAX }
+    }
+}
+
+/// Part of a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Records, in the order of their numbers.
+    pub records: Vec<Record>,
+    /// Where the next page begins; None: this was the last.
+    pub next: Option<u64>,
+    /// Numbers that should have been there and could not be read.
+    pub damaged: Vec<Range>,
+}
+
+/// One stream of the buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSummary {
+    /// Its name.
+    pub name: StreamName,
+    /// The last number given.
+    pub last: u64,
+    /// Records that are not acknowledged by the control plane.
+    pub waiting: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Records on disk.
+    pub count: u64,
+    /// Time of the oldest record on disk.
+    pub oldest: Option<u64>,
+    /// Time of the oldest record that is not acknowledged.
+    pub oldest_waiting: Option<u64>,
+    /// Gaps that the control plane does not know yet.
+    pub untold: bool,
+    /// Records that are wanted as they are.
+    pub wanted: bool,
+}
+
+/// Bytes written to flash since the buffer was made, by cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Records.
+    pub records: u64,
+    /// What was dropped, thinned or expired.
+    pub retention: u64,
+    /// What the database needs for itself, numbers, marks and totals.
+    pub bookkeeping: u64,
+    /// Bytes of the records as they were published.
+    pub payload: u64,
+    /// When that began, in seconds since 1970.
+    pub since: u64,
+}
+
+impl Written {
+    /// Everything.
+    pub fn total(&self) -> u64 {
+        self.records.saturating_add(self.retention).saturating_add(self.bookkeeping)
+    }
+}
+
+/// How the buffer stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// By name.
+    pub streams: Vec<StreamSummary>,
+    /// Bytes of records on disk.
+    pub used: u64,
+    /// Bytes that they may take at present: the quota, or what the disk still gives.
+    pub quota: u64,
+    /// The disk gives less than the quota.
+    pub low: bool,
+    /// Bytes written.
+    pub written: Written,
+    /// What a person should know of the file: it was damaged, or cannot be written.
+    pub damage: Option<String>,
+    /// The disk took nothing when it was last tried.
+    pub full: Option<String>,
+}
+
+/// A handle to the buffer; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Buffer {
+    queue: Arc<Queue>,
+}
+
+impl Buffer {
+    /// The buffer of this data folder. Its thread is not started yet, unless there is something
+    /// to ship or to keep within bounds.
+    pub fn new(data: &Path, limits: Limits, time: Time) -> Self {
+        let buffer = Self { queue: Arc::new(Queue::new(data.to_owned(), limits, time)) };
+        if path(data).exists() {
+            buffer.queue.start();
+        }
+        buffer
+    }
+
+    /// True when its thread runs: something was published once.
+    pub fn is_in_use(&self) -> bool {
+        self.queue.is_started()
+    }
+
+    /// Takes records of one stream in, waiting for room in the queue; resolves when they are on
+    /// disk, with the numbers that they got, in their order. `time` in milliseconds since 1970,
+    /// by [`Time::now_ms`].
+    ///
+    /// # Errors
+    /// [`Refused`]; none of them is stored.
+    pub async fn append(
+        &self,
+        stream: StreamName,
+        time: u64,
+        records: Vec<(Format, Vec<u8>)>,
+    ) -> Result<Range, Refused> {
+        let (append, answer) = Append::new(stream, time, records)?;
+        self.queue.put_waiting(append).await?;
+        answer.await.unwrap_or(Err(Refused::Closed))
+    }
+
+    /// The same without waiting for room.
+    ///
+    /// # Errors
+    /// [`Refused::Busy`] when the queue is full.
+    pub fn try_append(
+        &self,
+        stream: StreamName,
+        time: u64,
+        records: Vec<(Format, Vec<u8>)>,
+    ) -> Result<oneshot::Receiver<Result<Range, Refused>>, Refused> {
+        let (append, answer) = Append::new(stream, time, records)?;
+        self.queue.try_put(append)?;
+        Ok(answer)
+    }
+
+    /// Reads a page of a stream, of about so many bytes of values; what is asked for first and
+    /// stored later waits. A stream that is not there is empty.
+    pub async fn read(&self, stream: &StreamName, window: Window, max_bytes: usize) -> Page {
+        let (tell, answer) = oneshot::channel();
+        let stream = stream.clone();
+        self.queue.ask(Job::Read { stream, window, max_bytes, tell });
+        answer.await.unwrap_or_default()
+    }
+
+    /// The control plane has stored what answers for these numbers, and these gaps.
+    pub fn shipped(&self, stream: &StreamName, range: Range, gaps: Vec<Gap>) {
+        self.queue.ask(Job::Shipped { stream: stream.clone(), range, gaps });
+    }
+
+    /// These records are to be shipped as they are, though they were reduced or withheld. Gives
+    /// how many there are on disk and how many bytes they take there.
+    pub async fn want(&self, stream: &StreamName, since: u64, until: u64) -> (u64, u64) {
+        let (tell, answer) = oneshot::channel();
+        self.queue.ask(Job::Want { stream: stream.clone(), since, until, tell });
+        answer.await.unwrap_or_default()
+    }
+
+    /// What holds from now on.
+    pub fn policies(&self, policies: Arc<DataPolicies>) {
+        self.queue.follow(policies);
+    }
+
+    /// Drops what its ttl has passed for; `now` in milliseconds since 1970, and only when the
+    /// clock can be relied on.
+    pub fn expire(&self, now: u64) {
+        self.queue.ask(Job::Expire { now });
+    }
+
+    /// How it stands. Empty as long as it is not in use.
+    pub async fn summary(&self) -> Summary {
+        if !self.is_in_use() {
+            return Summary::default();
+        }
+        let (tell, answer) = oneshot::channel();
+        self.queue.ask(Job::Summary { tell });
+        answer.await.unwrap_or_default()
+    }
+
+    /// Resolves when something was stored, dropped or wanted since it last resolved.
+    pub async fn changed(&self) {
+        self.queue.changed.notified().await;
+    }
+
+    /// Stores what waits and ends the thread.
+    pub async fn close(&self) {
+        if !self.is_in_use() {
+            return;
+        }
+        let (tell, answer) = oneshot::channel();
+        self.queue.ask(Job::Close { tell });
+        let _ended = answer.await;
+    }
+}
+
+/// The file.
+fn path(data: &Path) -> PathBuf {
+    data.join("data.redb")
+}
+
+#[cfg(test)]
+mod tests;

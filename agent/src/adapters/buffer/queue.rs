@@ -1,0 +1,306 @@
+//! What waits for the buffer's thread: bounded by bytes, so that a flood costs a bounded memory.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use holdfast_protocol::data::block::MAX_RECORD;
+use holdfast_protocol::data::{DataPolicies, Format, Gap, Range, StreamName};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::{Limits, Page, Summary, Window, contain, worker};
+use crate::adapters::clock::Time;
+
+/// Memory that records may take while they wait, in units of [`UNIT`]: 4 MiB.
+const ROOM: u32 = 4_096;
+/// What room is counted in, in bytes.
+const UNIT: usize = 1_024;
+/// What a record takes in memory beside its value, in bytes.
+const OVERHEAD: usize = 64;
+/// What is stored in one step, in bytes: some thousand records. The thread needs a few times that.
+pub(super) const GROUP: usize = 1024 * 1024;
+/// Questions that wait; the driver and a few queries ask one at a time.
+const QUESTIONS: usize = 256;
+
+/// Why records were not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Too much waits already: try again.
+    #[error("the buffer is busy; try again")]
+    Busy,
+    /// The disk takes nothing.
+    #[error("the disk takes no more: {0}")]
+    DiskFull(String),
+    /// There are too many streams already.
+    #[error("this device has {} streams already, the most that it may have", super::MAX_STREAMS)]
+    TooManyStreams,
+    /// A record is too large.
+    #[error("a record is larger than {MAX_RECORD} bytes")]
+    TooLarge,
+    /// The buffer cannot be used any more.
+    #[error("the buffer is closed")]
+    Closed,
+}
+
+/// How an append is answered.
+pub(super) type Answer = oneshot::Sender<Result<Range, Refused>>;
+
+/// Records of one stream that are to be stored.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) stream: StreamName,
+    pub(super) time: u64,
+    pub(super) records: Vec<(Format, Vec<u8>)>,
+    /// Bytes in memory.
+    pub(super) size: usize,
+    pub(super) tell: Answer,
+    /// Room in the queue, given back when it is dropped.
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+impl Append {
+    /// Checked.
+    pub(super) fn new(
+        stream: StreamName,
+        time: u64,
+        records: Vec<(Format, Vec<u8>)>,
+    ) -> Result<(Self, oneshot::Receiver<Result<Range, Refused>>), Refused> {
+        if records.iter().any(|(_, value)| value.len() > MAX_RECORD) {
+            return Err(Refused::TooLarge);
+        }
+        let (tell, answer) = oneshot::channel();
+        let size = records.iter().map(|(_, value)| value.len() + OVERHEAD).sum();
+        Ok((Self { stream, time, records, size, tell, room: None }, answer))
+    }
+
+    fn units(&self) -> u32 {
+        // One that is larger than all the room has it to itself.
+        u32::try_from(self.size.div_ceil(UNIT)).unwrap_or(ROOM).min(ROOM)
+    }
+}
+
+/// What else the thread is asked.
+#[derive(Debug)]
+pub(super) enum Job {
+    Read { stream: StreamName, window: Window, max_bytes: usize, tell: oneshot::Sender<Page> },
+    Shipped { stream: StreamName, range: Range, gaps: Vec<Gap> },
+    Want { stream: StreamName, since: u64, until: u64, tell: oneshot::Sender<(u64, u64)> },
+    Expire { now: u64 },
+    Summary { tell: oneshot::Sender<Summary> },
+    Close { tell: oneshot::Sender<()> },
+}
+
+/// What the thread does next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Store these.
+    Store(Vec<Append>),
+    /// Answer this.
+    Answer(Job),
+    /// Nothing came for so long.
+    Idle,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    appends: VecDeque<Append>,
+    size: usize,
+    /// When the first of them has to be stored.
+    due: Option<Instant>,
+    jobs: VecDeque<Job>,
+    policies: Arc<DataPolicies>,
+    started: bool,
+    closed: bool,
+    /// How often the thread was lost to a panic.
+    lost: u32,
+    /// Answers to what the thread has in hand.
+    in_hand: Vec<Answer>,
+}
+
+/// Shared by the handles and the thread.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) data: PathBuf,
+    pub(super) limits: Limits,
+    pub(super) time: Time,
+    pub(super) changed: Notify,
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+    room: Arc<Semaphore>,
+}
+
+impl Queue {
+    pub(super) fn new(data: PathBuf, limits: Limits, time: Time) -> Self {
+        let room = usize::try_from(ROOM).unwrap_or(usize::MAX);
+        Self {
+            data,
+            limits,
+            time,
+            changed: Notify::new(),
+            waiting: Mutex::default(),
+            wake: Condvar::new(),
+            room: Arc::new(Semaphore::new(room)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_started(&self) -> bool {
+        self.lock().started
+    }
+
+    /// Starts the thread, if it is not there.
+    pub(super) fn start(self: &Arc<Self>) {
+        let mut waiting = self.lock();
+        if !waiting.started && !waiting.closed {
+            waiting.started = worker::spawn(Arc::clone(self));
+            waiting.closed = !waiting.started;
+        }
+    }
+
+    /// Puts records in when there is room.
+    pub(super) async fn put_waiting(self: &Arc<Self>, mut append: Append) -> Result<(), Refused> {
+        let room = Arc::clone(&self.room).acquire_many_owned(append.units()).await;
+        append.room = Some(room.map_err(|_| Refused::Closed)?);
+        self.put(append)
+    }
+
+    /// Puts records in if there is room.
+    pub(super) fn try_put(self: &Arc<Self>, mut append: Append) -> Result<(), Refused> {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(append.units());
+        append.room = Some(room.map_err(|_| Refused::Busy)?);
+        self.put(append)
+    }
+
+    fn put(self: &Arc<Self>, append: Append) -> Result<(), Refused> {
+        self.start();
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return Err(Refused::Closed);
+        }
+        let policy = waiting.policies.of(&append.stream);
+        let gather = policy.map_or(0, |(_, policy)| policy.durability_ms);
+        let due = Instant::now() + Duration::from_millis(gather.into());
+        let sooner = waiting.due.is_none_or(|known| due < known);
+        if sooner {
+            waiting.due = Some(due);
+        }
+        let before = waiting.size;
+        waiting.size += append.size;
+        waiting.appends.push_back(append);
+        // Whoever gathers is woken when it is time, or enough.
+        if sooner || (before < GROUP && waiting.size >= GROUP) {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Asks the thread. Too many questions are answered by silence, which askers take for empty.
+    pub(super) fn ask(&self, job: Job) {
+        let mut waiting = self.lock();
+        if waiting.closed || !waiting.started {
+            return;
+        }
+        let must = !matches!(job, Job::Read { .. } | Job::Summary { .. });
+        if must || waiting.jobs.len() < QUESTIONS {
+            waiting.jobs.push_back(job);
+            self.wake.notify_one();
+        }
+    }
+
+    /// These policies hold from now on.
+    pub(super) fn follow(&self, policies: Arc<DataPolicies>) {
+        self.lock().policies = policies;
+        self.wake.notify_one();
+    }
+
+    pub(super) fn current(&self) -> Arc<DataPolicies> {
+        Arc::clone(&self.lock().policies)
+    }
+
+    /// What to do next. Appends go first, but for one question after each group (`asked`).
+    pub(super) fn next(&self, idle: Duration, asked: bool) -> Next {
+        let mut waiting = self.lock();
+        loop {
+            if (asked || waiting.appends.is_empty())
+                && let Some(job) = waiting.jobs.pop_front()
+            {
+                return Next::Answer(job);
+            }
+            let now = Instant::now();
+            let due = waiting.due.unwrap_or(now + idle);
+            if !waiting.appends.is_empty() && (waiting.size >= GROUP || now >= due) {
+                return Next::Store(waiting.take());
+            }
+            if let Some(job) = waiting.jobs.pop_front() {
+                return Next::Answer(job);
+            }
+            let wait = self.wake.wait_timeout(waiting, due.saturating_duration_since(now));
+            let (back, late) = wait.unwrap_or_else(PoisonError::into_inner);
+            waiting = back;
+            if late.timed_out() && waiting.appends.is_empty() && waiting.jobs.is_empty() {
+                return Next::Idle;
+            }
+        }
+    }
+
+    /// The thread has these in hand: they are answered even if it does not come back.
+    pub(super) fn hold(&self, answers: Vec<Answer>) {
+        self.lock().in_hand = answers;
+    }
+
+    /// What the thread had in hand.
+    pub(super) fn release(&self) -> Vec<Answer> {
+        std::mem::take(&mut self.lock().in_hand)
+    }
+
+    /// The thread does not come back. Another one takes over, unless that happened too often.
+    pub(super) fn lost(self: &Arc<Self>) {
+        for answer in self.release() {
+            let _nobody = answer.send(Err(Refused::Busy));
+        }
+        let mut waiting = self.lock();
+        waiting.lost += 1;
+        waiting.started = waiting.lost <= contain::MOST && worker::spawn(Arc::clone(self));
+        if !waiting.started {
+            waiting.close();
+        }
+    }
+
+    /// Nothing is taken in any more.
+    pub(super) fn close(&self) {
+        self.lock().close();
+        self.room.close();
+    }
+}
+
+impl Waiting {
+    /// A group: what waits, up to about so many bytes.
+    fn take(&mut self) -> Vec<Append> {
+        let mut group = Vec::new();
+        let mut size = 0;
+        while let Some(append) = self.appends.pop_front() {
+            size += append.size;
+            group.push(append);
+            if size >= GROUP {
+                break;
+            }
+        }
+        self.size = self.size.saturating_sub(size);
+        self.due = (!self.appends.is_empty()).then(Instant::now);
+        group
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        self.started = false;
+        for append in self.appends.drain(..) {
+            let _nobody = append.tell.send(Err(Refused::Closed));
+        }
+        self.jobs.clear();
+        self.size = 0;
+    }
+}

@@ -1,0 +1,335 @@
+//! The buffer's thread: stores groups, answers questions, keeps within its bounds.
+
+mod group;
+mod reading;
+mod room;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use holdfast_protocol::data::{Gap, GapReason, Range, StreamName};
+
+use super::ceilings::Ceilings;
+use super::contain;
+use super::file::{Change, File, Found, Trouble};
+use super::queue::{Job, Next, Queue};
+use super::{StreamSummary, Summary, Written, path};
+use crate::adapters::crash;
+use crate::core::data::stream::Stream;
+
+/// Nothing happens for so long: what is only marked in memory is stored, and the disk looked at.
+const IDLE: Duration = Duration::from_secs(30);
+/// What the control plane acknowledged is stored at the latest after so long. If it is lost
+/// meanwhile, a batch is sent twice, which the control plane notices.
+const MARKS: Duration = Duration::from_secs(30);
+/// A file that could not be opened or written is tried again after so long.
+const RETRY: Duration = Duration::from_secs(2);
+/// Stack of the thread, in bytes: redb's trees are a few levels deep.
+const STACK: usize = 512 * 1024;
+
+/// Starts the thread. False: the system gives none.
+pub(super) fn spawn(queue: Arc<Queue>) -> bool {
+    let thread = std::thread::Builder::new().name("buffer".into()).stack_size(STACK);
+    let spawned = thread.spawn(move || {
+        contain::this_thread(&queue);
+        Worker::new(queue).run();
+    });
+    spawned.inspect_err(|error| tracing::error!(%error, "no thread for the buffer")).is_ok()
+}
+
+/// The thread was lost to what the file holds: it is not opened again.
+pub(super) fn suspect(data: &Path, why: &str) {
+    tracing::error!("the buffer's thread failed: {why}");
+    let _what_is_left = set_aside(data, why);
+}
+
+/// Sets the file aside, in the place of a former one. Gives what to tell a person.
+fn set_aside(data: &Path, why: &str) -> String {
+    let (file, aside) = (path(data), data.join("data.damaged"));
+    let moved = std::fs::rename(&file, &aside);
+    let told = format!(
+        "the buffer was damaged ({why}) and set aside as {}: {}; what was in it stands in the gap ledger",
+        aside.display(),
+        if moved.is_ok() { "begun anew" } else { "it could not even be moved" }
+    );
+    tracing::error!("{told}");
+    told
+}
+
+struct Worker {
+    queue: Arc<Queue>,
+    file: Option<File>,
+    tried: Option<Instant>,
+    streams: BTreeMap<u32, Stream>,
+    ids: BTreeMap<StreamName, u32>,
+    ceilings: Ceilings,
+    /// The first number of streams that are new: 1, unless all that was known of former ones is
+    /// lost.
+    base: u64,
+    /// Streams of which something is to be stored beside their blocks.
+    marked: BTreeSet<u32>,
+    /// Segments that are to be stored.
+    segments: BTreeSet<(u32, u64)>,
+    marked_at: Option<Instant>,
+    written: Written,
+    /// What of the file's own count is in `written`.
+    counted: u64,
+    /// How much of `written` is stored.
+    noted: u64,
+    room: room::Room,
+    damage: Option<String>,
+    full: Option<String>,
+}
+
+impl Worker {
+    fn new(queue: Arc<Queue>) -> Self {
+        let ceilings = Ceilings::open(&queue.data);
+        let room = room::Room::new(queue.limits);
+        Self {
+            queue,
+            file: None,
+            tried: None,
+            streams: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            ceilings,
+            base: 1,
+            marked: BTreeSet::new(),
+            segments: BTreeSet::new(),
+            marked_at: None,
+            written: Written::default(),
+            counted: 0,
+            noted: 0,
+            room,
+            damage: None,
+            full: None,
+        }
+    }
+
+    fn run(mut self) {
+        self.open();
+        let mut asked = false;
+        loop {
+            match self.queue.next(IDLE, asked) {
+                Next::Store(group) => {
+                    self.store(group);
+                    asked = true;
+                }
+                Next::Answer(Job::Close { tell }) => {
+                    self.keep_marks(true);
+                    self.file = None;
+                    self.queue.close();
+                    let _nobody = tell.send(());
+                    return;
+                }
+                Next::Answer(job) => {
+                    self.answer(job);
+                    asked = false;
+                }
+                Next::Idle => {
+                    self.open();
+                    asked = false;
+                }
+            }
+            self.keep_marks(false);
+        }
+    }
+
+    /// Opens the file where it is not open. What is damaged is set aside.
+    fn open(&mut self) -> Option<&File> {
+        let waits = self.tried.is_some_and(|tried| tried.elapsed() < RETRY);
+        if self.file.is_none() && !waits {
+            self.tried = Some(Instant::now());
+            let path = path(&self.queue.data);
+            let fresh = !path.exists();
+            match File::open(&path) {
+                Ok((file, found)) => self.loaded(file, found, fresh),
+                Err(Trouble::Damaged(why)) => {
+                    self.damage = Some(set_aside(&self.queue.data, &why));
+                    match File::open(&path) {
+                        Ok((file, found)) => self.loaded(file, found, true),
+                        Err(trouble) => self.failed(&trouble),
+                    }
+                }
+                Err(trouble) => self.failed(&trouble),
+            }
+        }
+        self.file.as_ref()
+    }
+
+    fn failed(&mut self, trouble: &Trouble) {
+        tracing::error!("the buffer cannot be used: {}", trouble.words());
+        self.file = None;
+        self.full = Some(trouble.words().to_owned());
+    }
+
+    /// The file serves. One that is new goes on from what the ceilings say.
+    fn loaded(&mut self, file: File, found: Found, fresh: bool) {
+        self.counted = 0;
+        self.full = None;
+        self.streams = found.streams;
+        self.marked.clear();
+        self.segments = found.closed.into_iter().collect();
+        self.ids = self.streams.iter().map(|(id, stream)| (stream.name().clone(), *id)).collect();
+        for (id, range) in found.damaged {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.lost(range, GapReason::Damaged);
+                self.marked.insert(id);
+            }
+        }
+        if found.rolled_back {
+            tracing::warn!("the buffer's last step was taken back: it was not whole");
+        }
+        self.file = Some(file);
+        self.load_written();
+        let lost = fresh || found.rolled_back;
+        self.base = self.figure("base").unwrap_or(1);
+        if lost && self.ceilings.damaged {
+            // No device gives more than a thousand numbers a second for decades.
+            self.base = self.base.max(self.queue.time.now_ms());
+            if let Ok(bytes) = serde_cbor::to_vec(&self.base) {
+                let meta = [("base", bytes)].into();
+                let _said = self.apply(&Change { meta, ..Change::default() }, 0);
+            }
+        }
+        if lost {
+            let ceilings: Vec<_> =
+                self.ceilings.iter().map(|(name, ceiling)| (name.clone(), ceiling)).collect();
+            for (name, ceiling) in ceilings {
+                let id = self.id_of(&name, self.base);
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.skip_to(ceiling.saturating_add(1));
+                    self.marked.insert(id);
+                }
+            }
+        }
+        self.queue.changed.notify_one();
+    }
+
+    /// The number of a stream; a new one begins at `next`.
+    fn id_of(&mut self, name: &StreamName, next: u64) -> u32 {
+        if let Some(id) = self.ids.get(name) {
+            return *id;
+        }
+        let id = self.streams.last_key_value().map_or(0, |(id, _)| id + 1);
+        self.streams.insert(id, Stream::new(name.clone(), next));
+        self.ids.insert(name.clone(), id);
+        self.marked.insert(id);
+        id
+    }
+
+    fn answer(&mut self, job: Job) {
+        match job {
+            Job::Read { stream, window, max_bytes, tell } => {
+                let _nobody = tell.send(self.page(&stream, window, max_bytes));
+            }
+            Job::Shipped { stream, range, gaps } => self.shipped(&stream, range, &gaps),
+            Job::Want { stream, since, until, tell } => {
+                let _nobody = tell.send(self.want(&stream, since, until));
+            }
+            Job::Expire { now } => self.expire(now),
+            Job::Summary { tell } => {
+                let _nobody = tell.send(self.summary());
+            }
+            Job::Close { .. } => {}
+        }
+    }
+
+    fn shipped(&mut self, stream: &StreamName, range: Range, gaps: &[Gap]) {
+        let Some(id) = self.ids.get(stream).copied() else { return };
+        let records = self.file.as_ref().and_then(|file| file.heads(id, range.from, range.to).ok());
+        let records =
+            records.map_or(0, |(heads, _)| heads.iter().map(|head| head.block.count).sum::<u64>());
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.settle(range, records, gaps);
+        }
+        self.mark(id);
+    }
+
+    /// Something of a stream is to be stored before long.
+    fn mark(&mut self, id: u32) {
+        self.marked.insert(id);
+        self.marked_at.get_or_insert_with(Instant::now);
+        self.queue.changed.notify_one();
+    }
+
+    /// Puts what is marked into a change that is made anyway.
+    fn take_marks(&mut self, change: &mut Change) {
+        for id in std::mem::take(&mut self.marked) {
+            if let Some(stream) = self.streams.get(&id) {
+                change.streams.insert(id, stream.kept().clone());
+            }
+        }
+        for (id, start) in std::mem::take(&mut self.segments) {
+            let segment = self.streams.get(&id).and_then(|stream| stream.segment(start));
+            change.segments.insert((id, start), segment.copied());
+        }
+        self.marked_at = None;
+    }
+
+    /// Stores what is marked when it is time for it.
+    fn keep_marks(&mut self, now: bool) {
+        let due = self.marked_at.is_some_and(|at| at.elapsed() >= MARKS);
+        if !(due || now) || self.file.is_none() {
+            return;
+        }
+        let mut change = Change::default();
+        self.take_marks(&mut change);
+        self.note_written(&mut change);
+        if !change.is_empty() {
+            let _said = self.apply(&change, 0);
+            crash::point("shipped-stored");
+        }
+    }
+
+    /// Makes a change; after a failure the file is opened anew, and read anew.
+    fn apply(&mut self, change: &Change, payload: u64) -> Result<(), Trouble> {
+        let Some(file) = &self.file else {
+            return Err(Trouble::Other("the buffer is not open".into()));
+        };
+        match file.apply(change) {
+            Ok(()) => {
+                self.count(change, payload);
+                self.full = None;
+                Ok(())
+            }
+            Err(trouble) => {
+                tracing::error!("the buffer cannot be written: {}", trouble.words());
+                self.file = None;
+                if let Trouble::Damaged(why) = &trouble {
+                    self.damage = Some(set_aside(&self.queue.data, why));
+                    self.tried = None;
+                } else {
+                    self.full = Some(trouble.words().to_owned());
+                }
+                Err(trouble)
+            }
+        }
+    }
+
+    fn summary(&mut self) -> Summary {
+        let streams = self.streams.values().map(|stream| StreamSummary {
+            name: stream.name().clone(),
+            last: stream.next() - 1,
+            waiting: stream.waiting(),
+            bytes: stream.bytes(),
+            count: stream.count(),
+            oldest: stream.oldest(),
+            oldest_waiting: stream.oldest_waiting(),
+            untold: stream.has_untold_gaps(),
+            wanted: !stream.kept().wanted.is_empty(),
+        });
+        let used = self.used();
+        let (quota, low) = self.room.limit(&self.queue.data);
+        Summary {
+            streams: streams.collect(),
+            used,
+            quota,
+            low,
+            written: self.written,
+            damage: self.damage.clone(),
+            full: self.full.clone(),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Pages of a stream, and which records are wanted.
+
+use holdfast_protocol::data::{GapReason, Range, StreamName};
+
+use super::super::file::Trouble;
+use super::super::{Page, Window};
+use super::Worker;
+
+/// What a record takes in a page beside its value, in bytes.
+const OVERHEAD: usize = 48;
+
+impl Worker {
+    /// A page of about so many bytes.
+    pub(super) fn page(&mut self, name: &StreamName, window: Window, max_bytes: usize) -> Page {
+        let mut page = Page::default();
+        let Some(id) = self.ids.get(name).copied() else { return page };
+        if let Err(trouble) = self.fill(id, window, max_bytes, &mut page) {
+            self.read_failed(&trouble);
+        }
+        for range in &page.damaged {
+            self.bad_block(id, *range);
+        }
+        page
+    }
+
+    fn fill(
+        &self,
+        id: u32,
+        window: Window,
+        max_bytes: usize,
+        page: &mut Page,
+    ) -> Result<(), Trouble> {
+        let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
+            return Ok(());
+        };
+        let mut size = 0;
+        for (_, segment) in stream.segments() {
+            let within = segment.last >= window.from
+                && segment.first <= window.to
+                && segment.latest >= window.since
+                && segment.earliest <= window.until;
+            if !within {
+                continue;
+            }
+            let (from, to) = (segment.first.max(window.from), segment.last.min(window.to));
+            let (heads, damaged) = file.heads(id, from, to)?;
+            page.damaged.extend(damaged);
+            for head in heads {
+                let block = head.block;
+                if block.latest < window.since || block.earliest > window.until {
+                    continue;
+                }
+                if size >= max_bytes {
+                    page.next = Some(block.first.max(window.from));
+                    return Ok(());
+                }
+                let Some(records) = file.records(id, &head)? else {
+                    page.damaged.push(Range { from: block.first, to: block.last });
+                    continue;
+                };
+                for record in records {
+                    let within = (window.from..=window.to).contains(&record.seq)
+                        && (window.since..=window.until).contains(&record.time);
+                    if !within {
+                        continue;
+                    }
+                    // At least one a page.
+                    if size > 0 && size + record.value.len() + OVERHEAD > max_bytes {
+                        page.next = Some(record.seq);
+                        return Ok(());
+                    }
+                    size += record.value.len() + OVERHEAD;
+                    page.records.push(record);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The file could not be read: it is opened anew, or set aside.
+    pub(super) fn read_failed(&mut self, trouble: &Trouble) {
+        tracing::error!("the buffer cannot be read: {}", trouble.words());
+        self.file = None;
+        if let Trouble::Damaged(why) = trouble {
+            self.damage = Some(super::set_aside(&self.queue.data, why));
+            self.tried = None;
+            self.open();
+        }
+    }
+
+    /// A block that cannot be read: it goes, and its numbers stand in the gap ledger.
+    pub(super) fn bad_block(&mut self, id: u32, range: Range) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        tracing::error!(stream = %stream.name(), from = range.from, to = range.to, "records cannot be read any more: damaged");
+        stream.lost(range, GapReason::Damaged);
+        self.damage = Some(format!(
+            "records of {} cannot be read any more ({} to {}): the disk has changed them; they stand in the gap ledger",
+            stream.name(),
+            range.from,
+            range.to
+        ));
+        self.mark(id);
+    }
+
+    /// Marks records for being shipped as they are; gives how many, and their bytes on disk.
+    pub(super) fn want(&mut self, name: &StreamName, since: u64, until: u64) -> (u64, u64) {
+        let Some(id) = self.ids.get(name).copied() else { return (0, 0) };
+        let (Some(stream), Some(file)) = (self.streams.get_mut(&id), &self.file) else {
+            return (0, 0);
+        };
+        let within: Vec<(u64, u64)> = stream
+            .segments()
+            .filter(|(_, segment)| segment.latest >= since && segment.earliest <= until)
+            .map(|(_, segment)| (segment.first, segment.last))
+            .collect();
+        let (mut records, mut bytes, mut first, mut last) = (0, 0, u64::MAX, 0);
+        for (from, to) in within {
+            let Ok((heads, _)) = file.heads(id, from, to) else { continue };
+            for head in heads {
+                let block = head.block;
+                if block.latest >= since && block.earliest <= until {
+                    records += block.count;
+                    bytes += block.bytes;
+                    (first, last) = (first.min(block.first), last.max(block.last));
+                }
+            }
+        }
+        if first <= last {
+            stream.want(Range { from: first, to: last });
+            self.mark(id);
+        }
+        (records, bytes)
+    }
+}

@@ -1,0 +1,243 @@
+//! Room: what the buffer may use at present, and carrying out what the core says goes.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use holdfast_protocol::data::{GapReason, StreamPolicy};
+
+use super::super::block::{self, Packed};
+use super::super::file::{Change, Trouble, rows};
+use super::super::{Limits, path};
+use super::Worker;
+use crate::core::data::quota::{self, How, Relief, Rules};
+use crate::core::data::stream::Stream;
+
+/// The disk is looked at so often.
+const LOOK: Duration = Duration::from_secs(1);
+/// With less than this to use nothing is taken in, in bytes.
+const LEAST: u64 = 256 * 1024;
+/// Rounds of making room for one group: each frees something or rules a segment out.
+const ROUNDS: usize = 4_096;
+
+/// What the disk gave when it was last looked at.
+#[derive(Debug)]
+pub(super) struct Room {
+    limits: Limits,
+    looked: Option<Instant>,
+    limit: u64,
+    low: bool,
+}
+
+impl Room {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, looked: None, limit: 0, low: false }
+    }
+
+    /// Bytes of records that there may be, and whether that is less than the quota.
+    pub(super) fn limit(&mut self, data: &Path) -> (u64, bool) {
+        if self.looked.is_none_or(|at| at.elapsed() >= LOOK) {
+            self.looked = Some(Instant::now());
+            (self.limit, self.low) = look(data, self.limits);
+        }
+        (self.limit, self.low)
+    }
+}
+
+fn look(data: &Path, limits: Limits) -> (u64, bool) {
+    const MIB: u64 = 1024 * 1024;
+    let Ok(disk) = rustix::fs::statvfs(data) else {
+        return (limits.quota.unwrap_or(64 * MIB), false);
+    };
+    let total = disk.f_blocks.saturating_mul(disk.f_frsize);
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let quota = limits.quota.unwrap_or((total / 10).min(1024 * MIB));
+    let reserve = limits.reserve.unwrap_or((total / 20).clamp(16 * MIB, 1024 * MIB));
+    // What the file has already it may go on using: it never gives anything back.
+    let has = std::fs::metadata(path(data)).map_or(0, |it| it.blocks().saturating_mul(512));
+    let usable = (has / 10 * 9).saturating_add(free.saturating_sub(reserve));
+    (quota.min(usable), usable < quota)
+}
+
+impl Worker {
+    /// Bytes of records on disk.
+    pub(super) fn used(&self) -> u64 {
+        self.streams.values().map(Stream::bytes).sum()
+    }
+
+    /// What holds for a stream.
+    pub(super) fn policy(&self, id: u32) -> StreamPolicy {
+        let policies = self.queue.current();
+        let name = self.streams.get(&id).map(Stream::name);
+        name.and_then(|name| policies.of(name))
+            .map(|(_, policy)| policy.clone())
+            .unwrap_or_default()
+    }
+
+    /// Makes room for so many bytes of a stream. False: what comes is what goes.
+    pub(super) fn make_room(
+        &mut self,
+        id: u32,
+        need: u64,
+        change: &mut Change,
+    ) -> Result<bool, Trouble> {
+        let (limit, low) = self.room.limit(&self.queue.data);
+        if low && limit < LEAST {
+            return Err(Trouble::Full("what is left of the disk is kept for the rest".into()));
+        }
+        let policies = self.queue.current();
+        let default = StreamPolicy::default();
+        let mut tried = BTreeSet::new();
+        // Some more than is needed, so that the next groups find it.
+        let spare = (limit / 64).min(1024 * 1024);
+        for _ in 0..ROUNDS {
+            let rules = |id: u32| {
+                let name = self.streams.get(&id).map(Stream::name);
+                let policy = name.and_then(|name| policies.of(name)).map(|(_, policy)| policy);
+                Rules::from(policy.unwrap_or(&default))
+            };
+            match quota::relief(&self.streams, rules, id, need, limit, &tried) {
+                Relief::Enough => return Ok(true),
+                Relief::Refuse => return Ok(false),
+                Relief::Drop { id, start, how, bytes } => {
+                    let why = if low { GapReason::DiskFull } else { GapReason::Quota };
+                    let freed = self.drop_from(id, start, how, bytes + spare, why, change)?;
+                    if freed == 0 {
+                        tried.insert((id, start, how == How::Settled));
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes blocks out of a segment; gives how many bytes that freed.
+    fn drop_from(
+        &mut self,
+        id: u32,
+        start: u64,
+        how: How,
+        bytes: u64,
+        why: GapReason,
+        change: &mut Change,
+    ) -> Result<u64, Trouble> {
+        if let How::Thin(every) = how {
+            return self.thin(id, start, every, change);
+        }
+        let (Some(stream), Some(file)) = (self.streams.get_mut(&id), &self.file) else {
+            return Ok(0);
+        };
+        let Some(segment) = stream.segment(start).copied() else { return Ok(0) };
+        let (mut heads, _) = file.heads(id, segment.first, segment.last)?;
+        heads.retain(|head| {
+            let settled = &stream.kept().settled;
+            let gone = change
+                .remove
+                .iter()
+                .any(|(other, first, _)| *other == id && *first == head.block.first);
+            !gone
+                && (how != How::Settled
+                    || settled.missing(head.block.first, head.block.last).is_empty())
+        });
+        if how == How::Newest {
+            heads.reverse();
+        }
+        let mut freed = 0;
+        for head in heads {
+            if freed >= bytes {
+                break;
+            }
+            freed += head.block.bytes;
+            stream.dropped(start, &head.block, why);
+            change.remove.push((id, head.block.first, rows(head.length)));
+        }
+        if freed > 0 {
+            self.segments.insert((id, start));
+            self.marked.insert(id);
+        }
+        Ok(freed)
+    }
+
+    /// Keeps every nth record of a segment.
+    fn thin(
+        &mut self,
+        id: u32,
+        start: u64,
+        every: u32,
+        change: &mut Change,
+    ) -> Result<u64, Trouble> {
+        let (Some(stream), Some(file)) = (self.streams.get_mut(&id), &self.file) else {
+            return Ok(0);
+        };
+        let Some(segment) = stream.segment(start).copied() else { return Ok(0) };
+        let (heads, _) = file.heads(id, segment.first, segment.last)?;
+        let (mut kept, mut last) = (Vec::new(), segment.first);
+        let every = usize::try_from(every).unwrap_or(usize::MAX);
+        let mut nth = 0;
+        for head in &heads {
+            last = last.max(head.block.last);
+            for record in file.records(id, head)?.unwrap_or_default() {
+                if nth % every == 0 {
+                    kept.push(record);
+                }
+                nth += 1;
+            }
+        }
+        let Some(first) = heads.first().map(|head| head.block.first) else { return Ok(0) };
+        for head in &heads {
+            change.remove.push((id, head.block.first, rows(head.length)));
+        }
+        // Blocks answer for everything between them: what they do not hold was thinned out.
+        let cuts = block::cut(&kept);
+        let ends: Vec<u64> = cuts.iter().filter_map(|cut| Some(cut.last()?.seq)).collect();
+        let (mut from, mut blocks) = (first, Vec::new());
+        for (at, cut) in cuts.iter().enumerate() {
+            let to =
+                if at + 1 == cuts.len() { last } else { ends.get(at).copied().unwrap_or(last) };
+            let packed = Packed::new(id, from, to, cut);
+            blocks.push(packed.block);
+            change.add.push((id, packed));
+            from = to + 1;
+        }
+        stream.thinned(start, &blocks);
+        let now = stream.segment(start).map_or(0, |segment| segment.bytes);
+        self.segments.insert((id, start));
+        self.marked.insert(id);
+        Ok(segment.bytes.saturating_sub(now))
+    }
+
+    /// Drops what its ttl has passed for.
+    pub(super) fn expire(&mut self, now: u64) {
+        let mut change = Change::default();
+        let ids: Vec<u32> = self.streams.keys().copied().collect();
+        for id in ids {
+            let Some(ttl) = self.policy(id).ttl_ms else { continue };
+            let Some(stream) = self.streams.get(&id) else { continue };
+            let over: Vec<u64> = stream
+                .segments()
+                .filter(|(_, segment)| segment.latest.saturating_add(ttl) < now)
+                .map(|(start, _)| start)
+                .collect();
+            for start in over {
+                let gone = self.drop_from(
+                    id,
+                    start,
+                    How::Oldest,
+                    u64::MAX,
+                    GapReason::Expired,
+                    &mut change,
+                );
+                if let Err(trouble) = gone {
+                    return self.read_failed(&trouble);
+                }
+            }
+        }
+        if !change.remove.is_empty() {
+            self.take_marks(&mut change);
+            self.note_written(&mut change);
+            let _said = self.apply(&change, 0);
+            self.queue.changed.notify_one();
+        }
+    }
+}

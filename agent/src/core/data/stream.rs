@@ -1,0 +1,369 @@
+//! One stream as its device knows it: which numbers were given, which are on disk, which are
+//! settled (acknowledged by the control plane, as records or as gaps) and which gaps are still to
+//! be told. Every number that was given is one of these, whatever happens; a number that turns
+//! out to be nowhere is told as damaged.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::data::{Gap, GapReason, Range, RangeSet, StreamName};
+use serde::{Deserialize, Serialize};
+
+/// A segment is closed at so many bytes on disk: what a window of time or a drop looks through.
+const SEGMENT_BYTES: u64 = 256 * 1024;
+/// And at so many blocks: single records make small ones, and a start reads the last segment.
+const SEGMENT_BLOCKS: u32 = 1_024;
+/// And after so long, in milliseconds: a ttl drops whole segments. A quarter of the ttl, if that
+/// is shorter.
+const SEGMENT_SPAN: u64 = 6 * 3_600_000;
+
+/// Records that stand together on disk. Numbers within that it does not hold were thinned out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// Its first number.
+    pub first: u64,
+    /// Its last number.
+    pub last: u64,
+    /// How many records.
+    pub count: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Earliest time of a record, in milliseconds since 1970.
+    pub earliest: u64,
+    /// Latest.
+    pub latest: u64,
+}
+
+/// Blocks that follow each other, as they are found again without reading them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Its first number; within what it is known by, which is where it began.
+    pub first: u64,
+    /// Its last number.
+    pub last: u64,
+    /// Records.
+    pub count: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Blocks.
+    pub blocks: u32,
+    /// Earliest time of a record.
+    pub earliest: u64,
+    /// Latest.
+    pub latest: u64,
+    /// How often it was thinned.
+    pub thinned: u32,
+}
+
+impl Segment {
+    fn of(block: &Block) -> Self {
+        Self {
+            first: block.first,
+            last: block.last,
+            count: block.count,
+            bytes: block.bytes,
+            blocks: 1,
+            earliest: block.earliest,
+            latest: block.latest,
+            thinned: 0,
+        }
+    }
+
+    fn add(&mut self, block: &Block) {
+        self.first = self.first.min(block.first);
+        self.last = self.last.max(block.last);
+        self.count += block.count;
+        self.bytes += block.bytes;
+        self.blocks += 1;
+        self.earliest = self.earliest.min(block.earliest);
+        self.latest = self.latest.max(block.latest);
+    }
+
+    fn is_full(&self, next: &Block, ttl: Option<u64>) -> bool {
+        let span = ttl.map_or(SEGMENT_SPAN, |ttl| SEGMENT_SPAN.min(ttl / 4));
+        self.bytes >= SEGMENT_BYTES
+            || self.blocks >= SEGMENT_BLOCKS
+            || next.latest.saturating_sub(self.earliest) > span
+    }
+}
+
+/// What of a stream is stored beside its blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its name.
+    pub name: StreamName,
+    /// No number below this is given any more.
+    pub next: u64,
+    /// What the control plane has acknowledged, as records or as gaps.
+    pub settled: RangeSet,
+    /// What will not come, and is not acknowledged yet.
+    pub gaps: BTreeMap<GapReason, RangeSet>,
+    /// Records that were withheld or reduced and are to be shipped all the same.
+    #[serde(default)]
+    pub wanted: RangeSet,
+}
+
+/// A stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    kept: Kept,
+    segments: BTreeMap<u64, Segment>,
+    bytes: u64,
+    count: u64,
+    waiting: u64,
+}
+
+impl Stream {
+    /// A new one; `next` is the first number that it gives. What is below was given before and is
+    /// lost.
+    pub fn new(name: StreamName, next: u64) -> Self {
+        let mut gaps = BTreeMap::new();
+        if next > 1 {
+            let lost = RangeSet::from_ranges([Range { from: 1, to: next - 1 }]);
+            gaps.insert(GapReason::Damaged, lost);
+        }
+        let kept = Kept {
+            name,
+            next: next.max(1),
+            settled: RangeSet::new(),
+            gaps,
+            wanted: RangeSet::new(),
+        };
+        Self::load(kept, BTreeMap::new())
+    }
+
+    /// As it was stored: its row, and the segments that were closed.
+    pub fn load(kept: Kept, segments: BTreeMap<u64, Segment>) -> Self {
+        let mut stream = Self { kept, segments, bytes: 0, count: 0, waiting: 0 };
+        for segment in stream.segments.values() {
+            stream.bytes += segment.bytes;
+            stream.count += segment.count;
+        }
+        if let Some(last) = stream.segments.values().map(|segment| segment.last).max() {
+            stream.kept.next = stream.kept.next.max(last + 1);
+        }
+        stream.count_waiting();
+        stream
+    }
+
+    /// Exactly where a segment is settled or not as a whole, in proportion where it is both.
+    fn count_waiting(&mut self) {
+        self.waiting = 0;
+        for segment in self.segments.values() {
+            let span = segment.last - segment.first + 1;
+            let settled = self.kept.settled.within(segment.first, segment.last).count();
+            let open = u128::from(segment.count) * u128::from(span - settled) / u128::from(span);
+            self.waiting += u64::try_from(open).unwrap_or(u64::MAX);
+        }
+    }
+
+    /// What is stored of it beside its blocks.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &StreamName {
+        &self.kept.name
+    }
+
+    /// The next number that it gives.
+    pub fn next(&self) -> u64 {
+        self.kept.next
+    }
+
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Records on disk.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Records on disk that are not settled, and gaps that are not told.
+    pub fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// Something is to be told.
+    pub fn has_untold_gaps(&self) -> bool {
+        self.kept.gaps.values().any(|gaps| !gaps.is_empty())
+    }
+
+    /// Its segments by where they began, oldest first.
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = (u64, &Segment)> {
+        self.segments.iter().map(|(start, segment)| (*start, segment))
+    }
+
+    /// The segment that began there.
+    pub fn segment(&self, start: u64) -> Option<&Segment> {
+        self.segments.get(&start)
+    }
+
+    /// Time of the oldest record on disk.
+    pub fn oldest(&self) -> Option<u64> {
+        self.segments.values().map(|segment| segment.earliest).min()
+    }
+
+    /// Time of the oldest record on disk that is not settled, as far as segments tell.
+    pub fn oldest_waiting(&self) -> Option<u64> {
+        let open =
+            |segment: &&Segment| !self.kept.settled.missing(segment.first, segment.last).is_empty();
+        self.segments.values().find(open).map(|segment| segment.earliest)
+    }
+
+    /// A block is on disk. Gives where a segment began that is closed by it.
+    pub fn stored(&mut self, block: &Block, ttl: Option<u64>) -> Option<u64> {
+        self.kept.next = self.kept.next.max(block.last + 1);
+        self.bytes += block.bytes;
+        self.count += block.count;
+        if self.is_open(block) {
+            self.waiting += block.count;
+        }
+        match self.segments.last_entry() {
+            Some(mut open) if !open.get().is_full(block, ttl) => {
+                open.get_mut().add(block);
+                None
+            }
+            full => {
+                let closed = full.map(|full| *full.key());
+                self.segments.insert(block.first, Segment::of(block));
+                closed
+            }
+        }
+    }
+
+    /// A block was found on disk after those that are in closed segments. Gives where a segment
+    /// began that is closed by it.
+    pub fn found(&mut self, block: &Block) -> Option<u64> {
+        self.stored(block, None)
+    }
+
+    /// Numbers that were given and will never be on disk.
+    pub fn lost(&mut self, range: Range, reason: GapReason) {
+        self.kept.next = self.kept.next.max(range.to.saturating_add(1));
+        let mut open = self.kept.settled.missing(range.from, range.to);
+        // The first reason stands.
+        self.kept.gaps.values().for_each(|told| open.subtract(told));
+        let gaps = self.kept.gaps.entry(reason).or_default();
+        gaps.union(&open);
+        if gaps.is_empty() {
+            self.kept.gaps.remove(&reason);
+        }
+    }
+
+    /// A block of the segment that began at `start` is no longer on disk.
+    pub fn dropped(&mut self, start: u64, block: &Block, why: GapReason) {
+        if let Some(segment) = self.segments.get_mut(&start) {
+            segment.count = segment.count.saturating_sub(block.count);
+            segment.bytes = segment.bytes.saturating_sub(block.bytes);
+            segment.blocks = segment.blocks.saturating_sub(1);
+            if segment.blocks == 0 {
+                self.segments.remove(&start);
+            } else if block.first <= segment.first {
+                segment.first = (block.last + 1).min(segment.last);
+            } else if block.last >= segment.last {
+                segment.last = block.first.saturating_sub(1).max(segment.first);
+            }
+        }
+        self.bytes = self.bytes.saturating_sub(block.bytes);
+        self.count = self.count.saturating_sub(block.count);
+        if self.is_open(block) {
+            self.waiting = self.waiting.saturating_sub(block.count);
+        }
+        self.lost(Range { from: block.first, to: block.last }, why);
+    }
+
+    /// The segment that began at `start` has these blocks now, in the place of more records: the
+    /// others were thinned out.
+    pub fn thinned(&mut self, start: u64, blocks: &[Block]) {
+        let Some(former) = self.segments.remove(&start) else { return };
+        let mut now: Option<Segment> = None;
+        for block in blocks {
+            now.get_or_insert_with(|| Segment {
+                blocks: 0,
+                count: 0,
+                bytes: 0,
+                ..Segment::of(block)
+            })
+            .add(block);
+        }
+        let (count, bytes) = now.map_or((0, 0), |now| (now.count, now.bytes));
+        self.bytes = self.bytes.saturating_sub(former.bytes) + bytes;
+        self.count = self.count.saturating_sub(former.count) + count;
+        if let Some(now) = now {
+            self.segments
+                .insert(start, Segment { thinned: former.thinned.saturating_add(1), ..now });
+        }
+        self.count_waiting();
+    }
+
+    fn is_open(&self, block: &Block) -> bool {
+        !self.kept.settled.missing(block.first, block.last).is_empty()
+    }
+
+    /// The control plane has stored what answers for these numbers, of which `records` are on
+    /// disk, and these gaps.
+    pub fn settle(&mut self, range: Range, records: u64, told: &[Gap]) {
+        let fresh = self.kept.settled.insert(range.from, range.to);
+        if fresh > 0 {
+            self.waiting = self.waiting.saturating_sub(records.min(fresh));
+        }
+        self.kept.wanted.remove(range.from, range.to);
+        for gap in told {
+            self.kept.settled.insert(gap.from, gap.to);
+        }
+        for gaps in self.kept.gaps.values_mut() {
+            gaps.remove(range.from, range.to);
+            told.iter().for_each(|gap| gaps.remove(gap.from, gap.to));
+        }
+        self.kept.gaps.retain(|_, gaps| !gaps.is_empty());
+        if self.kept.settled.missing(1, self.kept.next.saturating_sub(1)).is_empty() {
+            self.waiting = 0;
+        }
+    }
+
+    /// Gaps that are to be told, oldest first, at most so many.
+    pub fn untold(&self, most: usize) -> Vec<Gap> {
+        let mut gaps: Vec<Gap> = self
+            .kept
+            .gaps
+            .iter()
+            .flat_map(|(reason, gaps)| {
+                let reason = *reason;
+                gaps.iter().map(move |range| Gap { from: range.from, to: range.to, reason })
+            })
+            .collect();
+        gaps.sort_unstable();
+        gaps.truncate(most);
+        gaps
+    }
+
+    /// Numbers that are neither settled nor in a gap: they are on disk, and to be shipped.
+    pub fn unshipped(&self) -> RangeSet {
+        let mut open = self.kept.settled.missing(1, self.kept.next.saturating_sub(1));
+        self.kept.gaps.values().for_each(|gaps| open.subtract(gaps));
+        open
+    }
+
+    /// These numbers are to be shipped as they are, though they were reduced or withheld.
+    pub fn want(&mut self, range: Range) {
+        if range.to < self.kept.next {
+            self.kept.wanted.insert(range.from, range.to);
+        }
+    }
+
+    /// They are shipped as they are.
+    pub fn had(&mut self, range: Range) {
+        self.kept.wanted.remove(range.from, range.to);
+    }
+
+    /// Goes on from a number above all that may have been given: what the disk had of the last
+    /// ones may be lost.
+    pub fn skip_to(&mut self, next: u64) {
+        if next > self.kept.next {
+            self.lost(Range { from: self.kept.next, to: next - 1 }, GapReason::Damaged);
+        }
+    }
+}
