@@ -56,7 +56,9 @@ impl Image {
     }
 
     fn heads(&self, id: u32, from: u64, to: u64) -> Vec<Block> {
-        let all = self.blocks.range((id, 0)..=(id, to)).map(|(_, (block, _))| *block);
+        let before = self.blocks.range((id, 0)..=(id, from)).next_back();
+        let begin = before.map_or(from, |((_, first), _)| *first);
+        let all = self.blocks.range((id, begin)..=(id, to)).map(|(_, (block, _))| *block);
         all.filter(|block| block.last >= from).collect()
     }
 }
@@ -66,7 +68,9 @@ impl Image {
 pub(super) struct Device {
     /// On disk: `data.redb`.
     pub(super) image: Image,
-    /// The step before the last: what a disk that lies about a flush falls back to.
+    /// The disk says that a step is durable before it is.
+    pub(super) lies: bool,
+    /// The step before the last: what a disk that lies falls back to.
     former: Image,
     /// On disk: `data.ceilings`.
     pub(super) ceilings: BTreeMap<StreamName, u64>,
@@ -76,6 +80,8 @@ pub(super) struct Device {
     pub(super) policies: DataPolicies,
     /// Bytes of all records.
     pub(super) limit: u64,
+    /// The process may end between any two steps.
+    pub(super) brittle: bool,
     /// What the process knows; None: it does not run.
     pub(super) memory: Option<Memory>,
 }
@@ -93,12 +99,14 @@ impl Device {
     pub(super) fn new(limit: u64) -> Self {
         Self {
             image: Image::default(),
+            lies: false,
             former: Image::default(),
             ceilings: BTreeMap::new(),
             fresh: true,
             rolled_back: false,
             policies: DataPolicies::default(),
             limit,
+            brittle: true,
             memory: None,
         }
     }
@@ -111,7 +119,8 @@ impl Device {
     /// The disk had said that the last step was durable, and it was not.
     pub(super) fn roll_back(&mut self) {
         self.memory = None;
-        self.image = self.former.clone();
+        self.image = std::mem::take(&mut self.former);
+        self.former = self.image.clone();
         self.rolled_back = true;
     }
 
@@ -164,12 +173,18 @@ impl Device {
         Ok(())
     }
 
+    fn point(&self, dice: &mut Dice) -> Result<(), Crash> {
+        if self.brittle && dice.permille(15) { Err(Crash) } else { Ok(()) }
+    }
+
     /// One durable step, with the process ending before or after it.
     fn step(&mut self, change: Change, dice: &mut Dice) -> Result<(), Crash> {
-        point(dice)?;
-        self.former = self.image.clone();
+        self.point(dice)?;
+        if self.lies {
+            self.former = self.image.clone();
+        }
         self.image.apply(change);
-        point(dice)
+        self.point(dice)
     }
 
     /// Stores a group; gives the numbers of each stream's records once they may be acknowledged.
@@ -195,7 +210,7 @@ impl Device {
             told.push((name, Range { from: first, to: first + records.len() as u64 - 1 }));
             parts.push((id, records));
         }
-        point(dice)?;
+        self.point(dice)?;
         let mut raised = false;
         for (name, range) in &told {
             if self.ceilings.get(name).is_none_or(|ceiling| *ceiling < range.to) {
@@ -204,7 +219,7 @@ impl Device {
             }
         }
         if raised {
-            point(dice)?;
+            self.point(dice)?;
         }
         let mut change = Change::default();
         for (id, records) in parts {
@@ -242,7 +257,8 @@ impl Device {
                 Relief::Enough => return true,
                 Relief::Refuse => return false,
                 Relief::Drop { id, start, how, bytes } => {
-                    let freed = self.drop_from(memory, (id, start), how, bytes, GapReason::Quota, change);
+                    let freed =
+                        self.drop_from(memory, (id, start), how, bytes, GapReason::Quota, change);
                     if freed == 0 {
                         tried.insert((id, start, how == How::Settled));
                     }
@@ -456,10 +472,6 @@ fn block_of(records: &[Record]) -> Block {
         earliest: times().min().unwrap_or(0),
         latest: times().max().unwrap_or(0),
     }
-}
-
-fn point(dice: &mut Dice) -> Result<(), Crash> {
-    if dice.permille(15) { Err(Crash) } else { Ok(()) }
 }
 
 impl Memory {

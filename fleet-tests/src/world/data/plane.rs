@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use holdfast_control::core::ingest::{self, Checked, Tally, Unfit};
 use holdfast_control::core::ledger::{Answer, MissingList, Segment, Stretch};
+use holdfast_protocol::WIRE_VERSION;
 use holdfast_protocol::data::block::unpack;
 use holdfast_protocol::data::{Acked, Acknowledgement, Record, StreamName};
-use holdfast_protocol::version::WIRE;
 
 /// A stream as the store has it.
 #[derive(Debug, Clone, Default)]
@@ -66,17 +66,12 @@ impl Plane {
             self.refused.extend(refused.clone());
             acked.push(Acked { stream, from, to, refused });
         }
-        Acknowledgement { v: WIRE, acked, hold_ms: 0 }
+        Acknowledgement { v: WIRE_VERSION, acked, hold_ms: 0 }
     }
 
     /// The record with this number, if it is stored.
     pub(super) fn record(&self, stream: &StreamName, seq: u64) -> Option<&Record> {
         self.durable.get(stream)?.records.get(&seq)
-    }
-
-    /// All records of a stream.
-    pub(super) fn records(&self, stream: &StreamName) -> impl Iterator<Item = &Record> {
-        self.durable.get(stream).into_iter().flat_map(|row| row.records.values())
     }
 
     /// What the ledger says of a number.
