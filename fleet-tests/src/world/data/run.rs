@@ -229,7 +229,7 @@ impl World {
         let block = if records.is_empty() {
             Vec::new()
         } else {
-            pack(&records, Layout::Smallest, self.dice.permille(500))
+            pack(&records, Layout::Smallest, self.dice.permille(30))
         };
         let rest = (!whole).then_some(GapReason::Thinned);
         let key = (name.clone(), from, to);
