@@ -1,5 +1,10 @@
 //! The agent's configuration: a pure parse of its TOML, with every fault at once.
 
+use crate::core::data::Limits;
+
+/// Largest size that can be set, in bytes: what TOML's whole numbers hold.
+const MOST: u64 = i64::MAX.cast_unsigned();
+
 /// What can be set. Everything has a default that suits a small device on a metered link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -7,11 +12,17 @@ pub struct Config {
     pub keep_alive: u16,
     /// Longest log of one workload, in bytes.
     pub log_bytes: u64,
+    /// What data streams may use of the disk.
+    pub storage: Limits,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { keep_alive: 300, log_bytes: 1024 * 1024 }
+        Self {
+            keep_alive: 300,
+            log_bytes: 1024 * 1024,
+            storage: Limits { quota: None, reserve: None, endurance: None },
+        }
     }
 }
 
@@ -28,9 +39,11 @@ impl Config {
         let mut faults = Vec::new();
         for (section, value) in &table {
             let keys = value.as_table();
-            let known = matches!(section.as_str(), "link" | "logs");
+            let known = matches!(section.as_str(), "link" | "logs" | "storage");
             match keys {
-                _ if !known => faults.push(format!("{section}: unknown; there are link and logs")),
+                _ if !known => {
+                    faults.push(format!("{section}: unknown; there are link, logs and storage"))
+                }
                 None => faults.push(format!("{section}: not a section: write [{section}]")),
                 Some(keys) => {
                     for (key, value) in keys {
@@ -56,6 +69,9 @@ impl Config {
                 self.keep_alive = u16::try_from(within(5, 3_600)?).unwrap_or(u16::MAX);
             }
             "logs.bytes_per_workload" => self.log_bytes = within(64 * 1024, 1024 * 1024 * 1024)?,
+            "storage.quota_bytes" => self.storage.quota = Some(within(1024 * 1024, MOST)?),
+            "storage.reserve_bytes" => self.storage.reserve = Some(within(0, MOST)?),
+            "storage.endurance_bytes" => self.storage.endurance = Some(within(1, MOST)?),
             _ => return Err("unknown".into()),
         }
         Ok(())
@@ -79,7 +95,11 @@ mod tests {
     fn every_fault_is_said_at_once() {
         assert_eq!(Config::parse("").unwrap(), Config::default());
         let text = "[link]\nkeep_alive_seconds = 60\n[logs]\nbytes_per_workload = 100000\n";
-        assert_eq!(Config::parse(text).unwrap(), Config { keep_alive: 60, log_bytes: 100_000 });
+        let other = Config { keep_alive: 60, log_bytes: 100_000, ..Config::default() };
+        assert_eq!(Config::parse(text).unwrap(), other);
+        let text = "[storage]\nquota_bytes = 2000000\nreserve_bytes = 0\nendurance_bytes = 7\n";
+        let limits = Limits { quota: Some(2_000_000), reserve: Some(0), endurance: Some(7) };
+        assert_eq!(Config::parse(text).unwrap().storage, limits);
         let bad = "speed = 1\nlogs = 3\n[link]\nkeep_alive_seconds = 1\nkeep_alive = 'x'\n";
         let faults = Config::parse(bad).unwrap_err();
         assert_eq!(faults.len(), 4, "{faults:?}");

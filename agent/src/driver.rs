@@ -5,6 +5,7 @@
     reason = "the driver spawns what it awaits, and reads the files of its data folder"
 )]
 
+mod data;
 mod desired;
 mod health;
 mod logs;
@@ -59,6 +60,8 @@ enum Inner {
     Renewed(Box<Result<(Identity, bool), IdentityError>>),
     /// A workload's folder is gone, or not.
     FolderRemoved(Name, Result<(), String>),
+    /// Of the buffer and what is shipped from it.
+    Data(data::Back),
 }
 
 /// The link as the driver sees it.
@@ -109,6 +112,7 @@ pub struct Driver {
     notifier: Notifier,
     housekeeping_at: u64,
     logs: logs::Logs,
+    shipping: data::Shipping,
     /// Held while the agent runs: a second one must not.
     _lock: std::fs::File,
 }
@@ -135,6 +139,7 @@ impl Driver {
                     status_socket::answer(reader, self.status().to_string());
                 }
                 written = self.logs.written() => self.logs.note(written),
+                () = self.shipping.changed() => self.look_at_data(),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = watchdog.tick() => self.notifier.alive(),
@@ -150,6 +155,7 @@ impl Driver {
         tracing::info!("the agent ends; workloads go on");
         self.notifier.stopping();
         self.keep_floor();
+        self.shipping.close().await;
         if let Some(outlet) = self.link.outlet.take() {
             outlet.close();
             let down = async {
@@ -163,8 +169,12 @@ impl Driver {
     }
 
     fn next_wake(&self) -> u64 {
-        let wakes =
-            [self.agent.next_wake(), self.reporter.next_wake(), Some(self.logs.next_wake())];
+        let wakes = [
+            self.agent.next_wake(),
+            self.reporter.next_wake(),
+            Some(self.logs.next_wake()),
+            self.shipping.next_wake(),
+        ];
         wakes.into_iter().flatten().fold(self.housekeeping_at, u64::min)
     }
 
@@ -193,6 +203,7 @@ impl Driver {
             self.carry_out(effects);
         }
         self.report();
+        self.ship();
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -288,6 +299,7 @@ impl Driver {
                 }
                 self.agent.observe(Observed::Removed(name, result), uptime_ms());
             }
+            Inner::Data(back) => self.data_came_back(back),
         }
     }
 
@@ -297,11 +309,13 @@ impl Driver {
                 tracing::info!("link up");
                 self.link = Link { session, outlet: Some(outlet), ..Link::default() };
                 self.reporter.connected();
+                self.shipping.connected();
                 self.notifier.status("connected");
             }
             LinkEvent::Down { reason, refused } => {
                 self.calls.end();
                 self.reporter.disconnected();
+                self.shipping.disconnected();
                 self.notifier.status(&format!("not connected: {reason}"));
                 let refusal = refused.then(|| reason.clone());
                 if refused {
@@ -313,6 +327,7 @@ impl Driver {
             }
             LinkEvent::Desired(publish) => self.offered(*publish),
             LinkEvent::Call(bytes) => self.called(&bytes),
+            LinkEvent::Ack(bytes) => self.acknowledged(&bytes),
         }
     }
 

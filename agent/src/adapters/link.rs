@@ -80,6 +80,8 @@ pub enum LinkEvent {
     Desired(Box<Publish>),
     /// A call.
     Call(Bytes),
+    /// An acknowledgement of data.
+    Ack(Bytes),
 }
 
 /// Where the agent publishes while a connection lasts.
@@ -192,9 +194,12 @@ async fn up(
     tell: &mpsc::Sender<LinkEvent>,
 ) -> Result<(), ConnectionError> {
     let credentials = &outlet.credentials;
-    let (desired, call) = (credentials.topic(Channel::Desired), credentials.topic(Channel::Call));
+    let [desired, call, ack] =
+        [Channel::Desired, Channel::Call, Channel::Ack].map(|channel| credentials.topic(channel));
+    // What is not acknowledged is sent again anyway: that of data need not be kept.
     let filters =
-        [desired.clone(), call.clone()].map(|topic| SubscribeFilter::new(topic, QoS::AtLeastOnce));
+        [(&desired, QoS::AtLeastOnce), (&call, QoS::AtLeastOnce), (&ack, QoS::AtMostOnce)]
+            .map(|(topic, qos)| SubscribeFilter::new(topic.clone(), qos));
     let presence = Presence { v: WIRE_VERSION, online: true, session };
     let payload = codec::encode(&presence).unwrap_or_default();
     let options = PublishOptions::new(QoS::AtLeastOnce).retained();
@@ -227,6 +232,9 @@ async fn up(
         } else if publish.topic == call.as_bytes() {
             outlet.acknowledge(&publish);
             LinkEvent::Call(publish.payload)
+        } else if publish.topic == ack.as_bytes() {
+            outlet.acknowledge(&publish);
+            LinkEvent::Ack(publish.payload)
         } else {
             outlet.acknowledge(&publish);
             continue;

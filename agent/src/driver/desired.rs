@@ -135,6 +135,7 @@ impl Driver {
                 self.trouble.untrusted = None;
                 tracing::info!(version = %waiting.state.version(), "following a desired state");
                 self.agent.follow(&waiting.state);
+                self.shipping.follow(waiting.state.data.as_deref());
                 self.afresh = false;
                 self.acknowledge(waiting.publish.as_ref());
             }

@@ -90,6 +90,7 @@ impl Driver {
             identity.keep();
         }
         self.renew_if_due();
+        self.expire_data();
         if self.time.now() >= self.floor_stored.saturating_add(FLOOR_EVERY) {
             self.keep_floor();
         }
@@ -302,6 +303,7 @@ impl Driver {
         say("certificate-expired", self.certificate_problem());
         say("certificate-not-stored", self.storing_problem());
         say("clock", self.time.problem());
+        self.data_problems(&mut say);
         say("desired-not-stored", self.trouble.desired.clone());
         say("desired-refused", self.trouble.refusal.clone());
         say("desired-untrusted", self.trouble.untrusted.clone());

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Driver, HOUSEKEEPING, Inner, Link, OBSERVATIONS, desired, health, logs};
 use crate::adapters::artifacts::Artifacts;
+use crate::adapters::buffer::Buffer;
 use crate::adapters::calls::Calls;
 use crate::adapters::census::Census;
 use crate::adapters::cgroup::Cgroups;
@@ -104,6 +105,8 @@ impl Driver {
             artifacts: there,
             entropy: seed,
         };
+        let policies = start.desired.as_ref().and_then(|state| state.data.clone());
+        let buffer = Buffer::new(&data, config.storage, time.clone());
         tokio::spawn(link::run(credentials_seen, link_tell, seed ^ 1));
         let mut driver = Self {
             config,
@@ -137,6 +140,7 @@ impl Driver {
             // Workloads first; the house is looked after in the second turn.
             housekeeping_at: uptime_ms() + HOUSEKEEPING / 50,
             logs: logs::Logs::new(uptime_ms() + HOUSEKEEPING / 50),
+            shipping: super::data::Shipping::new(buffer, policies.as_deref(), seed ^ 3),
             data,
             _lock: lock,
         };

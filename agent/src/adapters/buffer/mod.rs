@@ -23,21 +23,10 @@ pub use queue::Refused;
 use queue::{Append, Job, Queue};
 
 use crate::adapters::clock::Time;
+pub use crate::core::data::Limits;
 
 /// Streams that a device may have.
 pub const MAX_STREAMS: usize = 1_000;
-
-/// What the buffer may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of records; None: a tenth of the disk, at most 1 GiB.
-    pub quota: Option<u64>,
-    /// Bytes that stay free on the disk for everything else; None: a twentieth of the disk, from
-    /// 16 MiB to 1 GiB.
-    pub reserve: Option<u64>,
-    /// Bytes that may be written to the flash in its life; None: not known.
-    pub endurance: Option<u64>,
-}
 
 /// A window of a stream: numbers and times, all ends within.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +58,21 @@ pub struct Page {
     pub damaged: Vec<Range>,
 }
 
+/// A batch that is ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// Of which stream.
+    pub stream: StreamName,
+    /// The numbers that it answers for.
+    pub range: Range,
+    /// The gaps that it tells.
+    pub gaps: Vec<Gap>,
+    /// How many records are in it.
+    pub records: u64,
+    /// As it goes down the link.
+    pub payload: Vec<u8>,
+}
+
 /// One stream of the buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamSummary {
@@ -90,6 +94,14 @@ pub struct StreamSummary {
     pub untold: bool,
     /// Records that are wanted as they are.
     pub wanted: bool,
+}
+
+impl StreamSummary {
+    /// About how many bytes wait.
+    pub fn waiting_bytes(&self) -> u64 {
+        let part = u128::from(self.bytes) * u128::from(self.waiting.min(self.count));
+        u64::try_from(part / u128::from(self.count.max(1))).unwrap_or(u64::MAX)
+    }
 }
 
 /// Bytes written to flash since the buffer was made, by cause.
@@ -193,6 +205,14 @@ impl Buffer {
         let (tell, answer) = oneshot::channel();
         let stream = stream.clone();
         self.queue.ask(Job::Read { stream, window, max_bytes, tell });
+        answer.await.unwrap_or_default()
+    }
+
+    /// The next batch of a stream, of about so many bytes, as its policy says. None: there is
+    /// nothing to tell of it.
+    pub async fn batch(&self, stream: &StreamName, bytes: usize) -> Option<Ready> {
+        let (tell, answer) = oneshot::channel();
+        self.queue.ask(Job::Batch { stream: stream.clone(), bytes, tell });
         answer.await.unwrap_or_default()
     }
 

@@ -9,7 +9,7 @@ use holdfast_protocol::data::block::MAX_RECORD;
 use holdfast_protocol::data::{DataPolicies, Format, Gap, Range, StreamName};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{Limits, Page, Summary, Window, contain, worker};
+use super::{Limits, Page, Ready, Summary, Window, contain, worker};
 use crate::adapters::clock::Time;
 
 /// Memory that records may take while they wait, in units of [`UNIT`]: 4 MiB.
@@ -84,6 +84,7 @@ impl Append {
 #[derive(Debug)]
 pub(super) enum Job {
     Read { stream: StreamName, window: Window, max_bytes: usize, tell: oneshot::Sender<Page> },
+    Batch { stream: StreamName, bytes: usize, tell: oneshot::Sender<Option<Ready>> },
     Shipped { stream: StreamName, range: Range, gaps: Vec<Gap> },
     Want { stream: StreamName, since: u64, until: u64, tell: oneshot::Sender<(u64, u64)> },
     Expire { now: u64 },
@@ -204,7 +205,7 @@ impl Queue {
         if waiting.closed || !waiting.started {
             return;
         }
-        let must = !matches!(job, Job::Read { .. } | Job::Summary { .. });
+        let must = !matches!(job, Job::Read { .. } | Job::Batch { .. } | Job::Summary { .. });
         if must || waiting.jobs.len() < QUESTIONS {
             waiting.jobs.push_back(job);
             self.wake.notify_one();

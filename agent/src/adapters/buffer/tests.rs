@@ -83,3 +83,67 @@ async fn what_was_stored_is_there_after_a_restart_and_numbers_go_on() {
     assert_eq!(pump.oldest, Some(1_000));
     buffer.close().await;
 }
+
+/// What it costs: `cargo test --release -p holdfast-agent --lib buffer::tests::measure -- --ignored
+/// --nocapture`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn measure() {
+    let line = |n: u64| {
+        let text = format!(
+            "{{\"ts\":{},\"pump\":\"p-{}\",\"temp\":{}.{},\"rpm\":{},\"flow\":{}.{},\"state\":\"running\"}}",
+            1_700_000_000_000 + n * 1_000,
+            n % 7,
+            40 + n % 13,
+            n * 31 % 100,
+            1_480 + n * 7 % 41,
+            n % 5,
+            n * 17 % 1_000
+        );
+        (Format::Plain, format!("{text:<200}").into_bytes())
+    };
+    for noise in [true, false] {
+        for (posts, each, flight) in [(200_u64, 1_000_u64, 4_usize), (20_000, 1, 100)] {
+            let scratch = tempfile::tempdir_in("/work").unwrap();
+            let limits = Limits { quota: Some(1 << 30), ..SMALL };
+            let buffer = Buffer::new(scratch.path(), limits, Time::default());
+            let name = stream("pump");
+            buffer.append(name.clone(), 1, records(0, 1, 1)).await.unwrap();
+            let before = (buffer.summary().await.written, io_written());
+            let began = std::time::Instant::now();
+            let mut open = std::collections::VecDeque::new();
+            for post in 0..posts {
+                let batch = if noise {
+                    records(post * each, each, 200)
+                } else {
+                    (post * each..(post + 1) * each).map(line).collect()
+                };
+                open.push_back(buffer.try_append(name.clone(), post, batch).unwrap());
+                if open.len() >= flight {
+                    open.pop_front().unwrap().await.unwrap().unwrap();
+                }
+            }
+            for one in open {
+                one.await.unwrap().unwrap();
+            }
+            let took = began.elapsed();
+            let after = (buffer.summary().await.written, io_written());
+            let payload = (posts * each * 200) as f64;
+            let rate = (posts * each) as f64 / took.as_secs_f64();
+            println!(
+                "noise {noise} {posts}x{each}, {flight} in flight: {rate:.0} records/s, counted {:.3} a payload byte ({} records {} bookkeeping), kernel {:.3}",
+                (after.0.total() - before.0.total()) as f64 / payload,
+                after.0.records - before.0.records,
+                after.0.bookkeeping - before.0.bookkeeping,
+                (after.1 - before.1) as f64 / payload,
+            );
+            buffer.close().await;
+        }
+    }
+}
+
+fn io_written() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/io").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap();
+    line.parse().unwrap()
+}

@@ -1,5 +1,6 @@
 //! The buffer's thread: stores groups, answers questions, keeps within its bounds.
 
+mod batch;
 mod group;
 mod reading;
 mod room;
@@ -224,6 +225,9 @@ impl Worker {
             Job::Read { stream, window, max_bytes, tell } => {
                 let _nobody = tell.send(self.page(&stream, window, max_bytes));
             }
+            Job::Batch { stream, bytes, tell } => {
+                let _nobody = tell.send(self.batch(&stream, bytes));
+            }
             Job::Shipped { stream, range, gaps } => self.shipped(&stream, range, &gaps),
             Job::Want { stream, since, until, tell } => {
                 let _nobody = tell.send(self.want(&stream, since, until));
@@ -238,11 +242,8 @@ impl Worker {
 
     fn shipped(&mut self, stream: &StreamName, range: Range, gaps: &[Gap]) {
         let Some(id) = self.ids.get(stream).copied() else { return };
-        let records = self.file.as_ref().and_then(|file| file.heads(id, range.from, range.to).ok());
-        let records =
-            records.map_or(0, |(heads, _)| heads.iter().map(|head| head.block.count).sum::<u64>());
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.settle(range, records, gaps);
+            stream.settle(range, gaps);
         }
         self.mark(id);
     }

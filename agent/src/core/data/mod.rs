@@ -2,4 +2,17 @@
 //! the link may carry, until when a device can go on alone.
 
 pub mod quota;
+pub mod ship;
 pub mod stream;
+
+/// What the buffer may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of records; None: a tenth of the disk, at most 1 GiB.
+    pub quota: Option<u64>,
+    /// Bytes that stay free on the disk for everything else; None: a twentieth of the disk, from
+    /// 16 MiB to 1 GiB.
+    pub reserve: Option<u64>,
+    /// Bytes that may be written to the flash in its life; None: not known.
+    pub endurance: Option<u64>,
+}

@@ -303,25 +303,21 @@ impl Stream {
         !self.kept.settled.missing(block.first, block.last).is_empty()
     }
 
-    /// The control plane has stored what answers for these numbers, of which `records` are on
-    /// disk, and these gaps.
-    pub fn settle(&mut self, range: Range, records: u64, told: &[Gap]) {
-        let fresh = self.kept.settled.insert(range.from, range.to);
-        if fresh > 0 {
-            self.waiting = self.waiting.saturating_sub(records.min(fresh));
-        }
+    /// The control plane has stored what answers for these numbers, and these gaps. What was never
+    /// given cannot have been stored.
+    pub fn settle(&mut self, range: Range, told: &[Gap]) {
+        let last = self.kept.next.saturating_sub(1);
+        self.kept.settled.insert(range.from.max(1), range.to.min(last));
         self.kept.wanted.remove(range.from, range.to);
         for gap in told {
-            self.kept.settled.insert(gap.from, gap.to);
+            self.kept.settled.insert(gap.from.max(1), gap.to.min(last));
         }
         for gaps in self.kept.gaps.values_mut() {
             gaps.remove(range.from, range.to);
             told.iter().for_each(|gap| gaps.remove(gap.from, gap.to));
         }
         self.kept.gaps.retain(|_, gaps| !gaps.is_empty());
-        if self.kept.settled.missing(1, self.kept.next.saturating_sub(1)).is_empty() {
-            self.waiting = 0;
-        }
+        self.count_waiting();
     }
 
     /// Gaps that are to be told, oldest first, at most so many.

@@ -1,0 +1,238 @@
+//! The next batch of a stream: which of its numbers, which records, and what of it will not come.
+
+use holdfast_protocol::WIRE_VERSION;
+use holdfast_protocol::codec;
+use holdfast_protocol::data::block as wire;
+use holdfast_protocol::data::message::{MAX_BATCH, MAX_BATCH_RECORDS};
+use holdfast_protocol::data::{
+    Batch, Gap, GapReason, Layout, Order, Range, RangeSet, Record, Ship, StreamName, StreamPolicy,
+};
+
+use super::super::Ready;
+use super::super::block::Head;
+use super::super::file::Trouble;
+use super::Worker;
+
+/// Gaps told with one batch: a few hundred bytes.
+const GAPS: usize = 64;
+/// Tries to make a batch fit: each cuts it.
+const CUTS: usize = 8;
+/// Damaged blocks that are come upon while one batch is made.
+const ROUNDS: usize = 16;
+
+/// Records as they were found, and what they answer for.
+#[derive(Default)]
+struct Taken {
+    records: Vec<Record>,
+    /// Numbers that blocks answer for.
+    covered: RangeSet,
+    /// Everything that was asked for is in it.
+    whole: bool,
+}
+
+impl Worker {
+    /// Makes the next batch. What turns out to be damaged on the way changes what is next.
+    pub(super) fn batch(&mut self, name: &StreamName, bytes: usize) -> Option<Ready> {
+        let id = self.ids.get(name).copied()?;
+        let policy = self.policy(id);
+        for _ in 0..ROUNDS {
+            let stream = self.streams.get(&id)?;
+            let open = stream.unshipped();
+            let next = match policy.order {
+                Order::OldestFirst => open.iter().next(),
+                Order::NewestFirst => open.iter().next_back(),
+            };
+            let wanted = stream.kept().wanted.iter().next();
+            let gap = stream.untold(1).first().copied();
+            let made = match (wanted, next) {
+                (Some(range), _) => self.of_wanted(id, range, &policy, bytes),
+                (None, Some(range)) if policy.ship == Ship::Never => {
+                    self.made(id, range, Some(GapReason::Withheld), &[], &policy)
+                }
+                (None, Some(range)) => self.of_unshipped(id, range, &policy, bytes),
+                (None, None) => {
+                    let gap = gap?;
+                    let range = Range { from: gap.from, to: gap.to };
+                    self.made(id, range, Some(gap.reason), &[], &policy)
+                }
+            };
+            if made.is_some() {
+                return made;
+            }
+        }
+        None
+    }
+
+    /// Records that were asked for, as they are, as far as they are still there.
+    fn of_wanted(
+        &mut self,
+        id: u32,
+        range: Range,
+        policy: &StreamPolicy,
+        bytes: usize,
+    ) -> Option<Ready> {
+        let taken = self.taken(id, range, false, bytes)?;
+        let run = taken.covered.iter().next();
+        let gone = match run {
+            Some(run) if run.from > range.from => {
+                Some(Range { from: range.from, to: run.from - 1 })
+            }
+            Some(_) => None,
+            None => Some(range),
+        };
+        if let (Some(gone), Some(stream)) = (gone, self.streams.get_mut(&id)) {
+            stream.had(gone);
+            self.mark(id);
+        }
+        let run = run?;
+        let records = taken.records.into_iter().filter(|it| (run.from..=run.to).contains(&it.seq));
+        self.fitting(id, run, records.collect(), &taken.covered, false, policy, bytes)
+    }
+
+    fn of_unshipped(
+        &mut self,
+        id: u32,
+        range: Range,
+        policy: &StreamPolicy,
+        bytes: usize,
+    ) -> Option<Ready> {
+        let newest = policy.order == Order::NewestFirst;
+        let taken = self.taken(id, range, newest, bytes)?;
+        let span = span(&taken, range, newest);
+        let lost = taken.covered.missing(span.from, span.to);
+        if lost.is_empty() {
+            return self.fitting(id, span, taken.records, &taken.covered, newest, policy, bytes);
+        }
+        // What should be on disk and is not, or cannot be read.
+        lost.iter().for_each(|lost| self.bad_block(id, lost));
+        None
+    }
+
+    /// Cuts what is too large.
+    #[allow(clippy::too_many_arguments, reason = "one step of two callers next to it")]
+    fn fitting(
+        &self,
+        id: u32,
+        mut span: Range,
+        mut records: Vec<Record>,
+        covered: &RangeSet,
+        newest: bool,
+        policy: &StreamPolicy,
+        bytes: usize,
+    ) -> Option<Ready> {
+        for _ in 0..CUTS {
+            let holes = covered.within(span.from, span.to).count()
+                > u64::try_from(records.len()).unwrap_or(u64::MAX);
+            let ready =
+                self.made(id, span, holes.then_some(GapReason::Thinned), &records, policy)?;
+            let size = ready.payload.len();
+            let fits = size <= (bytes + bytes / 4).min(MAX_BATCH);
+            if fits || records.len() <= 1 {
+                return Some(ready);
+            }
+            // As much of it as is likely to fit.
+            let keep = (records.len() * bytes / size).clamp(1, records.len() - 1);
+            if newest {
+                records.drain(..records.len() - keep);
+                span.from = records.first()?.seq;
+            } else {
+                records.truncate(keep);
+                span.to = records.last()?.seq;
+            }
+        }
+        None
+    }
+
+    fn taken(&mut self, id: u32, range: Range, newest: bool, bytes: usize) -> Option<Taken> {
+        self.take(id, range, newest, bytes).map_err(|trouble| self.read_failed(&trouble)).ok()
+    }
+
+    /// Reads records of a range until they are about so many bytes on disk.
+    fn take(&self, id: u32, range: Range, newest: bool, bytes: usize) -> Result<Taken, Trouble> {
+        let mut taken = Taken { whole: true, ..Taken::default() };
+        let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
+            return Err(Trouble::Other("the buffer is not open".into()));
+        };
+        let within: Vec<(u64, u64)> = stream
+            .segments()
+            .filter(|(_, segment)| segment.last >= range.from && segment.first <= range.to)
+            .map(|(_, segment)| (segment.first.max(range.from), segment.last.min(range.to)))
+            .collect();
+        let mut size = 0;
+        let most = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let (mut blocks, mut records): (Vec<Head>, usize) = (Vec::new(), 0);
+        let mut segments = within;
+        if newest {
+            segments.reverse();
+        }
+        'all: for (from, to) in segments {
+            let (mut heads, _) = file.heads(id, from, to)?;
+            if newest {
+                heads.reverse();
+            }
+            for head in heads {
+                let count = usize::try_from(head.block.count).unwrap_or(usize::MAX);
+                let many = records.saturating_add(count) > MAX_BATCH_RECORDS;
+                if !blocks.is_empty() && (size + head.block.bytes > most || many) {
+                    taken.whole = false;
+                    break 'all;
+                }
+                size += head.block.bytes;
+                records = records.saturating_add(count);
+                blocks.push(head);
+            }
+        }
+        if newest {
+            blocks.reverse();
+        }
+        for head in blocks {
+            // One that is damaged stays uncovered.
+            let Some(all) = file.records(id, &head)? else { continue };
+            let (from, to) = (head.block.first.max(range.from), head.block.last.min(range.to));
+            taken.covered.insert(from, to);
+            taken.records.extend(all.into_iter().filter(|it| (from..=to).contains(&it.seq)));
+        }
+        Ok(taken)
+    }
+
+    /// Encodes a batch, with gaps that wait to be told.
+    fn made(
+        &self,
+        id: u32,
+        range: Range,
+        rest: Option<GapReason>,
+        records: &[Record],
+        policy: &StreamPolicy,
+    ) -> Option<Ready> {
+        let stream = self.streams.get(&id)?;
+        let gaps: Vec<Gap> = stream.untold(GAPS);
+        let block = if records.is_empty() {
+            Vec::new()
+        } else {
+            wire::pack(records, Layout::Smallest, policy.compress)
+        };
+        let batch = Batch {
+            v: WIRE_VERSION,
+            stream: stream.name().clone(),
+            from: range.from,
+            to: range.to,
+            rest,
+            gaps,
+            block,
+        };
+        let payload = codec::encode(&batch).ok()?;
+        let records = u64::try_from(records.len()).unwrap_or(u64::MAX);
+        let Batch { stream, gaps, .. } = batch;
+        Some(Ready { stream, range, gaps, records, payload })
+    }
+}
+
+/// What a batch of these records answers for.
+fn span(taken: &Taken, range: Range, newest: bool) -> Range {
+    match (taken.covered.iter().next(), taken.covered.last()) {
+        (Some(first), Some(_)) if !taken.whole && newest => Range { from: first.from, ..range },
+        (Some(_), Some(last)) if !taken.whole => Range { to: last, ..range },
+        // Everything was looked through: what is not there is lost.
+        _ => range,
+    }
+}

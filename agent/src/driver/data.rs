@@ -1,0 +1,294 @@
+//! Shipping: carries out what the core decides about the buffer and the link.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_protocol::codec;
+use holdfast_protocol::data::{
+    Acknowledgement, DataPolicies, Gap, Range, Ship, StreamName, StreamPolicy,
+};
+use holdfast_protocol::topic::Channel;
+
+use super::{Driver, Inner};
+use crate::adapters::buffer::{Buffer, Ready, Summary};
+use crate::adapters::clock::uptime_ms;
+use crate::adapters::crash;
+use crate::core::data::ship::{Next, Now, Offer, Shipper};
+
+/// How often the buffer is looked at while it takes in, in milliseconds.
+const LOOK: u64 = 100;
+/// Batches that an acknowledgement may still come for.
+const SENT: usize = 32;
+/// How often what its ttl has passed for is dropped, in milliseconds.
+const EXPIRE: u64 = 60_000;
+
+/// What comes back of the driver's tasks.
+pub(super) enum Back {
+    /// How the buffer stands.
+    Looked(Box<Summary>),
+    /// A batch was made, or there is none.
+    Made(Option<Box<Ready>>),
+    /// A batch did not reach the control plane.
+    NotSent,
+}
+
+/// A batch that was sent.
+struct Sent {
+    stream: StreamName,
+    range: Range,
+    gaps: Vec<Gap>,
+}
+
+/// The buffer, and what is shipped from it.
+pub(super) struct Shipping {
+    buffer: Buffer,
+    policies: Arc<DataPolicies>,
+    shipper: Shipper,
+    summary: Summary,
+    looking: bool,
+    /// Something changed since the last look.
+    stale: bool,
+    look_at: u64,
+    wake_at: Option<u64>,
+    sent: VecDeque<Sent>,
+    /// The control plane refused a batch, in words.
+    refused: Option<String>,
+    expire_at: u64,
+}
+
+impl Shipping {
+    pub(super) fn new(buffer: Buffer, policies: Option<&DataPolicies>, seed: u64) -> Self {
+        let mut shipping = Self {
+            buffer,
+            policies: Arc::default(),
+            shipper: Shipper::new(seed),
+            summary: Summary::default(),
+            looking: false,
+            stale: true,
+            look_at: 0,
+            wake_at: None,
+            sent: VecDeque::new(),
+            refused: None,
+            expire_at: 0,
+        };
+        shipping.follow(policies);
+        shipping
+    }
+
+    /// These policies hold from now on.
+    pub(super) fn follow(&mut self, policies: Option<&DataPolicies>) {
+        self.policies = Arc::new(policies.cloned().unwrap_or_default());
+        self.buffer.policies(Arc::clone(&self.policies));
+        self.stale = true;
+    }
+
+    pub(super) fn connected(&mut self) {
+        self.shipper.connected(uptime_ms());
+        self.stale = true;
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.shipper.disconnected();
+        self.wake_at = None;
+    }
+
+    /// Resolves when the buffer changed, at most so often.
+    pub(super) async fn changed(&self) {
+        let wait = self.look_at.saturating_sub(uptime_ms());
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        self.buffer.changed().await;
+    }
+
+    pub(super) fn next_wake(&self) -> Option<u64> {
+        let look = (self.stale && !self.looking && self.buffer.is_in_use()).then_some(self.look_at);
+        look.into_iter().chain(self.wake_at).min()
+    }
+
+    /// Stores what waits.
+    pub(super) async fn close(&self) {
+        let closed = tokio::time::timeout(Duration::from_secs(10), self.buffer.close()).await;
+        if closed.is_err() {
+            tracing::warn!("the buffer did not close in time");
+        }
+    }
+
+    fn policy(&self, stream: &StreamName) -> StreamPolicy {
+        self.policies.of(stream).map(|(_, policy)| policy.clone()).unwrap_or_default()
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        let offer = |it: &crate::adapters::buffer::StreamSummary| {
+            let policy = self.policy(&it.name);
+            Offer {
+                stream: it.name.clone(),
+                priority: policy.priority,
+                order: policy.order,
+                withheld: policy.ship == Ship::Never,
+                windows: policy.windows,
+                waiting: it.waiting,
+                bytes: it.waiting_bytes(),
+                untold: it.untold,
+                wanted: it.wanted,
+                oldest: it.oldest_waiting,
+            }
+        };
+        self.summary.streams.iter().map(offer).collect()
+    }
+}
+
+impl Driver {
+    /// The buffer changed.
+    pub(super) fn look_at_data(&mut self) {
+        self.shipping.stale = true;
+    }
+
+    /// Looks at the buffer, and ships what is next.
+    pub(super) fn ship(&mut self) {
+        let now = uptime_ms();
+        let shipping = &mut self.shipping;
+        if !shipping.buffer.is_in_use() {
+            return;
+        }
+        if shipping.stale && !shipping.looking && now >= shipping.look_at {
+            shipping.looking = true;
+            shipping.stale = false;
+            shipping.look_at = now + LOOK;
+            let (buffer, tell) = (shipping.buffer.clone(), self.tell.clone());
+            tokio::spawn(async move {
+                let back = Back::Looked(Box::new(buffer.summary().await));
+                let _agent_ends = tell.send(Inner::Data(back)).await;
+            });
+        }
+        if self.link.outlet.is_none() || shipping.wake_at.is_some_and(|at| now < at) {
+            return;
+        }
+        let wall = self.time.now_ms();
+        let next = shipping.shipper.next(&shipping.offers(), |_| None, Now { uptime: now, wall });
+        shipping.wake_at = None;
+        match next {
+            Next::Nothing => shipping.wake_at = Some(u64::MAX),
+            Next::Wait(until) => shipping.wake_at = Some(until.max(now + 1)),
+            Next::Ship { stream, bytes, .. } => {
+                let (buffer, tell) = (shipping.buffer.clone(), self.tell.clone());
+                tokio::spawn(async move {
+                    let made = buffer.batch(&stream, bytes).await.map(Box::new);
+                    let _agent_ends = tell.send(Inner::Data(Back::Made(made))).await;
+                });
+            }
+        }
+    }
+
+    pub(super) fn data_came_back(&mut self, back: Back) {
+        let now = uptime_ms();
+        match back {
+            Back::Looked(summary) => {
+                self.shipping.looking = false;
+                self.shipping.summary = *summary;
+                self.shipping.wake_at = None;
+            }
+            Back::Made(None) => {
+                self.shipping.shipper.nothing();
+                self.shipping.stale = true;
+                self.shipping.wake_at = Some(now + LOOK);
+            }
+            Back::Made(Some(ready)) => self.send_batch(*ready),
+            Back::NotSent => {
+                self.shipping.shipper.not_sent(now);
+                self.shipping.wake_at = None;
+            }
+        }
+    }
+
+    fn send_batch(&mut self, ready: Ready) {
+        let now = uptime_ms();
+        let Some(outlet) = self.link.outlet.clone() else {
+            return self.shipping.shipper.not_sent(now);
+        };
+        let Ready { stream, range, gaps, records, payload } = ready;
+        tracing::debug!(%stream, from = range.from, to = range.to, records, bytes = payload.len(), "shipping");
+        let size = payload.len();
+        self.shipping.shipper.sent(stream.clone(), range.from, range.to, size, now);
+        self.shipping.wake_at = None;
+        if self.shipping.sent.len() >= SENT {
+            self.shipping.sent.pop_front();
+        }
+        self.shipping.sent.push_back(Sent { stream, range, gaps });
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            let sent = outlet.publish(Channel::Data, payload).await;
+            crash::point("batch-sent");
+            if !sent {
+                let _agent_ends = tell.send(Inner::Data(Back::NotSent)).await;
+            }
+        });
+    }
+
+    /// The control plane says what it has stored.
+    pub(super) fn acknowledged(&mut self, bytes: &[u8]) {
+        let now = uptime_ms();
+        let ack: Acknowledgement = match codec::decode(bytes) {
+            Ok(ack) => ack,
+            Err(error) => return self.refuse("an acknowledgement", &error.to_string()),
+        };
+        let shipping = &mut self.shipping;
+        for acked in ack.acked {
+            let (from, to) = (acked.from, acked.to);
+            let mine = |it: &Sent| it.stream == acked.stream && it.range == Range { from, to };
+            // What was never sent cannot have been stored.
+            let Some(at) = shipping.sent.iter().position(mine) else { continue };
+            let Some(sent) = shipping.sent.remove(at) else { continue };
+            let refused = acked.refused.is_some();
+            shipping.shipper.acknowledged(&acked.stream, from, to, refused, now);
+            match acked.refused {
+                None => {
+                    shipping.buffer.shipped(&acked.stream, sent.range, sent.gaps);
+                    shipping.refused = None;
+                }
+                Some(why) => {
+                    tracing::error!(stream = %acked.stream, from, to, "a batch was refused: {why}");
+                    shipping.refused = Some(format!(
+                        "the control plane does not take records {from} to {to} of {}: {why}; they stay here and are tried again",
+                        acked.stream
+                    ));
+                }
+            }
+        }
+        shipping.shipper.hold(ack.hold_ms, now);
+        shipping.stale = true;
+        shipping.wake_at = None;
+    }
+
+    /// What a person should know of data.
+    pub(super) fn data_problems(&self, say: &mut impl FnMut(&str, Option<String>)) {
+        let shipping = &self.shipping;
+        say("data-damaged", shipping.summary.damage.clone());
+        let full = shipping.summary.full.as_ref();
+        say("data-not-stored", full.map(|why| {
+            format!("data streams are not taken in ({why}): who publishes is told so, workloads go on")
+        }));
+        say("data-refused", shipping.refused.clone());
+        say(
+            "data-space",
+            shipping.summary.low.then(|| {
+                "the disk has less room than data streams may use: older records go sooner"
+                    .to_owned()
+            }),
+        );
+    }
+
+    /// Drops what its ttl has passed for, as long as the clock can be relied on.
+    pub(super) fn expire_data(&mut self) {
+        let now = uptime_ms();
+        if now < self.shipping.expire_at || !self.shipping.buffer.is_in_use() {
+            return;
+        }
+        self.shipping.expire_at = now + EXPIRE;
+        let life = self.identity.as_ref().and_then(crate::adapters::identity::Identity::life);
+        let sound = self.time.problem().is_none()
+            && life.is_some_and(|life| !life.is_over(self.time.now()));
+        if sound {
+            self.shipping.buffer.expire(self.time.now_ms());
+        }
+    }
+}
