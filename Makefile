@@ -88,6 +88,10 @@ check: tools-dashboard $(PAGES)/node_modules/.package-lock.json ## Formatting, l
 bench: release ## Size, memory, wire and speed of the released programs
 	HOLDFAST_BIN_DIR=$(CURDIR)/dist/$(ARCH) $(CARGO) run --locked --release --package fleet-tests --bin bench
 
+.PHONY: bench-data
+bench-data: release ## The buffer of data streams beside mosquitto's (BENCH="--quick" for a look)
+	HOLDFAST_BIN_DIR=$(CURDIR)/dist/$(ARCH) $(CARGO) run --locked --release --package fleet-tests --bin bench -- data $(BENCH)
+
 .PHONY: fuzz
 fuzz: FUZZ_SECONDS := 600
 fuzz: fuzz-short ## Ten minutes for every decoder (FUZZ_SECONDS=N to choose)

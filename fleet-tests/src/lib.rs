@@ -19,4 +19,5 @@ pub mod demo;
 pub mod harness;
 pub mod manuals;
 pub mod sim;
+pub mod telemetry;
 pub mod world;

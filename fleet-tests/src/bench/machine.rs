@@ -63,3 +63,9 @@ pub fn threads(pid: u32) -> usize {
 pub fn file_kib(path: &Path) -> f64 {
     std::fs::metadata(path).map_or(0.0, |meta| meta.len() as f64 / 1024.0)
 }
+
+/// Bytes that a process has sent to storage so far.
+pub fn written(pid: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok()).unwrap_or(0.0)
+}

@@ -10,6 +10,7 @@
     reason = "a tool for people: it measures, prints and fails loudly"
 )]
 
+use fleet_tests::bench::data::{self, Sizes};
 use fleet_tests::bench::table::{Row, markdown};
 use fleet_tests::bench::{agent, fanout, fleet, latency, machine};
 use fleet_tests::harness::{Binaries, Plane};
@@ -22,6 +23,9 @@ fn main() {
         && first == "gateway"
     {
         return fanout::gateway_process(folder.as_ref(), devices.parse().unwrap());
+    }
+    if arguments.first().is_some_and(|first| first == "data") {
+        return data(&arguments[1..]);
     }
     let wanted = |part: &str| arguments.is_empty() || arguments.iter().any(|it| it == part);
     let mut rows: Vec<Row> = Vec::new();
@@ -45,6 +49,14 @@ fn main() {
     if arguments.is_empty() {
         write(&table);
     }
+}
+
+/// `bench data [--quick] [--peers]`.
+fn data(arguments: &[String]) {
+    let has = |flag: &str| arguments.iter().any(|it| it == flag);
+    let sizes = if has("--quick") { Sizes::QUICK } else { Sizes::FULL };
+    let peers = data::peers(sizes);
+    println!("{}", data::beside(&peers));
 }
 
 /// Replaces what stands between the marks.

@@ -122,17 +122,30 @@ fn binary(bytes: &[u8]) -> Vec<u8> {
 /// CONNECT with a clean start and, if wanted, a retained last will at QoS 1.
 pub fn connect(client: &str, keep_alive: u16, will: Option<(&str, &[u8])>) -> Vec<u8> {
     let flags = if will.is_some() { 0x02 | 0x04 | 0x08 | 0x20 } else { 0x02 };
-    let mut body = text("MQTT");
-    body.extend([5, flags]);
-    body.extend(keep_alive.to_be_bytes());
-    body.push(0);
-    body.extend(text(client));
+    let mut body = head(flags, keep_alive, client);
     if let Some((topic, payload)) = will {
         body.push(0);
         body.extend(text(topic));
         body.extend(binary(payload));
     }
     packet(kind::CONNECT, &body)
+}
+
+/// CONNECT with a clean start, a user name and a password.
+pub fn login(client: &str, keep_alive: u16, user: &str, password: &str) -> Vec<u8> {
+    let mut body = head(0x02 | 0x40 | 0x80, keep_alive, client);
+    body.extend(text(user));
+    body.extend(text(password));
+    packet(kind::CONNECT, &body)
+}
+
+fn head(flags: u8, keep_alive: u16, client: &str) -> Vec<u8> {
+    let mut body = text("MQTT");
+    body.extend([5, flags]);
+    body.extend(keep_alive.to_be_bytes());
+    body.push(0);
+    body.extend(text(client));
+    body
 }
 
 /// SUBSCRIBE to one filter at QoS 1.

@@ -6,6 +6,7 @@
 //! Safety is checked at each step; convergence when everything has been quiet for a while.
 
 mod control;
+pub mod data;
 mod device;
 mod run;
 

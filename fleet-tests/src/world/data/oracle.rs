@@ -1,0 +1,104 @@
+//! What must hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_control::core::ledger::Answer;
+use holdfast_protocol::data::{GapReason, Range, StreamName};
+
+use super::device::{Device, Fate};
+use super::plane::Plane;
+
+type Number = (StreamName, u64);
+
+/// Everything that was ever said, and to whom.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    /// What was acknowledged to a workload, as it was published.
+    acknowledged: BTreeMap<Number, Vec<u8>>,
+    /// Of those: the control plane has no answer yet.
+    open: BTreeSet<Number>,
+    /// What a number stands for, once it left the device or was acknowledged.
+    meaning: BTreeMap<Number, Vec<u8>>,
+    /// Reasons that may stand in the ledger.
+    pub(super) possible: BTreeSet<GapReason>,
+    /// A disk has lied: what was dropped may come back.
+    pub(super) lied: bool,
+}
+
+impl Oracle {
+    /// A workload was told that its records are stored.
+    pub(super) fn acknowledge(&mut self, stream: &StreamName, range: Range, values: &[Vec<u8>]) {
+        assert_eq!(range.len(), values.len() as u64, "as many numbers as records");
+        for (seq, value) in (range.from..).zip(values) {
+            self.means(stream, seq, value);
+            let number = (stream.clone(), seq);
+            let twice = self.acknowledged.insert(number.clone(), value.clone());
+            assert!(twice.is_none(), "{stream} {seq}: acknowledged for two records");
+            self.open.insert(number);
+        }
+    }
+
+    /// A number was seen with this record.
+    pub(super) fn means(&mut self, stream: &StreamName, seq: u64, value: &[u8]) {
+        let meaning = self.meaning.entry((stream.clone(), seq)).or_insert_with(|| value.to_vec());
+        assert_eq!(meaning, value, "{stream} {seq}: one number, two records");
+    }
+
+    /// Records that were acknowledged.
+    pub(super) fn count(&self) -> usize {
+        self.acknowledged.len()
+    }
+
+    /// Looks at every acknowledged record that the control plane had no answer to.
+    pub(super) fn check(&mut self, device: &Device, plane: &Plane) {
+        let mut answered = Vec::new();
+        for number in &self.open {
+            let (stream, seq) = number;
+            let fate = device.fate(stream, *seq);
+            match plane.answer(stream, *seq) {
+                Some(Answer::Received) => answered.push(number.clone()),
+                Some(Answer::Gap(reason)) => {
+                    assert!(self.possible.contains(&reason), "{stream} {seq}: {reason}?");
+                    let kept = matches!(fate, Fate::Kept(_)) && reason.is_loss();
+                    assert!(
+                        !kept || self.lied,
+                        "{stream} {seq} is said to be {reason}, and is there"
+                    );
+                    answered.push(number.clone());
+                }
+                Some(Answer::Summed) => unreachable!("nothing is summed up in so small a world"),
+                None => match fate {
+                    Fate::Kept(value) => assert_eq!(value, self.acknowledged[number]),
+                    Fate::Gap => {}
+                    Fate::Settled => {
+                        panic!("{stream} {seq}: settled, and the control plane does not know it")
+                    }
+                    Fate::Nothing => panic!("{stream} {seq}: lost without a word"),
+                },
+            }
+        }
+        for number in answered {
+            self.open.remove(&number);
+        }
+    }
+
+    /// Everything has come to rest: each record was received as it was published, or has a
+    /// reason. Gives how many were received, and how many have one.
+    pub(super) fn finish(&self, plane: &Plane) -> (usize, usize) {
+        assert!(self.open.is_empty(), "without an answer at the end: {:?}", self.open);
+        assert_eq!(plane.unknown(), 0, "numbers of which nothing is known");
+        let (mut received, mut gaps) = (0, 0);
+        for ((stream, seq), value) in &self.acknowledged {
+            match plane.answer(stream, *seq) {
+                Some(Answer::Received) => {
+                    let stored = plane.record(stream, *seq).map(|record| &record.value);
+                    assert_eq!(stored, Some(value), "{stream} {seq}: another record");
+                    received += 1;
+                }
+                Some(Answer::Gap(_)) => gaps += 1,
+                other => panic!("{stream} {seq}: {other:?}"),
+            }
+        }
+        (received, gaps)
+    }
+}

@@ -1,0 +1,151 @@
+//! The control plane's half of the data world: its real core of ingest over rows in memory, of
+//! which what was committed survives.
+
+use std::collections::BTreeMap;
+
+use holdfast_control::core::ingest::{self, Checked, Tally, Unfit};
+use holdfast_control::core::ledger::{Answer, MissingList, Segment, Stretch};
+use holdfast_protocol::WIRE_VERSION;
+use holdfast_protocol::data::block::unpack;
+use holdfast_protocol::data::{Acked, Acknowledgement, Record, StreamName};
+
+/// A stream as the store has it.
+#[derive(Debug, Clone, Default)]
+struct Row {
+    segments: BTreeMap<u64, (u64, Answer)>,
+    tally: Tally,
+    records: BTreeMap<u64, Record>,
+}
+
+/// A control plane that stores groups.
+#[derive(Debug, Default)]
+pub(super) struct Plane {
+    /// What is on disk.
+    durable: BTreeMap<StreamName, Row>,
+    /// What arrived and is not committed yet.
+    waiting: Vec<Vec<u8>>,
+    /// Batches that were refused, with why: there should be none.
+    pub(super) refused: Vec<String>,
+}
+
+impl Plane {
+    /// A batch arrives.
+    pub(super) fn receive(&mut self, payload: Vec<u8>) {
+        self.waiting.push(payload);
+    }
+
+    /// `kill -9`: what was not committed is gone.
+    pub(super) fn crash(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// Something waits to be committed.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Commits what waits; gives the acknowledgement that goes out afterwards.
+    pub(super) fn commit(&mut self) -> Acknowledgement {
+        let mut acked = Vec::new();
+        for payload in std::mem::take(&mut self.waiting) {
+            let batch = match ingest::check(&payload) {
+                Ok(batch) => batch,
+                Err(Unfit::Malformed(error)) => {
+                    self.refused.push(error.to_string());
+                    continue;
+                }
+                Err(Unfit::Batch { stream, from, to, why }) => {
+                    self.refused.push(why.clone());
+                    acked.push(Acked { stream, from, to, refused: Some(why) });
+                    continue;
+                }
+            };
+            let (stream, from, to) = (batch.stream.clone(), batch.from, batch.to);
+            let row = self.durable.entry(stream.clone()).or_default();
+            let refused = row.take(batch).err();
+            self.refused.extend(refused.clone());
+            acked.push(Acked { stream, from, to, refused });
+        }
+        Acknowledgement { v: WIRE_VERSION, acked, hold_ms: 0 }
+    }
+
+    /// The record with this number, if it is stored.
+    pub(super) fn record(&self, stream: &StreamName, seq: u64) -> Option<&Record> {
+        self.durable.get(stream)?.records.get(&seq)
+    }
+
+    /// What the ledger says of a number.
+    pub(super) fn answer(&self, stream: &StreamName, seq: u64) -> Option<Answer> {
+        let (_, (to, answer)) = self.durable.get(stream)?.segments.range(..=seq).next_back()?;
+        (*to >= seq).then_some(*answer)
+    }
+
+    /// The ledger agrees with itself and with what is stored.
+    pub(super) fn consistent(&self) {
+        for (name, row) in &self.durable {
+            let (mut received, mut gaps) = (0, BTreeMap::new());
+            for (from, (to, answer)) in &row.segments {
+                match answer {
+                    Answer::Received => received += to - from + 1,
+                    Answer::Gap(reason) => *gaps.entry(*reason).or_insert(0) += to - from + 1,
+                    Answer::Summed => panic!("{name}: nothing is summed up in so small a world"),
+                }
+            }
+            assert_eq!(row.tally.received, received, "{name}: received");
+            assert_eq!(row.tally.gaps, gaps, "{name}: gaps");
+            assert_eq!(row.records.len() as u64, received, "{name}: what is stored");
+            let highest = row.records.last_key_value().map_or(0, |(seq, _)| *seq);
+            assert_eq!(row.tally.highest, highest, "{name}: the highest");
+            assert_eq!(row.tally.segments, row.segments.len() as u64, "{name}: segments");
+            for seq in row.records.keys() {
+                assert_eq!(self.answer(name, *seq), Some(Answer::Received), "{name} {seq}");
+            }
+            let (mut missing, mut list) = (Vec::new(), MissingList::new(1, highest));
+            for (from, (to, answer)) in &row.segments {
+                list.add(Segment { from: *from, to: *to, answer: *answer }, &mut missing);
+            }
+            list.end(&mut missing);
+            let listed: u64 = missing.iter().map(|it| it.to - it.from + 1).sum();
+            assert_eq!(listed, row.tally.missing(), "{name}: what is missing");
+        }
+    }
+
+    /// Numbers below the highest of which nothing is known.
+    pub(super) fn unknown(&self) -> u64 {
+        self.durable.values().map(|row| row.tally.unknown()).sum()
+    }
+
+    /// Records that came more than once.
+    pub(super) fn duplicates(&self) -> u64 {
+        self.durable.values().map(|row| row.tally.duplicates).sum()
+    }
+}
+
+impl Row {
+    fn take(&mut self, batch: Checked) -> Result<(), String> {
+        let mut ledger = Stretch::new();
+        for range in ingest::touched(&self.tally, &batch).iter() {
+            for wanted in ledger.wanted(range.from, range.to).iter() {
+                let touching = self.segments.iter().filter_map(|(from, (to, answer))| {
+                    let within = *from <= wanted.to && *to >= wanted.from;
+                    within.then_some(Segment { from: *from, to: *to, answer: *answer })
+                });
+                ledger.load(wanted, touching.collect::<Vec<_>>());
+            }
+        }
+        let taken = ingest::take(&mut ledger, &mut self.tally, &batch)?;
+        for (from, row) in ledger.rows() {
+            match row {
+                Some(row) => drop(self.segments.insert(from, row)),
+                None => drop(self.segments.remove(&from)),
+            }
+        }
+        let (pieces, records) = ingest::pieces(batch, &taken.fresh);
+        self.tally.store(&pieces, &records, 9);
+        for record in pieces.iter().flat_map(|piece| unpack(&piece.block).unwrap()) {
+            let twice = self.records.insert(record.seq, record);
+            assert!(twice.is_none(), "stored twice: {twice:?}");
+        }
+        Ok(())
+    }
+}
