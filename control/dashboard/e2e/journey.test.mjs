@@ -1,8 +1,13 @@
 // From nothing to a running workload, as an operator goes: log in, make a token, enrol with the
 // page's own line, approve, apply from the editor, follow the log, lose the agent and see it back.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { login, paste, until, World } from "./world.mjs";
+
+/** The example that the editor begins with, made to count quickly. */
+const COUNTING = `${readFileSync(join(import.meta.dirname, "../src/lib/example.yaml"), "utf8").replace(/while true.*$/m, "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.3; done")}  stop: { grace: 1s }\n`;
 
 let world, page;
 before(async () => {
@@ -56,20 +61,7 @@ test("a workload applied from the editor runs, without a reload", async () => {
   await page.keyboard.press("Enter");
   const editor = page.getByRole("textbox", { name: /Documents to apply/ });
   await editor.waitFor();
-  await paste(editor, `apiVersion: holdfast/v1
-kind: Workload
-metadata:
-  name: hello
-spec:
-  devices:
-    matchLabels:
-      role: gateway
-  run:
-    process:
-      path: /bin/sh
-      args: [-c, 'i=0; while true; do i=$((i+1)); echo line $i; sleep 0.3; done']
-  stop: { grace: 1s }
-`);
+  await paste(editor, COUNTING);
   await page.getByText("Accepted, not applied yet").waitFor();
   const changes = page.getByRole("region", { name: "Changes of hello" });
   await changes.getByText("begin to run it").waitFor();
