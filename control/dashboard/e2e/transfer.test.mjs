@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
+import { choose as chooseOn } from "./scene.mjs";
 import { login, paste, talker, until, World } from "./world.mjs";
 
 let world, page;
@@ -18,11 +19,7 @@ after(() => world?.end());
 
 const MIB = 1024 * 1024;
 
-/** Chooses a file as a person does: by the button. `name` and bytes, or a path. */
-async function choose(button, file) {
-  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.getByRole("button", { name: button }).click()]);
-  await chooser.setFiles(typeof file === "string" ? file : { mimeType: "application/octet-stream", ...file });
-}
+const choose = (button, { name, buffer }) => chooseOn(page, button, name, buffer);
 
 /** A line so slow that one can see a file go; `Infinity` is fast again. */
 async function slow(bytesPerSecond) {
@@ -114,6 +111,8 @@ test("files are opened into the editor, as `holdfast apply -f` takes them", asyn
 });
 
 let saved;
+const whole = () => ({ name: basename(saved), buffer: readFileSync(saved) });
+
 test("a backup that is downloaded from the page is whole", async () => {
   await page.goto(`${world.url}/settings`);
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download a backup" }).click()]);
@@ -150,7 +149,7 @@ test("a restore names what it replaces, can be cancelled under way, and changes 
   await world.apply(talker("later", "sleep 1000"));
   await until("it runs", async () => (await world.must("GET", "/api/v1/devices/pump-1")).status.workloads.later?.phase === "running");
   const session = await slow(4 * MIB);
-  await choose("Choose a backup…", saved);
+  await choose("Choose a backup…", whole());
   const dialog = page.getByRole("dialog");
   await dialog.getByText(`Replace everything on ${new URL(world.url).host}?`).waitFor();
   await dialog.getByText("1 device and 2 workloads").waitFor();
@@ -174,7 +173,7 @@ test("a restore says what happened at the login that follows it, and devices fol
   const other = await page.context().newPage();
   await other.goto(`${world.url}/workloads`);
   await other.getByRole("link", { name: "later" }).waitFor();
-  await choose("Choose a backup…", saved);
+  await choose("Choose a backup…", whole());
   await page.getByRole("dialog").getByRole("textbox").fill(new URL(world.url).host);
   await page.getByRole("button", { name: "Restore this backup" }).click();
   await page.getByText("Restored: 1 device and 1 workload").waitFor();
