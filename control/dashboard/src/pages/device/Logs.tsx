@@ -17,7 +17,7 @@ export function Logs({ device }: { device: Device }) {
   const tail = TAILS.includes(search.tail ?? "") ? (search.tail ?? TAIL) : TAIL;
   return (
     <div className="hf-stack hf-tight">
-      <div className="hf-row">
+      <div className="hf-row hf-pair">
         <Select label="Workload" data={names} value={chosen} onChange={(workload) => setSearch({ workload: workload ?? undefined })} allowDeselect={false} maw={220} />
         <Select label="Begin with" data={TAILS.map((value) => ({ value, label: `the last ${Number(value).toLocaleString("en")} lines` }))} value={tail} onChange={(value) => setSearch({ tail: value === TAIL ? undefined : (value ?? undefined) })} allowDeselect={false} maw={170} />
       </div>

@@ -72,6 +72,7 @@ function Ask({ file, manifest, close }: { file: File; manifest: Partial<Manifest
             <li>every session, yours too: log in with an access token of the backup</li>
           </ul>
         </div>
+        <p>Once it is done, only a backup brings it back: <a href="/api/v1/backup" download="holdfast-before-restore.tar">download one of what is there now</a> first.</p>
         <p><strong>Devices follow the backup:</strong> workloads that are not in it are stopped and their folders deleted; those that are in it go back to its revisions. Devices that enrolled since are not known any more and must enrol anew.</p>
       </div>
     </Confirm>

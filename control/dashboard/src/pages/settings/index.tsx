@@ -34,12 +34,14 @@ export default function Settings() {
               <Button size="xs" variant="default" onClick={() => save("holdfast-ca.pem", data.ca.pem)}>Download the certificate</Button>
             </div>
           </Card>
-          <Card title="Backup">
-            <p>All of the control plane's store, its authority and artifacts as one file, made while it runs.</p>
-            <Notice tone="warn" title="It holds every key">Whoever has the file is the control plane: keep it as you keep keys.</Notice>
-            <div><Button component="a" href="/api/v1/backup" download={`holdfast-${new Date().toISOString().slice(0, 10)}.tar`}>Download a backup</Button></div>
-          </Card>
-          <Restore />
+          <div className="hf-stack">
+            <Card title="Backup">
+              <p>All of the control plane's store, its authority and artifacts as one file, made while it runs.</p>
+              <Notice tone="warn" title="It holds every key">Whoever has the file is the control plane: keep it as you keep keys.</Notice>
+              <div><Button component="a" href="/api/v1/backup" download={`holdfast-${new Date().toISOString().slice(0, 10)}.tar`}>Download a backup</Button></div>
+            </Card>
+            <Restore />
+          </div>
           <Card title="Version">
             <dl className="hf-facts">
               <dt>Holdfast</dt><dd>{data.version}</dd>
