@@ -3,21 +3,22 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, truncateSync } from "node:fs";
 import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
 import { choose as chooseOn } from "./scene.mjs";
 import { login, paste, talker, until, World } from "./world.mjs";
 
+const MIB = 1024 * 1024;
+const LARGEST = 32 * MIB;
+
 let world, page;
 before(async () => {
-  world = await World.start();
+  world = await World.start({ config: `[artifacts]\nmax_bytes = ${LARGEST}\n` });
   await world.device("pump-1", { role: "gateway" });
   page = await world.open("/", { permissions: ["clipboard-read", "clipboard-write"] });
 });
 after(() => world?.end());
-
-const MIB = 1024 * 1024;
 
 const choose = (button, { name, buffer }) => chooseOn(page, button, name, buffer);
 
@@ -86,6 +87,16 @@ test("a large artifact shows how far it is, goes on over other pages, and can be
   await choose("Push another file", large);
   await page.getByText("large.bin is stored").waitFor();
   assert.equal(await page.getByTestId("digest").innerText(), `sha256:${createHash("sha256").update(large.buffer).digest("hex")}`);
+});
+
+test("what is too large is refused in the server's words, however much of it is on its way", async () => {
+  const path = world.file("huge.bin", "");
+  truncateSync(path, 200 * MIB);
+  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.getByRole("button", { name: "Push another file" }).click()]);
+  await chooser.setFiles(path);
+  const said = page.getByRole("alert");
+  await said.getByText("Not stored: huge.bin").waitFor();
+  await said.getByText(`an artifact may have ${LARGEST} bytes at most`).waitFor();
 });
 
 test("the editor pushes an artifact too, without leaving what is typed", async () => {

@@ -53,10 +53,11 @@ export class World {
   agents = new Map();
   log = "";
 
-  /** `program`: the control plane, when it is not the one of `BIN`. */
-  static async start({ program = join(BIN, "holdfast") } = {}) {
+  /** `program`: the control plane, when it is not the one of `BIN`; `config`: its configuration file. */
+  static async start({ program = join(BIN, "holdfast"), config = "" } = {}) {
     const world = new World();
     world.program = program;
+    world.config = world.file("holdfast.toml", config);
     // Workloads run as users of their own, who must get through to their folders.
     chmodSync(world.folder, 0o755);
     await world.serve("127.0.0.1:0", "127.0.0.1:0");
@@ -68,7 +69,7 @@ export class World {
   }
 
   async serve(api, mqtt) {
-    const child = spawn(this.program, ["serve", "--data", join(this.folder, "plane"), "--api", api, "--mqtt", mqtt], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(this.program, ["serve", "--data", join(this.folder, "plane"), "--api", api, "--mqtt", mqtt, "--config", this.config], { stdio: ["ignore", "pipe", "pipe"] });
     this.plane = child;
     let out = "";
     child.stdout.on("data", (piece) => (out += piece));

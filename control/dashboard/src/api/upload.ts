@@ -2,7 +2,6 @@
 // streamed from the disk by the browser and never held in memory. An upload belongs to the pages, not
 // to one of them: it goes on while others are looked at.
 import { Refusal, refusal } from "./client";
-import { lost } from "./reach";
 import { session } from "./state";
 import { store, type Store } from "./store";
 
@@ -90,10 +89,8 @@ function transfer<T>(to: To<T>, file: File, step: (upload: Upload<T>) => void): 
       else reject(refusal(status, body));
     };
     request.onabort = () => resolve(undefined);
-    request.onerror = () => {
-      lost();
-      reject(new Refusal(0, "unreachable", whole ? `The connection ended before the answer came. ${to.unknown}` : "The connection ended, or the file could not be read to its end: it may have changed or gone meanwhile. Nothing was stored."));
-    };
+    // Whether the control plane is out of reach, the event stream tells: the file may be at fault.
+    request.onerror = () => reject(new Refusal(0, "unreachable", whole ? `The connection ended before the answer came. ${to.unknown}` : "The connection ended, or the file could not be read to its end: it may have changed or gone meanwhile. Nothing was stored."));
     sending(0);
     request.send(file);
   });
