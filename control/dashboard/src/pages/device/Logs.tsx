@@ -19,7 +19,7 @@ export function Logs({ device }: { device: Device }) {
     <div className="hf-stack hf-tight">
       <div className="hf-row hf-pair">
         <Select label="Workload" data={names} value={chosen} onChange={(workload) => setSearch({ workload: workload ?? undefined })} allowDeselect={false} maw={220} />
-        <Select label="Begin with" data={TAILS.map((value) => ({ value, label: `the last ${Number(value).toLocaleString("en")} lines` }))} value={tail} onChange={(value) => setSearch({ tail: value === TAIL ? undefined : (value ?? undefined) })} allowDeselect={false} maw={170} />
+        <Select label="Begin with the last" data={TAILS.map((value) => ({ value, label: `${Number(value).toLocaleString("en")} lines` }))} value={tail} onChange={(value) => setSearch({ tail: value === TAIL ? undefined : (value ?? undefined) })} allowDeselect={false} maw={170} />
       </div>
       <Log key={`${chosen} ${tail}`} device={device.metadata.name} workload={chosen} online={device.status.connection === "online"} tail={Number(tail)} />
     </div>
