@@ -62,9 +62,13 @@ test("dialogs, the search and the editor's help have no violation either", async
   });
   await page.getByRole("checkbox", { name: "Select the devices on screen" }).check();
   await look("bulk label", () => page.getByRole("button", { name: "Label…" }).click());
+  await look("bulk approve", () => page.getByRole("button", { name: "Approve…" }).click());
+  await look("bulk delete", () => page.getByRole("button", { name: "Delete…" }).click());
   await look("bulk revoke", () => page.getByRole("button", { name: "Revoke…" }).click());
   await page.goto(`${world.url}/workloads/hello`);
-  await look("delete", () => page.getByRole("button", { name: "Delete…" }).click());
+  await look("delete workload", () => page.getByRole("button", { name: "Delete…" }).click());
+  await page.goto(`${world.url}/apply`);
+  await look("push from the editor", () => page.getByRole("button", { name: "Push an artifact…" }).click());
   assert.deepEqual(found, []);
   await page.context().close();
 });

@@ -1,8 +1,21 @@
 // From nothing to a running workload, as an operator goes: log in, make a token, enrol with the
 // page's own line, approve, apply from the editor, follow the log, lose the agent and see it back.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
+import jsqr from "jsqr";
+import { PNG } from "pngjs";
 import { login, paste, until, World } from "./world.mjs";
+
+/** The example that the editor begins with, made to count quickly. */
+const COUNTING = `${readFileSync(join(import.meta.dirname, "../src/lib/example.yaml"), "utf8").replace(/while true.*$/m, "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.3; done")}  stop: { grace: 1s }\n`;
+
+/** What a phone reads from the QR code on the screen. */
+async function scanned(code) {
+  const { data, width, height } = PNG.sync.read(await code.screenshot());
+  return jsqr(new Uint8ClampedArray(data), width, height)?.data;
+}
 
 let world, page;
 before(async () => {
@@ -36,7 +49,7 @@ test("a token is made, and a device enrols with the page's own line and waits", 
   await page.getByLabel(/^Name of the device/).fill("pump-7");
   const line = await page.getByTestId("enrol-line").innerText();
   assert.match(line, /^HOLDFAST_TOKEN=hf1\.\S+ holdfast-agent enroll --url https:\/\/127\.0\.0\.1:\d+ --name pump-7$/);
-  await page.getByRole("img", { name: /QR code/ }).waitFor();
+  assert.equal(await scanned(page.getByRole("img", { name: /QR code/ })), line, "the QR code says something else");
   assert.match(await world.paste(line, "pump-7"), /pump-7/);
   world.run("pump-7");
 });
@@ -56,20 +69,7 @@ test("a workload applied from the editor runs, without a reload", async () => {
   await page.keyboard.press("Enter");
   const editor = page.getByRole("textbox", { name: /Documents to apply/ });
   await editor.waitFor();
-  await paste(editor, `apiVersion: holdfast/v1
-kind: Workload
-metadata:
-  name: hello
-spec:
-  devices:
-    matchLabels:
-      role: gateway
-  run:
-    process:
-      path: /bin/sh
-      args: [-c, 'i=0; while true; do i=$((i+1)); echo line $i; sleep 0.3; done']
-  stop: { grace: 1s }
-`);
+  await paste(editor, COUNTING);
   await page.getByText("Accepted, not applied yet").waitFor();
   const changes = page.getByRole("region", { name: "Changes of hello" });
   await changes.getByText("begin to run it").waitFor();

@@ -34,10 +34,18 @@ export const PAGES = [
   { name: "enrolment", path: "/enrolment", ready: "Tokens in use" },
   { name: "enrolment-new", path: "/enrolment?new=token", ready: "Make the token" },
   { name: "enrolment-made", path: "/enrolment?new=token", ready: "Make the token", act: async (page) => { await page.getByRole("button", { name: "Make the token" }).click(); await page.getByRole("img", { name: /QR code/ }).waitFor(); } },
+  { name: "artifact", path: "/artifact", ready: "Choose a file and push it", act: async (page) => { await choose(page, "Choose a file and push it", "sensor-reader", Buffer.from("#!/bin/sh\necho pressure\n")); await page.getByText("sensor-reader is stored").waitFor(); } },
   { name: "activity", path: "/activity", ready: "workload.apply" },
   { name: "search", path: "/", ready: "Changed lately", act: async (page) => { await page.keyboard.press("Control+k"); await page.keyboard.type("pump"); await page.getByRole("option", { name: /pump-2/ }).waitFor(); } },
   { name: "settings", path: "/settings", ready: "Certificate authority" },
+  { name: "settings-restore", path: "/settings", ready: "Certificate authority", act: async (page) => { await choose(page, "Choose a backup…", "holdfast-2026-11-23.tar", await (await page.request.get(new URL("/api/v1/backup", page.url()).href)).body()); await page.getByText(/made .* by holdfast/).waitFor(); } },
 ];
+
+/** Chooses a file by a button, as a person does. */
+export async function choose(page, button, name, buffer) {
+  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.getByRole("button", { name: button }).click()]);
+  await chooser.setFiles({ name, mimeType: "application/octet-stream", buffer });
+}
 
 export async function settle(world, page, path, ready) {
   await page.goto(world.url + path);

@@ -7,10 +7,14 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
 
+/** Where the programs are. */
 export const BIN = resolve(process.env.HOLDFAST_BIN_DIR ?? join(import.meta.dirname, "../../../target/debug"));
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 /** How long a condition may take on a busy machine. */
 export const PATIENCE = 30_000;
+
+/** The control plane, optimised: what promises of speed are held to. `make scale` builds it. */
+export const FAST = resolve(process.env.HOLDFAST_SCALE_BIN ?? join(BIN, "../scale/holdfast"));
 
 for (const needed of [join(BIN, "holdfast"), join(BIN, "holdfast-agent"), CHROMIUM]) {
   if (!existsSync(needed)) throw new Error(`${needed} is not there: \`make build\` builds the programs, .ci/tools installs the browser`);
@@ -49,8 +53,11 @@ export class World {
   agents = new Map();
   log = "";
 
-  static async start() {
+  /** `program`: the control plane, when it is not the one of `BIN`; `config`: its configuration file. */
+  static async start({ program = join(BIN, "holdfast"), config = "" } = {}) {
     const world = new World();
+    world.program = program;
+    world.config = world.file("holdfast.toml", config);
     // Workloads run as users of their own, who must get through to their folders.
     chmodSync(world.folder, 0o755);
     await world.serve("127.0.0.1:0", "127.0.0.1:0");
@@ -62,7 +69,7 @@ export class World {
   }
 
   async serve(api, mqtt) {
-    const child = spawn(join(BIN, "holdfast"), ["serve", "--data", join(this.folder, "plane"), "--api", api, "--mqtt", mqtt], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(this.program, ["serve", "--data", join(this.folder, "plane"), "--api", api, "--mqtt", mqtt, "--config", this.config], { stdio: ["ignore", "pipe", "pipe"] });
     this.plane = child;
     let out = "";
     child.stdout.on("data", (piece) => (out += piece));

@@ -20,7 +20,8 @@ export const pages: readonly Page[] = [
   { path: "/workloads", title: "Workloads", icon: "workloads", finds: "list health", load: () => import("./pages/workloads") },
   { path: "/workloads/$name", title: "Workload", load: () => import("./pages/workload") },
   { path: "/apply", title: "Apply a workload", finds: "new create yaml editor", load: () => import("./pages/apply") },
+  { path: "/artifact", title: "Push an artifact", finds: "upload file program binary digest store", load: () => import("./pages/artifact") },
   { path: "/enrolment", title: "Enrolment", icon: "enrolment", finds: "token new device approve waiting qr", load: () => import("./pages/enrolment") },
   { path: "/activity", title: "Activity", icon: "activity", finds: "audit log who did what", load: () => import("./pages/activity") },
-  { path: "/settings", title: "Settings", icon: "settings", finds: "access tokens ca certificate backup version licences", load: () => import("./pages/settings") },
+  { path: "/settings", title: "Settings", icon: "settings", finds: "access tokens ca certificate backup restore version licences", load: () => import("./pages/settings") },
 ];

@@ -12,13 +12,22 @@ const path = (name: string) => ({ params: { path: { name } } });
 export async function setLabels(name: string, labels: Record<string, string | null>, resourceVersion?: number) {
   return ask(client.PATCH("/api/v1/devices/{name}", { ...path(name), body: { labels: labels as Record<string, string>, ...(resourceVersion === undefined ? {} : { resourceVersion }) } }));
 }
+/** What is done to one device, without a look at what became of it: for many at once. */
+export const bare = {
+  approve: (name: string) => ask(client.POST("/api/v1/devices/{name}/approve", path(name))),
+  revoke: (name: string) => ask(client.POST("/api/v1/devices/{name}/revoke", path(name))),
+  forget: (name: string) => ask(client.DELETE("/api/v1/devices/{name}", path(name))),
+};
 export const approve = async (name: string) => {
-  await ask(client.POST("/api/v1/devices/{name}/approve", path(name)));
+  await bare.approve(name);
   await refresh(["devices"], ["device", name], ["fleet"]);
 };
-export const revoke = (name: string) => ask(client.POST("/api/v1/devices/{name}/revoke", path(name)));
+export const revoke = async (name: string) => {
+  await bare.revoke(name);
+  await refresh(["devices"], ["device", name], ["fleet"]);
+};
 export const forget = async (name: string) => {
-  await ask(client.DELETE("/api/v1/devices/{name}", path(name)));
+  await bare.forget(name);
   queries.removeQueries({ queryKey: ["device", name] });
   await refresh(["devices"], ["fleet"]);
 };

@@ -22,7 +22,9 @@ export const recent = store<readonly Event[]>([]);
 
 const KINDS = ["device", "workload", "token", "access", "reset"] as const;
 
-type Message = { event: Event } | { broken: number } | { open: true } | { wake: true };
+type Message = { event: Event } | { broken: number } | { open: true } | { wake: true } | { ended: true };
+
+const LOCK = "holdfast-events";
 
 /** Tabs share one stream: a browser allows six connections to a server over HTTP/1.1. */
 const channel = new BroadcastChannel("holdfast-events");
@@ -35,18 +37,21 @@ function say(message: Message): void {
 
 /** This tab reads the stream for all. */
 let leading = false;
-let wasOpen = false;
+/** It does so from its beginning: the first opening follows its first reads, and ends no gap. */
+let fresh = false;
 
 function take(message: Message): void {
   if ("wake" in message) {
     // Somebody logged in in another tab; the cookie is this tab's too.
-    if (leading && session.get().kind !== "open") void resume();
+    if (session.get().kind !== "open") void resume();
+  } else if ("ended" in message) {
+    // So is its end: a tab that does not read the stream would not notice.
+    if (session.get().kind === "open") void resume();
   } else if ("broken" in message) lost();
   else if ("open" in message) {
     regained();
-    // The first opening follows the first reads; every later one ends a gap.
-    if (wasOpen) void queries.invalidateQueries();
-    wasOpen = true;
+    if (!fresh) void queries.invalidateQueries();
+    fresh = false;
   } else heard(message.event);
 }
 
@@ -134,10 +139,14 @@ export function watch(): void {
     return new Promise<never>(() => undefined);
   };
   session.subscribe(() => {
-    if (!leading && session.get().kind === "open") channel.postMessage({ wake: true } satisfies Message);
+    channel.postMessage((session.get().kind === "open" ? { wake: true } : { ended: true }) satisfies Message);
   });
-  if ("locks" in navigator) void navigator.locks.request("holdfast-events", lead);
-  else void lead();
+  const first = () => {
+    fresh = true;
+    return lead();
+  };
+  if (!("locks" in navigator)) void first();
+  else void navigator.locks.request(LOCK, { ifAvailable: true }, (lock) => (lock ? first() : void navigator.locks.request(LOCK, lead)));
   addEventListener("online", tryNow);
   // A request that failed while the stream seems to stand: the stream will tell; look sooner.
   reach.subscribe(() => {

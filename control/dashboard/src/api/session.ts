@@ -8,8 +8,7 @@ import { session } from "./state";
 export async function resume(): Promise<boolean> {
   try {
     const found = await ask(client.GET("/api/v1/session"));
-    regained();
-    session.set({ kind: "open", ...found });
+    opened(found);
     return true;
   } catch (error) {
     if (!(error instanceof Refusal) || error.status !== 401) return false;
@@ -20,13 +19,17 @@ export async function resume(): Promise<boolean> {
   }
 }
 
-export async function login(token: string): Promise<void> {
-  const found = await ask(client.POST("/api/v1/session", { body: { token } }));
+function opened(found: { operator: string; csrf: string; expiresAt: string }): void {
   const before = session.get();
   // Another operator's pages are not this one's.
   if (before.kind === "ended" && before.operator !== found.operator) queries.clear();
   regained();
   session.set({ kind: "open", ...found });
+}
+
+export async function login(token: string): Promise<void> {
+  const found = await ask(client.POST("/api/v1/session", { body: { token } }));
+  opened(found);
   await queries.invalidateQueries();
 }
 

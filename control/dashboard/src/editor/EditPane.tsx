@@ -1,5 +1,5 @@
 // Editing and applying: the editor, the faults with their places, what would change, conflicts.
-import { Button } from "@mantine/core";
+import { Button, FileButton } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useMemo, useRef, useState } from "react";
 import { apply } from "../api/actions";
@@ -7,13 +7,16 @@ import { reason, Refusal } from "../api/client";
 import { queries } from "../api/query-client";
 import * as read from "../api/queries";
 import type { AppliedDocument } from "../api/types";
+import { hasComments } from "../lib/comments";
 import { toYaml } from "../lib/document";
 import { locate, pathOf, read as parse, type Mark } from "../lib/faults";
 import { merge, type Json } from "../lib/merge";
 import { count } from "../lib/words";
 import { Confirm } from "../ui/Confirm";
+import { Dialog } from "../ui/Dialog";
 import { Loading } from "../ui/Loading";
 import { Notice } from "../ui/Notice";
+import { PushArtifact } from "../ui/PushArtifact";
 import { Changes } from "./Changes";
 import type { EditorHandle } from "./CodeEditor";
 import { Conflict } from "./Conflict";
@@ -27,6 +30,8 @@ interface Props {
   draft: string;
   initial: string;
   base?: Base;
+  /** Whether files can be opened into it, as `holdfast apply -f` takes them. */
+  files?: boolean;
   label: string;
   applied: (results: AppliedDocument[]) => void;
 }
@@ -34,7 +39,7 @@ interface Props {
 /** From so many devices on the workload's name is typed before they lose it. */
 const MANY = 2;
 
-export function EditPane({ draft, initial, base: first, label, applied }: Props) {
+export function EditPane({ draft, initial, base: first, files = false, label, applied }: Props) {
   const kept = useMemo(() => draftOf(draft), [draft]);
   const [text, setText] = useState(kept?.text ?? initial);
   const [base, setBase] = useState(kept?.base ?? first);
@@ -43,6 +48,7 @@ export function EditPane({ draft, initial, base: first, label, applied }: Props)
   const [failure, setFailure] = useState("");
   const [busy, setBusy] = useState(false);
   const [asking, setAsking] = useState(false);
+  const [pushing, setPushing] = useState(false);
   const editor = useRef<EditorHandle>(null);
   const schema = useQuery(read.schema());
   const guard = useMemo(() => base && { name: base.name, version: base.version }, [base]);
@@ -53,6 +59,7 @@ export function EditPane({ draft, initial, base: first, label, applied }: Props)
     setFailure("");
     keep(draft, next === initial ? undefined : { text: next, base });
   };
+  const commented = useMemo(() => hasComments(text), [text]);
   const marks = useMemo(() => [...run.marks, ...locate(parse(text).documents, conflicts, "warning")], [run.marks, text, conflicts]);
   const losing = (run.results ?? []).filter((result) => (result.changedDevices?.loseCount ?? 0) > 0);
   const loses = losing.reduce((sum, result) => sum + (result.changedDevices?.loseCount ?? 0), 0);
@@ -80,6 +87,14 @@ export function EditPane({ draft, initial, base: first, label, applied }: Props)
     if (!ready) return;
     if (loses > 0) setAsking(true);
     else void send();
+  };
+  const openFiles = async (chosen: File[]) => {
+    try {
+      const texts = await Promise.all(chosen.map((file) => file.text()));
+      if (texts.length > 0) change(texts.map((one) => one.replace(/\s*$/, "\n")).join("---\n"));
+    } catch (error) {
+      setFailure(`The files could not be read: ${reason(error)}`);
+    }
   };
   const rebase = (theirs: Base) => {
     const mine = parse(text).values[0];
@@ -111,6 +126,15 @@ export function EditPane({ draft, initial, base: first, label, applied }: Props)
           <CodeEditor handle={editor} value={text} onChange={change} marks={marks} schema={schema.data} label={label} submit={submit} />
         </Suspense>
         <p className="hf-kind">Ctrl-Space completes, Ctrl-Enter applies, Escape and then Tab leaves the editor.</p>
+        {commented && <p className="hf-kind">Comments are not kept: the control plane stores the document, not the text.</p>}
+        <div className="hf-row">
+          {files && (
+            <FileButton multiple accept=".yaml,.yml,.json" onChange={(chosen) => void openFiles(chosen)}>
+              {(props) => <Button {...props} size="xs" variant="default">Open files…</Button>}
+            </FileButton>
+          )}
+          <Button size="xs" variant="default" onClick={() => setPushing(true)}>Push an artifact…</Button>
+        </div>
       </div>
       <div className="hf-stack">
         <div className="hf-row">
@@ -127,6 +151,7 @@ export function EditPane({ draft, initial, base: first, label, applied }: Props)
         {base && names.length > 0 && !names.includes(base.name) && <Notice tone="warn" title="Another name">This makes another workload; {base.name} stays as it is.</Notice>}
         {!conflict && (run.results ?? []).map((result) => <Changes key={result.name} of={result} />)}
       </div>
+      {pushing && <Dialog title="Push an artifact" close={() => setPushing(false)} size="lg"><PushArtifact /></Dialog>}
       {asking && (
         <Confirm
           title={`${count(loses, "device")} will stop ${losing.length === 1 ? (losing[0]?.name ?? "") : "workloads"}`}

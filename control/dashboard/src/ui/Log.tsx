@@ -6,8 +6,6 @@ import { KEPT, Lines } from "../lib/log";
 import { Notice } from "./Notice";
 import { State } from "./State";
 
-/** Lines from the end to begin with. */
-const TAIL = 500;
 /** Lines drawn as one element, so that a new line does not draw all the others again. */
 const BLOCK = 100;
 /** New lines are drawn at most this often. */
@@ -34,7 +32,15 @@ const Text = memo(function Text({ block }: { block: Block }) {
   return <>{block.lines.map((line, index) => <span key={index} className="hf-line">{line}{"\n"}</span>)}</>;
 });
 
-export function Log({ device, workload, online }: { device: string; workload: string; online: boolean }) {
+interface Props {
+  device: string;
+  workload: string;
+  online: boolean;
+  /** Lines from the end to begin with. */
+  tail: number;
+}
+
+export function Log({ device, workload, online, tail }: Props) {
   const [blocks, setBlocks] = useState<readonly Block[]>([]);
   const [state, setState] = useState<{ kind: "opening" | "following" | "broken"; why?: string }>({ kind: "opening" });
   const [stuck, setStuck] = useState(true);
@@ -48,7 +54,7 @@ export function Log({ device, workload, online }: { device: string; workload: st
     const read = async () => {
       setState({ kind: "opening" });
       try {
-        const address = `/api/v1/devices/${encodeURIComponent(device)}/workloads/${encodeURIComponent(workload)}/logs?follow=true&tail=${TAIL}`;
+        const address = `/api/v1/devices/${encodeURIComponent(device)}/workloads/${encodeURIComponent(workload)}/logs?follow=true&tail=${tail}`;
         const answer = await fetch(address, { signal: stop.signal, credentials: "same-origin" });
         if (!answer.ok || !answer.body) throw refusal(answer.status, await answer.json().catch(() => undefined));
         setBlocks([]);
@@ -68,7 +74,7 @@ export function Log({ device, workload, online }: { device: string; workload: st
       stop.abort();
       clearTimeout(timer);
     };
-  }, [device, workload, online]);
+  }, [device, workload, online, tail]);
 
   useLayoutEffect(() => {
     const pre = place.current;

@@ -30,6 +30,7 @@ const actions: { text: string; finds: string; go: Target | (() => void) }[] = [
   { text: "Devices with problems", finds: "sort filter", go: { to: "/devices", search: { sort: "-problems" } } },
   { text: "Make an access token", finds: "operator", go: { to: "/settings", search: { new: "access" } } },
   { text: "Download a backup", finds: "save", go: { to: "/settings" } },
+  { text: "Restore a backup", finds: "upload replace", go: { to: "/settings" } },
   { text: "Log out", finds: "leave end session", go: () => void logout() },
 ];
 

@@ -1,5 +1,7 @@
-// A page's parts, of which one is shown; the address says which.
+// A page's parts, of which one is shown; the address says which. Where they do not fit beside one
+// another they scroll, and the one that is shown is in sight.
 import { Tabs as Mantine } from "@mantine/core";
+import { useEffect, useRef } from "react";
 import { useSearch } from "./useSearch";
 
 interface Part {
@@ -10,11 +12,17 @@ interface Part {
 
 export function Tabs({ parts, label }: { parts: readonly Part[]; label: string }) {
   const [search, setSearch] = useSearch();
+  const list = useRef<HTMLDivElement>(null);
   const first = parts[0]?.key ?? "";
-  const now = parts.some((part) => part.key === search.tab) ? search.tab : first;
+  const now = parts.find((part) => part.key === search.tab)?.key ?? first;
+  useEffect(() => {
+    const shown = list.current?.querySelector<HTMLElement>('[aria-selected="true"]');
+    // Along the list alone: the page stays where it is.
+    if (shown && list.current) list.current.scrollLeft = shown.offsetLeft - (list.current.clientWidth - shown.offsetWidth) / 2;
+  }, [now]);
   return (
-    <Mantine value={now ?? first} onChange={(key) => setSearch({ tab: key === first || key === null ? undefined : key })} keepMounted={false}>
-      <Mantine.List aria-label={label}>
+    <Mantine value={now} onChange={(key) => setSearch({ tab: key === first || key === null ? undefined : key })} keepMounted={false}>
+      <Mantine.List aria-label={label} ref={list} className="hf-tabs">
         {parts.map((part) => <Mantine.Tab key={part.key} value={part.key}>{part.title}</Mantine.Tab>)}
       </Mantine.List>
       {parts.map((part) => <Mantine.Panel key={part.key} value={part.key} pt="md">{part.show()}</Mantine.Panel>)}

@@ -1,28 +1,11 @@
 // A new workload (or several documents at once), from an example.
 import { useNavigate } from "@tanstack/react-router";
 import { EditPane } from "../../editor/EditPane";
+import EXAMPLE from "../../lib/example.yaml?raw";
 import { count } from "../../lib/words";
 import { PageHead } from "../../ui/PageHead";
 import { workloadAt } from "../../ui/PageLink";
 import { say } from "../../ui/say";
-
-const EXAMPLE = `apiVersion: holdfast/v1
-kind: Workload
-metadata:
-  name: hello
-spec:
-  devices:
-    matchLabels:
-      role: gateway
-  run:
-    process:
-      path: /bin/sh
-      args:
-        - -c
-        - while true; do echo hello from $HOLDFAST_DEVICE; sleep 5; done
-  restart:
-    policy: always
-`;
 
 export default function Apply() {
   const navigate = useNavigate();
@@ -31,6 +14,7 @@ export default function Apply() {
       <PageHead title="Apply a workload" />
       <EditPane
         draft="apply"
+        files
         initial={EXAMPLE}
         label="Documents to apply, YAML"
         applied={(results) => {

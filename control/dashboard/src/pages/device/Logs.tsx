@@ -5,15 +5,23 @@ import { Log } from "../../ui/Log";
 import { Notice } from "../../ui/Notice";
 import { useSearch } from "../../ui/useSearch";
 
+/** Lines from the end to begin with; the page keeps so many at most. */
+const TAILS = ["100", "500", "5000"];
+const TAIL = "500";
+
 export function Logs({ device }: { device: Device }) {
   const [search, setSearch] = useSearch();
   const names = [...new Set([...Object.keys(device.status.workloads), ...Object.keys(device.desired ?? {})])].sort();
   if (names.length === 0) return <Notice tone="idle" title="No workload, no log" />;
   const chosen = names.includes(search.workload ?? "") ? (search.workload ?? "") : (names[0] ?? "");
+  const tail = TAILS.includes(search.tail ?? "") ? (search.tail ?? TAIL) : TAIL;
   return (
     <div className="hf-stack hf-tight">
-      <Select label="Workload" data={names} value={chosen} onChange={(workload) => setSearch({ workload: workload ?? undefined })} allowDeselect={false} maw={320} />
-      <Log key={chosen} device={device.metadata.name} workload={chosen} online={device.status.connection === "online"} />
+      <div className="hf-row hf-pair">
+        <Select label="Workload" data={names} value={chosen} onChange={(workload) => setSearch({ workload: workload ?? undefined })} allowDeselect={false} maw={220} />
+        <Select label="Begin with the last" data={TAILS.map((value) => ({ value, label: `${Number(value).toLocaleString("en")} lines` }))} value={tail} onChange={(value) => setSearch({ tail: value === TAIL ? undefined : (value ?? undefined) })} allowDeselect={false} maw={170} />
+      </div>
+      <Log key={`${chosen} ${tail}`} device={device.metadata.name} workload={chosen} online={device.status.connection === "online"} tail={Number(tail)} />
     </div>
   );
 }

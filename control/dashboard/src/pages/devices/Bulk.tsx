@@ -1,8 +1,8 @@
-// What can be done to many devices at once: labels, revocation. One request each, some at a time,
-// as the command line does; whatever fails is told by name and can be tried again.
+// What can be done to many devices at once: approve, label, revoke, delete. One request each, some
+// at a time, as the command line does; whatever fails is told by name and can be tried again.
 import { Button, Progress, TextInput } from "@mantine/core";
 import { useState } from "react";
-import { revoke, setLabels } from "../../api/actions";
+import { bare, setLabels } from "../../api/actions";
 import { ask, client, reason } from "../../api/client";
 import { queries } from "../../api/query-client";
 import type { DeviceFilter } from "../../api/queries";
@@ -18,6 +18,16 @@ const WIDTH = 4;
 /** Names that one request reads. */
 const NAMES = 5_000;
 
+type Kind = "approve" | "label" | "revoke" | "forget";
+
+/** What each does, in words; what destroys wants to be typed. */
+const KINDS: Record<Kind, { act: string; done: string; destroys?: string }> = {
+  approve: { act: "Approve", done: "approved" },
+  label: { act: "Label", done: "labelled" },
+  revoke: { act: "Revoke", done: "revoked", destroys: "They are shut out at once and cannot connect any more. What they run, runs on. To bring one back it must be deleted here and enrol anew." },
+  forget: { act: "Delete", done: "deleted", destroys: "They are forgotten: labels, reports, history. Their certificates are of no use any more. What they run, runs on, and nobody can reach it from here." },
+};
+
 interface Props {
   selected: ReadonlySet<string>;
   setSelected: (selected: ReadonlySet<string>) => void;
@@ -26,7 +36,7 @@ interface Props {
 }
 
 export function Bulk({ selected, setSelected, filter, total }: Props) {
-  const [open, setOpen] = useState<"label" | "revoke" | undefined>();
+  const [open, setOpen] = useState<Kind | undefined>();
   const [reading, setReading] = useState(false);
   const all = async () => {
     setReading(true);
@@ -48,28 +58,33 @@ export function Bulk({ selected, setSelected, filter, total }: Props) {
       <strong role="status">{count(selected.size, "device")} selected</strong>
       {selected.size < total && <Button size="xs" variant="default" loading={reading} onClick={() => void all()}>Select all {total.toLocaleString("en")}</Button>}
       <Button size="xs" variant="default" onClick={() => setOpen("label")}>Label…</Button>
+      <Button size="xs" variant="default" onClick={() => setOpen("approve")}>Approve…</Button>
       <Button size="xs" color="red" variant="outline" onClick={() => setOpen("revoke")}>Revoke…</Button>
+      <Button size="xs" color="red" variant="outline" onClick={() => setOpen("forget")}>Delete…</Button>
       <Button size="xs" variant="subtle" onClick={() => setSelected(new Set())}>Select none</Button>
       {open && <Work kind={open} names={[...selected].sort()} close={(left) => { setOpen(undefined); setSelected(new Set(left)); }} cancel={() => setOpen(undefined)} />}
     </div>
   );
 }
 
-function Work({ kind, names, close, cancel }: { kind: "label" | "revoke"; names: string[]; close: (left: string[]) => void; cancel: () => void }) {
+function Work({ kind, names, close, cancel }: { kind: Kind; names: string[]; close: (left: string[]) => void; cancel: () => void }) {
   const [text, setText] = useState("");
   const [at, setAt] = useState<{ done: number; failed: number } | undefined>();
   const [stop] = useState(() => new AbortController());
   const [failed, setFailed] = useState<{ item: string; reason: string }[]>();
   const changes = labelChanges(text);
   const phrase = names.length === 1 ? (names[0] ?? "") : count(names.length, "device");
-  const ready = kind === "label" ? Object.keys(changes.labels).length > 0 && !changes.fault : text.trim() === phrase;
+  const { act, done: verb, destroys } = KINDS[kind];
+  const ready = kind === "label" ? Object.keys(changes.labels).length > 0 && !changes.fault : !destroys || text.trim() === phrase;
   const go = async () => {
     if (!ready || at) return;
     setAt({ done: 0, failed: 0 });
-    const each = async (name: string) => void (await (kind === "label" ? setLabels(name, changes.labels) : revoke(name)));
+    const each = async (name: string) => {
+      if (kind === "label") await setLabels(name, changes.labels);
+      else await bare[kind](name);
+    };
     const outcome = await pool(names, WIDTH, each, (done, failed) => setAt({ done, failed }), stop.signal);
     await queries.invalidateQueries({ queryKey: ["devices"] });
-    const verb = kind === "label" ? "labelled" : "revoked";
     if (outcome.failed.length === 0) {
       say(`${count(outcome.done.length, "device")} ${verb}${outcome.done.length < names.length ? `; stopped before ${names.length - outcome.done.length}` : ""}`);
       const done = new Set(outcome.done);
@@ -77,14 +92,14 @@ function Work({ kind, names, close, cancel }: { kind: "label" | "revoke"; names:
     } else setFailed(outcome.failed);
   };
   return (
-    <Dialog title={kind === "label" ? `Label ${count(names.length, "device")}` : `Revoke ${count(names.length, "device")}`} close={at ? undefined : cancel}>
+    <Dialog title={`${act} ${count(names.length, "device")}`} close={at ? undefined : cancel}>
       <form className="hf-stack" onSubmit={(event) => { event.preventDefault(); void go(); }}>
         <p className="hf-names">{some(names, names.length, 8)}</p>
         {kind === "label" ? (
           <TextInput label="Labels" description="key=value sets, key- removes; several with spaces between. Workloads that choose by these labels follow." value={text} onChange={(event) => setText(event.currentTarget.value)} error={text && changes.fault} placeholder="role=gateway old-" className="hf-mono-input" data-autofocus spellCheck={false} />
-        ) : (
+        ) : destroys && (
           <>
-            <p>They are shut out at once and cannot connect any more. What they run, runs on. To bring one back it must be deleted here and enrol anew.</p>
+            <p>{destroys}</p>
             <TextInput label={<>Type <span className="hf-mono">{phrase}</span> to confirm</>} value={text} onChange={(event) => setText(event.currentTarget.value)} data-autofocus autoComplete="off" spellCheck={false} />
           </>
         )}
@@ -101,7 +116,7 @@ function Work({ kind, names, close, cancel }: { kind: "label" | "revoke"; names:
           </Notice>
         )}
         <div className="hf-row">
-          {!at && <Button type="submit" disabled={!ready} {...(kind === "revoke" ? { color: "red" } : {})}>{kind === "label" ? `Label ${count(names.length, "device")}` : `Revoke ${count(names.length, "device")}`}</Button>}
+          {!at && <Button type="submit" disabled={!ready} {...(destroys ? { color: "red" } : {})} {...(kind === "approve" ? { "data-autofocus": true } : {})}>{act} {count(names.length, "device")}</Button>}
           {!at && <Button variant="default" onClick={cancel}>Cancel</Button>}
           {at && !failed && <Button variant="default" onClick={() => stop.abort()}>Stop</Button>}
           {failed && <Button variant="default" onClick={() => close(failed.map(({ item }) => item))}>Close, keep the failed ones selected</Button>}

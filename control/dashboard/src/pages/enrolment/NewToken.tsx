@@ -1,5 +1,5 @@
 // A new token, and what to do with it: one line for the device, as text and as QR code.
-import { Button, Checkbox, NumberInput, Select, TextInput } from "@mantine/core";
+import { Button, Checkbox, NumberInput, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
 import { createToken } from "../../api/actions";
@@ -7,6 +7,7 @@ import { reason } from "../../api/client";
 import * as read from "../../api/queries";
 import { enrolLine } from "../../lib/enrol";
 import { labelPairs } from "../../lib/selector";
+import { ttl as lengthOf } from "../../lib/ttl";
 import { count } from "../../lib/words";
 import { Card } from "../../ui/Card";
 import { CopyButton } from "../../ui/Copy";
@@ -15,15 +16,8 @@ import { Notice } from "../../ui/Notice";
 
 const QrCode = lazy(() => import("../../ui/QrCode"));
 
-const TTLS = [
-  { value: "3600", label: "an hour" },
-  { value: "86400", label: "a day" },
-  { value: "604800", label: "a week" },
-  { value: "2592000", label: "30 days" },
-];
-
 export function NewToken({ close }: { close: () => void }) {
-  const [ttl, setTtl] = useState("86400");
+  const [ttl, setTtl] = useState("24h");
   const [uses, setUses] = useState<number | string>(1);
   const [labels, setLabels] = useState("");
   const [manual, setManual] = useState(false);
@@ -31,11 +25,13 @@ export function NewToken({ close }: { close: () => void }) {
   const [failure, setFailure] = useState("");
   const [made, setMade] = useState("");
   const pairs = labelPairs(labels);
+  const length = lengthOf(ttl);
   const go = async () => {
+    if (length.fault !== undefined) return;
     setBusy(true);
     setFailure("");
     try {
-      const { token } = await createToken({ ttlSeconds: Number(ttl), uses: Number(uses), labels: pairs.labels, approve: manual ? "manual" : "auto" });
+      const { token } = await createToken({ ttlSeconds: length.seconds, uses: Number(uses), labels: pairs.labels, approve: manual ? "manual" : "auto" });
       setMade(token);
     } catch (error) {
       setFailure(reason(error));
@@ -48,14 +44,14 @@ export function NewToken({ close }: { close: () => void }) {
     <Card title="Make a token">
       <form className="hf-stack" onSubmit={(event) => { event.preventDefault(); void go(); }}>
         <div className="hf-grid">
-          <Select label="It ends after" data={TTLS} value={ttl} onChange={(value) => setTtl(value ?? ttl)} allowDeselect={false} />
-          <NumberInput label="For how many devices" value={uses} onChange={setUses} min={1} max={1_000_000} allowDecimal={false} />
+          <TextInput label="It ends after" description="A number with s, m, h or d: 24h, 30d" value={ttl} onChange={(event) => setTtl(event.currentTarget.value)} error={length.fault} spellCheck={false} />
+          <NumberInput label="For how many devices" description="Each of them uses it once" value={uses} onChange={setUses} min={1} max={1_000_000} allowDecimal={false} />
           <TextInput className="hf-mono-input" label="Labels that it gives" description="key=value, several with spaces between" placeholder="site=berlin role=gateway" value={labels} onChange={(event) => setLabels(event.currentTarget.value)} error={pairs.fault} spellCheck={false} />
         </div>
         <Checkbox label="Devices wait until a person approves them" checked={manual} onChange={(event) => setManual(event.currentTarget.checked)} />
         {failure && <Notice tone="bad" title="No token was made" alert>{failure}</Notice>}
         <div className="hf-row">
-          <Button type="submit" loading={busy} disabled={pairs.fault !== undefined || Number(uses) < 1}>Make the token</Button>
+          <Button type="submit" loading={busy} disabled={pairs.fault !== undefined || length.fault !== undefined || Number(uses) < 1}>Make the token</Button>
           <Button variant="default" onClick={close}>Cancel</Button>
         </div>
       </form>

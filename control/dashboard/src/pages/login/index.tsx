@@ -4,6 +4,7 @@ import { useEffect, useState } from "react";
 import { reason } from "../../api/client";
 import { login } from "../../api/session";
 import { Notice } from "../../ui/Notice";
+import { Restored } from "../../ui/Restored";
 
 export function LoginForm({ hint }: { hint?: string }) {
   const [token, setToken] = useState("");
@@ -54,6 +55,7 @@ export function LoginPage() {
     <main className="hf-login">
       <div className="hf-card hf-stack">
         <Title order={1}>Holdfast</Title>
+        <Restored login />
         <LoginForm />
       </div>
     </main>

@@ -1,4 +1,4 @@
-// The control plane itself: who may use it, its certificate authority, a backup, what it is made of.
+// The control plane itself: who may use it, its certificate authority, backup and restore, what it is made of.
 import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import * as read from "../../api/queries";
@@ -10,6 +10,7 @@ import { PageHead } from "../../ui/PageHead";
 import { Time } from "../../ui/Time";
 import { AccessTokens } from "./AccessTokens";
 import { Licences } from "./Licences";
+import { Restore } from "./Restore";
 
 export default function Settings() {
   const { data, error, refetch } = useQuery(read.about());
@@ -33,12 +34,14 @@ export default function Settings() {
               <Button size="xs" variant="default" onClick={() => save("holdfast-ca.pem", data.ca.pem)}>Download the certificate</Button>
             </div>
           </Card>
-          <Card title="Backup">
-            <p>All of the control plane's store, its authority and artifacts as one file, made while it runs.</p>
-            <Notice tone="warn" title="It holds every key">Whoever has the file is the control plane: keep it as you keep keys.</Notice>
-            <div><Button component="a" href="/api/v1/backup" download={`holdfast-${new Date().toISOString().slice(0, 10)}.tar`}>Download a backup</Button></div>
-            <p className="hf-kind">Back with <span className="hf-mono">holdfast restore FILE</span>.</p>
-          </Card>
+          <div className="hf-stack">
+            <Card title="Backup">
+              <p>All of the control plane's store, its authority and artifacts as one file, made while it runs.</p>
+              <Notice tone="warn" title="It holds every key">Whoever has the file is the control plane: keep it as you keep keys.</Notice>
+              <div><Button component="a" href="/api/v1/backup" download={`holdfast-${new Date().toISOString().slice(0, 10)}.tar`}>Download a backup</Button></div>
+            </Card>
+            <Restore />
+          </div>
           <Card title="Version">
             <dl className="hf-facts">
               <dt>Holdfast</dt><dd>{data.version}</dd>

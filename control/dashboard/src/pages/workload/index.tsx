@@ -4,19 +4,15 @@ import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { deleteWorkload } from "../../api/actions";
-import { Refusal } from "../../api/client";
 import * as read from "../../api/queries";
+import type { Workload } from "../../api/types";
 import { count } from "../../lib/words";
 import { Confirm } from "../../ui/Confirm";
 import { Health } from "../../ui/Health";
 import { Labels } from "../../ui/Labels";
-import { Loading } from "../../ui/Loading";
-import { Failed, Notice } from "../../ui/Notice";
-import { PageHead } from "../../ui/PageHead";
-import { PageLink } from "../../ui/PageLink";
 import { Raw } from "../../ui/Raw";
+import { Resource, type Part } from "../../ui/Resource";
 import { say } from "../../ui/say";
-import { Tabs } from "../../ui/Tabs";
 import { Time } from "../../ui/Time";
 import { useName } from "../../ui/useName";
 import { Devices } from "./Devices";
@@ -26,40 +22,34 @@ import { Revisions } from "./Revisions";
 /** From so many devices on the name is typed before it is deleted. */
 const MANY = 2;
 
+/** The tabs: a further one is a line here and a file beside this one. */
+const PARTS: readonly Part<Workload>[] = [
+  { key: "devices", title: "Where it runs", show: (workload) => <Devices workload={workload} /> },
+  { key: "edit", title: "Edit", show: (workload) => <Edit workload={workload} /> },
+  { key: "revisions", title: "Revisions", show: ({ metadata }) => <Revisions name={metadata.name} /> },
+  { key: "raw", title: "Raw document", show: (workload) => <Raw of={workload} label={`The document of ${workload.metadata.name}`} /> },
+];
+
 export default function WorkloadPage() {
   const name = useName();
-  const { data, error, refetch } = useQuery(read.workload(name));
   const [deleting, setDeleting] = useState(false);
   const navigate = useNavigate();
-  const gone = error instanceof Refusal && error.status === 404;
-  if (!data || gone) {
-    return (
-      <div className="hf-stack">
-        <PageHead title={name} />
-        {gone ? <Notice tone="idle" title={`There is no workload ${name}`}><PageLink to="/workloads">To the workloads</PageLink></Notice> : error ? <Failed error={error} what="The workload could not be read" retry={() => void refetch()} /> : <Loading rows={8} />}
-      </div>
-    );
-  }
-  const { metadata, status } = data;
   return (
-    <div className="hf-stack">
-      <PageHead title={metadata.name} aside={<Health of={status} />}>
-        <Button size="xs" color="red" variant="outline" onClick={() => setDeleting(true)}>Delete…</Button>
-      </PageHead>
-      <div className="hf-row">
-        <span className="hf-kind">revision {status.revision}, changed <Time at={metadata.updatedAt} /></span>
-        {Object.keys(metadata.labels ?? {}).length > 0 && <Labels of={metadata.labels} to="/workloads" />}
-      </div>
-      <Tabs
-        label="Parts of the workload"
-        parts={[
-          { key: "devices", title: "Where it runs", show: () => <Devices workload={data} /> },
-          { key: "edit", title: "Edit", show: () => <Edit workload={data} /> },
-          { key: "revisions", title: "Revisions", show: () => <Revisions name={name} /> },
-          { key: "raw", title: "Raw document", show: () => <Raw of={data} label={`The document of ${name}`} /> },
-        ]}
-      />
-      {deleting && (
+    <Resource
+      kind="workload"
+      name={name}
+      of={useQuery(read.workload(name))}
+      parts={PARTS}
+      state={({ status }) => <Health of={status} />}
+      actions={() => <Button size="xs" color="red" variant="outline" onClick={() => setDeleting(true)}>Delete…</Button>}
+      about={({ metadata, status }) => (
+        <>
+          <span className="hf-kind">revision {status.revision}, changed <Time at={metadata.updatedAt} /></span>
+          {Object.keys(metadata.labels ?? {}).length > 0 && <Labels of={metadata.labels} to="/workloads" />}
+        </>
+      )}
+    >
+      {({ metadata, status }) => deleting && (
         <Confirm
           title={`Delete ${name}?`}
           act={`Delete ${name}`}
@@ -74,6 +64,6 @@ export default function WorkloadPage() {
           <p><strong>{name}</strong> ends on {count(status.desired, "device")}: its processes are stopped and its folders there are deleted. Its revisions are gone as well. Devices that are offline follow when they are back.</p>
         </Confirm>
       )}
-    </div>
+    </Resource>
   );
 }

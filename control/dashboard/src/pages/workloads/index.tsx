@@ -25,6 +25,7 @@ export default function Workloads() {
   return (
     <div className="hf-stack">
       <PageHead title="Workloads" aside={data && <span className="hf-kind">{count(data.items.length, "workload")}</span>}>
+        <PageLink to="/artifact">Push an artifact</PageLink>
         <PageLink to="/apply">Apply a workload</PageLink>
       </PageHead>
       {(data?.items.length ?? 0) > 5 && <TextInput aria-label="Find by name" placeholder="Name" leftSection={<Icon name="search" />} value={search.q ?? ""} onChange={(event) => setSearch({ q: event.currentTarget.value })} maw={320} />}
