@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::ids::{Digest, Labels, Name, check_label_key, check_label_value};
+use holdfast_protocol::mqtt::is_filter;
 use holdfast_protocol::workload::{
-    Artifact, Executable, Process, Resources, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
+    Artifact, Bus, Executable, Process, Resources, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
 };
 
-use super::Admitted;
 use super::decode::At;
 use super::parts;
 use super::units;
+use super::{Admitted, What};
 use crate::core::selector::{Expression, Operator, Selector};
 
 /// Most labels of a document, as of a device.
@@ -20,6 +21,8 @@ const MAX_LABELS: usize = 64;
 const MAX_WORDS: usize = 1_000;
 /// Longest path that Linux takes, and so longest `path` and `workdir`, in bytes.
 const MAX_PATH: usize = 4_095;
+/// Longest filter of the local bus, in bytes.
+const MAX_FILTER: usize = 256;
 /// Longest user name that Linux tools make, in bytes.
 const MAX_USER: usize = 32;
 /// Less memory than any program starts with, in bytes: a slip such as `64m` or `64`.
@@ -36,7 +39,9 @@ const OWN_ENV: &str = "HOLDFAST_";
 
 pub(super) const DOCUMENT: &[&str] = &["apiVersion", "kind", "metadata", "spec"];
 const METADATA: &[&str] = &["name", "labels", "resourceVersion"];
-const SPEC: &[&str] = &["devices", "run", "config", "resources", "restart", "health", "stop"];
+const SPEC: &[&str] =
+    &["devices", "run", "config", "resources", "restart", "health", "stop", "bus"];
+const BUS: &[&str] = &["subscribe", "publish"];
 const DEVICES: &[&str] = &["matchLabels", "matchExpressions"];
 const EXPRESSION: &[&str] = &["key", "operator", "values"];
 const RUN: &[&str] = &["process"];
@@ -48,16 +53,21 @@ const STOP: &[&str] = &["signal", "grace"];
 
 type ArtifactSize<'f> = &'f dyn Fn(&Digest) -> Option<u64>;
 
-/// None: faults were noted.
-pub(super) fn document(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<Admitted> {
+/// A document of any kind, whose spec `decode` reads; `what` completes "is missing: ". None: faults
+/// were noted.
+pub(super) fn document(
+    at: &At<'_>,
+    what: &str,
+    decode: impl FnOnce(&At<'_>) -> Option<(Selector, What)>,
+) -> Option<Admitted> {
     let document = at.fields(DOCUMENT)?;
     let named = document.required("metadata", "it holds the name").and_then(|at| metadata(&at));
-    let spec_at = document.required("spec", "it says what to run, and where");
+    let spec_at = document.required("spec", what);
     let written = spec_at.as_ref().map(At::value).cloned();
-    let decoded = spec_at.and_then(|at| spec(&at, artifact_size));
-    let (named, (devices, spec), written) = (named?, decoded?, written?);
+    let decoded = spec_at.and_then(|at| decode(&at));
+    let (named, (devices, what), written) = (named?, decoded?, written?);
     let Named { name, labels, resource_version } = named;
-    Some(Admitted { name, labels, resource_version, devices, spec, written })
+    Some(Admitted { name, labels, resource_version, devices, what, written })
 }
 
 struct Named {
@@ -69,7 +79,7 @@ struct Named {
 fn metadata(at: &At<'_>) -> Option<Named> {
     let metadata = at.fields(METADATA)?;
     let name = metadata
-        .required("name", "every workload has one")
+        .required("name", "everything has one")
         .and_then(|at| at.parsed(str::parse::<Name>));
     let labels = metadata.get("labels").map(|at| labels(&at)).unwrap_or_default();
     let resource_version = match metadata.get("resourceVersion") {
@@ -99,7 +109,10 @@ fn labels(at: &At<'_>) -> Labels {
     labels
 }
 
-fn spec(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<(Selector, WorkloadSpec)> {
+pub(super) fn spec(
+    at: &At<'_>,
+    artifact_size: ArtifactSize<'_>,
+) -> Option<(Selector, WorkloadSpec)> {
     let spec = at.fields(SPEC)?;
     let devices = spec
         .required("devices", "which devices run it, such as { matchLabels: { role: gateway } }")
@@ -115,6 +128,7 @@ fn spec(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<(Selector, Workl
     let restart = spec.get("restart").map_or(Some(Restart::default()), |at| restart(&at));
     let health = spec.get("health").map_or(Some(None), |at| parts::health(&at).map(Some));
     let stop = spec.get("stop").map_or(Some(Stop::default()), |at| stop(&at));
+    let bus = spec.get("bus").map_or(Some(Bus::default()), |at| bus(&at));
     let spec = WorkloadSpec {
         run: run?,
         config,
@@ -122,12 +136,41 @@ fn spec(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<(Selector, Workl
         restart: restart?,
         health: health?,
         stop: stop?,
-        bus: Default::default(),
+        bus: bus?,
     };
     Some((devices?, spec))
 }
 
-fn devices(at: &At<'_>) -> Option<Selector> {
+/// What it may do on the local bus beyond its own topics.
+fn bus(at: &At<'_>) -> Option<Bus> {
+    let fields = at.fields(BUS)?;
+    let filters = |key: &str| {
+        let Some(at) = fields.get(key) else { return Some(Vec::new()) };
+        let items = at.items();
+        if items.len() > MAX_LABELS {
+            at.fault(format!("{} filters, at most {MAX_LABELS}", items.len()));
+            return None;
+        }
+        let count = items.len();
+        let good: Vec<String> = items.iter().filter_map(|at| at.parsed(filter)).collect();
+        (good.len() == count).then_some(good)
+    };
+    let (subscribe, publish) = (filters("subscribe"), filters("publish"));
+    Some(Bus { subscribe: subscribe?, publish: publish? })
+}
+
+/// A filter over `NAME/TOPIC`.
+fn filter(text: &str) -> Result<String, &'static str> {
+    let first = text.split_once('/').map_or(text, |(first, _)| first);
+    let named = first == "+" || first.parse::<Name>().is_ok() && text.contains('/');
+    if (text == "#" || named) && text.len() <= MAX_FILTER && is_filter(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("not an MQTT filter over a workload's name and its topics, such as pump/# or +/alarms")
+    }
+}
+
+pub(super) fn devices(at: &At<'_>) -> Option<Selector> {
     let fields = at.fields(DEVICES)?;
     let match_labels = fields.get("matchLabels").map(|at| labels(&at)).unwrap_or_default();
     let expressions = fields.get("matchExpressions").map(|at| at.items()).unwrap_or_default();
