@@ -42,7 +42,7 @@ pub use calls::{LogStream, Piece};
 pub use counters::Counters;
 pub use events::{Events, Page};
 pub use failure::Failure;
-pub use feeds::{DataFeed, Stored};
+pub use feeds::{DataFeed, Feeds};
 pub use overview::DevicesQuery;
 pub use read::{Listed, Query};
 pub use records::{Visitor, Window};

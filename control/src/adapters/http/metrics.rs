@@ -66,6 +66,7 @@ fn gateway(app: &App, text: &mut Text) {
         ("revoked", &counters.refused_revoked),
         ("connect", &counters.refused_connect),
         ("topic", &counters.refused_topic),
+        ("reader", &counters.refused_readers),
         ("protocol", &counters.protocol_errors),
     ];
     text.labelled(
@@ -75,6 +76,8 @@ fn gateway(app: &App, text: &mut Text) {
     );
     let connections = counters.connections.load(Ordering::Relaxed);
     text.one("holdfast_gateway_connections", "gauge", "Devices connected now.", connections);
+    let readers = counters.readers.load(Ordering::Relaxed);
+    text.one("holdfast_gateway_readers", "gauge", "Readers of streams connected now.", readers);
     let handshakes = counters.handshakes.load(Ordering::Relaxed);
     text.one("holdfast_gateway_handshakes", "gauge", "TLS handshakes under way.", handshakes);
     for (name, help, counter) in [
@@ -89,6 +92,9 @@ fn gateway(app: &App, text: &mut Text) {
         ("pubacks_out", "PUBACKs to devices.", &counters.pubacks_out),
         ("not_stored", "Publishes that could not be stored.", &counters.not_stored),
         ("not_delivered", "Messages that a device did not take.", &counters.not_delivered),
+        ("cut_readers", "Readers that did not read, or whose token ended.", &counters.cut_readers),
+        ("reader_records", "Records sent to readers.", &counters.reader_records),
+        ("reader_dropped", "Records that readers were too slow for.", &counters.reader_dropped),
     ] {
         text.counter(&format!("holdfast_gateway_{name}_total"), help, counter);
     }
