@@ -140,7 +140,9 @@ impl Connection {
     /// Gives up its place, once.
     fn leave(&mut self, reason: &str) {
         self.slot = None;
-        self.feed = None;
+        if let Some(mut feed) = self.feed.take() {
+            add(&self.shared.counters.reader_dropped, feed.missed());
+        }
         self.current = None;
         self.session.policy_mut().leave();
         if std::mem::replace(&mut self.known, false) {
