@@ -104,7 +104,10 @@ impl Exposition {
             return self.leave(Left::TooMany);
         }
         let seconds = rational(latest.time);
-        write(&mut self.times, format_args!("holdfast_stream_last_time_seconds{{{labels}}} {seconds}\n"));
+        write(
+            &mut self.times,
+            format_args!("holdfast_stream_last_time_seconds{{{labels}}} {seconds}\n"),
+        );
         let (first, last) = self.window;
         if !(first..=last).contains(&latest.time) {
             return self.leave(Left::Time);

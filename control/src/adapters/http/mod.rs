@@ -139,6 +139,7 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(data::records))
         .routes(routes!(data::series))
         .routes(routes!(data::ledger))
+        .routes(routes!(metrics::streams))
         .routes(routes!(workloads::apply))
         .routes(routes!(workloads::list))
         .routes(routes!(workloads::get, workloads::delete))
