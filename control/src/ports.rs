@@ -2,9 +2,12 @@
 //! `fleet-tests` has fakes. The store's port is `store.rs`' business; these are the bus's.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use holdfast_protocol::ids::DeviceId;
+use holdfast_protocol::data::{Record, StreamName};
+use holdfast_protocol::ids::{DeviceId, Name};
 use holdfast_protocol::topic::Channel;
 
 /// The way to the devices: the gateway inside `holdfast serve`, or an external broker.
@@ -20,6 +23,37 @@ pub trait Bus: Send + Sync + 'static {
     fn ack(&self, device: &DeviceId, payload: Bytes);
     /// Ends the device's connection, if there is one (revoked, or replaced identity).
     fn disconnect(&self, device: &DeviceId);
+}
+
+/// Records of one stream that were stored together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Whose.
+    pub device: Name,
+    /// Of which stream.
+    pub stream: StreamName,
+    /// By number; none of them was ever told before.
+    pub records: Vec<Record>,
+}
+
+/// Which streams of which devices a reader wants; asked by the thread that stores.
+pub type Wanted = Box<dyn Fn(&Name, &StreamName) -> bool + Send + Sync>;
+
+/// Records on their way to one reader: bounded, the oldest go first.
+pub trait Feed: Send {
+    /// The next ones. Pending: the task is woken when there are some.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Stored>>;
+    /// How many records were lost to the bound since this was last asked.
+    fn missed(&mut self) -> u64;
+}
+
+/// Who reads along: an access token, as it was when its holder connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// The token's id.
+    pub id: Box<str>,
+    /// Digest of its secret: a token that was made anew under the same id is another.
+    pub secret_sha256: [u8; 32],
 }
 
 /// Why a device may not connect; said in its log and counted.
@@ -54,6 +88,12 @@ pub trait Directory: Send + Sync + 'static {
     /// A device published. `done` must be kept until the payload is stored, then
     /// [`Done::stored`]; the PUBACK goes out then.
     fn received(&self, device: &DeviceId, channel: Channel, payload: Bytes, done: Done);
+    /// Whose access token this is, if it may read along.
+    fn reader(&self, token: &str) -> Option<Access>;
+    /// May its holder still read? Asked again and again while a reader is connected.
+    fn may_read(&self, access: &Access) -> bool;
+    /// Reads along what is stored from now on, until it is dropped.
+    fn read_along(&self, wanted: Wanted) -> Box<dyn Feed>;
 }
 
 /// Says that what was received is safe. Dropped without that, it says that it is not: the

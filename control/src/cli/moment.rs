@@ -31,10 +31,15 @@ pub(crate) fn ago(moment: &str, now: u64) -> String {
 
 /// How far a moment is away, in words.
 pub(crate) fn until(moment: &str, now: u64) -> String {
-    match seconds(moment) {
-        None => moment.to_owned(),
-        Some(then) if then > now => format!("in {}", length(then - now)),
-        Some(then) => format!("{} ago", length(now - then)),
+    seconds(moment).map_or_else(|| moment.to_owned(), |then| until_seconds(then, now))
+}
+
+/// The same of seconds since 1970.
+pub(crate) fn until_seconds(then: u64, now: u64) -> String {
+    if then > now {
+        format!("in {}", length(then - now))
+    } else {
+        format!("{} ago", length(now - then))
     }
 }
 

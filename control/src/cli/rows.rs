@@ -17,6 +17,9 @@ use crate::api::{Approve, Connection, Device, Policy, Revision, Token, Workload}
 /// Longest list of problems in a table that is not wide, in characters.
 const NARROW: usize = 48;
 
+/// A horizon nearer than this stands out, in seconds: a day, as in the alert rules.
+const NEAR: u64 = 86_400;
+
 /// Reads a document of the API.
 pub(crate) fn read<T: DeserializeOwned>(item: &Value) -> Outcome<T> {
     T::deserialize(item).map_err(|error| {
@@ -32,7 +35,7 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
     let (narrow, more): (&[_], &[_]) = match kind {
         Kind::Device => (
             &["NAME", "CONNECTION", "LAST SEEN", "WORKLOADS", "GENERATION", "PROBLEMS"],
-            &["EPOCH", "ADDRESS", "AGENT", "ARCH", "LABELS"],
+            &["HORIZON", "EPOCH", "ADDRESS", "AGENT", "ARCH", "LABELS"],
         ),
         Kind::Workload => (
             &["NAME", "REVISION", "DEVICES", "RUNNING", "PROGRESSING", "FAILING", "OFFLINE"],
@@ -89,6 +92,7 @@ fn device(wide: bool, now: u64, device: &Device) -> Vec<Cell> {
     ];
     if wide {
         row.extend([
+            horizon(status.data.as_ref(), now),
             Cell::from(status.epoch.to_string()),
             Cell::from(status.address.clone().unwrap_or_default()),
             Cell::from(status.agent.clone().unwrap_or_default()),
@@ -97,6 +101,21 @@ fn device(wide: bool, now: u64, device: &Device) -> Vec<Cell> {
         ]);
     }
     row
+}
+
+/// Until when it can go on alone, and what ends that.
+pub(crate) fn horizon(data: Option<&Value>, now: u64) -> Cell {
+    let said = data.and_then(|data| data.get("horizon"));
+    let until = said.and_then(|said| said.get("until")).and_then(Value::as_u64);
+    let Some(until) = until else { return Cell::from("") };
+    let cause = said.and_then(|said| said.get("cause")).and_then(Value::as_str);
+    let mood = match until.saturating_sub(now) {
+        0 => Mood::Bad,
+        1..NEAR => Mood::Busy,
+        _ => Mood::Plain,
+    };
+    let words = moment::until_seconds(until, now);
+    Cell::new(format!("{words} ({})", cause.unwrap_or("unknown")), mood)
 }
 
 /// Workloads that run in the revision that is desired, or have run it to its good end.

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod attention;
 pub mod enrolment;
 pub mod explain;
+pub mod exposition;
 pub mod fleet;
 pub mod ingest;
 pub mod ledger;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use holdfast_protocol::codec;
-use holdfast_protocol::ids::{DeviceId, Name};
+use holdfast_protocol::ids::{DeviceId, Name, unhex};
 use holdfast_protocol::message::{Presence, Reply, StateReport};
 use holdfast_protocol::topic::Channel;
 
@@ -14,7 +14,7 @@ use super::change::Change;
 use crate::adapters::authority::serial_is_of;
 use crate::core::liveness;
 use crate::core::records::Standing;
-use crate::ports::{Directory, Done, Refusal};
+use crate::ports::{Access, Directory, Done, Feed, Refusal, Wanted};
 
 impl Directory for Service {
     fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal> {
@@ -140,9 +140,28 @@ impl Directory for Service {
             Channel::Desired | Channel::Call | Channel::Ack => {}
         }
     }
+
+    fn reader(&self, token: &str) -> Option<Access> {
+        let id = self.authorize(token).ok()?;
+        let secret_sha256 = self.secret_of(&id)?;
+        Some(Access { id, secret_sha256 })
+    }
+
+    fn may_read(&self, access: &Access) -> bool {
+        self.secret_of(&access.id) == Some(access.secret_sha256)
+    }
+
+    fn read_along(&self, wanted: Wanted) -> Box<dyn Feed> {
+        Box::new(Self::read_along(self, wanted))
+    }
 }
 
 impl Service {
+    /// Digest of the secret of an access token.
+    fn secret_of(&self, access: &str) -> Option<[u8; 32]> {
+        unhex::<32>(&self.model().access.get(access)?.secret_sha256)
+    }
+
     fn report(&self, name: &Name, report: StateReport, done: Done) {
         self.counters.reports.fetch_add(1, Ordering::Relaxed);
         let take = |change: &mut Change<'_>| {

@@ -2,11 +2,11 @@
 //! pace. A reader that is too slow loses the oldest, and is told how many.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 
-use holdfast_protocol::data::{Record, StreamName};
-use holdfast_protocol::ids::Name;
-use tokio::sync::Notify;
+use crate::ports::{Feed, Stored, Wanted};
 
 /// Batches that wait for one reader.
 const WAITING: usize = 1_024;
@@ -14,36 +14,21 @@ const WAITING: usize = 1_024;
 /// Bytes of values that wait for one reader; a batch alone may be larger.
 const WAITING_BYTES: usize = 8 * 1024 * 1024;
 
-/// Records of one stream that were stored together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// Whose.
-    pub device: Name,
-    /// Of which stream.
-    pub stream: StreamName,
-    /// By number; none of them was ever told before.
-    pub records: Vec<Record>,
+fn bytes(stored: &Stored) -> usize {
+    stored.records.iter().map(|record| record.value.len() + 64).sum()
 }
-
-impl Stored {
-    fn bytes(&self) -> usize {
-        self.records.iter().map(|record| record.value.len() + 64).sum()
-    }
-}
-
-type Filter = Box<dyn Fn(&Name, &StreamName) -> bool + Send + Sync>;
 
 #[derive(Default)]
 struct Waiting {
     batches: VecDeque<Arc<Stored>>,
     bytes: usize,
     missed: u64,
+    waker: Option<Waker>,
 }
 
 struct Queue {
-    filter: Filter,
+    wanted: Wanted,
     waiting: Mutex<Waiting>,
-    more: Notify,
 }
 
 impl Queue {
@@ -53,24 +38,33 @@ impl Queue {
 
     fn push(&self, stored: &Arc<Stored>) {
         let mut waiting = self.lock();
-        waiting.bytes += stored.bytes();
+        waiting.bytes += bytes(stored);
         waiting.batches.push_back(Arc::clone(stored));
         while waiting.batches.len() > WAITING
             || (waiting.bytes > WAITING_BYTES && waiting.batches.len() > 1)
         {
             let Some(oldest) = waiting.batches.pop_front() else { break };
-            waiting.bytes -= oldest.bytes();
+            waiting.bytes -= bytes(&oldest);
             waiting.missed += u64::try_from(oldest.records.len()).unwrap_or(u64::MAX);
         }
+        let waker = waiting.waker.take();
         drop(waiting);
-        self.more.notify_one();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }
 
 /// Everybody who reads along.
 #[derive(Default)]
-pub(super) struct Feeds {
+pub struct Feeds {
     queues: Mutex<Vec<Weak<Queue>>>,
+}
+
+impl std::fmt::Debug for Feeds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feeds").field("readers", &self.readers()).finish()
+    }
 }
 
 impl Feeds {
@@ -79,8 +73,8 @@ impl Feeds {
     }
 
     /// Reads along from now on.
-    pub(super) fn subscribe(&self, filter: Filter) -> DataFeed {
-        let queue = Arc::new(Queue { filter, waiting: Mutex::default(), more: Notify::new() });
+    pub fn subscribe(&self, wanted: Wanted) -> DataFeed {
+        let queue = Arc::new(Queue { wanted, waiting: Mutex::default() });
         let mut queues = self.lock();
         queues.retain(|known| known.strong_count() > 0);
         queues.push(Arc::downgrade(&queue));
@@ -88,11 +82,11 @@ impl Feeds {
     }
 
     /// Tells of records that are safe.
-    pub(super) fn publish(&self, stored: Stored) {
+    pub fn publish(&self, stored: Stored) {
         let queues = self.lock();
         let chosen = queues.iter().filter_map(Weak::upgrade);
         let mut chosen =
-            chosen.filter(|queue| (queue.filter)(&stored.device, &stored.stream)).peekable();
+            chosen.filter(|queue| (queue.wanted)(&stored.device, &stored.stream)).peekable();
         if chosen.peek().is_none() {
             return;
         }
@@ -105,7 +99,7 @@ impl Feeds {
     }
 
     /// How many read along.
-    pub(super) fn readers(&self) -> usize {
+    pub fn readers(&self) -> usize {
         self.lock().iter().filter(|known| known.strong_count() > 0).count()
     }
 }
@@ -124,31 +118,41 @@ impl std::fmt::Debug for DataFeed {
 impl DataFeed {
     /// The next records, when there are some. Safe to drop and call again.
     pub async fn next(&mut self) -> Arc<Stored> {
-        loop {
-            if let Some(stored) = self.try_next() {
-                return stored;
-            }
-            self.queue.more.notified().await;
-        }
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// The next records, if there are some.
     pub fn try_next(&mut self) -> Option<Arc<Stored>> {
-        let mut waiting = self.queue.lock();
-        let next = waiting.batches.pop_front()?;
-        waiting.bytes -= next.bytes();
+        self.queue.lock().take()
+    }
+}
+
+impl Waiting {
+    fn take(&mut self) -> Option<Arc<Stored>> {
+        let next = self.batches.pop_front()?;
+        self.bytes -= bytes(&next);
         Some(next)
     }
+}
 
-    /// How many records it lost since this was last asked.
-    pub fn missed(&mut self) -> u64 {
+impl Feed for DataFeed {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Stored>> {
+        let mut waiting = self.queue.lock();
+        if let Some(next) = waiting.take() {
+            return Poll::Ready(next);
+        }
+        waiting.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn missed(&mut self) -> u64 {
         std::mem::take(&mut self.queue.lock().missed)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::Format;
+    use holdfast_protocol::data::{Format, Record};
 
     use super::*;
 

@@ -14,14 +14,14 @@ use holdfast_protocol::codec;
 use holdfast_protocol::data::{Acked, Acknowledgement, Record, StreamName};
 use holdfast_protocol::ids::{DeviceId, Name};
 
-use super::feeds::{Feeds, Stored};
+use super::feeds::Feeds;
 use super::keeper::Keeper;
 use super::{DataFeed, Service};
 use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
 use crate::core::ledger::Stretch;
 use crate::core::model::sha256;
 use crate::data_store::{DataBatch, DataStore, Head, StreamRow};
-use crate::ports::Done;
+use crate::ports::{Done, Stored, Wanted};
 use crate::store::StoreError;
 
 /// Batches that wait: a second's worth or two.
@@ -201,13 +201,10 @@ impl Service {
         }
     }
 
-    /// Reads along: records of the streams that `filter` chooses, once they are stored durably,
+    /// Reads along: records of the streams that are wanted, once they are stored durably,
     /// each once and never again after a restart. A slow reader loses the oldest.
-    pub fn read_along(
-        &self,
-        filter: impl Fn(&Name, &StreamName) -> bool + Send + Sync + 'static,
-    ) -> DataFeed {
-        self.ingest.feeds.subscribe(Box::new(filter))
+    pub fn read_along(&self, wanted: Wanted) -> DataFeed {
+        self.ingest.feeds.subscribe(wanted)
     }
 
     /// How many read along.

@@ -115,7 +115,11 @@ impl Service {
     }
 
     /// Looks at the streams of a device that is known by this name now.
-    fn of_device<T: Default>(&self, device: &Name, look: impl FnOnce(&Streams) -> T) -> T {
+    pub(super) fn of_device<T: Default>(
+        &self,
+        device: &Name,
+        look: impl FnOnce(&Streams) -> T,
+    ) -> T {
         let owner = {
             let model = self.model();
             model.devices.get(device).map(|known| owner(&known.record.public_key))

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_control::adapters::gateway::{Gateway, Limits, ServerIdentity};
-use holdfast_control::ports::{Bus as _, Directory, Done, Refusal};
+use holdfast_control::ports::{Access, Bus as _, Directory, Done, Feed, Refusal, Wanted};
+use holdfast_control::service::Feeds;
 use holdfast_protocol::enrol::SERVER_NAME;
 use holdfast_protocol::ids::DeviceId;
 use holdfast_protocol::topic::Channel;
@@ -101,6 +102,15 @@ impl Directory for Open {
     fn disconnected(&self, _device: &DeviceId, _connection: u64, _reason: &str) {}
     fn received(&self, _device: &DeviceId, _channel: Channel, _payload: Bytes, done: Done) {
         done.stored();
+    }
+    fn reader(&self, _token: &str) -> Option<Access> {
+        None
+    }
+    fn may_read(&self, _access: &Access) -> bool {
+        false
+    }
+    fn read_along(&self, wanted: Wanted) -> Box<dyn Feed> {
+        Box::new(Feeds::default().subscribe(wanted))
     }
 }
 

@@ -31,17 +31,30 @@ async fn tls_lets_in_only_our_own() {
     let early = Saying { not_after: SystemTime::now() + hours(2), ..early };
     let expired = Saying { not_before: SystemTime::now() - hours(2), ..expired };
     for (what, credentials) in [
-        ("no certificate", None),
-        ("another CA's", Some(other)),
-        ("expired", Some(world.pki.certify(expired))),
-        ("not valid yet", Some(world.pki.certify(early))),
+        ("another CA's", other),
+        ("expired", world.pki.certify(expired)),
+        ("not valid yet", world.pki.certify(early)),
     ] {
-        let config = world.pki.client(credentials.as_ref());
+        let config = world.pki.client(Some(&credentials));
         assert!(tls_refuses(&world, config).await, "{what}");
     }
-    world.until("counted", |world| value(&world.gateway.counters().refused_tls) == 4).await;
+    world.until("counted", |world| value(&world.gateway.counters().refused_tls) == 3).await;
     assert_eq!(world.directory.admitted(), []);
     Raw::connected(&world, 5, DEV).await;
+}
+
+#[tokio::test]
+async fn who_shows_no_certificate_is_no_device() {
+    let world = World::new().await;
+    for version in [5, 4] {
+        let mut raw = Raw::tls(&world, world.pki.client(None)).await.unwrap();
+        raw.write(&raw::connect(version, DEV, 60)).await;
+        let answer = raw.rest().await;
+        let code = if version == 5 { 0x86 } else { 4 };
+        assert_eq!((answer[0], answer[3]), (0x20, code), "bad user name or password");
+    }
+    world.until("counted", |world| value(&world.gateway.counters().refused_readers) == 2).await;
+    assert_eq!((world.directory.admitted(), world.directory.seen()), (vec![], vec![]));
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod others;
 mod paho;
 mod pki;
 mod raw;
+mod readers;
 mod rights;
 mod rumqttc_v5;
 mod rush;

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
-use holdfast_control::ports::{Directory, Done, Refusal};
+use holdfast_control::ports::{Access, Directory, Done, Feed, Refusal, Stored, Wanted};
+use holdfast_control::service::Feeds;
+use holdfast_protocol::data::{Format, Record};
 use holdfast_protocol::ids::DeviceId;
 use holdfast_protocol::topic::Channel;
 use tokio::net::TcpListener;
@@ -58,6 +60,7 @@ struct State {
     /// Received payloads are counted, not kept.
     forget: bool,
     received: u64,
+    tokens: BTreeSet<String>,
 }
 
 /// A directory that lets everyone in unless told otherwise, and remembers what it was told.
@@ -65,9 +68,34 @@ struct State {
 pub struct FakeDirectory {
     state: Mutex<State>,
     changed: Notify,
+    feeds: Feeds,
+}
+
+/// A record of JSON.
+pub fn record(seq: u64, value: &str) -> Record {
+    let value = value.as_bytes().to_vec();
+    Record { seq, time: 1_795_000_000_000 + seq, format: Format::Plain, value }
 }
 
 impl FakeDirectory {
+    /// Knows an access token, or knows it no more.
+    pub fn token(&self, token: &str, known: bool) {
+        self.with(|state| {
+            if known { state.tokens.insert(token.into()) } else { state.tokens.remove(token) }
+        });
+    }
+
+    /// Records of a device were stored.
+    pub fn stored(&self, device: &str, stream: &str, records: Vec<Record>) {
+        let (device, stream) = (device.parse().unwrap(), stream.parse().unwrap());
+        self.feeds.publish(Stored { device, stream, records });
+    }
+
+    /// How many read along.
+    pub fn readers(&self) -> usize {
+        self.feeds.readers()
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         let out = act(&mut self.state.lock().unwrap());
         self.changed.notify_waiters();
@@ -224,6 +252,19 @@ impl Directory for FakeDirectory {
         if let Some(done) = answer {
             done.stored();
         }
+    }
+
+    fn reader(&self, token: &str) -> Option<Access> {
+        let known = self.with(|state| state.tokens.contains(token));
+        known.then(|| Access { id: token.into(), secret_sha256: [0; 32] })
+    }
+
+    fn may_read(&self, access: &Access) -> bool {
+        self.with(|state| state.tokens.contains(&*access.id))
+    }
+
+    fn read_along(&self, wanted: Wanted) -> Box<dyn Feed> {
+        Box::new(self.feeds.subscribe(wanted))
     }
 }
 

@@ -146,6 +146,11 @@ impl<P: Policy> Session<P> {
         &self.policy
     }
 
+    /// The policy, to be told what the session does not tell it.
+    pub fn policy_mut(&mut self) -> &mut P {
+        &mut self.policy
+    }
+
     /// False: read no more from the transport for now (or ever). What is given nevertheless is
     /// kept, so give no more than one read.
     pub fn wants_input(&self) -> bool {

@@ -17,6 +17,7 @@ use super::connection;
 use super::counters::{count, drop_one};
 use super::identity::identify;
 use super::meter::Meter;
+use super::readers;
 use crate::ports::Directory;
 
 /// After a failed accept (no file descriptors left, mostly): time for some to be freed.
@@ -226,16 +227,17 @@ async fn handshake(tcp: TcpStream, newcomer: Newcomer) {
         }
     };
     let (_, session) = stream.get_ref();
-    let identity = match identify(session.peer_certificates().and_then(<[_]>::first)) {
-        Ok(identity) => identity,
-        Err(reason) => {
+    let identity = session.peer_certificates().and_then(<[_]>::first).map(identify);
+    let (half_open, number) = (Arc::clone(&newcomer.slot.half_open), newcomer.number);
+    let task = match identity {
+        None => tokio::spawn(readers::Connection::new(stream, newcomer)),
+        Some(Ok(identity)) => tokio::spawn(connection::Connection::new(stream, identity, newcomer)),
+        Some(Err(reason)) => {
             count(&counters.refused_certificate);
             tracing::info!(peer = %newcomer.peer, %reason, "connection refused");
             return;
         }
     };
-    let (half_open, number) = (Arc::clone(&newcomer.slot.half_open), newcomer.number);
-    let task = tokio::spawn(connection::Connection::new(stream, identity, newcomer));
     Slot::held_by(&half_open, number, task.abort_handle());
 }
 

@@ -1,17 +1,13 @@
 //! One device's connection: a task of one hand-written poll that moves bytes between TLS and the
 //! MQTT session, and events between the session and the control plane.
 
-use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_protocol::mqtt::{Code, Ending, Event, Fault, Message, Retain, Session, Will};
 use holdfast_protocol::topic::Channel;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
 use tokio_rustls::server::TlsStream;
 
 use super::Shared;
@@ -20,22 +16,9 @@ use super::counters::{add, count, drop_one};
 use super::gatekeeper::{Gatekeeper, Why};
 use super::identity::Identity;
 use super::meter::Meter;
+use super::pipe::{Pipe, TURNS_A_POLL, millis};
 use super::registry::{End, Inbox, Mailbox};
 use crate::ports::{Directory, Done, Refusal};
-
-/// One read: a TLS record at most.
-const READ: usize = 16 * 1024;
-
-/// Reads in one poll, after which other connections get their turn.
-const READS_A_POLL: usize = 8;
-
-/// How long an ended connection may take its last words.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-
-thread_local! {
-    /// Every connection of a thread reads here: an idle one has no read buffer.
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
-}
 
 /// Whether the device is owed its desired state.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,7 +32,7 @@ enum Owed {
 
 /// The task. It ends when the connection has.
 pub(super) struct Connection {
-    stream: TlsStream<Meter>,
+    pipe: Pipe,
     session: Session<Gatekeeper>,
     mailbox: Arc<Mailbox>,
     shared: Arc<Shared>,
@@ -59,34 +42,21 @@ pub(super) struct Connection {
     /// Held until CONNECT.
     slot: Option<Slot>,
     _open: Open,
-    timer: Pin<Box<Sleep>>,
-    /// When the timer rings, or None when it is not set.
-    armed: Option<u64>,
     owed: Owed,
     /// The registry and the directory know this connection.
     known: bool,
     /// Why it was ended from outside.
     end: Option<End>,
-    /// Since when the device takes nothing of what waits for it.
-    stalled_since: Option<u64>,
-    /// Bytes that the kernel had taken then.
-    written: u64,
-    /// Set once the session is over: when to stop waiting for the last words to be taken.
-    closing: Option<u64>,
-    /// The last words are out.
-    shut: bool,
     counted_sent: u64,
 }
 
 impl Connection {
-    pub(super) fn new(mut stream: TlsStream<Meter>, identity: Identity, new: Newcomer) -> Self {
-        // What a device does not take waits in the session, where newer replaces older.
-        stream.get_mut().1.set_buffer_limit(Some(READ));
+    pub(super) fn new(stream: TlsStream<Meter>, identity: Identity, new: Newcomer) -> Self {
         let now = new.shared.now();
         let policy = Gatekeeper::new(identity, Arc::clone(&new.directory));
         let session = Session::new(policy, Arc::clone(&new.shared.session_limits), now);
         Self {
-            stream,
+            pipe: Pipe::new(stream),
             session,
             mailbox: Arc::new(Mailbox::new(new.number)),
             shared: new.shared,
@@ -95,15 +65,9 @@ impl Connection {
             stop: new.stop,
             slot: Some(new.slot),
             _open: new.open,
-            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            armed: None,
             owed: Owed::Nothing,
             known: false,
             end: None,
-            stalled_since: None,
-            written: 0,
-            closing: None,
-            shut: false,
             counted_sent: 0,
         }
     }
@@ -227,8 +191,7 @@ impl Connection {
     fn ended(&mut self, ending: Ending, will: Option<Will<Channel>>) {
         self.slot = None;
         let now = self.shared.now();
-        self.closing = Some(now.saturating_add(millis(LAST_WORDS)));
-        self.stalled_since = None;
+        self.pipe.close(now);
         self.count_ending(ending);
         // Whoever is superseded, or ended by the control plane itself, has left no testament.
         let device = &self.session.policy().identity.device;
@@ -280,53 +243,23 @@ impl Connection {
         tracing::debug!(%device, peer = %self.peer, reason, "disconnected");
     }
 
-    /// Writes what there is. `Ready`: all of it is with the kernel.
-    fn write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        loop {
-            let output = self.session.output();
-            if output.is_empty() {
-                break;
-            }
-            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, output))?;
-            if count == 0 {
-                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
-            }
-            self.session.consume(count);
-            add(&self.shared.counters.bytes_out, u64::try_from(count).unwrap_or(0));
-        }
-        if self.stream.get_ref().1.wants_write() {
-            return Pin::new(&mut self.stream).poll_flush(cx);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// One read into the session. `Ready(Ok(0))`: the device closed.
-    fn read(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<std::io::Result<usize>> {
-        BUFFER.with_borrow_mut(|buffer| {
-            let mut buffer = ReadBuf::new(buffer);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-            let bytes = buffer.filled();
-            self.session.receive(bytes, now);
-            add(&self.shared.counters.bytes_in, u64::try_from(bytes.len()).unwrap_or(0));
-            Poll::Ready(Ok(bytes.len()))
-        })
-    }
-
     /// Everything that can be done now. `Ready`: the connection is over.
     fn work(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<()> {
-        for _ in 0..READS_A_POLL {
+        for _ in 0..TURNS_A_POLL {
             let inbox = self.mailbox.take(cx.waker());
             self.inbox(inbox);
             self.events();
             self.pay();
-            let wrote = self.write(cx);
+            let wrote = self.pipe.write(&mut self.session, &self.shared.counters, cx);
             self.count_sent();
             if let Poll::Ready(Err(_)) = &wrote {
                 self.session.lost();
                 self.events();
                 return Poll::Ready(());
             }
-            if self.has_stalled(wrote.is_pending(), now) {
+            if self.pipe.has_stalled(wrote.is_pending(), now, self.stall_limit()) {
+                count(&self.shared.counters.cut_silent);
+                self.leave("it does not read: cut after a stall");
                 return Poll::Ready(());
             }
             if wrote.is_ready() {
@@ -337,14 +270,14 @@ impl Connection {
                     continue;
                 }
             }
-            if self.closing.is_some() {
-                return if wrote.is_ready() { self.last_words(cx) } else { Poll::Pending };
+            if self.pipe.is_closing() {
+                return if wrote.is_ready() { self.pipe.last_words(cx) } else { Poll::Pending };
             }
             if !self.session.wants_input() {
                 // Whoever unblocks it wakes this task: the mailbox, or the socket when writable.
                 return Poll::Pending;
             }
-            match self.read(cx, now) {
+            match self.pipe.read(&mut self.session, &self.shared.counters, cx, now) {
                 Poll::Ready(Ok(1..)) => self.events(),
                 Poll::Ready(Ok(0) | Err(_)) => {
                     self.session.lost();
@@ -364,71 +297,8 @@ impl Connection {
         self.counted_sent = sent;
     }
 
-    /// True: the device has taken nothing for too long; its data is let go.
-    fn has_stalled(&mut self, waits: bool, now: u64) -> bool {
-        let written = self.stream.get_ref().0.written;
-        if !waits || written != self.written {
-            self.written = written;
-            self.stalled_since = waits.then_some(now);
-            return false;
-        }
-        let since = *self.stalled_since.get_or_insert(now);
-        if self.closing.is_some() || now < since.saturating_add(self.stall_limit()) {
-            return false;
-        }
-        count(&self.shared.counters.cut_silent);
-        self.leave("it does not read: cut after a stall");
-        true
-    }
-
     fn stall_limit(&self) -> u64 {
         millis(self.shared.limits.stall_timeout)
-    }
-
-    /// Says goodbye in TLS, then waits for the device to close: closing with its data unread
-    /// would reset the connection, and the reason be lost on its way.
-    fn last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.shut {
-            if ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_err() {
-                return Poll::Ready(());
-            }
-            self.shut = true;
-        }
-        BUFFER.with_borrow_mut(|buffer| {
-            for _ in 0..READS_A_POLL {
-                let mut buffer = ReadBuf::new(buffer);
-                let (tcp, _) = self.stream.get_mut();
-                match ready!(Pin::new(tcp).poll_read(cx, &mut buffer)) {
-                    Ok(()) if !buffer.filled().is_empty() => {}
-                    _ => return Poll::Ready(()),
-                }
-            }
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })
-    }
-
-    /// The next moment at which something is due without any event.
-    fn next_timeout(&self) -> Option<u64> {
-        if self.closing.is_some() {
-            return self.closing;
-        }
-        let stall = self.stalled_since.map(|since| since.saturating_add(self.stall_limit()));
-        [stall, self.session.next_timeout()].into_iter().flatten().min()
-    }
-
-    /// Sets the timer. `Ready`: it has rung.
-    fn wait(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<()> {
-        let Some(due) = self.next_timeout() else { return Poll::Pending };
-        // A timer that rings too early is set again then: most are never reached.
-        if self.armed.is_none_or(|armed| armed > due) {
-            let wait = Duration::from_millis(due.saturating_sub(now));
-            self.timer.as_mut().reset(Instant::now() + wait);
-            self.armed = Some(due);
-        }
-        ready!(self.timer.as_mut().poll(cx));
-        self.armed = None;
-        Poll::Ready(())
     }
 }
 
@@ -439,14 +309,15 @@ impl Future for Connection {
         let this = self.get_mut();
         loop {
             let now = this.shared.now();
-            if this.closing.is_some_and(|until| now >= until) {
+            if this.pipe.is_over(now) {
                 return Poll::Ready(());
             }
             this.session.handle_timeout(now);
             if this.work(cx, now).is_ready() {
                 return Poll::Ready(());
             }
-            ready!(this.wait(cx, now));
+            let due = this.session.next_timeout();
+            ready!(this.pipe.wait(cx, now, due, this.stall_limit()));
         }
     }
 }
@@ -455,8 +326,4 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.leave("the connection's task was ended");
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

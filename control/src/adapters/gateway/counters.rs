@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Plain counters, read at any time; all but `connections` and `handshakes` only rise.
+/// Plain counters, read at any time; all but `connections`, `handshakes` and
+/// `readers` only rise.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Devices connected now.
@@ -15,7 +16,7 @@ pub struct Counters {
     pub connected: AtomicU64,
     /// Closed at once: too many connections.
     pub refused_full: AtomicU64,
-    /// TLS handshakes that failed: no certificate, a foreign or expired one, not TLS at all.
+    /// TLS handshakes that failed: a foreign or expired certificate, not TLS at all.
     pub refused_tls: AtomicU64,
     /// Handshakes or CONNECTs that took too long, or made room for others.
     pub refused_slow: AtomicU64,
@@ -51,6 +52,16 @@ pub struct Counters {
     pub not_stored: AtomicU64,
     /// Messages that a device's queue or its own packet limit did not take.
     pub not_delivered: AtomicU64,
+    /// Readers connected now.
+    pub readers: AtomicU64,
+    /// Readers refused: no access token that is known, or too many at the same time.
+    pub refused_readers: AtomicU64,
+    /// Readers cut: they took nothing of what waited, or their token ended.
+    pub cut_readers: AtomicU64,
+    /// Records put on their way to readers, once for each.
+    pub reader_records: AtomicU64,
+    /// Records that readers were too slow for, or that were larger than they take.
+    pub reader_dropped: AtomicU64,
 }
 
 /// Adds one.

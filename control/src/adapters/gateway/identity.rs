@@ -19,8 +19,6 @@ pub(super) struct Identity {
 /// Why a certificate that our CA signed names no device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotADevice {
-    #[error("no client certificate")]
-    Missing,
     #[error("the certificate cannot be read")]
     Unreadable,
     #[error("the certificate's common name is not <tenant>.<device>")]
@@ -33,8 +31,7 @@ pub(super) enum NotADevice {
 
 /// Reads the certificate. Our CA writes common name and SAN alike; a certificate in which they
 /// differ was not written for a device.
-pub(super) fn identify(certificate: Option<&CertificateDer<'_>>) -> Result<Identity, NotADevice> {
-    let der = certificate.ok_or(NotADevice::Missing)?;
+pub(super) fn identify(der: &CertificateDer<'_>) -> Result<Identity, NotADevice> {
     let (rest, cert) = X509Certificate::from_der(der).map_err(|_| NotADevice::Unreadable)?;
     if !rest.is_empty() {
         return Err(NotADevice::Unreadable);

@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use holdfast_protocol::codec::MAX_PACKET;
 
+/// Largest packet of a reader, in bytes: a CONNECT with a token, a SUBSCRIBE with 32 filters.
+const READER_PACKET: usize = 16 * 1024;
+
+/// Publishes to one reader that it has not acknowledged: at 100 ms there and back 2,500 a second.
+const READER_WINDOW: u16 = 256;
+
 /// The gateway's bounds. The defaults suit tens of thousands of devices on one machine.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -37,6 +43,11 @@ pub struct Limits {
     /// Longest keep-alive, in seconds, also for a device that asks for none: without one, a
     /// device that vanished would be counted as connected for ever.
     pub max_keep_alive: u16,
+    /// Readers at the same time: people's tools, not devices.
+    pub readers: usize,
+    /// How often it is asked whether a reader that is sent nothing may still read. One that is
+    /// sent something is asked about before.
+    pub reader_check: Duration,
     /// How long a graceful stop waits for connections to take their DISCONNECT.
     pub shutdown_timeout: Duration,
 }
@@ -57,6 +68,8 @@ impl Default for Limits {
             outbound_in_flight: 8,
             outbound_queue: 32,
             max_keep_alive: 3_600,
+            readers: 64,
+            reader_check: Duration::from_secs(1),
             shutdown_timeout: Duration::from_secs(5),
         }
     }
@@ -75,6 +88,17 @@ impl Limits {
             connect_timeout: millis(self.connect_timeout),
             partial_timeout: millis(self.partial_packet_timeout),
             max_keep_alive: self.max_keep_alive,
+        }
+    }
+
+    /// The same for readers: they send little, and take much.
+    pub(super) fn reader_session(&self) -> holdfast_protocol::mqtt::Limits {
+        holdfast_protocol::mqtt::Limits {
+            max_packet: READER_PACKET.min(self.max_packet),
+            inbound_in_flight: 1,
+            inbound_bytes: READER_PACKET,
+            outbound_in_flight: READER_WINDOW,
+            ..self.session()
         }
     }
 }

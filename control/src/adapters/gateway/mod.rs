@@ -1,6 +1,7 @@
 //! The device gateway: an MQTT endpoint over mutual TLS whose topics are fixed by the device's
 //! certificate. Not a general broker: desired states come from the control plane's store by
 //! [`Directory`], and a PUBACK goes out when the control plane has stored what was published.
+//! Beside them readers, who show no certificate but an access token, follow streams.
 //!
 //! It decides nothing about MQTT itself: `holdfast_protocol::mqtt` does. It must never let one
 //! device slow down or fill the memory of another.
@@ -16,6 +17,8 @@ mod gatekeeper;
 mod identity;
 mod limits;
 mod meter;
+mod pipe;
+mod readers;
 mod registry;
 mod tls;
 
@@ -36,6 +39,7 @@ pub use counters::Counters;
 pub use limits::Limits;
 pub use tls::{GatewayError, ServerIdentity};
 
+use readers::Readers;
 use registry::{End, Registry};
 use tls::TlsBase;
 
@@ -50,10 +54,12 @@ pub struct Gateway {
 struct Shared {
     limits: Limits,
     session_limits: Arc<holdfast_protocol::mqtt::Limits>,
+    reader_limits: Arc<holdfast_protocol::mqtt::Limits>,
     /// What its clock counts from.
     started: Instant,
     counters: Counters,
     registry: Registry,
+    readers: Arc<Readers>,
     /// TCP connections now, see [`Limits::connections`].
     open: std::sync::atomic::AtomicUsize,
     tls_base: TlsBase,
@@ -88,6 +94,8 @@ impl Gateway {
         let config = tls_base.config(identity)?;
         let shared = Shared {
             session_limits: Arc::new(limits.session()),
+            reader_limits: Arc::new(limits.reader_session()),
+            readers: Arc::new(Readers::new(limits.readers)),
             started: Instant::now(),
             limits,
             counters: Counters::default(),

@@ -1,12 +1,69 @@
-//! Metrics in Prometheus' text format. Counts alone, no names: anybody may read them.
+//! Metrics in Prometheus' text format. Counts alone, no names: anybody may read them. The latest
+//! values of streams have names, and an access token is needed for them.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::State;
 use axum::http::{HeaderName, header};
+use holdfast_protocol::data::Pattern;
 
 use super::App;
+use super::extract::Params;
+use crate::core::selector;
+use crate::core::time::duration;
+use crate::service::{Failure, WITHIN};
+
+/// How Prometheus' text format is called.
+const TEXT: [(HeaderName, &str); 1] =
+    [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+
+/// How old a value may be unless told otherwise, in seconds: Prometheus takes nothing that is older
+/// than what it has in memory, and warns of it.
+const AGE: u64 = 3_600;
+
+/// Which latest values.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct LatestQuery {
+    /// `key=value,key2!=value,key3,!key4`: only of devices with these labels.
+    label_selector: Option<String>,
+    /// Only of these streams: names, or beginnings with a final `*`, divided by commas.
+    streams: Option<String>,
+    /// How old a value may be, such as `5m`; default `1h`.
+    max_age: Option<String>,
+}
+
+/// Latest values of streams for Prometheus: `holdfast_stream_value{device,stream,field,site}` with
+/// their time. At most 50,000, and 64 of one record; what is left out is counted in
+/// `holdfast_streams_left_out`.
+#[utoipa::path(get, path = "/api/v1/metrics/streams", operation_id = "getStreamMetrics", tag = "data",
+    params(LatestQuery), security(("bearer" = [])),
+    responses((status = 200, body = String, content_type = "text/plain"),
+        (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn streams(
+    State(app): State<App>,
+    Params(query): Params<LatestQuery>,
+) -> Result<([(HeaderName, &'static str); 1], String), Failure> {
+    let devices = selector::parse(query.label_selector.as_deref().unwrap_or_default())
+        .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))?;
+    let patterns = query.streams.unwrap_or_default();
+    let patterns = patterns.split(',').map(str::trim).filter(|text| !text.is_empty());
+    let patterns: Vec<Pattern> = patterns
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::invalid(format!("streams: {error}")))?;
+    let age = match query.max_age.as_deref() {
+        None | Some("") => AGE,
+        Some(text) => duration(text)
+            .ok_or_else(|| Failure::invalid("maxAge: a length of time such as 5m, 2h or 30d"))?,
+    };
+    let text = tokio::task::spawn_blocking(move || {
+        app.service.latest_values(&devices, &patterns, age.saturating_mul(1_000))
+    });
+    Ok((TEXT, text.await.map_err(Failure::internal)?))
+}
 
 struct Text(String);
 
@@ -51,7 +108,31 @@ pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static s
     let mut text = Text(String::with_capacity(8 * 1024));
     gateway(&app, &mut text);
     service(&app, &mut text);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0)
+    horizons(&app, &mut text);
+    (TEXT, text.0)
+}
+
+fn horizons(app: &App, text: &mut Text) {
+    let found = app.service.horizons();
+    let name = "holdfast_devices_horizon_seconds";
+    text.family(
+        name,
+        "gauge",
+        "Seconds that the device with the nearest horizon can still go on alone, by cause.",
+    );
+    for (cause, horizons) in &found {
+        let (cause, least) = (cause.as_str(), horizons.least);
+        text.line(format_args!("{name}{{cause=\"{cause}\"}} {least}"));
+    }
+    let name = "holdfast_devices_horizon_within";
+    text.family(name, "gauge", "Devices whose horizon is at most so far away, by cause.");
+    for (cause, horizons) in &found {
+        let counts = WITHIN.iter().map(|(word, _)| *word).zip(horizons.within);
+        for (within, count) in counts.chain([("any", horizons.devices)]) {
+            let cause = cause.as_str();
+            text.line(format_args!("{name}{{cause=\"{cause}\",within=\"{within}\"}} {count}"));
+        }
+    }
 }
 
 fn gateway(app: &App, text: &mut Text) {
@@ -66,6 +147,7 @@ fn gateway(app: &App, text: &mut Text) {
         ("revoked", &counters.refused_revoked),
         ("connect", &counters.refused_connect),
         ("topic", &counters.refused_topic),
+        ("reader", &counters.refused_readers),
         ("protocol", &counters.protocol_errors),
     ];
     text.labelled(
@@ -75,6 +157,8 @@ fn gateway(app: &App, text: &mut Text) {
     );
     let connections = counters.connections.load(Ordering::Relaxed);
     text.one("holdfast_gateway_connections", "gauge", "Devices connected now.", connections);
+    let readers = counters.readers.load(Ordering::Relaxed);
+    text.one("holdfast_gateway_readers", "gauge", "Readers of streams connected now.", readers);
     let handshakes = counters.handshakes.load(Ordering::Relaxed);
     text.one("holdfast_gateway_handshakes", "gauge", "TLS handshakes under way.", handshakes);
     for (name, help, counter) in [
@@ -89,6 +173,9 @@ fn gateway(app: &App, text: &mut Text) {
         ("pubacks_out", "PUBACKs to devices.", &counters.pubacks_out),
         ("not_stored", "Publishes that could not be stored.", &counters.not_stored),
         ("not_delivered", "Messages that a device did not take.", &counters.not_delivered),
+        ("cut_readers", "Readers that did not read, or whose token ended.", &counters.cut_readers),
+        ("reader_records", "Records sent to readers.", &counters.reader_records),
+        ("reader_dropped", "Records that readers were too slow for.", &counters.reader_dropped),
     ] {
         text.counter(&format!("holdfast_gateway_{name}_total"), help, counter);
     }

@@ -142,6 +142,7 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(data::ledger))
         .routes(routes!(policies::list))
         .routes(routes!(policies::get, policies::delete))
+        .routes(routes!(metrics::streams))
         .routes(routes!(workloads::apply))
         .routes(routes!(workloads::list))
         .routes(routes!(workloads::get, workloads::delete))

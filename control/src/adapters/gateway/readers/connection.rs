@@ -1,0 +1,296 @@
+//! One reader's connection: records become messages only when they can go out, so that what waits
+//! is shared among readers, and bounded.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use holdfast_protocol::mqtt::{Code, Ending, Event, Fault, Message, Retain, Session, matches};
+use tokio_rustls::server::TlsStream;
+
+use super::Form;
+use super::policy::Reader;
+use crate::adapters::gateway::Shared;
+use crate::adapters::gateway::accept::{Newcomer, Open, Slot};
+use crate::adapters::gateway::counters::{add, count, drop_one};
+use crate::adapters::gateway::meter::Meter;
+use crate::adapters::gateway::pipe::{Pipe, TURNS_A_POLL, millis};
+use crate::core::values::{record_cbor, record_json};
+use crate::ports::{Directory, Feed, Stored};
+
+/// What a reader has subscribed to, as the thread that stores sees it.
+type Filters = Arc<Mutex<Vec<Box<str>>>>;
+
+/// What is being sent.
+struct Current {
+    stored: Arc<Stored>,
+    /// The next record of it.
+    next: usize,
+}
+
+/// The task. It ends when the connection has.
+pub(in crate::adapters::gateway) struct Connection {
+    pipe: Pipe,
+    session: Session<Reader>,
+    /// From CONNECT on.
+    feed: Option<Box<dyn Feed>>,
+    filters: Filters,
+    current: Option<Current>,
+    shared: Arc<Shared>,
+    directory: Arc<dyn Directory>,
+    peer: SocketAddr,
+    /// When its token is looked at again.
+    check: u64,
+    /// Ready when the gateway stops.
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_stopping: bool,
+    /// Held until CONNECT.
+    slot: Option<Slot>,
+    _open: Open,
+    /// It is counted among the readers.
+    known: bool,
+}
+
+impl Connection {
+    pub(in crate::adapters::gateway) fn new(stream: TlsStream<Meter>, new: Newcomer) -> Self {
+        let now = new.shared.now();
+        let readers = Arc::clone(&new.shared.readers);
+        let policy = Reader::new(Arc::clone(&new.directory), readers, new.number);
+        let mut stop = new.stop;
+        let stop = async move { drop(stop.wait_for(|stopped| *stopped).await) };
+        Self {
+            pipe: Pipe::new(stream),
+            session: Session::new(policy, Arc::clone(&new.shared.reader_limits), now),
+            feed: None,
+            filters: Filters::default(),
+            current: None,
+            shared: new.shared,
+            directory: new.directory,
+            peer: new.peer,
+            check: now,
+            stop: Box::pin(stop),
+            is_stopping: false,
+            slot: Some(new.slot),
+            _open: new.open,
+            known: false,
+        }
+    }
+
+    fn events(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Connected { .. } => self.connected(),
+                Event::Published { route, .. } => match route {},
+                Event::Subscribed { refused, .. } => {
+                    if refused {
+                        count(&self.shared.counters.refused_topic);
+                    }
+                    self.wants();
+                }
+                Event::Unsubscribed => self.wants(),
+                Event::NotAllowed => count(&self.shared.counters.refused_topic),
+                Event::Ended { ending, .. } => self.ended(ending),
+            }
+        }
+    }
+
+    fn connected(&mut self) {
+        self.slot = None;
+        self.known = true;
+        count(&self.shared.counters.readers);
+        let filters = Arc::clone(&self.filters);
+        self.feed = Some(self.directory.read_along(Box::new(move |device, stream| {
+            let filters = filters.lock().unwrap_or_else(PoisonError::into_inner);
+            !filters.is_empty()
+                && Form::ALL
+                    .map(|form| form.topic(device, stream))
+                    .iter()
+                    .any(|topic| filters.iter().any(|filter| matches(filter, topic)))
+        })));
+        let access = self.session.policy().access().map_or("", |access| &*access.id);
+        tracing::info!(peer = %self.peer, access, "a reader is connected");
+    }
+
+    fn wants(&mut self) {
+        let wanted = self.session.filters().map(Into::into).collect();
+        *self.filters.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
+    }
+
+    fn ended(&mut self, ending: Ending) {
+        self.pipe.close(self.shared.now());
+        let counters = &self.shared.counters;
+        match ending {
+            Ending::Refused(fault, _) => {
+                count(&counters.refused_readers);
+                tracing::info!(peer = %self.peer, reason = %fault, "reader refused");
+            }
+            Ending::Fault(fault) => match fault.code {
+                Code::NotAuthorized => count(&counters.refused_topic),
+                Code::KeepAliveTimeout => count(&counters.cut_readers),
+                Code::Administrative | Code::ShuttingDown => {}
+                _ => count(&counters.protocol_errors),
+            },
+            Ending::Goodbye | Ending::Lost => {}
+        }
+        self.leave(&ending.to_string());
+    }
+
+    /// Gives up its place, once.
+    fn leave(&mut self, reason: &str) {
+        self.slot = None;
+        if let Some(mut feed) = self.feed.take() {
+            add(&self.shared.counters.reader_dropped, feed.missed());
+        }
+        self.current = None;
+        self.session.policy_mut().leave();
+        if std::mem::replace(&mut self.known, false) {
+            drop_one(&self.shared.counters.readers);
+            tracing::info!(peer = %self.peer, reason, "a reader has gone");
+        }
+    }
+
+    /// False: it was ended, for its token has.
+    fn may_read(&mut self, now: u64) -> bool {
+        self.check = now.saturating_add(millis(self.shared.limits.reader_check));
+        let may = self.session.policy().may_read();
+        if !may {
+            count(&self.shared.counters.cut_readers);
+            self.session.close(Fault::new(Code::Administrative, "the access token has ended"));
+        }
+        may
+    }
+
+    /// Makes messages of what waits, as long as they can go out. True: there may be more.
+    fn send(&mut self, now: u64, cx: &mut Context<'_>) -> bool {
+        if self.feed.is_none() || (now >= self.check && !self.may_read(now)) {
+            return false;
+        }
+        while self.session.is_ready() {
+            if self.current.is_none() {
+                let Some(feed) = &mut self.feed else { return false };
+                let next = feed.poll_next(cx);
+                add(&self.shared.counters.reader_dropped, feed.missed());
+                let Poll::Ready(stored) = next else { return false };
+                // It was queued before its token may have ended.
+                if !self.may_read(now) {
+                    return false;
+                }
+                self.current = Some(Current { stored, next: 0 });
+            }
+            self.send_some();
+        }
+        true
+    }
+
+    /// Looks whether the gateway stops.
+    fn look_for_stop(&mut self, cx: &mut Context<'_>) {
+        if self.known && !self.is_stopping && self.stop.as_mut().poll(cx).is_ready() {
+            self.is_stopping = true;
+            self.session.close(Fault::new(Code::ShuttingDown, "the control plane stops"));
+        }
+    }
+
+    /// As much of the current records as can go out.
+    fn send_some(&mut self) {
+        let Some(current) = &mut self.current else { return };
+        let (device, stream) = (&current.stored.device, &current.stored.stream);
+        let topics = Form::ALL.map(|form| (form, form.topic(device, stream)));
+        let wanted: Vec<(Form, String)> =
+            topics.into_iter().filter(|(_, topic)| self.session.is_subscribed(topic)).collect();
+        while self.session.is_ready()
+            && let Some(record) = current.stored.records.get(current.next)
+        {
+            current.next += 1;
+            for (form, topic) in &wanted {
+                let payload: Bytes = match form {
+                    Form::Json => record_json(record).into(),
+                    Form::Cbor => record_cbor(record).into(),
+                };
+                let topic = topic.as_str().into();
+                let message = Message { topic, payload, retain: Retain::No, conflate: false };
+                match self.session.deliver(message) {
+                    Ok(()) => count(&self.shared.counters.reader_records),
+                    Err(_) => count(&self.shared.counters.reader_dropped),
+                }
+            }
+        }
+        if current.next >= current.stored.records.len() {
+            self.current = None;
+        }
+    }
+
+    /// Everything that can be done now. `Ready`: the connection is over.
+    fn work(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<()> {
+        for _ in 0..TURNS_A_POLL {
+            self.look_for_stop(cx);
+            self.events();
+            let more = self.send(now, cx);
+            self.events();
+            let wrote = self.pipe.write(&mut self.session, &self.shared.counters, cx);
+            if let Poll::Ready(Err(_)) = &wrote {
+                self.session.lost();
+                self.events();
+                return Poll::Ready(());
+            }
+            if self.pipe.has_stalled(wrote.is_pending(), now, self.stall_limit()) {
+                count(&self.shared.counters.cut_readers);
+                self.leave("it does not read: cut after a stall");
+                return Poll::Ready(());
+            }
+            if self.pipe.is_closing() {
+                return if wrote.is_ready() { self.pipe.last_words(cx) } else { Poll::Pending };
+            }
+            if wrote.is_ready() && more && self.session.is_ready() {
+                continue;
+            }
+            if !self.session.wants_input() {
+                // The socket wakes this task when it can be written to.
+                return Poll::Pending;
+            }
+            match self.pipe.read(&mut self.session, &self.shared.counters, cx, now) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.session.lost();
+                    self.events();
+                    return Poll::Ready(());
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn stall_limit(&self) -> u64 {
+        millis(self.shared.limits.stall_timeout)
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            let now = this.shared.now();
+            if this.pipe.is_over(now) {
+                return Poll::Ready(());
+            }
+            this.session.handle_timeout(now);
+            if this.work(cx, now).is_ready() {
+                return Poll::Ready(());
+            }
+            let check = this.feed.is_some().then_some(this.check);
+            let due = [this.session.next_timeout(), check].into_iter().flatten().min();
+            ready!(this.pipe.wait(cx, now, due, this.stall_limit()));
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.leave("the connection's task was ended");
+    }
+}

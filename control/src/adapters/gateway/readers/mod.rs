@@ -1,0 +1,67 @@
+//! Readers: people's tools that follow streams. They are few, and each takes what it takes: what
+//! waits for one is bounded by its feed, and disturbs neither devices nor other readers.
+
+mod connection;
+mod policy;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use holdfast_protocol::data::StreamName;
+use holdfast_protocol::ids::Name;
+
+pub(super) use connection::Connection;
+
+/// In which form a record is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Cbor,
+}
+
+impl Form {
+    const ALL: [Self; 2] = [Self::Json, Self::Cbor];
+
+    /// The first level of its topics.
+    fn root(self) -> &'static str {
+        match self {
+            Self::Json => "data",
+            Self::Cbor => "data-cbor",
+        }
+    }
+
+    /// The topic of a stream in this form.
+    fn topic(self, device: &Name, stream: &StreamName) -> String {
+        format!("{}/{device}/{stream}", self.root())
+    }
+}
+
+/// The places of readers.
+#[derive(Debug)]
+pub(super) struct Readers {
+    most: usize,
+    taken: AtomicUsize,
+}
+
+impl Readers {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, taken: AtomicUsize::new(0) }
+    }
+
+    /// A place for a reader. None: all are taken.
+    fn enter(self: &Arc<Self>) -> Option<Place> {
+        let more = |taken| (taken < self.most).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Place(Arc::clone(self)))
+    }
+}
+
+/// A reader's place; given back when dropped.
+#[derive(Debug)]
+struct Place(Arc<Readers>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}

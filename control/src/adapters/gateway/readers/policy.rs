@@ -1,0 +1,75 @@
+//! What a reader may: follow streams, and nothing else. Its password is an access token.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use holdfast_protocol::ids::hex;
+use holdfast_protocol::mqtt::{Client, Code, Fault, Policy};
+
+use super::{Form, Place, Readers};
+use crate::ports::{Access, Directory};
+
+/// One reader's policy.
+pub(super) struct Reader {
+    directory: Arc<dyn Directory>,
+    readers: Arc<Readers>,
+    number: u64,
+    /// Once it is let in.
+    admitted: Option<(Access, Place)>,
+}
+
+impl Reader {
+    pub(super) fn new(directory: Arc<dyn Directory>, readers: Arc<Readers>, number: u64) -> Self {
+        Self { directory, readers, number, admitted: None }
+    }
+
+    /// Whose token it showed.
+    pub(super) fn access(&self) -> Option<&Access> {
+        self.admitted.as_ref().map(|(access, _)| access)
+    }
+
+    /// Whether its token still holds.
+    pub(super) fn may_read(&self) -> bool {
+        self.access().is_some_and(|access| self.directory.may_read(access))
+    }
+
+    /// Gives its place back.
+    pub(super) fn leave(&mut self) {
+        self.admitted = None;
+    }
+}
+
+impl Policy for Reader {
+    type Route = Infallible;
+
+    fn connect(&mut self, client: &Client<'_>) -> Result<(), Fault> {
+        let token = client.password.and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let access = token.and_then(|token| self.directory.reader(token.trim())).ok_or(Fault::new(
+            Code::BadCredentials,
+            "a device shows its certificate, a reader an access token (hfa1...) as its password",
+        ))?;
+        let place = self.readers.enter().ok_or(Fault::new(
+            Code::Quota,
+            "there are as many readers as are served at the same time: try later",
+        ))?;
+        self.admitted = Some((access, place));
+        Ok(())
+    }
+
+    fn publish(&self, _topic: &str) -> Option<Infallible> {
+        None
+    }
+
+    fn subscribe(&self, filter: &str) -> bool {
+        let root = filter.split('/').next().unwrap_or_default();
+        Form::ALL.iter().any(|form| form.root() == root)
+    }
+
+    fn refusal(&self, _topic: &str) -> Fault {
+        Fault::new(Code::NotAuthorized, "readers publish nothing")
+    }
+
+    fn assigned_id(&self) -> Option<String> {
+        Some(format!("reader-{}", hex(&self.number.to_be_bytes())))
+    }
+}

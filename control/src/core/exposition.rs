@@ -1,0 +1,325 @@
+//! The latest values of streams in Prometheus' text format: a number is a sample, and so is each
+//! number in an object. What is left out for a bound is counted in the text itself.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use holdfast_protocol::data::Record;
+use serde_json::Value;
+
+use super::values::value_tree;
+
+/// Most samples of values in one answer: some eight megabytes, and more than a Prometheus server
+/// should be given by one target. Fleets beyond are read in parts, by selector.
+pub const MAX_SERIES: usize = 50_000;
+
+/// Most numbers of one record.
+const MAX_FIELDS: usize = 64;
+
+/// Longest path of a field, in bytes.
+const MAX_PATH: usize = 128;
+
+/// Deepest object that is looked into.
+const MAX_DEPTH: usize = 6;
+
+/// Samples this far ahead are refused by Prometheus, in milliseconds.
+const AHEAD: u64 = 600_000;
+
+/// What a stream has to say.
+pub struct Latest<'a> {
+    /// Whose.
+    pub device: &'a str,
+    /// The device's label `site`.
+    pub site: Option<&'a str>,
+    /// Its name.
+    pub stream: &'a str,
+    /// When its newest record was taken in, in milliseconds since 1970.
+    pub time: u64,
+    /// That record. None: it is too long to be kept at hand.
+    pub record: Option<Record>,
+}
+
+/// Why something is not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Left {
+    /// [`MAX_SERIES`].
+    TooMany,
+    /// [`MAX_FIELDS`], [`MAX_PATH`], [`MAX_DEPTH`].
+    TooManyFields,
+    /// The record is not at hand.
+    TooLong,
+    /// Older than was asked for, or ahead of time.
+    Time,
+}
+
+impl Left {
+    const ALL: [Self; 4] = [Self::TooMany, Self::TooManyFields, Self::TooLong, Self::Time];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::TooMany => "too-many",
+            Self::TooManyFields => "too-many-fields",
+            Self::TooLong => "too-long",
+            Self::Time => "time",
+        }
+    }
+}
+
+/// The text as it grows.
+#[derive(Debug)]
+pub struct Exposition {
+    values: String,
+    times: String,
+    series: usize,
+    left: BTreeMap<Left, u64>,
+    /// Not before, and not after, in milliseconds since 1970.
+    window: (u64, u64),
+}
+
+impl Exposition {
+    /// Of records that are at most `age` milliseconds old.
+    pub fn new(now: u64, age: u64) -> Self {
+        Self {
+            values: String::new(),
+            times: String::new(),
+            series: 0,
+            left: BTreeMap::new(),
+            window: (now.saturating_sub(age), now.saturating_add(AHEAD)),
+        }
+    }
+
+    fn leave(&mut self, why: Left) {
+        *self.left.entry(why).or_default() += 1;
+    }
+
+    /// Adds a stream.
+    pub fn add(&mut self, latest: &Latest<'_>) {
+        let mut labels = String::new();
+        label(&mut labels, "device", latest.device);
+        label(&mut labels, "stream", latest.stream);
+        if let Some(site) = latest.site {
+            label(&mut labels, "site", site);
+        }
+        if self.series >= MAX_SERIES {
+            return self.leave(Left::TooMany);
+        }
+        let seconds = rational(latest.time);
+        write(
+            &mut self.times,
+            format_args!("holdfast_stream_last_time_seconds{{{labels}}} {seconds}\n"),
+        );
+        let (first, last) = self.window;
+        if !(first..=last).contains(&latest.time) {
+            return self.leave(Left::Time);
+        }
+        let Some(record) = &latest.record else { return self.leave(Left::TooLong) };
+        let Some(tree) = value_tree(record) else { return };
+        let mut numbers = Vec::new();
+        if !collect(&tree, &mut String::new(), 0, &mut numbers) {
+            self.leave(Left::TooManyFields);
+        }
+        for (field, value) in numbers {
+            if self.series >= MAX_SERIES {
+                return self.leave(Left::TooMany);
+            }
+            self.series += 1;
+            let mut all = labels.clone();
+            if !field.is_empty() {
+                label(&mut all, "field", &field);
+            }
+            let time = latest.time;
+            write(
+                &mut self.values,
+                format_args!("holdfast_stream_value{{{all}}} {value:?} {time}\n"),
+            );
+        }
+    }
+
+    /// The whole text.
+    pub fn finish(self) -> String {
+        let mut out = String::with_capacity(self.values.len() + self.times.len() + 1_024);
+        family(
+            &mut out,
+            "holdfast_stream_value",
+            "The latest value of a stream, with its time; field: the path of a number in an object.",
+        );
+        out.push_str(&self.values);
+        family(
+            &mut out,
+            "holdfast_stream_last_time_seconds",
+            "When a stream's latest record was taken in on its device.",
+        );
+        out.push_str(&self.times);
+        family(
+            &mut out,
+            "holdfast_streams_left_out",
+            "Streams and records of which not everything is shown, by reason.",
+        );
+        for why in Left::ALL {
+            let count = self.left.get(&why).copied().unwrap_or(0);
+            let reason = why.as_str();
+            write(
+                &mut out,
+                format_args!("holdfast_streams_left_out{{reason=\"{reason}\"}} {count}\n"),
+            );
+        }
+        out
+    }
+}
+
+fn write(out: &mut String, text: std::fmt::Arguments<'_>) {
+    if out.write_fmt(text).is_err() {
+        debug_assert!(false, "a String takes every text");
+    }
+}
+
+fn family(out: &mut String, name: &str, help: &str) {
+    write(out, format_args!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+}
+
+/// Milliseconds as seconds, exactly.
+fn rational(millis: u64) -> String {
+    format!("{}.{:03}", millis / 1_000, millis % 1_000)
+}
+
+/// `name="value"`, escaped, after a comma if something stands there.
+fn label(out: &mut String, name: &str, value: &str) {
+    if !out.is_empty() {
+        out.push(',');
+    }
+    out.push_str(name);
+    out.push_str("=\"");
+    for c in value.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+/// The numbers of a value by their path; true is 1 and false 0. False: there are more.
+fn collect(value: &Value, path: &mut String, depth: usize, out: &mut Vec<(String, f64)>) -> bool {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::Bool(value) => Some(if *value { 1.0 } else { 0.0 }),
+        Value::Object(fields) => {
+            let mut whole = true;
+            for (name, value) in fields {
+                if depth >= MAX_DEPTH || path.len() + name.len() > MAX_PATH {
+                    whole = false;
+                    continue;
+                }
+                let before = path.len();
+                if depth > 0 {
+                    path.push('.');
+                }
+                path.push_str(name);
+                whole &= collect(value, path, depth + 1, out);
+                path.truncate(before);
+            }
+            return whole;
+        }
+        Value::Null | Value::String(_) | Value::Array(_) => None,
+    };
+    let Some(number) = number.filter(|number| number.is_finite()) else { return true };
+    if out.len() >= MAX_FIELDS {
+        return false;
+    }
+    out.push((path.clone(), number));
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_protocol::data::Format;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: u64 = 1_795_000_000_000;
+
+    fn latest<'a>(device: &'a str, stream: &'a str, time: u64, value: &str) -> Latest<'a> {
+        let value = value.as_bytes().to_vec();
+        let record = Some(Record { seq: 1, time, format: Format::Plain, value });
+        Latest { device, site: None, stream, time, record }
+    }
+
+    fn samples(text: &str) -> Vec<&str> {
+        text.lines().filter(|line| line.starts_with("holdfast_stream_value")).collect()
+    }
+
+    #[test]
+    fn numbers_are_samples_with_their_time() {
+        let mut out = Exposition::new(NOW, 3_600_000);
+        out.add(&Latest { site: Some("ber\"lin\\\n"), ..latest("d-1", "temp", NOW, "21.50") });
+        out.add(&latest(
+            "d-1",
+            "pump/state",
+            NOW - 1_500,
+            r#"{"on":true,"flow":{"l":-3e-9,"note":"x"},"list":[1],"n":null,"big":1e300}"#,
+        ));
+        out.add(&latest("d-1", "log", NOW, "a line"));
+        out.add(&latest("d-1", "old", NOW - 3_600_001, "1"));
+        out.add(&latest("d-1", "ahead", NOW + AHEAD + 1, "1"));
+        out.add(&Latest { record: None, ..latest("d-1", "long", NOW, "") });
+        let text = out.finish();
+        let head = "holdfast_stream_value{device=\"d-1\",stream=";
+        assert_eq!(
+            samples(&text),
+            [
+                format!("{head}\"temp\",site=\"ber\\\"lin\\\\\\n\"}} 21.5 {NOW}"),
+                format!("{head}\"pump/state\",field=\"big\"}} 1e300 {}", NOW - 1_500),
+                format!("{head}\"pump/state\",field=\"flow.l\"}} -3e-9 {}", NOW - 1_500),
+                format!("{head}\"pump/state\",field=\"on\"}} 1.0 {}", NOW - 1_500),
+            ]
+        );
+        for line in [
+            "holdfast_stream_last_time_seconds{device=\"d-1\",stream=\"pump/state\"} 1794999998.500",
+            "holdfast_stream_last_time_seconds{device=\"d-1\",stream=\"log\"} 1795000000.000",
+            "holdfast_streams_left_out{reason=\"time\"} 2",
+            "holdfast_streams_left_out{reason=\"too-long\"} 1",
+            "holdfast_streams_left_out{reason=\"too-many\"} 0",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let many: Vec<String> = (0..70).map(|n| format!("\"f{n}\":{n}")).collect();
+        let many = format!("{{{}}}", many.join(","));
+        let mut out = Exposition::new(NOW, 1);
+        out.add(&latest("d", "many", NOW, &many));
+        out.add(&latest("d", "name", NOW, &format!("{{\"{}\":1,\"b\":2}}", "x".repeat(200))));
+        out.add(&latest("d", "deep", NOW, &("{\"a\":".repeat(9) + "1" + &"}".repeat(9))));
+        let text = out.finish();
+        assert_eq!(samples(&text).len(), 64 + 1);
+        assert!(text.contains("{reason=\"too-many-fields\"} 3\n"), "{text}");
+        let mut out = Exposition::new(NOW, 1);
+        for _ in 0..=MAX_SERIES {
+            out.add(&latest("d", "s", NOW, "1"));
+        }
+        let text = out.finish();
+        assert_eq!(samples(&text).len(), MAX_SERIES);
+        assert!(text.contains("{reason=\"too-many\"} 1\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_breaks_a_line(site: String, name: String, number: f64) {
+            let value = serde_json::json!({ name: number }).to_string();
+            let mut out = Exposition::new(NOW, 1);
+            out.add(&Latest { site: Some(&site), ..latest("d", "s", NOW, &value) });
+            let text = out.finish();
+            for line in samples(&text) {
+                prop_assert!(line.ends_with(&format!(" {NOW}")), "{}", line);
+            }
+            prop_assert!(samples(&text).len() <= 1);
+            prop_assert_eq!(text.split('\n').filter(|line| !line.starts_with('#')).count(),
+                samples(&text).len() + 1 + 4 + 1);
+        }
+    }
+}

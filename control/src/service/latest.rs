@@ -1,0 +1,95 @@
+//! What there is to tell monitoring of data: the latest value of each stream, and how many devices
+//! have which horizon.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::data::{HorizonCause, Pattern, StreamName};
+use holdfast_protocol::ids::Name;
+
+use super::Service;
+use crate::core::exposition::{Exposition, Latest};
+use crate::core::ingest;
+use crate::core::records::Standing;
+use crate::core::selector::Selector;
+
+/// The label of those who share a place and a link.
+const SITE: &str = "site";
+
+/// Horizons nearer than these are counted: the word for each, in seconds.
+pub const WITHIN: [(&str, u64); 5] =
+    [("0s", 0), ("1h", 3_600), ("1d", 86_400), ("7d", 7 * 86_400), ("30d", 30 * 86_400)];
+
+/// Devices whose horizon has one cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Horizons {
+    /// How many.
+    pub devices: u64,
+    /// Seconds left to the nearest; below zero: it has passed.
+    pub least: i64,
+    /// How many within each of [`WITHIN`].
+    pub within: [u64; WITHIN.len()],
+}
+
+impl Service {
+    /// The latest values of the streams that `streams` chooses (none given: all), of devices that
+    /// `devices` chooses, as Prometheus reads them. Values older than `age` milliseconds are left
+    /// out.
+    pub fn latest_values(&self, devices: &Selector, streams: &[Pattern], age: u64) -> String {
+        let mut out = Exposition::new(self.now().saturating_mul(1_000), age);
+        let chosen: Vec<(Name, Option<String>)> = {
+            let model = self.model();
+            let of = |(name, device): (&Name, &crate::core::model::Device)| {
+                let labels = &device.record.labels;
+                let site = labels.iter().find(|(key, _)| key.as_str() == SITE);
+                devices
+                    .matches(labels)
+                    .then(|| (name.clone(), site.map(|(_, value)| value.to_string())))
+            };
+            model.devices.iter().filter_map(of).collect()
+        };
+        for (device, site) in chosen {
+            let wanted = |name: &StreamName| {
+                streams.is_empty() || streams.iter().any(|pattern| pattern.matches(name))
+            };
+            // Copied, so that nothing waits for the parsing.
+            let found: Vec<(StreamName, ingest::Latest)> = self.of_device(&device, |known| {
+                let known = known.iter().filter(|(name, _)| wanted(name));
+                known
+                    .filter_map(|(name, row)| Some((name.clone(), row.tally.latest.clone()?)))
+                    .collect()
+            });
+            for (stream, latest) in found {
+                out.add(&Latest {
+                    device: device.as_str(),
+                    site: site.as_deref(),
+                    stream: stream.as_str(),
+                    time: latest.time,
+                    record: latest.record(),
+                });
+            }
+        }
+        out.finish()
+    }
+
+    /// Horizons of approved devices, by cause.
+    pub fn horizons(&self) -> BTreeMap<HorizonCause, Horizons> {
+        let now = self.now();
+        let mut found: BTreeMap<HorizonCause, Horizons> = BTreeMap::new();
+        for device in self.model().devices.values() {
+            if device.record.standing != Standing::Approved {
+                continue;
+            }
+            let data = device.report.data.as_deref();
+            let Some(horizon) = data.and_then(|data| data.horizon.as_ref()) else { continue };
+            let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+            let left = signed(horizon.until).saturating_sub(signed(now));
+            let entry = found.entry(horizon.cause).or_default();
+            entry.least = if entry.devices == 0 { left } else { entry.least.min(left) };
+            entry.devices += 1;
+            for ((_, seconds), count) in WITHIN.iter().zip(&mut entry.within) {
+                *count += u64::from(left <= signed(*seconds));
+            }
+        }
+        found
+    }
+}
