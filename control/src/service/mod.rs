@@ -18,6 +18,7 @@ mod feeds;
 mod ingest;
 mod keeper;
 mod overview;
+mod query;
 mod read;
 mod records;
 mod restore;
@@ -44,6 +45,7 @@ pub use events::{Events, Page};
 pub use failure::Failure;
 pub use feeds::{DataFeed, Stored};
 pub use overview::DevicesQuery;
+pub use query::Asking;
 pub use read::{Listed, Query};
 pub use records::{Visitor, Window};
 pub use restore::{Backup, Checked};
@@ -242,6 +244,11 @@ impl Service {
     /// Seconds since 1970.
     pub fn now(&self) -> u64 {
         (self.settings.clock)()
+    }
+
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> u64 {
+        self.now().saturating_mul(1_000).saturating_add(999)
     }
 
     /// True after a restore that brought another CA.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::data::block::pack;
+use holdfast_protocol::data::query::{self, AT_THE_EDGE, Partial, Question, parse};
 use holdfast_protocol::data::{
     Acked, Acknowledgement, Aggregate, Batch, ClassUse, DataPolicies, DataReport, Format, Gap,
     GapReason, Horizon, HorizonCause, Interface, Layout, LinkBudget, LinkUse, Order, Overflow,
@@ -140,6 +141,51 @@ pub(crate) fn call_follow() -> Call {
 
 pub(crate) fn call_cancel() -> Call {
     call(2, Method::Cancel)
+}
+
+pub(crate) fn question() -> Question {
+    let condition = "temp > 20.25 and (state in ('run', \"idle\", 1.5, null) or not ok) \
+                     and line contains 'x' or exists(list.0) or ok != false or . = null \
+                     or a < b or a <= 1 or a >= 1";
+    let select = "count, count(temp), sum(temp), mean(temp), min(temp), max(temp), last(rpm), \
+                  stddev(rpm), p95(temp), p99.9(`a b`.c)";
+    let question = parse::question(select, condition, "state, list.0", "5m").unwrap();
+    Question { since: 1_795_467_600_000, until: 1_795_554_000_000, ..question }
+}
+
+pub(crate) fn call_query() -> Call {
+    let question = Box::new(question());
+    call(3, Method::Query { stream: stream("pump/temp"), question, within_ms: 60_000 })
+}
+
+pub(crate) fn call_query_small() -> Call {
+    let question = Box::new(parse::question("count", "", "", "").unwrap());
+    call(4, Method::Query { stream: stream("x"), question, within_ms: 1_000 })
+}
+
+pub(crate) fn call_fetch() -> Call {
+    let (since, until) = (1_795_467_600_000, 1_795_467_900_000);
+    let bytes = Some(10_000_000);
+    call(5, Method::Fetch { stream: stream("pump/temp"), since, until, bytes })
+}
+
+/// What a device says to `question` over the vectors' records and some more.
+pub(crate) fn partial() -> Partial {
+    let mut run = query::Run::new(&question(), AT_THE_EDGE).unwrap();
+    for record in records() {
+        run.feed(&record);
+    }
+    for (seq, value) in (400..).zip([
+        r#"{"temp":-1.5,"rpm":0,"list":[true],"a b":{"c":0}}"#,
+        r#"{"temp":1e30,"rpm":12.5,"list":[7],"a b":{"c":-2}}"#,
+        r#"{"temp":0.1,"rpm":12.75,"list":[7]}"#,
+        r#"{"temp":0.2,"list":[7]}"#,
+    ]) {
+        let value = value.as_bytes().to_vec();
+        run.feed(&Record { seq, time: 1_795_467_900_000, format: Format::Plain, value });
+    }
+    let partial = run.finish();
+    Partial { shipping: 420, omitted: 1, note: "not all".into(), ..partial }
 }
 
 fn report(generation: u64, workloads: Vec<(&str, Option<WorkloadReport>)>) -> StateReport {

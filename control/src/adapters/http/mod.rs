@@ -16,6 +16,7 @@ mod listen;
 mod logs;
 mod metrics;
 mod pages;
+mod query;
 mod session;
 mod stall;
 mod system;
@@ -139,6 +140,8 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(data::records))
         .routes(routes!(data::series))
         .routes(routes!(data::ledger))
+        .routes(routes!(query::query))
+        .routes(routes!(query::fetch))
         .routes(routes!(workloads::apply))
         .routes(routes!(workloads::list))
         .routes(routes!(workloads::get, workloads::delete))

@@ -30,7 +30,7 @@ impl<'de> Deserialize<'de> for Path {
 }
 
 /// What is asked of the records of a stream.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
     /// What is said of each group; at least one.
     pub select: Vec<Select>,
@@ -122,7 +122,7 @@ impl fmt::Display for Select {
 }
 
 /// Which records count.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
     /// All of these.
@@ -150,6 +150,7 @@ pub enum Operand {
     /// What the record has there.
     Path(Path),
     /// A finite number.
+    #[serde(deserialize_with = "finite")]
     Number(f64),
     /// A text.
     Text(String),
@@ -157,6 +158,18 @@ pub enum Operand {
     Bool(bool),
     /// `null`, and what is not there.
     Null,
+}
+
+/// A number is finite: there is none that differs from itself.
+impl Eq for Operand {}
+
+fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    if number.is_finite() {
+        Ok(number)
+    } else {
+        Err(de::Error::custom("a number that is not finite"))
+    }
 }
 
 /// How two values are compared. Those of different kinds are different, and neither is greater.
