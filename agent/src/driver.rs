@@ -26,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::adapters::artifacts::Artifacts;
-use crate::adapters::calls::{Calls, LogCall};
+use crate::adapters::calls::{Calls, FetchCall, LogCall, QueryCall};
 use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::https::Api;
 use crate::adapters::identity::{Identity, IdentityError};
@@ -353,6 +353,18 @@ impl Driver {
                 let here = self.agent.view().workloads.contains_key(&workload);
                 let log = here.then(|| self.place.log(&workload));
                 self.calls.log(outlet, LogCall { id: call.id, log, tail, follow_seconds });
+            }
+            Method::Query { stream, question, within_ms } => {
+                let buffer = self.shipping.buffer();
+                let call = QueryCall { id: call.id, stream, question, within_ms };
+                self.calls.query(outlet, buffer, call);
+            }
+            Method::Fetch { stream, since, until, bytes } => {
+                let buffer = self.shipping.buffer();
+                let window = (since, until.saturating_sub(1));
+                let call = FetchCall { id: call.id, stream, window, bytes };
+                self.calls.fetch(outlet, buffer, call);
+                self.look_at_data();
             }
             Method::Cancel => self.calls.cancel(call.id),
         }

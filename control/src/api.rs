@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 mod access;
 mod data;
 mod fleet;
+mod query;
 
 pub use access::{
     About, Access, AccessMetadata, Authority, CreatedAccess, Licence, Licences, Login, NewAccess,
@@ -27,6 +28,11 @@ pub use data::{
 pub use fleet::{
     AttentionItem, DeviceCounts, Difference, Differences, Fleet, History, HistoryEvent, LabelKey,
     LabelValue, Labels as LabelsInUse, Presence, Severity, Site, WorkloadCounts,
+};
+
+pub use query::{
+    FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress, QueryRecords,
+    QueryResult, QueryRow,
 };
 
 /// `apiVersion` of every document.

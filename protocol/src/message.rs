@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataPolicies, DataReport};
+use crate::data::query::Question;
+use crate::data::{DataPolicies, DataReport, StreamName};
 use crate::ids::{DeviceId, Name, StateVersion};
 use crate::workload::WorkloadSpec;
 
@@ -211,8 +212,39 @@ pub enum Method {
         #[serde(default, skip_serializing_if = "is_zero_u32")]
         follow_seconds: u32,
     },
+    /// Answer a question from the records of a stream that are on the device. The body is a
+    /// packed [`crate::data::query::Partial`].
+    Query {
+        /// Which stream; one that is not there has no records.
+        stream: StreamName,
+        /// What is asked.
+        question: Box<Question>,
+        /// Answer from what was looked at by then, in milliseconds.
+        within_ms: u32,
+    },
+    /// Ship records as they are, though they were reduced or withheld. The body is a [`Fetched`].
+    Fetch {
+        /// Which stream.
+        stream: StreamName,
+        /// Not before this time, in milliseconds since 1970.
+        since: u64,
+        /// Before this time.
+        until: u64,
+        /// At most so many bytes on disk, the oldest records first; absent: all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bytes: Option<u64>,
+    },
     /// End the call with this id early.
     Cancel,
+}
+
+/// The answer to [`Method::Fetch`]: what is going to be shipped. Blocks are shipped whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched {
+    /// Records.
+    pub records: u64,
+    /// Their bytes on the device's disk.
+    pub bytes: u64,
 }
 
 /// Device → control plane: a piece of the answer to a call.

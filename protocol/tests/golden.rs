@@ -25,8 +25,9 @@ use std::path::{Path, PathBuf};
 
 use cddl_cat::cbor::validate_cbor_bytes;
 use holdfast_protocol::codec;
+use holdfast_protocol::data::query::Partial;
 use holdfast_protocol::data::{Acknowledgement, Batch};
-use holdfast_protocol::message::{Call, DesiredState, Presence, Reply, StateReport};
+use holdfast_protocol::message::{Call, DesiredState, Fetched, Presence, Reply, StateReport};
 use holdfast_protocol::signing::{Signed, Signer, verify};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -152,6 +153,9 @@ fn calls() {
     for (name, about, message) in [
         ("call-logs", "the last 100 lines", vectors::call_logs()),
         ("call-follow", "lines as they come, for a minute", vectors::call_follow()),
+        ("call-query", "a question with everything in it", vectors::call_query()),
+        ("call-query-small", "the least question", vectors::call_query_small()),
+        ("call-fetch", "records of five minutes", vectors::call_fetch()),
         ("call-cancel", "an end to the call with this id", vectors::call_cancel()),
     ] {
         holds::<Call>(name, "call", about, &message);
@@ -190,6 +194,30 @@ fn replies_and_presence() {
     }
 }
 
+/// What is in the bodies of replies.
+#[test]
+fn answers_to_questions() {
+    let partial = vectors::partial();
+    let encoded = serde_cbor::to_vec(&partial).unwrap();
+    let golden = stored("answer-query.cbor", || encoded.clone());
+    assert_eq!(encoded, golden, "encodes to other bytes than the golden vector");
+    assert_eq!(serde_cbor::from_slice::<Partial>(&golden).unwrap(), partial);
+    conforms("partial", &golden).unwrap();
+    let about = "the answer to call-query, unpacked; `question` is of that call";
+    let said = stored_json(
+        "answer-query.json",
+        || json!({ "about": about, "rule": "partial", "message": partial }),
+    );
+    assert_eq!(serde_json::from_value::<Partial>(said["message"].clone()).unwrap(), partial);
+    let packed = partial.pack().unwrap();
+    assert_eq!(Partial::unpack(&packed, &vectors::question()).unwrap(), partial);
+
+    let fetched = Fetched { records: 300, bytes: 4_000 };
+    let golden = stored("answer-fetch.cbor", || serde_cbor::to_vec(&fetched).unwrap());
+    assert_eq!(serde_cbor::from_slice::<Fetched>(&golden).unwrap(), fetched);
+    conforms("fetched", &golden).unwrap();
+}
+
 #[test]
 fn batches_and_acknowledgements() {
     for (name, about, message) in [
@@ -199,6 +227,7 @@ fn batches_and_acknowledgements() {
             "rows, not compressed; what is not there was thinned",
             vectors::batch_rows(),
         ),
+        ("batch-columns", "columns, not compressed: every form", vectors::batch_columns()),
         ("batch-gaps", "no records; every reason", vectors::batch_gaps()),
     ] {
         holds::<Batch>(name, "batch", about, &message);

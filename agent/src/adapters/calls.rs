@@ -1,4 +1,7 @@
-//! Answers calls of the control plane: the log of a workload, once or as it grows.
+//! Answers calls of the control plane: the log of a workload, once or as it grows; questions about
+//! the records of a stream.
+
+mod question;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,16 +11,21 @@ use std::time::Duration;
 
 use holdfast_protocol::WIRE_VERSION;
 use holdfast_protocol::codec;
-use holdfast_protocol::message::{MAX_REPLY_BODY, Reply};
+use holdfast_protocol::data::StreamName;
+use holdfast_protocol::data::query::Question;
+use holdfast_protocol::message::{Fetched, MAX_REPLY_BODY, Reply};
 use holdfast_protocol::topic::Channel;
 use tokio::task::JoinHandle;
 
+use crate::adapters::buffer::Buffer;
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::link::Outlet;
 use crate::adapters::logs;
 
 /// Calls answered at the same time; one more is refused.
 const AT_ONCE: usize = 8;
+/// Questions answered at the same time: each may take a few megabytes of memory.
+const QUESTIONS: usize = 2;
 /// How often a log that is followed is looked at.
 const LOOK: Duration = Duration::from_millis(300);
 /// Longest that one call may be followed without being repeated, in seconds.
@@ -36,19 +44,54 @@ pub struct LogCall {
     pub follow_seconds: u32,
 }
 
+/// A question about the records of a stream.
+#[derive(Debug)]
+pub struct QueryCall {
+    /// The call's number.
+    pub id: u64,
+    /// Which stream.
+    pub stream: StreamName,
+    /// What is asked.
+    pub question: Box<Question>,
+    /// How long it may take, in milliseconds.
+    pub within_ms: u32,
+}
+
+/// Records that are to be shipped as they are.
+#[derive(Debug)]
+pub struct FetchCall {
+    /// The call's number.
+    pub id: u64,
+    /// Which stream.
+    pub stream: StreamName,
+    /// From when to when, both within, in milliseconds since 1970.
+    pub window: (u64, u64),
+    /// At most so many bytes.
+    pub bytes: Option<u64>,
+}
+
+/// A call under way.
+#[derive(Debug)]
+struct Open {
+    /// When a log is no longer followed, in milliseconds since the boot.
+    deadline: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+    is_question: bool,
+}
+
 /// The calls under way.
 #[derive(Debug, Default)]
 pub struct Calls {
-    open: BTreeMap<u64, (Arc<AtomicU64>, JoinHandle<()>)>,
+    open: BTreeMap<u64, Open>,
 }
 
 impl Calls {
     /// Answers, or prolongs an answer under way.
     pub fn log(&mut self, outlet: &Outlet, call: LogCall) {
-        self.open.retain(|_, (_, task)| !task.is_finished());
+        self.tidy();
         let until = uptime_ms() + u64::from(call.follow_seconds.min(MAX_FOLLOW)) * 1000;
-        if let Some((deadline, _)) = self.open.get(&call.id) {
-            deadline.store(until, Ordering::Relaxed);
+        if let Some(open) = self.open.get(&call.id) {
+            open.deadline.store(until, Ordering::Relaxed);
             return;
         }
         let mut answer = Answer { outlet: outlet.clone(), id: call.id, sequence: 0 };
@@ -64,21 +107,71 @@ impl Calls {
             }
         });
         if !busy {
-            self.open.insert(id, (deadline, task));
+            self.open.insert(id, Open { deadline, task, is_question: false });
+        }
+    }
+
+    fn tidy(&mut self) {
+        self.open.retain(|_, open| !open.task.is_finished());
+    }
+
+    /// Answers a question; one that is being answered is not begun again.
+    pub fn query(&mut self, outlet: &Outlet, buffer: Buffer, call: QueryCall) {
+        self.tidy();
+        if self.open.contains_key(&call.id) {
+            return;
+        }
+        let id = call.id;
+        let mut answer = Answer { outlet: outlet.clone(), id, sequence: 0 };
+        let questions = self.open.values().filter(|open| open.is_question).count();
+        let busy = questions >= QUESTIONS || self.open.len() >= AT_ONCE;
+        let task = tokio::spawn(async move {
+            if busy {
+                answer.fail("busy: it is answering other questions; try again").await;
+            } else {
+                answer.question(&buffer, &call).await;
+            }
+        });
+        if !busy {
+            self.open.insert(id, Open { deadline: Arc::default(), task, is_question: true });
+        }
+    }
+
+    /// Marks records for being shipped, and says how many.
+    pub fn fetch(&mut self, outlet: &Outlet, buffer: Buffer, call: FetchCall) {
+        self.tidy();
+        let mut answer = Answer { outlet: outlet.clone(), id: call.id, sequence: 0 };
+        let busy = self.open.len() >= AT_ONCE;
+        let id = call.id;
+        let task = tokio::spawn(async move {
+            if busy {
+                return answer.fail("too many calls at once; try again").await;
+            }
+            let most = call.bytes.unwrap_or(u64::MAX);
+            let (records, bytes) = buffer.want(&call.stream, call.window, most).await;
+            match serde_cbor::to_vec(&Fetched { records, bytes }) {
+                Ok(body) => {
+                    answer.send(body, true, None).await;
+                }
+                Err(error) => answer.fail(&error.to_string()).await,
+            }
+        });
+        if !busy {
+            self.open.insert(id, Open { deadline: Arc::default(), task, is_question: false });
         }
     }
 
     /// Ends an answer early.
     pub fn cancel(&mut self, id: u64) {
-        if let Some((_, task)) = self.open.remove(&id) {
-            task.abort();
+        if let Some(open) = self.open.remove(&id) {
+            open.task.abort();
         }
     }
 
     /// The connection is gone: nobody reads.
     pub fn end(&mut self) {
-        while let Some((_, (_, task))) = self.open.pop_first() {
-            task.abort();
+        while let Some((_, open)) = self.open.pop_first() {
+            open.task.abort();
         }
     }
 }

@@ -76,6 +76,11 @@ impl Shipping {
         shipping
     }
 
+    /// Where the records are.
+    pub(super) fn buffer(&self) -> Buffer {
+        self.buffer.clone()
+    }
+
     /// These policies hold from now on.
     pub(super) fn follow(&mut self, policies: Option<&DataPolicies>) {
         self.policies = Arc::new(policies.cloned().unwrap_or_default());

@@ -91,6 +91,9 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
     /// Records of streams, and what of them is missing.
     #[command(subcommand)]
     Data(Data),
+    /// Ask devices about the records that they hold, shipped or not.
+    #[command(after_help = QUERY_HELP)]
+    Query(QueryArgs),
     /// Files that workloads execute.
     #[command(subcommand)]
     Artifact(Artifact),
@@ -373,6 +376,112 @@ pub(crate) struct Logs {
     pub(crate) follow: bool,
 }
 
+const QUERY_HELP: &str = "Examples:
+  holdfast query pump/temperature --select 'count, mean(temp), p95(temp)' --since 24h
+  holdfast query press --select 'count, max(oil.temp)' --where 'oil.temp > 60 and state = \"run\"' --by site
+  holdfast query press --select 'mean(rpm)' --every 5m --since -24h -l site=berlin -o csv
+  holdfast query web/log --select count --where \". contains 'error'\" --by device --wait 1h
+
+--select takes count, sum, mean, min, max, last, stddev, median and quantiles (p50, p95, p99.9), each
+of the number at a path: mean(motor.temp); of the record itself: mean(.). A quantile is within 1% of
+a record's own value.
+--where compares with = != < <= > >=, in (…), contains and exists(PATH), joined by and, or, not and
+parentheses. What is not there is null.
+--by takes device, labels of devices and paths in the records (label:KEY and record:PATH where both
+have the name).
+
+Nothing is shipped: each device looks through its own records at low priority and answers with what
+it counted. The last line says how many bytes that took, and how many shipping would have cost.";
+
+/// A question.
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    /// The stream.
+    pub(crate) stream: String,
+    /// What to say of each group.
+    #[arg(long, value_name = "FUNCTIONS")]
+    pub(crate) select: String,
+    /// Which records count.
+    #[arg(long = "where", value_name = "CONDITION", default_value = "", hide_default_value = true)]
+    pub(crate) filter: String,
+    /// What groups them.
+    #[arg(long, value_name = "KEYS", default_value = "", hide_default_value = true)]
+    pub(crate) by: String,
+    /// Length of a window: 30s, 5m, 1h, 1d.
+    #[arg(long, value_name = "SPAN", default_value = "", hide_default_value = true)]
+    pub(crate) every: String,
+    /// Not before: RFC 3339, or a length of time before now such as 2h.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) since: String,
+    /// Before: likewise.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) until: String,
+    /// Only devices with these labels: k=v, k!=v, k (it is there), !k (it is not), with commas.
+    #[arg(short = 'l', long, value_parser = checked_selector, allow_hyphen_values = true)]
+    pub(crate) selector: Option<String>,
+    /// How long to wait for devices that cannot be asked now: 15m, 1h.
+    #[arg(long, value_name = "SPAN", default_value = "", hide_default_value = true)]
+    pub(crate) wait: String,
+    /// How to print the answer.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: QueryFormat,
+}
+
+/// How an answer is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QueryFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: stable.
+    Json,
+    /// Comma-separated values with a heading.
+    Csv,
+}
+
+/// Which records are to be shipped.
+#[derive(Debug, Args)]
+pub(crate) struct DataFetch {
+    #[command(flatten)]
+    pub(crate) of: OfStream,
+    /// Not before: RFC 3339, or a length of time before now such as 2h.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) since: String,
+    /// Before: likewise.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) until: String,
+    /// At most so many bytes on the device's disk, the oldest records first.
+    #[arg(long, value_name = "N")]
+    pub(crate) bytes: Option<u64>,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: LedgerFormat,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Data {
     /// Print records of a stream.
@@ -384,6 +493,13 @@ pub(crate) enum Data {
 A line each: {\"seq\",\"time\",\"value\"}, the value as it was published (text as a string, CBOR as
 JSON, other bytes as {\"base64\":…}).")]
     Get(DataGet),
+    /// Have a device ship records as they are, though its policy reduced or withheld them.
+    #[command(after_help = "Examples:
+  holdfast data fetch gw-1 pump/temperature --since 2026-11-23T10:00:00Z --until 2026-11-23T10:15:00Z
+  holdfast data fetch gw-1 camera/raw --since 1h --bytes 10000000
+
+They come like other records, in whole blocks and under the link budget: holdfast data get shows them.")]
+    Fetch(DataFetch),
     /// Show what of a stream was received, and what is missing and why.
     #[command(after_help = "Examples:
   holdfast data ledger gw-1 pump/temperature

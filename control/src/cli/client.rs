@@ -151,6 +151,11 @@ impl Client {
         self.answer(request.header(header::ACCEPT, header::HeaderValue::from_static(kind))).await
     }
 
+    /// A long answer to a JSON body.
+    pub(crate) async fn post_stream(&self, parts: &[&str], body: &Value) -> Outcome<Response> {
+        self.answer(self.request(Method::POST, parts, &[])?.json(body)).await
+    }
+
     /// All items of a list, over all its pages.
     pub(crate) async fn list(&self, parts: &[&str], query: &[(&str, &str)]) -> Outcome<Vec<Value>> {
         let mut items = Vec::new();

@@ -17,6 +17,7 @@ const PAGE: usize = 1_000;
 pub(crate) async fn data(client: &Client, output: Output, command: &Data) -> Outcome {
     match command {
         Data::Get(wanted) => get(client, output, wanted).await,
+        Data::Fetch(wanted) => super::query::fetch(client, output, wanted).await,
         Data::Ledger { of, output: format } => ledger(client, output, of, *format).await,
     }
 }

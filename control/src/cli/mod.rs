@@ -18,6 +18,7 @@ mod login;
 mod manage;
 mod moment;
 mod pinned;
+mod query;
 mod rows;
 mod table;
 mod text;
@@ -108,6 +109,7 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Device(command) => manage::device(client, output, &command).await,
         Command::Logs(wanted) => transfer::logs(client, output, &wanted).await,
         Command::Data(command) => data::data(client, output, &command).await,
+        Command::Query(wanted) => query::query(client, output, wanted).await,
         Command::Artifact(Artifact::Push(file)) => transfer::push(client, output, &file.file).await,
         Command::Backup(file) => transfer::backup(client, output, &file.file).await,
         Command::Restore(wanted) => transfer::restore(client, output, &wanted).await,

@@ -12,6 +12,7 @@ pub mod listing;
 pub mod liveness;
 pub mod model;
 pub mod placement;
+pub mod query;
 pub mod records;
 pub mod selector;
 pub mod session;

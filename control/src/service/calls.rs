@@ -1,13 +1,14 @@
-//! Calls to devices that wait for replies: logs.
+//! Calls to devices that wait for replies: logs, questions, fetches.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_protocol::ids::{DeviceId, Name};
 use holdfast_protocol::message::{Call, Method, Reply};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::{Failure, Service};
@@ -17,7 +18,21 @@ use super::{Failure, Service};
 const WAITING: usize = 128;
 
 /// Calls that wait for replies at the same time.
-const CALLS: usize = 256;
+const CALLS: usize = 1024;
+
+/// Logs that are read at the same time.
+const LOGS: usize = 256;
+
+/// Devices that answer questions at the same time, and questions.
+const ANSWERS: usize = 512;
+const QUESTIONS: usize = 16;
+
+/// What a message takes on a link beside its payload, about: MQTT's header and topic, TLS's record,
+/// TCP's and IP's headers, and the same for its acknowledgement.
+const ENVELOPE: u64 = 180;
+
+/// What a reply takes beside its body.
+const REPLY: u64 = 30;
 
 /// A device that says nothing for this long does not answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,13 +53,28 @@ pub type Piece = Result<Bytes, String>;
 struct Waiting {
     device: DeviceId,
     next: u32,
+    is_log: bool,
     pieces: mpsc::Sender<Piece>,
 }
 
 /// The calls under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Calls {
     waiting: Mutex<BTreeMap<u64, Waiting>>,
+    /// One for each device that answers a question.
+    pub(super) answers: Semaphore,
+    /// One for each question.
+    pub(super) questions: Arc<Semaphore>,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self {
+            waiting: Mutex::default(),
+            answers: Semaphore::new(ANSWERS),
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
+        }
+    }
 }
 
 impl Calls {
@@ -64,13 +94,15 @@ impl Calls {
         let mut over = reply.end;
         if reply.sequence > call.next {
             over = true;
-            let gap = "a part of the log was lost on the way".to_owned();
+            let gap = "a part of the answer was lost on the way".to_owned();
             drop(call.pieces.try_send(Err(gap)));
         } else if let Some(error) = reply.error {
             over = true;
             drop(call.pieces.try_send(Err(error)));
-        } else if !reply.body.is_empty() && call.pieces.try_send(Ok(reply.body.into())).is_err() {
-            over = true;
+        } else if (!reply.body.is_empty() || !reply.end)
+            && call.pieces.try_send(Ok(reply.body.into())).is_err()
+        {
+            over = true; // One without a body is a sign of life.
         }
         call.next = reply.sequence.saturating_add(1);
         if over {
@@ -87,6 +119,63 @@ impl Calls {
             }
             stays
         });
+    }
+}
+
+/// Why a device was not called.
+enum NotCalled {
+    /// It cannot be called now.
+    Now(&'static str),
+    /// It never can.
+    Never(Failure),
+}
+
+impl From<Failure> for NotCalled {
+    fn from(failure: Failure) -> Self {
+        Self::Never(failure)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum NoAnswer {
+    /// Not now: it may be asked again. In words that follow the device's name.
+    Now(String),
+    /// The device, or the link, said so.
+    Said(String),
+    /// It cannot be asked at all.
+    Never(Failure),
+}
+
+impl From<Failure> for NoAnswer {
+    fn from(failure: Failure) -> Self {
+        Self::Never(failure)
+    }
+}
+
+impl From<NotCalled> for NoAnswer {
+    fn from(why: NotCalled) -> Self {
+        match why {
+            NotCalled::Now(text) => Self::Now(text.into()),
+            NotCalled::Never(failure) => Self::Never(failure),
+        }
+    }
+}
+
+/// A call that is waited for. Dropped before its end: the device is told to stop.
+struct Ending {
+    service: Arc<Service>,
+    device: Name,
+    id: u64,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let known = self.service.calls.lock().remove(&self.id);
+        if known.is_some() {
+            // Whoever is gone has ended it already.
+            let _gone = self.service.try_call(&self.device, self.id, Method::Cancel);
+        }
     }
 }
 
@@ -168,11 +257,13 @@ impl Service {
                 )));
             }
             let mut calls = self.calls.lock();
-            if calls.len() >= CALLS {
+            let logs = calls.values().filter(|call| call.is_log).count();
+            if calls.len() >= CALLS || logs >= LOGS {
                 return Err(Failure::Unavailable("too many logs are being read already".into()));
             }
             let name = known.record.name.clone();
-            let waiting = Waiting { device: model.id(&name), next: 0, pieces: sender };
+            let waiting =
+                Waiting { device: model.id(&name), next: 0, is_log: true, pieces: sender };
             calls.insert(id, waiting);
             (name, workload)
         };
@@ -197,30 +288,76 @@ impl Service {
     }
 
     fn send_call(&self, name: &Name, id: u64, method: Method) -> Result<(), Failure> {
-        let away = |text: &str| {
-            Failure::Unavailable(format!(
+        self.try_call(name, id, method).map(|_bytes| ()).map_err(|why| match why {
+            NotCalled::Never(failure) => failure,
+            NotCalled::Now(text) => Failure::Unavailable(format!(
                 "device {name} {text}: its log can be read when it is back, or on the device itself"
-            ))
-        };
+            )),
+        })
+    }
+
+    /// Calls a device; gives what the call takes on the link.
+    fn try_call(&self, name: &Name, id: u64, method: Method) -> Result<u64, NotCalled> {
         let (device, session) = {
             let model = self.model();
-            let known =
-                model.devices.get(name).ok_or_else(|| Failure::no("device", name.as_str()))?;
+            let known = model.devices.get(name);
+            let known = known.ok_or_else(|| Failure::no("device", name.as_str()))?;
             if known.live.connection == 0 {
-                return Err(away("is offline"));
+                return Err(NotCalled::Now("is offline"));
             }
             (model.id(name), known.live.session)
         };
         if session == 0 {
-            return Err(away("has only just connected"));
+            return Err(NotCalled::Now("has only just connected"));
         }
         let v = holdfast_protocol::WIRE_VERSION;
         let call = Call { v, device, session, id, method };
         let bytes = self.authority.signer.sign(&call).map_err(Failure::internal)?;
+        let length = u64::try_from(bytes.len()).unwrap_or(0);
         if self.bus.call(&call.device, bytes.into()) {
-            Ok(())
+            Ok(length + ENVELOPE)
         } else {
-            Err(away("takes no calls now"))
+            Err(NotCalled::Now("takes no calls now"))
+        }
+    }
+
+    /// Asks a device and waits for the whole answer, of at most `most` bytes. `crossed` is raised
+    /// by what that takes on the link, whether it is answered or not. Dropped: the device is told
+    /// to stop.
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        name: &Name,
+        method: Method,
+        most: usize,
+        crossed: &AtomicU64,
+    ) -> Result<(u64, Vec<u8>), NoAnswer> {
+        let id = self.authority.random().map(u64::from_le_bytes).map_err(Failure::internal)?;
+        let (sender, mut pieces) = mpsc::channel(WAITING);
+        {
+            let device = self.model().id(name);
+            let mut calls = self.calls.lock();
+            if calls.len() >= CALLS {
+                return Err(NoAnswer::Now("too many devices are being asked already".into()));
+            }
+            calls.insert(id, Waiting { device, next: 0, is_log: false, pieces: sender });
+        }
+        let _ends = Ending { service: Arc::clone(self), device: name.clone(), id };
+        crossed.fetch_add(self.try_call(name, id, method)?, Ordering::Relaxed);
+        let mut whole = Vec::new();
+        loop {
+            match tokio::time::timeout(PATIENCE, pieces.recv()).await {
+                Err(_) => return Err(NoAnswer::Now("does not answer".into())),
+                Ok(None) => return Ok((id, whole)),
+                Ok(Some(Err(why))) => return Err(NoAnswer::Said(why)),
+                Ok(Some(Ok(piece))) => {
+                    let length = u64::try_from(piece.len()).unwrap_or(0);
+                    crossed.fetch_add(length + REPLY + ENVELOPE, Ordering::Relaxed);
+                    whole.extend_from_slice(&piece);
+                    if whole.len() > most {
+                        return Err(NoAnswer::Said("its answer is too large".into()));
+                    }
+                }
+            }
         }
     }
 }

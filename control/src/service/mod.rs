@@ -20,6 +20,7 @@ mod keeper;
 mod latest;
 mod overview;
 mod policies;
+mod query;
 mod read;
 mod records;
 mod restore;
@@ -47,6 +48,7 @@ pub use failure::Failure;
 pub use feeds::{DataFeed, Feeds};
 pub use latest::{Horizons, WITHIN};
 pub use overview::DevicesQuery;
+pub use query::Asking;
 pub use read::{Listed, Query};
 pub use records::{Visitor, Window};
 pub use restore::{Backup, Checked};
@@ -245,6 +247,11 @@ impl Service {
     /// Seconds since 1970.
     pub fn now(&self) -> u64 {
         (self.settings.clock)()
+    }
+
+    /// Milliseconds since 1970.
+    fn now_ms(&self) -> u64 {
+        self.now().saturating_mul(1_000).saturating_add(999)
     }
 
     /// True after a restore that brought another CA.

@@ -7,6 +7,7 @@ use std::path::Path;
 use holdfast_protocol::codec::MAX_MESSAGE;
 use holdfast_protocol::data::block::{MAX_RECORD, MAX_UNPACKED};
 use holdfast_protocol::data::message::{MAX_BATCH, MAX_BATCH_GAPS, MAX_BATCH_RECORDS};
+use holdfast_protocol::data::query::{MAX_KEY, MAX_PARTIAL};
 use holdfast_protocol::data::report::MAX_REPORTED_STREAMS;
 use holdfast_protocol::data::{GapReason, HorizonCause, TrafficClass};
 use holdfast_protocol::enrol::{ENROL_PATH, RENEW_PATH, SERVER_NAME};
@@ -15,7 +16,7 @@ use holdfast_protocol::message::{MAX_REASON, MAX_REPLY_BODY};
 use holdfast_protocol::topic::Channel;
 use ring::digest::{SHA256, digest};
 
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 17] = [
     "message.rs",
     "workload.rs",
     "enrol.rs",
@@ -27,6 +28,12 @@ const SOURCES: [&str; 11] = [
     "data/policy.rs",
     "data/report.rs",
     "data/block.rs",
+    "data/block/columns.rs",
+    "data/block/token.rs",
+    "data/query/ast.rs",
+    "data/query/groups.rs",
+    "data/query/sketch.rs",
+    "data/query/tally.rs",
 ];
 
 fn read(path: &str) -> String {
@@ -71,6 +78,8 @@ fn what_the_code_names_is_described() {
         MAX_BATCH_GAPS,
         MAX_BATCH_RECORDS,
         MAX_REPORTED_STREAMS,
+        MAX_PARTIAL,
+        MAX_KEY,
     ]
     .map(|limit| limit.to_string());
     let names = [SERVER_NAME, ENROL_PATH, RENEW_PATH].map(str::to_owned);

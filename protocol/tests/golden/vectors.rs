@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::data::block::pack;
+use holdfast_protocol::data::query::{self, AT_THE_EDGE, Partial, Question, parse};
 use holdfast_protocol::data::{
     Acked, Acknowledgement, Aggregate, Batch, ClassUse, DataPolicies, DataReport, Format, Gap,
     GapReason, Horizon, HorizonCause, Interface, Layout, LinkBudget, LinkUse, Order, Overflow,
@@ -140,6 +141,51 @@ pub(crate) fn call_follow() -> Call {
 
 pub(crate) fn call_cancel() -> Call {
     call(2, Method::Cancel)
+}
+
+pub(crate) fn question() -> Question {
+    let condition = "temp > 20.25 and (state in ('run', \"idle\", 1.5, null) or not ok) \
+                     and line contains 'x' or exists(list.0) or ok != false or . = null \
+                     or a < b or a <= 1 or a >= 1";
+    let select = "count, count(temp), sum(temp), mean(temp), min(temp), max(temp), last(rpm), \
+                  stddev(rpm), p95(temp), p99.9(`a b`.c)";
+    let question = parse::question(select, condition, "state, list.0", "5m").unwrap();
+    Question { since: 1_795_467_600_000, until: 1_795_554_000_000, ..question }
+}
+
+pub(crate) fn call_query() -> Call {
+    let question = Box::new(question());
+    call(3, Method::Query { stream: stream("pump/temp"), question, within_ms: 60_000 })
+}
+
+pub(crate) fn call_query_small() -> Call {
+    let question = Box::new(parse::question("count", "", "", "").unwrap());
+    call(4, Method::Query { stream: stream("x"), question, within_ms: 1_000 })
+}
+
+pub(crate) fn call_fetch() -> Call {
+    let (since, until) = (1_795_467_600_000, 1_795_467_900_000);
+    let bytes = Some(10_000_000);
+    call(5, Method::Fetch { stream: stream("pump/temp"), since, until, bytes })
+}
+
+/// What a device says to `question` over the vectors' records and some more.
+pub(crate) fn partial() -> Partial {
+    let mut run = query::Run::new(&question(), AT_THE_EDGE).unwrap();
+    for record in records() {
+        run.feed(&record);
+    }
+    for (seq, value) in (400..).zip([
+        r#"{"temp":-1.5,"rpm":0,"list":[true],"a b":{"c":0}}"#,
+        r#"{"temp":1e30,"rpm":12.5,"list":[7],"a b":{"c":-2}}"#,
+        r#"{"temp":0.1,"rpm":12.75,"list":[7]}"#,
+        r#"{"temp":0.2,"list":[7]}"#,
+    ]) {
+        let value = value.as_bytes().to_vec();
+        run.feed(&Record { seq, time: 1_795_467_900_000, format: Format::Plain, value });
+    }
+    let partial = run.finish();
+    Partial { shipping: 420, omitted: 1, note: "not all".into(), ..partial }
 }
 
 fn report(generation: u64, workloads: Vec<(&str, Option<WorkloadReport>)>) -> StateReport {
@@ -393,6 +439,52 @@ pub(crate) fn batch_rows() -> Batch {
 pub(crate) fn batch_whole() -> Batch {
     let first: Vec<Record> = records().into_iter().take(3).collect();
     Batch { to: 3, rest: None, block: pack(&first, Layout::Rows, false), ..batch_rows() }
+}
+
+/// Every column: numbers of each form, texts in a dictionary and not, times; whole records among
+/// them.
+pub(crate) fn batch_columns() -> Batch {
+    let start = 1_795_467_600_000u64;
+    let machine = |at: u64| {
+        let (level, short) = (2050 - 3 * at, [20, 20, 21, 19][at as usize % 4]);
+        let point = ["1.0", "1.25", "0.5", "-3.0"][at as usize % 4];
+        let said = ["7", "7.10", "7.1", "7.0"][at as usize % 4];
+        let state = if at < 5 { "run" } else { "stop" };
+        format!(
+            "{{\"at\":\"2026-11-23T21:00:{at:02}.{:03}Z\",\"fixed\":{}.{:02},\"short\":{short}{},\
+             \"point\":{point},\"said\":{said},\"state\":\"{state}\",\"ok\":true,\
+             \"each\":\"{}\",\"count\":{}}}",
+            7 * at,
+            level / 100,
+            level % 100,
+            if at % 2 == 0 { "" } else { ".5" },
+            "ab".repeat(1 + at as usize),
+            1_000_000 + at,
+        )
+    };
+    let mut records: Vec<Record> = (1..=8u64)
+        .map(|at| Record {
+            seq: if at < 7 { at } else { at + 10 },
+            time: start + 1_000 * at + at % 3,
+            format: Format::Plain,
+            value: machine(at).into_bytes(),
+        })
+        .collect();
+    let more = |seq, format, value: &[u8]| Record {
+        seq,
+        time: start + 9_000,
+        format,
+        value: value.to_vec(),
+    };
+    records.push(more(19, Format::Plain, b"whole \x01"));
+    records.push(more(20, Format::Cbor, b"\xa1at\x01"));
+    for at in 21..=24 {
+        let line = format!("2026-11-23 21:00:{at} INFO pumped {} l", at * 10);
+        records.push(more(at, Format::Plain, line.as_bytes()));
+    }
+    let block = pack(&records, Layout::Smallest, false);
+    assert_eq!(block.first(), Some(&1), "it is in columns");
+    Batch { to: 24, block, ..batch_rows() }
 }
 
 pub(crate) fn batch_gaps() -> Batch {

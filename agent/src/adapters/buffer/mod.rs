@@ -202,10 +202,20 @@ impl Buffer {
     /// Reads a page of a stream, of about so many bytes of values; what is asked for first and
     /// stored later waits. A stream that is not there is empty.
     pub async fn read(&self, stream: &StreamName, window: Window, max_bytes: usize) -> Page {
+        self.try_read(stream, window, max_bytes).await.unwrap_or_default()
+    }
+
+    /// The same; None: it was not read, because too much waits or the buffer is closed.
+    pub async fn try_read(
+        &self,
+        stream: &StreamName,
+        window: Window,
+        max_bytes: usize,
+    ) -> Option<Page> {
         let (tell, answer) = oneshot::channel();
         let stream = stream.clone();
         self.queue.ask(Job::Read { stream, window, max_bytes, tell });
-        answer.await.unwrap_or_default()
+        answer.await.ok()
     }
 
     /// The next batch of a stream, of about so many bytes, as its policy says. None: there is
@@ -221,11 +231,17 @@ impl Buffer {
         self.queue.ask(Job::Shipped { stream: stream.clone(), range, gaps });
     }
 
-    /// These records are to be shipped as they are, though they were reduced or withheld. Gives
-    /// how many there are on disk and how many bytes they take there.
-    pub async fn want(&self, stream: &StreamName, since: u64, until: u64) -> (u64, u64) {
+    /// These records are to be shipped as they are, though they were reduced or withheld: of those
+    /// from `since` to `until`, both within, the first, as far as they have at most `most` bytes on
+    /// disk. Gives how many there are and how many bytes they take there.
+    pub async fn want(
+        &self,
+        stream: &StreamName,
+        (since, until): (u64, u64),
+        most: u64,
+    ) -> (u64, u64) {
         let (tell, answer) = oneshot::channel();
-        self.queue.ask(Job::Want { stream: stream.clone(), since, until, tell });
+        self.queue.ask(Job::Want { stream: stream.clone(), since, until, most, tell });
         answer.await.unwrap_or_default()
     }
 

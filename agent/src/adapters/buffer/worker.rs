@@ -229,8 +229,8 @@ impl Worker {
                 let _nobody = tell.send(self.batch(&stream, bytes));
             }
             Job::Shipped { stream, range, gaps } => self.shipped(&stream, range, &gaps),
-            Job::Want { stream, since, until, tell } => {
-                let _nobody = tell.send(self.want(&stream, since, until));
+            Job::Want { stream, since, until, most, tell } => {
+                let _nobody = tell.send(self.want(&stream, (since, until), most));
             }
             Job::Expire { now } => self.expire(now),
             Job::Summary { tell } => {

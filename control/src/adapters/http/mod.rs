@@ -17,6 +17,7 @@ mod logs;
 mod metrics;
 mod pages;
 mod policies;
+mod query;
 mod session;
 mod stall;
 mod system;
@@ -143,6 +144,8 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(policies::list))
         .routes(routes!(policies::get, policies::delete))
         .routes(routes!(metrics::streams))
+        .routes(routes!(query::query))
+        .routes(routes!(query::fetch))
         .routes(routes!(workloads::apply))
         .routes(routes!(workloads::list))
         .routes(routes!(workloads::get, workloads::delete))

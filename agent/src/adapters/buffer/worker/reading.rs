@@ -102,8 +102,14 @@ impl Worker {
         self.mark(id);
     }
 
-    /// Marks records for being shipped as they are; gives how many, and their bytes on disk.
-    pub(super) fn want(&mut self, name: &StreamName, since: u64, until: u64) -> (u64, u64) {
+    /// Marks records for being shipped as they are, of at most `most` bytes; gives how many, and
+    /// their bytes on disk.
+    pub(super) fn want(
+        &mut self,
+        name: &StreamName,
+        (since, until): (u64, u64),
+        most: u64,
+    ) -> (u64, u64) {
         let Some(id) = self.ids.get(name).copied() else { return (0, 0) };
         let (Some(stream), Some(file)) = (self.streams.get_mut(&id), &self.file) else {
             return (0, 0);
@@ -113,12 +119,15 @@ impl Worker {
             .filter(|(_, segment)| segment.latest >= since && segment.earliest <= until)
             .map(|(_, segment)| (segment.first, segment.last))
             .collect();
-        let (mut records, mut bytes, mut first, mut last) = (0, 0, u64::MAX, 0);
-        for (from, to) in within {
+        let (mut records, mut bytes, mut first, mut last) = (0u64, 0u64, u64::MAX, 0);
+        'enough: for (from, to) in within {
             let Ok((heads, _)) = file.heads(id, from, to) else { continue };
             for head in heads {
                 let block = head.block;
                 if block.latest >= since && block.earliest <= until {
+                    if bytes.saturating_add(block.bytes) > most {
+                        break 'enough;
+                    }
                     records += block.count;
                     bytes += block.bytes;
                     (first, last) = (first.min(block.first), last.max(block.last));

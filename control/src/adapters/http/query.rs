@@ -1,0 +1,91 @@
+//! Questions to devices: a line of JSON for each that has answered, then the answer. Whoever
+//! leaves early has them end.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::sync::mpsc;
+
+use super::App;
+use super::extract::{self, Path};
+use crate::api::{FetchStarted, NewFetch, NewQuery, QueryLine, QueryResult};
+use crate::service::{Asking, Failure};
+
+/// Lines that wait for a reader; progress beyond is left out.
+const WAITING: usize = 16;
+
+/// Asks devices about the records that they hold: as NDJSON lines `{"progress"}` and, at last,
+/// `{"result"}`; with `Accept: application/json` the result alone. A closed connection ends it.
+#[utoipa::path(post, path = "/api/v1/query", operation_id = "query", tag = "data", request_body = NewQuery,
+    security(("bearer" = [])),
+    responses((status = 200, body = QueryResult, content_type = "application/json"),
+        (status = 200, body = QueryLine, content_type = "application/x-ndjson"),
+        (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn query(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let wanted: NewQuery = extract::json(body, extract::SMALL).await?;
+    let asking = app.service.query(&wanted)?;
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("application/json")) {
+        return Ok(Json(asking.run(|_| {}).await).into_response());
+    }
+    let (to, from) = mpsc::channel(WAITING);
+    tokio::spawn(answer(asking, to, app.stop));
+    let body = Body::from_stream(stream::unfold(from, |mut from| async {
+        from.recv().await.map(|line| (line, from))
+    }));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+type Line = Result<Bytes, std::io::Error>;
+
+fn line(of: &QueryLine) -> Line {
+    let mut text = serde_json::to_vec(of)?;
+    text.push(b'\n');
+    Ok(text.into())
+}
+
+/// Asks until there is an answer, nobody reads any more, or the control plane stops.
+async fn answer(
+    asking: Asking,
+    to: mpsc::Sender<Line>,
+    mut stop: tokio::sync::watch::Receiver<bool>,
+) {
+    let progress = to.clone();
+    let running = asking.run(move |so_far| {
+        if progress.capacity() > 1 {
+            // A reader who is behind is told of the next.
+            drop(progress.try_send(line(&QueryLine::Progress(so_far))));
+        }
+    });
+    tokio::select! {
+        result = running => drop(to.send(line(&QueryLine::Result(result))).await),
+        () = to.closed() => {}
+        _ = stop.changed() => {
+            let stops = std::io::Error::other("the control plane stops");
+            drop(to.send(Err(stops)).await);
+        }
+    }
+}
+
+/// Has a device ship records as they are, though its policy reduced or withheld them.
+#[utoipa::path(post, path = "/api/v1/devices/{name}/streams/{stream}/fetch", operation_id = "fetchRecords", tag = "data",
+    params(("name" = String, Path), ("stream" = String, Path, description = "percent-encoded: it may hold `/`")),
+    request_body = NewFetch, security(("bearer" = [])),
+    responses((status = 200, body = FetchStarted), (status = "4XX", body = super::error_schema::ErrorBody),
+        (status = 503, description = "the device cannot be asked now", body = super::error_schema::ErrorBody)))]
+pub(super) async fn fetch(
+    State(app): State<App>,
+    Path((name, stream)): Path<(String, String)>,
+    body: Body,
+) -> Result<Json<FetchStarted>, Failure> {
+    let wanted: NewFetch = extract::json(body, extract::SMALL).await?;
+    app.service.fetch(&name, &stream, &wanted).await.map(Json)
+}

@@ -1,0 +1,250 @@
+//! Questions to many devices at once, and fetches: who is asked, who has answered, who is waited
+//! for.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use holdfast_protocol::codec::MAX_MESSAGE;
+use holdfast_protocol::data::StreamName;
+use holdfast_protocol::data::query::{Fault, Partial, Question};
+use holdfast_protocol::enrol;
+use holdfast_protocol::ids::{Labels, Name};
+use holdfast_protocol::message::{Fetched, Method};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::calls::NoAnswer;
+use super::{Failure, Service};
+use crate::api::{FetchStarted, NewFetch, NewQuery, QueryProgress, QueryResult};
+use crate::core::query::{Answers, Asked};
+use crate::core::records::Standing;
+use crate::core::time::{duration, moment};
+use crate::core::{query, selector};
+
+/// A device answers from what it has looked at by then, in milliseconds.
+const WITHIN: u32 = 60_000;
+
+/// Largest packed answer of one device.
+const MOST: usize = 4 * MAX_MESSAGE;
+
+/// How soon a device that could not be asked is looked at again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A device that is asked and said no, or did not answer, is asked again as often as that, while
+/// it is waited for.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// A device that is busy with other questions is asked so often in all.
+const BUSY: u32 = 5;
+
+/// Longest that devices are waited for, in seconds: a week.
+const LONGEST: u64 = 7 * 86_400;
+
+/// A question under way. Dropped: every device is told to stop.
+pub struct Asking {
+    service: Arc<Service>,
+    stream: StreamName,
+    asked: Asked,
+    devices: Vec<(Name, Labels)>,
+    until: Option<Instant>,
+    _one_of: OwnedSemaphorePermit,
+}
+
+impl std::fmt::Debug for Asking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Asking").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+fn invalid(part: &str, message: impl Into<String>) -> Failure {
+    let message = message.into();
+    let fault = enrol::Fault { path: part.into(), message: message.clone() };
+    Failure::Invalid { message, faults: vec![fault] }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        invalid(fault.part, fault.to_string())
+    }
+}
+
+fn stream_name(text: &str) -> Result<StreamName, Failure> {
+    text.parse().map_err(|error: holdfast_protocol::data::name::BadStreamName| {
+        invalid("stream", error.to_string())
+    })
+}
+
+fn time(part: &str, text: &str, now: u64) -> Result<Option<u64>, Failure> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let form = "RFC 3339 such as 2026-11-23T21:00:00Z, or a length of time before now such as 2h";
+    moment(text, now).map(Some).ok_or_else(|| invalid(part, format!("{part}: {form}")))
+}
+
+impl Service {
+    fn window(&self, since: &str, until: &str) -> Result<(u64, u64), Failure> {
+        // What comes within this very millisecond counts.
+        let now = self.now_ms().saturating_add(1);
+        let since = time("since", since, now)?.unwrap_or(0);
+        let until = time("until", until, now)?.unwrap_or(now);
+        if since >= until {
+            return Err(invalid("since", "since is not before until"));
+        }
+        Ok((since, until))
+    }
+
+    /// Reads a question and finds out who is asked.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] with the place of each fault; when too many are asked at once.
+    pub fn query(self: &Arc<Self>, wanted: &NewQuery) -> Result<Asking, Failure> {
+        let stream = stream_name(&wanted.stream)?;
+        let selector = selector::parse(&wanted.label_selector)
+            .map_err(|error| invalid("labelSelector", format!("labelSelector: {error}")))?;
+        let wait = match wanted.wait.as_str() {
+            "" | "0" | "0s" => None,
+            text => Some(duration(text).filter(|it| *it <= LONGEST).ok_or_else(|| {
+                invalid("wait", "wait: a length of time such as 15m or 1h, at most 7d")
+            })?),
+        };
+        let (since, until) = self.window(&wanted.since, &wanted.until)?;
+        let devices: Vec<(Name, Labels)> = {
+            let model = self.model();
+            let asked = model.devices.values().filter(|device| {
+                device.record.standing == Standing::Approved
+                    && selector.matches(&device.record.labels)
+            });
+            asked.map(|device| (device.record.name.clone(), device.record.labels.clone())).collect()
+        };
+        let labels: BTreeSet<&str> =
+            devices.iter().flat_map(|(_, labels)| labels.keys()).map(AsRef::as_ref).collect();
+        let parts = (&*wanted.select, &*wanted.filter, &*wanted.by, &*wanted.every);
+        let mut asked = query::read(parts, &labels)?;
+        asked.question.since = since;
+        asked.question.until = until;
+        let one_of = Arc::clone(&self.calls.questions).try_acquire_owned().map_err(|_| {
+            Failure::Unavailable("too many questions are being asked already: try again".into())
+        })?;
+        Ok(Asking {
+            service: Arc::clone(self),
+            stream,
+            asked,
+            devices,
+            until: wait.map(|wait| Instant::now() + Duration::from_secs(wait)),
+            _one_of: one_of,
+        })
+    }
+
+    /// Has a device ship records as they are, though they were reduced or withheld.
+    ///
+    /// # Errors
+    /// [`Failure`]; also when the device cannot be asked now.
+    pub async fn fetch(
+        self: &Arc<Self>,
+        device: &str,
+        stream: &str,
+        wanted: &NewFetch,
+    ) -> Result<FetchStarted, Failure> {
+        let stream = stream_name(stream)?;
+        let (since, until) = self.window(&wanted.since, &wanted.until)?;
+        let name = {
+            let model = self.model();
+            let known = model.devices.get(device).ok_or_else(|| Failure::no("device", device))?;
+            known.record.name.clone()
+        };
+        let method = Method::Fetch { stream, since, until, bytes: wanted.bytes };
+        let crossed = AtomicU64::new(0);
+        let (id, body) =
+            self.ask(&name, method, MOST, &crossed).await.map_err(|why| match why {
+                NoAnswer::Now(text) => Failure::Unavailable(format!(
+                    "device {name} {text}: its records can be fetched when it is back"
+                )),
+                NoAnswer::Said(text) => Failure::Unavailable(format!("device {name}: {text}")),
+                NoAnswer::Never(failure) => failure,
+            })?;
+        let Fetched { records, bytes } = serde_cbor::from_slice(&body).map_err(|error| {
+            Failure::Unavailable(format!("device {name} answered what is not understood: {error}"))
+        })?;
+        Ok(FetchStarted { id: format!("{id:016x}"), records, bytes })
+    }
+}
+
+impl Asking {
+    /// Asks, waits and puts the answers together. `tell` is told of each that has come.
+    pub async fn run(self, mut tell: impl FnMut(QueryProgress)) -> QueryResult {
+        let crossed = &AtomicU64::new(0);
+        let asking = &self;
+        let of = self.devices.len();
+        let mut answers = Answers::new(self.asked.clone());
+        tell(QueryProgress { answered: 0, of });
+        let mut asked: FuturesUnordered<_> = self
+            .devices
+            .iter()
+            .map(|(name, labels)| async move { (name, labels, asking.one(name, crossed).await) })
+            .collect();
+        while let Some((name, labels, answer)) = asked.next().await {
+            match answer {
+                Ok(partial) => {
+                    answers.take(name, labels, partial);
+                    tell(QueryProgress { answered: answers.answered(), of });
+                }
+                Err(why) => answers.miss(name, why),
+            }
+        }
+        drop(asked);
+        answers.finish(crossed.load(Ordering::Relaxed))
+    }
+
+    /// One device's answer, or why there is none.
+    async fn one(&self, name: &Name, crossed: &AtomicU64) -> Result<Partial, String> {
+        let mut busy = 0;
+        loop {
+            let (why, again) = match self.once(name, crossed).await {
+                Ok(partial) => return Ok(partial),
+                Err(NoAnswer::Never(failure)) => return Err(failure.to_string()),
+                Err(NoAnswer::Now(why)) => (why, AGAIN),
+                Err(NoAnswer::Said(why)) => (why, ASK_AGAIN),
+            };
+            if why.starts_with("busy") && busy < BUSY {
+                busy += 1;
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+            let waits = self.until.is_some_and(|until| Instant::now() + again < until);
+            if !waits {
+                return Err(why);
+            }
+            tokio::time::sleep(again).await;
+            self.is_back(name).await;
+        }
+    }
+
+    /// Waits until a device is connected, or for as long as it is waited for.
+    async fn is_back(&self, name: &Name) {
+        while self.until.is_some_and(|until| Instant::now() + AGAIN < until) {
+            let there = {
+                let model = self.service.model();
+                model.devices.get(name).is_none_or(|known| known.live.session != 0)
+            };
+            if there {
+                return;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn once(&self, name: &Name, crossed: &AtomicU64) -> Result<Partial, NoAnswer> {
+        let turn = self.service.calls.answers.acquire().await;
+        let _turn = turn.map_err(|_| NoAnswer::Now("cannot be asked now".into()))?;
+        let question: Box<Question> = Box::new(self.asked.question.clone());
+        let stream = self.stream.clone();
+        let method = Method::Query { stream, question, within_ms: WITHIN };
+        let (_, body) = self.service.ask(name, method, MOST, crossed).await?;
+        Partial::unpack(&body, &self.asked.question).map_err(NoAnswer::Said)
+    }
+}
