@@ -38,6 +38,7 @@ struct Sent {
     stream: StreamName,
     range: Range,
     gaps: Vec<Gap>,
+    records: u64,
 }
 
 /// The buffer, and what is shipped from it.
@@ -110,6 +111,16 @@ impl Shipping {
         let closed = tokio::time::timeout(Duration::from_secs(10), self.buffer.close()).await;
         if closed.is_err() {
             tracing::warn!("the buffer did not close in time");
+        }
+    }
+
+    /// So many records of a stream wait no longer; the next look says it exactly.
+    fn had(&mut self, stream: &StreamName, records: u64) {
+        let known = self.summary.streams.iter_mut().find(|it| it.name == *stream);
+        if let Some(known) = known {
+            known.waiting = known.waiting.saturating_sub(records);
+            known.untold = false;
+            known.wanted = false;
         }
     }
 
@@ -213,7 +224,7 @@ impl Driver {
         if self.shipping.sent.len() >= SENT {
             self.shipping.sent.pop_front();
         }
-        self.shipping.sent.push_back(Sent { stream, range, gaps });
+        self.shipping.sent.push_back(Sent { stream, range, gaps, records });
         let tell = self.tell.clone();
         tokio::spawn(async move {
             let sent = outlet.publish(Channel::Data, payload).await;
@@ -242,6 +253,7 @@ impl Driver {
             shipping.shipper.acknowledged(&acked.stream, from, to, refused, now);
             match acked.refused {
                 None => {
+                    shipping.had(&acked.stream, sent.records);
                     shipping.buffer.shipped(&acked.stream, sent.range, sent.gaps);
                     shipping.refused = None;
                 }
