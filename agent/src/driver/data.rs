@@ -142,6 +142,7 @@ impl Shipping {
                 untold: it.untold,
                 wanted: it.wanted,
                 oldest: it.oldest_waiting,
+                due: it.due,
             }
         };
         self.summary.streams.iter().map(offer).collect()
@@ -279,7 +280,7 @@ impl Driver {
         say("data-not-stored", full.map(|why| {
             format!("data streams are not taken in ({why}): who publishes is told so, workloads go on")
         }));
-        say("data-refused", shipping.refused.clone());
+        say("data-rejected", shipping.refused.clone());
         say(
             "data-space",
             shipping.summary.low.then(|| {

@@ -295,6 +295,52 @@ async fn what_is_withheld_is_told_and_can_be_had() {
     buffer.close().await;
 }
 
+#[tokio::test]
+async fn what_is_reduced_is_answered_for_and_survives_restarts() {
+    for ship in [
+        Ship::OnChange { field: "v".into(), deadband: "5".into() },
+        Ship::Window { every_ms: 10_000, fields: vec!["v".into()], aggregates: vec![] },
+    ] {
+        let scratch = quick();
+        let name = stream("a");
+        let mut buffer = open(scratch.path());
+        buffer.policies(policy(|policy| policy.ship = ship.clone()));
+        let mut ledger = Ledger::default();
+        let value = |at: u64| (Format::Plain, format!("{{\"v\":{}}}", at % 100).into_bytes());
+        let mut last = 0;
+        for round in 0..6 {
+            for _ in 0..200 {
+                last += 1;
+                let range = buffer.append(name.clone(), last * 1_000, vec![value(last)]);
+                assert_eq!(range.await.unwrap().to, last);
+            }
+            if round < 5 {
+                if let Some(ready) = buffer.batch(&name, 2_000).await {
+                    ledger.take(&ready);
+                    // Every other time nobody hears of it.
+                    if round % 2 == 0 {
+                        buffer.shipped(&name, ready.range, ready.gaps);
+                    }
+                }
+                buffer.close().await;
+                buffer = open(scratch.path());
+                buffer.policies(policy(|policy| policy.ship = ship.clone()));
+            }
+        }
+        drain(&buffer, &name, &mut ledger, 4_000).await;
+        // What is not told yet is the window that is open, or nothing at all.
+        let summary = buffer.summary().await;
+        let open = summary.streams[0].waiting;
+        assert!(open <= 10, "{ship:?}: {open} wait");
+        ledger.check(last - open, |_| None);
+        let (came, reduced) = (ledger.received.len(), ledger.gaps.len());
+        assert!(came > 100 && came < 400, "{ship:?}: {came}");
+        assert!(reduced > 800, "{ship:?}: {reduced}");
+        assert!(ledger.gaps.values().all(|it| *it == GapReason::Reduced));
+        buffer.close().await;
+    }
+}
+
 /// Makes a buffer of two streams in `data`; gives the last numbers.
 async fn filled(data: &Path) -> [u64; 2] {
     let buffer = open(data);
