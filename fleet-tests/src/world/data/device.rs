@@ -195,20 +195,22 @@ impl Device {
         dice: &mut Dice,
     ) -> Result<Vec<(StreamName, Range)>, Crash> {
         let mut memory = self.memory.take().ok_or(Crash)?;
-        let mut parts: Vec<(u32, Vec<Record>)> = Vec::new();
+        let mut parts: BTreeMap<u32, Vec<Record>> = BTreeMap::new();
         let mut told = Vec::new();
         for (name, values) in group {
             let after = self.ceilings.get(&name).map_or(1, |ceiling| ceiling + 1);
             let id = memory.id_of(&name, after);
-            let known = parts.iter().rev().find(|(other, _)| *other == id);
-            let last = known.and_then(|(_, records)| records.last()).map(|record| record.seq + 1);
+            let part = parts.entry(id).or_default();
+            let last = part.last().map(|record| record.seq + 1);
             let first = last.or(memory.streams.get(&id).map(Stream::next)).unwrap_or(1);
-            let records: Vec<Record> = (first..)
-                .zip(values)
-                .map(|(seq, value)| Record { seq, time: now, format: Format::Plain, value })
-                .collect();
-            told.push((name, Range { from: first, to: first + records.len() as u64 - 1 }));
-            parts.push((id, records));
+            part.extend((first..).zip(values).map(|(seq, value)| Record {
+                seq,
+                time: now,
+                format: Format::Plain,
+                value,
+            }));
+            let to = part.last().map_or(0, |record| record.seq);
+            told.push((name, Range { from: first, to }));
         }
         self.point(dice)?;
         let mut raised = false;
@@ -277,6 +279,15 @@ impl Device {
         why: GapReason,
         change: &mut Change,
     ) -> u64 {
+        // What this very step stores is not on disk yet: it is left alone.
+        let within = memory.streams.get(&id).and_then(|stream| stream.segment(start).copied());
+        let Some(within) = within else { return 0 };
+        let new = |(other, block, _): &(u32, Block, Vec<Record>)| {
+            *other == id && block.first <= within.last && block.last >= within.first
+        };
+        if change.add.iter().any(new) {
+            return 0;
+        }
         if let How::Thin(every) = how {
             return self.thin(memory, (id, start), every, change);
         }
@@ -379,10 +390,8 @@ impl Device {
     pub(super) fn settle(&mut self, name: &StreamName, range: Range, gaps: &[Gap]) {
         let Some(memory) = &mut self.memory else { return };
         let Some(id) = memory.ids.get(name).copied() else { return };
-        let heads = self.image.heads(id, range.from, range.to);
-        let records = heads.iter().map(|head| head.count).sum();
         if let Some(stream) = memory.streams.get_mut(&id) {
-            stream.settle(range, records, gaps);
+            stream.settle(range, gaps);
         }
         memory.marked.insert(id);
     }

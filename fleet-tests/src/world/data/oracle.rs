@@ -8,11 +8,13 @@ use holdfast_protocol::data::{GapReason, Range, StreamName};
 use super::device::{Device, Fate};
 use super::plane::Plane;
 
-type Number = (StreamName, u64);
+/// A stream by its place in the list, and a number: compared often.
+type Number = (usize, u64);
 
 /// Everything that was ever said, and to whom.
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
+    names: Vec<StreamName>,
     /// What was acknowledged to a workload, as it was published.
     acknowledged: BTreeMap<Number, Vec<u8>>,
     /// Of those: the control plane has no answer yet.
@@ -29,18 +31,27 @@ impl Oracle {
     /// A workload was told that its records are stored.
     pub(super) fn acknowledge(&mut self, stream: &StreamName, range: Range, values: &[Vec<u8>]) {
         assert_eq!(range.len(), values.len() as u64, "as many numbers as records");
+        let place = self.place(stream);
         for (seq, value) in (range.from..).zip(values) {
             self.means(stream, seq, value);
-            let number = (stream.clone(), seq);
-            let twice = self.acknowledged.insert(number.clone(), value.clone());
+            let number = (place, seq);
+            let twice = self.acknowledged.insert(number, value.clone());
             assert!(twice.is_none(), "{stream} {seq}: acknowledged for two records");
             self.open.insert(number);
         }
     }
 
+    fn place(&mut self, stream: &StreamName) -> usize {
+        self.names.iter().position(|name| name == stream).unwrap_or_else(|| {
+            self.names.push(stream.clone());
+            self.names.len() - 1
+        })
+    }
+
     /// A number was seen with this record.
     pub(super) fn means(&mut self, stream: &StreamName, seq: u64, value: &[u8]) {
-        let meaning = self.meaning.entry((stream.clone(), seq)).or_insert_with(|| value.to_vec());
+        let number = (self.place(stream), seq);
+        let meaning = self.meaning.entry(number).or_insert_with(|| value.to_vec());
         assert_eq!(meaning, value, "{stream} {seq}: one number, two records");
     }
 
@@ -53,10 +64,10 @@ impl Oracle {
     pub(super) fn check(&mut self, device: &Device, plane: &Plane) {
         let mut answered = Vec::new();
         for number in &self.open {
-            let (stream, seq) = number;
+            let (stream, seq) = (&self.names[number.0], &number.1);
             let fate = device.fate(stream, *seq);
             match plane.answer(stream, *seq) {
-                Some(Answer::Received) => answered.push(number.clone()),
+                Some(Answer::Received) => answered.push(*number),
                 Some(Answer::Gap(reason)) => {
                     assert!(self.possible.contains(&reason), "{stream} {seq}: {reason}?");
                     let kept = matches!(fate, Fate::Kept(_)) && reason.is_loss();
@@ -64,7 +75,7 @@ impl Oracle {
                         !kept || self.lied,
                         "{stream} {seq} is said to be {reason}, and is there"
                     );
-                    answered.push(number.clone());
+                    answered.push(*number);
                 }
                 Some(Answer::Summed) => unreachable!("nothing is summed up in so small a world"),
                 None => match fate {
@@ -88,7 +99,8 @@ impl Oracle {
         assert!(self.open.is_empty(), "without an answer at the end: {:?}", self.open);
         assert_eq!(plane.unknown(), 0, "numbers of which nothing is known");
         let (mut received, mut gaps) = (0, 0);
-        for ((stream, seq), value) in &self.acknowledged {
+        for ((place, seq), value) in &self.acknowledged {
+            let stream = &self.names[*place];
             match plane.answer(stream, *seq) {
                 Some(Answer::Received) => {
                     let stored = plane.record(stream, *seq).map(|record| &record.value);
