@@ -93,7 +93,7 @@ pub fn run(seed: u64) -> Outcome {
         let crashes = world.outcome.crashes;
         world.step();
         // Every state that a crash leaves, and every few others.
-        if crashes != world.outcome.crashes || step % 4 == 0 {
+        if crashes != world.outcome.crashes || step % 8 == 0 {
             world.oracle.check(&world.device, &world.plane);
         }
         // What is said in sums costs the most.
