@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cli::finish;
+use super::publisher::Access;
 use super::{DEADLINE, Link, Outcome, Plane, eventually, keep_log, loopback, processes};
 
 /// A device.
@@ -238,6 +240,24 @@ impl Device {
         self.await_status(&format!("problem {code} is gone"), |status| {
             status["problems"].is_array() && problem(status, code).is_none()
         });
+    }
+
+    /// A way in for a program that the agent does not run, made if need be.
+    ///
+    /// # Panics
+    /// When the agent's program gives none.
+    pub fn access(&self, name: &str) -> Access {
+        let created = self.command(&["local-access", "create", name, "-o", "json"]);
+        let entry = finish(created, "").json();
+        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+        let port = entry["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+        let host: IpAddr = text("host").parse().expect("an address");
+        Access {
+            mqtt: (host, port.expect("a port")).into(),
+            user: text("username"),
+            password: text("password"),
+            socket: text("socket").into(),
+        }
     }
 
     /// The agent's log so far.

@@ -23,6 +23,8 @@ enum Mode {
 struct State {
     mode: Mode,
     delay: Duration,
+    /// Bytes a second, each way and for each connection.
+    rate: Option<u64>,
     /// Cut by itself once so many more bytes went down: a download is torn in its middle.
     cut_after: Option<u64>,
     sockets: Vec<TcpStream>,
@@ -57,6 +59,7 @@ impl Link {
             state: Mutex::new(State {
                 mode: Mode::Open,
                 delay: Duration::ZERO,
+                rate: None,
                 cut_after: None,
                 sockets: Vec::new(),
                 diverted: Vec::new(),
@@ -118,6 +121,12 @@ impl Link {
         self.shared.state.lock().unwrap().delay = delay;
     }
 
+    /// So many bytes a second, each way and for each connection. What is sent faster waits in the
+    /// sender's kernel, as with a slow radio.
+    pub fn rate(&self, rate: Option<u64>) {
+        self.shared.state.lock().unwrap().rate = rate;
+    }
+
     /// Cuts itself as soon as so many more bytes went down to the device.
     pub fn cut_after_down(&self, bytes: u64) {
         self.shared.state.lock().unwrap().cut_after = Some(self.down() + bytes);
@@ -174,13 +183,17 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits while stalled; then for the delay. False: the connection must end.
-    fn pass(&self) -> bool {
+    /// Waits while stalled; then for the delay, and for as long as so many bytes take. False: the
+    /// connection must end.
+    fn pass(&self, bytes: u64) -> bool {
         let mut state = self.state.lock().unwrap();
         while state.mode == Mode::Stalled {
             state = self.changed.wait(state).unwrap();
         }
-        let (mode, delay) = (state.mode, state.delay);
+        let (mode, mut delay) = (state.mode, state.delay);
+        if let Some(rate) = state.rate {
+            delay += Duration::from_secs_f64(bytes as f64 / rate as f64);
+        }
         drop(state);
         if !delay.is_zero() {
             thread::sleep(delay);
@@ -223,7 +236,7 @@ fn accept(listener: &TcpListener, target: SocketAddr, shared: &Arc<Shared>) {
 }
 
 fn carry(device: TcpStream, target: SocketAddr, shared: &Arc<Shared>) -> io::Result<()> {
-    if !shared.pass() {
+    if !shared.pass(0) {
         return Ok(());
     }
     let target = shared.target(target);
@@ -251,9 +264,9 @@ fn carry(device: TcpStream, target: SocketAddr, shared: &Arc<Shared>) -> io::Res
 }
 
 fn pump(mut from: TcpStream, mut to: TcpStream, shared: &Shared, count: impl Fn(&Shared, u64)) {
-    let mut buffer = [0_u8; 16 * 1024];
+    let mut buffer = [0_u8; 4 * 1024];
     while let Ok(size) = from.read(&mut buffer) {
-        if size == 0 || !shared.pass() {
+        if size == 0 || !shared.pass(size as u64) {
             break;
         }
         count(shared, size as u64);

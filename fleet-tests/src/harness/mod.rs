@@ -12,6 +12,7 @@ mod http;
 mod link;
 mod plane;
 pub mod processes;
+pub mod publisher;
 mod scratch;
 
 pub use binaries::{Binaries, target_dir};

@@ -19,6 +19,8 @@ mod arm;
 mod artifacts;
 mod command_line;
 mod crash_points;
+mod data;
+mod data_chaos;
 mod features;
 mod hostile;
 mod lifecycle;

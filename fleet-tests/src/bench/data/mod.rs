@@ -1,7 +1,6 @@
 //! `make bench-data`: Holdfast's buffer beside mosquitto as the buffer of a bridge whose upstream
 //! is down, on the same records, from the same publisher, in the same run.
 
-pub mod load;
 pub mod peer;
 pub mod sink;
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use super::load::{Access, Mqtt};
 use super::sink::Sink;
 use super::{Buffered, WINDOW};
 use crate::bench::machine;
+use crate::harness::publisher::{Access, Mqtt};
 use crate::harness::{Link, Scratch, loopback};
 use crate::telemetry::Telemetry;
 

@@ -73,6 +73,14 @@ impl Mqtt {
         Ok(mqtt)
     }
 
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    /// When the connection ends.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
     /// Waits for the next packet.
     ///
     /// # Errors
