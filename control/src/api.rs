@@ -21,8 +21,8 @@ pub use access::{
     Session,
 };
 pub use data::{
-    DataMeta, DataRecord, DataRecords, DeviceStreams, Ledger, MissingRange, Point, Series,
-    StreamItem, StreamLast,
+    DataMeta, DataRecord, DataRecords, DeviceStreams, Ledger, MissingRange, Point, Policy,
+    PolicyStatus, Series, StreamItem, StreamLast,
 };
 pub use fleet::{
     AttentionItem, DeviceCounts, Difference, Differences, Fleet, History, HistoryEvent, LabelKey,
@@ -368,7 +368,7 @@ pub struct AppliedDocument {
     pub name: String,
     /// `created`, `changed` or `unchanged`.
     pub action: String,
-    /// The workload's revision afterwards.
+    /// The workload's revision afterwards; 0 of what has none.
     pub revision: u64,
     /// How many devices should run it.
     pub device_count: u64,
@@ -419,7 +419,7 @@ pub struct LabelPatch {
 /// `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
-    /// `device` or `workload`.
+    /// `device`, `workload`, `stream` or `linkbudget`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -445,7 +445,7 @@ pub struct StoredArtifact {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// `device`, `workload`, `token`, `access` or `reset` (events were missed: read everything
+    /// `device`, `workload`, `stream`, `linkbudget`, `token`, `access` or `reset` (events were missed: read everything
     /// anew).
     #[serde(rename = "type")]
     pub kind: String,

@@ -67,12 +67,12 @@ fn each_is_placed_on_the_demos_devices() {
 fn each_runs_with_nothing_but_the_base_system() {
     for example in examples() {
         let (name, scratch) = (&example.name, tempfile::tempdir().unwrap());
-        for (path, content) in &example.spec.config {
+        for (path, content) in &example.workload().unwrap().config {
             let path = scratch.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let Run::Process(process) = &example.spec.run;
+        let Run::Process(process) = &example.workload().unwrap().run;
         let Executable::Path(program) = &process.executable else { panic!("{name}: an artifact") };
         assert!(program.starts_with("/bin/"), "{name}: {program}");
         let log = fs::File::create(scratch.path().join("log")).unwrap();
@@ -86,7 +86,7 @@ fn each_runs_with_nothing_but_the_base_system() {
             .spawn()
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let said = || fs::read_to_string(scratch.path().join("log")).unwrap();
-        let works = || match &example.spec.health {
+        let works = || match &example.workload().unwrap().health {
             Some(health) => {
                 let Probe::Exec { command } = &health.probe else { panic!("{name}: a port") };
                 let mut probe = Command::new(&command[0]);

@@ -9,6 +9,35 @@ use utoipa::ToSchema;
 use crate::core::ingest::Tally;
 use crate::core::ledger;
 
+/// A document about data: a `Stream` or a `LinkBudget`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = DataPolicy)]
+pub struct Policy {
+    /// [`super::API_VERSION`].
+    pub api_version: String,
+    /// `Stream` or `LinkBudget`.
+    pub kind: String,
+    /// Name and labels.
+    pub metadata: super::Metadata,
+    /// As it was written.
+    pub spec: Value,
+    /// On how many devices it holds.
+    pub status: PolicyStatus,
+}
+
+/// How a document about data fares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DataPolicyStatus)]
+pub struct PolicyStatus {
+    /// Devices that it is desired of.
+    pub devices: u64,
+    /// Of those: have applied it.
+    pub applied: u64,
+    /// Of those: report that it does not do what it says.
+    pub problems: u64,
+}
+
 /// A stream of a device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -85,7 +85,11 @@ fn line(output: Output, result: &AppliedDocument, dry_run: bool) -> String {
     let would = if dry_run && changes { "would be " } else { "" };
     let action = output.painted(&clean(&result.action), mood);
     let whole = format!("{}/{}", result.kind.to_lowercase(), result.name);
-    format!("{} {would}{action} (revision {}, {devices})", clean(&whole), result.revision)
+    let revision = match result.revision {
+        0 => String::new(),
+        number => format!("revision {number}, "),
+    };
+    format!("{} {would}{action} ({revision}{devices})", clean(&whole))
 }
 
 fn coloured(output: Output, diff: &str) -> String {
@@ -107,17 +111,48 @@ fn coloured(output: Output, diff: &str) -> String {
 
 /// Deletes; says of each what became of it, and goes on to the next.
 pub(crate) async fn delete(client: &Client, output: Output, arguments: &args::Delete) -> Outcome {
-    let kind = arguments.kind;
+    let mut tries = Tries::default();
+    if !arguments.files.is_empty() {
+        for document in documents::read(&arguments.files)? {
+            let (kind, name) = named(&document)?;
+            delete_one(client, output, &mut tries, kind, &name).await?;
+        }
+        return tries.end();
+    }
+    let kind = arguments.kind.ok_or_else(|| Failure::usage("say what to delete"))?;
+    for name in &arguments.names {
+        delete_one(client, output, &mut tries, kind, name).await?;
+    }
+    tries.end()
+}
+
+/// What a document describes.
+fn named(document: &Document) -> Outcome<(args::Kind, String)> {
+    let text = |pointer: &str| document.value.pointer(pointer).and_then(Value::as_str);
+    let kind = text("/kind").and_then(args::Kind::of_document);
+    match (kind, text("/metadata/name")) {
+        (Some(kind), Some(name)) => Ok((kind, name.to_owned())),
+        _ => Err(Failure::failed(format!(
+            "{}: a document does not say which workload, stream or linkbudget it describes; nothing more was deleted",
+            document.source
+        ))),
+    }
+}
+
+async fn delete_one(
+    client: &Client,
+    output: Output,
+    tries: &mut Tries,
+    kind: args::Kind,
+    name: &str,
+) -> Outcome {
     if kind == args::Kind::Revision {
         return Err(Failure::usage("revisions are never deleted by hand; delete the workload"));
     }
     let done = if kind == args::Kind::Token { "revoked" } else { "deleted" };
-    let mut tries = Tries::default();
-    for name in &arguments.names {
-        let answer = client.send(Method::DELETE, &[kind.plural(), name], &[], &Value::Null).await;
-        tries.note(output, answer, &format!("{}/{name} {done}", kind.singular()))?;
-    }
-    tries.end()
+    let path: Vec<&str> = kind.path().iter().copied().chain([name]).collect();
+    let answer = client.send(Method::DELETE, &path, &[], &Value::Null).await;
+    tries.note(output, answer, &format!("{}/{name} {done}", kind.singular()))
 }
 
 /// Several things tried one after the other: the first failure's exit code is the command's.

@@ -57,9 +57,11 @@ The first start makes the CA and prints an admin token, once. Logs go to standar
 
 The exit code is 0 whether or not there is a difference; the output is empty when there is none.")]
     Diff(Files),
-    /// Delete a workload, a device or an enrolment token.
+    /// Delete a workload, a document about data, a device or an enrolment token.
     #[command(after_help = "Examples:
   holdfast delete workload hello     # it ends on every device, and its folder goes
+  holdfast delete stream pumps       # its streams go on with the defaults
+  holdfast delete -f documents/      # what these documents describe
   holdfast delete device gw-1        # forgotten; it may enrol again")]
     Delete(Delete),
     /// List resources, or show one.
@@ -68,6 +70,7 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
   holdfast get devices -l role=gateway,site!=north,!retired -o wide
   holdfast get devices gw-1 -o json        # the one object alone
   holdfast get workloads -o json           # {\"items\":[...]}, the whole list
+  holdfast get streams                     # the documents; their records: holdfast data get
   holdfast get revisions hello             # those of one workload
   holdfast get workload hello -o yaml > hello.yaml   # can be applied again")]
     Get(Get),
@@ -219,6 +222,12 @@ pub(crate) enum Kind {
     /// Enrolment tokens.
     #[value(name = "tokens", alias = "token")]
     Token,
+    /// What becomes of streams of records.
+    #[value(name = "streams", alias = "stream")]
+    Stream,
+    /// What links may carry.
+    #[value(name = "linkbudgets", alias = "linkbudget")]
+    LinkBudget,
 }
 
 impl Kind {
@@ -229,6 +238,30 @@ impl Kind {
             Self::Workload => "workloads",
             Self::Revision => "revisions",
             Self::Token => "tokens",
+            Self::Stream => "streams",
+            Self::LinkBudget => "linkbudgets",
+        }
+    }
+
+    /// Where it is in the API.
+    pub(crate) fn path(self) -> &'static [&'static str] {
+        match self {
+            Self::Device => &["devices"],
+            Self::Workload => &["workloads"],
+            Self::Revision => &["revisions"],
+            Self::Token => &["tokens"],
+            Self::Stream => &["policies", "streams"],
+            Self::LinkBudget => &["policies", "linkbudgets"],
+        }
+    }
+
+    /// Of a document.
+    pub(crate) fn of_document(kind: &str) -> Option<Self> {
+        match kind {
+            "Workload" => Some(Self::Workload),
+            "Stream" => Some(Self::Stream),
+            "LinkBudget" => Some(Self::LinkBudget),
+            _ => None,
         }
     }
 
@@ -239,23 +272,28 @@ impl Kind {
             Self::Workload => "workload",
             Self::Revision => "revision",
             Self::Token => "token",
+            Self::Stream => "stream",
+            Self::LinkBudget => "linkbudget",
         }
     }
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
-    /// device, workload or token.
-    #[arg(value_enum, ignore_case = true)]
-    pub(crate) kind: Kind,
+    /// device, workload, stream, linkbudget or token.
+    #[arg(value_enum, ignore_case = true, required_unless_present = "files")]
+    pub(crate) kind: Option<Kind>,
     /// Its name; several may be given.
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required_unless_present = "files", value_name = "NAME")]
     pub(crate) names: Vec<String>,
+    /// What the documents of this file, folder or - (standard input) describe; may be repeated.
+    #[arg(short = 'f', long = "filename", conflicts_with_all = ["kind", "names"], value_name = "FILE|DIR|-", value_hint = ValueHint::AnyPath)]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Named {
-    /// device, workload, revision or token.
+    /// device, workload, revision, token, stream or linkbudget.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// Its name.
@@ -264,7 +302,7 @@ pub(crate) struct Named {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// devices, workloads, revisions or tokens; the singular does as well.
+    /// devices, workloads, revisions, tokens, streams or linkbudgets; the singular does as well.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// Only this one. Of revisions: WORKLOAD.NUMBER is one, WORKLOAD all of its.

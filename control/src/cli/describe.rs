@@ -22,9 +22,9 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
     let mut text = match kind {
         Kind::Device => device(output, now, &rows::read(&item)?),
         Kind::Workload => workload(output, now, &rows::read(&item)?)?,
-        Kind::Revision | Kind::Token => get::yaml(&item)?,
+        Kind::Revision | Kind::Token | Kind::Stream | Kind::LinkBudget => get::yaml(&item)?,
     };
-    if matches!(kind, Kind::Device | Kind::Workload) {
+    if !matches!(kind, Kind::Revision | Kind::Token) {
         let explained = client.get(&["explain", kind.singular(), name], &[]).await?;
         text = format!("{}\n{text}", explanation(output, &rows::read(&explained)?));
     }

@@ -21,7 +21,7 @@ pub(crate) async fn get(client: &Client, output: Output, now: u64, arguments: &G
             return Err(Failure::usage("a name and a selector at once: give one of them"));
         }
         Some(name) => Found::One(one(client, kind, name).await?),
-        None => Found::All(client.list(&[kind.plural()], &query(selector)).await?),
+        None => Found::All(client.list(kind.path(), &query(selector)).await?),
     };
     print(output, now, kind, arguments.output, found)
 }
@@ -55,7 +55,10 @@ async fn revisions_of(
 /// One resource by name.
 pub(crate) async fn one(client: &Client, kind: Kind, name: &str) -> Outcome<Value> {
     let among = match kind {
-        Kind::Device | Kind::Workload => return client.get(&[kind.plural(), name], &[]).await,
+        Kind::Device | Kind::Workload | Kind::Stream | Kind::LinkBudget => {
+            let path: Vec<&str> = kind.path().iter().copied().chain([name]).collect();
+            return client.get(&path, &[]).await;
+        }
         Kind::Revision => {
             let workload = name.split_once('.').map_or(name, |(workload, _)| workload);
             client.list(&["revisions"], &[("workload", workload)]).await?

@@ -12,7 +12,7 @@ use super::failure::{Failure, Outcome};
 use super::moment;
 use super::table::Cell;
 use super::text::Mood;
-use crate::api::{Approve, Connection, Device, Revision, Token, Workload};
+use crate::api::{Approve, Connection, Device, Policy, Revision, Token, Workload};
 
 /// Longest list of problems in a table that is not wide, in characters.
 const NARROW: usize = 48;
@@ -40,6 +40,16 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
         ),
         Kind::Revision => (&["NAME", "MADE", "BY", "RUNS"], &["ON"]),
         Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS"], &[]),
+        Kind::Stream => (
+            &[
+                "NAME", "STREAMS", "PRIORITY", "SHIP", "TTL", "QUOTA", "DEVICES", "APPLIED",
+                "PROBLEMS",
+            ],
+            &["CHANGED", "ON", "LABELS"],
+        ),
+        Kind::LinkBudget => {
+            (&["NAME", "PER", "BYTES", "DEVICES", "APPLIED"], &["CHANGED", "ON", "LABELS"])
+        }
     };
     narrow.iter().chain(more.iter().filter(|_| wide)).copied().collect()
 }
@@ -51,6 +61,7 @@ pub(crate) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec
         Kind::Workload => workload(wide, now, &read(item)?),
         Kind::Revision => revision(wide, now, &read(item)?),
         Kind::Token => token(now, &read(item)?),
+        Kind::Stream | Kind::LinkBudget => policy(kind, wide, now, &read(item)?),
     })
 }
 
@@ -143,6 +154,44 @@ fn workload(wide: bool, now: u64, workload: &Workload) -> Vec<Cell> {
             Cell::from(runs(&workload.spec)),
             Cell::from(chosen(&workload.spec)),
             Cell::from(labels(&workload.metadata.labels)),
+        ]);
+    }
+    row
+}
+
+fn policy(kind: Kind, wide: bool, now: u64, policy: &Policy) -> Vec<Cell> {
+    let status = policy.status;
+    let said = |field: &str, usual: &str| match policy.spec.get(field) {
+        None => usual.to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Object(object)) => object.keys().next().cloned().unwrap_or_default(),
+        Some(Value::Array(items)) => {
+            let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            cut(&items.join(","))
+        }
+        Some(other) => other.to_string(),
+    };
+    let mut row = vec![Cell::from(policy.metadata.name.as_str())];
+    match kind {
+        Kind::LinkBudget => row.extend([said("per", ""), said("bytes", "")].map(Cell::from)),
+        _ => row.extend(
+            [("streams", ""), ("priority", "5"), ("ship", "always"), ("ttl", ""), ("quota", "")]
+                .map(|(field, usual)| Cell::from(said(field, usual))),
+        ),
+    }
+    let all = status.applied == status.devices;
+    row.push(Cell::from(status.devices.to_string()));
+    row.push(Cell::new(status.applied.to_string(), if all { Mood::Good } else { Mood::Busy }));
+    if kind == Kind::Stream {
+        let mood = if status.problems == 0 { Mood::Plain } else { Mood::Bad };
+        row.push(Cell::new(status.problems.to_string(), mood));
+    }
+    if wide {
+        let changed = policy.metadata.updated_at.as_ref();
+        row.extend([
+            Cell::from(changed.map(|moment| moment::ago(moment, now)).unwrap_or_default()),
+            Cell::from(chosen(&policy.spec)),
+            Cell::from(labels(&policy.metadata.labels)),
         ]);
     }
     row

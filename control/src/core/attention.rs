@@ -69,7 +69,7 @@ impl Watch {
             Attention::Lost => self.lost(device),
             Attention::Certificate => self.certificate(device),
             Attention::Failing => failing(device) > 0,
-            Attention::Problem => !device.report.problems.is_empty(),
+            Attention::Problem => device.report.has_problems(),
             Attention::Waiting => device.record.standing == Standing::Pending,
         }
     }

@@ -48,7 +48,7 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
             reasons.push(format!("{workload}: no longer desired, and still {} there", said.phase));
         }
     }
-    for problem in &device.report.problems {
+    for problem in device.report.all_problems() {
         reasons.push(format!("{}: {}", problem.code, problem.message));
     }
     let count = device.desired.workloads.len();

@@ -117,8 +117,9 @@ impl Tally {
     }
 
     fn problems_of(&mut self, device: &Device) {
-        for (at, problem) in device.report.problems.iter().enumerate() {
-            let earlier = device.report.problems.iter().take(at);
+        let problems = device.report.all_problems();
+        for (at, problem) in problems.iter().enumerate() {
+            let earlier = problems.iter().take(at);
             if earlier.into_iter().any(|other| other.code == problem.code) {
                 continue;
             }
@@ -174,7 +175,7 @@ impl Tally {
         site.total += 1;
         site.online += u64::from(connection == Connection::Online);
         site.offline += u64::from(connection == Connection::Offline);
-        site.with_problems += u64::from(!device.report.problems.is_empty());
+        site.with_problems += u64::from(device.report.has_problems());
         site.failing += u64::from(failing);
     }
 

@@ -28,11 +28,13 @@ pub const MAX_SEGMENTS: u64 = 300_000;
 pub const MAX_LATEST: usize = 1_024;
 
 /// What a stream keeps.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
-    /// Seconds after a record came.
+    /// Seconds after a record came; absent: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<u64>,
-    /// Bytes of blocks.
+    /// Bytes of blocks; absent: as many as there is room for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }
 

@@ -70,7 +70,7 @@ impl Filter {
             && (self.selector.is_empty() || self.selector.matches(&record.labels))
             && self.workload.as_deref().is_none_or(workload)
             && self.problem.as_ref().is_none_or(|code| {
-                device.report.problems.iter().any(|problem| problem.code == *code)
+                device.report.all_problems().iter().any(|problem| problem.code == *code)
             })
             && self.attention.is_none_or(|attention| watch.sees(attention, device))
             && self.text.as_deref().is_none_or(|text| holds(device, text))
@@ -159,7 +159,7 @@ impl Order {
                 Connection::Revoked => 3,
             },
             By::LastSeen => device.report.last_seen,
-            By::Problems => device.report.problems.len() as u64,
+            By::Problems => device.report.all_problems().len() as u64,
             By::Workloads => (failing(device) << 32) | device.desired.workloads.len() as u64,
             By::Certificate => view::certificate_end(device).unwrap_or(0),
             By::CreatedAt => device.record.created_at,

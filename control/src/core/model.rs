@@ -3,17 +3,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use holdfast_protocol::data::{DataPolicies, Pattern, StreamName};
 use holdfast_protocol::enrol::Fault;
-use holdfast_protocol::ids::{DeviceId, Name, unhex};
+use holdfast_protocol::ids::{DeviceId, Labels, Name, unhex};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::ingest::Retention;
 use super::liveness::Live;
-use super::placement;
+use super::placement::{self, Wanted};
 use super::records::{
-    AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, Meta, ReportRecord, RevisionRecord,
-    SessionRecord, Standing, TokenRecord, WorkloadRecord,
+    AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, Meta, Policy, PolicyKey, PolicyRecord,
+    ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord, WorkloadRecord,
 };
 
 /// A device, whole.
@@ -64,6 +66,32 @@ impl Workload {
     }
 }
 
+/// A document about data, whole.
+#[derive(Debug, Clone)]
+pub struct KnownPolicy {
+    /// The document.
+    pub record: PolicyRecord,
+    /// Bytes of it in a desired state.
+    pub encoded: usize,
+}
+
+impl KnownPolicy {
+    /// One that is known from now on.
+    pub fn new(record: PolicyRecord) -> Self {
+        let encoded = policy_size(&record);
+        Self { record, encoded }
+    }
+}
+
+/// Bytes of a document about data in a desired state.
+pub fn policy_size(record: &PolicyRecord) -> usize {
+    let body = match &record.policy {
+        Policy::Stream { policy, .. } => serde_cbor_len(policy),
+        Policy::LinkBudget { budget } => serde_cbor_len(budget),
+    };
+    body + record.name.as_str().len() + 4
+}
+
 /// Bytes of a workload in a desired state.
 pub fn encoded_size(record: &WorkloadRecord) -> usize {
     let desired = DesiredWorkload { revision: record.revision, spec: record.spec.clone() };
@@ -105,6 +133,8 @@ pub struct Model {
     pub keys: BTreeMap<[u8; 32], Name>,
     /// By name.
     pub workloads: BTreeMap<Name, Workload>,
+    /// Documents about data.
+    pub policies: BTreeMap<PolicyKey, KnownPolicy>,
     /// Deleted workloads and their last revision: a number is never used twice for a name.
     pub gone: BTreeMap<Name, u64>,
     /// Enrolment tokens by id.
@@ -126,7 +156,7 @@ pub const AUTHORITY: &str = "authority";
 pub mod key {
     use holdfast_protocol::ids::{Name, hex};
 
-    use crate::core::records::MAX_HISTORY;
+    use crate::core::records::{MAX_HISTORY, PolicyKey};
 
     /// What keys of histories begin with: they are read one device at a time, never all.
     pub const HISTORIES: &str = "history/";
@@ -159,6 +189,10 @@ pub mod key {
     /// A workload.
     pub fn workload(name: &Name) -> String {
         format!("workload/{name}")
+    }
+    /// A document about data.
+    pub fn policy((kind, name): &PolicyKey) -> String {
+        format!("{}/{name}", kind.word())
     }
     /// A revision; sorted by number.
     pub fn revision(name: &Name, number: u64) -> String {
@@ -195,6 +229,7 @@ impl Model {
             devices: BTreeMap::new(),
             keys: BTreeMap::new(),
             workloads: BTreeMap::new(),
+            policies: BTreeMap::new(),
             gone: BTreeMap::new(),
             tokens: BTreeMap::new(),
             access: BTreeMap::new(),
@@ -226,6 +261,10 @@ impl Model {
             "workload" => {
                 let record: WorkloadRecord = read(key, value)?;
                 self.workloads.insert(record.name.clone(), Workload::new(record));
+            }
+            "stream" | "linkbudget" => {
+                let record: PolicyRecord = read(key, value)?;
+                self.policies.insert(record.key(), KnownPolicy::new(record));
             }
             "revision" => late.revisions.push(read(key, value)?),
             "gone" => drop(self.gone.insert(name()?, read(key, value)?)),
@@ -282,23 +321,40 @@ impl Model {
     }
 
     /// Everything that a device with these labels should run now.
-    pub fn place(&self, labels: &holdfast_protocol::ids::Labels) -> Vec<(Name, u64)> {
-        placement::place(labels, self.workloads.values().map(|workload| &workload.record))
+    pub fn place(&self, labels: &Labels) -> Wanted {
+        let policies = self.policies.values().map(|known| &known.record);
+        Wanted {
+            workloads: placement::place(
+                labels,
+                self.workloads.values().map(|workload| &workload.record),
+            ),
+            data: placement::policies(labels, policies),
+        }
     }
 
-    /// What is kept of a stream of a device with these labels.
-    pub fn retention(
-        &self,
-        _labels: &holdfast_protocol::ids::Labels,
-        _stream: &holdfast_protocol::data::StreamName,
-    ) -> super::ingest::Retention {
-        Default::default()
+    /// What is kept of a stream of a device with these labels: the narrowest `Stream` says it.
+    pub fn retention(&self, labels: &Labels, stream: &StreamName) -> Retention {
+        let mut best: Option<(usize, Retention)> = None;
+        for known in self.policies.values() {
+            let Policy::Stream { policy, retention } = &known.record.policy else { continue };
+            if !known.record.devices.matches(labels) {
+                continue;
+            }
+            let fitting = policy.streams.iter().filter(|pattern| pattern.matches(stream));
+            if let Some(weight) = fitting.map(Pattern::weight).max()
+                && best.is_none_or(|(most, _)| weight > most)
+            {
+                best = Some((weight, *retention));
+            }
+        }
+        best.map(|(_, retention)| retention).unwrap_or_default()
     }
 
     /// What is wrong with giving this set to a device: it does not fit into one message.
-    pub fn too_large(&self, device: &Name, set: &[(Name, u64)]) -> Option<Fault> {
+    pub fn too_large(&self, device: &Name, wanted: &Wanted) -> Option<Fault> {
         let size = |name: &Name| self.workloads.get(name).map_or(0, |known| known.encoded);
-        placement::too_large(device, set, size)
+        let policy = |key: &PolicyKey| self.policies.get(key).map_or(0, |known| known.encoded);
+        placement::too_large(device, wanted, size, policy)
     }
 
     /// A device's desired state as it is signed. None: nothing was ever wanted, or the device is
@@ -323,8 +379,21 @@ impl Model {
             epoch: self.meta.epoch,
             generation: device.desired.generation,
             workloads,
-            data: None,
+            data: self.data_policies(&device.desired.data),
         })
+    }
+
+    fn data_policies(&self, wanted: &[(PolicyKey, u64)]) -> Option<Box<DataPolicies>> {
+        let mut policies = DataPolicies::default();
+        for known in wanted.iter().filter_map(|(key, _)| self.policies.get(key)) {
+            match &known.record.policy {
+                Policy::Stream { policy, .. } => {
+                    policies.streams.insert(known.record.name.clone(), policy.clone());
+                }
+                Policy::LinkBudget { budget } => policies.link = Some(budget.clone()),
+            }
+        }
+        (policies != DataPolicies::default()).then(|| Box::new(policies))
     }
 }
 

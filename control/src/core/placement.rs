@@ -4,7 +4,7 @@ use holdfast_protocol::codec::MAX_MESSAGE;
 use holdfast_protocol::enrol::Fault;
 use holdfast_protocol::ids::{Labels, Name};
 
-use super::records::WorkloadRecord;
+use super::records::{PolicyKey, PolicyKind, PolicyRecord, WorkloadRecord};
 
 /// Everything that a device with these labels should run: workload and revision, by name.
 /// `workloads` are in the order of their names.
@@ -43,21 +43,52 @@ pub fn replace(
     Some(changed)
 }
 
+/// What a device with these labels should do with data: every `Stream` that chooses it, and the
+/// first `LinkBudget`. `policies` are in the order of their keys.
+pub fn policies<'a>(
+    labels: &Labels,
+    policies: impl Iterator<Item = &'a PolicyRecord>,
+) -> Vec<(PolicyKey, u64)> {
+    let mut set: Vec<(PolicyKey, u64)> = Vec::new();
+    for policy in policies.filter(|policy| policy.devices.matches(labels)) {
+        let key = policy.key();
+        let second = key.0 == PolicyKind::LinkBudget
+            && set.last().is_some_and(|((kind, _), _)| *kind == PolicyKind::LinkBudget);
+        if !second {
+            set.push((key, policy.revision));
+        }
+    }
+    set
+}
+
+/// Everything that a device should run and do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Workload and revision, by name.
+    pub workloads: Set,
+    /// Documents about data and their revisions.
+    pub data: Vec<(PolicyKey, u64)>,
+}
+
 /// What a desired state needs beside its workloads: names, version, signature, headers.
 const FRAME: usize = 1_024;
 
 /// What is wrong with giving this set to a device: it does not fit into one desired state.
-/// `size` knows a workload's encoded bytes.
+/// The functions know the encoded bytes of a workload and of a document about data.
 pub fn too_large(
     device: &Name,
-    set: &[(Name, u64)],
-    size: impl Fn(&Name) -> usize,
+    wanted: &Wanted,
+    workload: impl Fn(&Name) -> usize,
+    policy: impl Fn(&PolicyKey) -> usize,
 ) -> Option<Fault> {
-    let bytes = set.iter().map(|(name, _)| size(name)).fold(FRAME, usize::saturating_add);
+    let set = &wanted.workloads;
+    let workloads = set.iter().map(|(name, _)| workload(name));
+    let policies = wanted.data.iter().map(|(key, _)| policy(key));
+    let bytes = workloads.chain(policies).fold(FRAME, usize::saturating_add);
     (bytes > MAX_MESSAGE).then(|| Fault {
         path: format!("devices.{device}"),
         message: format!(
-            "its {} workloads together need {bytes} bytes, a device's desired state has {MAX_MESSAGE} at most: give it fewer, or move large configuration into artifacts",
+            "its {} workloads and what it should do with data together need {bytes} bytes, a device's desired state has {MAX_MESSAGE} at most: give it fewer, or move large configuration into artifacts",
             set.len()
         ),
     })

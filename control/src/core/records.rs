@@ -1,14 +1,15 @@
 //! What the control plane keeps, as values. Their JSON is the store's content and a backup's:
 //! fields may be added with a default, none changes its meaning.
 
-use holdfast_protocol::data::DataReport;
 use holdfast_protocol::data::report::MAX_REPORTED_STREAMS;
+use holdfast_protocol::data::{DataReport, LinkBudget, StreamPolicy};
 use holdfast_protocol::ids::{Labels, Name, StateVersion};
 use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport};
 use holdfast_protocol::workload::WorkloadSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ingest::Retention;
 use super::selector::Selector;
 use crate::api::Approve;
 
@@ -90,6 +91,9 @@ pub struct DesiredRecord {
     /// Workload and revision, by name.
     #[serde(default)]
     pub workloads: Vec<(Name, u64)>,
+    /// What it should do with data: documents and their revisions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<(PolicyKey, u64)>,
 }
 
 /// What a device said last. Changes with every report.
@@ -177,6 +181,9 @@ pub const MAX_REPORTED: usize = 1_000;
 /// Most problems of a device that are kept.
 pub const MAX_PROBLEMS: usize = 50;
 
+/// Code of the problem that a policy does not do on a stream what it says.
+const STREAM_PROBLEM: &str = "stream-policy";
+
 /// Longest text of a problem or an agent's fact that is kept, in bytes.
 const MAX_TEXT: usize = 1_000;
 
@@ -233,6 +240,24 @@ impl ReportRecord {
         }
     }
 
+    /// What is wrong with it, by its own word: also of its streams.
+    pub fn all_problems(&self) -> Vec<Problem> {
+        let mut all = self.problems.clone();
+        let streams = self.data.as_deref().into_iter().flat_map(|data| &data.streams);
+        let wrong = streams.filter(|(_, said)| !said.problem.is_empty());
+        all.extend(wrong.take(MAX_PROBLEMS).map(|(stream, said)| Problem {
+            code: STREAM_PROBLEM.into(),
+            message: format!("{stream}: {}", said.problem),
+        }));
+        all
+    }
+
+    /// Whether anything is wrong with it.
+    pub fn has_problems(&self) -> bool {
+        let streams = || self.data.as_deref().into_iter().flat_map(|data| data.streams.values());
+        !self.problems.is_empty() || streams().any(|said| !said.problem.is_empty())
+    }
+
     /// What it says of a workload.
     pub fn workload(&self, name: &Name) -> Option<&WorkloadReport> {
         let at = self.workloads.binary_search_by(|(known, _)| known.cmp(name)).ok()?;
@@ -278,6 +303,117 @@ pub struct WorkloadRecord {
     /// Resource version of its last change.
     pub version: u64,
 }
+
+/// The kinds of documents about data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyKind {
+    /// What becomes of streams.
+    Stream,
+    /// What a link may carry.
+    LinkBudget,
+}
+
+impl PolicyKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Stream, Self::LinkBudget];
+
+    /// As people say it of one, and as keys of the store begin.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::LinkBudget => "linkbudget",
+        }
+    }
+
+    /// As paths of the API say it.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Stream => "streams",
+            Self::LinkBudget => "linkbudgets",
+        }
+    }
+
+    /// `kind` of its documents.
+    pub fn document(self) -> &'static str {
+        match self {
+            Self::Stream => "Stream",
+            Self::LinkBudget => "LinkBudget",
+        }
+    }
+
+    /// From either word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word || kind.plural() == word)
+    }
+}
+
+/// Which document about data.
+pub type PolicyKey = (PolicyKind, Name);
+
+/// What a document about data says, every unit resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// What becomes of streams.
+    Stream {
+        /// On devices.
+        policy: StreamPolicy,
+        /// Here.
+        #[serde(default)]
+        retention: Retention,
+    },
+    /// What a link may carry.
+    LinkBudget {
+        /// In a day or a month.
+        budget: LinkBudget,
+    },
+}
+
+impl Policy {
+    /// Its kind.
+    pub fn kind(&self) -> PolicyKind {
+        match self {
+            Self::Stream { .. } => PolicyKind::Stream,
+            Self::LinkBudget { .. } => PolicyKind::LinkBudget,
+        }
+    }
+}
+
+/// A document about data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyRecord {
+    /// Its name.
+    pub name: Name,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Which devices it holds on.
+    pub devices: Selector,
+    /// What it says.
+    pub policy: Policy,
+    /// `spec` as it was written.
+    pub written: Value,
+    /// Resource version of the last change of what devices get: never that of another content.
+    pub revision: u64,
+    /// Seconds since 1970.
+    pub created_at: u64,
+    /// Seconds since 1970.
+    pub updated_at: u64,
+    /// Resource version of its last change.
+    pub version: u64,
+}
+
+impl PolicyRecord {
+    /// Which one it is.
+    pub fn key(&self) -> PolicyKey {
+        (self.policy.kind(), self.name.clone())
+    }
+}
+
+/// Most documents about data, of each kind.
+pub const MAX_POLICIES: usize = 1_000;
 
 /// One immutable revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

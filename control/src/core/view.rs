@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::model::{Device, Model, Workload};
 use super::records::{
-    AccessRecord, HistoryRecord, RevisionRecord, Standing, TokenRecord, WorkloadRecord,
+    AccessRecord, HistoryRecord, PolicyRecord, RevisionRecord, Standing, TokenRecord,
+    WorkloadRecord,
 };
 use super::time::rfc3339;
 use crate::api::{self, API_VERSION, Metadata};
@@ -68,12 +69,9 @@ fn status(device: &Device) -> api::DeviceStatus {
         },
         workloads,
         problems: report
-            .problems
-            .iter()
-            .map(|problem| api::Problem {
-                code: problem.code.clone(),
-                message: problem.message.clone(),
-            })
+            .all_problems()
+            .into_iter()
+            .map(|problem| api::Problem { code: problem.code, message: problem.message })
             .collect(),
         agent: agent.map(|agent| agent.version.clone()),
         arch: agent.map(|agent| agent.arch.clone()),
@@ -134,6 +132,37 @@ pub fn document(record: &WorkloadRecord) -> Value {
         "apiVersion": API_VERSION, "kind": "Workload", "metadata": metadata,
         "spec": record.written,
     })
+}
+
+/// The document of a policy, as one would apply it.
+pub fn policy_document(record: &PolicyRecord) -> Value {
+    let mut metadata = json!({ "name": record.name });
+    if !record.labels.is_empty()
+        && let Some(metadata) = metadata.as_object_mut()
+    {
+        metadata.insert("labels".into(), json!(record.labels));
+    }
+    json!({
+        "apiVersion": API_VERSION, "kind": record.policy.kind().document(), "metadata": metadata,
+        "spec": record.written,
+    })
+}
+
+/// A document about data.
+pub fn policy(record: &PolicyRecord, status: api::PolicyStatus) -> api::Policy {
+    api::Policy {
+        api_version: API_VERSION.into(),
+        kind: record.policy.kind().document().into(),
+        metadata: Metadata {
+            name: record.name.to_string(),
+            labels: record.labels.clone(),
+            resource_version: record.version,
+            created_at: Some(rfc3339(record.created_at)),
+            updated_at: Some(rfc3339(record.updated_at)),
+        },
+        spec: record.written.clone(),
+        status,
+    }
 }
 
 /// A workload.

@@ -1,16 +1,22 @@
-//! Workloads: applied all or nothing, deleted, and placed on devices in the same transaction.
+//! Documents: applied all or nothing, and placed on devices in the same transaction; workloads
+//! deleted. Documents about data have their part in `policies.rs`.
 
 use std::collections::BTreeMap;
 
 use holdfast_protocol::ids::Name;
+use holdfast_protocol::workload::WorkloadSpec;
 
 use super::change::Change;
+use super::policies::{self, Overlay};
 use super::{Failure, Service};
 use crate::api::{Applied, AppliedDocument, ChangedDevices};
-use crate::core::admission::Admitted;
+use crate::core::admission::{Admitted, What};
 use crate::core::model::{Device, Model, Workload, encoded_size, key};
-use crate::core::placement::{self, Set};
-use crate::core::records::{MAX_REVISIONS, RevisionRecord, Standing, WorkloadRecord};
+use crate::core::placement::{self, Wanted};
+use crate::core::records::{
+    MAX_REVISIONS, Policy, PolicyKey, PolicyRecord, RevisionRecord, Standing, WorkloadRecord,
+};
+use crate::core::selector::Selector;
 use crate::core::view;
 
 /// How many of the devices concerned an answer names.
@@ -24,24 +30,30 @@ const FAULTS: usize = 10;
 
 /// What applying comes to, before anything is done.
 struct Plan {
-    /// The workloads as they will be, where they change.
-    changed: Vec<(WorkloadRecord, bool)>,
-    /// The devices whose set changes.
-    sets: Vec<(Name, Set)>,
+    /// The workloads as they will be, where they change, with whether that is a new revision and
+    /// what is said of it.
+    workloads: Vec<(WorkloadRecord, bool, String)>,
+    /// The documents about data, likewise.
+    policies: Vec<(PolicyRecord, String)>,
+    /// The devices of which something else is wanted.
+    sets: Vec<(Name, Wanted)>,
     answer: Applied,
 }
 
-fn approved(model: &Model) -> impl Iterator<Item = &Device> {
+pub(super) fn approved(model: &Model) -> impl Iterator<Item = &Device> {
     model.devices.values().filter(|device| device.record.standing == Standing::Approved)
 }
 
 /// One document: its workload as it will be, and whether its revision is a new one.
-fn next(model: &Model, admitted: Admitted, now: u64) -> (WorkloadRecord, &'static str, bool) {
+fn next(
+    model: &Model,
+    admitted: Admitted,
+    spec: WorkloadSpec,
+    now: u64,
+) -> (WorkloadRecord, &'static str, bool) {
     let known = model.workloads.get(&admitted.name).map(|workload| &workload.record);
     let same_spec = known.is_some_and(|known| {
-        known.written == admitted.written
-            && known.spec == admitted.spec
-            && known.devices == admitted.devices
+        known.written == admitted.written && known.spec == spec && known.devices == admitted.devices
     });
     let same = same_spec && known.is_some_and(|known| known.labels == admitted.labels);
     let before = known
@@ -56,7 +68,7 @@ fn next(model: &Model, admitted: Admitted, now: u64) -> (WorkloadRecord, &'stati
         name: admitted.name,
         labels: admitted.labels,
         devices: admitted.devices,
-        spec: admitted.spec,
+        spec,
         written: admitted.written,
     };
     let action = match known {
@@ -68,72 +80,141 @@ fn next(model: &Model, admitted: Admitted, now: u64) -> (WorkloadRecord, &'stati
 }
 
 fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Failure> {
-    let mut plan =
-        Plan { changed: Vec::new(), sets: Vec::new(), answer: Applied { results: Vec::new() } };
+    let mut plan = Plan {
+        workloads: Vec::new(),
+        policies: Vec::new(),
+        sets: Vec::new(),
+        answer: Applied { results: Vec::new() },
+    };
     let mut seen = std::collections::BTreeSet::new();
     let mut stale = Vec::new();
     for document in admitted {
-        if !seen.insert(document.name.clone()) {
-            let message = format!("workload {} stands in more than one document", document.name);
+        let expected = document.resource_version;
+        let what = document.what.clone();
+        let kind = match &what {
+            What::Workload(_) => "Workload",
+            What::Policy(policy) => policy.kind().document(),
+        };
+        if !seen.insert((kind, document.name.clone())) {
+            let message = format!("{kind} {} stands in more than one document", document.name);
             return Err(Failure::invalid(message));
         }
-        let before = model.workloads.get(&document.name).map(|known| view::document(&known.record));
-        let expected = document.resource_version;
-        let (record, action, new_revision) = next(model, document, now);
-        stale.extend(is_stale(expected, before.is_some(), &record, action));
-        let changed_devices = changes(model, &record);
-        let mut matching = approved(model)
-            .filter(|device| record.devices.matches(&device.record.labels))
-            .map(|device| device.record.name.to_string());
-        let devices: Vec<String> = matching.by_ref().take(NAMED).collect();
-        let device_count = (devices.len() + matching.count()) as u64;
-        let mut warnings = Vec::new();
-        if device_count == 0 {
-            warnings.push("no enrolled and approved device matches spec.devices".to_owned());
-        }
-        plan.answer.results.push(AppliedDocument {
-            kind: "Workload".into(),
-            name: record.name.to_string(),
-            action: action.into(),
-            revision: record.revision,
-            device_count,
-            devices,
-            before,
-            after: view::document(&record),
-            warnings,
-            changed_devices,
-        });
-        if action != "unchanged" {
-            plan.changed.push((record, new_revision));
-        }
+        let (result, present) = match what {
+            What::Workload(spec) => plan.workload(model, document, *spec, now),
+            What::Policy(policy) => plan.policy(model, document, *policy, now)?,
+        };
+        stale.extend(is_stale(expected, present, &result));
+        plan.answer.results.push(result);
     }
     if !stale.is_empty() {
         return Err(Failure::Conflict(stale.join("; ")));
     }
-    plan.sets = sets(model, &plan.changed)?;
+    let changed: Vec<&WorkloadRecord> = plan.workloads.iter().map(|(one, ..)| one).collect();
+    let policies: Vec<&PolicyRecord> = plan.policies.iter().map(|(one, _)| one).collect();
+    plan.sets = sets(model, &changed, &Overlay::with(model, &policies))?;
     Ok(plan)
+}
+
+impl Plan {
+    /// A workload: what is said of it, and its present version.
+    fn workload(
+        &mut self,
+        model: &Model,
+        document: Admitted,
+        spec: WorkloadSpec,
+        now: u64,
+    ) -> (AppliedDocument, Option<u64>) {
+        let known = model.workloads.get(&document.name).map(|known| &known.record);
+        let (before, present) = (known.map(view::document), known.map(|known| known.version));
+        let (record, action, new_revision) = next(model, document, spec, now);
+        let (devices, device_count) = chosen(model, &record.devices);
+        let result = AppliedDocument {
+            kind: "Workload".into(),
+            name: record.name.to_string(),
+            action: action.into(),
+            revision: record.revision,
+            warnings: nobody(device_count).into_iter().collect(),
+            device_count,
+            devices,
+            before,
+            after: view::document(&record),
+            changed_devices: changes(model, &record),
+        };
+        if action != "unchanged" {
+            let message =
+                format!("{action}, revision {}, for {device_count} devices", record.revision);
+            self.workloads.push((record, new_revision, message));
+        }
+        (result, present)
+    }
+
+    /// A document about data, likewise.
+    fn policy(
+        &mut self,
+        model: &Model,
+        document: Admitted,
+        policy: Policy,
+        now: u64,
+    ) -> Result<(AppliedDocument, Option<u64>), Failure> {
+        let (record, action) = policies::next(model, document, policy, now)?;
+        let known = model.policies.get(&record.key()).map(|known| &known.record);
+        let (devices, device_count) = chosen(model, &record.devices);
+        let overlay = Overlay::with(model, &[&record]);
+        let mut warnings: Vec<String> = nobody(device_count).into_iter().collect();
+        warnings.extend(overlay.shadowed(model, &record));
+        let result = AppliedDocument {
+            kind: record.policy.kind().document().into(),
+            name: record.name.to_string(),
+            action: action.into(),
+            revision: 0,
+            warnings,
+            device_count,
+            devices,
+            before: known.map(view::policy_document),
+            after: view::policy_document(&record),
+            changed_devices: overlay.changes(model, &record.key()),
+        };
+        let present = known.map(|known| known.version);
+        if action != "unchanged" {
+            self.policies.push((record, format!("{action}, for {device_count} devices")));
+        }
+        Ok((result, present))
+    }
+}
+
+/// The first of the devices that a selector chooses, and how many there are.
+fn chosen(model: &Model, selector: &Selector) -> (Vec<String>, u64) {
+    let mut matching = approved(model)
+        .filter(|device| selector.matches(&device.record.labels))
+        .map(|device| device.record.name.to_string());
+    let devices: Vec<String> = matching.by_ref().take(NAMED).collect();
+    let count = (devices.len() + matching.count()) as u64;
+    (devices, count)
+}
+
+fn nobody(count: u64) -> Option<String> {
+    (count == 0).then(|| "no enrolled and approved device matches spec.devices".to_owned())
 }
 
 /// Why a document is not the next step from what is there. What changes nothing overwrites
 /// nothing: it may be sent twice.
 fn is_stale(
     expected: Option<u64>,
-    known: bool,
-    record: &WorkloadRecord,
-    action: &str,
+    present: Option<u64>,
+    result: &AppliedDocument,
 ) -> Option<String> {
-    let (expected, name, present) = (expected?, &record.name, record.version);
-    if expected == present || action == "unchanged" {
+    let expected = expected?;
+    if expected == present.unwrap_or(0) || result.action == "unchanged" {
         return None;
     }
-    Some(if known {
-        format!(
-            "workload {name} was changed by somebody else meanwhile (its resourceVersion is {present}, the document's {expected}): read it again and make the change on that; nothing was applied"
-        )
-    } else {
-        format!(
-            "workload {name} was deleted meanwhile (the document's resourceVersion is {expected}): without metadata.resourceVersion it is made anew; nothing was applied"
-        )
+    let (kind, name) = (result.kind.to_lowercase(), &result.name);
+    Some(match present {
+        Some(present) => format!(
+            "{kind} {name} was changed by somebody else meanwhile (its resourceVersion is {present}, the document's {expected}): read it again and make the change on that; nothing was applied"
+        ),
+        None => format!(
+            "{kind} {name} was deleted meanwhile (the document's resourceVersion is {expected}): without metadata.resourceVersion it is made anew; nothing was applied"
+        ),
     })
 }
 
@@ -161,29 +242,41 @@ fn changes(model: &Model, record: &WorkloadRecord) -> ChangedDevices {
     all
 }
 
-/// The sets of the devices that change, each small enough for one message.
-fn sets(model: &Model, changed: &[(WorkloadRecord, bool)]) -> Result<Vec<(Name, Set)>, Failure> {
+/// What is wanted of the devices that change, each small enough for one message.
+fn sets(
+    model: &Model,
+    changed: &[&WorkloadRecord],
+    overlay: &Overlay<'_>,
+) -> Result<Vec<(Name, Wanted)>, Failure> {
     let sizes: BTreeMap<&Name, usize> =
-        changed.iter().map(|(record, _)| (&record.name, encoded_size(record))).collect();
+        changed.iter().map(|record| (&record.name, encoded_size(record))).collect();
     let size = |name: &Name| {
         sizes.get(name).copied().or_else(|| Some(model.workloads.get(name)?.encoded)).unwrap_or(0)
     };
+    let policy = |key: &PolicyKey| overlay.size(model, key);
     let mut sets = Vec::new();
     let mut faults = Vec::new();
     for device in approved(model) {
-        let mut set: Option<Set> = None;
-        for (record, _) in changed {
+        let mut set: Option<placement::Set> = None;
+        for record in changed {
             let present = set.as_deref().unwrap_or(&device.desired.workloads);
             let labels = &device.record.labels;
             if let Some(next) = placement::replace(present, labels, &record.name, Some(record)) {
                 set = Some(next);
             }
         }
-        let Some(set) = set else { continue };
-        if faults.len() < FAULTS {
-            faults.extend(placement::too_large(&device.record.name, &set, size));
+        let data = overlay.changed(device);
+        if set.is_none() && data.is_none() {
+            continue;
         }
-        sets.push((device.record.name.clone(), set));
+        let wanted = Wanted {
+            workloads: set.unwrap_or_else(|| device.desired.workloads.clone()),
+            data: data.unwrap_or_else(|| device.desired.data.clone()),
+        };
+        if faults.len() < FAULTS {
+            faults.extend(placement::too_large(&device.record.name, &wanted, size, policy));
+        }
+        sets.push((device.record.name.clone(), wanted));
     }
     if faults.is_empty() {
         Ok(sets)
@@ -210,16 +303,11 @@ impl Service {
         }
         self.change(|change| {
             let plan = plan(change.model, admitted, change.now)?;
-            for ((record, new_revision), result) in plan
-                .changed
-                .into_iter()
-                .zip(plan.answer.results.iter().filter(|result| result.action != "unchanged"))
-            {
-                let message = format!(
-                    "{}, revision {}, for {} devices",
-                    result.action, result.revision, result.device_count
-                );
+            for (record, new_revision, message) in plan.workloads {
                 store_workload(change, record, new_revision, by, message);
+            }
+            for (record, message) in plan.policies {
+                policies::store(change, record, by, message);
             }
             for (device, set) in plan.sets {
                 change.set_desired(&device, set);
@@ -263,8 +351,9 @@ impl Service {
                 .values()
                 .filter_map(|device| {
                     let (set, labels) = (&device.desired.workloads, &device.record.labels);
-                    let set = placement::replace(set, labels, &name, None)?;
-                    Some((device.record.name.clone(), set))
+                    let workloads = placement::replace(set, labels, &name, None)?;
+                    let wanted = Wanted { workloads, data: device.desired.data.clone() };
+                    Some((device.record.name.clone(), wanted))
                 })
                 .collect();
             for (device, set) in sets {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::api::Event;
 use crate::core::model::{Model, key};
+use crate::core::placement::Wanted;
 use crate::core::records::{AuditRecord, MAX_AUDIT};
 use crate::core::time::rfc3339;
 use crate::store::Batch;
@@ -120,20 +121,23 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// A device should run this set from now on; nothing happens when it should already.
-    pub(crate) fn set_desired(&mut self, name: &Name, set: Vec<(Name, u64)>) {
+    /// A device should run and do this from now on; nothing happens when it should already.
+    pub(crate) fn set_desired(&mut self, name: &Name, wanted: Wanted) {
         let number = self.model.batches;
         let floor = self.model.meta.generation_floor;
         let Some(device) = self.model.devices.get_mut(name) else { return };
         // Whoever was deleted and comes back may have an old state on its disk: an empty set is
         // then something to say, see `Meta::generation_floor`.
         let unsaid = device.desired.generation == 0 && floor > 0;
-        if device.desired.workloads == set && !unsaid {
+        let Wanted { workloads, data } = wanted;
+        if device.desired.workloads == workloads && device.desired.data == data && !unsaid {
             return;
         }
         device.desired.generation = device.desired.generation.max(floor) + 1;
-        device.desired.workloads = set;
+        device.desired.workloads = workloads;
         device.desired.workloads.shrink_to_fit();
+        device.desired.data = data;
+        device.desired.data.shrink_to_fit();
         device.desired_in = number;
         self.put_desired(name);
         let id = self.model.id(name);

@@ -7,6 +7,7 @@ use super::{Failure, Service, ingest};
 use crate::api::{self, LabelPatch};
 use crate::core::enrolment::check_labels;
 use crate::core::model::{Device, key, sha256};
+use crate::core::placement::Wanted;
 use crate::core::records::{MAX_HISTORY, Standing};
 use crate::core::view;
 
@@ -31,7 +32,7 @@ fn place(
     change: &Change<'_>,
     name: &Name,
     labels: &holdfast_protocol::ids::Labels,
-) -> Result<Vec<(Name, u64)>, Failure> {
+) -> Result<Wanted, Failure> {
     let set = change.model.place(labels);
     match change.model.too_large(name, &set) {
         None => Ok(set),

@@ -18,6 +18,7 @@ mod feeds;
 mod ingest;
 mod keeper;
 mod overview;
+mod policies;
 mod read;
 mod records;
 mod restore;

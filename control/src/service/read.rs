@@ -6,7 +6,7 @@ use holdfast_protocol::ids::{Labels, Name, hex};
 
 use super::{Failure, Service};
 use crate::api::{self, Connection, List, ListMeta};
-use crate::core::records::AuditRecord;
+use crate::core::records::{AuditRecord, PolicyKind};
 use crate::core::selector::Selector;
 use crate::core::time::rfc3339;
 use crate::core::{explain, view};
@@ -199,7 +199,13 @@ impl Service {
                     model.workloads.get(name).ok_or_else(|| Failure::no("workload", name))?;
                 Ok(explain::workload(&model, known, now))
             }
-            other => Err(Failure::no("kind", other)),
+            other => match PolicyKind::parse(other) {
+                Some(kind) => {
+                    drop(model);
+                    self.explain_policy(kind, name)
+                }
+                None => Err(Failure::no("kind", other)),
+            },
         }
     }
 

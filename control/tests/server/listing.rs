@@ -52,6 +52,7 @@ fn records(count: u64) -> Vec<(String, Vec<u8>)> {
         let desired = DesiredRecord {
             generation: 1,
             workloads: wanted.clone().map(|name| (name.clone(), 1)).collect(),
+            ..DesiredRecord::default()
         };
         let said = |name: &holdfast_protocol::ids::Name| {
             let phase = if mixed % 4 == 0 { Phase::Failed } else { Phase::Running };

@@ -23,6 +23,7 @@ mod listing;
 mod lists;
 mod metrics;
 mod pages;
+mod policies;
 mod restore;
 mod session;
 mod world;

@@ -41,6 +41,11 @@ pub fn clock() -> u64 {
     CLOCK.load(Ordering::Relaxed)
 }
 
+/// Moves it on by so many seconds.
+pub fn advance(seconds: u64) {
+    CLOCK.fetch_add(seconds, Ordering::Relaxed);
+}
+
 /// A store that fails or waits on demand.
 pub struct Moody {
     inner: Box<dyn Store>,

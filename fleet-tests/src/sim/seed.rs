@@ -99,7 +99,7 @@ fn workload(writing: &mut Writing, name: &str, role: &str, now: u64) -> anyhow::
         name: admitted.name,
         labels: admitted.labels,
         devices: admitted.devices,
-        spec: admitted.spec,
+        spec: admitted.workload().context("a workload was admitted")?.clone(),
         written: admitted.written,
         revision: 1,
         created_at: now - 30 * DAY,
@@ -190,7 +190,7 @@ fn report(
     not_after: u64,
 ) -> anyhow::Result<ReportRecord> {
     let runs = WORKLOADS.iter().find(|(_, of, _)| *of == role);
-    let mut desired = DesiredRecord { generation: 1, workloads: Vec::new() };
+    let mut desired = DesiredRecord { generation: 1, ..DesiredRecord::default() };
     let mut report = ReportRecord {
         last_seen: now - mixed % (3 * 3_600),
         address: Some(
@@ -255,7 +255,10 @@ mod tests {
         for device in model.devices.values() {
             if device.record.standing == Standing::Approved {
                 let set = model.place(&device.record.labels);
-                assert_eq!(device.desired.workloads, set, "it is what an apply would have given");
+                assert_eq!(
+                    device.desired.workloads, set.workloads,
+                    "it is what an apply would have given"
+                );
             }
         }
     }

@@ -16,6 +16,7 @@ mod listen;
 mod logs;
 mod metrics;
 mod pages;
+mod policies;
 mod session;
 mod stall;
 mod system;
@@ -139,6 +140,8 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(data::records))
         .routes(routes!(data::series))
         .routes(routes!(data::ledger))
+        .routes(routes!(policies::list))
+        .routes(routes!(policies::get, policies::delete))
         .routes(routes!(workloads::apply))
         .routes(routes!(workloads::list))
         .routes(routes!(workloads::get, workloads::delete))

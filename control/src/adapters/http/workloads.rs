@@ -71,8 +71,8 @@ pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Ans
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeleteQuery {
-    /// When given and not the workload's present one: refused as a conflict.
-    resource_version: Option<u64>,
+    /// When given and not the present one: refused as a conflict.
+    pub(super) resource_version: Option<u64>,
 }
 
 /// Deletes a workload; its devices stop it.
@@ -104,7 +104,7 @@ pub(super) async fn revisions(
 
 /// Why a device or a workload is not as desired, in words.
 #[utoipa::path(get, path = "/api/v1/explain/{kind}/{name}", operation_id = "explain", tag = "workloads",
-    params(("kind" = String, Path, description = "`device` or `workload`"), ("name" = String, Path)),
+    params(("kind" = String, Path, description = "`device`, `workload`, `stream` or `linkbudget`"), ("name" = String, Path)),
     security(("bearer" = [])),
     responses((status = 200, body = Explanation), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn explain(

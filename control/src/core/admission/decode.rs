@@ -136,6 +136,15 @@ impl<'a> At<'a> {
         None
     }
 
+    /// True or false.
+    pub(super) fn flag(&self) -> Option<bool> {
+        let flag = self.value.as_bool();
+        if flag.is_none() {
+            self.expected("true or false");
+        }
+        flag
+    }
+
     /// Text without NUL, as the kernel wants of arguments and paths.
     pub(super) fn text_without_nul(&self) -> Option<&'a str> {
         let text = self.text()?;

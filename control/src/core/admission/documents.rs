@@ -1,5 +1,5 @@
 //! The shape of documents, for editors: the types that the JSON Schema is generated from.
-//! `workload.rs` decides what is let in; a test holds the fields of both together.
+//! `workload.rs` and `data.rs` decide what is let in; a test holds the fields of both together.
 
 #![allow(dead_code, reason = "nothing is ever of these types: only their schema is used")]
 
@@ -11,7 +11,11 @@ use serde_json::Value;
 
 const NAME: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 const LABEL_VALUE: &str = "^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$";
-const DURATION: &str = r"^[0-9]+(\.[0-9]{1,3})?(ms|s|m|h)$";
+const DURATION: &str = r"^[0-9]+(\.[0-9]{1,3})?(ms|s|m|h|d)$";
+const PATTERN: &str = r"^([A-Za-z0-9_-][A-Za-z0-9._-]*/)*([A-Za-z0-9_-][A-Za-z0-9._-]*\*?|\*)$";
+const DAY_WINDOW: &str = "^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$";
+const PERCENT: &str = "^(100|[0-9]{1,2})%$";
+const AGGREGATE: &str = r"^(count|min|max|mean|last|p[0-9]{1,3}(\.[0-9])?)$";
 const CPU: &str = r"^[0-9]+(\.[0-9]{1,3})?m?$";
 const MEMORY: &str = r"^[0-9]+(\.[0-9]{1,3})?(Ki|Mi|Gi|k|M|G)?$";
 
@@ -19,7 +23,7 @@ const MEMORY: &str = r"^[0-9]+(\.[0-9]{1,3})?(Ki|Mi|Gi|k|M|G)?$";
 /// whoever checks documents before they are sent.
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft2020_12().with_transform(no_nulls).into_generator();
-    let mut schema = generator.into_root_schema_for::<WorkloadDocument>();
+    let mut schema = generator.into_root_schema_for::<AnyDocument>();
     schema.insert("title".into(), "Holdfast document".into());
     schema.to_value()
 }
@@ -47,6 +51,301 @@ fn no_nulls(schema: &mut Schema) {
             }
         }
     }
+}
+
+/// A document.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum AnyDocument {
+    Workload(WorkloadDocument),
+    Stream(StreamDocument),
+    LinkBudget(LinkBudgetDocument),
+}
+
+/// What becomes of streams of records, on which devices.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StreamDocument {
+    api_version: ApiVersion,
+    kind: StreamKind,
+    metadata: MetadataDocument,
+    spec: StreamSpec,
+}
+
+/// What the document describes.
+#[derive(JsonSchema)]
+enum StreamKind {
+    Stream,
+}
+
+/// Which streams, and what of them.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StreamSpec {
+    /// On which devices: all that is said must hold. An empty selector is refused.
+    devices: DevicesDocument,
+    /// Which streams: names, or beginnings of names and a final `*`. Of several documents that
+    /// choose a stream the narrowest holds.
+    #[schemars(length(min = 1, max = 64), inner(regex(pattern = PATTERN)))]
+    streams: Vec<String>,
+    /// The agent itself fills the stream; absent: workloads do.
+    source: Option<SourceDocument>,
+    /// 0 (shipped last) to 9 (first; 8 and 9 may borrow from the budget); default 5.
+    #[schemars(range(min = 0, max = 9))]
+    priority: Option<u8>,
+    /// Records older than this are dropped, shipped or not; absent: when room is needed.
+    #[schemars(regex(pattern = DURATION))]
+    ttl: Option<String>,
+    /// Bytes on the device's disk, at least 128Ki; absent: what the whole buffer has.
+    quota: Option<Memory>,
+    /// What goes when the quota is used up and nothing shipped is left to drop; default
+    /// drop-oldest.
+    overflow: Option<OverflowDocument>,
+    /// What is shipped; default always.
+    ship: Option<ShipDocument>,
+    /// Which batches go first; default oldest-first.
+    order: Option<OrderDocument>,
+    /// Whether batches are compressed; default true.
+    compress: Option<bool>,
+    /// How long records may wait to be stored together, at most 60s; default 0s. Who publishes is
+    /// told when they are stored, either way.
+    #[schemars(regex(pattern = DURATION))]
+    durability: Option<String>,
+    /// Times of the day, UTC, at which it is shipped, such as `01:00-04:00`; absent: always.
+    #[schemars(length(min = 1, max = 24), inner(regex(pattern = DAY_WINDOW)))]
+    windows: Option<Vec<String>>,
+    /// What is kept at the control plane; absent: everything.
+    retention: Option<RetentionDocument>,
+}
+
+/// What the agent fills a stream with.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["metrics"] }, { "required": ["logs"] }]))]
+struct SourceDocument {
+    /// The device's own figures: cpu, memory, disk, network, temperature.
+    metrics: Option<MetricsDocument>,
+    /// The lines of a workload's log.
+    logs: Option<LogsDocument>,
+}
+
+/// The device's own figures.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct MetricsDocument {
+    /// From one record to the next, 1s to 1d.
+    #[schemars(regex(pattern = DURATION))]
+    every: String,
+}
+
+/// A workload's log.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LogsDocument {
+    /// Whose.
+    #[schemars(regex(pattern = NAME))]
+    workload: String,
+}
+
+/// What goes when a quota is used up.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum OverflowDocument {
+    Word(OverflowWord),
+    Thin(OverflowThin),
+}
+
+/// What goes.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum OverflowWord {
+    /// The oldest records.
+    DropOldest,
+    /// What comes.
+    DropNewest,
+}
+
+/// Of the older records, all but every nth go.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OverflowThin {
+    /// How many stay.
+    thin: ThinDocument,
+}
+
+/// How many of the older records stay.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ThinDocument {
+    /// Every how many-th stays.
+    #[schemars(range(min = 2, max = 1_000_000))]
+    keep_every: u32,
+}
+
+/// What of a stream is shipped.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum ShipDocument {
+    Word(ShipWord),
+    Reduced(ShipReduced),
+}
+
+/// What is shipped.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum ShipWord {
+    /// Every record.
+    Always,
+    /// Nothing: records stay on the device, can be queried and fetched.
+    Never,
+}
+
+/// Less than every record; the others stay on the device, can be queried and fetched.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["onChange"] }, { "required": ["window"] }]))]
+struct ShipReduced {
+    /// Records in which a number has changed.
+    on_change: Option<OnChangeDocument>,
+    /// One record for each window of time.
+    window: Option<WindowDocument>,
+}
+
+/// Records of which the field has moved away from the last one shipped by more than the deadband.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OnChangeDocument {
+    /// Path of a number in JSON records, parts divided by `.`; absent: the record itself.
+    field: Option<String>,
+    /// In the field's unit; default 0: any change.
+    deadband: Option<Deadband>,
+}
+
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+enum Deadband {
+    Text(String),
+    Number(f64),
+}
+
+/// Tumbling windows: each gives the count of its records and aggregates of their fields.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct WindowDocument {
+    /// How long a window is, 1s to 31d.
+    #[schemars(regex(pattern = DURATION))]
+    every: String,
+    /// Paths of numbers in JSON records.
+    #[schemars(length(min = 1, max = 64))]
+    fields: Vec<String>,
+    /// What is said of each: count, min, max, mean, last, or quantiles such as p50 and p99.9.
+    #[schemars(length(min = 1, max = 64), inner(regex(pattern = AGGREGATE)))]
+    aggregates: Vec<String>,
+}
+
+/// Which batches go first.
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum OrderDocument {
+    /// As they came.
+    OldestFirst,
+    /// What is new first, the backlog after it.
+    NewestFirst,
+}
+
+/// What is kept at the control plane; the oldest goes first.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RetentionDocument {
+    /// How long after a record came, at least 1m.
+    #[schemars(regex(pattern = DURATION))]
+    age: Option<String>,
+    /// How many bytes of each stream, compressed; at least 128Ki.
+    bytes: Option<Memory>,
+}
+
+/// What the links of devices may carry.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LinkBudgetDocument {
+    api_version: ApiVersion,
+    kind: LinkBudgetKind,
+    metadata: MetadataDocument,
+    spec: LinkBudgetSpec,
+}
+
+/// What the document describes.
+#[derive(JsonSchema)]
+enum LinkBudgetKind {
+    LinkBudget,
+}
+
+/// How much, for what, and over which interfaces.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LinkBudgetSpec {
+    /// On which devices: all that is said must hold. An empty selector is refused. Of several
+    /// budgets that choose a device the first by name holds.
+    devices: DevicesDocument,
+    /// How often it begins anew, UTC.
+    per: PerDocument,
+    /// Bytes of both directions together, headers estimated; at least 16Ki.
+    bytes: Memory,
+    /// Parts of it, such as `60%`; a class that is absent shares what the others leave.
+    shares: Option<SharesDocument>,
+    /// Network interfaces that differ; others count once and carry everything.
+    #[schemars(length(min = 1, max = 16))]
+    interfaces: Option<Vec<InterfaceDocument>>,
+}
+
+/// How often a budget begins anew.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum PerDocument {
+    Day,
+    Month,
+}
+
+/// Parts of a budget, together at most 100%.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SharesDocument {
+    /// Desired states, calls, reports, keep-alive, enrolment: never held back.
+    #[schemars(regex(pattern = PERCENT))]
+    control: Option<String>,
+    /// Streams of priority 8 and 9.
+    #[schemars(regex(pattern = PERCENT))]
+    events: Option<String>,
+    /// Other streams.
+    #[schemars(regex(pattern = PERCENT))]
+    data: Option<String>,
+    /// Logs.
+    #[schemars(regex(pattern = PERCENT))]
+    logs: Option<String>,
+    /// Artifacts.
+    #[schemars(regex(pattern = PERCENT))]
+    artifacts: Option<String>,
+}
+
+/// A network interface that is not like the others.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct InterfaceDocument {
+    /// Its name, or the beginning of names and a final `*` (`wwan*`).
+    name: String,
+    /// The budget holds on metered interfaces alone, if any is said to be metered; default false.
+    metered: Option<bool>,
+    /// What a byte counts, 0.01 to 1000; default 1.
+    cost: Option<Cost>,
+}
+
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+enum Cost {
+    Text(#[schemars(regex(pattern = r"^[0-9]+(\.[0-9]{1,2})?$"))] String),
+    Number(f64),
 }
 
 /// A workload: what to run, and which devices run it.
@@ -79,10 +378,10 @@ struct MetadataDocument {
     /// 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit.
     #[schemars(regex(pattern = NAME))]
     name: String,
-    /// Labels of the workload itself; for people and for `-l`.
+    /// Labels of the document itself; for people and for `-l`.
     #[schemars(inner(regex(pattern = LABEL_VALUE)))]
     labels: Option<BTreeMap<String, String>>,
-    /// The workload's resource version that was edited: when it is another one by now, nothing is
+    /// The resource version that was edited: when it is another one by now, nothing is
     /// applied. Absent: whatever is there is replaced.
     #[serde(rename = "resourceVersion")]
     resource_version: Option<u64>,

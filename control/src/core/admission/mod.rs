@@ -1,6 +1,7 @@
 //! Admission: documents as operators write them become values with every unit resolved, or are
 //! refused whole with the path of each fault. It asks nothing of the network or the disk.
 
+mod data;
 mod decode;
 mod documents;
 mod parts;
@@ -19,6 +20,7 @@ use holdfast_protocol::workload::WorkloadSpec;
 use serde_json::Value;
 
 use self::decode::{At, Faults, nearest, quote};
+use super::records::Policy;
 use super::selector::Selector;
 use crate::api::API_VERSION;
 
@@ -33,24 +35,43 @@ pub const MAX_DOCUMENT: usize = 256 * 1024;
 pub const MAX_DOCUMENTS: usize = 1_000;
 
 /// The kinds that can be applied.
-const KINDS: [&str; 1] = ["Workload"];
+const KINDS: [&str; 3] = ["Workload", "Stream", "LinkBudget"];
 
-/// A workload's document that was let in.
+/// What a document describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// What devices run.
+    Workload(Box<WorkloadSpec>),
+    /// What they do with data.
+    Policy(Box<Policy>),
+}
+
+/// A document that was let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
     /// Its name.
     pub name: Name,
     /// Its labels.
     pub labels: Labels,
-    /// The resource version of the workload that was edited: it must be the present one, so that
+    /// The resource version of what was edited: it must be the present one, so that
     /// nobody's change is overwritten unseen. 0: there must be none.
     pub resource_version: Option<u64>,
-    /// Which devices run it.
+    /// Which devices it is for.
     pub devices: Selector,
-    /// What they run.
-    pub spec: WorkloadSpec,
+    /// What it describes.
+    pub what: What,
     /// `spec` as it was written, for people to read back.
     pub written: Value,
+}
+
+impl Admitted {
+    /// What devices run, if it is a workload.
+    pub fn workload(&self) -> Option<&WorkloadSpec> {
+        match &self.what {
+            What::Workload(spec) => Some(spec),
+            What::Policy(_) => None,
+        }
+    }
 }
 
 /// Lets all documents in, or none: the faults of every one, with paths. With more than one
@@ -107,7 +128,22 @@ fn one(document: &At<'_>, artifact_size: &dyn Fn(&Digest) -> Option<u64>) -> Opt
     if !of_a_known_kind(document) {
         return None;
     }
-    workload::document(document, artifact_size)
+    match document.value().get("kind").and_then(Value::as_str) {
+        Some("Stream") => {
+            workload::document(document, "it says which streams, and what of them", |at| {
+                let (devices, policy) = data::stream(at)?;
+                Some((devices, What::Policy(Box::new(policy))))
+            })
+        }
+        Some("LinkBudget") => workload::document(document, "it says how much, and where", |at| {
+            let (devices, policy) = data::link_budget(at)?;
+            Some((devices, What::Policy(Box::new(policy))))
+        }),
+        _ => workload::document(document, "it says what to run, and where", |at| {
+            let (devices, spec) = workload::spec(at, artifact_size)?;
+            Some((devices, What::Workload(Box::new(spec))))
+        }),
+    }
 }
 
 /// False when the rest of the document cannot be judged.
@@ -139,8 +175,8 @@ fn of_a_known_kind(document: &At<'_>) -> bool {
         }
         None => {
             document.missing("kind", &format!("kinds are: {kinds}"));
-            // Somebody who forgot it means the only kind there is: judge the rest as well.
-            true
+            // Of somebody who forgot it the rest is judged as well, when it says what it is.
+            document.value().pointer("/spec/run").is_some()
         }
     }
 }

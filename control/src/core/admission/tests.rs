@@ -72,25 +72,261 @@ fn full() -> Vec<Value> {
             }
         })
     };
+    let mut all = data_documents();
+    all.splice(
+        0..0,
+        [
+            document(
+                "a",
+                json!({ "path": "/usr/bin/node" }),
+                json!({ "http": { "host": "localhost", "port": 80, "path": "/healthz" } }),
+            ),
+            document(
+                "b",
+                json!({ "artifact": KNOWN }),
+                json!({ "tcp": { "host": "::1", "port": 80 } }),
+            ),
+            document(
+                "c",
+                json!({ "artifact": KNOWN }),
+                json!({ "exec": { "command": ["/bin/true"] } }),
+            ),
+        ],
+    );
+    all
+}
+
+/// The same about data.
+fn data_documents() -> Vec<Value> {
+    let document = |kind: &str, name: &str, spec: Value| {
+        let devices = json!({ "matchLabels": { "role": "gateway" }, "matchExpressions": [
+            { "key": "site", "operator": "In", "values": ["north"] },
+            { "key": "retired", "operator": "DoesNotExist" },
+        ] });
+        let mut whole = json!({
+            "apiVersion": "holdfast/v1",
+            "kind": kind,
+            "metadata": { "name": name, "labels": { "team": "water" }, "resourceVersion": 7 },
+            "spec": spec,
+        });
+        whole["spec"]["devices"] = devices;
+        whole
+    };
+    let stream = |streams: Value, more: Value| {
+        let mut spec = json!({
+            "streams": streams, "priority": 7, "ttl": "30d", "quota": "64Mi", "order": "newest-first",
+            "compress": false, "durability": "200ms", "windows": ["01:00-04:00", "22:30-06:00"],
+            "retention": { "age": "90d", "bytes": "10Gi" },
+        });
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
     vec![
         document(
-            "a",
-            json!({ "path": "/usr/bin/node" }),
-            json!({ "http": { "host": "localhost", "port": 80, "path": "/healthz" } }),
+            "Stream",
+            "d",
+            stream(
+                json!(["device/metrics"]),
+                json!({
+                    "source": { "metrics": { "every": "10s" } }, "overflow": { "thin": { "keepEvery": 10 } },
+                    "ship": { "window": { "every": "5m", "fields": ["cpu.load", "temp"],
+                        "aggregates": ["count", "min", "max", "mean", "last", "p50", "p99.9"] } },
+                }),
+            ),
         ),
         document(
-            "b",
-            json!({ "artifact": KNOWN }),
-            json!({ "tcp": { "host": "::1", "port": 80 } }),
+            "Stream",
+            "e",
+            stream(
+                json!(["pump-log"]),
+                json!({
+                    "source": { "logs": { "workload": "pump" } }, "overflow": "drop-newest",
+                    "ship": { "onChange": { "field": "temp", "deadband": 0.5 } },
+                }),
+            ),
         ),
         document(
-            "c",
-            json!({ "artifact": KNOWN }),
-            json!({ "exec": { "command": ["/bin/true"] } }),
+            "LinkBudget",
+            "f",
+            json!({
+                "per": "day", "bytes": "10Mi",
+                "shares": { "control": "10%", "events": "20%", "data": "60%", "logs": "5%", "artifacts": "5%" },
+                "interfaces": [{ "name": "wwan*", "metered": true, "cost": 1.5 }],
+            }),
         ),
     ]
 }
 
+#[test]
+fn documents_about_data_become_their_values() {
+    use holdfast_protocol::data::{
+        Aggregate, Order, Overflow, Period, Ship, Source, TrafficClass, Window,
+    };
+
+    use crate::core::ingest::Retention;
+    use crate::core::records::Policy;
+
+    let all = admit(&data_documents(), &size_of).unwrap();
+    let policy = |at: usize| match &all[at].what {
+        What::Policy(policy) => policy.as_ref().clone(),
+        What::Workload(_) => panic!("a workload"),
+    };
+    let Policy::Stream { policy: metrics, retention } = policy(0) else { panic!("no stream") };
+    assert_eq!(metrics.streams, ["device/metrics".parse().unwrap()]);
+    assert_eq!(metrics.source, Some(Source::Metrics { every_ms: 10_000 }));
+    assert_eq!((metrics.priority, metrics.ttl_ms), (7, Some(30 * 86_400_000)));
+    assert_eq!((metrics.quota_bytes, metrics.compress), (Some(64 << 20), false));
+    assert_eq!((metrics.order, metrics.durability_ms), (Order::NewestFirst, 200));
+    assert_eq!(metrics.overflow, Overflow::Thin { keep_every: 10 });
+    assert_eq!(metrics.windows, [Window { from: 60, to: 240 }, Window { from: 1_350, to: 360 }]);
+    let Ship::Window { every_ms, fields, aggregates } = metrics.ship else { panic!("no window") };
+    assert_eq!((every_ms, fields), (300_000, vec!["cpu.load".to_owned(), "temp".to_owned()]));
+    let said = [Aggregate::Min, Aggregate::Max, Aggregate::Mean, Aggregate::Last];
+    let said = said.into_iter().chain([500, 999].map(Aggregate::Quantile));
+    assert_eq!(aggregates, said.collect::<Vec<_>>());
+    assert_eq!(retention, Retention { age: Some(90 * 86_400), bytes: Some(10 << 30) });
+    let Policy::Stream { policy: log, .. } = policy(1) else { panic!("no stream") };
+    assert_eq!(log.source, Some(Source::Logs { workload: "pump".parse().unwrap() }));
+    assert_eq!(log.ship, Ship::OnChange { field: "temp".into(), deadband: "0.5".into() });
+    let Policy::LinkBudget { budget } = policy(2) else { panic!("no budget") };
+    assert_eq!((budget.period, budget.bytes), (Period::Day, 10 << 20));
+    assert_eq!(budget.shares[&TrafficClass::Data].percent, 60);
+    assert_eq!(budget.interfaces[0].cost_percent, 150);
+    let least = json!({
+        "apiVersion": "holdfast/v1", "kind": "Stream", "metadata": { "name": "least" },
+        "spec": { "devices": { "matchLabels": { "role": "a" } }, "streams": ["*"] },
+    });
+    let What::Policy(least) = let_in(&least).what else { panic!("a workload") };
+    let Policy::Stream { policy: least, retention } = *least else { panic!("no stream") };
+    let usual = holdfast_protocol::data::StreamPolicy::default();
+    let streams = vec!["*".parse().unwrap()];
+    assert_eq!(least, holdfast_protocol::data::StreamPolicy { streams, ..usual });
+    assert_eq!(retention, Retention::default());
+}
+
+/// In which document about data, where, what is put there, and what is said of it.
+const DATA_FAULTS: &[(usize, &str, &str, &str)] = &[
+    (0, "/spec/devices", "null", "spec.devices: is missing"),
+    (0, "/spec/streams", "null", "spec.streams: is missing"),
+    (0, "/spec/streams", "[]", "spec.streams: an empty list"),
+    (0, "/spec/streams", r#"["a b"]"#, r#"spec.streams[0]: "a b": not a stream's name"#),
+    (0, "/spec/streams", r#"["local/x"]"#, "not a stream's name"),
+    (0, "/spec/streams", r#"["*/x"]"#, "not a stream's name"),
+    (0, "/spec/streams", r#"["a","b"]"#, "spec.streams: a source fills one stream"),
+    (0, "/spec/streams", r#"["a*"]"#, "spec.streams: a source fills one stream"),
+    (0, "/spec/priority", "10", "spec.priority: 10: expected a whole number from 0 to 9"),
+    (0, "/spec/ttl", r#""10""#, "spec.ttl: \"10\": a duration needs its unit"),
+    (0, "/spec/ttl", r#""1ms""#, "spec.ttl: \"1ms\": out of bounds: at least 1s"),
+    (0, "/spec/ttl", r#""9999d""#, "at most 3653d"),
+    (0, "/spec/quota", r#""1Ki""#, "spec.quota: \"1Ki\": 1024 bytes: at least 131072"),
+    (0, "/spec/overflow", r#""drop""#, "spec.overflow: \"drop\": unknown; there are drop-oldest"),
+    (
+        0,
+        "/spec/overflow",
+        r#"{"thin":{"keepEvery":1}}"#,
+        "spec.overflow.thin.keepEvery: 1: expected",
+    ),
+    (0, "/spec/overflow", "7", "spec.overflow: 7: expected text"),
+    (0, "/spec/source", "{}", "spec.source: a source is missing: give metrics or logs"),
+    (0, "/spec/source", r#"{"metrics":{}}"#, "spec.source.metrics.every: is missing"),
+    (0, "/spec/source", r#"{"metrics":{"every":"10ms"}}"#, "out of bounds: at least 1s"),
+    (
+        0,
+        "/spec/source",
+        r#"{"logs":{"workload":"A"}}"#,
+        "spec.source.logs.workload: \"A\" is not a name",
+    ),
+    (0, "/spec/ship", r#""sometimes""#, "spec.ship: \"sometimes\": unknown; there are always"),
+    (
+        0,
+        "/spec/ship",
+        r#"{"window":{"every":"5m","fields":["a"]}}"#,
+        "spec.ship.window.aggregates: is missing",
+    ),
+    (
+        0,
+        "/spec/ship",
+        r#"{"window":{"every":"5m","fields":["a"],"aggregates":["p100"]}}"#,
+        "aggregates[0]: \"p100\": unknown",
+    ),
+    (
+        0,
+        "/spec/ship",
+        r#"{"window":{"every":"5m","fields":["a..b"],"aggregates":["p99"]}}"#,
+        "fields[0]: \"a..b\": not the path",
+    ),
+    (
+        1,
+        "/spec/ship",
+        r#"{"onChange":{"deadband":"-1"}}"#,
+        "spec.ship.onChange.deadband: \"-1\": not how far",
+    ),
+    (1, "/spec/ship", r#"{"onChange":{"deadband":"NaN"}}"#, "not how far"),
+    (0, "/spec/order", r#""random""#, "unknown order; there are oldest-first and newest-first"),
+    (0, "/spec/compress", r#""yes""#, "spec.compress: \"yes\": expected true or false"),
+    (0, "/spec/durability", r#""2m""#, "spec.durability: \"2m\": out of bounds: at most 1m"),
+    (
+        0,
+        "/spec/windows",
+        r#"["1:00-04:00"]"#,
+        "spec.windows[0]: \"1:00-04:00\": not a time of the day",
+    ),
+    (0, "/spec/windows", r#"["25:00-04:00"]"#, "not a time of the day"),
+    (0, "/spec/windows", r#"["04:00-04:00"]"#, "not a time of the day"),
+    (
+        0,
+        "/spec/retention",
+        r#"{"age":"1s"}"#,
+        "spec.retention.age: \"1s\": out of bounds: at least 1m",
+    ),
+    (
+        0,
+        "/spec/retention",
+        r#"{"days":3}"#,
+        "spec.retention.days: unknown field; known here: age, bytes",
+    ),
+    (0, "/spec/stream", "[]", "spec.stream: unknown field; did you mean \"streams\"?"),
+    (2, "/spec/per", r#""week""#, "spec.per: \"week\": unknown; there are day and month"),
+    (2, "/spec/bytes", "null", "spec.bytes: is missing"),
+    (2, "/spec/bytes", r#""10""#, "spec.bytes: \"10\": 10 bytes: at least 16384"),
+    (2, "/spec/shares", r#"{"data":"60"}"#, "spec.shares.data: \"60\": not a part of a whole"),
+    (
+        2,
+        "/spec/shares",
+        r#"{"data":"60%","logs":"60%"}"#,
+        "spec.shares: together 120%: a budget has 100%",
+    ),
+    (2, "/spec/shares", r#"{"video":"60%"}"#, "spec.shares.video: unknown field"),
+    (2, "/spec/interfaces", r#"[{"metered":true}]"#, "spec.interfaces[0].name: is missing"),
+    (
+        2,
+        "/spec/interfaces",
+        r#"[{"name":"a b"}]"#,
+        "spec.interfaces[0].name: \"a b\": not the name",
+    ),
+    (
+        2,
+        "/spec/interfaces",
+        r#"[{"name":"a","cost":0}]"#,
+        "spec.interfaces[0].cost: 0: not what a byte counts",
+    ),
+];
+
+#[test]
+fn each_fault_about_data_is_said_with_its_path() {
+    for (which, pointer, value, said) in DATA_FAULTS {
+        let mut document = data_documents().remove(*which);
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        let parent = document.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        match serde_json::from_str(value).unwrap() {
+            Value::Null => drop(parent.remove(key)),
+            value => drop(parent.insert(key.to_owned(), value)),
+        }
+        let found = faults(&[document]);
+        assert_eq!(found.len(), 1, "{pointer} = {value}: {found:#?}");
+        assert!(found[0].contains(said), "{pointer} = {value}:\n{}\nexpected {said}", found[0]);
+    }
+}
 #[test]
 fn the_document_of_the_documentation_is_let_in() {
     let hello = hello();
@@ -98,7 +334,7 @@ fn the_document_of_the_documentation_is_let_in() {
     assert_eq!(admitted.name.as_str(), "hello");
     assert_eq!(admitted.devices.match_labels["role"], "gateway");
     assert_eq!(admitted.written, hello["spec"]);
-    let spec = &admitted.spec;
+    let spec = admitted.workload().unwrap();
     assert_eq!(spec.resources.memory_bytes, Some(64 << 20));
     assert_eq!(spec.resources.cpu_millis, Some(500));
     assert_eq!(spec.resources.pids, Some(32));
@@ -111,7 +347,7 @@ fn the_document_of_the_documentation_is_let_in() {
 #[test]
 fn every_field_becomes_its_value() {
     let all = admit(&full(), &size_of).unwrap();
-    let spec = &all[0].spec;
+    let spec = all[0].workload().unwrap();
     assert_eq!(spec.resources.cpu_millis, Some(1_500));
     assert_eq!(spec.resources.memory_bytes, Some(64 << 20));
     assert_eq!(spec.restart.policy, RestartPolicy::OnFailure);
@@ -125,7 +361,7 @@ fn every_field_becomes_its_value() {
     assert_eq!((health.timeout_ms, health.failures), (1_000, 3));
     let probe = Probe::Http { host: Some("localhost".into()), port: 80, path: "/healthz".into() };
     assert_eq!(health.probe, probe);
-    let Run::Process(process) = &all[1].spec.run;
+    let Run::Process(process) = &all[1].workload().unwrap().run;
     let Executable::Artifact(artifact) = process.executable else { panic!("{process:?}") };
     assert_eq!((artifact.size, artifact.digest.to_string().as_str()), (42, KNOWN));
     assert_eq!(process.user.as_deref(), Some("nobody"));
@@ -474,12 +710,18 @@ fn objects(value: &Value, pointer: &str, found: &mut Vec<String>) {
 }
 
 /// The fields that the schema has at this place.
-fn schema_fields(schema: &Value, pointer: &str) -> BTreeSet<String> {
-    let resolve = |node: &Value| match node["$ref"].as_str() {
+fn schema_fields(schema: &Value, kind: &str, pointer: &str) -> BTreeSet<String> {
+    let follow = |node: &Value| match node["$ref"].as_str() {
         Some(reference) => schema.pointer(reference.trim_start_matches('#')).unwrap().clone(),
         None => node.clone(),
     };
-    let mut node = schema.clone();
+    // Of a word or an object, the object.
+    let resolve = |node: &Value| {
+        let node = follow(node);
+        let any = node["anyOf"].as_array().cloned().unwrap_or_default();
+        any.iter().map(follow).find(|one| one["properties"].is_object()).unwrap_or(node)
+    };
+    let mut node = schema["$defs"][format!("{kind}Document")].clone();
     for step in pointer.split('/').skip(1) {
         let next =
             if step.parse::<usize>().is_ok() { &node["items"] } else { &node["properties"][step] };
@@ -508,14 +750,19 @@ fn schema_and_decoder_know_the_same_fields() {
             let found = faults(&[asked]);
             let known = found[0].split("known here: ").nth(1).unwrap();
             let known: BTreeSet<String> = known.split(", ").map(ToOwned::to_owned).collect();
-            let in_schema = schema_fields(&schema, &pointer);
+            let kind = document["kind"].as_str().unwrap();
+            let in_schema = schema_fields(&schema, kind, &pointer);
             assert_eq!(known, in_schema, "at {pointer}");
-            used.extend(keys.into_iter().map(|key| (pointer.clone(), key)));
-            described.extend(in_schema.into_iter().map(|key| (pointer.clone(), key)));
+            let place = format!("{kind}{pointer}");
+            used.extend(keys.into_iter().map(|key| (place.clone(), key)));
+            described.extend(in_schema.into_iter().map(|key| (place.clone(), key)));
         }
     }
-    used.remove(&("/spec/devices/matchExpressions/1".into(), "values".into()));
-    described.remove(&("/spec/devices/matchExpressions/1".into(), "values".into()));
+    for kind in KINDS {
+        let place = format!("{kind}/spec/devices/matchExpressions/1");
+        used.remove(&(place.clone(), "values".into()));
+        described.remove(&(place, "values".into()));
+    }
     assert_eq!(used, described, "the full documents use every field there is");
 }
 

@@ -8,13 +8,19 @@ pub(super) enum NotAUnit {
     #[error("unknown unit; cpu is cores or thousandths of one, such as 500m, 1 or 1.5")]
     Cpu,
     #[error(
-        "unknown unit; a duration is a number with ms, s, m or h, such as 100ms, 10s, 5m or 1h"
+        "unknown unit; a duration is a number with ms, s, m, h or d, such as 100ms, 10s, 5m, 1h or 30d"
     )]
     Duration,
-    #[error("a duration needs its unit: ms, s, m or h, such as 10s")]
+    #[error("a duration needs its unit: ms, s, m, h or d, such as 10s")]
     DurationWithoutUnit,
     #[error("not a number followed by a unit")]
     Number,
+    #[error("not a part of a whole: it is 0% to 100%, such as 60%")]
+    Percent,
+    #[error(
+        "not what a byte counts: it is a number from 0.01 to 1000 with two digits, such as 1.5"
+    )]
+    Cost,
     #[error("too large")]
     TooLarge,
     #[error("at most three digits after the point are read")]
@@ -59,7 +65,21 @@ pub(super) fn cpu(text: &str) -> Result<u32, NotAUnit> {
     u32::try_from(millis).map_err(|_| NotAUnit::TooLarge)
 }
 
-/// Milliseconds: `100ms`, `10s`, `5m`, `1h`, `1.5s`.
+/// Percent: `60%`.
+pub(super) fn percent(text: &str) -> Result<u8, NotAUnit> {
+    let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<u8>().ok());
+    number.filter(|percent| *percent <= 100).ok_or(NotAUnit::Percent)
+}
+
+/// A factor in hundredths: `1.5`.
+pub(super) fn hundredths(text: &str) -> Result<u32, NotAUnit> {
+    let (thousandths, unit) = split(text).map_err(|_| NotAUnit::Cost)?;
+    let good = unit.is_empty() && thousandths.is_multiple_of(10);
+    let hundredths = u32::try_from(thousandths / 10).ok().filter(|_| good);
+    hundredths.filter(|cost| (1..=100_000).contains(cost)).ok_or(NotAUnit::Cost)
+}
+
+/// Milliseconds: `100ms`, `10s`, `5m`, `1h`, `30d`, `1.5s`.
 pub(super) fn duration(text: &str) -> Result<u64, NotAUnit> {
     let (thousandths, unit) = split(text)?;
     let factor: u64 = match unit {
@@ -67,6 +87,7 @@ pub(super) fn duration(text: &str) -> Result<u64, NotAUnit> {
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         "" => return Err(NotAUnit::DurationWithoutUnit),
         _ => return Err(NotAUnit::Duration),
     };
@@ -77,6 +98,9 @@ pub(super) fn duration(text: &str) -> Result<u64, NotAUnit> {
 /// Milliseconds in the largest unit that is exact.
 pub(super) fn show_duration(millis: u64) -> String {
     match millis {
+        _ if millis >= 2 * 86_400_000 && millis.is_multiple_of(86_400_000) => {
+            format!("{}d", millis / 86_400_000)
+        }
         _ if millis >= 3_600_000 && millis.is_multiple_of(3_600_000) => {
             format!("{}h", millis / 3_600_000)
         }
@@ -194,19 +218,36 @@ mod tests {
             ("1.5s", 1_500),
             ("5m", 300_000),
             ("1h", 3_600_000),
+            ("30d", 2_592_000_000),
             ("0s", 0),
         ] {
             assert_eq!(duration(text), Ok(millis), "{text}");
         }
         for (text, why) in [
             ("10", NotAUnit::DurationWithoutUnit),
-            ("10d", NotAUnit::Duration),
+            ("10w", NotAUnit::Duration),
             ("10 s", NotAUnit::Duration),
             ("0.0001s", NotAUnit::Digits),
             ("s", NotAUnit::Number),
             ("18446744073709551h", NotAUnit::TooLarge),
         ] {
             assert_eq!(duration(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_and_costs() {
+        for (text, good) in [("60%", Ok(60)), ("0%", Ok(0)), ("100%", Ok(100))] {
+            assert_eq!(percent(text), good, "{text}");
+        }
+        for text in ["60", "101%", "-1%", "%", "1.5%", ""] {
+            assert_eq!(percent(text), Err(NotAUnit::Percent), "{text}");
+        }
+        for (text, good) in [("1", 100), ("1.5", 150), ("0.01", 1), ("1000", 100_000)] {
+            assert_eq!(hundredths(text), Ok(good), "{text}");
+        }
+        for text in ["0", "1.005", "1001", "-1", "1x", ""] {
+            assert_eq!(hundredths(text), Err(NotAUnit::Cost), "{text}");
         }
     }
 

@@ -8,10 +8,10 @@ use holdfast_protocol::workload::{
     Artifact, Bus, Executable, Process, Resources, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
 };
 
-use super::Admitted;
 use super::decode::At;
 use super::parts;
 use super::units;
+use super::{Admitted, What};
 use crate::core::selector::{Expression, Operator, Selector};
 
 /// Most labels of a document, as of a device.
@@ -49,16 +49,21 @@ const STOP: &[&str] = &["signal", "grace"];
 
 type ArtifactSize<'f> = &'f dyn Fn(&Digest) -> Option<u64>;
 
-/// None: faults were noted.
-pub(super) fn document(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<Admitted> {
+/// A document of any kind, whose spec `decode` reads; `what` completes "is missing: ". None: faults
+/// were noted.
+pub(super) fn document(
+    at: &At<'_>,
+    what: &str,
+    decode: impl FnOnce(&At<'_>) -> Option<(Selector, What)>,
+) -> Option<Admitted> {
     let document = at.fields(DOCUMENT)?;
     let named = document.required("metadata", "it holds the name").and_then(|at| metadata(&at));
-    let spec_at = document.required("spec", "it says what to run, and where");
+    let spec_at = document.required("spec", what);
     let written = spec_at.as_ref().map(At::value).cloned();
-    let decoded = spec_at.and_then(|at| spec(&at, artifact_size));
-    let (named, (devices, spec), written) = (named?, decoded?, written?);
+    let decoded = spec_at.and_then(|at| decode(&at));
+    let (named, (devices, what), written) = (named?, decoded?, written?);
     let Named { name, labels, resource_version } = named;
-    Some(Admitted { name, labels, resource_version, devices, spec, written })
+    Some(Admitted { name, labels, resource_version, devices, what, written })
 }
 
 struct Named {
@@ -70,7 +75,7 @@ struct Named {
 fn metadata(at: &At<'_>) -> Option<Named> {
     let metadata = at.fields(METADATA)?;
     let name = metadata
-        .required("name", "every workload has one")
+        .required("name", "everything has one")
         .and_then(|at| at.parsed(str::parse::<Name>));
     let labels = metadata.get("labels").map(|at| labels(&at)).unwrap_or_default();
     let resource_version = match metadata.get("resourceVersion") {
@@ -100,7 +105,10 @@ fn labels(at: &At<'_>) -> Labels {
     labels
 }
 
-fn spec(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<(Selector, WorkloadSpec)> {
+pub(super) fn spec(
+    at: &At<'_>,
+    artifact_size: ArtifactSize<'_>,
+) -> Option<(Selector, WorkloadSpec)> {
     let spec = at.fields(SPEC)?;
     let devices = spec
         .required("devices", "which devices run it, such as { matchLabels: { role: gateway } }")
@@ -129,7 +137,7 @@ fn spec(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<(Selector, Workl
     Some((devices?, spec))
 }
 
-fn devices(at: &At<'_>) -> Option<Selector> {
+pub(super) fn devices(at: &At<'_>) -> Option<Selector> {
     let fields = at.fields(DEVICES)?;
     let match_labels = fields.get("matchLabels").map(|at| labels(&at)).unwrap_or_default();
     let expressions = fields.get("matchExpressions").map(|at| at.items()).unwrap_or_default();

@@ -1,0 +1,64 @@
+//! Documents about data: `Stream` and `LinkBudget`. They are applied with `POST /api/v1/apply`.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+
+use super::auth::Operator;
+use super::extract::{Params, Path};
+use super::workloads::DeleteQuery;
+use super::{App, ListQuery};
+use crate::api::{List, Policy};
+use crate::core::records::PolicyKind;
+use crate::service::Failure;
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+fn kind(word: &str) -> Result<PolicyKind, Failure> {
+    let kind = PolicyKind::parse(word).filter(|kind| kind.plural() == word);
+    kind.ok_or_else(|| {
+        Failure::NotFound("there are policies/streams and policies/linkbudgets".into())
+    })
+}
+
+/// Documents about data of one kind, by name.
+#[utoipa::path(get, path = "/api/v1/policies/{kind}", operation_id = "listPolicies", tag = "data",
+    params(("kind" = String, Path, description = "`streams` or `linkbudgets`"), ListQuery),
+    security(("bearer" = [])),
+    responses((status = 200, body = List<Policy>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Path(word): Path<String>,
+    Params(query): Params<ListQuery>,
+) -> Answer<List<Policy>> {
+    app.service.policies(kind(&word)?, &query.query()?).map(Json)
+}
+
+/// A document about data.
+#[utoipa::path(get, path = "/api/v1/policies/{kind}/{name}", operation_id = "getPolicy", tag = "data",
+    params(("kind" = String, Path, description = "`streams` or `linkbudgets`"), ("name" = String, Path)),
+    security(("bearer" = [])),
+    responses((status = 200, body = Policy), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn get(
+    State(app): State<App>,
+    Path((word, name)): Path<(String, String)>,
+) -> Answer<Policy> {
+    app.service.policy(kind(&word)?, &name).map(Json)
+}
+
+/// Deletes a document about data; devices go on with their defaults.
+#[utoipa::path(delete, path = "/api/v1/policies/{kind}/{name}", operation_id = "deletePolicy", tag = "data",
+    params(("kind" = String, Path, description = "`streams` or `linkbudgets`"), ("name" = String, Path), DeleteQuery),
+    security(("bearer" = [])),
+    responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn delete(
+    State(app): State<App>,
+    Extension(Operator(by)): Extension<Operator>,
+    Path((word, name)): Path<(String, String)>,
+    Params(query): Params<DeleteQuery>,
+) -> Result<StatusCode, Failure> {
+    app.service
+        .delete_policy(kind(&word)?, &name, query.resource_version, &by)
+        .await
+        .map(|()| StatusCode::NO_CONTENT)
+}

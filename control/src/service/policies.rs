@@ -1,0 +1,343 @@
+//! Documents about data: `Stream` and `LinkBudget`, placed on devices as workloads are, but without
+//! revisions: what changes restarts nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_protocol::data::DataPolicies;
+
+use super::apply::approved;
+use super::change::Change;
+use super::read::page;
+use super::{Failure, Listed, Query, Service};
+use crate::api::{self, ChangedDevices, Explanation, PolicyStatus};
+use crate::core::admission::Admitted;
+use crate::core::model::{Device, KnownPolicy, Model, key, policy_size};
+use crate::core::placement::{self, Wanted};
+use crate::core::records::{MAX_POLICIES, Policy, PolicyKey, PolicyKind, PolicyRecord};
+use crate::core::view;
+
+/// How many of the devices that gain, lose or update one an answer names.
+const CHANGED: usize = 100;
+
+/// Most reasons that are told one by one.
+const REASONS: usize = 20;
+
+/// One document as it will be, and what that is.
+pub(super) fn next(
+    model: &Model,
+    admitted: Admitted,
+    policy: Policy,
+    now: u64,
+) -> Result<(PolicyRecord, &'static str), Failure> {
+    let key = (policy.kind(), admitted.name.clone());
+    let known = model.policies.get(&key).map(|known| &known.record);
+    let same_spec = known.is_some_and(|known| {
+        known.written == admitted.written
+            && known.policy == policy
+            && known.devices == admitted.devices
+    });
+    let same = same_spec && known.is_some_and(|known| known.labels == admitted.labels);
+    let of_kind = model.policies.keys().filter(|(kind, _)| *kind == key.0).count();
+    if known.is_none() && of_kind >= MAX_POLICIES {
+        let plural = key.0.plural();
+        return Err(Failure::Conflict(format!("there are {MAX_POLICIES} {plural}: delete some")));
+    }
+    // What devices get is told apart by it: no version is given twice.
+    let kept = known.filter(|known| known.policy == policy).map(|known| known.revision);
+    let record = PolicyRecord {
+        created_at: known.map_or(now, |known| known.created_at),
+        updated_at: now,
+        version: known.map_or(0, |known| known.version),
+        revision: kept.unwrap_or(model.meta.version + 1),
+        name: admitted.name,
+        labels: admitted.labels,
+        devices: admitted.devices,
+        policy,
+        written: admitted.written,
+    };
+    let action = match known {
+        None => "created",
+        Some(_) if same => "unchanged",
+        Some(_) => "changed",
+    };
+    Ok((record, action))
+}
+
+/// The documents about data as they will be.
+pub(super) struct Overlay<'a> {
+    all: BTreeMap<PolicyKey, &'a PolicyRecord>,
+    touched: BTreeSet<PolicyKey>,
+}
+
+impl<'a> Overlay<'a> {
+    /// With these new or changed.
+    pub(super) fn with(model: &'a Model, changed: &[&'a PolicyRecord]) -> Self {
+        let mut overlay = Self::of(model);
+        for record in changed {
+            overlay.all.insert(record.key(), record);
+            overlay.touched.insert(record.key());
+        }
+        overlay
+    }
+
+    fn without(model: &'a Model, gone: &PolicyKey) -> Self {
+        let mut overlay = Self::of(model);
+        overlay.all.remove(gone);
+        overlay.touched.insert(gone.clone());
+        overlay
+    }
+
+    fn of(model: &'a Model) -> Self {
+        let known = model.policies.iter();
+        let all = known.map(|(key, known)| (key.clone(), &known.record)).collect();
+        Self { all, touched: BTreeSet::new() }
+    }
+
+    /// What a device should do then, when that is something else than now.
+    pub(super) fn changed(&self, device: &Device) -> Option<Vec<(PolicyKey, u64)>> {
+        let labels = &device.record.labels;
+        let concerned = self.touched.iter().any(|key| {
+            self.all.get(key).is_some_and(|record| record.devices.matches(labels))
+                || device.desired.data.iter().any(|(known, _)| known == key)
+        });
+        if !concerned {
+            return None;
+        }
+        let data = placement::policies(labels, self.all.values().copied());
+        (data != device.desired.data).then_some(data)
+    }
+
+    /// Bytes of one in a desired state.
+    pub(super) fn size(&self, model: &Model, key: &PolicyKey) -> usize {
+        match self.all.get(key) {
+            Some(record) if self.touched.contains(key) => policy_size(record),
+            _ => model.policies.get(key).map_or(0, |known| known.encoded),
+        }
+    }
+
+    /// For which devices one of them changes something.
+    pub(super) fn changes(&self, model: &Model, key: &PolicyKey) -> ChangedDevices {
+        let mut all = ChangedDevices::default();
+        let of = |data: &[(PolicyKey, u64)]| {
+            data.iter().find(|(known, _)| known == key).map(|(_, revision)| *revision)
+        };
+        for device in approved(model) {
+            let Some(data) = self.changed(device) else { continue };
+            let (names, count) = match (of(&device.desired.data), of(&data)) {
+                (None, Some(_)) => (&mut all.gain, &mut all.gain_count),
+                (Some(_), None) => (&mut all.lose, &mut all.lose_count),
+                (Some(present), Some(wanted)) if present != wanted => {
+                    (&mut all.update, &mut all.update_count)
+                }
+                _ => continue,
+            };
+            *count += 1;
+            if names.len() < CHANGED {
+                names.push(device.record.name.to_string());
+            }
+        }
+        all
+    }
+
+    /// A warning, when another link budget holds on some of its devices.
+    pub(super) fn shadowed(&self, model: &Model, record: &PolicyRecord) -> Option<String> {
+        if record.policy.kind() != PolicyKind::LinkBudget {
+            return None;
+        }
+        let mut names: Vec<&str> = Vec::new();
+        let mut count = 0;
+        for device in approved(model) {
+            let labels = &device.record.labels;
+            if !record.devices.matches(labels) {
+                continue;
+            }
+            let first = self.all.iter().find(|((kind, _), other)| {
+                *kind == PolicyKind::LinkBudget && other.devices.matches(labels)
+            });
+            if let Some(((_, name), _)) = first
+                && *name != record.name
+            {
+                count += 1;
+                if !names.contains(&name.as_str()) && names.len() < 5 {
+                    names.push(name.as_str());
+                }
+            }
+        }
+        (count > 0).then(|| {
+            format!(
+                "on {count} of its devices another budget holds, the first by name: {}",
+                names.join(", ")
+            )
+        })
+    }
+}
+
+/// Stores one; devices follow by their sets.
+pub(super) fn store(change: &mut Change<'_>, mut record: PolicyRecord, by: &str, message: String) {
+    let policy_key = record.key();
+    let (word, name) = (policy_key.0.word(), record.name.to_string());
+    change.event(word, &name, "changed", message.clone());
+    change.audit(by, &format!("{word}.apply"), &name, message);
+    record.version = change.version();
+    change.put(key::policy(&policy_key), &record);
+    change.model.policies.insert(policy_key, KnownPolicy::new(record));
+}
+
+fn status(model: &Model, wanted: &PolicyKey, record: &PolicyRecord) -> PolicyStatus {
+    let mut status = PolicyStatus::default();
+    for device in approved(model) {
+        let Some((_, revision)) = device.desired.data.iter().find(|(key, _)| key == wanted) else {
+            continue;
+        };
+        status.devices += 1;
+        let current = device.report.applied.epoch == model.meta.epoch
+            && device.report.applied.generation == device.desired.generation;
+        status.applied += u64::from(current && *revision == record.revision);
+        status.problems += u64::from(problem(device, wanted).is_some());
+    }
+    status
+}
+
+/// Why a `Stream` does not do what it says on a device.
+fn problem(device: &Device, (kind, name): &PolicyKey) -> Option<String> {
+    let data = device.report.data.as_deref().filter(|_| *kind == PolicyKind::Stream)?;
+    let mut streams = data.streams.iter();
+    let (stream, said) =
+        streams.find(|(_, said)| said.policy.as_ref() == Some(name) && !said.problem.is_empty())?;
+    Some(format!("{stream}: {}", said.problem))
+}
+
+impl Service {
+    /// Documents about data of one kind, by name.
+    ///
+    /// # Errors
+    /// A bad query.
+    pub fn policies(&self, kind: PolicyKind, query: &Query) -> Listed<api::Policy> {
+        let limit = query.limit()?;
+        let after = query.after.as_deref().unwrap_or_default();
+        let model = self.model();
+        let items = model
+            .policies
+            .iter()
+            .filter(|((of, name), _)| *of == kind && name.as_str() > after)
+            .filter(|(_, known)| query.chooses(&known.record.labels))
+            .take(limit + 1)
+            .map(|(key, known)| {
+                let status = status(&model, key, &known.record);
+                (known.record.name.to_string(), view::policy(&known.record, status))
+            })
+            .collect();
+        Ok(page(items, limit, model.meta.version))
+    }
+
+    /// A document about data.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`].
+    pub fn policy(&self, kind: PolicyKind, name: &str) -> Result<api::Policy, Failure> {
+        let none = || Failure::no(kind.word(), name);
+        let model = self.model();
+        let wanted = (kind, name.parse().map_err(|_| none())?);
+        let known = model.policies.get(&wanted).ok_or_else(none)?;
+        Ok(view::policy(&known.record, status(&model, &wanted, &known.record)))
+    }
+
+    /// Deletes a document about data; devices go on with their defaults. `expected` is the resource
+    /// version that it must have, if that matters.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`], [`Failure::Conflict`], or the store's.
+    pub async fn delete_policy(
+        &self,
+        kind: PolicyKind,
+        name: &str,
+        expected: Option<u64>,
+        by: &str,
+    ) -> Result<(), Failure> {
+        self.change(|change| {
+            let none = || Failure::no(kind.word(), name);
+            let gone = (kind, name.parse().map_err(|_| none())?);
+            let present = change.model.policies.get(&gone).ok_or_else(none)?.record.version;
+            if expected.is_some_and(|expected| expected != present) {
+                return Err(Failure::Conflict(format!(
+                    "{} {name} was changed by somebody else meanwhile (its resourceVersion is {present}): read it again",
+                    kind.word()
+                )));
+            }
+            let overlay = Overlay::without(change.model, &gone);
+            let sets: Vec<_> = approved(change.model)
+                .filter_map(|device| {
+                    let data = overlay.changed(device)?;
+                    let workloads = device.desired.workloads.clone();
+                    Some((device.record.name.clone(), Wanted { workloads, data }))
+                })
+                .collect();
+            change.model.policies.remove(&gone);
+            change.delete(key::policy(&gone));
+            for (device, wanted) in sets {
+                change.set_desired(&device, wanted);
+            }
+            change.event(kind.word(), name, "deleted", format!("deleted by {by}"));
+            change.audit(by, &format!("{}.delete", kind.word()), name, String::new());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Why a document about data is not in force everywhere.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`].
+    pub(super) fn explain_policy(
+        &self,
+        kind: PolicyKind,
+        name: &str,
+    ) -> Result<Explanation, Failure> {
+        let none = || Failure::no(kind.word(), name);
+        let model = self.model();
+        let wanted = (kind, name.parse().map_err(|_| none())?);
+        let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
+        let status = status(&model, &wanted, record);
+        let mut reasons = Vec::new();
+        if status.devices == 0 {
+            reasons.push(match kind {
+                PolicyKind::Stream => "its spec.devices matches the labels of no approved device".to_owned(),
+                PolicyKind::LinkBudget => "its spec.devices matches the labels of no approved device, or other budgets come first by name".to_owned(),
+            });
+        }
+        reasons.extend(Overlay::of(&model).shadowed(&model, record));
+        for device in approved(&model) {
+            if !device.desired.data.iter().any(|(key, _)| *key == wanted) {
+                continue;
+            }
+            let on = &device.record.name;
+            if let Some(problem) = problem(device, &wanted) {
+                reasons.push(format!("{on}: {problem}"));
+            } else if device.report.applied.generation != device.desired.generation {
+                let state = if device.live.connection == 0 { "offline, " } else { "" };
+                reasons.push(format!("{on}: {state}has not applied it yet"));
+            }
+            if reasons.len() > REASONS {
+                break;
+            }
+        }
+        if reasons.len() > REASONS {
+            reasons.truncate(REASONS);
+            reasons.push("and more".into());
+        }
+        let settled =
+            status.devices > 0 && status.applied == status.devices && status.problems == 0;
+        let summary = format!(
+            "in force on {} of {} devices ({} report a problem)",
+            status.applied, status.devices, status.problems
+        );
+        Ok(Explanation { kind: kind.word().into(), name: name.into(), settled, summary, reasons })
+    }
+
+    /// What a device should do with data now.
+    pub fn data_policies(&self, device: &str) -> Option<DataPolicies> {
+        let model = self.model();
+        let (name, _) = model.devices.get_key_value(device)?;
+        model.desired_state(name)?.data.map(|data| *data)
+    }
+}

@@ -1,0 +1,231 @@
+//! Documents about data: applied, placed, deleted; and what they keep.
+
+use std::time::Duration;
+
+use holdfast_control::core::admission::admit;
+use holdfast_control::service::Failure;
+use holdfast_protocol::data::{DataPolicies, DataReport, StreamReport};
+use holdfast_protocol::topic::Channel;
+use holdfast_protocol::{codec, message};
+use serde_json::{Value, json};
+
+use crate::data::batch;
+use crate::world::{World, advance, report};
+
+fn stream(name: &str, role: &str, more: Value) -> Value {
+    let mut spec = json!({ "devices": { "matchLabels": { "role": role } }, "streams": ["*"] });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({ "apiVersion": "holdfast/v1", "kind": "Stream", "metadata": { "name": name }, "spec": spec })
+}
+
+fn budget(name: &str, bytes: &str) -> Value {
+    json!({
+        "apiVersion": "holdfast/v1", "kind": "LinkBudget", "metadata": { "name": name },
+        "spec": { "devices": { "matchLabels": { "role": "a" } }, "per": "day", "bytes": bytes },
+    })
+}
+
+impl World {
+    async fn post(&self, documents: &[Value], query: &str) -> (u16, Value) {
+        let body = json!({ "documents": documents });
+        self.request("POST", &format!("/api/v1/apply{query}"), body).await
+    }
+
+    fn data_of(&self, device: &str) -> (u64, DataPolicies) {
+        let state = self.desired(device).unwrap();
+        (state.generation, state.data.map(|data| *data).unwrap_or_default())
+    }
+}
+
+#[tokio::test]
+async fn documents_about_data_reach_the_devices_that_match_and_restart_nothing() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.apply("w", "1").await.unwrap();
+    let before = world.desired("d-1").unwrap();
+    assert_eq!(before.data, None);
+
+    let documents = [stream("slow", "a", json!({ "priority": 2 })), budget("day", "10Mi")];
+    let (status, dry) = world.post(&documents, "?dryRun=true").await;
+    assert_eq!((status, &dry["results"][0]["action"]), (200, &json!("created")), "{dry}");
+    assert_eq!(dry["results"][0]["changedDevices"]["gain"], json!(["d-1"]));
+    assert_eq!(world.desired("d-1").unwrap(), before, "a dry run changes nothing");
+    let (status, applied) = world.post(&documents, "").await;
+    assert_eq!(status, 200, "{applied}");
+    let after = world.desired("d-1").unwrap();
+    assert_eq!(after.generation, before.generation + 1, "one message for both documents");
+    assert_eq!(after.workloads, before.workloads);
+    let (_, data) = world.data_of("d-1");
+    assert_eq!(data.streams["slow"].priority, 2);
+    assert_eq!(data.link.unwrap().bytes, 10 << 20);
+    assert_eq!(world.bus.changed.lock().unwrap().last().unwrap(), "default.d-1");
+
+    let (_, again) = world.post(&documents, "").await;
+    assert_eq!(again["results"][1]["action"], "unchanged");
+    assert_eq!(world.desired("d-1").unwrap(), after);
+    let changed = stream("slow", "a", json!({ "priority": 3 }));
+    let (_, applied) = world.post(&[changed], "").await;
+    assert_eq!(applied["results"][0]["changedDevices"]["update"], json!(["d-1"]));
+    assert_eq!(world.data_of("d-1").1.streams["slow"].priority, 3);
+
+    // By labels: another one goes away, and a fresh device gets it at once.
+    let (_, answer) =
+        world.request("PATCH", "/api/v1/devices/d-1", json!({ "labels": { "role": "b" } })).await;
+    assert_eq!(answer["metadata"]["labels"]["role"], "b", "{answer}");
+    assert_eq!(world.data_of("d-1").1, DataPolicies::default());
+    world.device("d-2").await;
+    assert_eq!(world.data_of("d-2").1.streams.len(), 1);
+    let world = world.restart().await;
+    assert_eq!(world.data_of("d-2").1.streams.len(), 1);
+
+    let (status, _) = world.request("DELETE", "/api/v1/policies/streams/slow", json!(null)).await;
+    assert_eq!(status, 204);
+    let (generation, data) = world.data_of("d-2");
+    assert!(data.streams.is_empty() && data.link.is_some());
+    let (status, _) = world.request("DELETE", "/api/v1/policies/streams/slow", json!(null)).await;
+    assert_eq!(status, 404);
+    assert_eq!(world.data_of("d-2").0, generation);
+    let (_, audit) = world.request("GET", "/api/v1/audit?order=newest&limit=1", json!(null)).await;
+    assert_eq!(audit["items"][0]["action"], "stream.delete", "{audit}");
+}
+
+#[tokio::test]
+async fn documents_about_data_are_read_back_guarded_and_explained() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let first = stream("pumps", "a", json!({ "ttl": "30d", "ship": "never" }));
+    assert_eq!(world.post(std::slice::from_ref(&first), "").await.0, 200);
+    assert_eq!(world.post(&[budget("b", "1Mi"), budget("c", "2Mi")], "").await.0, 200);
+    let (status, read) = world.request("GET", "/api/v1/policies/streams/pumps", json!(null)).await;
+    assert_eq!((status, &read["spec"]), (200, &first["spec"]));
+    assert_eq!(read["status"], json!({ "devices": 1, "applied": 0, "problems": 0 }));
+    let (_, all) = world.request("GET", "/api/v1/policies/linkbudgets?limit=1", json!(null)).await;
+    assert_eq!(
+        (&all["items"][0]["metadata"]["name"], &all["metadata"]["continue"]),
+        (&json!("b"), &json!("b"))
+    );
+    assert_eq!(world.data_of("d-1").1.link.unwrap().bytes, 1 << 20, "the first by name");
+    let (_, second) = world.post(&[budget("c", "3Mi")], "?dryRun=true").await;
+    let warning = second["results"][0]["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("another budget holds, the first by name: b"), "{warning}");
+    for path in
+        ["/api/v1/policies/x", "/api/v1/policies/streams/x", "/api/v1/policies/stream/pumps"]
+    {
+        assert_eq!(world.request("GET", path, json!(null)).await.0, 404, "{path}");
+    }
+
+    let mut stale = stream("pumps", "a", json!({}));
+    stale["metadata"]["resourceVersion"] = json!(1);
+    let (status, answer) = world.post(&[stale], "").await;
+    assert_eq!(status, 409, "{answer}");
+    let said = answer["error"]["message"].as_str().unwrap();
+    assert!(said.starts_with("stream pumps was changed by somebody else"), "{said}");
+
+    let explain = || world.request("GET", "/api/v1/explain/stream/pumps", json!(null));
+    let (_, said) = explain().await;
+    assert_eq!(said["settled"], false);
+    assert_eq!(said["reasons"], json!(["d-1: offline, has not applied it yet"]), "{said}");
+    let state = world.desired("d-1").unwrap();
+    world.connect("d-1", 1);
+    assert!(
+        world
+            .publish("d-1", Channel::State, report(true, state.epoch, state.generation, &[]))
+            .await
+    );
+    let (_, said) = explain().await;
+    assert_eq!((&said["settled"], &said["reasons"]), (&json!(true), &json!([])), "{said}");
+    let mut trouble: message::StateReport =
+        codec::decode(&report(false, state.epoch, state.generation, &[])).unwrap();
+    let problem = StreamReport {
+        policy: Some("pumps".parse().unwrap()),
+        problem: "records have no field temp".into(),
+        ..StreamReport::default()
+    };
+    let streams = [("pump/1".parse().unwrap(), problem)].into();
+    trouble.data = Some(Box::new(DataReport { streams, ..DataReport::default() }));
+    assert!(world.publish("d-1", Channel::State, codec::encode(&trouble).unwrap()).await);
+    let (_, said) = explain().await;
+    assert_eq!(said["reasons"], json!(["d-1: pump/1: records have no field temp"]), "{said}");
+    let (_, fleet) = world.request("GET", "/api/v1/fleet", json!(null)).await;
+    let item = &fleet["attention"][0];
+    assert_eq!(
+        (&item["kind"], &item["code"]),
+        (&json!("problem"), &json!("stream-policy")),
+        "{fleet}"
+    );
+    let (_, listed) = world.request("GET", "/api/v1/devices?attention=problem", json!(null)).await;
+    assert_eq!(listed["items"][0]["status"]["problems"][0]["code"], "stream-policy", "{listed}");
+}
+
+#[tokio::test]
+async fn what_one_message_cannot_hold_is_refused() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let patterns: Vec<String> = (0..64).map(|n| format!("{n}/{}*", "x".repeat(110))).collect();
+    let documents: Vec<Value> =
+        (0..200).map(|n| stream(&format!("s-{n}"), "a", json!({ "streams": patterns }))).collect();
+    let (status, answer) = world.post(&documents, "").await;
+    assert_eq!(status, 422, "{answer}");
+    assert_eq!(answer["error"]["faults"][0]["path"], "devices.d-1");
+    let (_, all) = world.request("GET", "/api/v1/policies/streams", json!(null)).await;
+    assert_eq!(all["items"], json!([]));
+    let documents = [stream("a", "a", json!({})), stream("a", "a", json!({}))];
+    let admitted = admit(&documents[..1], &|_| None).unwrap();
+    let twice = world.service.apply([admitted.clone(), admitted].concat(), false, "test").await;
+    assert!(matches!(twice, Err(Failure::Invalid { .. })), "{twice:?}");
+}
+
+async fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let waiting = async {
+        while !is() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(), "{what}");
+}
+
+#[tokio::test]
+async fn retention_removes_what_is_old_or_too_much_and_the_ledger_stays() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.device("d-2").await;
+    let documents = [
+        stream("old", "a", json!({ "streams": ["old"], "retention": { "age": "1h" } })),
+        stream("much", "a", json!({ "streams": ["much"], "retention": { "bytes": "128Ki" } })),
+        stream("rest", "a", json!({ "streams": ["*"] })),
+    ];
+    assert_eq!(world.post(&documents, "").await.0, 200);
+    for stream in ["old", "kept"] {
+        assert!(world.ship("d-1", &batch(stream, 1, 50)).await);
+    }
+    // Values that do not compress: half a block each of what is kept.
+    let noise = |seq: u64| {
+        let mut value = Vec::new();
+        let mut state = seq | 1;
+        while value.len() < 60_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(7);
+            value.extend_from_slice(&state.to_le_bytes()[2..]);
+        }
+        holdfast_protocol::data::Record { value, ..crate::data::record(seq) }
+    };
+    for seq in 1..=6 {
+        assert!(world.ship("d-2", &crate::data::of("much", seq, seq, &[noise(seq)])).await);
+    }
+    advance(2 * 3_600);
+    assert!(world.ship("d-1", &batch("old", 51, 60)).await);
+    until("what is old goes", || world.tally("d-1", "old").kept == 10).await;
+    until("what is too much goes", || world.tally("d-2", "much").kept == 2).await;
+    let old = world.tally("d-1", "old");
+    assert_eq!((old.received, old.missing()), (60, 0), "it was received");
+    assert_eq!(world.tally("d-1", "kept").kept, 50);
+    let path = "/api/v1/devices/d-1/streams/old/records";
+    let (_, page) = world.request("GET", path, json!(null)).await;
+    assert_eq!(page["items"].as_array().unwrap().len(), 10);
+    assert!(world.ship("d-1", &batch("old", 1, 60)).await);
+    assert_eq!(world.tally("d-1", "old").kept, 10, "what went does not come again");
+    let path = "/api/v1/devices/d-2/streams/much/records";
+    let (_, page) = world.request("GET", path, json!(null)).await;
+    let numbers: Vec<&Value> =
+        page["items"].as_array().unwrap().iter().map(|i| &i["seq"]).collect();
+    assert_eq!(numbers, [5, 6]);
+}
