@@ -44,9 +44,8 @@ impl Config {
             let keys = value.as_table();
             let known = matches!(section.as_str(), "bus" | "link" | "logs" | "storage");
             match keys {
-                _ if !known => {
-                    faults.push(format!("{section}: unknown; there are bus, link, logs and storage"))
-                }
+                _ if !known => faults
+                    .push(format!("{section}: unknown; there are bus, link, logs and storage")),
                 None => faults.push(format!("{section}: not a section: write [{section}]")),
                 Some(keys) => {
                     for (key, value) in keys {
@@ -99,7 +98,12 @@ mod tests {
     fn every_fault_is_said_at_once() {
         assert_eq!(Config::parse("").unwrap(), Config::default());
         let text = "[link]\nkeep_alive_seconds = 60\n[logs]\nbytes_per_workload = 100000\n[bus]\nport = 1883\n";
-        let other = Config { keep_alive: 60, log_bytes: 100_000, bus_port: Some(1883), ..Config::default() };
+        let other = Config {
+            keep_alive: 60,
+            log_bytes: 100_000,
+            bus_port: Some(1883),
+            ..Config::default()
+        };
         assert_eq!(Config::parse(text).unwrap(), other);
         let text = "[storage]\nquota_bytes = 2000000\nreserve_bytes = 0\nendurance_bytes = 7\n";
         let limits = Limits { quota: Some(2_000_000), reserve: Some(0), endurance: Some(7) };

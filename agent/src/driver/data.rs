@@ -38,6 +38,7 @@ struct Sent {
     stream: StreamName,
     range: Range,
     gaps: Vec<Gap>,
+    records: u64,
 }
 
 /// The buffer, and what is shipped from it.
@@ -113,6 +114,16 @@ impl Shipping {
         }
     }
 
+    /// So many records of a stream wait no longer; the next look says it exactly.
+    fn had(&mut self, stream: &StreamName, records: u64) {
+        let known = self.summary.streams.iter_mut().find(|it| it.name == *stream);
+        if let Some(known) = known {
+            known.waiting = known.waiting.saturating_sub(records);
+            known.untold = false;
+            known.wanted = false;
+        }
+    }
+
     fn policy(&self, stream: &StreamName) -> StreamPolicy {
         self.policies.of(stream).map(|(_, policy)| policy.clone()).unwrap_or_default()
     }
@@ -131,6 +142,7 @@ impl Shipping {
                 untold: it.untold,
                 wanted: it.wanted,
                 oldest: it.oldest_waiting,
+                due: it.due,
             }
         };
         self.summary.streams.iter().map(offer).collect()
@@ -213,7 +225,7 @@ impl Driver {
         if self.shipping.sent.len() >= SENT {
             self.shipping.sent.pop_front();
         }
-        self.shipping.sent.push_back(Sent { stream, range, gaps });
+        self.shipping.sent.push_back(Sent { stream, range, gaps, records });
         let tell = self.tell.clone();
         tokio::spawn(async move {
             let sent = outlet.publish(Channel::Data, payload).await;
@@ -242,6 +254,7 @@ impl Driver {
             shipping.shipper.acknowledged(&acked.stream, from, to, refused, now);
             match acked.refused {
                 None => {
+                    shipping.had(&acked.stream, sent.records);
                     shipping.buffer.shipped(&acked.stream, sent.range, sent.gaps);
                     shipping.refused = None;
                 }
@@ -267,7 +280,7 @@ impl Driver {
         say("data-not-stored", full.map(|why| {
             format!("data streams are not taken in ({why}): who publishes is told so, workloads go on")
         }));
-        say("data-refused", shipping.refused.clone());
+        say("data-rejected", shipping.refused.clone());
         say(
             "data-space",
             shipping.summary.low.then(|| {

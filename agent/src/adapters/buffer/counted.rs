@@ -1,10 +1,11 @@
 //! The file under redb, which counts what is written to it in pages of the flash.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
@@ -12,18 +13,34 @@ use redb::{BackendError, StorageBackend};
 /// What a file system writes at least, in bytes.
 const PAGE: u64 = 4_096;
 
+/// Pages that are remembered between two syncs: a few groups.
+const MOST: usize = 8_192;
+
 /// A file that counts.
 #[derive(Debug)]
 pub(super) struct Counted {
     file: FileBackend,
     written: Arc<AtomicU64>,
+    /// Pages written since the last sync: one that is written twice meanwhile reaches the flash
+    /// once.
+    dirty: Mutex<BTreeSet<u64>>,
 }
 
 impl Counted {
     /// Counts into `written`.
     pub(super) fn new(file: File, written: Arc<AtomicU64>) -> Result<Self, redb::DatabaseError> {
-        Ok(Self { file: FileBackend::new(file)?, written })
+        Ok(Self { file: FileBackend::new(file)?, written, dirty: Mutex::default() })
     }
+}
+
+impl Counted {
+    fn dirty(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn of(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 impl StorageBackend for Counted {
@@ -40,13 +57,20 @@ impl StorageBackend for Counted {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let pages = std::mem::take(&mut *self.dirty());
+        self.written.fetch_add(of(pages.len()) * PAGE, Ordering::Relaxed);
         self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        let pages = (offset + length).div_ceil(PAGE) - offset / PAGE;
-        self.written.fetch_add(pages * PAGE, Ordering::Relaxed);
+        let end = (offset + of(data.len())).div_ceil(PAGE);
+        let mut dirty = self.dirty();
+        dirty.extend(offset / PAGE..end);
+        if dirty.len() > MOST {
+            self.written.fetch_add(of(dirty.len()) * PAGE, Ordering::Relaxed);
+            dirty.clear();
+        }
+        drop(dirty);
         self.file.write(offset, data)
     }
 

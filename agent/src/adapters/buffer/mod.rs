@@ -94,6 +94,10 @@ pub struct StreamSummary {
     pub untold: bool,
     /// Records that are wanted as they are.
     pub wanted: bool,
+    /// Nothing of it is to be shipped before this, in milliseconds since 1970: a window is open.
+    pub due: Option<u64>,
+    /// Why its policy does not do what it says; empty: it does.
+    pub problem: String,
 }
 
 impl StreamSummary {

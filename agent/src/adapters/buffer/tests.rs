@@ -2,14 +2,24 @@
 
 use std::path::Path;
 
-use holdfast_protocol::data::Format;
+use holdfast_protocol::codec;
+use holdfast_protocol::data::message::MAX_BATCH;
+use holdfast_protocol::data::{
+    Batch, Format, GapReason, Order, Overflow, Ship, StreamPolicy, block,
+};
 
 use super::*;
+use crate::core::backoff::Entropy;
 
 const SMALL: Limits = Limits { quota: Some(64 * 1024 * 1024), reserve: Some(0), endurance: None };
 
 fn open(data: &Path) -> Buffer {
     Buffer::new(data, SMALL, Time::default())
+}
+
+/// A folder in memory, where there is one: what is tried there is not the disk.
+fn quick() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn stream(name: &str) -> StreamName {
@@ -82,6 +92,342 @@ async fn what_was_stored_is_there_after_a_restart_and_numbers_go_on() {
     assert_eq!((pump.last, pump.waiting, pump.count), (1_051, 1_051, 1_051));
     assert_eq!(pump.oldest, Some(1_000));
     buffer.close().await;
+}
+
+/// A control plane that stores what comes: the numbers it has records of, and those in gaps.
+#[derive(Default)]
+struct Ledger {
+    received: std::collections::BTreeMap<u64, Vec<u8>>,
+    gaps: std::collections::BTreeMap<u64, GapReason>,
+}
+
+impl Ledger {
+    fn take(&mut self, ready: &Ready) {
+        let batch: Batch = codec::decode(&ready.payload).unwrap();
+        assert!(ready.payload.len() <= MAX_BATCH);
+        assert_eq!((batch.from, batch.to), (ready.range.from, ready.range.to));
+        assert!(batch.from >= 1 && batch.from <= batch.to);
+        let records =
+            if batch.block.is_empty() { Vec::new() } else { block::unpack(&batch.block).unwrap() };
+        for gap in &batch.gaps {
+            // A few numbers of a gap are enough to check it by.
+            for number in (gap.from..=gap.to).take(200_000) {
+                self.gaps.entry(number).or_insert(gap.reason);
+            }
+        }
+        let mut left: std::collections::BTreeSet<u64> =
+            (batch.from..=batch.to).take(200_000).collect();
+        for record in records {
+            assert!((batch.from..=batch.to).contains(&record.seq));
+            left.remove(&record.seq);
+            let seq = record.seq;
+            if let Some(former) = self.received.insert(seq, record.value.clone()) {
+                assert_eq!(former, record.value, "{seq} came twice with another value");
+            }
+        }
+        for number in left {
+            let known = self.gaps.contains_key(&number);
+            match batch.rest {
+                Some(reason) => {
+                    self.gaps.entry(number).or_insert(reason);
+                }
+                None => assert!(known, "{number} is in no gap and not there"),
+            }
+        }
+    }
+
+    /// Everything up to `last` is accounted for, and every record is what was published.
+    fn check(&self, last: u64, value: impl Fn(u64) -> Option<Vec<u8>>) {
+        for number in 1..=last {
+            let got = self.received.get(&number);
+            assert!(got.is_some() || self.gaps.contains_key(&number), "{number} is nowhere");
+            if let (Some(got), Some(value)) = (got, value(number)) {
+                assert_eq!(*got, value, "{number}");
+            }
+        }
+    }
+}
+
+/// Ships everything of a stream.
+async fn drain(buffer: &Buffer, name: &StreamName, ledger: &mut Ledger, bytes: usize) -> usize {
+    let mut batches = 0;
+    while let Some(ready) = buffer.batch(name, bytes).await {
+        ledger.take(&ready);
+        buffer.shipped(name, ready.range, ready.gaps);
+        batches += 1;
+        assert!(batches < 100_000, "it never ends");
+    }
+    batches
+}
+
+fn policy(change: impl FnOnce(&mut StreamPolicy)) -> Arc<DataPolicies> {
+    let mut policy =
+        StreamPolicy { streams: vec!["*".parse().unwrap()], ..StreamPolicy::default() };
+    change(&mut policy);
+    let streams = [("p".parse().unwrap(), policy)].into();
+    Arc::new(DataPolicies { streams, link: None })
+}
+
+#[tokio::test]
+async fn everything_is_shipped_once_in_any_order() {
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let scratch = tempfile::tempdir().unwrap();
+        let name = stream("a");
+        let mut buffer = open(scratch.path());
+        buffer.policies(policy(|policy| policy.order = order));
+        let mut ledger = Ledger::default();
+        let mut next = 1;
+        for round in 0..6 {
+            for _ in 0..3 {
+                buffer.append(name.clone(), next, records(next, 700, 150)).await.unwrap();
+                next += 700;
+            }
+            let ready = buffer.batch(&name, 16 * 1024).await.unwrap();
+            assert!(ready.payload.len() <= 20 * 1024, "{}", ready.payload.len());
+            match order {
+                Order::OldestFirst if round == 0 => assert_eq!(ready.range.from, 1),
+                Order::OldestFirst => {}
+                Order::NewestFirst => assert_eq!(ready.range.to, next - 1),
+            }
+            ledger.take(&ready);
+            if round % 2 == 0 {
+                buffer.shipped(&name, ready.range, ready.gaps);
+            }
+            buffer.close().await;
+            buffer = open(scratch.path());
+            buffer.policies(policy(|policy| policy.order = order));
+        }
+        drain(&buffer, &name, &mut ledger, 16 * 1024).await;
+        ledger.check(next - 1, |number| Some(records(number, 1, 150).remove(0).1));
+        assert!(ledger.gaps.is_empty(), "{:?}", ledger.gaps.first_key_value());
+        assert_eq!(buffer.summary().await.streams[0].waiting, 0);
+        buffer.close().await;
+        let buffer = open(scratch.path());
+        assert!(buffer.batch(&name, 16 * 1024).await.is_none(), "it is marked as shipped");
+        buffer.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_quota_holds_and_what_goes_stands_in_the_ledger() {
+    for (overflow, reason) in [
+        (Overflow::DropOldest, GapReason::Quota),
+        (Overflow::DropNewest, GapReason::Quota),
+        (Overflow::Thin { keep_every: 4 }, GapReason::Thinned),
+    ] {
+        let scratch = tempfile::tempdir().unwrap();
+        let name = stream("a");
+        let buffer = open(scratch.path());
+        let quota = 1_500_000;
+        buffer.policies(policy(|policy| {
+            policy.quota_bytes = Some(quota);
+            policy.overflow = overflow;
+        }));
+        let mut next = 1;
+        while next < 30_000 {
+            buffer.append(name.clone(), next, records(next, 500, 200)).await.unwrap();
+            next += 500;
+            let bytes = buffer.summary().await.streams[0].bytes;
+            assert!(bytes <= quota, "{overflow:?}: {bytes}");
+        }
+        let mut ledger = Ledger::default();
+        drain(&buffer, &name, &mut ledger, 100_000).await;
+        ledger.check(next - 1, |number| Some(records(number, 1, 200).remove(0).1));
+        assert!(ledger.received.len() > 4_000, "{overflow:?}: {}", ledger.received.len());
+        assert!(ledger.gaps.values().any(|it| *it == reason), "{overflow:?}");
+        match overflow {
+            Overflow::DropOldest => assert!(ledger.received.contains_key(&(next - 1))),
+            Overflow::DropNewest => assert!(ledger.received.contains_key(&1)),
+            Overflow::Thin { .. } => {
+                assert!(ledger.received.range(..5_000).count() > 10);
+                assert!(ledger.received.contains_key(&(next - 1)));
+            }
+        }
+        // What is shipped goes first: the next records lose nothing.
+        let gaps = ledger.gaps.len();
+        for _ in 0..4 {
+            buffer.append(name.clone(), next, records(next, 500, 200)).await.unwrap();
+            next += 500;
+        }
+        drain(&buffer, &name, &mut ledger, 100_000).await;
+        assert_eq!(ledger.gaps.len(), gaps, "{overflow:?}");
+        buffer.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_over_its_ttl_goes_and_stands_in_the_ledger() {
+    let scratch = tempfile::tempdir().unwrap();
+    let name = stream("a");
+    let buffer = open(scratch.path());
+    buffer.policies(policy(|policy| policy.ttl_ms = Some(1_000_000)));
+    for hour in 0..5_u64 {
+        let from = hour * 10 + 1;
+        buffer.append(name.clone(), hour * 3_600_000, records(from, 10, 50)).await.unwrap();
+    }
+    buffer.expire(0);
+    buffer.expire(3 * 3_600_000);
+    let mut ledger = Ledger::default();
+    drain(&buffer, &name, &mut ledger, 100_000).await;
+    ledger.check(50, |number| Some(records(number, 1, 50).remove(0).1));
+    let expired = ledger.gaps.iter().filter(|(_, it)| **it == GapReason::Expired).count();
+    assert_eq!((expired, ledger.received.len()), (30, 20));
+    buffer.close().await;
+}
+
+#[tokio::test]
+async fn what_is_withheld_is_told_and_can_be_had() {
+    let scratch = tempfile::tempdir().unwrap();
+    let name = stream("a");
+    let buffer = open(scratch.path());
+    buffer.policies(policy(|policy| policy.ship = Ship::Never));
+    for at in 0..100_u64 {
+        buffer.append(name.clone(), at * 1_000, records(at * 10 + 1, 10, 50)).await.unwrap();
+    }
+    let mut ledger = Ledger::default();
+    assert_eq!(drain(&buffer, &name, &mut ledger, 100_000).await, 1);
+    assert!(ledger.received.is_empty() && ledger.gaps.len() == 1_000);
+    let (count, bytes) = buffer.want(&name, 20_000, 29_999).await;
+    assert!(count == 100 && bytes > 0);
+    drain(&buffer, &name, &mut ledger, 100_000).await;
+    let had: Vec<_> = ledger.received.keys().copied().collect();
+    assert_eq!(had, (201..=300).collect::<Vec<_>>());
+    buffer.close().await;
+}
+
+#[tokio::test]
+async fn what_is_reduced_is_answered_for_and_survives_restarts() {
+    for ship in [
+        Ship::OnChange { field: "v".into(), deadband: "5".into() },
+        Ship::Window { every_ms: 10_000, fields: vec!["v".into()], aggregates: vec![] },
+    ] {
+        let scratch = quick();
+        let name = stream("a");
+        let mut buffer = open(scratch.path());
+        buffer.policies(policy(|policy| policy.ship = ship.clone()));
+        let mut ledger = Ledger::default();
+        let value = |at: u64| (Format::Plain, format!("{{\"v\":{}}}", at % 100).into_bytes());
+        let mut last = 0;
+        for round in 0..6 {
+            for _ in 0..200 {
+                last += 1;
+                let range = buffer.append(name.clone(), last * 1_000, vec![value(last)]);
+                assert_eq!(range.await.unwrap().to, last);
+            }
+            if round < 5 {
+                if let Some(ready) = buffer.batch(&name, 2_000).await {
+                    ledger.take(&ready);
+                    // Every other time nobody hears of it.
+                    if round % 2 == 0 {
+                        buffer.shipped(&name, ready.range, ready.gaps);
+                    }
+                }
+                buffer.close().await;
+                buffer = open(scratch.path());
+                buffer.policies(policy(|policy| policy.ship = ship.clone()));
+            }
+        }
+        drain(&buffer, &name, &mut ledger, 4_000).await;
+        // What is not told yet is the window that is open, or nothing at all.
+        let summary = buffer.summary().await;
+        let open = summary.streams[0].waiting;
+        assert!(open <= 10, "{ship:?}: {open} wait");
+        ledger.check(last - open, |_| None);
+        let (came, reduced) = (ledger.received.len(), ledger.gaps.len());
+        assert!(came > 100 && came < 400, "{ship:?}: {came}");
+        assert!(reduced > 800, "{ship:?}: {reduced}");
+        assert!(ledger.gaps.values().all(|it| *it == GapReason::Reduced));
+        buffer.close().await;
+    }
+}
+
+/// Makes a buffer of two streams in `data`; gives the last numbers.
+async fn filled(data: &Path) -> [u64; 2] {
+    let buffer = open(data);
+    let mut last = [0, 0];
+    for round in 0..12_u64 {
+        for (at, name) in ["a", "b/c"].into_iter().enumerate() {
+            let (count, size) = if at == 0 { (400, 120) } else { (3, 60) };
+            let batch = records(last[at] + 1, count, size);
+            let range = buffer.append(stream(name), round, batch).await.unwrap();
+            last[at] = range.to;
+        }
+    }
+    buffer.close().await;
+    last
+}
+
+#[tokio::test]
+async fn whatever_happens_to_the_file_nothing_is_wrong_and_nothing_lost_in_silence() {
+    let original = quick();
+    let last = filled(original.path()).await;
+    let whole = std::fs::read(original.path().join("data.redb")).unwrap();
+    let ceilings = std::fs::read(original.path().join("data.ceilings")).unwrap();
+    let mut entropy = Entropy::new(7);
+    let rounds = std::env::var("HOLDFAST_TEST_ROUNDS").ok().and_then(|it| it.parse().ok());
+    for round in 0..rounds.unwrap_or(40_u64) {
+        let mut bytes = whole.clone();
+        let mut draw = |most: usize| (entropy.draw() % most as u64) as usize;
+        match round % 4 {
+            0 => bytes.truncate(draw(whole.len())),
+            1 => {
+                // The header and the pages beside it: structure rather than records.
+                let at = draw(64 * 1024);
+                bytes[at] ^= 1 << draw(8);
+            }
+            2 => {
+                let at = draw(whole.len());
+                bytes[at] ^= 1 << draw(8);
+            }
+            _ => {
+                let (at, length) = (draw(whole.len()), draw(8_192));
+                let end = (at + length).min(bytes.len());
+                bytes[at..end].fill(draw(256) as u8);
+            }
+        }
+        let scratch = quick();
+        std::fs::write(scratch.path().join("data.redb"), &bytes).unwrap();
+        std::fs::write(scratch.path().join("data.ceilings"), &ceilings).unwrap();
+        let check = async {
+            let buffer = open(scratch.path());
+            for (name, last) in [("a", last[0]), ("b/c", last[1])] {
+                let name = stream(name);
+                let size = if name.as_str() == "a" { 120 } else { 60 };
+                // A thread that is lost to what it found may refuse what it had in hand.
+                let first = loop {
+                    match buffer.append(name.clone(), 99, records(1, 1, 10)).await {
+                        Ok(range) => break range.from,
+                        Err(Refused::Busy) => {}
+                        Err(other) => panic!("round {round}: {other}"),
+                    }
+                };
+                assert!(first > last, "round {round}: {first} was given before");
+                let mut ledger = Ledger::default();
+                let mut idle = 0;
+                while idle < 3 {
+                    idle = if drain(&buffer, &name, &mut ledger, 60_000).await == 0 {
+                        idle + 1
+                    } else {
+                        0
+                    };
+                }
+                ledger.check(first, |number| {
+                    (number <= last).then(|| records(number, 1, size).remove(0).1)
+                });
+                // Damage may be noticed late; then it takes in again.
+                let mut works = ledger.received.contains_key(&first);
+                for _ in 0..3 {
+                    let more = buffer.append(name.clone(), 99, records(1, 1, 10)).await;
+                    drain(&buffer, &name, &mut ledger, 60_000).await;
+                    works |= more.is_ok_and(|more| ledger.received.contains_key(&more.from));
+                }
+                assert!(works, "round {round}");
+            }
+            buffer.close().await;
+        };
+        let patience = std::time::Duration::from_secs(60);
+        tokio::time::timeout(patience, check).await.unwrap_or_else(|_| panic!("round {round}"));
+    }
 }
 
 /// What it costs: `cargo test --release -p holdfast-agent --lib buffer::tests::measure -- --ignored

@@ -3,6 +3,7 @@
 mod batch;
 mod group;
 mod reading;
+mod reduced;
 mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_protocol::data::{Gap, GapReason, Range, StreamName};
+use holdfast_protocol::data::{Gap, GapReason, Range, Ship, StreamName};
 
 use super::ceilings::Ceilings;
 use super::contain;
@@ -69,6 +70,8 @@ struct Worker {
     /// The first number of streams that are new: 1, unless all that was known of former ones is
     /// lost.
     base: u64,
+    /// Of streams that are reduced.
+    reductions: BTreeMap<u32, reduced::Reduction>,
     /// Streams of which something is to be stored beside their blocks.
     marked: BTreeSet<u32>,
     /// Segments that are to be stored.
@@ -96,6 +99,7 @@ impl Worker {
             ids: BTreeMap::new(),
             ceilings,
             base: 1,
+            reductions: BTreeMap::new(),
             marked: BTreeSet::new(),
             segments: BTreeSet::new(),
             marked_at: None,
@@ -171,6 +175,7 @@ impl Worker {
         self.full = None;
         self.streams = found.streams;
         self.marked.clear();
+        self.reductions.clear();
         self.segments = found.closed.into_iter().collect();
         self.ids = self.streams.iter().map(|(id, stream)| (stream.name().clone(), *id)).collect();
         for (id, range) in found.damaged {
@@ -310,16 +315,25 @@ impl Worker {
     }
 
     fn summary(&mut self) -> Summary {
-        let streams = self.streams.values().map(|stream| StreamSummary {
-            name: stream.name().clone(),
-            last: stream.next() - 1,
-            waiting: stream.waiting(),
-            bytes: stream.bytes(),
-            count: stream.count(),
-            oldest: stream.oldest(),
-            oldest_waiting: stream.oldest_waiting(),
-            untold: stream.has_untold_gaps(),
-            wanted: !stream.kept().wanted.is_empty(),
+        let policies = self.queue.current();
+        let streams = self.streams.iter().map(|(id, stream)| {
+            let last = stream.next() - 1;
+            let policy = policies.of(stream.name()).map(|(_, policy)| &policy.ship);
+            let reduces = !matches!(policy, None | Some(Ship::Always | Ship::Never));
+            let reduction = self.reductions.get(id).filter(|_| reduces);
+            StreamSummary {
+                name: stream.name().clone(),
+                last,
+                waiting: stream.waiting(),
+                bytes: stream.bytes(),
+                count: stream.count(),
+                oldest: stream.oldest(),
+                oldest_waiting: stream.oldest_waiting(),
+                untold: stream.has_untold_gaps(),
+                wanted: !stream.kept().wanted.is_empty(),
+                due: reduction.and_then(|it| it.due(last)),
+                problem: reduction.map(reduced::Reduction::problem).unwrap_or_default(),
+            }
         });
         let used = self.used();
         let (quota, low) = self.room.limit(&self.queue.data);

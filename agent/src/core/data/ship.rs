@@ -54,6 +54,8 @@ pub struct Offer {
     pub wanted: bool,
     /// Time of the oldest that waits, in milliseconds since 1970.
     pub oldest: Option<u64>,
+    /// Nothing of it is to be shipped before this, in milliseconds since 1970.
+    pub due: Option<u64>,
 }
 
 impl Offer {
@@ -198,6 +200,10 @@ impl Shipper {
         if until_window > 0 {
             return Err(now.uptime + until_window);
         }
+        if let Some(due) = offer.due.filter(|due| *due > now.wall) {
+            // A clock that is set meanwhile must not hold anything for ever.
+            return Err(now.uptime + (due - now.wall).min(3_600_000));
+        }
         let budget = allowed(offer.class());
         let linger = match (offer.class(), budget) {
             (_, _) if offer.withheld && !offer.wanted => LINGER_UNTOLD,
@@ -318,6 +324,7 @@ mod tests {
             untold: false,
             wanted: false,
             oldest: Some(oldest),
+            due: None,
         }
     }
 

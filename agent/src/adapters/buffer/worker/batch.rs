@@ -15,6 +15,8 @@ use super::Worker;
 
 /// Gaps told with one batch: a few hundred bytes.
 const GAPS: usize = 64;
+/// Records that are gathered for one batch: what it holds as a rule is less.
+pub(super) const MANY: usize = 8_192;
 /// Tries to make a batch fit: each cuts it.
 const CUTS: usize = 8;
 /// Damaged blocks that are come upon while one batch is made.
@@ -22,10 +24,10 @@ const ROUNDS: usize = 16;
 
 /// Records as they were found, and what they answer for.
 #[derive(Default)]
-struct Taken {
-    records: Vec<Record>,
+pub(super) struct Taken {
+    pub(super) records: Vec<Record>,
     /// Numbers that blocks answer for.
-    covered: RangeSet,
+    pub(super) covered: RangeSet,
     /// Everything that was asked for is in it.
     whole: bool,
 }
@@ -48,6 +50,14 @@ impl Worker {
                 (Some(range), _) => self.of_wanted(id, range, &policy, bytes),
                 (None, Some(range)) if policy.ship == Ship::Never => {
                     self.made(id, range, Some(GapReason::Withheld), &[], &policy)
+                }
+                (None, Some(_)) if policy.ship != Ship::Always => {
+                    // In the order of their numbers, whatever the policy's order.
+                    let first = open.iter().next()?;
+                    match self.of_reduced(id, first, bytes) {
+                        None if self.streams.get(&id)?.unshipped() == open => return None,
+                        made => made,
+                    }
                 }
                 (None, Some(range)) => self.of_unshipped(id, range, &policy, bytes),
                 (None, None) => {
@@ -86,7 +96,7 @@ impl Worker {
         }
         let run = run?;
         let records = taken.records.into_iter().filter(|it| (run.from..=run.to).contains(&it.seq));
-        self.fitting(id, run, records.collect(), &taken.covered, false, policy, bytes)
+        self.fitting(id, run, records.collect(), GapReason::Thinned, false, policy, bytes)
     }
 
     fn of_unshipped(
@@ -98,33 +108,35 @@ impl Worker {
     ) -> Option<Ready> {
         let newest = policy.order == Order::NewestFirst;
         let taken = self.taken(id, range, newest, bytes)?;
-        let span = span(&taken, range, newest);
-        let lost = taken.covered.missing(span.from, span.to);
-        if lost.is_empty() {
-            return self.fitting(id, span, taken.records, &taken.covered, newest, policy, bytes);
+        let span = taken.span(range, newest);
+        if !self.note_lost(id, &taken, span) {
+            return None;
         }
-        // What should be on disk and is not, or cannot be read.
-        lost.iter().for_each(|lost| self.bad_block(id, lost));
-        None
+        self.fitting(id, span, taken.records, GapReason::Thinned, newest, policy, bytes)
     }
 
-    /// Cuts what is too large.
+    /// What should be on disk and is not, or cannot be read, is lost. False: something was.
+    pub(super) fn note_lost(&mut self, id: u32, taken: &Taken, span: Range) -> bool {
+        let lost = taken.covered.missing(span.from, span.to);
+        lost.iter().for_each(|lost| self.bad_block(id, lost));
+        lost.is_empty()
+    }
+
+    /// Cuts what is too large. `why`: what of the span is in none of the records.
     #[allow(clippy::too_many_arguments, reason = "one step of two callers next to it")]
-    fn fitting(
+    pub(super) fn fitting(
         &self,
         id: u32,
         mut span: Range,
         mut records: Vec<Record>,
-        covered: &RangeSet,
+        why: GapReason,
         newest: bool,
         policy: &StreamPolicy,
         bytes: usize,
     ) -> Option<Ready> {
         for _ in 0..CUTS {
-            let holes = covered.within(span.from, span.to).count()
-                > u64::try_from(records.len()).unwrap_or(u64::MAX);
-            let ready =
-                self.made(id, span, holes.then_some(GapReason::Thinned), &records, policy)?;
+            let holes = span.len() > u64::try_from(records.len()).unwrap_or(u64::MAX);
+            let ready = self.made(id, span, holes.then_some(why), &records, policy)?;
             let size = ready.payload.len();
             let fits = size <= (bytes + bytes / 4).min(MAX_BATCH);
             if fits || records.len() <= 1 {
@@ -143,7 +155,13 @@ impl Worker {
         None
     }
 
-    fn taken(&mut self, id: u32, range: Range, newest: bool, bytes: usize) -> Option<Taken> {
+    pub(super) fn taken(
+        &mut self,
+        id: u32,
+        range: Range,
+        newest: bool,
+        bytes: usize,
+    ) -> Option<Taken> {
         self.take(id, range, newest, bytes).map_err(|trouble| self.read_failed(&trouble)).ok()
     }
 
@@ -227,12 +245,14 @@ impl Worker {
     }
 }
 
-/// What a batch of these records answers for.
-fn span(taken: &Taken, range: Range, newest: bool) -> Range {
-    match (taken.covered.iter().next(), taken.covered.last()) {
-        (Some(first), Some(_)) if !taken.whole && newest => Range { from: first.from, ..range },
-        (Some(_), Some(last)) if !taken.whole => Range { to: last, ..range },
-        // Everything was looked through: what is not there is lost.
-        _ => range,
+impl Taken {
+    /// What these records answer for.
+    pub(super) fn span(&self, range: Range, newest: bool) -> Range {
+        match (self.covered.iter().next(), self.covered.last()) {
+            (Some(first), Some(_)) if !self.whole && newest => Range { from: first.from, ..range },
+            (Some(_), Some(last)) if !self.whole => Range { to: last, ..range },
+            // Everything was looked through: what is not there is lost.
+            _ => range,
+        }
     }
 }
