@@ -20,6 +20,8 @@ pub mod folder;
 pub mod https;
 pub mod identity;
 pub mod intake;
+#[cfg(test)]
+mod intake_fake;
 pub mod launcher;
 pub mod link;
 pub mod log_watch;

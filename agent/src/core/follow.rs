@@ -75,7 +75,9 @@ pub fn records(bytes: &[u8], all: bool) -> (Vec<Vec<u8>>, usize) {
             None => break,
         };
         at += taken;
-        let line = if end.is_some() { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
+        let ends = line.iter().rev().take_while(|byte| **byte == b'\r').count();
+        let ends = if end.is_some() { ends } else { 0 };
+        let line = line.get(..line.len() - ends).unwrap_or_default();
         if !line.is_empty() {
             found.push(line.to_vec());
         }
@@ -85,14 +87,18 @@ pub fn records(bytes: &[u8], all: bool) -> (Vec<Vec<u8>>, usize) {
 
 /// How many bytes at the beginning of these a record was made of. None: of others.
 pub fn taken(bytes: &[u8], record: &[u8]) -> Option<usize> {
-    let empty = bytes.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+    let mut empty = 0;
+    while let Some(end @ 1..) = bytes.get(empty..).map(line_end) {
+        empty += end;
+    }
     let rest = bytes.get(empty..)?.strip_prefix(record)?;
-    let end = match rest {
-        [b'\r', b'\n', ..] => 2,
-        [b'\n', ..] => 1,
-        _ => 0,
-    };
-    Some(empty + record.len() + end)
+    Some(empty + record.len() + line_end(rest))
+}
+
+/// The length of an end of a line at the beginning of these bytes; 0: there is none.
+fn line_end(bytes: &[u8]) -> usize {
+    let returns = bytes.iter().take_while(|byte| **byte == b'\r').count();
+    if bytes.get(returns) == Some(&b'\n') { returns + 1 } else { 0 }
 }
 
 #[cfg(test)]
