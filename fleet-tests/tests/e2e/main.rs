@@ -19,6 +19,7 @@ mod arm;
 mod artifacts;
 mod command_line;
 mod crash_points;
+mod data_intake;
 mod features;
 mod hostile;
 mod lifecycle;
