@@ -10,6 +10,7 @@ mod desired;
 mod health;
 mod intake;
 mod logs;
+mod sources;
 mod start;
 mod status;
 
@@ -63,6 +64,8 @@ enum Inner {
     FolderRemoved(Name, Result<(), String>),
     /// Of the buffer and what is shipped from it.
     Data(data::Back),
+    /// Of the streams that the agent itself fills.
+    Source(sources::Back),
 }
 
 /// The link as the driver sees it.
@@ -115,6 +118,7 @@ pub struct Driver {
     logs: logs::Logs,
     shipping: data::Shipping,
     inlets: intake::Inlets,
+    sources: sources::Sources,
     /// Held while the agent runs: a second one must not.
     _lock: std::fs::File,
 }
@@ -159,6 +163,7 @@ impl Driver {
         tracing::info!("the agent ends; workloads go on");
         self.notifier.stopping();
         self.keep_floor();
+        self.keep_places();
         self.shipping.close().await;
         if let Some(outlet) = self.link.outlet.take() {
             outlet.close();
@@ -178,6 +183,7 @@ impl Driver {
             self.reporter.next_wake(),
             Some(self.logs.next_wake()),
             self.shipping.next_wake(),
+            self.sources.next_wake(),
         ];
         wakes.into_iter().flatten().fold(self.housekeeping_at, u64::min)
     }
@@ -198,6 +204,7 @@ impl Driver {
             self.keep_house();
         }
         self.bound_logs();
+        self.feed_sources();
         // Each round answers the one before; a handful settles, and none can go on for ever.
         for _ in 0..32 {
             let effects = self.agent.advance(uptime_ms());
@@ -306,6 +313,7 @@ impl Driver {
                 self.agent.observe(Observed::Removed(name, result), uptime_ms());
             }
             Inner::Data(back) => self.data_came_back(back),
+            Inner::Source(back) => self.source_came_back(back),
         }
     }
 

@@ -107,6 +107,37 @@ pub fn since(path: &Path, from: u64, most: usize) -> io::Result<(Vec<u8>, u64)> 
     Ok((bytes, end))
 }
 
+/// Part of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The file's number: another one is another log.
+    pub inode: u64,
+    /// How long the log is, in bytes.
+    pub length: u64,
+    /// What was asked for; empty beyond the end.
+    pub bytes: Vec<u8>,
+}
+
+/// At most `most` bytes of the log from `from` on. None: there is no log yet.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn piece(path: &Path, from: u64, most: usize) -> io::Result<Option<Piece>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut file = match open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let meta = file.metadata()?;
+    let mut bytes = Vec::new();
+    if meta.len() > from {
+        file.seek(SeekFrom::Start(from))?;
+        file.take(u64::try_from(most).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
+    }
+    Ok(Some(Piece { inode: meta.ino(), length: meta.len(), bytes }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,10 +20,13 @@ pub mod folder;
 pub mod https;
 pub mod identity;
 pub mod intake;
+#[cfg(test)]
+mod intake_fake;
 pub mod launcher;
 pub mod link;
 pub mod log_watch;
 pub mod logs;
+pub mod machine;
 pub mod notify;
 pub mod probe;
 pub mod procfs;

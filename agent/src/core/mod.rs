@@ -11,6 +11,7 @@ pub mod data;
 pub mod dns;
 pub mod effect;
 pub mod flow;
+pub mod follow;
 mod held;
 mod lifecycle;
 pub mod pulse;

@@ -136,6 +136,7 @@ impl Driver {
                 tracing::info!(version = %waiting.state.version(), "following a desired state");
                 self.agent.follow(&waiting.state);
                 self.shipping.follow(waiting.state.data.as_deref());
+                self.follow_sources(waiting.state.data.as_deref());
                 self.afresh = false;
                 self.acknowledge(waiting.publish.as_ref());
             }

@@ -336,6 +336,8 @@ impl Driver {
         say("store-recovered", self.trouble.damage.clone());
         say("waiting-for-approval", self.approval_problem());
         list.extend(self.inlets.problems());
+        let sources = self.sources.problem();
+        list.extend(sources.map(|message| Problem { code: "sources".into(), message }));
         list.sort_by(|one, other| one.code.cmp(&other.code));
         list
     }

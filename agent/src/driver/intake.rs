@@ -62,7 +62,7 @@ impl Inlets {
     /// What a person should know.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut list = self.bus.problems();
-        list.push(("data-refused", self.said.problem(uptime_ms())));
+        list.push(("intake-refused", self.said.problem(uptime_ms())));
         list.push(("data-socket", self.socket.problem()));
         let problem = |(code, message): (&str, Option<String>)| {
             message.map(|message| Problem { code: code.into(), message })

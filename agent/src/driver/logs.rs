@@ -71,8 +71,9 @@ impl Driver {
         let limit = self.config.log_bytes;
         let room = files::free_bytes(&self.data).unwrap_or(u64::MAX);
         let keep = if room < LOW { limit / 4 } else { limit / 4 * 3 };
-        let Logs { watch, flows, .. } = &mut self.logs;
-        for (name, _) in self.agent.records() {
+        let names: Vec<Name> = self.agent.records().map(|(name, _)| name.clone()).collect();
+        for name in &names {
+            let Logs { watch, flows, .. } = &mut self.logs;
             let flow = flows.entry(name.clone()).or_default();
             if !all && flow.due().is_none_or(|due| now < due) {
                 continue;
@@ -80,8 +81,12 @@ impl Driver {
             let log = self.place.log(name);
             // Armed before the look: what is written behind the look is told.
             let armed = watch.arm(name, &log);
+            // Read before it is cut.
+            self.read_log(name, all);
+            let Some(flow) = self.logs.flows.get_mut(name) else { continue };
             match logs::bound(&log, limit, keep) {
                 Ok(look) => {
+                    self.sources.cut(name, look.found.saturating_sub(look.left));
                     flow.looked(look.found, look.left, limit, now);
                     if !armed && look.found > limit {
                         flow.look_at(now + BLIND);

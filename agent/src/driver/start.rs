@@ -99,6 +99,7 @@ impl Driver {
         let place = Arc::new(place.map_err(failed)?);
         let buffer = Buffer::new(&data, config.storage, time.clone());
         let intake = Arc::new(Buffered::new(buffer.clone(), time.clone()));
+        let sources = super::sources::Sources::new(&data, buffer.clone(), intake.clone());
         let inlets = intake::Inlets::new(access, intake, &place.workloads);
         let processes = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
         let found = census(&place, loaded.records.iter()).map_err(processes)?;
@@ -148,11 +149,13 @@ impl Driver {
             logs: logs::Logs::new(uptime_ms() + HOUSEKEEPING / 50),
             shipping: super::data::Shipping::new(buffer, policies.as_deref(), seed ^ 3),
             inlets,
+            sources,
             data,
             _lock: lock,
         };
         driver.listen();
         driver.admit_known();
+        driver.follow_sources(policies.as_deref());
         driver.renew_limits();
         if let Some(identity) = identity {
             driver.use_identity(identity);

@@ -93,6 +93,16 @@ fn a_process_has_a_session_a_user_and_a_folder_of_its_own_and_nothing_else() {
         &environment,
         &["HOLDFAST_WORKLOAD=w", "HOLDFAST_DEVICE=", "HOLDFAST_REVISION=1", &folder_line, "PATH="],
     );
+    assert_says(
+        &environment,
+        &[
+            "HOLDFAST_MQTT_HOST=127.0.0.1",
+            "HOLDFAST_MQTT_PORT=",
+            "HOLDFAST_MQTT_USERNAME=w",
+            "HOLDFAST_MQTT_PASSWORD=",
+            "HOLDFAST_SOCKET=/",
+        ],
+    );
     for foreign in ["HOLDFAST_TOKEN", "HOLDFAST_TEST", "NOTIFY_SOCKET", "CARGO"] {
         assert!(!environment.contains(foreign), "{foreign} leaked: {environment}");
     }

@@ -21,6 +21,7 @@ mod command_line;
 mod crash_points;
 mod data;
 mod data_chaos;
+mod data_intake;
 mod features;
 mod hostile;
 mod lifecycle;

@@ -26,7 +26,7 @@ const MAX_CALL: usize = 8 * 1024 * 1024;
 /// A body that does not go on for so long is given up.
 const STALL: Duration = Duration::from_secs(10);
 /// How long a call waits for room for its body.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 2_000 });
 /// Where streams are.
 const STREAMS: &str = "/v1/streams/";
 

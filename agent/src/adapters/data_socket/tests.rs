@@ -1,1 +1,185 @@
+//! The data socket over a real one, with a buffer that can be held back.
 
+use holdfast_protocol::ids::Name;
+use holdfast_protocol::workload::Bus as Permissions;
+use tokio::io::AsyncReadExt as _;
+
+use super::*;
+use crate::adapters::access::Access;
+use crate::adapters::bus::Bus;
+use crate::adapters::intake::Refused;
+use crate::adapters::intake_fake::Fake;
+
+struct Rig {
+    scratch: tempfile::TempDir,
+    fake: Fake,
+    said: Arc<Said>,
+    /// `Authorization` of workload pump.
+    basic: String,
+    _bus: Bus,
+    _socket: DataSocket,
+}
+
+impl Rig {
+    fn new() -> Self {
+        use base64::Engine as _;
+        let scratch = tempfile::tempdir().unwrap();
+        let access = Arc::new(Access::new(scratch.path(), None));
+        let (fake, said) = (Fake::default(), Arc::<Said>::default());
+        let mut bus = Bus::new(Arc::clone(&access), Arc::new(fake.clone()), Arc::clone(&said));
+        let pump: Name = "pump".parse().unwrap();
+        bus.admit(pump.clone(), Permissions::default());
+        let workloads = scratch.path().join("workloads");
+        let intake = Arc::new(fake.clone());
+        let mut socket = DataSocket::new(bus.authority(), intake, Arc::clone(&said), &workloads);
+        socket.listen(&access.socket());
+        assert_eq!(socket.problem(), None);
+        let password = access.workload(&pump).unwrap().password;
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("pump:{password}"));
+        let basic = format!("authorization: Basic {pair}\r\n");
+        Self { scratch, fake, said, basic, _bus: bus, _socket: socket }
+    }
+
+    async fn connect(&self) -> UnixStream {
+        UnixStream::connect(self.scratch.path().join("data.sock")).await.unwrap()
+    }
+
+    async fn send(&self, request: &[u8]) -> (u16, String) {
+        let mut stream = self.connect().await;
+        let answer = async {
+            // Who is refused early may be closed before all is sent.
+            let _early = stream.write_all(request).await;
+            let mut text = Vec::new();
+            let _reset = stream.read_to_end(&mut text).await;
+            String::from_utf8(text).unwrap()
+        };
+        let text = tokio::time::timeout(Duration::from_secs(20), answer).await.unwrap();
+        let status = text.split(' ').nth(1).and_then(|it| it.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no answer: {text:?}"));
+        (status, text.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+
+    async fn post(&self, stream: &str, kind: &str, body: &[u8]) -> (u16, String) {
+        let head = format!(
+            "POST /v1/streams/{stream} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}{kind}content-length: {}\r\n\r\n",
+            self.basic,
+            body.len()
+        );
+        self.send(&[head.as_bytes(), body].concat()).await
+    }
+}
+
+#[tokio::test]
+async fn records_of_every_kind_are_stored_before_they_are_answered_for() {
+    let rig = Rig::new();
+    let stored = (200, "{\"first\":1,\"last\":2,\"stored\":2}\n".to_owned());
+    let ndjson = "content-type: application/x-ndjson; charset=utf-8\r\n";
+    assert_eq!(rig.post("a", ndjson, b"{\"t\":1}\n2\n").await, stored);
+    assert_eq!(rig.post("b/c", "", b"1\n2").await, stored);
+    assert_eq!(rig.post("b%2Fd", "content-type: text/plain\r\n", b"x y\n\nz\n").await, stored);
+    let cbor = "content-type: application/cbor-seq\r\n";
+    assert_eq!(rig.post("e", cbor, b"\x01\x61x").await, stored);
+    let json = "content-type: application/json\r\n";
+    assert_eq!(rig.post("f", json, b"{\n\"t\": 1\n}\n").await.0, 200);
+    assert_eq!(rig.post("f", json, b"[]").await.1, "{\"first\":2,\"last\":2,\"stored\":1}\n");
+    assert_eq!(rig.post("g", ndjson, b"\n").await, (200, "{\"stored\":0}\n".to_owned()));
+    assert_eq!(rig.fake.stored("a"), ["{\"t\":1}", "2"]);
+    assert_eq!(rig.fake.stored("b/d"), ["x y", "z"]);
+    rig.fake.hold();
+    let waiting = rig.post("h", "", b"1");
+    tokio::pin!(waiting);
+    let release = async {
+        while rig.fake.held() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = &mut waiting => panic!("answered before it is stored: {answer:?}"),
+        () = release => rig.fake.release(),
+    }
+    assert_eq!(waiting.await.0, 200);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_with_what_to_do_and_nothing_of_it_is_stored() {
+    let rig = Rig::new();
+    let form = "content-type: application/x-www-form-urlencoded\r\n";
+    let large = vec![b'1'; 70_000];
+    for (stream, kind, body, status, words) in [
+        ("a", "", &b"1\n{\n3\n"[..], 400, "\"line\":2"),
+        ("a", form, b"1", 415, "application/x-ndjson"),
+        ("a%20b", "", b"1", 400, "is not the name of a stream"),
+        ("", "", b"1", 400, "is not the name of a stream"),
+        ("a", "", &large, 413, "65536"),
+        ("a", "content-type: application/cbor\r\n", b"\x01\xff", 400, "item 2"),
+    ] {
+        let (code, text) = rig.post(stream, kind, body).await;
+        assert!(code == status && text.contains(words), "{code} {text}");
+    }
+    let huge = vec![b'\n'; 8 * 1024 * 1024 + 1];
+    assert_eq!(rig.post("a", "", &huge).await.0, 413);
+    assert_eq!(rig.fake.stored("a"), Vec::<String>::new());
+    assert!(rig.said.problem(uptime_ms()).unwrap().contains("pump: posted"));
+    let get =
+        format!("GET /v1/streams/a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\n", rig.basic);
+    assert_eq!(rig.send(get.as_bytes()).await.0, 405);
+    let other = get.replace("/v1/streams/a", "/metrics");
+    assert_eq!(rig.send(other.as_bytes()).await.0, 404);
+}
+
+#[tokio::test]
+async fn the_buffers_no_is_passed_on() {
+    let rig = Rig::new();
+    for (why, status) in [
+        (Refused::Busy, 429),
+        (Refused::DiskFull("no space".into()), 507),
+        (Refused::TooManyStreams, 507),
+        (Refused::Closed, 503),
+    ] {
+        rig.fake.refuse(Some(why));
+        assert_eq!(rig.post("a", "", b"1").await.0, status);
+    }
+}
+
+#[tokio::test]
+async fn who_is_nobody_is_told_how_to_be_somebody() {
+    let mut rig = Rig::new();
+    rig.basic.clear();
+    let (code, text) = rig.post("a", "", b"1").await;
+    assert!(code == 401 && text.contains("HOLDFAST_MQTT_PASSWORD"), "{code} {text}");
+    rig.basic = "authorization: Basic cHVtcDp4\r\n".into();
+    assert_eq!(rig.post("a", "", b"1").await.0, 401);
+    rig.basic = "authorization: Bearer x\r\n".into();
+    assert_eq!(rig.post("a", "", b"1").await.0, 401);
+    assert_eq!(rig.fake.stored("a"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn connections_and_bodies_are_bounded() {
+    let rig = Rig::new();
+    // Two calls that claim all the memory there is, and send nothing.
+    let claim = |bytes: usize| {
+        format!(
+            "POST /v1/streams/a HTTP/1.1\r\nhost: x\r\n{}content-length: {bytes}\r\n\r\n",
+            rig.basic
+        )
+    };
+    let mut idle = Vec::new();
+    for bytes in [8 * 1024 * 1024, 4 * 1024 * 1024] {
+        let mut stream = rig.connect().await;
+        stream.write_all(claim(bytes).as_bytes()).await.unwrap();
+        idle.push(stream);
+    }
+    let busy = |answer: &(u16, String)| answer.0 == 429;
+    // The claims may not have been read yet.
+    while !busy(&rig.post("b", "", b"1").await) {}
+    drop(idle);
+    while busy(&rig.post("b", "", b"1").await) {}
+    let mut many = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        many.push(rig.connect().await);
+    }
+    while !busy(&rig.post("c", "", b"1").await) {}
+    drop(many);
+    while busy(&rig.post("c", "", b"1").await) {}
+}

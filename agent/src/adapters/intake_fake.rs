@@ -1,0 +1,88 @@
+//! A buffer for tests: holds records back, refuses them, numbers them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use holdfast_protocol::data::{Range, StreamName};
+use tokio::sync::oneshot;
+
+use super::intake::{Intake, Records, Refused, Stored};
+
+type Answer = oneshot::Sender<Result<Range, Refused>>;
+
+#[derive(Default)]
+struct Inner {
+    records: BTreeMap<StreamName, Vec<Vec<u8>>>,
+    held: VecDeque<(StreamName, Records, Answer)>,
+    hold: bool,
+    refuse: Option<Refused>,
+}
+
+/// See the module's documentation.
+#[derive(Clone, Default)]
+pub(crate) struct Fake(Arc<Mutex<Inner>>);
+
+impl Fake {
+    /// From now on nothing is on disk before [`Fake::release`].
+    pub(crate) fn hold(&self) {
+        self.0.lock().unwrap().hold = true;
+    }
+
+    /// What was held is on disk, and whatever comes at once.
+    pub(crate) fn release(&self) {
+        let mut inner = self.0.lock().unwrap();
+        inner.hold = false;
+        for (stream, records, answer) in std::mem::take(&mut inner.held) {
+            let _gone = answer.send(Ok(inner.store(stream, records)));
+        }
+    }
+
+    /// From now on everything is refused, or nothing.
+    pub(crate) fn refuse(&self, why: Option<Refused>) {
+        self.0.lock().unwrap().refuse = why;
+    }
+
+    /// What is on disk.
+    pub(crate) fn stored(&self, stream: &str) -> Vec<String> {
+        let inner = self.0.lock().unwrap();
+        let found = inner.records.get(stream).cloned().unwrap_or_default();
+        found.into_iter().map(|it| String::from_utf8_lossy(&it).into_owned()).collect()
+    }
+
+    /// How many records are held.
+    pub(crate) fn held(&self) -> usize {
+        self.0.lock().unwrap().held.iter().map(|(_, records, _)| records.len()).sum()
+    }
+}
+
+impl Inner {
+    fn store(&mut self, stream: StreamName, records: Records) -> Range {
+        let known = self.records.entry(stream).or_default();
+        let from = known.len() as u64 + 1;
+        known.extend(records.into_iter().map(|(_, value)| value));
+        Range { from, to: known.len() as u64 }
+    }
+}
+
+impl Intake for Fake {
+    fn append(&self, stream: StreamName, records: Records) -> Stored {
+        match self.try_append(stream, records) {
+            Ok(stored) => stored,
+            Err(why) => Box::pin(async move { Err(why) }),
+        }
+    }
+
+    fn try_append(&self, stream: StreamName, records: Records) -> Result<Stored, Refused> {
+        let mut inner = self.0.lock().unwrap();
+        if let Some(why) = &inner.refuse {
+            return Err(why.clone());
+        }
+        if inner.hold {
+            let (answer, stored) = oneshot::channel();
+            inner.held.push_back((stream, records, answer));
+            return Ok(Box::pin(async move { stored.await.unwrap_or(Err(Refused::Closed)) }));
+        }
+        let range = inner.store(stream, records);
+        Ok(Box::pin(async move { Ok(range) }))
+    }
+}

@@ -1,0 +1,471 @@
+//! Streams that the agent itself fills: logs of workloads, and the device's own figures.
+//!
+//! A log's place is kept in `sources.json` now and then; what was stored behind it is told from the
+//! stream itself, so that a killed agent stores no line twice and misses none that is still there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use holdfast_protocol::data::{DataPolicies, Range, Source, StreamName};
+use holdfast_protocol::ids::Name;
+use serde::{Deserialize, Serialize};
+
+use super::{Driver, Inner};
+use crate::adapters::buffer::{Buffer, Window};
+use crate::adapters::clock::uptime_ms;
+use crate::adapters::intake::{Intake, Refused};
+use crate::adapters::machine::Machine;
+use crate::adapters::{files, logs};
+use crate::core::follow::{self, Position};
+
+/// Read of a log at once, in bytes: some thousand lines, one durable step of the buffer.
+const PIECE: usize = 256 * 1024;
+/// Largest part of a log that is searched for a lost place, in bytes.
+const SEARCHED: usize = 8 * 1024 * 1024;
+/// Between two tries to store what was refused, in milliseconds.
+const RETRY: u64 = 2_000;
+/// How often places are kept, in milliseconds: a write a minute at most.
+const KEEP: u64 = 60_000;
+/// Places that are kept of logs that are not followed now.
+const MAX_KEPT: usize = 256;
+
+/// What comes back of the tasks.
+pub(super) enum Back {
+    /// Where a log goes on.
+    Found(StreamName, Option<Position>),
+    /// Records of a log, or of the machine, are stored, or not.
+    Stored(StreamName, Result<Range, Refused>),
+}
+
+/// The place of a log as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    workload: Name,
+    position: Position,
+}
+
+/// A log that is followed.
+struct Follower {
+    workload: Name,
+    log: PathBuf,
+    position: Position,
+    stage: Stage,
+    /// Not before: something was refused.
+    not_before: u64,
+    /// Bytes that were cut before they were read, and are not told yet.
+    missed: u64,
+    /// Its length when all logs were looked at last: what did not grow since is whole.
+    length: u64,
+    /// It has more to read than was read at once.
+    more: bool,
+}
+
+enum Stage {
+    /// Where it goes on is being found out. True: the log was cut meanwhile.
+    Finding(bool),
+    /// Up to `position`.
+    Ready,
+    /// These bytes are being stored.
+    Storing(Vec<u8>),
+}
+
+/// The machine's figures.
+struct Figures {
+    every: u64,
+    due: u64,
+    machine: Machine,
+    storing: bool,
+}
+
+/// See the module's documentation.
+pub(super) struct Sources {
+    buffer: Buffer,
+    intake: Arc<dyn Intake>,
+    file: PathBuf,
+    data: PathBuf,
+    followers: BTreeMap<StreamName, Follower>,
+    figures: BTreeMap<StreamName, Figures>,
+    kept: BTreeMap<StreamName, Place>,
+    /// Places differ from what is kept.
+    stale: bool,
+    keep_at: u64,
+    /// Why a source does not do what it says.
+    trouble: BTreeMap<StreamName, String>,
+}
+
+impl Sources {
+    pub(super) fn new(data: &Path, buffer: Buffer, intake: Arc<dyn Intake>) -> Self {
+        let file = data.join("sources.json");
+        let kept = std::fs::read(&file).ok().and_then(|bytes| {
+            let read = serde_json::from_slice(&bytes);
+            read.inspect_err(|error| tracing::error!(%error, "{}", file.display())).ok()
+        });
+        Self {
+            buffer,
+            intake,
+            file,
+            data: data.to_owned(),
+            followers: BTreeMap::new(),
+            figures: BTreeMap::new(),
+            kept: kept.unwrap_or_default(),
+            stale: false,
+            keep_at: 0,
+            trouble: BTreeMap::new(),
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn next_wake(&self) -> Option<u64> {
+        let figures = self.figures.values().map(|it| it.due);
+        let again =
+            self.followers.values().filter(|it| it.more && matches!(it.stage, Stage::Ready));
+        figures.chain(again.map(|it| it.not_before)).min()
+    }
+
+    /// What a person should know.
+    pub(super) fn problem(&self) -> Option<String> {
+        let texts = self.trouble.iter().map(|(stream, why)| format!("stream {stream}: {why}"));
+        let texts: Vec<String> = texts.collect();
+        (!texts.is_empty()).then(|| texts.join("; "))
+    }
+
+    /// So many bytes were cut off the beginning of this workload's log.
+    pub(super) fn cut(&mut self, workload: &Name, bytes: u64) {
+        for (stream, it) in &mut self.followers {
+            if it.workload != *workload || bytes == 0 {
+                continue;
+            }
+            if let Stage::Finding(again) = &mut it.stage {
+                *again = true;
+                continue;
+            }
+            it.length = it.length.saturating_sub(bytes);
+            let mut ahead = it.position.clone();
+            if let Stage::Storing(bytes) = &it.stage {
+                ahead.advance(bytes);
+            }
+            let missed = ahead.cut(bytes);
+            it.position.cut(bytes);
+            if missed > 0 {
+                it.missed += missed;
+                tracing::warn!(%stream, %workload, bytes = missed, "cut before it could be read");
+            }
+            self.stale = true;
+            self.keep_at = 0;
+        }
+    }
+
+    /// Keeps places, if it is time.
+    pub(super) fn keep(&mut self, now: u64) {
+        if !self.stale || now < self.keep_at {
+            return;
+        }
+        for (stream, it) in &self.followers {
+            if !matches!(it.stage, Stage::Finding(_)) {
+                let place = Place { workload: it.workload.clone(), position: it.position.clone() };
+                self.kept.insert(stream.clone(), place);
+            }
+        }
+        while self.kept.len() > MAX_KEPT {
+            let spare = self.kept.keys().find(|it| !self.followers.contains_key(*it)).cloned();
+            let Some(spare) = spare else { break };
+            self.kept.remove(&spare);
+        }
+        self.keep_at = now + KEEP;
+        let bytes = serde_json::to_vec(&self.kept).unwrap_or_default();
+        match files::replace(&self.file, &bytes, 0o600) {
+            Ok(()) => self.stale = false,
+            // Without it lines may come twice, none is lost.
+            Err(error) => tracing::warn!(%error, "the places of logs cannot be kept"),
+        }
+    }
+}
+
+impl Driver {
+    /// These policies hold from now on.
+    pub(super) fn follow_sources(&mut self, policies: Option<&DataPolicies>) {
+        let (mut logs, mut figures) = (BTreeMap::new(), BTreeMap::new());
+        let mut trouble = BTreeMap::new();
+        for policy in policies.iter().flat_map(|policies| policies.streams.values()) {
+            let (Some(source), Some(pattern)) = (&policy.source, policy.streams.first()) else {
+                continue;
+            };
+            let Ok(stream) = pattern.as_str().parse::<StreamName>() else { continue };
+            if logs.contains_key(&stream) || figures.contains_key(&stream) {
+                trouble.insert(stream, "two policies have a source for it: the first holds".into());
+                continue;
+            }
+            match source {
+                Source::Metrics { every_ms } => drop(figures.insert(stream, *every_ms)),
+                Source::Logs { workload } => drop(logs.insert(stream, workload.clone())),
+            }
+        }
+        let now = uptime_ms();
+        self.sources.trouble = trouble;
+        self.sources.stale |= !self.sources.followers.is_empty();
+        self.sources.keep(now);
+        let sources = &mut self.sources;
+        sources.figures.retain(|stream, it| figures.get(stream) == Some(&it.every));
+        for (stream, every) in figures {
+            let every = every.max(1_000);
+            let new = || Figures {
+                every,
+                due: now + every,
+                machine: Machine::new(&sources.data),
+                storing: false,
+            };
+            sources.figures.entry(stream).or_insert_with(new);
+        }
+        sources.followers.retain(|stream, it| logs.get(stream) == Some(&it.workload));
+        for (stream, workload) in logs {
+            if !self.sources.followers.contains_key(&stream) {
+                self.begin_following(stream, workload);
+            }
+        }
+    }
+
+    fn begin_following(&mut self, stream: StreamName, workload: Name) {
+        let log = self.place.log(&workload);
+        let kept = self.sources.kept.get(&stream).filter(|it| it.workload == workload);
+        let position = kept.map(|it| it.position.clone());
+        let follower = Follower {
+            workload,
+            log: log.clone(),
+            position: position.clone().unwrap_or_default(),
+            stage: Stage::Finding(false),
+            not_before: 0,
+            missed: 0,
+            length: 0,
+            more: false,
+        };
+        self.sources.followers.insert(stream.clone(), follower);
+        let (buffer, tell) = (self.sources.buffer.clone(), self.tell.clone());
+        tokio::spawn(async move {
+            let found = find(&buffer, &stream, &log, position).await;
+            let _agent_ends = tell.send(Inner::Source(Back::Found(stream, found))).await;
+        });
+    }
+
+    /// Something may have been written to this workload's log. `whole`: what did not grow since the
+    /// last time is taken as it is, without an end of the line.
+    pub(super) fn read_log(&mut self, workload: &Name, whole: bool) {
+        let streams: Vec<StreamName> = self
+            .sources
+            .followers
+            .iter()
+            .filter(|(_, it)| it.workload == *workload)
+            .map(|(stream, _)| stream.clone())
+            .collect();
+        for stream in streams {
+            self.read_for(&stream, whole);
+        }
+    }
+
+    fn read_for(&mut self, stream: &StreamName, whole: bool) {
+        let now = uptime_ms();
+        let Some(it) = self.sources.followers.get_mut(stream) else { return };
+        if !matches!(it.stage, Stage::Ready) || now < it.not_before {
+            return;
+        }
+        let piece = match logs::piece(&it.log, it.position.offset, PIECE) {
+            Ok(Some(piece)) => piece,
+            Ok(None) => {
+                it.more = false;
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%stream, %error, "a log cannot be read");
+                it.not_before = now + RETRY;
+                it.more = true;
+                return;
+            }
+        };
+        if piece.inode != it.position.inode || piece.length < it.position.offset {
+            // Another file, or emptied by somebody: it begins anew.
+            let seq = it.position.seq;
+            it.position = Position { inode: piece.inode, seq, ..Position::default() };
+            it.length = 0;
+            it.more = piece.length > 0;
+            it.not_before = now;
+            return;
+        }
+        let at_end = it.position.offset + piece.bytes.len() as u64 == piece.length;
+        let quiet = whole && at_end && piece.length == it.length;
+        if whole {
+            it.length = piece.length;
+        }
+        let (mut records, taken) = follow::records(&piece.bytes, quiet);
+        it.more = !at_end && taken > 0;
+        if taken == 0 {
+            return;
+        }
+        let bytes = piece.bytes.get(..taken).unwrap_or_default().to_vec();
+        if it.missed > 0 {
+            let missed = std::mem::take(&mut it.missed);
+            let told = format!(
+                "[holdfast: {missed} bytes of this log were cut before they could be read]"
+            );
+            records.insert(0, told.into_bytes());
+        }
+        if records.is_empty() {
+            it.position.advance(&bytes);
+            return;
+        }
+        it.stage = Stage::Storing(bytes);
+        self.store_for(stream.clone(), records);
+    }
+
+    fn store_for(&self, stream: StreamName, records: Vec<Vec<u8>>) {
+        let records =
+            records.into_iter().map(|it| (holdfast_protocol::data::Format::Plain, it)).collect();
+        let stored = self.sources.intake.append(stream.clone(), records);
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            let back = Back::Stored(stream, stored.await);
+            let _agent_ends = tell.send(Inner::Source(back)).await;
+        });
+    }
+
+    pub(super) fn source_came_back(&mut self, back: Back) {
+        let now = uptime_ms();
+        match back {
+            Back::Found(stream, found) => {
+                let Some(it) = self.sources.followers.get_mut(&stream) else { return };
+                let Stage::Finding(again) = it.stage else { return };
+                if again {
+                    // What was found stands elsewhere by now.
+                    let workload = it.workload.clone();
+                    return self.begin_following(stream, workload);
+                }
+                it.stage = Stage::Ready;
+                it.position = found.unwrap_or_default();
+                self.sources.stale = true;
+                self.sources.keep_at = 0;
+                self.sources.keep(now);
+                self.read_for(&stream, false);
+            }
+            Back::Stored(stream, result) => self.stored(&stream, result, now),
+        }
+    }
+
+    fn stored(&mut self, stream: &StreamName, result: Result<Range, Refused>, now: u64) {
+        if let Some(figures) = self.sources.figures.get_mut(stream) {
+            figures.storing = false;
+        }
+        match &result {
+            Ok(_) => drop(self.sources.trouble.remove(stream)),
+            Err(why) => drop(self.sources.trouble.insert(stream.clone(), why.to_string())),
+        }
+        let Some(it) = self.sources.followers.get_mut(stream) else { return };
+        let Stage::Storing(bytes) = std::mem::replace(&mut it.stage, Stage::Ready) else { return };
+        match result {
+            Ok(range) => {
+                it.position.advance(&bytes);
+                it.position.seq = range.to;
+                self.sources.stale = true;
+                self.read_for(stream, false);
+            }
+            Err(_) => {
+                it.not_before = now + RETRY;
+                it.more = true;
+            }
+        }
+    }
+
+    /// The agent ends: places are kept as they are.
+    pub(super) fn keep_places(&mut self) {
+        self.sources.keep_at = 0;
+        self.sources.keep(uptime_ms());
+    }
+
+    /// Everything of the sources that is due.
+    pub(super) fn feed_sources(&mut self) {
+        let now = uptime_ms();
+        self.sources.keep(now);
+        if self.sources.next_wake().is_none_or(|due| now < due) {
+            return;
+        }
+        let again = self.sources.followers.iter();
+        let again = again.filter(|(_, it)| it.more && now >= it.not_before);
+        let again: Vec<StreamName> = again.map(|(stream, _)| stream.clone()).collect();
+        for stream in again {
+            self.read_for(&stream, false);
+        }
+        let mut due = Vec::new();
+        for (stream, it) in &mut self.sources.figures {
+            if now < it.due {
+                continue;
+            }
+            // What a device slept through is not made up.
+            it.due = now + it.every - (now - it.due) % it.every;
+            let record = it.machine.look();
+            // A buffer that takes nothing has one record of it waiting, no more.
+            if !std::mem::replace(&mut it.storing, true) {
+                due.push((stream.clone(), record));
+            }
+        }
+        for (stream, record) in due {
+            self.store_for(stream, vec![record]);
+        }
+    }
+}
+
+/// Where a log goes on: behind what its stream has of it.
+async fn find(
+    buffer: &Buffer,
+    stream: &StreamName,
+    log: &Path,
+    kept: Option<Position>,
+) -> Option<Position> {
+    let whole = logs::piece(log, 0, SEARCHED).ok().flatten();
+    let Some(mut position) = kept else {
+        // From its beginning, with whatever the stream has already.
+        let seq = last(buffer, stream).await;
+        let inode = whole.map(|it| it.inode).unwrap_or_default();
+        return Some(Position { inode, seq, ..Position::default() });
+    };
+    let Some(whole) = whole.filter(|it| it.inode == position.inode) else { return Some(position) };
+    let mut content = whole.bytes;
+    match position.find(&content) {
+        Some(offset) => position.offset = offset as u64,
+        // Behind what is searched: as it was kept.
+        None if position.offset > SEARCHED as u64 => {}
+        None => {
+            tracing::warn!(%stream, "its place in the log is lost: it begins at what is left");
+            position.offset = 0;
+            position.tail.clear();
+        }
+    }
+    // Records that were stored after the place was kept stand in the log behind it, in order.
+    let mut base = 0_u64;
+    loop {
+        let window = Window { from: position.seq + 1, ..Window::default() };
+        let page = buffer.read(stream, window, PIECE).await;
+        for record in &page.records {
+            position.seq = record.seq;
+            let at = usize::try_from(position.offset.saturating_sub(base)).unwrap_or(usize::MAX);
+            let near = content.len().saturating_sub(at) <= record.value.len() + 64;
+            if near || position.offset < base {
+                let more = logs::piece(log, position.offset, SEARCHED).ok().flatten();
+                content = more.map(|it| it.bytes).unwrap_or_default();
+                base = position.offset;
+            }
+            let at = usize::try_from(position.offset.saturating_sub(base)).unwrap_or(usize::MAX);
+            let rest = content.get(at..).unwrap_or_default();
+            // What others published to the stream is none of the log's.
+            if let Some(taken) = follow::taken(rest, &record.value) {
+                position.advance(rest.get(..taken).unwrap_or_default());
+            }
+        }
+        if page.next.is_none() || page.records.is_empty() {
+            return Some(position);
+        }
+    }
+}
+
+/// The last number that a stream gave; 0: none.
+async fn last(buffer: &Buffer, stream: &StreamName) -> u64 {
+    let summary = buffer.summary().await;
+    summary.streams.iter().find(|it| it.name == *stream).map_or(0, |it| it.last)
+}
