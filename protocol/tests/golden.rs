@@ -199,6 +199,7 @@ fn batches_and_acknowledgements() {
             "rows, not compressed; what is not there was thinned",
             vectors::batch_rows(),
         ),
+        ("batch-columns", "columns, not compressed: every form", vectors::batch_columns()),
         ("batch-gaps", "no records; every reason", vectors::batch_gaps()),
     ] {
         holds::<Batch>(name, "batch", about, &message);

@@ -15,7 +15,7 @@ use holdfast_protocol::message::{MAX_REASON, MAX_REPLY_BODY};
 use holdfast_protocol::topic::Channel;
 use ring::digest::{SHA256, digest};
 
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 13] = [
     "message.rs",
     "workload.rs",
     "enrol.rs",
@@ -27,6 +27,8 @@ const SOURCES: [&str; 11] = [
     "data/policy.rs",
     "data/report.rs",
     "data/block.rs",
+    "data/block/columns.rs",
+    "data/block/token.rs",
 ];
 
 fn read(path: &str) -> String {

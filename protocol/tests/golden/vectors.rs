@@ -395,6 +395,52 @@ pub(crate) fn batch_whole() -> Batch {
     Batch { to: 3, rest: None, block: pack(&first, Layout::Rows, false), ..batch_rows() }
 }
 
+/// Every column: numbers of each form, texts in a dictionary and not, times; whole records among
+/// them.
+pub(crate) fn batch_columns() -> Batch {
+    let start = 1_795_467_600_000u64;
+    let machine = |at: u64| {
+        let (level, short) = (2050 - 3 * at, [20, 20, 21, 19][at as usize % 4]);
+        let point = ["1.0", "1.25", "0.5", "-3.0"][at as usize % 4];
+        let said = ["7", "7.10", "7.1", "7.0"][at as usize % 4];
+        let state = if at < 5 { "run" } else { "stop" };
+        format!(
+            "{{\"at\":\"2026-11-23T21:00:{at:02}.{:03}Z\",\"fixed\":{}.{:02},\"short\":{short}{},\
+             \"point\":{point},\"said\":{said},\"state\":\"{state}\",\"ok\":true,\
+             \"each\":\"{}\",\"count\":{}}}",
+            7 * at,
+            level / 100,
+            level % 100,
+            if at % 2 == 0 { "" } else { ".5" },
+            "ab".repeat(1 + at as usize),
+            1_000_000 + at,
+        )
+    };
+    let mut records: Vec<Record> = (1..=8u64)
+        .map(|at| Record {
+            seq: if at < 7 { at } else { at + 10 },
+            time: start + 1_000 * at + at % 3,
+            format: Format::Plain,
+            value: machine(at).into_bytes(),
+        })
+        .collect();
+    let more = |seq, format, value: &[u8]| Record {
+        seq,
+        time: start + 9_000,
+        format,
+        value: value.to_vec(),
+    };
+    records.push(more(19, Format::Plain, b"whole \x01"));
+    records.push(more(20, Format::Cbor, b"\xa1at\x01"));
+    for at in 21..=24 {
+        let line = format!("2026-11-23 21:00:{at} INFO pumped {} l", at * 10);
+        records.push(more(at, Format::Plain, line.as_bytes()));
+    }
+    let block = pack(&records, Layout::Smallest, false);
+    assert_eq!(block.first(), Some(&1), "it is in columns");
+    Batch { to: 24, block, ..batch_rows() }
+}
+
 pub(crate) fn batch_gaps() -> Batch {
     let reasons = [
         GapReason::Expired,

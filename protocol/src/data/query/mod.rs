@@ -1,12 +1,30 @@
-//! Questions asked of records where they lie.
+//! Questions asked of records where they lie: read ([`parse`]), sent ([`Question`]), carried out
+//! over records in bounded memory ([`Run`]), and put together at the centre ([`Groups`]).
+//!
+//! Records are looked through for the paths that are asked for and not built in memory. What a
+//! device answers ([`Partial`]) merges in any order: counts, ends, last values and the sketch of
+//! quantiles exactly, sums and deviations to within the last digits of a double.
 
+mod ast;
 mod cbor;
+mod groups;
 mod json;
 pub mod parse;
 pub mod path;
+mod run;
 pub mod sketch;
 pub mod tally;
 
+pub use ast::{
+    Comparison, Condition, Function, MAX_BY, MAX_NESTED, MAX_SELECT, MAX_TERMS, MAX_TEXT, Operand,
+    Question, Select,
+};
+pub use groups::{
+    AT_THE_CENTRE, AT_THE_EDGE, Counted, Group, Groups, Key, Limits, MAX_KEY, MAX_PARTIAL, Partial,
+    Plan,
+};
+pub use parse::Fault;
 pub use path::{Found, Path, Paths};
+pub use run::Run;
 pub use sketch::Sketch;
 pub use tally::{Kept, Tally};

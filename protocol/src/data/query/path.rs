@@ -55,7 +55,7 @@ impl Path {
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.parts.is_empty() {
-            return f.write_str("value");
+            return f.write_str(".");
         }
         for (at, part) in self.parts.iter().enumerate() {
             if at > 0 {
@@ -64,7 +64,7 @@ impl fmt::Display for Path {
             if super::parse::is_word(part) {
                 f.write_str(part)?;
             } else {
-                write!(f, "{part:?}")?;
+                write!(f, "`{part}`")?;
             }
         }
         Ok(())
@@ -324,6 +324,6 @@ mod tests {
         set.add(&quoted);
         let record = record(Format::Plain, serde_json::to_vec(&value).unwrap());
         assert_eq!(set.find(&record), [Found::Number(1.0)]);
-        assert_eq!(quoted.to_string(), "\"a.b\"");
+        assert_eq!(quoted.to_string(), "`a.b`");
     }
 }

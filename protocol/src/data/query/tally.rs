@@ -135,6 +135,12 @@ impl Tally {
         self.sketch.merge(&other.sketch);
     }
 
+    /// Whether it can have come about: what is off the network may not.
+    pub(super) fn is_sound(&self) -> bool {
+        let finite = self.ends.is_none_or(|ends| ends.0.is_finite() && ends.1.is_finite());
+        finite && self.last.is_none_or(|last| last.2.is_finite())
+    }
+
     /// The mean; None: no number.
     pub fn mean(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum.value() / float(self.count))

@@ -1,0 +1,363 @@
+//! What has been counted so far, by group and window: on a device, on its way, and at the centre.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ast::{Function, Question};
+use super::path::Found;
+use super::tally::{Kept, Tally};
+
+/// Longest text that groups, in bytes: what is longer is cut.
+pub const MAX_KEY: usize = 256;
+
+/// Most bytes of what a device answers, unpacked: a hostile one cannot fill a memory.
+pub const MAX_PARTIAL: usize = 16 * 1024 * 1024;
+
+/// A value that groups.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Key {
+    /// Nothing there, or nothing that groups.
+    None,
+    /// True or false.
+    Bool(bool),
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(String),
+}
+
+impl Key {
+    fn kind(&self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Bool(_) => 1,
+            Self::Number(_) => 2,
+            Self::Text(_) => 3,
+        }
+    }
+
+    /// What a record has, as a key.
+    pub fn of(found: &Found<'_>) -> Self {
+        match found {
+            Found::Missing | Found::Null | Found::Other => Self::None,
+            Found::Bool(value) => Self::Bool(*value),
+            Found::Number(value) => Self::Number(*value + 0.0), // -0 is 0
+            Found::Text(text) => {
+                let mut end = text.len().min(MAX_KEY);
+                while !text.is_char_boundary(end) {
+                    end -= 1;
+                }
+                Self::Text(text.get(..end).unwrap_or_default().to_owned())
+            }
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => 32 + text.len(),
+            _ => 32,
+        }
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
+            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            _ => self.kind().cmp(&other.kind()),
+        }
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Key {}
+
+/// Which group: its keys, in the order of the question, and when its window begins (in
+/// milliseconds since 1970; 0 where all time is one).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Group {
+    /// The keys.
+    #[serde(rename = "k", default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<Key>,
+    /// The window.
+    #[serde(rename = "w", default, skip_serializing_if = "is_zero")]
+    pub window: u64,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// What was counted of a group.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Records.
+    #[serde(rename = "n")]
+    pub records: u64,
+    /// Numbers, one tally for each different path of the question's selection, in their order.
+    #[serde(rename = "t", default, skip_serializing_if = "Vec::is_empty")]
+    pub tallies: Vec<Tally>,
+}
+
+/// How much may be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Groups, each window of each counted.
+    pub groups: usize,
+    /// Bytes, estimated.
+    pub bytes: usize,
+}
+
+/// On a device.
+pub const AT_THE_EDGE: Limits = Limits { groups: 10_000, bytes: 6 * 1024 * 1024 };
+/// At the centre.
+pub const AT_THE_CENTRE: Limits = Limits { groups: 100_000, bytes: 128 * 1024 * 1024 };
+
+/// Groups, within limits.
+#[derive(Debug, Clone)]
+pub struct Groups {
+    all: BTreeMap<Group, Counted>,
+    limits: Limits,
+    bytes: usize,
+    /// Records that belong to groups for which there was no room.
+    pub omitted: u64,
+}
+
+/// Bytes of a bin, with what its vector keeps in reserve.
+const BIN: usize = 24;
+/// Bytes of a tally and of a group without their texts and bins.
+const TALLY: usize = 160;
+const GROUP: usize = 120;
+
+fn weight(group: &Group, counted: &Counted) -> usize {
+    let bins: usize = counted.tallies.iter().map(|tally| tally.sketch.bins()).sum();
+    let keys: usize = group.keys.iter().map(Key::bytes).sum();
+    GROUP + keys + counted.tallies.len() * TALLY + bins * BIN
+}
+
+impl Groups {
+    /// None yet.
+    pub fn new(limits: Limits) -> Self {
+        Self { all: BTreeMap::new(), limits, bytes: 0, omitted: 0 }
+    }
+
+    /// In the order of their keys, then of their windows.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Group, &Counted)> {
+        self.all.iter()
+    }
+
+    /// Counts a record: `numbers` for each tally, `kept` what each keeps.
+    pub(super) fn add(
+        &mut self,
+        group: &Group,
+        (time, seq): (u64, u64),
+        numbers: &[Option<f64>],
+        kept: &[Kept],
+    ) {
+        if !self.all.contains_key(group) {
+            let counted = Counted { records: 0, tallies: vec![Tally::default(); kept.len()] };
+            self.begin(group.clone(), counted);
+        }
+        let Some(counted) = self.all.get_mut(group) else {
+            self.omitted = self.omitted.saturating_add(1);
+            return;
+        };
+        counted.records += 1;
+        for ((tally, number), kept) in counted.tallies.iter_mut().zip(numbers).zip(kept) {
+            let Some(number) = number else { continue };
+            let bins = tally.sketch.bins();
+            // Where the memory is used up, quantiles are no longer exact; the rest is.
+            let room = self.bytes < self.limits.bytes;
+            tally.add(Kept { sketch: kept.sketch && room, ..*kept }, time, seq, *number);
+            self.bytes += (tally.sketch.bins().saturating_sub(bins)) * BIN;
+        }
+    }
+
+    fn begin(&mut self, group: Group, counted: Counted) {
+        let weight = weight(&group, &counted);
+        if self.all.len() < self.limits.groups && self.bytes + weight <= self.limits.bytes {
+            self.bytes += weight;
+            self.all.insert(group, counted);
+        }
+    }
+
+    /// Counts what was counted elsewhere.
+    pub fn merge(&mut self, group: Group, counted: &Counted) {
+        if let Some(mine) = self.all.get_mut(&group) {
+            let before = weight(&group, mine);
+            mine.records = mine.records.saturating_add(counted.records);
+            for (mine, others) in mine.tallies.iter_mut().zip(&counted.tallies) {
+                mine.merge(others);
+            }
+            self.bytes += weight(&group, mine).saturating_sub(before);
+        } else {
+            let records = counted.records;
+            let groups = self.all.len();
+            self.begin(group, counted.clone());
+            if self.all.len() == groups {
+                self.omitted = self.omitted.saturating_add(records);
+            }
+        }
+    }
+
+    /// True: its memory is used up, and what is said of quantiles may be wrong.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= self.limits.bytes
+    }
+
+    /// What was counted, to be sent.
+    pub(super) fn into_rows(self) -> Vec<(Group, Counted)> {
+        self.all.into_iter().collect()
+    }
+}
+
+/// What of a question is kept of each path, and where each selection finds it.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// The different paths selected.
+    pub(super) paths: Vec<super::path::Path>,
+    pub(super) kept: Vec<Kept>,
+    /// For each selection its path's place.
+    places: Vec<Option<usize>>,
+}
+
+impl Plan {
+    /// Of a question.
+    pub fn new(question: &Question) -> Self {
+        let mut plan = Self::default();
+        for select in &question.select {
+            let Some(path) = &select.path else {
+                plan.places.push(None);
+                continue;
+            };
+            let at = plan.paths.iter().position(|known| known == path).unwrap_or_else(|| {
+                plan.paths.push(path.clone());
+                plan.kept.push(Kept::default());
+                plan.paths.len() - 1
+            });
+            if let Some(kept) = plan.kept.get_mut(at) {
+                kept.squares |= select.function == Function::Stddev;
+                kept.sketch |= matches!(select.function, Function::Quantile(_));
+            }
+            plan.places.push(Some(at));
+        }
+        plan
+    }
+
+    /// What is selected of a group, in the order of the question. None: there is no number.
+    pub fn values(&self, question: &Question, counted: &Counted) -> Vec<Option<f64>> {
+        #[allow(clippy::cast_precision_loss, reason = "counts are below 2^53")]
+        let count = |count: u64| Some(count as f64);
+        question
+            .select
+            .iter()
+            .zip(&self.places)
+            .map(|(select, place)| {
+                let Some(place) = place else { return count(counted.records) };
+                let tally = counted.tallies.get(*place)?;
+                match select.function {
+                    Function::Count => count(tally.count),
+                    Function::Sum => (tally.count > 0).then(|| tally.sum.value()),
+                    Function::Mean => tally.mean(),
+                    Function::Min => tally.ends.map(|ends| ends.0),
+                    Function::Max => tally.ends.map(|ends| ends.1),
+                    Function::Last => tally.last.map(|last| last.2),
+                    Function::Stddev => tally.deviation(),
+                    Function::Quantile(thousandths) => {
+                        tally.quantile(f64::from(thousandths) / 1_000.0)
+                    }
+                }
+            })
+            .map(|value| value.filter(|value| value.is_finite()))
+            .collect()
+    }
+}
+
+/// What one device has counted, and what that took.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Partial {
+    /// By group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<(Group, Counted)>,
+    /// Records looked at: those of the stream in the question's time.
+    pub scanned: u64,
+    /// Records that counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub matched: u64,
+    /// Bytes of the values of what was looked at.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes: u64,
+    /// Bytes that shipping what was looked at would have cost, packed, estimated.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub shipping: u64,
+    /// Records of groups for which there was no room.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: u64,
+    /// What is not whole about it, in words: its time or its memory was used up.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+impl Partial {
+    /// For the way: CBOR, as zstd packs it.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn pack(&self) -> Result<Vec<u8>, String> {
+        let plain = serde_cbor::to_vec(self).map_err(|error| error.to_string())?;
+        if plain.len() > MAX_PARTIAL {
+            return Err(format!(
+                "the answer has {} groups and is too large: group by less, or ask for less",
+                self.rows.len()
+            ));
+        }
+        zstd::bulk::compress(&plain, 3).map_err(|error| error.to_string())
+    }
+
+    /// From what [`Partial::pack`] made, checked against the question.
+    ///
+    /// # Errors
+    /// In words, whatever the bytes are.
+    pub fn unpack(bytes: &[u8], question: &Question) -> Result<Self, String> {
+        let said = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
+        let size = said.and_then(|size| usize::try_from(size).ok()).unwrap_or(MAX_PARTIAL);
+        if size > MAX_PARTIAL {
+            return Err("the answer is too large".into());
+        }
+        let plain = zstd::bulk::decompress(bytes, size)
+            .map_err(|_| "the answer is damaged: not what zstd wrote".to_owned())?;
+        let partial: Self = serde_cbor::from_slice(&plain)
+            .map_err(|error| format!("the answer is damaged: {error}"))?;
+        let plan = Plan::new(question);
+        let fits = |(group, counted): &(Group, Counted)| {
+            group.keys.len() == question.by.len()
+                && counted.tallies.len() == plan.paths.len()
+                && counted.tallies.iter().all(Tally::is_sound)
+        };
+        if partial.rows.iter().all(fits) {
+            Ok(partial)
+        } else {
+            Err("the answer is not to this question".into())
+        }
+    }
+}
