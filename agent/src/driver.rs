@@ -31,6 +31,7 @@ use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::https::Api;
 use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::link::{Credentials, LinkEvent, Outlet};
+use crate::adapters::meter::Meter;
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime, Sweep};
 use crate::adapters::store::Store;
@@ -114,6 +115,7 @@ pub struct Driver {
     housekeeping_at: u64,
     logs: logs::Logs,
     shipping: data::Shipping,
+    meter: Meter,
     inlets: intake::Inlets,
     /// Held while the agent runs: a second one must not.
     _lock: std::fs::File,

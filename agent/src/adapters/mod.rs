@@ -24,6 +24,7 @@ pub mod launcher;
 pub mod link;
 pub mod log_watch;
 pub mod logs;
+pub mod meter;
 pub mod notify;
 pub mod probe;
 pub mod procfs;
