@@ -6,9 +6,11 @@
 )]
 
 mod data;
+mod data_report;
 mod desired;
 mod health;
 mod intake;
+mod link_use;
 mod logs;
 mod start;
 mod status;
@@ -17,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_protocol::data::TrafficClass;
 use holdfast_protocol::ids::{Name, StateVersion};
 use holdfast_protocol::message::{AgentInfo, Call, Method};
 use holdfast_protocol::signing;
@@ -354,7 +357,9 @@ impl Driver {
             Method::Logs { workload, tail, follow_seconds } => {
                 let here = self.agent.view().workloads.contains_key(&workload);
                 let log = here.then(|| self.place.log(&workload));
-                self.calls.log(outlet, LogCall { id: call.id, log, tail, follow_seconds });
+                let held = self.shipping.is_held(TrafficClass::Logs);
+                let call = LogCall { id: call.id, log, tail, follow_seconds, held };
+                self.calls.log(outlet, call);
             }
             Method::Cancel => self.calls.cancel(call.id),
         }
@@ -370,6 +375,7 @@ impl Driver {
     fn report(&mut self) {
         let Some(outlet) = self.link.outlet.clone() else { return };
         let problems = self.problems();
+        let data = self.data_report();
         let info = || AgentInfo {
             version: env!("CARGO_PKG_VERSION").into(),
             arch: std::env::consts::ARCH.into(),
@@ -382,7 +388,8 @@ impl Driver {
             refused: self.trouble.refused,
         };
         let now = uptime_ms();
-        let Some(report) = self.reporter.next(&self.agent.view(), &problems, info, now) else {
+        let Some(report) = self.reporter.next(&self.agent.view(), &problems, data, info, now)
+        else {
             return;
         };
         let tell = self.tell.clone();

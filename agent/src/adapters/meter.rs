@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use holdfast_protocol::data::TrafficClass;
@@ -33,6 +34,8 @@ struct Counts {
 #[derive(Debug, Clone, Default)]
 pub struct Meter {
     counts: Arc<Mutex<Counts>>,
+    /// Classes whose budget is used up, a bit each.
+    held: Arc<AtomicU8>,
 }
 
 impl Meter {
@@ -44,6 +47,12 @@ impl Meter {
     /// For the link.
     pub fn link(&self) -> Tap {
         Tap { meter: self.clone(), class: None }
+    }
+
+    /// The budget of these classes is used up: whoever is asked to begin something waits.
+    pub fn hold(&self, classes: &[TrafficClass]) {
+        let bits = classes.iter().fold(0, |bits, class| bits | 1 << index(*class));
+        self.held.store(bits, Ordering::Relaxed);
     }
 
     /// A publish went up the link, or came down it, that is not control's.
@@ -101,6 +110,12 @@ pub struct Tap {
 }
 
 impl Tap {
+    /// Nothing of this class may begin now.
+    pub fn is_held(&self) -> bool {
+        let held = self.meter.held.load(Ordering::Relaxed);
+        self.class.is_some_and(|class| held & 1 << index(class) != 0)
+    }
+
     fn note(&self, sent: bool, bytes: usize) {
         if bytes == 0 {
             return;

@@ -93,6 +93,7 @@ impl Driver {
         }
         self.renew_if_due();
         self.expire_data();
+        self.count_link();
         if self.time.now() >= self.floor_stored.saturating_add(FLOOR_EVERY) {
             self.keep_floor();
         }
@@ -330,6 +331,7 @@ impl Driver {
                 .then(|| format!("little space left for {data}: free some before it is full")),
         );
         say("limits-not-enforced", self.limits_problem());
+        say("link-budget", self.shipping.link.problem());
         say("link-refused", self.link_problem());
         say(
             "not-enrolled",

@@ -88,6 +88,8 @@ pub(super) enum Job {
     Shipped { stream: StreamName, range: Range, gaps: Vec<Gap> },
     Want { stream: StreamName, since: u64, until: u64, tell: oneshot::Sender<(u64, u64)> },
     Expire { now: u64 },
+    KeepLedger { bytes: Vec<u8> },
+    KeptLedger { tell: oneshot::Sender<Option<Vec<u8>>> },
     Summary { tell: oneshot::Sender<Summary> },
     Close { tell: oneshot::Sender<()> },
 }

@@ -66,6 +66,26 @@ impl Ledger {
         count.charged = count.charged.saturating_add(u64::try_from(cost).unwrap_or(u64::MAX));
     }
 
+    /// Adds what was stored of it before a restart.
+    pub fn restore(&mut self, stored: &Self) {
+        if stored.since < self.since {
+            return;
+        }
+        self.since = stored.since;
+        for (class, count) in &stored.classes {
+            let mine = self.classes.entry(*class).or_default();
+            mine.sent = mine.sent.saturating_add(count.sent);
+            mine.received = mine.received.saturating_add(count.received);
+            mine.charged = mine.charged.saturating_add(count.charged);
+        }
+    }
+
+    /// Bytes of all classes, both directions.
+    pub fn total(&self) -> u64 {
+        let all = self.classes.values().map(|count| count.sent.saturating_add(count.received));
+        all.fold(0, u64::saturating_add)
+    }
+
     fn charged(&self, class: TrafficClass) -> u64 {
         self.classes.get(&class).map_or(0, |count| count.charged)
     }

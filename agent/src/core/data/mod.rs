@@ -5,6 +5,8 @@ pub mod budget;
 pub mod horizon;
 pub mod quota;
 pub mod reduce;
+pub mod report;
+pub mod route;
 pub mod ship;
 pub mod stream;
 
