@@ -6,9 +6,11 @@
 )]
 
 mod data;
+mod data_report;
 mod desired;
 mod health;
 mod intake;
+mod link_use;
 mod logs;
 mod sources;
 mod start;
@@ -18,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_protocol::data::TrafficClass;
 use holdfast_protocol::ids::{Name, StateVersion};
 use holdfast_protocol::message::{AgentInfo, Call, Method};
 use holdfast_protocol::signing;
@@ -32,6 +35,7 @@ use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::https::Api;
 use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::link::{Credentials, LinkEvent, Outlet};
+use crate::adapters::meter::Meter;
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime, Sweep};
 use crate::adapters::store::Store;
@@ -117,6 +121,7 @@ pub struct Driver {
     housekeeping_at: u64,
     logs: logs::Logs,
     shipping: data::Shipping,
+    meter: Meter,
     inlets: intake::Inlets,
     sources: sources::Sources,
     /// Held while the agent runs: a second one must not.
@@ -360,7 +365,9 @@ impl Driver {
             Method::Logs { workload, tail, follow_seconds } => {
                 let here = self.agent.view().workloads.contains_key(&workload);
                 let log = here.then(|| self.place.log(&workload));
-                self.calls.log(outlet, LogCall { id: call.id, log, tail, follow_seconds });
+                let held = self.shipping.is_held(TrafficClass::Logs);
+                let call = LogCall { id: call.id, log, tail, follow_seconds, held };
+                self.calls.log(outlet, call);
             }
             Method::Query { stream, question, within_ms } => {
                 let buffer = self.shipping.buffer();
@@ -388,6 +395,7 @@ impl Driver {
     fn report(&mut self) {
         let Some(outlet) = self.link.outlet.clone() else { return };
         let problems = self.problems();
+        let data = self.data_report();
         let info = || AgentInfo {
             version: env!("CARGO_PKG_VERSION").into(),
             arch: std::env::consts::ARCH.into(),
@@ -400,7 +408,8 @@ impl Driver {
             refused: self.trouble.refused,
         };
         let now = uptime_ms();
-        let Some(report) = self.reporter.next(&self.agent.view(), &problems, info, now) else {
+        let Some(report) = self.reporter.next(&self.agent.view(), &problems, data, info, now)
+        else {
             return;
         };
         let tell = self.tell.clone();

@@ -207,6 +207,11 @@ impl Job {
         hash: &mut Context,
         mut have: u64,
     ) -> Result<(), String> {
+        if api.tap.is_held() {
+            return Err(
+                "the link budget for artifacts is used up: it waits until more is due".into()
+            );
+        }
         let path = format!("/api/v1/artifacts/{}", self.artifact.digest);
         let request = api
             .request("GET", &path)

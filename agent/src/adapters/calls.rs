@@ -42,6 +42,8 @@ pub struct LogCall {
     pub tail: u32,
     /// Seconds to go on.
     pub follow_seconds: u32,
+    /// The link's budget for logs is used up.
+    pub held: bool,
 }
 
 /// A question about the records of a stream.
@@ -101,6 +103,7 @@ impl Calls {
         let shared = Arc::clone(&deadline);
         let task = tokio::spawn(async move {
             match call.log {
+                _ if call.held => answer.fail("the device's link budget for logs is used up").await,
                 _ if busy => answer.fail("too many calls at once; try again").await,
                 None => answer.fail("this device has no such workload").await,
                 Some(log) => answer.stream(&log, call.tail, &shared).await,

@@ -13,6 +13,8 @@ use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 
+use super::meter::{Metered, Tap};
+
 /// For name, TCP and TLS together: a satellite link needs several round trips of a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Until an answer's head has come.
@@ -107,6 +109,8 @@ pub struct Api {
     pub url: Url,
     /// Whom to trust, and who the agent is.
     pub tls: Arc<ClientConfig>,
+    /// Counts what it costs.
+    pub tap: Tap,
 }
 
 impl Api {
@@ -135,14 +139,16 @@ impl Api {
         answer.map_err(|_| HttpsError::Broken("no answer in time".into()))?.map_err(broken)
     }
 
-    async fn connect(&self) -> Result<tokio_rustls::client::TlsStream<TcpStream>, HttpsError> {
+    async fn connect(
+        &self,
+    ) -> Result<tokio_rustls::client::TlsStream<Metered<TcpStream>>, HttpsError> {
         let Url { host, port } = self.url.clone();
         let unreachable = |why: String| HttpsError::Unreachable { host: host.clone(), port, why };
         let socket = dial(&host, port).await.map_err(unreachable)?;
         let name =
             ServerName::try_from(SERVER_NAME).map_err(|error| unreachable(error.to_string()))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.tls));
-        connector.connect(name, socket).await.map_err(|error| {
+        connector.connect(name, self.tap.clone().around(socket)).await.map_err(|error| {
             let why = error.to_string();
             match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 Some(_) => HttpsError::Untrusted { host: host.clone(), port, why },

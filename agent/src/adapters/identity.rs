@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::Time;
 use super::files;
 use super::https::{Api, HttpsError, Url};
+use super::meter::Tap;
 use super::tls::{self, Ca, ClientIdentity};
 use crate::core::certificate::Life;
 
@@ -266,10 +267,10 @@ impl Identity {
 
     /// TLS that trusts the control plane and shows no certificate: for renewal, which has to
     /// work with an expired one.
-    fn anonymous(&self, time: &Time) -> Result<Api, IdentityError> {
+    fn anonymous(&self, time: &Time, tap: Tap) -> Result<Api, IdentityError> {
         let tls = tls::config(self.ca()?, None, time.clone())
             .map_err(|error| IdentityError::Key(error.to_string()))?;
-        Ok(Api { url: self.url.clone(), tls })
+        Ok(Api { url: self.url.clone(), tls, tap })
     }
 
     /// TLS that shows the device's certificate.
@@ -328,7 +329,8 @@ impl Identity {
             proof: self.sign(&enrol_proof(&token.id, &public_key))?,
             public_key,
         };
-        let answer = Api { url: url.clone(), tls }.post(ENROL_PATH, &request).await?;
+        let answer =
+            Api { url: url.clone(), tls, tap: Tap::default() }.post(ENROL_PATH, &request).await?;
         self.document.url = url.to_string();
         self.document.ca_sha256 = hex(&token.ca_sha256);
         self.url = url.clone();
@@ -342,11 +344,11 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError`]; what was known before stays.
-    pub async fn renew(&mut self, time: &Time) -> Result<bool, IdentityError> {
+    pub async fn renew(&mut self, time: &Time, tap: Tap) -> Result<bool, IdentityError> {
         let public_key = self.public_key()?;
         let proof = self.sign(&renew_proof(&public_key))?;
         let request = RenewRequest { public_key, proof };
-        let answer = self.anonymous(time)?.post(RENEW_PATH, &request).await?;
+        let answer = self.anonymous(time, tap)?.post(RENEW_PATH, &request).await?;
         let before = self.document.clone();
         let approved = self.take(answer);
         if self.document != before {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_protocol::WIRE_VERSION;
 use holdfast_protocol::codec::{self, MAX_PACKET};
+use holdfast_protocol::data::TrafficClass;
 use holdfast_protocol::enrol::SERVER_NAME;
 use holdfast_protocol::ids::DeviceId;
 use holdfast_protocol::message::Presence;
@@ -21,6 +22,7 @@ use rustls::ClientConfig;
 use tokio::sync::{mpsc, watch};
 
 use crate::adapters::clock::uptime_ms;
+use crate::adapters::meter::Meter;
 use crate::core::backoff::{self, Entropy};
 use crate::core::pulse::Pulse;
 
@@ -51,6 +53,8 @@ pub struct Credentials {
     pub tls: Arc<ClientConfig>,
     /// Longest silence, in seconds.
     pub keep_alive: u16,
+    /// Counts what it costs.
+    pub meter: Meter,
 }
 
 impl Credentials {
@@ -94,7 +98,25 @@ pub struct Outlet {
 impl Outlet {
     /// Publishes and waits until the control plane has stored it. False: it has not.
     pub async fn publish(&self, channel: Channel, payload: Vec<u8>) -> bool {
+        let class = match channel {
+            Channel::Reply => TrafficClass::Logs,
+            Channel::Data => TrafficClass::Data,
+            _ => TrafficClass::Control,
+        };
+        self.publish_as(class, channel, payload).await
+    }
+
+    /// The same, counted as of this class.
+    pub async fn publish_as(
+        &self,
+        class: TrafficClass,
+        channel: Channel,
+        payload: Vec<u8>,
+    ) -> bool {
         let topic = self.credentials.topic(channel);
+        if class != TrafficClass::Control {
+            self.credentials.meter.published(class, true, topic.len(), payload.len());
+        }
         let options = PublishOptions::new(QoS::AtLeastOnce);
         match self.client.publish_tracked(topic, payload, options).await {
             Ok(notice) => notice.wait_async().await.is_ok(),
@@ -234,6 +256,8 @@ async fn up(
             LinkEvent::Call(publish.payload)
         } else if publish.topic == ack.as_bytes() {
             outlet.acknowledge(&publish);
+            let (topic, payload) = (publish.topic.len(), publish.payload.len());
+            credentials.meter.published(TrafficClass::Data, false, topic, payload);
             LinkEvent::Ack(publish.payload)
         } else {
             outlet.acknowledge(&publish);
@@ -270,9 +294,14 @@ fn options(credentials: &Credentials, broker: (String, u16)) -> MqttOptions {
     let (host, port) = broker;
     // The name is what TLS checks; the connector dials the real address.
     let mut options = MqttOptions::new(credentials.device.to_string(), (SERVER_NAME, port));
+    let tap = credentials.meter.link();
     options.set_socket_connector(move |_, _| {
         let host = host.clone();
-        async move { super::https::dial(&host, port).await.map_err(std::io::Error::other) }
+        let tap = tap.clone();
+        async move {
+            let socket = super::https::dial(&host, port).await.map_err(std::io::Error::other)?;
+            Ok::<_, std::io::Error>(tap.around(socket))
+        }
     });
     let tls = TlsConfiguration::Rustls(Arc::clone(&credentials.tls));
     options.set_transport(Transport::tls_with_config(tls));

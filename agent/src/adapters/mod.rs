@@ -27,6 +27,7 @@ pub mod link;
 pub mod log_watch;
 pub mod logs;
 pub mod machine;
+pub mod meter;
 pub mod notify;
 pub mod probe;
 pub mod procfs;

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 
 use holdfast_protocol::WIRE_VERSION;
 use holdfast_protocol::codec::{self, CodecError};
+use holdfast_protocol::data::DataReport;
 use holdfast_protocol::ids::StateVersion;
 use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport};
 
 use super::agent::View;
+use super::data::report as data;
 
 /// A change that is under way is given so many milliseconds to end, so that it is told once.
 const SETTLE: u64 = 250;
@@ -26,6 +28,7 @@ struct Told {
     applied: StateVersion,
     workloads: BTreeMap<holdfast_protocol::ids::Name, WorkloadReport>,
     problems: Vec<Problem>,
+    data: Option<Box<DataReport>>,
 }
 
 /// Decides what goes out on `state`. At most one report is on its way.
@@ -39,6 +42,8 @@ pub struct Reporter {
     refilled_at: u64,
     /// A report was refused: none goes out before.
     not_before: u64,
+    /// When data was told last.
+    data_at: u64,
 }
 
 impl Reporter {
@@ -77,16 +82,26 @@ impl Reporter {
         &mut self,
         view: &View,
         problems: &[Problem],
+        data: Option<DataReport>,
         info: impl FnOnce() -> AgentInfo,
         now: u64,
     ) -> Option<StateReport> {
         if !self.connected || self.on_its_way.is_some() || now < self.not_before {
             return None;
         }
+        let told_data = self.told.as_ref().map(|told| told.data.as_deref());
+        let data = match told_data {
+            Some(told) if !data::is_due(told, data.as_ref(), now.saturating_sub(self.data_at)) => {
+                told.cloned()
+            }
+            _ => data,
+        };
+        let data = data.map(Box::new);
         let present = Told {
             applied: view.applied,
             workloads: view.workloads.clone(),
             problems: problems.to_vec(),
+            data,
         };
         if self.told.as_ref() == Some(&present) {
             self.changed_at = None;
@@ -108,6 +123,9 @@ impl Reporter {
             None => full(&present, info()),
             Some(told) => amendment(told, &present),
         };
+        if report.data.is_some() {
+            self.data_at = now;
+        }
         self.on_its_way = Some(present);
         Some(report)
     }
@@ -155,7 +173,7 @@ fn full(present: &Told, info: AgentInfo) -> StateReport {
             .collect(),
         problems: Some(present.problems.clone()),
         agent: Some(info),
-        data: None,
+        data: present.data.clone(),
     }
 }
 
@@ -178,7 +196,7 @@ fn amendment(told: &Told, present: &Told) -> StateReport {
         workloads: changed.chain(gone).collect(),
         problems: (told.problems != present.problems).then(|| present.problems.clone()),
         agent: None,
-        data: None,
+        data: present.data.clone().filter(|_| told.data != present.data),
     }
 }
 
@@ -212,22 +230,23 @@ mod tests {
     #[test]
     fn full_first_then_what_changed_and_nothing_twice() {
         let mut reporter = Reporter::default();
-        assert!(reporter.next(&view(1, Phase::Running, true), &[], info, 0).is_none());
+        assert!(reporter.next(&view(1, Phase::Running, true), &[], None, info, 0).is_none());
         reporter.connected();
-        let first = reporter.next(&view(1, Phase::Running, true), &[], info, 0).unwrap();
+        let first = reporter.next(&view(1, Phase::Running, true), &[], None, info, 0).unwrap();
         assert!(first.full && first.agent.is_some());
         assert!(
-            reporter.next(&view(2, Phase::Running, true), &[], info, 1).is_none(),
+            reporter.next(&view(2, Phase::Running, true), &[], None, info, 1).is_none(),
             "one at a time"
         );
         reporter.acknowledged();
-        assert!(reporter.next(&view(1, Phase::Running, true), &[], info, 2).is_none());
-        let second = reporter.next(&view(2, Phase::Backoff, true), &[], info, 3).unwrap();
+        assert!(reporter.next(&view(1, Phase::Running, true), &[], None, info, 2).is_none());
+        let second = reporter.next(&view(2, Phase::Backoff, true), &[], None, info, 3).unwrap();
         assert!(!second.full && second.workloads.len() == 1 && second.problems.is_none());
         reporter.acknowledged();
         let third = reporter.next(
             &view(2, Phase::Backoff, true),
             &[Problem { code: "x".into(), message: "y".into() }],
+            None,
             info,
             4,
         );
@@ -239,10 +258,10 @@ mod tests {
     fn what_is_under_way_is_told_once_it_ends_or_takes_long() {
         let mut reporter = Reporter::default();
         reporter.connected();
-        assert!(reporter.next(&view(1, Phase::Starting, false), &[], info, 100).is_none());
+        assert!(reporter.next(&view(1, Phase::Starting, false), &[], None, info, 100).is_none());
         assert_eq!(reporter.next_wake(), Some(350));
-        assert!(reporter.next(&view(1, Phase::Starting, false), &[], info, 349).is_none());
-        assert!(reporter.next(&view(1, Phase::Starting, false), &[], info, 350).is_some());
+        assert!(reporter.next(&view(1, Phase::Starting, false), &[], None, info, 349).is_none());
+        assert!(reporter.next(&view(1, Phase::Starting, false), &[], None, info, 350).is_some());
     }
 
     #[test]
@@ -251,7 +270,7 @@ mod tests {
         reporter.connected();
         for generation in 1..200 {
             let report =
-                reporter.next(&view(generation, Phase::Running, true), &[], info, generation);
+                reporter.next(&view(generation, Phase::Running, true), &[], None, info, generation);
             assert!(report.is_some(), "{generation}");
             reporter.acknowledged();
         }
@@ -261,11 +280,11 @@ mod tests {
     fn what_was_refused_is_tried_again_after_a_pause() {
         let mut reporter = Reporter::default();
         reporter.connected();
-        assert!(reporter.next(&view(1, Phase::Running, true), &[], info, 1_000).is_some());
+        assert!(reporter.next(&view(1, Phase::Running, true), &[], None, info, 1_000).is_some());
         reporter.refused(2_000);
         assert_eq!(reporter.next_wake(), Some(7_000));
-        assert!(reporter.next(&view(1, Phase::Running, true), &[], info, 6_999).is_none());
-        let again = reporter.next(&view(1, Phase::Running, true), &[], info, 7_000).unwrap();
+        assert!(reporter.next(&view(1, Phase::Running, true), &[], None, info, 6_999).is_none());
+        let again = reporter.next(&view(1, Phase::Running, true), &[], None, info, 7_000).unwrap();
         assert!(again.full, "everything is told again");
     }
 
@@ -280,11 +299,44 @@ mod tests {
         }
         let mut reporter = Reporter::default();
         reporter.connected();
-        let report = reporter.next(&many, &[], info, 0).unwrap();
+        let report = reporter.next(&many, &[], None, info, 0).unwrap();
         assert!(codec::encode(&report).is_err(), "it is too large");
         let sent: StateReport = codec::decode(&encode(report).unwrap()).unwrap();
         assert_eq!(sent.workloads.len(), 4_001);
         assert!(sent.workloads.values().flatten().all(|it| it.phase == Phase::Backoff));
+    }
+
+    #[test]
+    fn data_is_told_at_first_then_seldom() {
+        let mut reporter = Reporter::default();
+        reporter.connected();
+        let stored = |written| DataReport {
+            storage: holdfast_protocol::data::Storage {
+                used: written,
+                quota: 1_600,
+                ..Default::default()
+            },
+            ..DataReport::default()
+        };
+        let running = view(1, Phase::Running, true);
+        let first = reporter.next(&running, &[], Some(stored(0)), info, 0).unwrap();
+        assert_eq!(first.data.as_deref(), Some(&stored(0)));
+        reporter.acknowledged();
+        let mut told = 0;
+        for minute in 1..=120_u64 {
+            let now = minute * 60_000;
+            if let Some(report) = reporter.next(&running, &[], Some(stored(minute * 10)), info, now)
+            {
+                assert!(report.data.is_some() && report.problems.is_none());
+                reporter.acknowledged();
+                told += 1;
+            }
+        }
+        assert!((7..=8).contains(&told), "{told} times in two hours");
+        // What else is told does not take data along.
+        let other = view(2, Phase::Backoff, true);
+        let report = reporter.next(&other, &[], Some(stored(1_201)), info, 7_200_001).unwrap();
+        assert_eq!(report.data, None);
     }
 
     #[test]
@@ -294,7 +346,7 @@ mod tests {
         let mut sent = 0;
         for step in 0..6_000_u64 {
             let phase = if step % 2 == 0 { Phase::Backoff } else { Phase::Running };
-            if reporter.next(&view(1, phase, true), &[], info, step * 100).is_some() {
+            if reporter.next(&view(1, phase, true), &[], None, info, step * 100).is_some() {
                 sent += 1;
                 reporter.acknowledged();
             }

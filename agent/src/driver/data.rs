@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use holdfast_protocol::codec;
 use holdfast_protocol::data::{
-    Acknowledgement, DataPolicies, Gap, Range, Ship, StreamName, StreamPolicy,
+    Acknowledgement, DataPolicies, Gap, Range, Ship, StreamName, StreamPolicy, TrafficClass,
 };
 use holdfast_protocol::topic::Channel;
 
+use super::data_report::Rates;
+use super::link_use::LinkLedger;
 use super::{Driver, Inner};
 use crate::adapters::buffer::{Buffer, Ready, Summary};
 use crate::adapters::clock::uptime_ms;
@@ -31,6 +33,8 @@ pub(super) enum Back {
     Made(Option<Box<Ready>>),
     /// A batch did not reach the control plane.
     NotSent,
+    /// The link's ledger, as it was kept.
+    Ledger(Option<Vec<u8>>),
 }
 
 /// A batch that was sent.
@@ -43,10 +47,14 @@ struct Sent {
 
 /// The buffer, and what is shipped from it.
 pub(super) struct Shipping {
-    buffer: Buffer,
-    policies: Arc<DataPolicies>,
+    pub(super) buffer: Buffer,
+    pub(super) policies: Arc<DataPolicies>,
     shipper: Shipper,
-    summary: Summary,
+    pub(super) summary: Summary,
+    pub(super) link: LinkLedger,
+    pub(super) rates: Rates,
+    /// What the batch that is being made counts as.
+    class: TrafficClass,
     looking: bool,
     /// Something changed since the last look.
     stale: bool,
@@ -65,6 +73,9 @@ impl Shipping {
             policies: Arc::default(),
             shipper: Shipper::new(seed),
             summary: Summary::default(),
+            link: LinkLedger::default(),
+            rates: Rates::default(),
+            class: TrafficClass::Data,
             looking: false,
             stale: true,
             look_at: 0,
@@ -112,7 +123,8 @@ impl Shipping {
     }
 
     /// Stores what waits.
-    pub(super) async fn close(&self) {
+    pub(super) async fn close(&mut self) {
+        self.keep_ledger(true);
         let closed = tokio::time::timeout(Duration::from_secs(10), self.buffer.close()).await;
         if closed.is_err() {
             tracing::warn!("the buffer did not close in time");
@@ -181,12 +193,15 @@ impl Driver {
             return;
         }
         let wall = self.time.now_ms();
-        let next = shipping.shipper.next(&shipping.offers(), |_| None, Now { uptime: now, wall });
+        let offers = shipping.offers();
+        let allowed = |class| shipping.link.allowed(class, &shipping.policies, wall / 1_000);
+        let next = shipping.shipper.next(&offers, allowed, Now { uptime: now, wall });
         shipping.wake_at = None;
         match next {
             Next::Nothing => shipping.wake_at = Some(u64::MAX),
             Next::Wait(until) => shipping.wake_at = Some(until.max(now + 1)),
-            Next::Ship { stream, bytes, .. } => {
+            Next::Ship { stream, bytes, class } => {
+                shipping.class = class;
                 let (buffer, tell) = (shipping.buffer.clone(), self.tell.clone());
                 tokio::spawn(async move {
                     let made = buffer.batch(&stream, bytes).await.map(Box::new);
@@ -202,6 +217,7 @@ impl Driver {
             Back::Looked(summary) => {
                 self.shipping.looking = false;
                 self.shipping.summary = *summary;
+                self.note_rates();
                 self.shipping.wake_at = None;
             }
             Back::Made(None) => {
@@ -210,6 +226,7 @@ impl Driver {
                 self.shipping.wake_at = Some(now + LOOK);
             }
             Back::Made(Some(ready)) => self.send_batch(*ready),
+            Back::Ledger(kept) => self.shipping.link.restore(kept.as_deref()),
             Back::NotSent => {
                 self.shipping.shipper.not_sent(now);
                 self.shipping.wake_at = None;
@@ -231,9 +248,9 @@ impl Driver {
             self.shipping.sent.pop_front();
         }
         self.shipping.sent.push_back(Sent { stream, range, gaps, records });
-        let tell = self.tell.clone();
+        let (tell, class) = (self.tell.clone(), self.shipping.class);
         tokio::spawn(async move {
-            let sent = outlet.publish(Channel::Data, payload).await;
+            let sent = outlet.publish_as(class, Channel::Data, payload).await;
             crash::point("batch-sent");
             if !sent {
                 let _agent_ends = tell.send(Inner::Data(Back::NotSent)).await;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use holdfast_protocol::data::TrafficClass;
 use holdfast_protocol::message::Problem;
 use holdfast_protocol::workload::Resources;
 
@@ -92,6 +93,7 @@ impl Driver {
         }
         self.renew_if_due();
         self.expire_data();
+        self.count_link();
         if self.time.now() >= self.floor_stored.saturating_add(FLOOR_EVERY) {
             self.keep_floor();
         }
@@ -204,7 +206,11 @@ impl Driver {
             Err(error) => return tracing::error!(%error, "the certificate cannot be used"),
         };
         if let (Some(device), Some(enrolment)) = (identity.device(), identity.enrolment()) {
-            let api = crate::adapters::https::Api { url: identity.url().clone(), tls: tls.clone() };
+            let api = crate::adapters::https::Api {
+                url: identity.url().clone(),
+                tls: tls.clone(),
+                tap: self.meter.of(TrafficClass::Artifacts),
+            };
             self.api.send_replace(Some(api));
             let over = identity.life().is_some_and(|life| life.is_over(self.time.now()));
             // With an expired certificate there is nothing to connect with.
@@ -217,6 +223,7 @@ impl Driver {
                 brokers: identity.brokers(),
                 tls,
                 keep_alive: self.config.keep_alive,
+                meter: self.meter.clone(),
             }));
         }
         if self.identity.as_ref().is_some_and(|former| former.is_another(&identity)) {
@@ -258,8 +265,9 @@ impl Driver {
         self.renewal.running = true;
         self.renewal.asked = false;
         let (mut identity, time, tell) = (identity.clone(), self.time.clone(), self.tell.clone());
+        let tap = self.meter.of(TrafficClass::Control);
         tokio::spawn(async move {
-            let result = identity.renew(&time).await.map(|approved| (identity, approved));
+            let result = identity.renew(&time, tap).await.map(|approved| (identity, approved));
             let _agent_ends = tell.send(Inner::Renewed(Box::new(result))).await;
         });
     }
@@ -323,6 +331,7 @@ impl Driver {
                 .then(|| format!("little space left for {data}: free some before it is full")),
         );
         say("limits-not-enforced", self.limits_problem());
+        say("link-budget", self.shipping.link.problem());
         say("link-refused", self.link_problem());
         say(
             "not-enrolled",

@@ -21,6 +21,7 @@ use crate::adapters::cgroup::Cgroups;
 use crate::adapters::clock::{Time, boot_id, uptime_ms};
 use crate::adapters::identity::Identity;
 use crate::adapters::intake::Buffered;
+use crate::adapters::meter::Meter;
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime};
 use crate::adapters::store::Store;
@@ -148,6 +149,7 @@ impl Driver {
             housekeeping_at: uptime_ms() + HOUSEKEEPING / 50,
             logs: logs::Logs::new(uptime_ms() + HOUSEKEEPING / 50),
             shipping: super::data::Shipping::new(buffer, policies.as_deref(), seed ^ 3),
+            meter: Meter::default(),
             inlets,
             sources,
             data,

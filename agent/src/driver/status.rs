@@ -45,6 +45,7 @@ impl Driver {
             "bus": self.inlets.status(),
             "refused": self.trouble.refused,
             "certificateNotAfter": identity.and_then(Identity::life).map(|life| life.not_after),
+            "data": self.data_status(),
             "version": env!("CARGO_PKG_VERSION"),
         })
     }

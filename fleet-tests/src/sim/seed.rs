@@ -95,11 +95,12 @@ fn workload(writing: &mut Writing, name: &str, role: &str, now: u64) -> anyhow::
     let mut admitted =
         admit(&[document], &|_| None).map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
     let admitted = admitted.pop().context("one document was admitted")?;
+    let spec = admitted.workload().context("a workload was admitted")?.clone();
     let record = WorkloadRecord {
         name: admitted.name,
         labels: admitted.labels,
         devices: admitted.devices,
-        spec: admitted.workload().context("a workload was admitted")?.clone(),
+        spec,
         written: admitted.written,
         revision: 1,
         created_at: now - 30 * DAY,

@@ -84,6 +84,8 @@ pub struct StreamSummary {
     pub waiting: u64,
     /// Bytes on disk.
     pub bytes: u64,
+    /// Bytes that were stored since the agent started: a total that rises.
+    pub taken: u64,
     /// Records on disk.
     pub count: u64,
     /// Time of the oldest record on disk.
@@ -258,6 +260,19 @@ impl Buffer {
     /// clock can be relied on.
     pub fn expire(&self, now: u64) {
         self.queue.ask(Job::Expire { now });
+    }
+
+    /// Keeps the link's ledger, encoded; it is stored with what is stored anyway.
+    pub fn keep_ledger(&self, bytes: Vec<u8>) {
+        self.queue.start();
+        self.queue.ask(Job::KeepLedger { bytes });
+    }
+
+    /// The ledger that was kept last.
+    pub async fn kept_ledger(&self) -> Option<Vec<u8>> {
+        let (tell, answer) = oneshot::channel();
+        self.queue.ask(Job::KeptLedger { tell });
+        answer.await.unwrap_or_default()
     }
 
     /// How it stands. Empty as long as it is not in use.

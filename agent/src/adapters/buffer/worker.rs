@@ -83,6 +83,8 @@ struct Worker {
     /// How much of `written` is stored.
     noted: u64,
     room: room::Room,
+    /// The link's ledger, when it is to be stored.
+    ledger: Option<Vec<u8>>,
     damage: Option<String>,
     full: Option<String>,
 }
@@ -107,6 +109,7 @@ impl Worker {
             counted: 0,
             noted: 0,
             room,
+            ledger: None,
             damage: None,
             full: None,
         }
@@ -238,6 +241,14 @@ impl Worker {
                 let _nobody = tell.send(self.want(&stream, (since, until), most));
             }
             Job::Expire { now } => self.expire(now),
+            Job::KeepLedger { bytes } => {
+                self.ledger = Some(bytes);
+                self.marked_at.get_or_insert_with(Instant::now);
+            }
+            Job::KeptLedger { tell } => {
+                let kept = self.file.as_ref().and_then(|file| file.meta("ledger").ok().flatten());
+                let _nobody = tell.send(kept);
+            }
             Job::Summary { tell } => {
                 let _nobody = tell.send(self.summary());
             }
@@ -270,6 +281,9 @@ impl Worker {
         for (id, start) in std::mem::take(&mut self.segments) {
             let segment = self.streams.get(&id).and_then(|stream| stream.segment(start));
             change.segments.insert((id, start), segment.copied());
+        }
+        if let Some(ledger) = self.ledger.take() {
+            change.meta.insert("ledger", ledger);
         }
         self.marked_at = None;
     }
@@ -326,6 +340,7 @@ impl Worker {
                 last,
                 waiting: stream.waiting(),
                 bytes: stream.bytes(),
+                taken: stream.taken(),
                 count: stream.count(),
                 oldest: stream.oldest(),
                 oldest_waiting: stream.oldest_waiting(),

@@ -1,8 +1,12 @@
 //! Decisions about data streams: numbers, what a full buffer drops, what is shipped when, what
 //! the link may carry, until when a device can go on alone.
 
+pub mod budget;
+pub mod horizon;
 pub mod quota;
 pub mod reduce;
+pub mod report;
+pub mod route;
 pub mod ship;
 pub mod stream;
 

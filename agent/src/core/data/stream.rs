@@ -110,6 +110,8 @@ pub struct Stream {
     bytes: u64,
     count: u64,
     waiting: u64,
+    /// Bytes that were ever stored, as far as this process knows.
+    taken: u64,
 }
 
 impl Stream {
@@ -133,7 +135,7 @@ impl Stream {
 
     /// As it was stored: its row, and the segments that were closed.
     pub fn load(kept: Kept, segments: BTreeMap<u64, Segment>) -> Self {
-        let mut stream = Self { kept, segments, bytes: 0, count: 0, waiting: 0 };
+        let mut stream = Self { kept, segments, bytes: 0, count: 0, waiting: 0, taken: 0 };
         for segment in stream.segments.values() {
             stream.bytes += segment.bytes;
             stream.count += segment.count;
@@ -174,6 +176,11 @@ impl Stream {
     /// Bytes on disk.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes that were stored: a total that rises.
+    pub fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Records on disk.
@@ -217,6 +224,7 @@ impl Stream {
     pub fn stored(&mut self, block: &Block, ttl: Option<u64>) -> Option<u64> {
         self.kept.next = self.kept.next.max(block.last + 1);
         self.bytes += block.bytes;
+        self.taken += block.bytes;
         self.count += block.count;
         if self.is_open(block) {
             self.waiting += block.count;

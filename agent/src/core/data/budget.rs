@@ -1,0 +1,319 @@
+//! What the link may carry: a ledger of every byte by class, in the present day or month, and what
+//! a class may still use of its share. Shares fill as the period passes, with a quarter of each to
+//! begin with, so that a morning does not use up a month. Urgent streams borrow what other classes
+//! have left. Control is never held back: what it uses beyond its share the others have less.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::data::{ClassUse, LinkBudget, LinkUse, Period, TrafficClass};
+use serde::{Deserialize, Serialize};
+
+/// Bytes of IP and TCP headers in a segment, time stamps included.
+const SEGMENT_HEADERS: u64 = 52;
+/// Bytes of a segment beside its headers, as most links carry them.
+const SEGMENT: u64 = 1_400;
+/// TLS adds to a record: header, type and tag.
+const RECORD: u64 = 22;
+/// Bytes of a TLS record.
+const RECORD_BYTES: u64 = 16_384;
+
+/// What so many bytes that one side writes at once cost on the wire: in their direction, and in the
+/// other, where every second segment is acknowledged.
+pub fn on_the_wire(bytes: u64) -> (u64, u64) {
+    let segments = bytes.div_ceil(SEGMENT).max(1);
+    (bytes + segments * SEGMENT_HEADERS, segments.div_ceil(2) * SEGMENT_HEADERS)
+}
+
+/// What so many bytes are once TLS has sealed them.
+pub fn sealed(bytes: u64) -> u64 {
+    bytes + bytes.div_ceil(RECORD_BYTES).max(1) * RECORD
+}
+
+/// Bytes of one class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Sent by the device.
+    pub sent: u64,
+    /// Received by it.
+    pub received: u64,
+    /// What of both counts against the budget, by what its interface costs.
+    pub charged: u64,
+}
+
+/// The ledger of a period.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// When the period began, in seconds since 1970.
+    since: u64,
+    classes: BTreeMap<TrafficClass, Count>,
+}
+
+impl Ledger {
+    /// Begins anew where another period has begun. A clock that went back begins none.
+    pub fn turn(&mut self, budget: Option<&LinkBudget>, now: u64) {
+        let begin = begin_of(period(budget), now);
+        if begin > self.since {
+            *self = Self { since: begin, classes: BTreeMap::new() };
+        }
+    }
+
+    /// Adds bytes. `cost_percent`: what one counts; 0: it is not metered.
+    pub fn add(&mut self, class: TrafficClass, sent: u64, received: u64, cost_percent: u32) {
+        let count = self.classes.entry(class).or_default();
+        count.sent = count.sent.saturating_add(sent);
+        count.received = count.received.saturating_add(received);
+        let cost = u128::from(sent.saturating_add(received)) * u128::from(cost_percent) / 100;
+        count.charged = count.charged.saturating_add(u64::try_from(cost).unwrap_or(u64::MAX));
+    }
+
+    /// Adds what was stored of it before a restart.
+    pub fn restore(&mut self, stored: &Self) {
+        if stored.since < self.since {
+            return;
+        }
+        self.since = stored.since;
+        for (class, count) in &stored.classes {
+            let mine = self.classes.entry(*class).or_default();
+            mine.sent = mine.sent.saturating_add(count.sent);
+            mine.received = mine.received.saturating_add(count.received);
+            mine.charged = mine.charged.saturating_add(count.charged);
+        }
+    }
+
+    /// Bytes of all classes, both directions.
+    pub fn total(&self) -> u64 {
+        let all = self.classes.values().map(|count| count.sent.saturating_add(count.received));
+        all.fold(0, u64::saturating_add)
+    }
+
+    fn charged(&self, class: TrafficClass) -> u64 {
+        self.classes.get(&class).map_or(0, |count| count.charged)
+    }
+
+    /// What a class may still use now; None: as much as it likes.
+    pub fn allowed(
+        &self,
+        class: TrafficClass,
+        budget: Option<&LinkBudget>,
+        now: u64,
+    ) -> Option<u64> {
+        let budget = budget?;
+        if class == TrafficClass::Control {
+            return None;
+        }
+        let shares = shares(budget);
+        let share = |class| shares.get(&class).copied().unwrap_or(0);
+        let left =
+            |class| self.filled(share(class), budget, now).saturating_sub(self.charged(class));
+        let mut may = left(class);
+        if class == TrafficClass::Events {
+            let others = [TrafficClass::Data, TrafficClass::Logs, TrafficClass::Artifacts];
+            may = others.into_iter().map(left).fold(may, u64::saturating_add);
+        }
+        // Control's share stays its own, and what it used beyond it is gone.
+        let kept = share(TrafficClass::Control).max(self.charged(TrafficClass::Control));
+        let others = TrafficClass::ALL.into_iter().filter(|it| *it != TrafficClass::Control);
+        let used = others.map(|class| self.charged(class)).fold(0, u64::saturating_add);
+        Some(may.min(budget.bytes.saturating_sub(kept).saturating_sub(used)))
+    }
+
+    /// What of a share may have been used by now.
+    fn filled(&self, share: u64, budget: &LinkBudget, now: u64) -> u64 {
+        let length = u128::from(length_of(budget.period, self.since)).max(1);
+        let passed = u128::from(now.saturating_sub(self.since)).min(length);
+        let part = u128::from(share) * passed / length + u128::from(share) / 4;
+        share.min(u64::try_from(part).unwrap_or(u64::MAX))
+    }
+
+    /// As it is reported.
+    pub fn report(&self, budget: Option<&LinkBudget>) -> LinkUse {
+        let shares = budget.map(shares).unwrap_or_default();
+        let classes = TrafficClass::ALL
+            .into_iter()
+            .filter_map(|class| {
+                let count = self.classes.get(&class).copied().unwrap_or_default();
+                let budget = shares.get(&class).copied();
+                let it = ClassUse { sent: count.sent, received: count.received, budget };
+                (it != ClassUse::default()).then_some((class, it))
+            })
+            .collect();
+        LinkUse { since: self.since, budget: budget.map(|it| it.bytes), classes }
+    }
+}
+
+/// Bytes of each class: its share, or what the others leave, in equal parts.
+fn shares(budget: &LinkBudget) -> BTreeMap<TrafficClass, u64> {
+    let percent = |class: &TrafficClass| {
+        budget.shares.get(class).map(|share| u64::from(share.percent.min(100)))
+    };
+    let named: u64 = TrafficClass::ALL.iter().filter_map(percent).sum();
+    let absent = TrafficClass::ALL.iter().filter(|class| percent(class).is_none()).count();
+    let absent = u64::try_from(absent).unwrap_or(1).max(1);
+    let rest = 100_u64.saturating_sub(named);
+    let part = |class: &TrafficClass| {
+        let thousandths = percent(class).map_or(rest * 1_000 / absent, |percent| percent * 1_000);
+        let bytes = u128::from(budget.bytes) * u128::from(thousandths) / 100_000;
+        (*class, u64::try_from(bytes).unwrap_or(u64::MAX))
+    };
+    TrafficClass::ALL.iter().map(part).collect()
+}
+
+/// What a byte counts on this interface, in hundredths; 0: it is not metered.
+pub fn cost(budget: Option<&LinkBudget>, interface: Option<&str>) -> u32 {
+    let Some(budget) = budget else { return 0 };
+    let fits = |pattern: &str, name: &str| match pattern.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => pattern == name,
+    };
+    let some_metered = budget.interfaces.iter().any(|it| it.metered);
+    let known = interface.and_then(|name| budget.interfaces.iter().find(|it| fits(&it.name, name)));
+    match known {
+        Some(it) if some_metered && !it.metered => 0,
+        Some(it) => it.cost_percent,
+        // Which interface it is cannot be told: rather too careful than too dear.
+        None if some_metered && interface.is_some() => 0,
+        None => 100,
+    }
+}
+
+fn period(budget: Option<&LinkBudget>) -> Period {
+    budget.map_or(Period::Day, |budget| budget.period)
+}
+
+const DAY: u64 = 86_400;
+
+/// When the period began that this moment is in, in seconds since 1970.
+fn begin_of(period: Period, now: u64) -> u64 {
+    let day = now / DAY;
+    match period {
+        Period::Day => day * DAY,
+        Period::Month => (day - (day_of_month(day) - 1)) * DAY,
+    }
+}
+
+fn length_of(period: Period, begin: u64) -> u64 {
+    match period {
+        Period::Day => DAY,
+        // Another month begins within 31 days.
+        Period::Month => begin_of(Period::Month, begin + 31 * DAY).saturating_sub(begin),
+    }
+}
+
+/// 1 to 31, of days since 1970-01-01 (after Howard Hinnant's `civil_from_days`).
+fn day_of_month(day: u64) -> u64 {
+    let shifted = day + 719_468;
+    let of_era = shifted % 146_097;
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    of_year - (153 * month + 2) / 5 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_protocol::data::{Interface, Share};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn budget(period: Period, bytes: u64, shares: &[(TrafficClass, u8)]) -> LinkBudget {
+        let shares =
+            shares.iter().map(|(class, percent)| (*class, Share { percent: *percent })).collect();
+        LinkBudget { period, bytes, shares, interfaces: Vec::new() }
+    }
+
+    #[test]
+    fn periods_begin_at_midnight_and_on_the_first() {
+        // 2024-02-29T12:00:00Z.
+        let leap = 1_709_208_000;
+        assert_eq!(begin_of(Period::Day, leap), 1_709_164_800);
+        assert_eq!(begin_of(Period::Month, leap), 1_706_745_600, "2024-02-01");
+        assert_eq!(length_of(Period::Month, 1_706_745_600), 29 * DAY);
+        // 2023-12-31T23:59:59Z, 1970-01-01.
+        assert_eq!(begin_of(Period::Month, 1_704_067_199), 1_701_388_800);
+        assert_eq!(begin_of(Period::Month, 5), 0);
+        let days: Vec<_> = (0..60).map(day_of_month).collect();
+        assert_eq!((days[0], days[30], days[31], days[58], days[59]), (1, 31, 1, 28, 1));
+    }
+
+    #[test]
+    fn a_share_fills_as_the_day_passes_and_urgent_streams_borrow() {
+        use TrafficClass::{Control, Data, Events};
+        let budget = budget(Period::Day, 1_000_000, &[(Data, 40), (Control, 30)]);
+        let budget = Some(&budget);
+        let mut ledger = Ledger::default();
+        ledger.turn(budget, 10 * DAY);
+        assert_eq!(ledger.allowed(Data, budget, 10 * DAY), Some(100_000), "a quarter at once");
+        assert_eq!(ledger.allowed(Data, budget, 10 * DAY + DAY / 4), Some(200_000));
+        assert_eq!(ledger.allowed(Control, budget, 10 * DAY), None);
+        ledger.add(Data, 90_000, 10_000, 100);
+        assert_eq!(ledger.allowed(Data, budget, 10 * DAY), Some(0));
+        // Of three classes that share what is left, events have 10%, and a quarter of it now.
+        assert_eq!(ledger.allowed(Events, budget, 10 * DAY), Some(75_000));
+        let end = 11 * DAY - 1;
+        assert_eq!(ledger.allowed(Data, budget, end), Some(300_000));
+        ledger.add(Control, 900_000, 0, 100);
+        assert_eq!(ledger.allowed(Data, budget, end), Some(0), "control has used it");
+        ledger.turn(budget, 9 * DAY);
+        assert_eq!(ledger.allowed(Data, budget, end), Some(0), "a clock that went back");
+        ledger.turn(budget, 11 * DAY);
+        assert_eq!(ledger.allowed(Data, budget, 11 * DAY), Some(100_000));
+        assert_eq!(ledger.allowed(Data, None, 11 * DAY), None);
+    }
+
+    #[test]
+    fn interfaces_cost_what_is_said() {
+        let mut budget = budget(Period::Day, 1_000, &[]);
+        assert_eq!(cost(Some(&budget), Some("eth0")), 100);
+        assert_eq!(cost(None, Some("eth0")), 0);
+        let interface = |name: &str, metered, cost_percent| Interface {
+            name: name.into(),
+            metered,
+            cost_percent,
+        };
+        budget.interfaces = vec![interface("sat*", false, 300)];
+        assert_eq!(cost(Some(&budget), Some("sat0")), 300);
+        assert_eq!(cost(Some(&budget), Some("eth0")), 100);
+        budget.interfaces.push(interface("wwan*", true, 150));
+        for (name, percent) in [("wwan0", 150), ("eth0", 0), ("sat0", 0)] {
+            assert_eq!(cost(Some(&budget), Some(name)), percent, "{name}");
+        }
+        assert_eq!(cost(Some(&budget), None), 100);
+    }
+
+    #[test]
+    fn headers_are_counted() {
+        assert_eq!(sealed(100), 122);
+        assert_eq!(on_the_wire(122), (174, 52));
+        assert_eq!(on_the_wire(14_000), (14_520, 260));
+    }
+
+    proptest! {
+        /// Whatever classes use, as long as they keep to what they may, the whole is kept and
+        /// control has its share.
+        #[test]
+        fn the_whole_is_kept(
+            uses in proptest::collection::vec((1usize..5, 0u64..200_000, 0u64..4_000), 0..200),
+            data in 0u8..60,
+            control in 0u8..40,
+        ) {
+            let budget = budget(
+                Period::Day,
+                1_000_000,
+                &[(TrafficClass::Data, data), (TrafficClass::Control, control)],
+            );
+            let mut ledger = Ledger::default();
+            let mut now = 100 * DAY;
+            ledger.turn(Some(&budget), now);
+            for (class, bytes, passed) in uses {
+                now = (now + passed).min(101 * DAY - 1);
+                let class = TrafficClass::ALL[class];
+                let may = ledger.allowed(class, Some(&budget), now).unwrap();
+                ledger.add(class, bytes.min(may), 0, 100);
+            }
+            let used: u64 = TrafficClass::ALL.into_iter().map(|it| ledger.charged(it)).sum();
+            let kept = shares(&budget)[&TrafficClass::Control];
+            prop_assert!(used + kept <= 1_000_000, "{} and {}", used, kept);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The horizon: until when a device can go on without the control plane, and what ends it.
+
+use holdfast_protocol::data::{Horizon, HorizonCause};
+
+/// Further ahead than this nothing is foreseen, in seconds: ten years.
+const FAR: u64 = 10 * 365 * 86_400;
+/// How far a clock without a time service may go wrong before it matters, in seconds: what is
+/// dated by it is then off by this much.
+const CLOCK_BOUND: u64 = 3_600;
+/// How fast such a clock goes wrong, in millionths: a cheap quartz.
+const DRIFT_PPM: u64 = 50;
+
+/// What a store is filled with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Filling {
+    /// Bytes that it can still take before something goes that nobody has.
+    pub left: u64,
+    /// Bytes an hour at the present rate; 0: it does not fill.
+    pub per_hour: u64,
+}
+
+impl Filling {
+    /// How long that lasts, in seconds; None: for ever.
+    fn lasts(&self) -> Option<u64> {
+        let seconds = u128::from(self.left) * 3_600 / u128::from(self.per_hour.max(1));
+        (self.per_hour > 0).then(|| u64::try_from(seconds).unwrap_or(u64::MAX))
+    }
+}
+
+/// What is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Seconds since 1970.
+    pub now: u64,
+    /// When the certificate ends, in seconds since 1970.
+    pub certificate: Option<u64>,
+    /// Streams by name, or the whole buffer by the empty name.
+    pub buffers: Vec<(String, Filling)>,
+    /// The disk.
+    pub disk: Filling,
+    /// A time service has set the clock.
+    pub clock_synchronised: bool,
+    /// The clock is known to be wrong.
+    pub clock_wrong: bool,
+}
+
+/// Until when, and why: what comes first. None: nothing within ten years.
+pub fn horizon(known: &Known) -> Option<Horizon> {
+    let now = known.now;
+    let mut ends: Vec<(u64, HorizonCause, String)> = Vec::new();
+    let mut ends_at = |until: u64, cause, detail: &str| {
+        ends.push((until, cause, detail.to_owned()));
+    };
+    if let Some(end) = known.certificate {
+        ends_at(end, HorizonCause::Certificate, "");
+    }
+    for (name, filling) in &known.buffers {
+        if let Some(lasts) = filling.lasts() {
+            ends_at(now.saturating_add(lasts), HorizonCause::Buffer, name);
+        }
+    }
+    if let Some(lasts) = known.disk.lasts() {
+        ends_at(now.saturating_add(lasts), HorizonCause::Disk, "");
+    }
+    if known.clock_wrong {
+        ends_at(now, HorizonCause::Clock, "the clock is behind the latest time that was seen");
+    } else if !known.clock_synchronised {
+        let lasts = CLOCK_BOUND * 1_000_000 / DRIFT_PPM;
+        ends_at(now.saturating_add(lasts), HorizonCause::Clock, "no time service sets the clock");
+    }
+    let (until, cause, detail) = ends.into_iter().min()?;
+    (until < now.saturating_add(FAR)).then_some(Horizon { until, cause, detail })
+}
+
+/// What a rate is over: it forgets what was longer ago than about six hours, so that a night does
+/// not count for noon.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rate {
+    total: u64,
+    at: u64,
+    per_hour: u64,
+    seen: u64,
+}
+
+/// Milliseconds over which a rate is smoothed.
+const SMOOTH: u64 = 6 * 3_600_000;
+/// The shortest time that says something, in milliseconds.
+const LEAST: u64 = 10_000;
+
+impl Rate {
+    /// A total that only rises is this much now (milliseconds of the rising clock).
+    pub fn note(&mut self, total: u64, now: u64) {
+        let passed = now.saturating_sub(self.at);
+        if self.at == 0 || total < self.total {
+            *self = Self { total, at: now.max(1), per_hour: 0, seen: 0 };
+            return;
+        }
+        if passed < LEAST {
+            return;
+        }
+        let grew = u128::from(total - self.total);
+        let present = grew * 3_600_000 / u128::from(passed);
+        self.seen = self.seen.saturating_add(passed);
+        // At first what was seen is all that is known.
+        let weight = u128::from(passed.min(SMOOTH));
+        let span = u128::from(self.seen.min(SMOOTH)).max(weight);
+        let mixed = (present * weight + u128::from(self.per_hour) * (span - weight)) / span;
+        (self.total, self.at) = (total, now);
+        self.per_hour = u64::try_from(mixed).unwrap_or(u64::MAX);
+    }
+
+    /// Bytes an hour.
+    pub fn per_hour(&self) -> u64 {
+        self.per_hour
+    }
+}
+
+/// Years that an endurance lasts, in hundredths: what is left of it at the mean rate since. None:
+/// too little is known.
+pub fn life(endurance: u64, written: u64, since: u64, now: u64) -> Option<u32> {
+    const YEAR: u128 = 365 * 86_400;
+    let passed = now.saturating_sub(since);
+    if passed < 600 || written == 0 {
+        return None;
+    }
+    let left = u128::from(endurance.saturating_sub(written));
+    let hundredths = left * u128::from(passed) * 100 / (u128::from(written) * YEAR);
+    Some(u32::try_from(hundredths).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400;
+
+    fn known() -> Known {
+        Known { now: 1_000 * DAY, clock_synchronised: true, ..Known::default() }
+    }
+
+    #[test]
+    fn what_comes_first_ends_it() {
+        assert_eq!(horizon(&known()), None);
+        let mut it = Known { certificate: Some(1_020 * DAY), ..known() };
+        let ends = |it: &Known| horizon(it).map(|it| (it.until / DAY, it.cause));
+        assert_eq!(ends(&it), Some((1_020, HorizonCause::Certificate)));
+        it.buffers.push(("a".into(), Filling { left: 24 * 500, per_hour: 100 }));
+        it.buffers.push(("b".into(), Filling { left: 24 * 300, per_hour: 100 }));
+        it.buffers.push(("c".into(), Filling { left: 1, per_hour: 0 }));
+        assert_eq!(ends(&it), Some((1_003, HorizonCause::Buffer)));
+        assert_eq!(horizon(&it).unwrap().detail, "b");
+        it.disk = Filling { left: 240, per_hour: 5 };
+        assert_eq!(ends(&it), Some((1_002, HorizonCause::Disk)));
+        it.clock_wrong = true;
+        assert_eq!(ends(&it), Some((1_000, HorizonCause::Clock)));
+        let far = Known { certificate: Some(u64::MAX), ..known() };
+        assert_eq!(horizon(&far), None);
+        let alone = Known { clock_synchronised: false, ..known() };
+        assert_eq!(ends(&alone), Some((1_833, HorizonCause::Clock)));
+    }
+
+    #[test]
+    fn a_rate_follows_and_smooths() {
+        let mut rate = Rate::default();
+        let (mut total, mut now) = (0, 1);
+        rate.note(total, now);
+        for _ in 0..60 {
+            (total, now) = (total + 1_000, now + 60_000);
+            rate.note(total, now);
+        }
+        assert_eq!(rate.per_hour(), 60_000);
+        now += 60_000;
+        rate.note(total, now);
+        assert!((50_000..60_000).contains(&rate.per_hour()), "{}", rate.per_hour());
+        rate.note(5, now + 60_000);
+        assert_eq!(rate.per_hour(), 0, "it began anew");
+    }
+
+    #[test]
+    fn a_life_is_what_is_left_at_the_mean_rate() {
+        let year = 365 * DAY;
+        assert_eq!(life(1_000, 100, 0, year), Some(900));
+        assert_eq!(life(1_000, 2_000, 0, year), Some(0));
+        assert_eq!(life(1_000, 0, 0, year), None);
+        assert_eq!(life(1_000, 10, 0, 60), None);
+    }
+}

@@ -1,0 +1,82 @@
+//! What of a report on data is worth telling again, and when: figures change all the time, and
+//! a report costs what records could have cost.
+
+use holdfast_protocol::data::DataReport;
+
+/// Figures are told so often at most, in milliseconds.
+const FIGURES: u64 = 900_000;
+/// What a person may have to act on is told so often, in milliseconds.
+const NEWS: u64 = 60_000;
+
+/// Whether it is to be told again, so many milliseconds after it was told.
+pub fn is_due(told: Option<&DataReport>, now: Option<&DataReport>, passed: u64) -> bool {
+    match (told, now) {
+        (None, None) => false,
+        (Some(told), Some(now)) => {
+            (passed >= FIGURES && differs(told, now)) || (passed >= NEWS && is_news(told, now))
+        }
+        _ => passed >= NEWS,
+    }
+}
+
+/// Another stream, policy, problem or cause of the horizon.
+fn is_news(told: &DataReport, now: &DataReport) -> bool {
+    let cause = |it: &DataReport| it.horizon.as_ref().map(|it| it.cause);
+    cause(told) != cause(now)
+        || told.streams.len() != now.streams.len()
+        || told.link.budget != now.link.budget
+        || now.streams.iter().any(|(name, now)| {
+            told.streams
+                .get(name)
+                .is_none_or(|told| told.policy != now.policy || told.problem != now.problem)
+        })
+}
+
+/// A figure has moved by a sixteenth of what it is measured by, or a stream has grown.
+fn differs(told: &DataReport, now: &DataReport) -> bool {
+    let moved = |was: u64, is: u64, whole: u64| was.abs_diff(is) > whole / 16;
+    is_news(told, now)
+        || moved(told.storage.used, now.storage.used, now.storage.quota)
+        || now.streams.iter().any(|(name, now)| {
+            told.streams.get(name).is_none_or(|told| {
+                told.last != now.last || moved(told.waiting, now.waiting, now.waiting)
+            })
+        })
+        || now.link.classes.iter().any(|(class, now)| {
+            let told = told.link.classes.get(class).copied().unwrap_or_default();
+            let whole = now.budget.unwrap_or(u64::MAX);
+            moved(told.sent + told.received, now.sent + now.received, whole)
+        })
+        || match (&told.horizon, &now.horizon) {
+            (Some(told), Some(now)) => moved(told.until, now.until, 16 * 86_400),
+            _ => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_protocol::data::{Horizon, HorizonCause, StreamReport};
+
+    use super::*;
+
+    #[test]
+    fn news_are_told_soon_and_figures_seldom() {
+        let base = DataReport::default();
+        assert!(!is_due(None, None, u64::MAX));
+        assert!(is_due(None, Some(&base), NEWS));
+        assert!(!is_due(Some(&base), Some(&base), u64::MAX));
+        let mut grown = base.clone();
+        let stream = StreamReport { last: 1, ..StreamReport::default() };
+        grown.streams.insert("a".parse().unwrap(), stream);
+        assert!(is_due(Some(&base), Some(&grown), NEWS), "a stream is news");
+        let mut more = grown.clone();
+        more.streams.values_mut().for_each(|it| it.last = 2);
+        assert!(!is_due(Some(&grown), Some(&more), FIGURES - 1));
+        assert!(is_due(Some(&grown), Some(&more), FIGURES));
+        let cause = HorizonCause::Buffer;
+        let horizon = Some(Horizon { until: 5, cause, detail: String::new() });
+        let short = DataReport { horizon, ..grown.clone() };
+        assert!(is_due(Some(&grown), Some(&short), NEWS));
+        assert!(!is_due(Some(&grown), Some(&short), NEWS - 1));
+    }
+}

@@ -1,0 +1,129 @@
+//! What the link has carried and may still carry: counts come from the meter, the core keeps the
+//! ledger, the buffer's file keeps it over a restart.
+
+use holdfast_protocol::data::{DataPolicies, LinkUse, TrafficClass};
+
+use super::data::{Back, Shipping};
+use super::{Driver, Inner};
+use crate::adapters::clock::uptime_ms;
+use crate::core::data::budget::{Ledger, cost};
+use crate::core::data::route::default_interface;
+
+/// The ledger is kept so often, in milliseconds, and when so many bytes came to it: a crash forgets
+/// little of what a person pays for, and costs no flash.
+const KEEP: u64 = 900_000;
+const KEEP_BYTES: u64 = 1024 * 1024;
+
+/// The ledger, and what holds now.
+#[derive(Debug, Default)]
+pub(super) struct LinkLedger {
+    ledger: Ledger,
+    /// What a byte counts on the present interface, in hundredths; 0: it is not metered.
+    cost: u32,
+    /// The classes that have nothing left.
+    held: Vec<TrafficClass>,
+    asked: bool,
+    kept_at: u64,
+    kept: u64,
+}
+
+impl LinkLedger {
+    /// Bytes that a class may still use; None: as many as it likes.
+    pub(super) fn allowed(
+        &self,
+        class: TrafficClass,
+        policies: &DataPolicies,
+        now: u64,
+    ) -> Option<u64> {
+        let budget = policies.link.as_ref().filter(|_| self.cost > 0);
+        let bytes = self.ledger.allowed(class, budget, now)?;
+        // A byte may count for more than one.
+        Some(bytes.saturating_mul(100) / u64::from(self.cost.max(1)))
+    }
+
+    /// As it is reported.
+    pub(super) fn report(&self, policies: &DataPolicies) -> LinkUse {
+        self.ledger.report(policies.link.as_ref())
+    }
+
+    /// It was kept before a restart.
+    pub(super) fn restore(&mut self, kept: Option<&[u8]>) {
+        if let Some(kept) = kept.and_then(|kept| serde_cbor::from_slice(kept).ok()) {
+            self.ledger.restore(&kept);
+        }
+    }
+
+    /// Which classes wait, in words.
+    pub(super) fn problem(&self) -> Option<String> {
+        let names: Vec<&str> = self.held.iter().map(|class| class.as_str()).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "the link budget for {} is used up for now: it waits until more is due",
+                names.join(", ")
+            )
+        })
+    }
+}
+
+impl Shipping {
+    /// Nothing of this class may begin.
+    pub(super) fn is_held(&self, class: TrafficClass) -> bool {
+        self.link.held.contains(&class)
+    }
+
+    /// Hands the ledger to the buffer's file, when it is time or `now`.
+    pub(super) fn keep_ledger(&mut self, now: bool) {
+        if !self.buffer.is_in_use() && self.policies.link.is_none() {
+            return;
+        }
+        let (link, uptime) = (&mut self.link, uptime_ms());
+        let total = link.ledger.total();
+        let due = uptime >= link.kept_at.saturating_add(KEEP)
+            || total.saturating_sub(link.kept) >= KEEP_BYTES;
+        if !(due || now) || !link.asked {
+            return;
+        }
+        if let Ok(bytes) = serde_cbor::to_vec(&link.ledger) {
+            self.buffer.keep_ledger(bytes);
+            (link.kept_at, link.kept) = (uptime, total);
+        }
+    }
+}
+
+impl Driver {
+    /// Takes the counts in, and sees who has to wait.
+    pub(super) fn count_link(&mut self) {
+        let now = self.time.now();
+        let budget = self.shipping.policies.link.as_ref();
+        let differ = budget.is_some_and(|budget| !budget.interfaces.is_empty());
+        let routes = differ.then(|| std::fs::read_to_string("/proc/net/route").ok()).flatten();
+        let cost = cost(budget, routes.as_deref().and_then(default_interface));
+        let link = &mut self.shipping.link;
+        link.ledger.turn(budget, now);
+        for (class, sent, received) in self.meter.take() {
+            link.ledger.add(class, sent, received, cost);
+        }
+        link.cost = cost;
+        let may_wait = [TrafficClass::Data, TrafficClass::Logs, TrafficClass::Artifacts];
+        let policies = &self.shipping.policies;
+        let link = &self.shipping.link;
+        let held: Vec<_> = may_wait
+            .into_iter()
+            .filter(|class| link.allowed(*class, policies, now) == Some(0))
+            .collect();
+        self.meter.hold(&held);
+        self.shipping.link.held = held;
+        if !self.shipping.link.asked && (self.shipping.buffer.is_in_use()) {
+            self.shipping.link.asked = true;
+            let (buffer, tell) = (self.shipping.buffer.clone(), self.tell.clone());
+            tokio::spawn(async move {
+                let back = Back::Ledger(buffer.kept_ledger().await);
+                let _agent_ends = tell.send(Inner::Data(back)).await;
+            });
+        } else if self.shipping.policies.link.is_some() {
+            // Nothing was kept where there is no file.
+            self.shipping.link.asked = true;
+        }
+        self.shipping.keep_ledger(false);
+    }
+}
