@@ -6,4 +6,5 @@ pub mod clock;
 pub mod data_store;
 pub mod gateway;
 pub mod http;
+pub mod parquet;
 pub mod store;

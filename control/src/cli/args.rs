@@ -511,6 +511,38 @@ They come like other records, in whole blocks and under the link budget: holdfas
         #[arg(short, long, value_enum, default_value_t)]
         output: LedgerFormat,
     },
+    /// Write records to a Parquet file.
+    #[command(after_help = "Examples:
+  holdfast data export gw-1 pump/temperature -o pump.parquet
+  holdfast data export gw-1 pump/temperature --since 7d -o week.parquet
+  holdfast data export --all pump/temperature -l site=berlin -o berlin.parquet
+
+Columns: device, stream, seq, time, value (as JSON text), and one for each field that the first
+records have: numbers, truth values and text, nested fields by their path (a.b); of records that are
+bare numbers, number.")]
+    Export(DataExport),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DataExport {
+    /// The device and the stream; with --all the stream alone.
+    #[arg(required = true, num_args = 1..=2, value_names = ["DEVICE", "STREAM"])]
+    pub(crate) of: Vec<String>,
+    /// The stream of every device that has it.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// With --all: only of devices with these labels: key=value,key2!=value,key3,!key4.
+    #[arg(short = 'l', long, value_name = "SELECTOR", requires = "all")]
+    pub(crate) selector: Option<String>,
+    /// Not before: RFC 3339, or a length of time before now such as 2h.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) since: Option<String>,
+    /// Before: likewise.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) until: Option<String>,
+    /// The file.
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
 }
 
 /// Which stream.

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::args::{Data, DataFormat, DataGet, LedgerFormat, OfStream};
+use super::args::{Data, DataExport, DataFormat, DataGet, LedgerFormat, OfStream};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, note};
+use super::transfer::fetch;
 use crate::api::{DataRecord, Ledger};
 
 /// Records of one request for a table.
@@ -19,6 +20,7 @@ pub(crate) async fn data(client: &Client, output: Output, command: &Data) -> Out
         Data::Get(wanted) => get(client, output, wanted).await,
         Data::Fetch(wanted) => super::query::fetch(client, output, wanted).await,
         Data::Ledger { of, output: format } => ledger(client, output, of, *format).await,
+        Data::Export(wanted) => export(client, output, wanted).await,
     }
 }
 
@@ -87,6 +89,23 @@ fn row(item: &Value) -> Outcome<Vec<Cell>> {
         record.time.into(),
         record.value.get().to_owned().into(),
     ])
+}
+
+async fn export(client: &Client, output: Output, wanted: &DataExport) -> Outcome {
+    let parts: Vec<&str> = match (wanted.all, wanted.of.as_slice()) {
+        (true, [stream]) => vec!["streams", stream, "export.parquet"],
+        (false, [device, stream]) => vec!["devices", device, "streams", stream, "export.parquet"],
+        (true, _) => return Err(Failure::usage("with --all give the stream alone")),
+        (false, _) => {
+            return Err(Failure::usage("give the device and the stream, or --all and the stream"));
+        }
+    };
+    let mut query = Vec::new();
+    query.extend(wanted.since.as_deref().map(|since| ("since", since)));
+    query.extend(wanted.until.as_deref().map(|until| ("until", until)));
+    query.extend(wanted.selector.as_deref().map(|selector| ("labelSelector", selector)));
+    let size = fetch(client, &parts, &query, &wanted.output, "exporting").await?;
+    output.line(&format!("{size} bytes in {}", wanted.output.display()))
 }
 
 async fn ledger(client: &Client, output: Output, of: &OfStream, format: LedgerFormat) -> Outcome {

@@ -91,6 +91,7 @@ fn device(output: Output, now: u64, device: &Device) -> String {
                     format!("until {at} ({})", moment::until(at, now))
                 })),
             ),
+            ("Horizon", rows::horizon(status.data.as_ref(), now)),
             ("Refused", Cell::from(format!("{} inputs since the agent's start", status.refused))),
             ("Enrolled", Cell::from(moment_and_ago(device.metadata.created_at.as_ref(), now))),
         ],

@@ -186,26 +186,34 @@ impl Progress {
 
 /// Writes a backup to a file, which takes its place once it is whole.
 pub(crate) async fn backup(client: &Client, output: Output, path: &Path) -> Outcome {
-    let wrong = |error: io::Error| Failure::file("write", path, error);
-    replaceable(path)?;
-    // Its place is made first: a folder that cannot be written need not wait for the backup.
-    let (mut file, temporary) = begin(path).map_err(wrong)?;
-    let copied = copy(client, &mut file, wrong).await;
-    let done = copied.and_then(|size| finish(file, &temporary, path).map_err(wrong).map(|()| size));
-    match done {
-        Ok(size) => output.line(&format!("backup of {size} bytes in {}", path.display())),
-        Err(failure) => {
-            let _left_behind = std::fs::remove_file(&temporary);
-            Err(failure)
-        }
-    }
+    let size = fetch(client, &["backup"], &[], path, "backing up").await?;
+    output.line(&format!("backup of {size} bytes in {}", path.display()))
 }
 
-/// A backup takes the place of what has its name: that must be a file or nothing, never a device,
+/// Writes a long answer to a file, whose place is taken only by a whole one. Gives its size.
+pub(crate) async fn fetch(
+    client: &Client,
+    parts: &[&str],
+    query: &[(&str, &str)],
+    path: &Path,
+    verb: &'static str,
+) -> Outcome<u64> {
+    let wrong = |error: io::Error| Failure::file("write", path, error);
+    replaceable(path)?;
+    // Its place is made first: a folder that cannot be written need not wait for the answer.
+    let (mut file, temporary) = begin(path).map_err(wrong)?;
+    let copied = copy(client, parts, query, &mut file, verb, wrong).await;
+    let done = copied.and_then(|size| finish(file, &temporary, path).map_err(wrong).map(|()| size));
+    done.inspect_err(|_| {
+        let _left_behind = std::fs::remove_file(&temporary);
+    })
+}
+
+/// The file takes the place of what has its name: that must be a file or nothing, never a device,
 /// and never a link, which would leave what it points to as it was.
 fn replaceable(path: &Path) -> Outcome {
     if path == Path::new("-") {
-        return Err(Failure::usage("a backup goes to a file, not to standard output; give a file"));
+        return Err(Failure::usage("it goes to a file, not to standard output; give a file"));
     }
     let what = match std::fs::symlink_metadata(path) {
         Ok(there) if there.is_dir() => "a folder",
@@ -218,12 +226,15 @@ fn replaceable(path: &Path) -> Outcome {
 
 async fn copy(
     client: &Client,
+    parts: &[&str],
+    query: &[(&str, &str)],
     file: &mut std::fs::File,
+    verb: &'static str,
     wrong: impl Fn(io::Error) -> Failure,
 ) -> Outcome<u64> {
-    let mut response = client.stream(&["backup"], &[]).await?;
+    let mut response = client.stream(parts, query).await?;
     let (mut size, of) = (0_u64, response.content_length());
-    let mut progress = Progress::new("backing up");
+    let mut progress = Progress::new(verb);
     loop {
         let next = tokio::time::timeout(SILENCE, response.chunk()).await;
         let next = next.map_err(|_| {
@@ -236,7 +247,7 @@ async fn copy(
     }
     progress.end();
     if size == 0 {
-        return Err(Failure::failed("the control plane sent an empty backup; nothing was written"));
+        return Err(Failure::failed("the control plane sent nothing at all; nothing was written"));
     }
     Ok(size)
 }

@@ -21,7 +21,7 @@ use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
 use crate::core::ledger::Stretch;
 use crate::core::model::sha256;
 use crate::data_store::{DataBatch, DataStore, Head, StreamRow};
-use crate::ports::{Done, Stored, Wanted};
+use crate::ports::{Done, Stored};
 use crate::store::StoreError;
 
 /// Batches that wait: a second's worth or two.
@@ -203,8 +203,11 @@ impl Service {
 
     /// Reads along: records of the streams that are wanted, once they are stored durably,
     /// each once and never again after a restart. A slow reader loses the oldest.
-    pub fn read_along(&self, wanted: Wanted) -> DataFeed {
-        self.ingest.feeds.subscribe(wanted)
+    pub fn read_along(
+        &self,
+        wanted: impl Fn(&Name, &StreamName) -> bool + Send + Sync + 'static,
+    ) -> DataFeed {
+        self.ingest.feeds.subscribe(Box::new(wanted))
     }
 
     /// How many read along.

@@ -13,6 +13,7 @@ mod devices;
 mod directory;
 mod enrol;
 mod events;
+mod export;
 mod failure;
 mod feeds;
 mod ingest;

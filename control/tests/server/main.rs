@@ -22,6 +22,7 @@ mod kept;
 mod listing;
 mod lists;
 mod metrics;
+mod outs;
 mod pages;
 mod policies;
 mod restore;

@@ -10,6 +10,7 @@ mod devices;
 mod enrol;
 mod error;
 mod events;
+mod export;
 mod extract;
 mod fleet;
 mod listen;
@@ -146,6 +147,8 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(metrics::streams))
         .routes(routes!(query::query))
         .routes(routes!(query::fetch))
+        .routes(routes!(export::one))
+        .routes(routes!(export::all))
         .routes(routes!(workloads::apply))
         .routes(routes!(workloads::list))
         .routes(routes!(workloads::get, workloads::delete))

@@ -1,0 +1,170 @@
+//! Records as Parquet files, written while they are read.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::sync::mpsc;
+
+use super::App;
+use super::data::time;
+use super::extract::{Params, Path};
+use crate::adapters::parquet::{Look, Table};
+use crate::core::selector;
+use crate::data_store::StreamRow;
+use crate::service::{Failure, Service, Window};
+
+/// Bytes of a piece of the answer.
+const PIECE: usize = 64 * 1024;
+
+/// Which records of one stream.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExportQuery {
+    /// Not before: RFC 3339, or a length of time before now such as `2h`.
+    since: Option<String>,
+    /// Before: likewise.
+    until: Option<String>,
+}
+
+/// Which records of a stream of many devices.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct FleetExportQuery {
+    /// `key=value,key2!=value,key3,!key4`: only of devices with these labels.
+    label_selector: Option<String>,
+    /// Not before: RFC 3339, or a length of time before now such as `2h`.
+    since: Option<String>,
+    /// Before: likewise.
+    until: Option<String>,
+}
+
+fn window(app: &App, since: Option<&str>, until: Option<&str>) -> Result<Window, Failure> {
+    let now = app.service.now().saturating_mul(1_000);
+    let usual = Window::default();
+    Ok(Window {
+        since: time("since", since, now)?.unwrap_or(usual.since),
+        until: time("until", until, now)?.unwrap_or(usual.until),
+        ..usual
+    })
+}
+
+/// Records of a stream as a Parquet file: `device`, `stream`, `seq`, `time`, `value` (as JSON), and
+/// a column for each field that the first records have.
+#[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/export.parquet", operation_id = "exportStream", tag = "data",
+    params(("name" = String, Path), ("stream" = String, Path), ExportQuery), security(("bearer" = [])),
+    responses((status = 200, body = Vec<u8>, content_type = "application/vnd.apache.parquet"),
+        (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn one(
+    State(app): State<App>,
+    Path((name, stream)): Path<(String, String)>,
+    Params(query): Params<ExportQuery>,
+) -> Result<Response, Failure> {
+    let window = window(&app, query.since.as_deref(), query.until.as_deref())?;
+    let row = app.service.stream(&name, &stream)?;
+    export(app, vec![row], window, &format!("{name}-{stream}")).await
+}
+
+/// The same of a stream of many devices, one after the other.
+#[utoipa::path(get, path = "/api/v1/streams/{stream}/export.parquet", operation_id = "exportStreams", tag = "data",
+    params(("stream" = String, Path), FleetExportQuery), security(("bearer" = [])),
+    responses((status = 200, body = Vec<u8>, content_type = "application/vnd.apache.parquet"),
+        (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn all(
+    State(app): State<App>,
+    Path(stream): Path<String>,
+    Params(query): Params<FleetExportQuery>,
+) -> Result<Response, Failure> {
+    let window = window(&app, query.since.as_deref(), query.until.as_deref())?;
+    let devices = selector::parse(query.label_selector.as_deref().unwrap_or_default())
+        .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))?;
+    let rows = app.service.streams_named(&stream, &devices)?;
+    export(app, rows, window, &stream).await
+}
+
+/// Looks first, so that what cannot be read is an error and no broken file.
+async fn export(
+    app: App,
+    rows: Vec<StreamRow>,
+    window: Window,
+    name: &str,
+) -> Result<Response, Failure> {
+    let service = app.service;
+    let looking = tokio::task::spawn_blocking(move || {
+        let mut look = Look::default();
+        service.first_look(&rows, window, &mut |record| look.at(record))?;
+        Ok::<_, Failure>((service, rows, look))
+    });
+    let (service, rows, look) = looking.await.map_err(Failure::internal)??;
+    let (to, from) = mpsc::channel(4);
+    tokio::task::spawn_blocking(move || {
+        let out = Pieces { to: to.clone(), piece: Vec::with_capacity(PIECE) };
+        if let Err(error) = write(&service, &rows, window, look, out)
+            && !to.is_closed()
+        {
+            tracing::error!(%error, "an export was not written to its end");
+            // An answer that is not whole ends without its end.
+            drop(to.blocking_send(Err(io::Error::other(error.to_string()))));
+        }
+    });
+    let body = Body::from_stream(stream::unfold(from, |mut from| async {
+        from.recv().await.map(|piece| (piece, from))
+    }));
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    let name: String = name.chars().map(safe).collect();
+    let headers = [
+        (header::CONTENT_TYPE, "application/vnd.apache.parquet".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.parquet\"")),
+    ];
+    Ok((headers, body).into_response())
+}
+
+fn write(
+    service: &Service,
+    rows: &[StreamRow],
+    window: Window,
+    look: Look,
+    out: Pieces,
+) -> anyhow::Result<()> {
+    let mut table = Table::new(out, look)?;
+    for row in rows {
+        let mut wrote = Ok(());
+        service.visit_records(row, window, &mut |record| {
+            wrote = table.add(row.device.as_str(), row.stream.as_str(), &record);
+            if wrote.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        wrote?;
+    }
+    Ok(table.finish()?)
+}
+
+/// The answer as it is written: sent in pieces, as fast as they are taken.
+struct Pieces {
+    to: mpsc::Sender<Result<Bytes, io::Error>>,
+    piece: Vec<u8>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::take(&mut self.piece);
+        self.to.blocking_send(Ok(piece.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}

@@ -1,0 +1,67 @@
+//! Records of one stream, or of a stream of many devices, one after the other.
+
+use std::ops::ControlFlow;
+
+use holdfast_protocol::data::{Record, StreamName};
+use holdfast_protocol::ids::Name;
+
+use super::{Failure, Service, Window};
+use crate::core::selector::Selector;
+use crate::data_store::StreamRow;
+
+/// Records that are looked at before an export begins, over all its streams.
+const LOOK: usize = 1_000;
+
+/// Records that are looked at of each stream at least.
+const LOOK_EACH: usize = 20;
+
+impl Service {
+    /// The streams of this name of the devices that are chosen, by device.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`]: there is none; [`Failure::Unavailable`] at the start.
+    pub fn streams_named(
+        &self,
+        stream: &str,
+        devices: &Selector,
+    ) -> Result<Vec<StreamRow>, Failure> {
+        if !self.knows_streams() {
+            return Err(Failure::Unavailable(
+                "the data store is still being opened: ask again in a moment".into(),
+            ));
+        }
+        let none = || Failure::NotFound(format!("no such device has sent a stream {stream:?}"));
+        let name: StreamName = stream.parse().map_err(|_| none())?;
+        let chosen: Vec<Name> = {
+            let model = self.model();
+            let chosen =
+                model.devices.iter().filter(|(_, known)| devices.matches(&known.record.labels));
+            chosen.map(|(name, _)| name.clone()).collect()
+        };
+        let row = |device: &Name| self.of_device(device, |streams| streams.get(&name).cloned());
+        let rows: Vec<StreamRow> = chosen.iter().filter_map(row).collect();
+        if rows.is_empty() { Err(none()) } else { Ok(rows) }
+    }
+
+    /// Looks at the first records of an export, a bounded number.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn first_look(
+        &self,
+        rows: &[StreamRow],
+        window: Window,
+        look: &mut dyn FnMut(&Record),
+    ) -> Result<(), Failure> {
+        let each = (LOOK / rows.len().max(1)).max(LOOK_EACH);
+        for row in rows.iter().take(LOOK / each) {
+            let mut left = each;
+            self.visit_records(row, window, &mut |record| {
+                look(&record);
+                left -= 1;
+                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+        }
+        Ok(())
+    }
+}
