@@ -24,6 +24,7 @@ mod lists;
 mod metrics;
 mod pages;
 mod policies;
+mod query;
 mod restore;
 mod session;
 mod world;
