@@ -166,6 +166,8 @@ async fn the_description_names_every_route_of_the_map() {
         ("/api/v1/devices/{name}/approve", "post"),
         ("/api/v1/devices/{name}/revoke", "post"),
         ("/api/v1/devices/{name}/workloads/{workload}/logs", "get"),
+        ("/api/v1/query", "post"),
+        ("/api/v1/devices/{name}/streams/{stream}/fetch", "post"),
         ("/api/v1/workloads", "get"),
         ("/api/v1/workloads/{name}", "get delete"),
         ("/api/v1/revisions", "get"),

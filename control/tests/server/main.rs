@@ -25,6 +25,7 @@ mod metrics;
 mod outs;
 mod pages;
 mod policies;
+mod query;
 mod restore;
 mod session;
 mod world;

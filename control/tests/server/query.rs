@@ -1,0 +1,276 @@
+//! Questions to devices and fetches, with devices that answer, refuse, come late or never.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use holdfast_protocol::data::query::{AT_THE_EDGE, Partial, Run};
+use holdfast_protocol::data::{Format, Record};
+use holdfast_protocol::message::{Call, Fetched, Method, Reply};
+use holdfast_protocol::topic::Channel;
+use holdfast_protocol::{codec, signing};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::world::World;
+
+/// What a device does when it is asked.
+#[derive(Clone)]
+enum Manner {
+    /// Answers over these records, in pieces of so many bytes.
+    Holds(Vec<&'static str>, usize),
+    /// Says no.
+    Refuses(&'static str),
+    /// Says nothing.
+    Silent,
+}
+
+/// Devices, and the calls that came.
+struct Fleet {
+    world: Arc<World>,
+    seen: Arc<Mutex<Vec<(String, Call)>>>,
+    answering: JoinHandle<()>,
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.answering.abort();
+    }
+}
+
+fn pieces(manner: &Manner, call: &Call) -> Vec<Reply> {
+    let v = holdfast_protocol::WIRE_VERSION;
+    let reply = |sequence, body, end, error| Reply { v, id: call.id, sequence, body, end, error };
+    let body = match (manner, &call.method) {
+        (Manner::Silent, _) | (_, Method::Cancel | Method::Logs { .. }) => return Vec::new(),
+        (Manner::Refuses(why), _) => {
+            return vec![reply(0, Vec::new(), true, Some((*why).to_owned()))];
+        }
+        (Manner::Holds(records, _), Method::Query { question, .. }) => {
+            let mut run = Run::new(question, AT_THE_EDGE).unwrap();
+            for (seq, value) in (1..).zip(records) {
+                let value = value.as_bytes().to_vec();
+                run.feed(&Record { seq, time: question.since + seq, format: Format::Plain, value });
+            }
+            Partial { shipping: 1_000, ..run.finish() }.pack().unwrap()
+        }
+        (Manner::Holds(records, _), Method::Fetch { .. }) => {
+            let records = u64::try_from(records.len()).unwrap();
+            serde_cbor::to_vec(&Fetched { records, bytes: 77 }).unwrap()
+        }
+    };
+    let Manner::Holds(_, size) = manner else { return Vec::new() };
+    // First a sign of life, then the answer.
+    let mut all = vec![reply(0, Vec::new(), false, None)];
+    let count = body.chunks(*size).count();
+    for (sequence, piece) in (1..).zip(body.chunks(*size)) {
+        let end = usize::try_from(sequence).unwrap() == count;
+        all.push(reply(sequence, piece.to_vec(), end, None));
+    }
+    all
+}
+
+impl Fleet {
+    async fn new(devices: &[(&str, Manner)]) -> Self {
+        let world = Arc::new(World::new().await);
+        let manners: BTreeMap<String, Manner> =
+            devices.iter().map(|(name, manner)| ((*name).to_owned(), manner.clone())).collect();
+        for name in manners.keys() {
+            world.device(name).await;
+        }
+        let seen = Arc::<Mutex<_>>::default();
+        let answering = tokio::spawn({
+            let (world, seen) = (Arc::clone(&world), Arc::clone(&seen));
+            async move { Self::answer(&world, &manners, &seen).await }
+        });
+        Self { world, seen, answering }
+    }
+
+    async fn answer(
+        world: &World,
+        manners: &BTreeMap<String, Manner>,
+        seen: &Mutex<Vec<(String, Call)>>,
+    ) {
+        let key = world.service.authority().signer.public_key();
+        loop {
+            let calls = std::mem::take(&mut *world.bus.calls.lock().unwrap());
+            for (device, bytes) in calls {
+                let call: Call = signing::verify(&bytes, &key, &device).unwrap();
+                let name = device.to_string().split_once('.').unwrap().1.to_owned();
+                let manner = manners[&name].clone();
+                let replies = pieces(&manner, &call);
+                seen.lock().unwrap().push((name.clone(), call));
+                for reply in replies {
+                    let reply = codec::encode(&reply).unwrap();
+                    assert!(world.publish(&name, Channel::Reply, reply).await);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn online(&self, name: &str) {
+        self.world.connect(name, 1);
+        self.world.present(name, 77).await;
+    }
+
+    async fn query(&self, body: Value) -> (u16, Value) {
+        let headers = [("accept", "application/json")];
+        let body = Body::from(body.to_string());
+        let (status, bytes) = self.world.send("POST", "/api/v1/query", &headers, body).await;
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+}
+
+fn holds(records: &[&'static str]) -> Manner {
+    Manner::Holds(records.to_vec(), 16 * 1024)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_are_merged_and_who_is_missing_is_named() {
+    let fleet = Fleet::new(&[
+        ("d-1", holds(&[r#"{"t":10,"m":"a"}"#, r#"{"t":30,"m":"b"}"#])),
+        ("d-2", Manner::Holds(vec![r#"{"t":20,"m":"a"}"#], 7)),
+        ("d-3", holds(&[])),
+        ("d-4", holds(&[])),
+        ("d-5", Manner::Refuses("a method that it does not know")),
+    ])
+    .await;
+    for name in ["d-1", "d-2", "d-3", "d-5"] {
+        fleet.online(name).await;
+    }
+    let question = json!({ "stream": "press/temp", "select": "count, max(t), p50(t)",
+        "by": "m", "where": "t > 5", "since": "1h", "labelSelector": "role=a" });
+    let (status, said) = fleet.query(question).await;
+    assert_eq!(status, 200, "{said}");
+    assert_eq!(said["rows"][0]["group"], json!({ "m": "a" }));
+    assert_eq!(said["rows"][0]["window"], Value::Null);
+    let values = &said["rows"][0]["values"];
+    assert_eq!((&values["count"], &values["max(t)"]), (&json!(2), &json!(20)));
+    assert_eq!(said["rows"].as_array().unwrap().len(), 2);
+    assert_eq!((&said["answered"], &said["missing"]), (&json!(3), &json!(["d-4", "d-5"])));
+    assert_eq!(said["reasons"]["d-4"], "is offline");
+    assert_eq!(said["reasons"]["d-5"], "a method that it does not know");
+    assert_eq!(said["records"], json!({ "scanned": 3, "matched": 3 }));
+    assert_eq!(said["bytes"]["shippingWouldHaveCost"], 3_000);
+    assert!(said["bytes"]["crossed"].as_u64().unwrap() > 1_500, "{said}");
+    assert_eq!(said["quantileError"], 0.01);
+
+    let seen = fleet.seen.lock().unwrap();
+    let Method::Query { stream, question, .. } = &seen[0].1.method else { panic!("{seen:?}") };
+    assert_eq!((stream.as_str(), question.by.len()), ("press/temp", 1));
+    assert_eq!(question.until - question.since, 3_600_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn labels_and_names_group_at_the_centre() {
+    let fleet = Fleet::new(&[("d-1", holds(&["1", "2"])), ("d-2", holds(&["3"]))]).await;
+    for name in ["d-1", "d-2"] {
+        fleet.online(name).await;
+    }
+    let question = |by| json!({ "stream": "x", "select": "sum(.)", "by": by, "every": "1h" });
+    let (_, said) = fleet.query(question("device")).await;
+    let groups: Vec<&Value> =
+        said["rows"].as_array().unwrap().iter().map(|row| &row["group"]).collect();
+    assert_eq!(groups, [&json!({ "device": "d-1" }), &json!({ "device": "d-2" })], "{said}");
+    assert!(said["rows"][0]["window"].as_str().unwrap().ends_with("Z"), "{said}");
+    let (_, said) = fleet.query(question("role")).await;
+    assert_eq!(said["rows"].as_array().unwrap().len(), 1, "{said}");
+    assert_eq!(said["rows"][0]["group"], json!({ "role": "a" }));
+    assert_eq!(said["rows"][0]["values"], json!({ "sum(.)": 6 }));
+    // The same word as a field of the records, which they do not have.
+    let (_, said) = fleet.query(question("record:role")).await;
+    assert_eq!(said["rows"][0]["group"], json!({ "record:role": null }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faults_say_their_place() {
+    let fleet = Fleet::new(&[]).await;
+    for (field, text, path) in [
+        ("stream", "a//b", "stream"),
+        ("select", "mean", "select"),
+        ("where", "t > > 3", "where"),
+        ("by", "a b", "by"),
+        ("every", "5", "every"),
+        ("since", "yesterday", "since"),
+        ("since", "2090-01-01T00:00:00Z", "since"),
+        ("labelSelector", "a==,", "labelSelector"),
+        ("wait", "for ever", "wait"),
+    ] {
+        let mut question = json!({ "stream": "x", "select": "count" });
+        question[field] = json!(text);
+        let (status, said) = fleet.query(question).await;
+        assert_eq!((status, &said["error"]["faults"][0]["path"]), (422, &json!(path)), "{said}");
+    }
+    let (status, _) = fleet.query(json!({ "stream": "x", "selected": "count" })).await;
+    assert_eq!(status, 400);
+    let (_, said) = fleet.query(json!({ "stream": "x", "select": "count" })).await;
+    assert_eq!((&said["answered"], &said["rows"]), (&json!(0), &json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_is_waited_for_and_progress_is_told() {
+    let fleet = Fleet::new(&[("d-1", holds(&["1"])), ("d-2", holds(&["2"]))]).await;
+    fleet.online("d-1").await;
+    let question = json!({ "stream": "x", "select": "count, sum(.)", "wait": "10m" });
+    let answer =
+        fleet.world.answer("POST", "/api/v1/query", &[], Body::from(question.to_string())).await;
+    assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+    let mut body = answer.into_body();
+    let mut text = String::new();
+    while let Some(frame) = body.frame().await {
+        text.push_str(std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap());
+        if text.ends_with("{\"progress\":{\"answered\":1,\"of\":2}}\n") {
+            fleet.online("d-2").await;
+        }
+    }
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["progress"], json!({ "answered": 0, "of": 2 }));
+    let result = &lines.last().unwrap()["result"];
+    assert_eq!((&result["answered"], &result["missing"]), (&json!(2), &json!([])), "{text}");
+    assert_eq!(result["rows"][0]["values"], json!({ "count": 2, "sum(.)": 3 }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_leaves_has_the_devices_stop() {
+    let fleet = Fleet::new(&[("d-1", Manner::Silent)]).await;
+    fleet.online("d-1").await;
+    let question = json!({ "stream": "x", "select": "count" });
+    let answer =
+        fleet.world.answer("POST", "/api/v1/query", &[], Body::from(question.to_string())).await;
+    let calls =
+        || fleet.seen.lock().unwrap().iter().map(|(_, call)| call.clone()).collect::<Vec<_>>();
+    while calls().is_empty() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    drop(answer);
+    let waited = tokio::time::timeout(Duration::from_secs(15), async {
+        while calls().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    waited.await.expect("a cancellation");
+    let calls = calls();
+    assert_eq!((&calls[1].method, calls[1].id), (&Method::Cancel, calls[0].id));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_fetched() {
+    let fleet = Fleet::new(&[("d-1", holds(&["1", "2", "3"]))]).await;
+    let path = "/api/v1/devices/d-1/streams/press%2Ftemp/fetch";
+    let body = json!({ "since": "2h", "until": "1h", "bytes": 5000 });
+    let (status, said) = fleet.world.request("POST", path, body.clone()).await;
+    assert_eq!(status, 503, "{said}");
+    fleet.online("d-1").await;
+    let (status, said) = fleet.world.request("POST", path, body).await;
+    assert_eq!((status, &said["records"], &said["bytes"]), (200, &json!(3), &json!(77)), "{said}");
+    assert!(!said["id"].as_str().unwrap().is_empty());
+    let seen = fleet.seen.lock().unwrap();
+    let Method::Fetch { stream, since, until, bytes } = &seen[0].1.method else { panic!() };
+    assert_eq!((stream.as_str(), until - since, *bytes), ("press/temp", 3_600_000, Some(5_000)));
+    let none = "/api/v1/devices/d-9/streams/x/fetch";
+    drop(seen);
+    assert_eq!(fleet.world.request("POST", none, json!({})).await.0, 404);
+}

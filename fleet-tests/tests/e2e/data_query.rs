@@ -1,0 +1,214 @@
+//! Questions to real agents over their own buffers, and what is fetched of them afterwards.
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use fleet_tests::harness::{DEADLINE, Device, Plane, eventually};
+use serde_json::{Value, json};
+
+use crate::data::{http, ledger, missing, records};
+
+const STREAM: &str = "press/temp";
+
+/// A policy under which nothing is shipped.
+fn withheld() -> String {
+    "apiVersion: holdfast/v1\n\
+     kind: Stream\n\
+     metadata: { name: raw }\n\
+     spec:\n\
+     \x20 devices: { matchLabels: { role: a } }\n\
+     \x20 streams: [\"press/*\"]\n\
+     \x20 ship: never\n"
+        .to_owned()
+}
+
+fn value(at: u64) -> f64 {
+    20.0 + (at % 1_000) as f64 / 100.0
+}
+
+/// `count` records in calls of a thousand; every tenth says that the machine is idle.
+fn publish(device: &Device, count: u64) {
+    let access = device.access("plc");
+    let mut client = http(&access);
+    for from in (0..count).step_by(1_000) {
+        let some: Vec<Vec<u8>> = (from..count.min(from + 1_000))
+            .map(|at| {
+                let state = if at % 10 == 0 { "idle" } else { "run" };
+                let ms = at % 1_000;
+                format!(
+                    "{{\"ts\":\"2026-11-23T21:00:{:02}.{ms:03}Z\",\"machine\":\"press-07\",\
+                     \"state\":\"{state}\",\"temp\":{:.2},\"pressure\":{:.1},\"strokes\":{},\
+                     \"vibration\":{:.3},\"operator\":\"night shift\"}}",
+                    at / 1_000 % 60,
+                    value(at),
+                    180.0 + (at % 37) as f64 / 10.0,
+                    800_000 + at,
+                    2.0 + (at % 11) as f64 / 1_000.0,
+                )
+                .into_bytes()
+            })
+            .collect();
+        let answer = client.post_records("press%2Ftemp", &some).unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
+fn query(plane: &Plane, arguments: &[&str]) -> Value {
+    let whole: Vec<&str> = ["query", STREAM].iter().chain(arguments).copied().collect();
+    let whole: Vec<&str> = whole.into_iter().chain(["-o", "json"]).collect();
+    plane.cli().run(&whole).json()
+}
+
+/// Waits until a device follows the policy.
+fn await_policy(plane: &Plane, device: &str) {
+    eventually(DEADLINE, "the policy is on the device", || {
+        let streams = plane.get(&format!("/api/v1/devices/{device}/streams")).json();
+        let policy = &streams["items"][0]["reported"]["policy"];
+        if policy == "raw" { Ok(()) } else { Err(streams.to_string()) }
+    });
+}
+
+#[test]
+fn a_question_is_answered_where_the_data_lies() {
+    let plane = Plane::start();
+    let applied = plane.cli().apply(&withheld());
+    assert_eq!(applied.code, 0, "{applied}");
+    let berlin = plane.device("d-1", &["role=a", "site=berlin"]);
+    let paris = plane.device("d-2", &["role=a", "site=paris"]);
+    let mut away = plane.device("d-3", &["role=a", "site=paris"]);
+    for (device, name) in [(&berlin, "d-1"), (&paris, "d-2"), (&away, "d-3")] {
+        device.await_link("up");
+        plane.await_settled(name);
+    }
+    publish(&berlin, 20_000);
+    publish(&paris, 5_000);
+    publish(&away, 1_000);
+    await_policy(&plane, "d-1");
+    away.stop_agent();
+    plane.await_connection("d-3", "offline");
+
+    let select = ["--select", "count, mean(temp), p95(temp), min(temp), max(temp), last(strokes)"];
+    let question = [&select[..], &["--by", "site", "--where", "temp >= 0", "--since", "-1h"]].concat();
+    let said = query(&plane, &question);
+    assert_eq!((&said["answered"], &said["missing"]), (&json!(2), &json!(["d-3"])), "{said}");
+    let rows = said["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "{said}");
+    for (row, site, count) in [(&rows[0], "berlin", 20_000), (&rows[1], "paris", 5_000)] {
+        let values = &row["values"];
+        assert_eq!((&row["group"]["site"], &values["count"]), (&json!(site), &json!(count)));
+        assert_eq!((&values["min(temp)"], &values["max(temp)"]), (&json!(20), &json!(29.99)));
+        assert_eq!(values["last(strokes)"], 800_000 + count - 1);
+        let near = |name: &str, exact: f64, most: f64| {
+            let said = values[name].as_f64().unwrap();
+            assert!((said - exact).abs() <= most, "{name} of {site}: {said} for {exact}");
+        };
+        near("mean(temp)", 24.995, 1e-9);
+        near("p95(temp)", 29.49, 0.01 * 29.49 + 0.01);
+    }
+    let bytes = |name: &str| said["bytes"][name].as_u64().unwrap();
+    let (crossed, shipping) = (bytes("crossed"), bytes("shippingWouldHaveCost"));
+    println!("25,000 records: {crossed} bytes crossed, shipping would have cost {shipping}");
+    assert!(crossed > 0 && crossed * 20 < shipping, "{crossed} of {shipping}");
+    assert_eq!(records(&plane, "d-1", STREAM), [], "nothing was shipped");
+
+    // Conditions on texts, a field of the records, windows, and one site alone.
+    let question =
+        ["--select", "count", "--by", "state, device", "--every", "1h", "-l", "site=berlin"];
+    let said = query(&plane, &question);
+    assert_eq!(said["missing"], json!([]), "{said}");
+    let rows = said["rows"].as_array().unwrap();
+    let count = |state: &str| -> u64 {
+        let mine = rows.iter().filter(|row| row["group"] == json!({ "state": state, "device": "d-1" }));
+        mine.map(|row| row["values"]["count"].as_u64().unwrap()).sum()
+    };
+    assert_eq!((count("idle"), count("run")), (2_000, 18_000), "{said}");
+    assert!(rows.iter().all(|row| row["window"].as_str().unwrap().ends_with(":00:00.000Z")));
+
+    // For people, and for tables.
+    let question = ["query", STREAM, "--select", "count", "--by", "site", "-l", "site=berlin"];
+    let table = plane.cli().run(&question).ok();
+    assert!(table.starts_with("SITE") && table.contains("20000"), "{table}");
+    assert!(table.contains("1 of 1 devices; 20000 of 20000 records"), "{table}");
+    let csv = plane.cli().run(&[&question[..], &["-o", "csv"]].concat()).ok();
+    assert_eq!(csv, "site,count\r\nberlin,20000\r\n");
+    let wrong = plane.cli().run(&["query", STREAM, "--select", "mean(temp) x"]);
+    assert!(wrong.fails(1).contains("at character 12"), "the fault's place is said");
+
+    // Who was away is waited for.
+    let waiting = plane
+        .cli()
+        .command(&["query", STREAM, "--select", "count", "--wait", "5m", "-o", "json"])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    away.up();
+    let output = waiting.wait_with_output().unwrap();
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&said["answered"], &said["missing"]), (&json!(3), &json!([])), "{said}");
+    assert_eq!(said["rows"][0]["values"]["count"], 26_000);
+}
+
+#[test]
+fn what_was_withheld_is_fetched_afterwards_within_its_bound() {
+    let plane = Plane::start();
+    let applied = plane.cli().apply(&withheld());
+    assert_eq!(applied.code, 0, "{applied}");
+    let device = plane.device("d-1", &["role=a"]);
+    device.await_link("up");
+    plane.await_settled("d-1");
+    publish(&device, 3_000);
+    await_policy(&plane, "d-1");
+    let withheld = eventually(DEADLINE, "the withheld records stand in the ledger", || {
+        let ledger = ledger(&plane, "d-1", STREAM);
+        if missing(&ledger, "withheld") == 3_000 { Ok(ledger) } else { Err(ledger.to_string()) }
+    });
+    assert_eq!(withheld["received"], 0);
+
+    let fetch = ["data", "fetch", "d-1", STREAM, "--since", "-1h", "-o", "json"];
+    let none = plane.cli().run(&[&fetch[..], &["--bytes", "1"]].concat()).json();
+    assert_eq!((&none["records"], &none["bytes"]), (&json!(0), &json!(0)), "{none}");
+    let started = plane.cli().run(&fetch).json();
+    assert_eq!(started["records"], 3_000, "{started}");
+    let found = eventually(Duration::from_secs(60), "what was fetched arrives", || {
+        let found = records(&plane, "d-1", STREAM);
+        if found.len() == 3_000 { Ok(found) } else { Err(format!("{} records", found.len())) }
+    });
+    assert!(found.iter().zip(1..).all(|(record, seq)| record.seq == seq), "each once, in order");
+    assert!(found[2_999].value.contains("\"strokes\":802999"), "{:?}", found[2_999]);
+    assert_eq!(ledger(&plane, "d-1", STREAM)["missing"], json!([]));
+}
+
+/// Whoever ends `holdfast query` early has the devices stop too, and the next question is served.
+#[test]
+fn a_question_can_be_ended_early() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    device.await_link("up");
+    publish(&device, 1_000);
+    device.stop_agent();
+    plane.await_connection("d-1", "offline");
+    for _ in 0..20 {
+        // More than may be asked at the same time.
+        let mut asking = plane
+            .cli()
+            .command(&["query", STREAM, "--select", "count", "--wait", "1h"])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::io::stderr().flush().unwrap();
+        asking.kill().unwrap();
+        asking.wait().unwrap();
+    }
+    device.up();
+    device.await_link("up");
+    let said = eventually(DEADLINE, "the device answers", || {
+        let said = plane.cli().run(&["query", STREAM, "--select", "count", "-o", "json"]);
+        if said.code != 0 {
+            return Err(said.to_string());
+        }
+        let said = said.json();
+        if said["answered"] == 1 { Ok(said) } else { Err(said.to_string()) }
+    });
+    assert_eq!(said["rows"][0]["values"]["count"], 1_000);
+}
