@@ -297,7 +297,7 @@ impl Device {
             certificate_not_after: None,
             refused: self.refused,
         };
-        if let Some(report) = self.reporter.next(&agent.view(), &[], info, uptime) {
+        if let Some(report) = self.reporter.next(&agent.view(), &[], None, info, uptime) {
             self.outbox.push(codec::encode(&report).unwrap());
         }
         let wakes = [agent.next_wake(), self.reporter.next_wake()];

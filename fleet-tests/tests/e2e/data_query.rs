@@ -89,7 +89,8 @@ fn a_question_is_answered_where_the_data_lies() {
     plane.await_connection("d-3", "offline");
 
     let select = ["--select", "count, mean(temp), p95(temp), min(temp), max(temp), last(strokes)"];
-    let question = [&select[..], &["--by", "site", "--where", "temp >= 0", "--since", "-1h"]].concat();
+    let question =
+        [&select[..], &["--by", "site", "--where", "temp >= 0", "--since", "-1h"]].concat();
     let said = query(&plane, &question);
     assert_eq!((&said["answered"], &said["missing"]), (&json!(2), &json!(["d-3"])), "{said}");
     let rows = said["rows"].as_array().unwrap();
@@ -119,7 +120,8 @@ fn a_question_is_answered_where_the_data_lies() {
     assert_eq!(said["missing"], json!([]), "{said}");
     let rows = said["rows"].as_array().unwrap();
     let count = |state: &str| -> u64 {
-        let mine = rows.iter().filter(|row| row["group"] == json!({ "state": state, "device": "d-1" }));
+        let mine =
+            rows.iter().filter(|row| row["group"] == json!({ "state": state, "device": "d-1" }));
         mine.map(|row| row["values"]["count"].as_u64().unwrap()).sum()
     };
     assert_eq!((count("idle"), count("run")), (2_000, 18_000), "{said}");

@@ -83,15 +83,44 @@ impl Append {
 /// What else the thread is asked.
 #[derive(Debug)]
 pub(super) enum Job {
-    Read { stream: StreamName, window: Window, max_bytes: usize, tell: oneshot::Sender<Page> },
-    Batch { stream: StreamName, bytes: usize, tell: oneshot::Sender<Option<Ready>> },
-    Shipped { stream: StreamName, range: Range, gaps: Vec<Gap> },
-    Want { stream: StreamName, since: u64, until: u64, most: u64, tell: oneshot::Sender<(u64, u64)> },
-    Expire { now: u64 },
-    KeepLedger { bytes: Vec<u8> },
-    KeptLedger { tell: oneshot::Sender<Option<Vec<u8>>> },
-    Summary { tell: oneshot::Sender<Summary> },
-    Close { tell: oneshot::Sender<()> },
+    Read {
+        stream: StreamName,
+        window: Window,
+        max_bytes: usize,
+        tell: oneshot::Sender<Page>,
+    },
+    Batch {
+        stream: StreamName,
+        bytes: usize,
+        tell: oneshot::Sender<Option<Ready>>,
+    },
+    Shipped {
+        stream: StreamName,
+        range: Range,
+        gaps: Vec<Gap>,
+    },
+    Want {
+        stream: StreamName,
+        since: u64,
+        until: u64,
+        most: u64,
+        tell: oneshot::Sender<(u64, u64)>,
+    },
+    Expire {
+        now: u64,
+    },
+    KeepLedger {
+        bytes: Vec<u8>,
+    },
+    KeptLedger {
+        tell: oneshot::Sender<Option<Vec<u8>>>,
+    },
+    Summary {
+        tell: oneshot::Sender<Summary>,
+    },
+    Close {
+        tell: oneshot::Sender<()>,
+    },
 }
 
 /// What the thread does next.
