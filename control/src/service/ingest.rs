@@ -2,7 +2,7 @@
 //! takes what is there, decides, commits one transaction, and acknowledges then. Whoever does not
 //! fit into the queue sends again, and everybody is asked to hold back before that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
@@ -312,7 +312,7 @@ fn turn(service: &Service, group: Vec<Arrival>, keeper: &mut Keeper) {
         known.stale || !known.loaded
     };
     if unread && load(service).is_err() {
-        fail(service, group);
+        fail(service, &group);
         return;
     }
     forget(service);
@@ -363,12 +363,10 @@ fn failed(service: &Service, error: &StoreError) {
 }
 
 /// Nothing of the group is stored: its devices send again, later.
-fn fail(service: &Service, group: Vec<Arrival>) {
-    let mut devices: Vec<DeviceId> = group.into_iter().map(|arrival| arrival.device).collect();
-    devices.sort();
-    devices.dedup();
+fn fail(service: &Service, group: &[Arrival]) {
+    let devices: BTreeSet<&DeviceId> = group.iter().map(|arrival| &arrival.device).collect();
     for device in devices {
-        service.acknowledge(&device, Vec::new(), HOLD_FAILED);
+        service.acknowledge(device, Vec::new(), HOLD_FAILED);
     }
 }
 
@@ -462,7 +460,8 @@ fn store(service: &Service, arrivals: Vec<Arrival>) {
                     Outcome::Told(arrival, _) => Some(arrival),
                     Outcome::Dropped => None,
                 });
-                return fail(service, told.chain([arrival]).chain(arrivals).collect());
+                let all: Vec<_> = told.chain([arrival]).chain(arrivals).collect();
+                return fail(service, &all);
             }
         }
     }
@@ -474,7 +473,7 @@ fn store(service: &Service, arrivals: Vec<Arrival>) {
                 Outcome::Told(arrival, _) => Some(arrival),
                 Outcome::Dropped => None,
             });
-            fail(service, told.collect());
+            fail(service, &told.collect::<Vec<_>>());
         }
     }
 }

@@ -134,7 +134,8 @@ impl Keeper {
         scan.oldest =
             rest.iter().map(|head| head.stored).min().unwrap_or(u64::MAX).min(scan.oldest);
         let over = heads.len() < BLOCKS;
-        let oldest = over.then_some(scan.oldest);
+        // A block may have come behind the scan meanwhile.
+        let oldest = over.then_some(scan.oldest.min(service.now()));
         if let Some(last) = heads.last() {
             scan.next = last.first.saturating_add(1);
         }

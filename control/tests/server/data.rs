@@ -125,6 +125,42 @@ async fn a_device_has_a_thousand_streams_at_most() {
     assert_eq!(acked[1].3, None);
 }
 
+#[tokio::test]
+async fn a_full_disk_loses_nothing_holds_devices_back_and_heals() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    assert!(world.ship("d-1", &batch("s", 1, 10)).await);
+    world.acked("d-1");
+    world.data.full.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        assert!(!world.ship("d-1", &batch("s", 11, 20)).await, "the device must send again");
+    }
+    let held: Vec<Acknowledgement> = std::mem::take(&mut *world.bus.acks.lock().unwrap())
+        .into_iter()
+        .map(|(_, bytes)| codec::decode(&bytes).unwrap())
+        .collect();
+    assert!(held.iter().all(|ack| ack.hold_ms > 0 && ack.acked.is_empty()), "{held:?}");
+    assert_eq!(held.len(), 3);
+    assert_eq!(world.tally("d-1", "s").received, 10);
+    let ready = || world.raw("GET", "/readyz", &[], "");
+    let said = ready().await;
+    assert_eq!(said.status(), 200, "everything else works");
+    assert!(said.body().starts_with(b"ready\nbut the data store takes nothing now"), "{said:?}");
+    assert!(world.publish("d-1", Channel::State, crate::world::report(true, 1, 1, &[])).await);
+    let path = "/api/v1/devices/d-1/streams/s/records";
+    assert_eq!(
+        lines(&world, path, "application/x-ndjson").await.len(),
+        10,
+        "what is there is read"
+    );
+    world.data.full.store(false, Ordering::Relaxed);
+    assert!(world.ship("d-1", &batch("s", 11, 20)).await);
+    let tally = world.tally("d-1", "s");
+    assert_eq!((tally.received, tally.duplicates, tally.kept), (20, 0, 20));
+    assert_eq!(ready().await.body(), "ready\n");
+    assert_eq!(world.acked("d-1"), [("s".into(), 11, 20, None)]);
+}
+
 /// The same order each time: a small generator of its own.
 fn shuffled<T>(mut items: Vec<T>, mut seed: u64) -> Vec<T> {
     for at in (1..items.len()).rev() {

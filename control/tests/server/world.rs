@@ -17,9 +17,12 @@ use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
+use holdfast_control::core::ledger::Segment;
+use holdfast_control::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
 use holdfast_control::ports::{Bus, Directory, Done};
 use holdfast_control::service::{Failure, Service, Settings, Threads};
 use holdfast_control::store::{Batch, Snapshot, Store, StoreError};
+use holdfast_protocol::data::Range;
 use holdfast_protocol::enrol::{
     EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RenewRequest, enrol_proof, renew_proof,
 };
@@ -86,6 +89,47 @@ impl Store for Moody {
     }
 }
 
+/// A data store whose disk can be full.
+pub struct MoodyData {
+    inner: RedbDataStore,
+    pub full: AtomicBool,
+}
+
+impl DataStore for MoodyData {
+    fn commit(&self, batch: &DataBatch) -> Result<(), StoreError> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(StoreError { what: "cannot write", cause: "no space left".into() });
+        }
+        self.inner.commit(batch)
+    }
+
+    fn streams(&self) -> Result<Vec<StreamRow>, StoreError> {
+        self.inner.streams()
+    }
+
+    fn segments(&self, stream: u64, range: Range, most: usize) -> Result<Vec<Segment>, StoreError> {
+        self.inner.segments(stream, range, most)
+    }
+
+    fn heads(
+        &self,
+        stream: u64,
+        range: Range,
+        most: usize,
+        direction: Direction,
+    ) -> Result<Vec<Head>, StoreError> {
+        self.inner.heads(stream, range, most, direction)
+    }
+
+    fn block(&self, stream: u64, first: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.block(stream, first)
+    }
+
+    fn damaged(&self) -> Option<String> {
+        self.inner.damaged()
+    }
+}
+
 /// A bus that remembers.
 #[derive(Default)]
 pub struct FakeBus {
@@ -117,6 +161,7 @@ pub struct World {
     writing: Option<Threads>,
     pub bus: Arc<FakeBus>,
     pub store: Arc<Moody>,
+    pub data: Arc<MoodyData>,
     pub admin: String,
     app: App,
     _stop: tokio::sync::watch::Sender<bool>,
@@ -181,10 +226,16 @@ impl World {
             clock,
         };
         let given: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-        let data = Arc::new(RedbDataStore::new(&folder.path().join("data.redb")));
-        let (service, writing) =
-            Service::start(given, data, Arc::clone(&bus) as Arc<dyn Bus>, authority, settings)
-                .unwrap();
+        let inner = RedbDataStore::new(&folder.path().join("data.redb"));
+        let data = Arc::new(MoodyData { inner, full: AtomicBool::new(false) });
+        let (service, writing) = Service::start(
+            given,
+            Arc::clone(&data) as Arc<dyn DataStore>,
+            Arc::clone(&bus) as Arc<dyn Bus>,
+            authority,
+            settings,
+        )
+        .unwrap();
         let first = service.first_start().await.unwrap();
         if first.is_some() {
             service.admin_token_was_shown().await.unwrap();
@@ -204,7 +255,7 @@ impl World {
         while !service.knows_streams() {
             tokio::task::yield_now().await;
         }
-        Self { folder, service, writing: Some(writing), bus, store, admin, app, _stop: stop }
+        Self { folder, service, writing: Some(writing), bus, store, data, admin, app, _stop: stop }
     }
 
     /// Ends it and starts it anew on what is on disk.
@@ -212,8 +263,8 @@ impl World {
         self.service.close().await;
         self.writing.take().unwrap().join().unwrap();
         let (keys, admin) = (self.service.authority().keys().clone(), self.admin.clone());
-        let Self { folder, service, store, app, .. } = self;
-        drop((service, app, store));
+        let Self { folder, service, store, data, app, .. } = self;
+        drop((service, app, store, data));
         let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
         Self::open(folder, Box::new(store), keys, Some(admin)).await
     }

@@ -29,6 +29,7 @@ mod lifecycle;
 mod main_job;
 mod outage;
 mod plane_crash;
+mod plane_data;
 mod plane_trouble;
 mod restore;
 
