@@ -22,6 +22,8 @@ const SEGMENTS: TableDefinition<'_, (u64, u64), (u64, u8)> = TableDefinition::ne
 /// Heads by stream and first number: last number, count, earliest and latest time, when it was
 /// stored, bytes.
 type HeadRow = (u64, u64, u64, u64, u64, u64);
+type Key<'a> = redb::AccessGuard<'a, (u64, u64)>;
+type HeadRowGuard<'a> = redb::AccessGuard<'a, HeadRow>;
 const HEADS: TableDefinition<'_, (u64, u64), HeadRow> = TableDefinition::new("heads");
 
 /// Blocks by stream and first number, as devices sent them.
@@ -278,10 +280,7 @@ impl DataStore for RedbDataStore {
         self.with("cannot read the data store", |database| {
             let table = database.begin_read()?.open_table(HEADS)?;
             let rows = table.range((stream, range.from)..=(stream, range.to))?;
-            let row = |entry: Result<
-                (redb::AccessGuard<'_, (u64, u64)>, redb::AccessGuard<'_, HeadRow>),
-                StorageError,
-            >| {
+            let row = |entry: Result<(Key<'_>, HeadRowGuard<'_>), StorageError>| {
                 let (key, value) = entry?;
                 Ok::<_, redb::Error>(head((key.value().1, value.value())))
             };

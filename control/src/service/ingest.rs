@@ -217,9 +217,9 @@ impl Service {
 
     /// Every stream of every device, by device and name: also for the latest values, see
     /// [`ingest::Tally::latest`]. Nothing is stored while it visits.
-    pub fn each_stream(&self, mut visit: impl FnMut(&StreamRow)) {
+    pub fn each_stream(&self, visit: impl FnMut(&StreamRow)) {
         let known = self.ingest.known();
-        known.devices.values().flat_map(BTreeMap::values).for_each(|row| visit(row));
+        known.devices.values().flat_map(BTreeMap::values).for_each(visit);
     }
 
     /// How many streams there are, the records that are kept of them, and the bytes of those.

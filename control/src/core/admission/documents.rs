@@ -57,9 +57,9 @@ fn no_nulls(schema: &mut Schema) {
 #[derive(JsonSchema)]
 #[serde(untagged)]
 enum AnyDocument {
-    Workload(WorkloadDocument),
-    Stream(StreamDocument),
-    LinkBudget(LinkBudgetDocument),
+    Workload(Box<WorkloadDocument>),
+    Stream(Box<StreamDocument>),
+    LinkBudget(Box<LinkBudgetDocument>),
 }
 
 /// What becomes of streams of records, on which devices.

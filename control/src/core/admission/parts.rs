@@ -100,7 +100,9 @@ pub(super) fn bus(at: &At<'_>) -> Option<Bus> {
                 at.fault(format!("{} filters, at most {MAX_FILTERS}", items.len()));
                 return None;
             }
-            items.iter().map(|at| at.parsed(filter)).collect()
+            // Each of them is judged, also behind a wrong one.
+            let good: Vec<String> = items.iter().filter_map(|at| at.parsed(filter)).collect();
+            (good.len() == items.len()).then_some(good)
         }
         None => Some(Vec::new()),
     };
