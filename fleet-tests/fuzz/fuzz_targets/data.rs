@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use holdfast_protocol::codec::{decode, encode};
 use holdfast_protocol::data::block::{MAX_RECORD, MAX_UNPACKED, pack, unpack};
+use holdfast_protocol::data::query::{Partial, Question, parse};
 use holdfast_protocol::data::{Acknowledgement, Batch, Layout, Pattern, StreamName};
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
@@ -35,7 +36,19 @@ fuzz_target!(|bytes: &[u8]| {
         block(&batch.block);
     }
     round::<Acknowledgement>(bytes);
+    let question = parse::question("count, p95(t)", "", "m", "").expect("a question");
+    if let Ok(partial) = Partial::unpack(bytes, &question) {
+        let packed = partial.pack().expect("what was read can be written");
+        assert_eq!(Partial::unpack(&packed, &question).expect("and read again"), partial);
+    }
     if let Ok(text) = std::str::from_utf8(bytes) {
+        let (select, filter) = text.split_once('\n').unwrap_or(("count", text));
+        if let Ok(question) = parse::question(select, filter, "a, b.c", "5m") {
+            question.check().expect("what is parsed is within bounds");
+            let again = serde_cbor::to_vec(&question).expect("it can be written");
+            let again: Question = serde_cbor::from_slice(&again).expect("and read again");
+            assert_eq!(again, question);
+        }
         if let Ok(name) = text.parse::<StreamName>() {
             assert_eq!(name.as_str(), text);
             let pattern: Pattern = text.parse().expect("a name is a pattern");

@@ -56,6 +56,8 @@ pub struct Page {
     pub next: Option<u64>,
     /// Numbers that should have been there and could not be read.
     pub damaged: Vec<Range>,
+    /// The file could not be read: there may be more.
+    pub failed: bool,
 }
 
 /// A batch that is ready to be sent.
@@ -277,12 +279,17 @@ impl Buffer {
 
     /// How it stands. Empty as long as it is not in use.
     pub async fn summary(&self) -> Summary {
+        self.try_summary().await.unwrap_or_default()
+    }
+
+    /// The same; None: nobody looked, because too much waits or the buffer is closed.
+    pub async fn try_summary(&self) -> Option<Summary> {
         if !self.is_in_use() {
-            return Summary::default();
+            return Some(Summary::default());
         }
         let (tell, answer) = oneshot::channel();
         self.queue.ask(Job::Summary { tell });
-        answer.await.unwrap_or_default()
+        answer.await.ok()
     }
 
     /// Resolves when something was stored, dropped or wanted since it last resolved.

@@ -78,7 +78,8 @@ impl Answer {
         let mut run = Run::new(question, AT_THE_EDGE)?;
         let mut cost = Cost::default();
         // What is published from now on does not count: the question must come to an end.
-        let streams = buffer.summary().await.streams;
+        let busy = "busy: its buffer has much to do, or is closing; try again";
+        let streams = buffer.try_summary().await.ok_or(busy)?.streams;
         let last = streams.iter().find(|stream| stream.name == call.stream);
         let to = last.map_or(0, |stream| stream.last);
         drop(streams);
@@ -90,7 +91,10 @@ impl Answer {
         while window.from <= window.to {
             let at = uptime_ms();
             let page = buffer.try_read(&call.stream, window, PAGE).await;
-            let page = page.ok_or("its buffer is busy or closing; try again")?;
+            let page = page.ok_or(busy)?;
+            if page.failed {
+                return Err("its buffer cannot be read now; see the device's problems".into());
+            }
             for record in &page.records {
                 run.feed(record);
             }

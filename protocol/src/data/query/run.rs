@@ -356,6 +356,34 @@ mod tests {
         assert!(Partial::unpack(&bomb, &question).unwrap_err().contains("too large"));
     }
 
+    /// Measures: `cargo test --release -p holdfast-protocol --lib -- --ignored questions --nocapture`.
+    #[test]
+    #[ignore = "a measurement"]
+    fn how_fast_questions_are_answered() {
+        let value = |at: u64| {
+            format!(
+                "{{\"ts\":\"2026-11-23T21:00:{:02}.123Z\",\"machine\":\"press-07\",\"state\":\"run\",\
+                 \"oilTemp\":{}.25,\"pressureBar\":182.4,\"currentA\":12.41,\"speedRpm\":1480,\
+                 \"vibration\":2.113,\"strokes\":{at},\"energyKwh\":5512.250}}",
+                at % 60,
+                40 + at % 7
+            )
+        };
+        let records: Vec<Record> =
+            (1..=86_400).map(|at| record(at, at * 1_000, &value(at))).collect();
+        for (select, filter, every) in [
+            ("count", "", ""),
+            ("count, mean(oilTemp), p95(oilTemp)", "oilTemp > 30 and state = 'run'", "5m"),
+        ] {
+            let question = parse::question(select, filter, "", every).unwrap();
+            let begun = std::time::Instant::now();
+            let partial = ask(&question, &records);
+            let took = begun.elapsed().as_secs_f64();
+            let packed = partial.pack().unwrap().len();
+            println!("{select}: {:.0}k records a second, {packed} bytes", 86.4 / took);
+        }
+    }
+
     proptest! {
         /// However records are divided among devices and in whatever order devices answer.
         #[test]

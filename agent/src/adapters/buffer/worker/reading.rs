@@ -14,7 +14,9 @@ impl Worker {
     pub(super) fn page(&mut self, name: &StreamName, window: Window, max_bytes: usize) -> Page {
         let mut page = Page::default();
         let Some(id) = self.ids.get(name).copied() else { return page };
+        page.failed = self.file.is_none();
         if let Err(trouble) = self.fill(id, window, max_bytes, &mut page) {
+            page.failed = true;
             self.read_failed(&trouble);
         }
         for range in &page.damaged {
