@@ -1,6 +1,7 @@
 //! A panic on the buffer's thread (redb on a file whose structure is damaged in a way that it does
 //! not notice in time) must not end the agent, which aborts on panics: the hook runs on the
-//! thread that panics, sets the file aside, has another thread take over and never returns.
+//! thread that panics, sets the file aside, has another thread take over and never returns. Nothing of
+//! redb's state is touched again.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Once};
@@ -27,6 +28,8 @@ pub(super) fn this_thread(queue: &Arc<Queue>) {
                 worker::suspect(&queue.data, &info.to_string());
                 queue.lost();
                 drop(queue);
+                // Where panics unwind, the thread ends by itself.
+                #[cfg(panic = "abort")]
                 loop {
                     std::thread::park();
                 }
