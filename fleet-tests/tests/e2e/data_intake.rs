@@ -385,3 +385,123 @@ fn a_port_that_is_taken_is_said_and_workloads_run_on() {
     assert_eq!(way.port, port.to_string());
     succeeded(&way.publish("mqttv5", &["-q", "1", "-t", "temp", "-m", "1"]));
 }
+
+/// A policy with a source, on devices with `role: a`.
+fn source(name: &str, stream: &str, source: &str) -> String {
+    format!(
+        "apiVersion: holdfast/v1\n\
+         kind: Stream\n\
+         metadata: {{ name: {name} }}\n\
+         spec:\n\
+         \x20 devices: {{ matchLabels: {{ role: a }} }}\n\
+         \x20 streams: [\"{stream}\"]\n\
+         \x20 source: {source}\n"
+    )
+}
+
+#[test]
+fn a_log_is_a_stream_of_its_lines_each_once_however_often_the_agent_is_killed() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    plane.cli().apply(&source("pump-log", "logs/pump", "{ logs: { workload: pump } }")).ok();
+    // Lines that were written before it is followed, some at once, and more while it is.
+    let count = 3_000;
+    let text = format!(
+        "n=0; while [ $n -lt {count} ]; do n=$((n+1)); echo line $n; \
+         [ $((n % 20)) = 0 ] && sleep 0.1; done; printf end; exec sleep 1000"
+    );
+    plane.cli().apply(&script("pump", "a", &text, QUICK)).ok();
+    device.await_phase("pump", "running");
+    let found = || records(&plane, "d-1", "logs/pump");
+    for part in [200, 700, 1_200] {
+        eventually(PATIENCE, &format!("{part} lines"), || {
+            let found = found().len();
+            if found >= part { Ok(()) } else { Err(found.to_string()) }
+        });
+        device.restart();
+    }
+    // The last words have no end of a line.
+    let mut wanted: Vec<Value> = (1..=count).map(|n| format!("line {n}").into()).collect();
+    wanted.push("end".into());
+    eventually(PATIENCE, "every line", || {
+        let found: Vec<Value> = found().into_values().collect();
+        let last = found.last().cloned();
+        if found == wanted { Ok(()) } else { Err(format!("{} of {count}, {last:?}", found.len())) }
+    });
+    // An agent that ends well and comes back adds nothing.
+    device.stop_agent();
+    device.up();
+    device.await_link("up");
+    holds_for(Duration::from_secs(7), "nothing twice", || {
+        let found = found().len();
+        if found == wanted.len() { Ok(()) } else { Err(found.to_string()) }
+    });
+}
+
+#[test]
+fn of_a_flooded_log_every_byte_is_a_record_or_said_to_be_missed() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    plane.cli().apply(&source("pump-log", "logs/pump", "{ logs: { workload: pump } }")).ok();
+    let lines = 8_000;
+    let text = format!(
+        "head -c 999 /dev/zero | tr '\\0' x > line; echo >> line; n=0; \
+         while [ $n -lt {lines} ]; do n=$((n+1)); cat line; done; echo over; exec sleep 1000"
+    );
+    plane.cli().apply(&script("pump", "a", &text, QUICK)).ok();
+    device.await_phase("pump", "running");
+    eventually(PATIENCE, "the flood is over", || {
+        let found = records(&plane, "d-1", "logs/pump");
+        let texts: Vec<String> =
+            found.into_values().map(|it| it.as_str().unwrap_or_default().to_owned()).collect();
+        if texts.last().is_none_or(|it| it != "over") {
+            return Err(format!("{:?}", texts.len()));
+        }
+        let (mut bytes, mut missed) = (0, 0);
+        for text in &texts {
+            match text.strip_prefix("[holdfast: ") {
+                Some(told) => missed += told.split(' ').next().unwrap().parse::<usize>().unwrap(),
+                None => bytes += text.len() + 1,
+            }
+        }
+        assert_eq!(bytes + missed, lines * 1_000 + 5, "{bytes} and {missed}");
+        Ok(())
+    });
+    let log = device.data().join("workloads/pump/log");
+    assert!(std::fs::metadata(log).unwrap().len() <= 2 * 1024 * 1024, "it stays bounded");
+}
+
+#[test]
+fn the_devices_own_figures_are_a_stream() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    plane.cli().apply(&source("machine", "device/metrics", "{ metrics: { every: 1s } }")).ok();
+    let found = eventually(PATIENCE, "three records", || {
+        let found = records(&plane, "d-1", "device/metrics");
+        if found.len() >= 3 { Ok(found) } else { Err(found.len().to_string()) }
+    });
+    for record in found.values() {
+        let number = |path: &str| record.pointer(path).and_then(Value::as_f64);
+        for (path, least, most) in [
+            ("/cpu", 0.0, 100.0),
+            ("/load", 0.0, 1e6),
+            ("/memory/total", 1e6, 1e15),
+            ("/memory/used", 1.0, 1e15),
+            ("/disk/total", 1e6, 1e18),
+            ("/disk/free", 0.0, 1e18),
+            ("/network/received", 0.0, 1e15),
+        ] {
+            let value = number(path).unwrap_or(-1.0);
+            assert!((least..=most).contains(&value), "{path}: {record}");
+        }
+    }
+    // Without the policy it ends.
+    plane.cli().run(&["delete", "stream", "machine"]).ok();
+    let last = || records(&plane, "d-1", "device/metrics").keys().max().copied();
+    eventually(PATIENCE, "it ends", || {
+        let before = last();
+        std::thread::sleep(Duration::from_millis(2_500));
+        let after = last();
+        if before == after { Ok(()) } else { Err(format!("{before:?} {after:?}")) }
+    });
+}
