@@ -56,7 +56,7 @@ async fn documents_about_data_reach_the_devices_that_match_and_restart_nothing()
     assert_eq!(after.generation, before.generation + 1, "one message for both documents");
     assert_eq!(after.workloads, before.workloads);
     let (_, data) = world.data_of("d-1");
-    assert_eq!(data.streams[&"slow".parse().unwrap()].priority, 2);
+    assert_eq!(data.streams["slow"].priority, 2);
     assert_eq!(data.link.unwrap().bytes, 10 << 20);
     assert_eq!(world.bus.changed.lock().unwrap().last().unwrap(), "default.d-1");
 
@@ -66,7 +66,7 @@ async fn documents_about_data_reach_the_devices_that_match_and_restart_nothing()
     let changed = stream("slow", "a", json!({ "priority": 3 }));
     let (_, applied) = world.post(&[changed], "").await;
     assert_eq!(applied["results"][0]["changedDevices"]["update"], json!(["d-1"]));
-    assert_eq!(world.data_of("d-1").1.streams[&"slow".parse().unwrap()].priority, 3);
+    assert_eq!(world.data_of("d-1").1.streams["slow"].priority, 3);
 
     // By labels: another one goes away, and a fresh device gets it at once.
     let (_, answer) =

@@ -78,7 +78,7 @@ function Ledger({ device, stream }: { device: string; stream: string }) {
   const ranges = [...data.missing].reverse().slice(0, RANGES);
   return (
     <section className="hf-stack hf-tight" aria-label={`Ledger of ${stream}`}>
-      <span>{count(data.received, "record")} received, {data.duplicates.toLocaleString("en")} of them again, {data.late.toLocaleString("en")} late; {missing.toLocaleString("en")} missing{data.metadata.continue ? " (the list below begins with the oldest part of them)" : ""}.</span>
+      <span>{count(data.received, "record")} received, {data.duplicates.toLocaleString("en")} of them again, {data.late.toLocaleString("en")} late; {missing.toLocaleString("en")} missing{data.metadata?.continue ? " (the list below begins with the oldest part of them)" : ""}.</span>
       {ranges.length > 0 && (
         <table className="hf-table hf-folds">
           <thead><tr><th>From</th><th>To</th><th className="hf-number">Records</th><th>Why</th></tr></thead>

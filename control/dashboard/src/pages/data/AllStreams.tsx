@@ -37,7 +37,7 @@ export function AllStreams() {
         {only && <Button component="a" variant="default" href={`/api/v1/streams/${encodeURIComponent(only)}/export.parquet${labels ? `?labelSelector=${encodeURIComponent(labels)}` : ""}`} download>Export {short(only, 30)} of all as Parquet</Button>}
       </div>
       {chosen && <StreamChart key={`${chosen.device} ${chosen.stream}`} device={chosen.device} stream={chosen.stream} latest={chosen.latest} />}
-      <Card title="Streams" aside={data && <span className="hf-kind">{data.metadata.continue ? `the first ${MOST}` : count(data.items.length, "stream")}</span>}>
+      <Card title="Streams" aside={data && <span className="hf-kind">{data.metadata?.continue ? `the first ${MOST}` : count(data.items.length, "stream")}</span>}>
         {!data ? (error && !refused ? <Failed error={error} what="The streams could not be read" retry={() => void refetch()} /> : <Loading />) : data.items.length === 0 ? <p>{search.q || labels ? "No stream is like this." : "No device has published anything yet."}</p> : (
           <table className="hf-table hf-folds">
             <thead><tr><th>Device</th><th>Stream</th><th>Latest</th><th>When</th><th className="hf-number">Records here</th><th className="hf-number">Missing</th></tr></thead>
