@@ -19,6 +19,7 @@ export const pages: readonly Page[] = [
   { path: "/devices/$name", title: "Device", load: () => import("./pages/device") },
   { path: "/workloads", title: "Workloads", icon: "workloads", finds: "list health", load: () => import("./pages/workloads") },
   { path: "/workloads/$name", title: "Workload", load: () => import("./pages/workload") },
+  { path: "/data", title: "Data", icon: "data", finds: "streams chart records query ask export parquet", load: () => import("./pages/data") },
   { path: "/apply", title: "Apply a workload", finds: "new create yaml editor", load: () => import("./pages/apply") },
   { path: "/artifact", title: "Push an artifact", finds: "upload file program binary digest store", load: () => import("./pages/artifact") },
   { path: "/enrolment", title: "Enrolment", icon: "enrolment", finds: "token new device approve waiting qr", load: () => import("./pages/enrolment") },

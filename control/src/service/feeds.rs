@@ -125,6 +125,11 @@ impl DataFeed {
     pub fn try_next(&mut self) -> Option<Arc<Stored>> {
         self.queue.lock().take()
     }
+
+    /// How many records it lost since this was last asked.
+    pub fn missed(&mut self) -> u64 {
+        std::mem::take(&mut self.queue.lock().missed)
+    }
 }
 
 impl Waiting {
@@ -146,7 +151,7 @@ impl Feed for DataFeed {
     }
 
     fn missed(&mut self) -> u64 {
-        std::mem::take(&mut self.queue.lock().missed)
+        Self::missed(self)
     }
 }
 

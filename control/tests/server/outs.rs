@@ -8,6 +8,7 @@ use holdfast_protocol::data::{DataReport, Format, Horizon, HorizonCause, Record}
 use holdfast_protocol::message::StateReport;
 use holdfast_protocol::topic::Channel;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use parquet::record::Field;
 use serde_json::{Value, json};
 
 use crate::data::of;
@@ -122,7 +123,19 @@ fn rows(file: bytes::Bytes) -> (Vec<String>, Vec<Value>) {
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
     let columns = schema.columns().iter();
     let columns = columns.map(|column| format!("{} {}", column.name(), column.physical_type()));
-    let rows = reader.get_row_iter(None).unwrap().map(|row| row.unwrap().to_json_value());
+    let value = |field: &Field| match field {
+        Field::Null => Value::Null,
+        Field::Bool(value) => json!(value),
+        Field::Double(value) => json!(value),
+        Field::Long(value) | Field::TimestampMillis(value) => json!(value),
+        Field::ULong(value) => json!(value),
+        Field::Str(value) => json!(value),
+        other => panic!("{other:?}"),
+    };
+    let rows = reader.get_row_iter(None).unwrap().map(|row| {
+        let row = row.unwrap();
+        row.get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect()
+    });
     (columns.collect(), rows.collect())
 }
 

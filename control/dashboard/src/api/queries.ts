@@ -18,6 +18,9 @@ export interface DeviceFilter {
 /** Rows of one page of the device table. */
 export const PAGE = 100;
 
+/** How often data that is on the page is read again, in milliseconds. */
+const DATA_AGAIN = 10_000;
+
 export const fleet = () => queryOptions({ queryKey: ["fleet"], queryFn: ({ signal }) => ask(client.GET("/api/v1/fleet", { signal })) });
 
 export const labels = () => queryOptions({ queryKey: ["labels"], queryFn: ({ signal }) => ask(client.GET("/api/v1/labels", { signal })) });
@@ -41,6 +44,50 @@ export const history = (name: string) =>
   queryOptions({
     queryKey: ["device", name, "history"],
     queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name } } })),
+  });
+
+/** A device's streams and what it says of its link; nobody tells of records, so it is read again. */
+export const deviceStreams = (name: string) =>
+  queryOptions({
+    queryKey: ["device", name, "streams"],
+    refetchInterval: DATA_AGAIN,
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/streams", { signal, params: { path: { name } } })),
+  });
+
+export const streams = (q: string, labelSelector: string, limit = 500) =>
+  queryOptions({
+    queryKey: ["streams", q, labelSelector, limit],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/streams", { signal, params: { query: { limit, ...(q ? { q } : {}), ...(labelSelector ? { labelSelector } : {}) } } })),
+  });
+
+export const series = (name: string, stream: string, field: string, since: string, points = 300) =>
+  queryOptions({
+    queryKey: ["device", name, "series", stream, field, since, points],
+    refetchInterval: DATA_AGAIN,
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/streams/{stream}/series", { signal, params: { path: { name, stream }, query: { since, points, ...(field ? { field } : {}) } } })),
+  });
+
+export const ledger = (name: string, stream: string) =>
+  queryOptions({
+    queryKey: ["device", name, "ledger", stream],
+    refetchInterval: DATA_AGAIN,
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/streams/{stream}/ledger", { signal, params: { path: { name, stream } } })),
+  });
+
+/** When the records before and after a gap were taken in, in seconds since 1970. */
+export const gapTime = (name: string, stream: string, from: number, to: number) =>
+  queryOptions({
+    queryKey: ["device", name, "gap", stream, from, to],
+    staleTime: Infinity,
+    queryFn: async ({ signal }) => {
+      const near = async (order: "asc" | "desc", after: number) => {
+        const page = await ask(client.GET("/api/v1/devices/{name}/streams/{stream}/records", { signal, params: { path: { name, stream }, query: { order, continue: after, limit: 1 } } }));
+        const time = page.items[0]?.time;
+        return time === undefined ? undefined : Date.parse(time) / 1000;
+      };
+      const [before, after] = await Promise.all([near("desc", from), near("asc", to)]);
+      return { from: before ?? after, to: after ?? Date.now() / 1000 };
+    },
   });
 
 export const explanation = (kind: "device" | "workload", name: string) =>

@@ -245,6 +245,111 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{name}/streams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A device's streams, and what it says of its buffer, its link and its horizon. */
+        get: operations["listDeviceStreams"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{name}/streams/{stream}/export.parquet": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Records of a stream as a Parquet file: `device`, `stream`, `seq`, `time`, `value` (as JSON), and
+         *     a column for each field that the first records have.
+         */
+        get: operations["exportStream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{name}/streams/{stream}/fetch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Has a device ship records as they are, though its policy reduced or withheld them. */
+        post: operations["fetchRecords"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{name}/streams/{stream}/ledger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What of a stream was received, and what is missing and why. */
+        get: operations["getLedger"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{name}/streams/{stream}/records": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Records of a stream: a page as JSON, or all of them as NDJSON or CSV, as `Accept` says. */
+        get: operations["listRecords"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{name}/streams/{stream}/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A number of a stream over time, folded into parts, for charts. */
+        get: operations["getSeries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{name}/workloads/{workload}/logs": {
         parameters: {
             query?: never;
@@ -364,6 +469,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/metrics/streams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Latest values of streams for Prometheus: `holdfast_stream_value{device,stream,field,site}` with
+         *     their time. At most 50,000, and 64 of one record; what is left out is counted in
+         *     `holdfast_streams_left_out`.
+         */
+        get: operations["getStreamMetrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/openapi.json": {
         parameters: {
             query?: never;
@@ -375,6 +501,61 @@ export interface paths {
         get: operations["getOpenapi"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policies/{kind}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Documents about data of one kind, by name. */
+        get: operations["listPolicies"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policies/{kind}/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A document about data. */
+        get: operations["getPolicy"];
+        put?: never;
+        post?: never;
+        /** Deletes a document about data; devices go on with their defaults. */
+        delete: operations["deletePolicy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/query": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Asks devices about the records that they hold: as NDJSON lines `{"progress"}` and, at last,
+         *     `{"result"}`; with `Accept: application/json` the result alone. A closed connection ends it.
+         */
+        post: operations["query"];
         delete?: never;
         options?: never;
         head?: never;
@@ -463,6 +644,40 @@ export interface paths {
         post: operations["login"];
         /** Ends the session of the request's cookie. */
         delete: operations["logout"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/streams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Streams, by device and name. */
+        get: operations["listStreams"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/streams/{stream}/export.parquet": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same of a stream of many devices, one after the other. */
+        get: operations["exportStreams"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -664,7 +879,7 @@ export interface components {
             name: string;
             /**
              * Format: int64
-             * @description The workload's revision afterwards.
+             * @description The workload's revision afterwards; 0 of what has none.
              */
             revision: number;
             /** @description What is worth knowing, such as "no device matches". */
@@ -775,6 +990,64 @@ export interface components {
             /** @description `hf1.<id>.<secret>.<ca sha256>`. */
             token: string;
         };
+        /** @description Where a page stands. */
+        DataMeta: {
+            /** @description Pass it as `continue` for the next page; absent on the last. */
+            continue?: string | null;
+        };
+        /** @description A document about data: a `Stream` or a `LinkBudget`. */
+        DataPolicy: {
+            /** @description [`super::API_VERSION`]. */
+            apiVersion: string;
+            /** @description `Stream` or `LinkBudget`. */
+            kind: string;
+            /** @description Name and labels. */
+            metadata: components["schemas"]["Metadata"];
+            /** @description As it was written. */
+            spec: unknown;
+            /** @description On how many devices it holds. */
+            status: components["schemas"]["DataPolicyStatus"];
+        };
+        /** @description How a document about data fares. */
+        DataPolicyStatus: {
+            /**
+             * Format: int64
+             * @description Of those: have applied it.
+             */
+            applied: number;
+            /**
+             * Format: int64
+             * @description Devices that it is desired of.
+             */
+            devices: number;
+            /**
+             * Format: int64
+             * @description Of those: report that it does not do what it says.
+             */
+            problems: number;
+        };
+        /** @description A record. */
+        DataRecord: {
+            /**
+             * Format: int64
+             * @description Its number in its stream on its device.
+             */
+            seq: number;
+            /** @description When the device took it in, with milliseconds. */
+            time: string;
+            /**
+             * @description As it was published: JSON as it is, text as a string, CBOR as JSON, other bytes as
+             *     `{"base64":…}`.
+             */
+            value: unknown;
+        };
+        /** @description `GET …/records`. */
+        DataRecords: {
+            /** @description In the order that was asked for. */
+            items: components["schemas"]["DataRecord"][];
+            /** @description Where the page stands. */
+            metadata: components["schemas"]["DataMeta"];
+        };
         /** @description One workload that a device should run. */
         DesiredRevision: {
             /**
@@ -843,6 +1116,8 @@ export interface components {
             certificateNotAfter?: string | null;
             /** @description Whether it can be reached. */
             connection: components["schemas"]["Connection"];
+            /** @description What it says of its buffer (`storage`), its link (`link`) and its `horizon`. */
+            data?: unknown;
             /**
              * Format: int64
              * @description Epoch of the state it has applied; 0: none yet.
@@ -870,6 +1145,13 @@ export interface components {
             workloads: {
                 [key: string]: components["schemas"]["WorkloadStatus"];
             };
+        };
+        /** @description `GET /api/v1/devices/{name}/streams`. */
+        DeviceStreams: {
+            /** @description What the device says of its buffer (`storage`), its link (`link`) and its `horizon`. */
+            data?: unknown;
+            /** @description By name. */
+            items: components["schemas"]["StreamItem"][];
         };
         /** @description One workload on one device: what is desired beside what is reported. */
         Difference: {
@@ -924,14 +1206,14 @@ export interface components {
             /** @description Whose; empty for `reset`. */
             name: string;
             /**
-             * @description `device`, `workload`, `token`, `access` or `reset` (events were missed: read everything
+             * @description `device`, `workload`, `stream`, `linkbudget`, `token`, `access` or `reset` (events were missed: read everything
              *     anew).
              */
             type: string;
         };
         /** @description `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words. */
         Explanation: {
-            /** @description `device` or `workload`. */
+            /** @description `device`, `workload`, `stream` or `linkbudget`. */
             kind: string;
             /** @description Its name. */
             name: string;
@@ -941,6 +1223,21 @@ export interface components {
             settled: boolean;
             /** @description One line that says how it stands. */
             summary: string;
+        };
+        /** @description What the device will ship. */
+        FetchStarted: {
+            /**
+             * Format: int64
+             * @description Their bytes on the device's disk.
+             */
+            bytes: number;
+            /** @description Names the call. */
+            id: string;
+            /**
+             * Format: int64
+             * @description Records, in whole blocks.
+             */
+            records: number;
         };
         /** @description `GET /api/v1/fleet`. */
         Fleet: {
@@ -1040,6 +1337,52 @@ export interface components {
             /** @description The most used first; at most 500. */
             items: components["schemas"]["LabelKey"][];
         };
+        /** @description `GET …/ledger`: what of a stream was received, and what is missing. */
+        Ledger: {
+            /**
+             * Format: int64
+             * @description Bytes that they take, compressed.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Records that came again.
+             */
+            duplicates: number;
+            /**
+             * Format: int64
+             * @description The highest number received; 0: none.
+             */
+            highest: number;
+            /**
+             * Format: int64
+             * @description Records that came after one with a higher number.
+             */
+            late: number;
+            /** @description Where the list stands. */
+            metadata?: components["schemas"]["DataMeta"];
+            /** @description Numbers that are missing, by number. */
+            missing: components["schemas"]["MissingRange"][];
+            /** @description Numbers that are missing, by reason. */
+            missingCount: {
+                [key: string]: number;
+            };
+            /**
+             * Format: int64
+             * @description Records received, each counted once.
+             */
+            received: number;
+            /**
+             * Format: int64
+             * @description Records that are kept here now.
+             */
+            records: number;
+            /**
+             * Format: int64
+             * @description Below this number only sums are known; absent: all is known.
+             */
+            summedBelow?: number | null;
+        };
         /** @description A crate that is in one of the programs. */
         Licence: {
             /** @description An SPDX expression. */
@@ -1110,6 +1453,24 @@ export interface components {
             metadata?: components["schemas"]["ListMeta"];
         };
         /** @description A page of a list. */
+        List_DataPolicy: {
+            /** @description The items, by name. */
+            items: {
+                /** @description [`super::API_VERSION`]. */
+                apiVersion: string;
+                /** @description `Stream` or `LinkBudget`. */
+                kind: string;
+                /** @description Name and labels. */
+                metadata: components["schemas"]["Metadata"];
+                /** @description As it was written. */
+                spec: unknown;
+                /** @description On how many devices it holds. */
+                status: components["schemas"]["DataPolicyStatus"];
+            }[];
+            /** @description Where the page stands. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description A page of a list. */
         List_Device: {
             /** @description The items, by name. */
             items: {
@@ -1150,6 +1511,53 @@ export interface components {
                 spec: unknown;
                 /** @description Whose. */
                 workload: string;
+            }[];
+            /** @description Where the page stands. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description A page of a list. */
+        List_StreamItem: {
+            /** @description The items, by name. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description Bytes that they take, compressed.
+                 */
+                bytes: number;
+                /** @description Whose. */
+                device: string;
+                /**
+                 * Format: int64
+                 * @description Records that came again.
+                 */
+                duplicates: number;
+                last?: components["schemas"]["StreamLast"] | null;
+                /**
+                 * Format: int64
+                 * @description Records that came after one with a higher number.
+                 */
+                late: number;
+                /** @description Value of the newest record, if it is short. */
+                latest?: unknown;
+                /**
+                 * Format: int64
+                 * @description Numbers that are missing, see its ledger.
+                 */
+                missing: number;
+                /**
+                 * Format: int64
+                 * @description Records received, each counted once.
+                 */
+                received: number;
+                /**
+                 * Format: int64
+                 * @description Records that are kept here now.
+                 */
+                records: number;
+                /** @description What the device says of it: `policy`, `last`, `waiting`, `bytes`, `oldest`, `problem`. */
+                reported?: unknown;
+                /** @description Its name. */
+                stream: string;
             }[];
             /** @description Where the page stands. */
             metadata?: components["schemas"]["ListMeta"];
@@ -1225,10 +1633,58 @@ export interface components {
             /** @description When it was last changed. */
             updatedAt?: string | null;
         };
+        /** @description Numbers that are missing. */
+        MissingRange: {
+            /**
+             * Format: int64
+             * @description The first.
+             */
+            from: number;
+            /** @description `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged`, `disk-full`, or `unknown`. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description The last.
+             */
+            to: number;
+        };
         /** @description `POST /api/v1/access`. */
         NewAccess: {
             /** @description What it is for, in words: at most 200 characters of one line. */
             comment?: string;
+        };
+        /** @description Which records are to be shipped as they are. */
+        NewFetch: {
+            /**
+             * Format: int64
+             * @description At most so many bytes on the device's disk, the oldest records first.
+             */
+            bytes?: number | null;
+            /** @description Not before: RFC 3339, or a length of time before now; the oldest unless given. */
+            since?: string;
+            /** @description Before: likewise; now unless given. */
+            until?: string;
+        };
+        /** @description A question. */
+        NewQuery: {
+            /** @description What groups: `device`, labels of devices, paths in records. */
+            by?: string;
+            /** @description Length of a window, such as `5m`; all time is one unless given. */
+            every?: string;
+            /** @description Only devices with these labels. */
+            labelSelector?: string;
+            /** @description What is said of each group, such as `count, mean(temp), p95(temp)`. */
+            select: string;
+            /** @description Not before: RFC 3339, or a length of time before now such as `24h`. */
+            since?: string;
+            /** @description Which stream. */
+            stream: string;
+            /** @description Before: likewise; now unless given. */
+            until?: string;
+            /** @description How long to wait for devices that cannot be asked now, such as `1h`. */
+            wait?: string;
+            /** @description Which records count, such as `temp > 30 and (state = "run" or not ok)`; all unless given. */
+            where?: string;
         };
         /** @description `POST /api/v1/tokens`. */
         NewToken: {
@@ -1249,6 +1705,31 @@ export interface components {
              */
             uses?: number;
         };
+        /** @description The records of a part of the time. */
+        Point: {
+            /**
+             * Format: int64
+             * @description Records with such a number.
+             */
+            count: number;
+            /**
+             * Format: double
+             * @description The greatest.
+             */
+            max: number;
+            /**
+             * Format: double
+             * @description The mean.
+             */
+            mean: number;
+            /**
+             * Format: double
+             * @description The least number.
+             */
+            min: number;
+            /** @description When the part begins. */
+            time: string;
+        };
         /**
          * @description Whether a connection began or ended.
          * @enum {string}
@@ -1260,6 +1741,84 @@ export interface components {
             code: string;
             /** @description In words. */
             message: string;
+        };
+        /** @description Bytes of an answer, headers estimated. */
+        QueryBytes: {
+            /**
+             * Format: int64
+             * @description What the question and its answers took on the devices' links.
+             */
+            crossed: number;
+            /**
+             * Format: int64
+             * @description What shipping the records that were looked at would have cost, packed.
+             */
+            shippingWouldHaveCost: number;
+        };
+        /** @description A line of a streamed answer: one of both. */
+        QueryLine: {
+            /** @description How far it is. */
+            progress: components["schemas"]["QueryProgress"];
+        } | {
+            /** @description The answer; the last line. */
+            result: components["schemas"]["QueryResult"];
+        };
+        /** @description How far a question is. */
+        QueryProgress: {
+            /** @description Devices that have answered. */
+            answered: number;
+            /** @description Devices that are asked. */
+            of: number;
+        };
+        /** @description Records of an answer. */
+        QueryRecords: {
+            /**
+             * Format: int64
+             * @description That counted.
+             */
+            matched: number;
+            /**
+             * Format: int64
+             * @description Looked at.
+             */
+            scanned: number;
+        };
+        /** @description The answer. */
+        QueryResult: {
+            /** @description How many devices have answered. */
+            answered: number;
+            /** @description Bytes on the devices' links. */
+            bytes: components["schemas"]["QueryBytes"];
+            /** @description Names of the devices that have not. */
+            missing: string[];
+            /** @description What is not whole about the answer, in words. */
+            notes?: string[];
+            /**
+             * Format: double
+             * @description A quantile is at most this part of itself away from a record's number of its rank.
+             */
+            quantileError: number;
+            /** @description Why not, by name. */
+            reasons?: {
+                [key: string]: string;
+            };
+            /** @description What it took. */
+            records: components["schemas"]["QueryRecords"];
+            /** @description By group, then by window. */
+            rows: components["schemas"]["QueryRow"][];
+        };
+        /** @description A group, in one window. */
+        QueryRow: {
+            /** @description What groups, by key: text, number, true, false or null. */
+            group: {
+                [key: string]: unknown;
+            };
+            /** @description What was selected, by its name: a number, or null where there is none. */
+            values: {
+                [key: string]: unknown;
+            };
+            /** @description When the window begins; null where all time is one. */
+            window?: string | null;
         };
         /** @description The answer to `POST /api/v1/restore`. */
         Restored: {
@@ -1300,6 +1859,11 @@ export interface components {
             spec: unknown;
             /** @description Whose. */
             workload: string;
+        };
+        /** @description `GET …/series`. */
+        Series: {
+            /** @description By time. */
+            points: components["schemas"]["Point"][];
         };
         /** @description A session of the pages. Its secret is in the cookie alone. */
         Session: {
@@ -1354,6 +1918,58 @@ export interface components {
              * @description Bytes.
              */
             size: number;
+        };
+        /** @description A stream of a device. */
+        StreamItem: {
+            /**
+             * Format: int64
+             * @description Bytes that they take, compressed.
+             */
+            bytes: number;
+            /** @description Whose. */
+            device: string;
+            /**
+             * Format: int64
+             * @description Records that came again.
+             */
+            duplicates: number;
+            last?: components["schemas"]["StreamLast"] | null;
+            /**
+             * Format: int64
+             * @description Records that came after one with a higher number.
+             */
+            late: number;
+            /** @description Value of the newest record, if it is short. */
+            latest?: unknown;
+            /**
+             * Format: int64
+             * @description Numbers that are missing, see its ledger.
+             */
+            missing: number;
+            /**
+             * Format: int64
+             * @description Records received, each counted once.
+             */
+            received: number;
+            /**
+             * Format: int64
+             * @description Records that are kept here now.
+             */
+            records: number;
+            /** @description What the device says of it: `policy`, `last`, `waiting`, `bytes`, `oldest`, `problem`. */
+            reported?: unknown;
+            /** @description Its name. */
+            stream: string;
+        };
+        /** @description The newest record of a stream. */
+        StreamLast: {
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            seq: number;
+            /** @description When the device took it in, with milliseconds. */
+            time: string;
         };
         /** @description An enrolment token, without its secret. */
         Token: {
@@ -2047,6 +2663,230 @@ export interface operations {
             };
         };
     };
+    listDeviceStreams: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceStreams"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    exportStream: {
+        parameters: {
+            query?: {
+                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                since?: string;
+                /** @description Before: likewise. */
+                until?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+                stream: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apache.parquet": number[];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    fetchRecords: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                /** @description percent-encoded: it may hold `/` */
+                stream: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewFetch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FetchStarted"];
+                };
+            };
+            /** @description the device cannot be asked now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getLedger: {
+        parameters: {
+            query?: {
+                /** @description Most ranges of `missing`; default 5000, at most 100000. */
+                limit?: number;
+                /** @description `metadata.continue` of the page before. */
+                continue?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+                stream: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ledger"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    listRecords: {
+        parameters: {
+            query?: {
+                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                since?: string;
+                /** @description Before: likewise. */
+                until?: string;
+                /** @description Most records; as JSON 500 by default and 5000 at most. */
+                limit?: number;
+                /** @description `metadata.continue` of the page before: the number after which it goes on. */
+                continue?: number;
+                /** @description `asc` (default): the lowest number first; or `desc`. */
+                order?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+                /** @description percent-encoded: it may hold `/` */
+                stream: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DataRecords"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getSeries: {
+        parameters: {
+            query?: {
+                /** @description Not before: RFC 3339, or a length of time before now; default: a day before `until`. */
+                since?: string;
+                /** @description Before: likewise; default: now. */
+                until?: string;
+                /** @description Path of the number in each record, parts divided by `.`; absent: the record itself. */
+                field?: string;
+                /** @description In how many parts; default 300, at most 5000. */
+                points?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+                stream: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Series"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     getLogs: {
         parameters: {
             query?: {
@@ -2159,7 +2999,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description `device` or `workload` */
+                /** @description `device`, `workload`, `stream` or `linkbudget` */
                 kind: string;
                 name: string;
             };
@@ -2266,6 +3106,40 @@ export interface operations {
             };
         };
     };
+    getStreamMetrics: {
+        parameters: {
+            query?: {
+                /** @description `key=value,key2!=value,key3,!key4`: only of devices with these labels. */
+                labelSelector?: string;
+                /** @description Only of these streams: names, or beginnings with a final `*`, divided by commas. */
+                streams?: string;
+                /** @description How old a value may be, such as `5m`; default `1h`. */
+                maxAge?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     getOpenapi: {
         parameters: {
             query?: never;
@@ -2281,6 +3155,141 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+        };
+    };
+    listPolicies: {
+        parameters: {
+            query?: {
+                /** @description Most items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the page before. */
+                continue?: string;
+                /** @description `key=value,key2!=value,key3,!key4`: only those with these labels. */
+                labelSelector?: string;
+                /** @description Of revisions: only this workload's. */
+                workload?: string;
+                /** @description Of the audit log: `oldest` (default) or `newest` first. */
+                order?: string;
+            };
+            header?: never;
+            path: {
+                /** @description `streams` or `linkbudgets` */
+                kind: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_DataPolicy"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `streams` or `linkbudgets` */
+                kind: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DataPolicy"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    deletePolicy: {
+        parameters: {
+            query?: {
+                /** @description When given and not the present one: refused as a conflict. */
+                resourceVersion?: number;
+            };
+            header?: never;
+            path: {
+                /** @description `streams` or `linkbudgets` */
+                kind: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    query: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewQuery"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": components["schemas"]["QueryLine"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -2501,6 +3510,80 @@ export interface operations {
             };
         };
     };
+    listStreams: {
+        parameters: {
+            query?: {
+                /** @description Only this device's. */
+                device?: string;
+                /** @description `key=value,key2!=value,key3,!key4`: only those of devices with these labels. */
+                labelSelector?: string;
+                /** @description Only those in whose name or device's name this stands, whatever the case. */
+                q?: string;
+                /** @description Most items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the page before. */
+                continue?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_StreamItem"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    exportStreams: {
+        parameters: {
+            query?: {
+                /** @description `key=value,key2!=value,key3,!key4`: only of devices with these labels. */
+                labelSelector?: string;
+                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                since?: string;
+                /** @description Before: likewise. */
+                until?: string;
+            };
+            header?: never;
+            path: {
+                stream: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apache.parquet": number[];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     listTokens: {
         parameters: {
             query?: {
@@ -2667,7 +3750,7 @@ export interface operations {
     deleteWorkload: {
         parameters: {
             query?: {
-                /** @description When given and not the workload's present one: refused as a conflict. */
+                /** @description When given and not the present one: refused as a conflict. */
                 resourceVersion?: number;
             };
             header?: never;

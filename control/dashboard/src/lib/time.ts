@@ -40,3 +40,12 @@ export function exact(at: number, locale?: string, timeZone?: string): string {
   }
   return format.format(at);
 }
+
+/** A moment on an axis, in seconds since 1970, as short as the reader's language has it: the day only
+ * where there are several. */
+export function moment(at: number, all: readonly number[]): string {
+  const days = (all.at(-1) ?? 0) - (all[0] ?? 0) > 86_400;
+  const step = (all[1] ?? 0) - (all[0] ?? 0);
+  const parts: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", ...(days ? { day: "numeric", month: "short" } : {}), ...(step < 60 ? { second: "2-digit" } : {}) };
+  return new Intl.DateTimeFormat(undefined, parts).format(at * 1000);
+}

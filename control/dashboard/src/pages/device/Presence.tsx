@@ -3,6 +3,7 @@ import { useComputedColorScheme } from "@mantine/core";
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { moment } from "../../lib/time";
 
 interface Props {
   events: readonly { at: string; event: string }[];
@@ -10,14 +11,6 @@ interface Props {
 }
 
 const HIGH = 120;
-
-/** As short as the reader's language has it: the day only where there are several. */
-function moment(at: number, all: readonly number[]): string {
-  const days = (all.at(-1) ?? 0) - (all[0] ?? 0) > 86_400;
-  const step = (all[1] ?? 0) - (all[0] ?? 0);
-  const parts: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", ...(days ? { day: "numeric", month: "short" } : {}), ...(step < 60 ? { second: "2-digit" } : {}) };
-  return new Intl.DateTimeFormat(undefined, parts).format(at * 1000);
-}
 
 export default function Presence({ events, online }: Props) {
   const place = useRef<HTMLDivElement>(null);

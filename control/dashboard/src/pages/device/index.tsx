@@ -20,10 +20,12 @@ import { EditLabels } from "./EditLabels";
 import { History } from "./History";
 import { Logs } from "./Logs";
 import { Overview } from "./Overview";
+import { Streams } from "./Streams";
 
 /** The tabs: a further one is a line here and a file beside this one. */
 const PARTS: readonly Part<Device>[] = [
   { key: "overview", title: "Overview", show: (device) => <Overview device={device} /> },
+  { key: "streams", title: "Streams", show: ({ metadata }) => <Streams name={metadata.name} /> },
   { key: "logs", title: "Logs", show: (device) => <Logs device={device} /> },
   { key: "history", title: "Presence", show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} /> },
   { key: "raw", title: "Raw document", show: (device) => <Raw of={device} label={`The document of ${device.metadata.name}`} /> },

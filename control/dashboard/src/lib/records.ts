@@ -1,0 +1,63 @@
+// Records and answers as charts need them: numbers by time.
+
+export interface Line {
+  label: string;
+  /** Seconds since 1970, and the number there; null breaks the line. */
+  points: readonly (readonly [number, number | null])[];
+}
+
+/** Paths of the numbers in a value; the empty path: it is a number itself. */
+export function numbers(value: unknown, path = "", found: string[] = []): string[] {
+  if (typeof value === "number") found.push(path);
+  else if (value !== null && typeof value === "object" && !Array.isArray(value) && path.split(".").length < 6) {
+    for (const [name, inner] of Object.entries(value)) numbers(inner, path ? `${path}.${name}` : name, found);
+  }
+  return found;
+}
+
+/** All times of several lines in their order, and each line's numbers at them: as uPlot has it. */
+export function aligned(lines: readonly Line[]): (number | null)[][] {
+  const times = [...new Set(lines.flatMap(({ points }) => points.map(([at]) => at)))].sort((a, b) => a - b);
+  const at = new Map(times.map((time, index) => [time, index]));
+  const columns = lines.map(({ points }) => {
+    const column = new Array<number | null>(times.length).fill(null);
+    for (const [time, value] of points) column[at.get(time) ?? 0] = value;
+    return column;
+  });
+  return [times, ...columns];
+}
+
+/** Points of an SVG polyline that fill `width` by `height`. Empty: there is nothing to draw. */
+export function polyline(points: readonly (readonly [number, number])[], width: number, height: number): string {
+  if (points.length === 0) return "";
+  const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)];
+  const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+  const place = (value: number, from: number, to: number, size: number) => (to > from ? ((value - from) / (to - from)) * size : size / 2);
+  return points.map(([x, y]) => `${place(x, left, right, width).toFixed(1)},${(height - place(y, low, high, height)).toFixed(1)}`).join(" ");
+}
+
+/** A value in short. */
+export function short(value: unknown, most = 80): string {
+  const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+  return text.length > most ? `${text.slice(0, most)}…` : text;
+}
+
+export interface AnswerRow {
+  group: Record<string, unknown>;
+  window?: string | null | undefined;
+  values: Record<string, unknown>;
+}
+
+/** One selected value of an answer by group over its windows. */
+export function lines(rows: readonly AnswerRow[], value: string): Line[] {
+  const found = new Map<string, [number, number | null][]>();
+  for (const { group, window, values } of rows) {
+    if (!window) continue;
+    const label = Object.values(group).map((part) => short(part, 40)).join(", ") || value;
+    const number = values[value];
+    const points = found.get(label) ?? [];
+    points.push([Date.parse(window) / 1000, typeof number === "number" ? number : null]);
+    found.set(label, points);
+  }
+  return [...found].map(([label, points]) => ({ label, points: points.sort(([a], [b]) => a - b) }));
+}

@@ -1,0 +1,104 @@
+//! Ways out for data with a real consumer of each: mosquitto_sub, a Prometheus server, DuckDB.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests fail loudly, and deal in sockets and processes by trade"
+)]
+
+mod duckdb;
+mod mosquitto;
+mod prometheus;
+
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fleet_tests::harness::{Https, Plane};
+use fleet_tests::sim::packets::{kind, publish};
+use fleet_tests::sim::{Identity, Raw, enrolling, identity};
+use holdfast_protocol::codec;
+use holdfast_protocol::data::block::pack;
+use holdfast_protocol::data::{Batch, DataReport, Format, Layout, Record};
+use holdfast_protocol::message::StateReport;
+
+/// Milliseconds since 1970.
+pub fn now() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// A device that ships what it is told to.
+pub struct Publisher {
+    raw: Raw,
+    pub identity: Identity,
+    api: SocketAddr,
+}
+
+impl Publisher {
+    pub fn new(plane: &Plane, name: &str, labels: &[&str]) -> Self {
+        let mut arguments = vec!["--uses", "1"];
+        for label in labels {
+            arguments.extend(["--label", label]);
+        }
+        let token = plane.token(&arguments);
+        let token = token.trim();
+        let api = enrolling::address(&plane.cli().url).unwrap();
+        let https = Https::new(api, &plane.cli().ca, None);
+        let identity =
+            Identity::enrol(&https, identity::new_key(), token, Some(name)).expect("it enrols");
+        let (raw, code) =
+            Raw::connect(enrolling::broker(api, &identity).unwrap(), &identity).unwrap();
+        assert_eq!(code, 0);
+        Self { raw, identity, api }
+    }
+
+    pub fn broker(&self) -> SocketAddr {
+        enrolling::broker(self.api, &self.identity).unwrap()
+    }
+
+    fn publish(&mut self, channel: &str, payload: &[u8]) {
+        let topic = self.identity.topic(channel);
+        self.raw.send(&publish(&topic, 7, false, payload)).unwrap();
+        // Acknowledged: stored.
+        self.raw.await_kind(kind::PUBACK).unwrap();
+    }
+
+    /// Ships records of these values, numbered from `first`, a millisecond apart and ending now.
+    pub fn ship(&mut self, stream: &str, first: u64, values: &[&str]) {
+        let count = values.len() as u64;
+        let begin = now() - count;
+        let record = |(seq, value): (u64, &&str)| {
+            let time = begin + (seq - first);
+            Record { seq, time, format: Format::Plain, value: value.as_bytes().to_vec() }
+        };
+        let records: Vec<Record> = (first..).zip(values).map(record).collect();
+        let batch = Batch {
+            v: holdfast_protocol::WIRE_VERSION,
+            stream: stream.parse().unwrap(),
+            from: first,
+            to: first + count - 1,
+            rest: None,
+            gaps: Vec::new(),
+            block: pack(&records, Layout::Smallest, true),
+        };
+        self.publish("data", &codec::encode(&batch).unwrap());
+    }
+
+    /// Reports this of its data.
+    pub fn report(&mut self, data: DataReport) {
+        let report = StateReport {
+            v: holdfast_protocol::WIRE_VERSION,
+            full: true,
+            epoch: 0,
+            generation: 0,
+            workloads: [].into(),
+            problems: None,
+            agent: None,
+            data: Some(Box::new(data)),
+        };
+        self.publish("state", &codec::encode(&report).unwrap());
+    }
+}
