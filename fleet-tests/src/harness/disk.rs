@@ -49,6 +49,14 @@ impl SmallDisk {
         assert!(made.is_some(), "the disk takes any number of files");
     }
 
+    /// Takes away what [`SmallDisk::fill_inodes`] made.
+    ///
+    /// # Panics
+    /// When nothing was.
+    pub fn free_inodes(&self) {
+        std::fs::remove_dir_all(self.0.join("many")).unwrap();
+    }
+
     /// As the kernel does with a disk that fails: `ro`; or back again: `rw`.
     ///
     /// # Panics
