@@ -41,7 +41,8 @@ enum Command {
         after_help = "Examples:\n  holdfast-agent run\n  holdfast-agent run --data /srv/holdfast --config /etc/holdfast/agent.toml\n\nWorkloads outlive the agent: stopping or restarting it stops none of them."
     )]
     Run {
-        /// Configuration, TOML: [link] keep_alive_seconds, [logs] bytes_per_workload, [bus] port
+        /// Configuration, TOML: [link] keep_alive_seconds, [logs] bytes_per_workload, [storage]
+        /// quota_bytes, reserve_bytes, endurance_bytes, [bus] port
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         #[command(flatten)]
@@ -488,9 +489,69 @@ fn describe(status: &Value) -> String {
             if why.is_empty() { "" } else { "  " },
         );
     }
+    out += &describe_data(&field("data"));
     for problem in field("problems").as_array().into_iter().flatten() {
         let get = |key: &str| text(problem.get(key).unwrap_or(&Value::Null));
         out += &format!("\nproblem     {}: {}\n", get("code"), get("message"));
+    }
+    out
+}
+
+/// Streams, the buffer, the link and the horizon, if there is anything of it.
+fn describe_data(data: &Value) -> String {
+    let at = |path: &str| data.pointer(path).cloned().unwrap_or_default();
+    let number = |path: &str| at(path).as_u64().unwrap_or(0);
+    if data.is_null() {
+        return String::new();
+    }
+    let streams: BTreeMap<String, Value> =
+        serde_json::from_value(at("/streams")).unwrap_or_default();
+    let widest = streams.keys().map(String::len).max().unwrap_or(0).max(8);
+    let heads = ["RECORDS", "WAITING", "BYTES"];
+    let [records, waiting, bytes] = heads;
+    let mut out = format!("\n{:widest$}  {records:>10}  {waiting:>10}  {bytes:>12}\n", "STREAM");
+    for (name, it) in &streams {
+        let get = |key: &str| it.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let why = it.get("problem").and_then(Value::as_str).unwrap_or_default();
+        out += &format!(
+            "{name:widest$}  {:>10}  {:>10}  {:>12}{}{why}\n",
+            get("last"),
+            get("waiting"),
+            get("bytes"),
+            if why.is_empty() { "" } else { "  " },
+        );
+    }
+    out += &format!(
+        "\nbuffer      {} of {} bytes; {} written ({} records, {} retention, {} bookkeeping)\n",
+        number("/storage/used"),
+        number("/storage/quota"),
+        number("/storage/written/total"),
+        number("/storage/written/records"),
+        number("/storage/written/retention"),
+        number("/storage/written/bookkeeping"),
+    );
+    if let Some(years) = at("/storage/lifeYears").as_f64() {
+        out += &format!("flash       {years:.1} years at this rate\n");
+    }
+    let classes: BTreeMap<String, Value> =
+        serde_json::from_value(at("/link/classes")).unwrap_or_default();
+    for (class, it) in &classes {
+        let get = |key: &str| it.get(key).and_then(Value::as_u64);
+        let budget = get("budget").map_or_else(String::new, |budget| format!(" of {budget}"));
+        out += &format!(
+            "link        {class}: {} sent, {} received{budget}\n",
+            get("sent").unwrap_or(0),
+            get("received").unwrap_or(0),
+        );
+    }
+    if let Some(until) = at("/horizon/until").as_u64() {
+        let cause = at("/horizon/cause");
+        let detail = at("/horizon/detail");
+        out += &format!(
+            "horizon     {until} (seconds since 1970): {} {}\n",
+            cause.as_str().unwrap_or_default(),
+            detail.as_str().unwrap_or_default(),
+        );
     }
     out
 }

@@ -24,16 +24,31 @@ pub(super) struct Counted {
     /// Pages written since the last sync: one that is written twice meanwhile reaches the flash
     /// once.
     dirty: Mutex<BTreeSet<u64>>,
+    /// While it exists the disk is full.
+    #[cfg(test)]
+    full: std::path::PathBuf,
 }
 
 impl Counted {
     /// Counts into `written`.
     pub(super) fn new(file: File, written: Arc<AtomicU64>) -> Result<Self, redb::DatabaseError> {
-        Ok(Self { file: FileBackend::new(file)?, written, dirty: Mutex::default() })
+        Ok(Self {
+            file: FileBackend::new(file)?,
+            written,
+            dirty: Mutex::default(),
+            #[cfg(test)]
+            full: "/nonexistent".into(),
+        })
     }
 }
 
 impl Counted {
+    /// While that file exists the disk is full.
+    #[cfg(test)]
+    pub(super) fn full_while(self, full: std::path::PathBuf) -> Self {
+        Self { full, ..self }
+    }
+
     fn dirty(&self) -> MutexGuard<'_, BTreeSet<u64>> {
         self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,6 +78,10 @@ impl StorageBackend for Counted {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        #[cfg(test)]
+        if self.full.exists() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let end = (offset + of(data.len())).div_ceil(PAGE);
         let mut dirty = self.dirty();
         dirty.extend(offset / PAGE..end);

@@ -133,7 +133,10 @@ impl File {
                 seen.store(true, Ordering::Relaxed);
             }
         });
-        let db = builder.create_with_backend(Counted::new(file, Arc::clone(&written))?)?;
+        let backend = Counted::new(file, Arc::clone(&written))?;
+        #[cfg(test)]
+        let backend = backend.full_while(path.with_extension("full"));
+        let db = builder.create_with_backend(backend)?;
         let file = Self { db, written };
         let mut found = file.load()?;
         found.rolled_back = rolled_back.load(Ordering::Relaxed);

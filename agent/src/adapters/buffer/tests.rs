@@ -56,7 +56,7 @@ async fn all(buffer: &Buffer, name: &StreamName, window: Window) -> Vec<Record> 
 
 #[tokio::test]
 async fn what_was_stored_is_there_after_a_restart_and_numbers_go_on() {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = quick();
     let name = stream("pump/temp");
     let buffer = open(scratch.path());
     assert!(!buffer.is_in_use(), "nothing was published");
@@ -171,7 +171,7 @@ fn policy(change: impl FnOnce(&mut StreamPolicy)) -> Arc<DataPolicies> {
 #[tokio::test]
 async fn everything_is_shipped_once_in_any_order() {
     for order in [Order::OldestFirst, Order::NewestFirst] {
-        let scratch = tempfile::tempdir().unwrap();
+        let scratch = quick();
         let name = stream("a");
         let mut buffer = open(scratch.path());
         buffer.policies(policy(|policy| policy.order = order));
@@ -215,7 +215,7 @@ async fn a_quota_holds_and_what_goes_stands_in_the_ledger() {
         (Overflow::DropNewest, GapReason::Quota),
         (Overflow::Thin { keep_every: 4 }, GapReason::Thinned),
     ] {
-        let scratch = tempfile::tempdir().unwrap();
+        let scratch = quick();
         let name = stream("a");
         let buffer = open(scratch.path());
         let quota = 1_500_000;
@@ -257,7 +257,7 @@ async fn a_quota_holds_and_what_goes_stands_in_the_ledger() {
 
 #[tokio::test]
 async fn what_is_over_its_ttl_goes_and_stands_in_the_ledger() {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = quick();
     let name = stream("a");
     let buffer = open(scratch.path());
     buffer.policies(policy(|policy| policy.ttl_ms = Some(1_000_000)));
@@ -277,7 +277,7 @@ async fn what_is_over_its_ttl_goes_and_stands_in_the_ledger() {
 
 #[tokio::test]
 async fn what_is_withheld_is_told_and_can_be_had() {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = quick();
     let name = stream("a");
     let buffer = open(scratch.path());
     buffer.policies(policy(|policy| policy.ship = Ship::Never));
@@ -428,6 +428,85 @@ async fn whatever_happens_to_the_file_nothing_is_wrong_and_nothing_lost_in_silen
         let patience = std::time::Duration::from_secs(60);
         tokio::time::timeout(patience, check).await.unwrap_or_else(|_| panic!("round {round}"));
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_heals_by_itself() {
+    let scratch = quick();
+    let name = stream("a");
+    let buffer = open(scratch.path());
+    let first = buffer.append(name.clone(), 1, records(1, 500, 100)).await.unwrap();
+    let full = scratch.path().join("data.full");
+    std::fs::write(&full, "").unwrap();
+    for _ in 0..3 {
+        let refused = buffer.append(name.clone(), 2, records(1, 10, 100)).await;
+        assert!(matches!(refused, Err(Refused::DiskFull(_))), "{refused:?}");
+    }
+    let summary = buffer.summary().await;
+    assert!(summary.full.is_some() && summary.damage.is_none(), "{summary:?}");
+    std::fs::remove_file(&full).unwrap();
+    let healed = async {
+        loop {
+            match buffer.append(name.clone(), 3, records(501, 10, 100)).await {
+                Ok(range) => return range,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+            }
+        }
+    };
+    let range = tokio::time::timeout(std::time::Duration::from_secs(30), healed).await.unwrap();
+    assert!(range.from > first.to);
+    assert!(buffer.summary().await.full.is_none());
+    let mut ledger = Ledger::default();
+    drain(&buffer, &name, &mut ledger, 60_000).await;
+    ledger.check(range.to, |_| None);
+    for number in 1..=500 {
+        assert_eq!(ledger.received[&number], records(number, 1, 100).remove(0).1);
+    }
+    buffer.close().await;
+}
+
+#[tokio::test]
+async fn what_the_rest_needs_of_the_disk_is_left() {
+    let scratch = quick();
+    // More is kept for the rest than the disk has.
+    let limits = Limits { quota: None, reserve: Some(u64::MAX), endurance: None };
+    let buffer = Buffer::new(scratch.path(), limits, Time::default());
+    let name = stream("a");
+    let mut refused = None;
+    // What the new file has already is used, and no more.
+    for _ in 0..1_000 {
+        if let Err(why) = buffer.append(name.clone(), 1, records(1, 500, 500)).await {
+            refused = Some(why);
+            break;
+        }
+    }
+    let length = std::fs::metadata(scratch.path().join("data.redb")).unwrap().len();
+    assert!(length < 16 << 20, "{length}");
+    let summary = buffer.summary().await;
+    assert!(summary.low && summary.used <= summary.quota.max(1 << 20), "{summary:?}");
+    assert!(refused.is_none_or(|why| matches!(why, Refused::DiskFull(_))));
+    buffer.close().await;
+}
+
+#[tokio::test]
+async fn both_files_lost_no_number_comes_twice() {
+    let scratch = quick();
+    let name = stream("a");
+    let buffer = open(scratch.path());
+    let former = buffer.append(name.clone(), 1, records(1, 500, 100)).await.unwrap();
+    buffer.close().await;
+    std::fs::write(scratch.path().join("data.redb"), vec![7; 100_000]).unwrap();
+    std::fs::write(scratch.path().join("data.ceilings"), "nonsense").unwrap();
+    let buffer = open(scratch.path());
+    let now = buffer.append(name.clone(), 1, records(1, 1, 100)).await.unwrap();
+    assert!(now.from > former.to + 1_000_000, "{now:?}");
+    assert!(buffer.summary().await.damage.is_some());
+    assert!(scratch.path().join("data.damaged").exists());
+    buffer.close().await;
+    let buffer = open(scratch.path());
+    let other = buffer.append(stream("b"), 1, records(1, 1, 100)).await.unwrap();
+    assert!(other.from > former.to + 1_000_000, "{other:?}");
+    buffer.close().await;
 }
 
 /// What it costs: `cargo test --release -p holdfast-agent --lib buffer::tests::measure -- --ignored

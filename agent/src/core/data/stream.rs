@@ -371,3 +371,155 @@ impl Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn block(first: u64, count: u64, time: u64) -> Block {
+        let last = first + count - 1;
+        Block { first, last, count, bytes: count * 10, earliest: time, latest: time }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Store(u64),
+        Lose(u64),
+        Drop(usize),
+        Settle(u64, u64),
+        Tell(usize),
+        Skip(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (1u64..20).prop_map(Step::Store),
+            1 => (1u64..5).prop_map(Step::Lose),
+            2 => (0usize..8).prop_map(Step::Drop),
+            3 => (0u64..200, 0u64..40).prop_map(|(from, length)| Step::Settle(from, from + length)),
+            1 => (0usize..5).prop_map(Step::Tell),
+            1 => (0u64..30).prop_map(Step::Skip),
+        ]
+    }
+
+    proptest! {
+        /// Every number that was given is settled, in a gap that is to be told, or on disk and to be
+        /// shipped: exactly one of these, whatever happens and in whatever order.
+        #[test]
+        fn every_number_is_accounted_for(steps in proptest::collection::vec(step(), 0..60)) {
+            let mut stream = Stream::new("a".parse().unwrap(), 1);
+            let (mut blocks, mut time) = (Vec::<Block>::new(), 0);
+            let mut settled_once = RangeSet::new();
+            for step in steps {
+                time += 1_000_000;
+                let next = stream.next();
+                match step {
+                    Step::Store(count) => {
+                        let block = block(next, count, time);
+                        stream.stored(&block, None);
+                        blocks.push(block);
+                    }
+                    Step::Lose(count) => {
+                        let range = Range { from: next, to: next + count - 1 };
+                        stream.lost(range, GapReason::Quota);
+                    }
+                    Step::Drop(at) => {
+                        if at < blocks.len() {
+                            let block = blocks.remove(at);
+                            let start = stream
+                                .segments()
+                                .map(|(start, _)| start)
+                                .filter(|start| *start <= block.first)
+                                .last()
+                                .unwrap();
+                            stream.dropped(start, &block, GapReason::Expired);
+                        }
+                    }
+                    Step::Settle(from, to) => {
+                        stream.settle(Range { from, to }, &[]);
+                        settled_once.insert(from.max(1), to.min(next - 1));
+                    }
+                    Step::Tell(most) => {
+                        let told = stream.untold(most);
+                        if let Some(first) = told.first() {
+                            let range = Range { from: first.from, to: first.to };
+                            stream.settle(range, &told);
+                            told.iter().for_each(|gap| {
+                                settled_once.insert(gap.from, gap.to);
+                            });
+                        }
+                    }
+                    Step::Skip(ahead) => stream.skip_to(next + ahead),
+                }
+                let on_disk: BTreeSet<u64> =
+                    blocks.iter().flat_map(|block| block.first..=block.last).collect();
+                let settled = &stream.kept().settled;
+                let unshipped = stream.unshipped();
+                for number in 1..stream.next() {
+                    let gaps = stream.kept().gaps.values();
+                    let in_gaps = gaps.filter(|gaps| gaps.contains(number)).count();
+                    let ways = usize::from(settled.contains(number))
+                        + in_gaps
+                        + usize::from(unshipped.contains(number));
+                    prop_assert_eq!(ways, 1, "{} {:?}", number, &stream);
+                    if unshipped.contains(number) {
+                        prop_assert!(on_disk.contains(&number), "{}", number);
+                    }
+                }
+                prop_assert!(stream.next() >= next, "numbers never go back");
+                prop_assert_eq!(stream.bytes(), blocks.iter().map(|it| it.bytes).sum::<u64>());
+                prop_assert_eq!(stream.count(), blocks.iter().map(|it| it.count).sum::<u64>());
+                for block in &blocks {
+                    let found = stream.segments().any(|(_, segment)| {
+                        segment.first <= block.first && block.last <= segment.last
+                    });
+                    prop_assert!(found, "{:?} is in no segment of {:?}", block, &stream);
+                }
+                if settled.missing(1, stream.next() - 1).is_empty() {
+                    prop_assert_eq!(stream.waiting(), 0);
+                }
+                // And as it is read again.
+                let segments = stream.segments().map(|(at, it)| (at, *it)).collect();
+                let again = Stream::load(stream.kept().clone(), segments);
+                prop_assert_eq!(again.unshipped(), unshipped);
+                prop_assert_eq!(again.bytes(), stream.bytes());
+            }
+            prop_assert_eq!(&stream.kept().settled, &settled_once, "what is settled stays so");
+        }
+    }
+
+    #[test]
+    fn segments_are_closed_by_bytes_number_and_time() {
+        let mut stream = Stream::new("a".parse().unwrap(), 1);
+        let mut closed = 0;
+        for at in 0..100 {
+            let one = Block { bytes: 60_000, ..block(at * 10 + 1, 10, 5) };
+            closed += usize::from(stream.stored(&one, None).is_some());
+        }
+        assert_eq!(closed, 19);
+        for at in 0..3_000 {
+            closed += usize::from(stream.stored(&block(1_001 + at, 1, 5), None).is_some());
+        }
+        assert_eq!(closed, 22);
+        closed += usize::from(stream.stored(&block(4_001, 1, 1_000_000), Some(100)).is_some());
+        assert_eq!(closed, 23);
+    }
+
+    #[test]
+    fn what_was_lost_with_the_file_is_told_once() {
+        let mut stream = Stream::new("a".parse().unwrap(), 70_000);
+        assert_eq!(stream.untold(9), [Gap { from: 1, to: 69_999, reason: GapReason::Damaged }]);
+        stream.stored(&block(70_000, 5, 1), None);
+        assert_eq!(
+            stream.unshipped().iter().collect::<Vec<_>>(),
+            [Range { from: 70_000, to: 70_004 }]
+        );
+        stream.settle(Range { from: 1, to: u64::MAX }, &[]);
+        assert!(!stream.has_untold_gaps() && stream.waiting() == 0);
+        assert_eq!(stream.kept().settled.last(), Some(70_004), "not what was never given");
+    }
+}
