@@ -47,25 +47,41 @@ fn main() {
     let table = markdown(&rows);
     println!("{table}");
     if arguments.is_empty() {
-        write(&table);
+        write("measured", &table);
     }
 }
 
-/// `bench data [--quick] [--peers]`.
+/// `bench data [--quick] [--peers] [--no-query]`.
 fn data(arguments: &[String]) {
     let has = |flag: &str| arguments.iter().any(|it| it == flag);
     let sizes = if has("--quick") { Sizes::QUICK } else { Sizes::FULL };
-    let peers = data::peers(sizes);
-    println!("{}", data::beside(&peers));
+    eprintln!("==> mosquitto, three ways");
+    let mut all = data::peers(sizes);
+    println!("{}", data::beside(&all));
+    if has("--peers") {
+        return;
+    }
+    eprintln!("==> Holdfast");
+    let ours = data::ours::measure(sizes);
+    println!("{ours:#?}");
+    let asked = (!has("--no-query")).then(data::ours::ask);
+    let table = markdown(&data::rows(&all, &ours, asked));
+    all.insert(0, ours.buffered);
+    let text = format!("{table}\n{}", data::beside(&all));
+    println!("{text}");
+    if !has("--quick") {
+        write("data", &text);
+    }
 }
 
 /// Replaces what stands between the marks.
-fn write(table: &str) {
+fn write(mark: &str, table: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/BENCHMARKS.md");
     let text = std::fs::read_to_string(path).unwrap();
     let version = machine::output(Binaries::find().agent.to_str().unwrap(), &["--version"]);
-    let (head, rest) = text.split_once("<!-- measured -->\n").expect("the mark stands there");
+    let mark = format!("<!-- {mark} -->\n");
+    let (head, rest) = text.split_once(&mark).expect("the mark stands there");
     let (_, tail) = rest.split_once("<!-- end -->\n").expect("the mark stands there");
     let said = format!("{}, {}, {version}\n\n{table}", machine::date(), machine::describe());
-    std::fs::write(path, format!("{head}<!-- measured -->\n{said}<!-- end -->\n{tail}")).unwrap();
+    std::fs::write(path, format!("{head}{mark}{said}<!-- end -->\n{tail}")).unwrap();
 }

@@ -1,11 +1,11 @@
 //! Clock at 1970 on boot; certificate expired while away; disk full: workloads run on, the
 //! status says what is wrong, and it heals when the cause goes.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fleet_tests::harness::{DEADLINE, Device, Options, Plane, eventually, holds_for, processes};
+use fleet_tests::harness::{
+    DEADLINE, Device, Options, Plane, SmallDisk, eventually, holds_for, processes,
+};
 
 use crate::{assert_says, await_copies, marker, sleeper};
 
@@ -107,59 +107,6 @@ fn certificates_are_renewed_in_time_and_after_an_absence() {
     plane.await_connection("d-1", "online");
     device.await_healed("certificate-expired");
     assert_eq!(device.await_phase("w", "running"), pid);
-}
-
-/// A small file system of its own; unmounted at the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path, size: &str) -> Self {
-        std::fs::create_dir_all(at).unwrap();
-        let options = format!("size={size},mode=755");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(at)
-            .status()
-            .is_ok_and(|status| status.success());
-        assert!(mounted, "this test mounts a small disk: run the suite as root");
-        Self(at.to_path_buf())
-    }
-
-    /// Writes until nothing goes in any more.
-    fn fill(&self) {
-        use std::io::Write as _;
-        let mut file = std::fs::File::create(self.0.join("ballast")).unwrap();
-        for size in [65536, 4096, 512, 1] {
-            let piece = vec![0_u8; size];
-            while file.write_all(&piece).is_ok() {}
-        }
-    }
-
-    /// Makes files until there can be no more.
-    fn fill_inodes(&self) {
-        let folder = self.0.join("many");
-        std::fs::create_dir(&folder).unwrap();
-        let made = (0..100_000)
-            .find(|number| std::fs::File::create(folder.join(number.to_string())).is_err());
-        assert!(made.is_some(), "the disk takes any number of files");
-    }
-
-    /// As the kernel does with a disk that fails: `ro`; or back again: `rw`.
-    fn remount(&self, mode: &str) {
-        let options = format!("remount,{mode}");
-        let status = Command::new("mount").args(["-o", &options]).arg(&self.0).status();
-        assert!(status.is_ok_and(|status| status.success()), "remounted {mode}");
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.0.join("ballast")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _left = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[test]
@@ -309,7 +256,7 @@ fn an_agent_starts_where_no_file_can_be_made_any_more() {
     device.power_off();
     device.up();
     let pids = await_copies(&marker, 1);
-    std::fs::remove_dir_all(disk.0.join("many")).unwrap();
+    disk.free_inodes();
     device.await_healed("status-socket");
     assert_eq!(device.await_phase("w", "running"), pids[0]);
     drop(device);

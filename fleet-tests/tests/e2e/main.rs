@@ -23,6 +23,7 @@ mod data;
 mod data_chaos;
 mod data_intake;
 mod data_query;
+mod data_trouble;
 mod features;
 mod hostile;
 mod lifecycle;

@@ -1,10 +1,15 @@
 //! `make bench-data`: Holdfast's buffer beside mosquitto as the buffer of a bridge whose upstream
 //! is down, on the same records, from the same publisher, in the same run.
 
+pub mod ours;
 pub mod peer;
 pub mod sink;
 
 use std::fmt::Write as _;
+
+use self::ours::{Asked, Ours};
+use crate::bench::machine;
+use crate::bench::table::Row;
 
 /// Records in flight over MQTT.
 pub const WINDOW: usize = 100;
@@ -50,13 +55,18 @@ pub struct Sizes {
     pub durable: usize,
     /// Into what keeps everything in memory.
     pub unlimited: usize,
+    /// Into Holdfast over MQTT.
+    pub mqtt: usize,
+    /// Into Holdfast over HTTP: all wait in the end.
+    pub http: usize,
 }
 
 impl Sizes {
     /// For the table.
-    pub const FULL: Self = Self { durable: 2_000, unlimited: 200_000 };
+    pub const FULL: Self =
+        Self { durable: 2_000, unlimited: 200_000, mqtt: 200_000, http: 1_000_000 };
     /// For a look.
-    pub const QUICK: Self = Self { durable: 1_000, unlimited: 20_000 };
+    pub const QUICK: Self = Self { durable: 1_000, unlimited: 20_000, mqtt: 20_000, http: 100_000 };
 }
 
 /// Measures mosquitto in its three set-ups.
@@ -90,4 +100,113 @@ pub fn beside(all: &[Buffered]) -> String {
         );
     }
     text
+}
+
+/// What was aimed at, and what was measured.
+pub fn rows(peers: &[Buffered], ours: &Ours, asked: Option<Asked>) -> Vec<Row> {
+    let it = &ours.buffered;
+    let (durable, unlimited) = (&peers[0], &peers[1]);
+    let version = machine::output("mosquitto", &["-h"]);
+    let waiting = ours.waiting;
+    let mut rows = vec![
+        Row::at_least(
+            "accepted durably, MQTT QoS 1, against mosquitto made durable",
+            30.0,
+            it.mqtt_rate / durable.mqtt_rate,
+            "times",
+            &format!(
+                "{:.0} and {:.0} records of 200 B a second, {WINDOW} in flight, one client; {version}",
+                it.mqtt_rate, durable.mqtt_rate
+            ),
+        ),
+        Row::at_least(
+            "accepted durably over HTTP, a thousand a call",
+            100_000.0,
+            ours.http_rate,
+            "a second",
+            "one connection on the Unix socket, NDJSON, each call answered when it is on disk",
+        ),
+        Row::at_least(
+            "accepted durably over MQTT QoS 1",
+            20_000.0,
+            it.mqtt_rate,
+            "a second",
+            &format!(
+                "{WINDOW} in flight, one client; mosquitto that saves nothing {:.0}",
+                unlimited.mqtt_rate
+            ),
+        ),
+        Row::at_most(
+            "written a payload byte, HTTP",
+            1.3,
+            ours.http_amplification,
+            "bytes",
+            "`write_bytes` of the agent; blocks are compressed",
+        ),
+        Row::at_most(
+            "written a payload byte, MQTT",
+            1.3,
+            it.mqtt_amplification,
+            "bytes",
+            &format!("the same; mosquitto made durable {:.0}", durable.mqtt_amplification),
+        ),
+        Row::at_most(
+            "agent's memory while a million records wait",
+            16.0,
+            ours.pss.1 / 1024.0,
+            "MiB",
+            &format!(
+                "PSS with {waiting} waiting; {:.1} with a tenth, {:.1} before any; mosquitto {:.0} B a record",
+                ours.pss.0 / 1024.0,
+                ours.pss_idle / 1024.0,
+                unlimited.memory_kib * 1024.0 / unlimited.acknowledged.max(1) as f64
+            ),
+        ),
+        Row::at_most(
+            "acknowledged and lost on `kill -9`",
+            0.0,
+            it.lost_on_kill as f64,
+            "records",
+            &format!(
+                "of {}; mosquitto made durable {} of {}, unlimited {} of {}, by default {} of {} without any fault",
+                waiting + it.acknowledged,
+                durable.lost_on_kill,
+                durable.acknowledged,
+                unlimited.lost_on_kill,
+                unlimited.acknowledged,
+                peers[2].lost,
+                peers[2].acknowledged
+            ),
+        ),
+        Row::at_least(
+            "drained on reconnect",
+            20_000.0,
+            it.drain_rate,
+            "a second",
+            &format!(
+                "stored durably by the control plane, mutual TLS, all on these cores; the bridge into a server that stores nothing, plain TCP: {:.0}",
+                unlimited.drain_rate
+            ),
+        ),
+        Row::at_most(
+            "on the wire a record, against JSON over MQTT",
+            0.1,
+            it.wire / unlimited.wire,
+            "of it",
+            &format!(
+                "{:.1} and {:.1} bytes, TCP payload both ways; ours with TLS, the bridge's without",
+                it.wire, unlimited.wire
+            ),
+        ),
+    ];
+    if let Some(asked) = asked {
+        rows.push(Row::at_most(
+            "a question over 24 h of a record a second, against shipping it",
+            0.001,
+            asked.wire.max(asked.crossed) / asked.shipping,
+            "of it",
+            &format!("{:.0} bytes counted by the call, {:.0} at the proxy with TLS; shipping would have cost {:.0}", asked.crossed, asked.wire, asked.shipping),
+        ));
+    }
+    rows
 }
