@@ -15,12 +15,25 @@ spec:
   resources: { memory: 12Q }
 `;
 
+/** The device's own metrics as a stream: data without a workload that publishes some. */
+export const METRICS = { apiVersion: "holdfast/v1", kind: "Stream", metadata: { name: "metrics" }, spec: { devices: { matchLabels: { role: "gateway" } }, streams: ["device/metrics"], source: { metrics: { every: "1s" } } } };
+export const BUDGET = { apiVersion: "holdfast/v1", kind: "LinkBudget", metadata: { name: "day" }, spec: { devices: { matchLabels: { role: "gateway" } }, per: "day", bytes: "100Mi", shares: { data: "60%" } } };
+
+/** Waits until records of a device's metrics have come. */
+export function metered(world, device, records = 3) {
+  return until(`${device} has sent its metrics`, async () => (await world.must("GET", `/api/v1/devices/${device}/streams`)).items.some(({ stream, received }) => stream === "device/metrics" && received >= records));
+}
+
 export const PAGES = [
   { name: "fleet", path: "/", ready: "Changed lately" },
   { name: "devices", path: "/devices", ready: "pump-1" },
   { name: "devices-selected", path: "/devices?labels=role%3Dgateway&sort=-problems&connection=offline", ready: "unit-", act: (page) => page.getByRole("checkbox", { name: /^Select unit-/ }).first().check() },
   { name: "device", path: "/devices/pump-1", ready: "desired beside reported" },
   { name: "device-failing", path: "/devices/pump-2", ready: "desired beside reported" },
+  { name: "device-streams", path: "/devices/pump-1?tab=streams&stream=device%2Fmetrics", ready: "received, 0 of them again" },
+  { name: "device-no-streams", path: "/devices/unit-001?tab=streams", ready: "It has no stream yet" },
+  { name: "data", path: "/data?device=pump-1&stream=device%2Fmetrics", ready: "received, 0 of them again" },
+  { name: "data-ask", path: "/data?tab=ask&stream=device%2Fmetrics&select=count&every=1m&by=device", ready: "Question", act: async (page) => { await page.getByRole("button", { name: "Ask", exact: true }).click(); await page.getByText("Crossed the links").waitFor(); } },
   { name: "device-logs", path: "/devices/pump-1?tab=logs&workload=hello", ready: "pressure" },
   { name: "device-presence", path: "/devices/pump-1?tab=history", ready: "connected" },
   { name: "device-raw", path: "/devices/pump-1?tab=raw", ready: "holdfast/v1" },
@@ -73,7 +86,9 @@ export async function seed(world) {
   await world.apply({ ...hello, spec: { ...hello.spec, stop: { grace: "2s" }, restart: { policy: "always" } } });
   await world.apply(talker("relay", "echo starting; sleep 1; echo 'cannot reach 10.0.0.5' >&2; exit 1", { site: "hamburg" }));
   await world.apply(talker("night-job", "exit 0", { role: "nobody" }));
+  await world.apply(METRICS, BUDGET);
   await world.must("POST", "/api/v1/tokens", { labels: { site: "kiel" }, uses: 20, ttlSeconds: 604_800 });
+  await metered(world, "pump-1");
   await until("hello runs on pump-1", async () => (await world.must("GET", "/api/v1/devices/pump-1")).status.workloads.hello?.phase === "running");
   await until("relay fails on pump-2", async () => (await world.must("GET", "/api/v1/devices/pump-2")).status.workloads.relay?.restarts >= 2);
 }

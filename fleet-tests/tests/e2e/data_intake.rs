@@ -474,7 +474,7 @@ fn of_a_flooded_log_every_byte_is_a_record_or_said_to_be_missed() {
 #[test]
 fn the_devices_own_figures_are_a_stream() {
     let plane = Plane::start();
-    let device = plane.device("d-1", &["role=a"]);
+    let _device = plane.device("d-1", &["role=a"]);
     plane.cli().apply(&source("machine", "device/metrics", "{ metrics: { every: 1s } }")).ok();
     let found = eventually(PATIENCE, "three records", || {
         let found = records(&plane, "d-1", "device/metrics");

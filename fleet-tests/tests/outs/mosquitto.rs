@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use fleet_tests::harness::{Plane, Scratch, eventually};
+use fleet_tests::harness::{DEADLINE, Plane, Scratch, eventually};
 
 use crate::Publisher;
 
@@ -27,14 +27,14 @@ fn mosquitto_sub_follows_with_an_api_token_and_is_cut_when_it_ends() {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("mosquitto_sub; `make test` installs what is missing");
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    eventually("the reader is connected", || {
+    eventually(DEADLINE, "the reader is connected", || {
         let readers = plane.metric("holdfast_gateway_readers");
         if readers == 1.0 { Ok(()) } else { Err(format!("{readers} readers")) }
     });
     // Records of before a subscription do not come, and it is not seen from here when it is made:
     // sent until the first one came, then exactly what follows.
     let mut seq = 0;
-    eventually("the first record comes", || {
+    eventually(DEADLINE, "the first record comes", || {
         seq += 1;
         device.ship("temp", seq, &["0"]);
         let sent = plane.metric("holdfast_gateway_reader_records_total");
@@ -64,7 +64,7 @@ fn mosquitto_sub_follows_with_an_api_token_and_is_cut_when_it_ends() {
 
     let ended = plane.https().send("DELETE", &format!("/api/v1/access/{id}"), "", b"").unwrap();
     assert_eq!(ended.status, 204);
-    eventually("the reader is cut", || {
+    eventually(DEADLINE, "the reader is cut", || {
         let cut = plane.metric("holdfast_gateway_cut_readers_total");
         if cut >= 1.0 { Ok(()) } else { Err(format!("{cut} cut")) }
     });

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use fleet_tests::harness::{Plane, Scratch, eventually};
+use fleet_tests::harness::{DEADLINE, Plane, Scratch, eventually};
 use holdfast_protocol::data::{DataReport, Horizon, HorizonCause};
 use serde_json::Value;
 
@@ -93,7 +93,7 @@ scrape_configs:
     let _server = Server(server);
 
     let value = |expression: &str| -> Value {
-        eventually(&format!("Prometheus knows {expression}"), || {
+        eventually(DEADLINE, &format!("Prometheus knows {expression}"), || {
             ask(port, expression).map_err(|error| {
                 let log = std::fs::read_to_string(scratch.join("prometheus.log"));
                 format!("{error}\n{}", log.unwrap_or_default())
@@ -120,7 +120,7 @@ scrape_configs:
     assert!(wide.contains("HORIZON") && wide.contains("(buffer)"), "{wide}");
     // A new value is the one that is told.
     pump.ship("temp", 3, &["22"]);
-    eventually("the newer value", || {
+    eventually(DEADLINE, "the newer value", || {
         let found = ask(port, r#"holdfast_stream_value{stream="temp"}"#)?;
         if found[0]["value"][1] == "22" { Ok(()) } else { Err(format!("{found:?}")) }
     });
