@@ -37,7 +37,7 @@ struct Cost {
 
 impl Cost {
     fn page(&mut self, records: &[Record]) {
-        if self.pages % SAMPLE == 0 && !records.is_empty() {
+        if self.pages.is_multiple_of(SAMPLE) && !records.is_empty() {
             let plain: usize = records.iter().map(|record| record.value.len()).sum();
             self.plain += u64::try_from(plain).unwrap_or(0);
             let packed = pack(records, Layout::Smallest, true).len();

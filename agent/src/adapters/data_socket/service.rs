@@ -161,7 +161,7 @@ async fn room(shared: &Shared, body: &Incoming) -> Result<OwnedSemaphorePermit, 
     if size > MAX_CALL {
         return Err(too_large());
     }
-    debug_assert!(MAX_CALL <= MAX_BODIES, "the largest call has room");
+    const { assert!(MAX_CALL <= MAX_BODIES, "the largest call has room") };
     let units = u32::try_from(size.max(1)).unwrap_or(u32::MAX);
     let room = std::sync::Arc::clone(&shared.bodies).acquire_many_owned(units);
     match tokio::time::timeout(PATIENCE, room).await {

@@ -433,8 +433,8 @@ mod tests {
                             let start = stream
                                 .segments()
                                 .map(|(start, _)| start)
-                                .filter(|start| *start <= block.first)
-                                .last()
+                                .rev()
+                                .find(|start| *start <= block.first)
                                 .unwrap();
                             stream.dropped(start, &block, GapReason::Expired);
                         }
