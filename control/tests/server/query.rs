@@ -267,10 +267,9 @@ async fn records_are_fetched() {
     let (status, said) = fleet.world.request("POST", path, body).await;
     assert_eq!((status, &said["records"], &said["bytes"]), (200, &json!(3), &json!(77)), "{said}");
     assert!(!said["id"].as_str().unwrap().is_empty());
-    let seen = fleet.seen.lock().unwrap();
-    let Method::Fetch { stream, since, until, bytes } = &seen[0].1.method else { panic!() };
+    let asked = fleet.seen.lock().unwrap()[0].1.method.clone();
+    let Method::Fetch { stream, since, until, bytes } = &asked else { panic!() };
     assert_eq!((stream.as_str(), until - since, *bytes), ("press/temp", 3_600_000, Some(5_000)));
     let none = "/api/v1/devices/d-9/streams/x/fetch";
-    drop(seen);
     assert_eq!(fleet.world.request("POST", none, json!({})).await.0, 404);
 }

@@ -457,7 +457,7 @@ pub(crate) fn batch_columns() -> Batch {
             7 * at,
             level / 100,
             level % 100,
-            if at % 2 == 0 { "" } else { ".5" },
+            if at.is_multiple_of(2) { "" } else { ".5" },
             "ab".repeat(1 + at as usize),
             1_000_000 + at,
         )

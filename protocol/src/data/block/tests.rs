@@ -237,6 +237,7 @@ fn a_thousand_records_cost_a_tenth_of_themselves() {
 /// Measures: `cargo test -p holdfast-protocol --profile release -- --ignored how_fast --nocapture`.
 #[test]
 #[ignore = "a measurement"]
+#[allow(clippy::disallowed_methods, reason = "it measures")]
 fn how_fast() {
     let records = telemetry(1_000, 0);
     for layout in [Layout::Rows, Layout::Smallest] {

@@ -359,6 +359,7 @@ mod tests {
     /// Measures: `cargo test --release -p holdfast-protocol --lib -- --ignored questions --nocapture`.
     #[test]
     #[ignore = "a measurement"]
+    #[allow(clippy::disallowed_methods, reason = "it measures")]
     fn how_fast_questions_are_answered() {
         let value = |at: u64| {
             format!(
