@@ -29,8 +29,8 @@ const EXPIRE: u64 = 60_000;
 pub(super) enum Back {
     /// How the buffer stands.
     Looked(Box<Summary>),
-    /// A batch was made, or there is none.
-    Made(Option<Box<Ready>>),
+    /// A batch was made, or there is none of that stream.
+    Made(Result<Box<Ready>, StreamName>),
     /// A batch did not reach the control plane.
     NotSent,
     /// The link's ledger, as it was kept.
@@ -192,6 +192,11 @@ impl Driver {
         if self.link.outlet.is_none() || shipping.wake_at.is_some_and(|at| now < at) {
             return;
         }
+        if self.shipping.policies.link.is_some() {
+            // What was sent a moment ago counts already.
+            self.take_counts();
+        }
+        let shipping = &mut self.shipping;
         let wall = self.time.now_ms();
         let offers = shipping.offers();
         let allowed = |class| shipping.link.allowed(class, &shipping.policies, wall / 1_000);
@@ -204,7 +209,7 @@ impl Driver {
                 shipping.class = class;
                 let (buffer, tell) = (shipping.buffer.clone(), self.tell.clone());
                 tokio::spawn(async move {
-                    let made = buffer.batch(&stream, bytes).await.map(Box::new);
+                    let made = buffer.batch(&stream, bytes).await.map(Box::new).ok_or(stream);
                     let _agent_ends = tell.send(Inner::Data(Back::Made(made))).await;
                 });
             }
@@ -220,12 +225,12 @@ impl Driver {
                 self.note_rates();
                 self.shipping.wake_at = None;
             }
-            Back::Made(None) => {
-                self.shipping.shipper.nothing();
+            Back::Made(Err(stream)) => {
+                self.shipping.shipper.nothing(stream, now);
                 self.shipping.stale = true;
                 self.shipping.wake_at = Some(now + LOOK);
             }
-            Back::Made(Some(ready)) => self.send_batch(*ready),
+            Back::Made(Ok(ready)) => self.send_batch(*ready),
             Back::Ledger(kept) => self.shipping.link.restore(kept.as_deref()),
             Back::NotSent => {
                 self.shipping.shipper.not_sent(now);

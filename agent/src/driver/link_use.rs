@@ -23,6 +23,8 @@ pub(super) struct LinkLedger {
     /// The classes that have nothing left.
     held: Vec<TrafficClass>,
     asked: bool,
+    /// What was kept before the agent started is in it.
+    restored: bool,
     kept_at: u64,
     kept: u64,
 }
@@ -51,6 +53,7 @@ impl LinkLedger {
         if let Some(kept) = kept.and_then(|kept| serde_cbor::from_slice(kept).ok()) {
             self.ledger.restore(&kept);
         }
+        self.restored = true;
     }
 
     /// Which classes wait, in words.
@@ -80,7 +83,7 @@ impl Shipping {
         let total = link.ledger.total();
         let due = uptime >= link.kept_at.saturating_add(KEEP)
             || total.saturating_sub(link.kept) >= KEEP_BYTES;
-        if !(due || now) || !link.asked {
+        if !(due || now) || !link.restored {
             return;
         }
         if let Ok(bytes) = serde_cbor::to_vec(&link.ledger) {
@@ -98,12 +101,8 @@ impl Driver {
         let differ = budget.is_some_and(|budget| !budget.interfaces.is_empty());
         let routes = differ.then(|| std::fs::read_to_string("/proc/net/route").ok()).flatten();
         let cost = cost(budget, routes.as_deref().and_then(default_interface));
-        let link = &mut self.shipping.link;
-        link.ledger.turn(budget, now);
-        for (class, sent, received) in self.meter.take() {
-            link.ledger.add(class, sent, received, cost);
-        }
-        link.cost = cost;
+        self.take_counts();
+        self.shipping.link.cost = cost;
         let may_wait = [TrafficClass::Data, TrafficClass::Logs, TrafficClass::Artifacts];
         let policies = &self.shipping.policies;
         let link = &self.shipping.link;
@@ -122,8 +121,18 @@ impl Driver {
             });
         } else if self.shipping.policies.link.is_some() {
             // Nothing was kept where there is no file.
+            self.shipping.link.restored |= !self.shipping.link.asked;
             self.shipping.link.asked = true;
         }
         self.shipping.keep_ledger(false);
+    }
+
+    /// Takes the counts in that came since.
+    pub(super) fn take_counts(&mut self) {
+        let link = &mut self.shipping.link;
+        link.ledger.turn(self.shipping.policies.link.as_ref(), self.time.now());
+        for (class, sent, received) in self.meter.take() {
+            link.ledger.add(class, sent, received, link.cost);
+        }
     }
 }

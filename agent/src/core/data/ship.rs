@@ -28,6 +28,9 @@ const JITTER: u64 = 3_000;
 /// A stream whose batch was refused is left alone for this.
 const REFUSED: u64 = 300_000;
 
+/// One of which there was nothing, against what was known of it, for this.
+const NOTHING: u64 = 500;
+
 /// Priorities that are urgent: events, which may borrow from the budget.
 pub const URGENT: u8 = 8;
 
@@ -230,9 +233,10 @@ impl Shipper {
         (RESEND.0 << self.late.min(8)).min(RESEND.1)
     }
 
-    /// There was nothing to make a batch of.
-    pub fn nothing(&mut self) {
+    /// There was nothing to make a batch of: it is left alone until that may be known.
+    pub fn nothing(&mut self, stream: StreamName, now: u64) {
         self.making = false;
+        self.refused.push((stream, now + NOTHING));
     }
 
     /// A batch is on its way; `size` in bytes.

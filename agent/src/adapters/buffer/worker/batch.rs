@@ -35,6 +35,7 @@ pub(super) struct Taken {
 impl Worker {
     /// Makes the next batch. What turns out to be damaged on the way changes what is next.
     pub(super) fn batch(&mut self, name: &StreamName, bytes: usize) -> Option<Ready> {
+        self.open()?;
         let id = self.ids.get(name).copied()?;
         let policy = self.policy(id);
         for _ in 0..ROUNDS {

@@ -13,6 +13,9 @@ impl Worker {
     /// A page of about so many bytes.
     pub(super) fn page(&mut self, name: &StreamName, window: Window, max_bytes: usize) -> Page {
         let mut page = Page::default();
+        if self.open().is_none() {
+            return page;
+        }
         let Some(id) = self.ids.get(name).copied() else { return page };
         page.failed = self.file.is_none();
         if let Err(trouble) = self.fill(id, window, max_bytes, &mut page) {
