@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use holdfast_protocol::codec;
 use holdfast_protocol::data::{
-    Acknowledgement, DataPolicies, Gap, Range, Ship, StreamName, StreamPolicy, TrafficClass,
+    Acknowledgement, DataPolicies, Range, Ship, StreamName, StreamPolicy, TrafficClass,
 };
 use holdfast_protocol::topic::Channel;
 
@@ -41,7 +41,6 @@ pub(super) enum Back {
 struct Sent {
     stream: StreamName,
     range: Range,
-    gaps: Vec<Gap>,
     records: u64,
 }
 
@@ -244,7 +243,7 @@ impl Driver {
         let Some(outlet) = self.link.outlet.clone() else {
             return self.shipping.shipper.not_sent(now);
         };
-        let Ready { stream, range, gaps, records, payload } = ready;
+        let Ready { stream, range, records, payload } = ready;
         tracing::debug!(%stream, from = range.from, to = range.to, records, bytes = payload.len(), "shipping");
         let size = payload.len();
         self.shipping.shipper.sent(stream.clone(), range.from, range.to, size, now);
@@ -252,7 +251,7 @@ impl Driver {
         if self.shipping.sent.len() >= SENT {
             self.shipping.sent.pop_front();
         }
-        self.shipping.sent.push_back(Sent { stream, range, gaps, records });
+        self.shipping.sent.push_back(Sent { stream, range, records });
         let (tell, class) = (self.tell.clone(), self.shipping.class);
         tokio::spawn(async move {
             let sent = outlet.publish_as(class, Channel::Data, payload).await;
@@ -282,7 +281,7 @@ impl Driver {
             match acked.refused {
                 None => {
                     shipping.had(&acked.stream, sent.records);
-                    shipping.buffer.shipped(&acked.stream, sent.range, sent.gaps);
+                    shipping.buffer.shipped(&acked.stream, sent.range);
                     shipping.refused = None;
                 }
                 Some(why) => {

@@ -16,7 +16,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_protocol::data::{DataPolicies, Format, Gap, Range, Record, StreamName};
+use holdfast_protocol::data::{DataPolicies, Format, Range, Record, StreamName};
 use tokio::sync::oneshot;
 
 pub use queue::Refused;
@@ -67,8 +67,6 @@ pub struct Ready {
     pub stream: StreamName,
     /// The numbers that it answers for.
     pub range: Range,
-    /// The gaps that it tells.
-    pub gaps: Vec<Gap>,
     /// How many records are in it.
     pub records: u64,
     /// As it goes down the link.
@@ -234,9 +232,9 @@ impl Buffer {
         answer.await.unwrap_or_default()
     }
 
-    /// The control plane has stored what answers for these numbers, and these gaps.
-    pub fn shipped(&self, stream: &StreamName, range: Range, gaps: Vec<Gap>) {
-        self.queue.ask(Job::Shipped { stream: stream.clone(), range, gaps });
+    /// The control plane has stored what answers for these numbers.
+    pub fn shipped(&self, stream: &StreamName, range: Range) {
+        self.queue.ask(Job::Shipped { stream: stream.clone(), range });
     }
 
     /// These records are to be shipped as they are, though they were reduced or withheld: of those

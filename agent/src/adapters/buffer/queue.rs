@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use holdfast_protocol::data::block::MAX_RECORD;
-use holdfast_protocol::data::{DataPolicies, Format, Gap, Range, StreamName};
+use holdfast_protocol::data::{DataPolicies, Format, Range, StreamName};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{Limits, Page, Ready, Summary, Window, contain, worker};
@@ -97,7 +97,6 @@ pub(super) enum Job {
     Shipped {
         stream: StreamName,
         range: Range,
-        gaps: Vec<Gap>,
     },
     Want {
         stream: StreamName,

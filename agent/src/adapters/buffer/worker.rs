@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_protocol::data::{Gap, GapReason, Range, Ship, StreamName};
+use holdfast_protocol::data::{GapReason, Range, Ship, StreamName};
 
 use super::ceilings::Ceilings;
 use super::contain;
@@ -150,13 +150,12 @@ impl Worker {
         if self.file.is_none() && !waits {
             self.tried = Some(Instant::now());
             let path = path(&self.queue.data);
-            let fresh = !path.exists();
             match File::open(&path) {
-                Ok((file, found)) => self.loaded(file, found, fresh),
+                Ok((file, found)) => self.loaded(file, found),
                 Err(Trouble::Damaged(why)) => {
                     self.damage = Some(set_aside(&self.queue.data, &why));
                     match File::open(&path) {
-                        Ok((file, found)) => self.loaded(file, found, true),
+                        Ok((file, found)) => self.loaded(file, found),
                         Err(trouble) => self.failed(&trouble),
                     }
                 }
@@ -172,8 +171,9 @@ impl Worker {
         self.full = Some(trouble.words().to_owned());
     }
 
-    /// The file serves. One that is new goes on from what the ceilings say.
-    fn loaded(&mut self, file: File, found: Found, fresh: bool) {
+    /// The file serves. One that is new, or empty, goes on from what the ceilings say; it says of
+    /// itself that it is whole in the step in which what was lost is stored.
+    fn loaded(&mut self, file: File, found: Found) {
         self.counted = 0;
         self.full = None;
         self.streams = found.streams;
@@ -192,7 +192,7 @@ impl Worker {
         }
         self.file = Some(file);
         self.load_written();
-        let lost = fresh || found.rolled_back;
+        let lost = self.figure::<bool>("whole").is_none() || found.rolled_back;
         self.base = self.figure("base").unwrap_or(1);
         if lost && self.ceilings.damaged {
             // No device gives more than a thousand numbers a second for decades.
@@ -212,6 +212,10 @@ impl Worker {
                     self.marked.insert(id);
                 }
             }
+            let mut change = Change::default();
+            self.take_marks(&mut change);
+            change.meta.insert("whole", serde_cbor::to_vec(&true).unwrap_or_default());
+            let _said = self.apply(&change, 0);
         }
         self.queue.changed.notify_one();
     }
@@ -236,7 +240,7 @@ impl Worker {
             Job::Batch { stream, bytes, tell } => {
                 let _nobody = tell.send(self.batch(&stream, bytes));
             }
-            Job::Shipped { stream, range, gaps } => self.shipped(&stream, range, &gaps),
+            Job::Shipped { stream, range } => self.shipped(&stream, range),
             Job::Want { stream, since, until, most, tell } => {
                 let _nobody = tell.send(self.want(&stream, (since, until), most));
             }
@@ -256,10 +260,10 @@ impl Worker {
         }
     }
 
-    fn shipped(&mut self, stream: &StreamName, range: Range, gaps: &[Gap]) {
+    fn shipped(&mut self, stream: &StreamName, range: Range) {
         let Some(id) = self.ids.get(stream).copied() else { return };
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.settle(range, gaps);
+            stream.settle(range);
         }
         self.mark(id);
     }

@@ -197,7 +197,7 @@ mod tests {
     fn what_is_shipped_goes_first_wherever_it_is() {
         let streams: BTreeMap<u32, Stream> = [(0, filled("a", 4)), (1, filled("b", 4))].into();
         let mut shipped = streams.clone();
-        shipped.get_mut(&1).unwrap().settle(Range { from: 201, to: 300 }, &[]);
+        shipped.get_mut(&1).unwrap().settle(Range { from: 201, to: 300 });
         let rule = |_| rules(5, None, Overflow::DropOldest);
         let tried = BTreeSet::new();
         let ask = |streams, limit| relief(streams, rule, 0, 300_000, limit, &tried);
@@ -250,7 +250,7 @@ mod tests {
                 .map(|(id, segments)| (id, filled(&format!("s{id}"), *segments)))
                 .collect();
             if let Some(stream) = streams.get_mut(&0) {
-                stream.settle(Range { from: 1, to: settled }, &[]);
+                stream.settle(Range { from: 1, to: settled });
             }
             let overflow =
                 if thin { Overflow::Thin { keep_every: 2 } } else { Overflow::DropOldest };

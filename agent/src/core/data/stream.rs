@@ -311,21 +311,38 @@ impl Stream {
         !self.kept.settled.missing(block.first, block.last).is_empty()
     }
 
-    /// The control plane has stored what answers for these numbers, and these gaps. What was never
-    /// given cannot have been stored.
-    pub fn settle(&mut self, range: Range, told: &[Gap]) {
+    /// The control plane has stored what answers for these numbers. What was never given cannot
+    /// have been stored; and what a batch told of other numbers is not settled by its
+    /// acknowledgement, which does not say which sending of a batch it is for.
+    pub fn settle(&mut self, range: Range) {
         let last = self.kept.next.saturating_sub(1);
         self.kept.settled.insert(range.from.max(1), range.to.min(last));
         self.kept.wanted.remove(range.from, range.to);
-        for gap in told {
-            self.kept.settled.insert(gap.from.max(1), gap.to.min(last));
-        }
         for gaps in self.kept.gaps.values_mut() {
             gaps.remove(range.from, range.to);
-            told.iter().for_each(|gap| gaps.remove(gap.from, gap.to));
         }
         self.kept.gaps.retain(|_, gaps| !gaps.is_empty());
         self.count_waiting();
+    }
+
+    /// Gaps that a batch of these numbers can tell, at most so many, and what it then answers for:
+    /// its numbers and those gaps, where all between them is settled.
+    pub fn told_with(&self, range: Range, most: usize) -> (Range, Vec<Gap>) {
+        let open = self.unshipped();
+        let below = Range { from: 1, to: range.from.saturating_sub(1) };
+        let above = Range { from: range.to.saturating_add(1), to: u64::MAX };
+        let floor = open.within(below.from, below.to).last().map_or(1, |last| last + 1);
+        let roof =
+            open.within(above.from, above.to).iter().next().map_or(u64::MAX, |it| it.from - 1);
+        let gaps = self.untold(usize::MAX);
+        let within = gaps.iter().filter(|gap| gap.from >= range.from && gap.to <= range.to);
+        let before = gaps.iter().rev().filter(|gap| gap.to < range.from && gap.from >= floor);
+        let after = gaps.iter().filter(|gap| gap.from > range.to && gap.to <= roof);
+        let mut told: Vec<Gap> = within.chain(before).chain(after).take(most).copied().collect();
+        told.sort_unstable();
+        let from = told.first().map_or(range.from, |gap| gap.from.min(range.from));
+        let to = told.last().map_or(range.to, |gap| gap.to.max(range.to));
+        (Range { from, to }, told)
     }
 
     /// Gaps that are to be told, oldest first, at most so many.
@@ -440,17 +457,23 @@ mod tests {
                         }
                     }
                     Step::Settle(from, to) => {
-                        stream.settle(Range { from, to }, &[]);
+                        stream.settle(Range { from, to });
                         settled_once.insert(from.max(1), to.min(next - 1));
                     }
                     Step::Tell(most) => {
-                        let told = stream.untold(most);
-                        if let Some(first) = told.first() {
+                        if let Some(first) = stream.untold(1).first() {
                             let range = Range { from: first.from, to: first.to };
-                            stream.settle(range, &told);
+                            let (answered, told) = stream.told_with(range, most.max(1));
+                            prop_assert!(!told.is_empty() && told.len() <= most.max(1));
+                            let mut known = stream.kept().settled.clone();
+                            known.insert(range.from, range.to);
                             told.iter().for_each(|gap| {
-                                settled_once.insert(gap.from, gap.to);
+                                known.insert(gap.from, gap.to);
                             });
+                            let unsaid = known.missing(answered.from, answered.to);
+                            prop_assert!(unsaid.is_empty(), "{:?} of {:?}", unsaid, answered);
+                            stream.settle(answered);
+                            settled_once.insert(answered.from, answered.to);
                         }
                     }
                     Step::Skip(ahead) => stream.skip_to(next + ahead),
@@ -518,7 +541,7 @@ mod tests {
             stream.unshipped().iter().collect::<Vec<_>>(),
             [Range { from: 70_000, to: 70_004 }]
         );
-        stream.settle(Range { from: 1, to: u64::MAX }, &[]);
+        stream.settle(Range { from: 1, to: u64::MAX });
         assert!(!stream.has_untold_gaps() && stream.waiting() == 0);
         assert_eq!(stream.kept().settled.last(), Some(70_004), "not what was never given");
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_agent::core::data::quota::{self, How, Relief, Rules};
 use holdfast_agent::core::data::stream::{Block, Kept, Segment, Stream};
 use holdfast_protocol::data::{
-    DataPolicies, Format, Gap, GapReason, Range, Record, StreamName, StreamPolicy,
+    DataPolicies, Format, GapReason, Range, Record, StreamName, StreamPolicy,
 };
 
 use super::super::Dice;
@@ -387,11 +387,11 @@ impl Device {
     }
 
     /// The control plane has stored this.
-    pub(super) fn settle(&mut self, name: &StreamName, range: Range, gaps: &[Gap]) {
+    pub(super) fn settle(&mut self, name: &StreamName, range: Range) {
         let Some(memory) = &mut self.memory else { return };
         let Some(id) = memory.ids.get(name).copied() else { return };
         if let Some(stream) = memory.streams.get_mut(&id) {
-            stream.settle(range, gaps);
+            stream.settle(range);
         }
         memory.marked.insert(id);
     }

@@ -1,11 +1,11 @@
 //! A run: chaos for some hundred steps, then quiet until everything has come to rest.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use holdfast_protocol::data::block::pack;
 use holdfast_protocol::data::{
-    Acknowledgement, Batch, DataPolicies, Gap, GapReason, Layout, Order, Overflow, Range,
-    StreamName, StreamPolicy,
+    Acknowledgement, Batch, DataPolicies, GapReason, Layout, Order, Overflow, Range, StreamName,
+    StreamPolicy,
 };
 use holdfast_protocol::{WIRE_VERSION, codec};
 
@@ -39,13 +39,6 @@ enum Message {
     Down(Acknowledgement),
 }
 
-/// What was sent and not answered.
-#[derive(Debug, Clone)]
-struct InFlight {
-    /// Gaps that were in every sending of it: an answer does not say which one it is for.
-    gaps: Vec<Gap>,
-}
-
 struct World {
     now: u64,
     dice: Dice,
@@ -57,7 +50,8 @@ struct World {
     plane_up: bool,
     link_up: bool,
     flying: Vec<Message>,
-    in_flight: BTreeMap<(StreamName, u64, u64), InFlight>,
+    /// What was sent and not answered.
+    in_flight: BTreeSet<(StreamName, u64, u64)>,
     oracle: Oracle,
     calm: bool,
     next: u64,
@@ -79,7 +73,7 @@ pub fn run(seed: u64) -> Outcome {
         plane_up: true,
         link_up: true,
         flying: Vec::new(),
-        in_flight: BTreeMap::new(),
+        in_flight: BTreeSet::new(),
         oracle: Oracle::default(),
         calm: false,
         next: 0,
@@ -199,12 +193,13 @@ impl World {
         let stream = &memory.streams[&id];
         let name = stream.name().clone();
         let mut open = stream.unshipped();
-        for (other, from, to) in self.in_flight.keys() {
+        for (other, from, to) in &self.in_flight {
             if *other == name {
                 open.remove(*from, *to);
             }
         }
-        let gaps = stream.untold(self.dice.below(4) as usize);
+        let gap = stream.untold(1).first().copied();
+        let telling = self.dice.below(4) as usize;
         let newest =
             self.device.policies.of(&name).is_some_and(|(_, it)| it.order == Order::NewestFirst);
         let run = if newest { open.iter().next_back() } else { open.iter().next() };
@@ -220,7 +215,7 @@ impl World {
                 let to = records.last().filter(|_| full).map_or(run.to, |last| last.seq);
                 (run.from, to, records)
             }
-            None => match gaps.first() {
+            None => match gap {
                 Some(gap) => (gap.from, gap.to, Vec::new()),
                 None => return,
             },
@@ -234,10 +229,13 @@ impl World {
         } else {
             pack(&records, Layout::Smallest, self.dice.permille(30))
         };
-        let rest = (!whole).then_some(GapReason::Thinned);
-        let key = (name.clone(), from, to);
-        let sent = self.in_flight.entry(key).or_insert(InFlight { gaps: gaps.clone() });
-        sent.gaps.retain(|gap| gaps.contains(gap));
+        let rest = match gap {
+            Some(gap) if run.is_none() => Some(gap.reason),
+            _ => (!whole).then_some(GapReason::Thinned),
+        };
+        let (answered, gaps) = stream.told_with(Range { from, to }, telling);
+        let (from, to) = (answered.from, answered.to);
+        self.in_flight.insert((name.clone(), from, to));
         let batch = Batch { v: WIRE_VERSION, stream: name, from, to, rest, gaps, block };
         let bytes = codec::encode(&batch).unwrap();
         self.flying.push(Message::Up(bytes));
@@ -265,14 +263,11 @@ impl World {
 
     fn acknowledged(&mut self, ack: &Acknowledgement) {
         for acked in &ack.acked {
-            let key = (acked.stream.clone(), acked.from, acked.to);
-            let Some(sent) = self.in_flight.remove(&key) else { continue };
-            let range = Range { from: acked.from, to: acked.to };
-            // An answer does not say which sending it is for, perhaps one of before a restart, with
-            // other gaps: what it says of gaps holds within its numbers alone.
-            let within = |gap: &&Gap| gap.from >= range.from && gap.to <= range.to;
-            let gaps: Vec<Gap> = sent.gaps.iter().filter(within).copied().collect();
-            self.device.settle(&acked.stream, range, &gaps);
+            // One of before a restart may have had other gaps: it speaks for its numbers alone.
+            if self.in_flight.remove(&(acked.stream.clone(), acked.from, acked.to)) {
+                let range = Range { from: acked.from, to: acked.to };
+                self.device.settle(&acked.stream, range);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use holdfast_protocol::codec;
 use holdfast_protocol::data::block as wire;
 use holdfast_protocol::data::message::{MAX_BATCH, MAX_BATCH_RECORDS};
 use holdfast_protocol::data::{
-    Batch, Gap, GapReason, Layout, Order, Range, RangeSet, Record, Ship, StreamName, StreamPolicy,
+    Batch, GapReason, Layout, Order, Range, RangeSet, Record, Ship, StreamName, StreamPolicy,
 };
 
 use super::super::Ready;
@@ -224,7 +224,10 @@ impl Worker {
         policy: &StreamPolicy,
     ) -> Option<Ready> {
         let stream = self.streams.get(&id)?;
-        let gaps: Vec<Gap> = stream.untold(GAPS);
+        let (answered, gaps) = stream.told_with(range, GAPS);
+        // What lies between is known to the control plane, unless its store was lost.
+        let rest = rest.or_else(|| (answered != range).then_some(GapReason::Damaged));
+        let range = answered;
         let block = if records.is_empty() {
             Vec::new()
         } else {
@@ -241,8 +244,7 @@ impl Worker {
         };
         let payload = codec::encode(&batch).ok()?;
         let records = u64::try_from(records.len()).unwrap_or(u64::MAX);
-        let Batch { stream, gaps, .. } = batch;
-        Some(Ready { stream, range, gaps, records, payload })
+        Some(Ready { stream: batch.stream, range, records, payload })
     }
 }
 

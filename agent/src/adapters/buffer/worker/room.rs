@@ -122,6 +122,9 @@ impl Worker {
         why: GapReason,
         change: &mut Change,
     ) -> Result<u64, Trouble> {
+        if self.is_added_to(id, start, change) {
+            return Ok(0);
+        }
         if let How::Thin(every) = how {
             return self.thin(id, start, every, change);
         }
@@ -157,6 +160,17 @@ impl Worker {
             self.marked.insert(id);
         }
         Ok(freed)
+    }
+
+    /// True when this very step puts blocks into a segment: the file does not have them yet.
+    fn is_added_to(&self, id: u32, start: u64, change: &Change) -> bool {
+        let segment = self.streams.get(&id).and_then(|stream| stream.segment(start));
+        segment.is_some_and(|segment| {
+            change.add.iter().any(|(other, packed)| {
+                let block = packed.block;
+                *other == id && block.first <= segment.last && block.last >= segment.first
+            })
+        })
     }
 
     /// Keeps every nth record of a segment.
