@@ -34,7 +34,7 @@ fn seeds<T: PartialEq + std::fmt::Debug>(run: fn(u64) -> T) -> Vec<T> {
         failed.is_empty(),
         "{} of {seeds} seeds fail: HOLDFAST_SEED={}",
         failed.len(),
-        failed[0]
+        failed.first().copied().unwrap_or_default()
     );
     (0..20).map(run).collect()
 }

@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use holdfast_control::ports::Feed as _;
 use holdfast_protocol::codec;
 use holdfast_protocol::data::block::pack;
 use holdfast_protocol::data::{

@@ -66,7 +66,7 @@ impl Mqtt {
             packets::login(client, 600, &to.user, &to.password)
         };
         mqtt.stream.write_all(&hello)?;
-        let answer = mqtt.next()?;
+        let answer = mqtt.next_packet()?;
         if (answer.kind(), answer.reason(1)) != (kind::CONNACK, 0) {
             return Err(io::Error::other(format!("refused: {answer:?}")));
         }
@@ -85,7 +85,7 @@ impl Mqtt {
     ///
     /// # Errors
     /// When the connection ends or is silent for [`PATIENCE`].
-    pub fn next(&mut self) -> io::Result<packets::Packet> {
+    pub fn next_packet(&mut self) -> io::Result<packets::Packet> {
         loop {
             if let Some(packet) = packets::take(&mut self.buffer) {
                 return Ok(packet);
@@ -139,7 +139,7 @@ impl Mqtt {
                 self.stream.write_all(&bytes)?;
                 bytes.clear();
             }
-            let mut packet = self.next()?;
+            let mut packet = self.next_packet()?;
             loop {
                 if packet.kind() == kind::DISCONNECT {
                     let reason = packet.reason(0);

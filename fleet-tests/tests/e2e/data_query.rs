@@ -70,6 +70,7 @@ fn await_policy(plane: &Plane, device: &str) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one story, told in its order")]
 fn a_question_is_answered_where_the_data_lies() {
     let plane = Plane::start();
     let applied = plane.cli().apply(&withheld());

@@ -45,6 +45,7 @@ fn ask(port: u16, expression: &str) -> Result<Vec<Value>, String> {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one story, told in its order")]
 fn a_prometheus_server_reads_latest_values_and_horizons() {
     let plane = Plane::start();
     let mut pump = Publisher::new(&plane, "pump-1", &["site=berlin"]);

@@ -103,6 +103,7 @@ pub fn beside(all: &[Buffered]) -> String {
 }
 
 /// What was aimed at, and what was measured.
+#[allow(clippy::too_many_lines, reason = "a table: one row after the other")]
 pub fn rows(peers: &[Buffered], ours: &Ours, asked: Option<Asked>) -> Vec<Row> {
     let it = &ours.buffered;
     let (durable, unlimited) = (&peers[0], &peers[1]);

@@ -423,7 +423,7 @@ impl Device {
         if kept.gaps.values().any(|gaps| gaps.contains(seq)) {
             return Fate::Gap;
         }
-        for head in self.image.heads(*id, seq, seq) {
+        if let Some(head) = self.image.heads(*id, seq, seq).into_iter().next() {
             let records = &self.image.blocks[&(*id, head.first)].1;
             return match records.iter().find(|record| record.seq == seq) {
                 Some(record) => Fate::Kept(record.value.clone()),
