@@ -15,6 +15,26 @@ mod selector;
 /// Their places in the control plane's crate.
 mod core {
     pub(crate) use crate::selector;
+
+    /// What a document about data says, as `control/src/core/records.rs` has it.
+    pub(crate) mod records {
+        use holdfast_protocol::data::{LinkBudget, StreamPolicy};
+
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub(crate) enum Policy {
+            Stream { policy: StreamPolicy, retention: super::ingest::Retention },
+            LinkBudget { budget: LinkBudget },
+        }
+    }
+
+    /// What a stream keeps, as `control/src/core/ingest.rs` has it.
+    pub(crate) mod ingest {
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub(crate) struct Retention {
+            pub(crate) age: Option<u64>,
+            pub(crate) bytes: Option<u64>,
+        }
+    }
 }
 mod api {
     pub(crate) const API_VERSION: &str = "holdfast/v1";

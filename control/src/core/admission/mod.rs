@@ -20,7 +20,7 @@ use holdfast_protocol::workload::WorkloadSpec;
 use serde_json::Value;
 
 use self::decode::{At, Faults, nearest, quote};
-use super::records::Policy;
+use crate::core::records::Policy;
 use super::selector::Selector;
 use crate::api::API_VERSION;
 
