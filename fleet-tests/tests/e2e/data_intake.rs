@@ -451,8 +451,8 @@ fn of_a_flooded_log_every_byte_is_a_record_or_said_to_be_missed() {
     plane.cli().apply(&source("pump-log", "logs/pump", "{ logs: { workload: pump } }")).ok();
     let lines = 8_000;
     let text = format!(
-        "head -c 999 /dev/zero | tr '\\0' x > line; echo >> line; n=0; \
-         while [ $n -lt {lines} ]; do n=$((n+1)); cat line; done; echo over; exec sleep 1000"
+        "line=$(head -c 999 /dev/zero | tr '\\0' x); yes $line | head -n {lines}; echo over; \
+         exec sleep 1000"
     );
     plane.cli().apply(&script("pump", "a", &text, QUICK)).ok();
     device.await_phase("pump", "running");
