@@ -425,7 +425,10 @@ async fn find(
         let inode = whole.map(|it| it.inode).unwrap_or_default();
         return Some(Position { inode, seq, ..Position::default() });
     };
-    let Some(whole) = whole.filter(|it| it.inode == position.inode) else { return Some(position) };
+    // Kept before there was a log: it is the one that came.
+    let same = |it: &logs::Piece| it.inode == position.inode || position.inode == 0;
+    let Some(whole) = whole.filter(same) else { return Some(position) };
+    position.inode = whole.inode;
     let mut content = whole.bytes;
     match position.find(&content) {
         Some(offset) => position.offset = offset as u64,

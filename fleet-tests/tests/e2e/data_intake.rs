@@ -2,8 +2,9 @@
 //! have anyway (mosquitto, paho for Python, curl), and what the control plane has of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use fleet_tests::harness::{Device, Plane, eventually, holds_for};
@@ -24,6 +25,7 @@ struct Way {
 
 impl Way {
     fn create(device: &Device, name: &str, more: &[&str]) -> Self {
+        device.await_status("it runs", |_| true);
         let mut command = device.command(&["local-access", "create", name, "-o", "json"]);
         command.args(more);
         let output = command.output().unwrap();
@@ -79,18 +81,19 @@ fn records(plane: &Plane, device: &str, stream: &str) -> BTreeMap<u64, Value> {
     let mut found = BTreeMap::new();
     let mut next = String::new();
     loop {
-        let path =
-            format!("/api/v1/devices/{device}/streams/{stream}/records?limit=1000&continue={next}");
+        let path = format!("/api/v1/devices/{device}/streams/{stream}/records?limit=1000{next}");
         let Ok(answer) = plane.https().get(&path) else { return found };
-        if answer.status != 200 {
+        // None yet, or the store is still being opened.
+        if matches!(answer.status, 404 | 503) {
             return found;
         }
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         let page = answer.json();
         for item in page["items"].as_array().unwrap() {
             found.insert(item["seq"].as_u64().unwrap(), item["value"].clone());
         }
         match page["metadata"]["continue"].as_str() {
-            Some(more) => next = more.to_owned(),
+            Some(more) => next = format!("&continue={more}"),
             None => return found,
         }
     }
@@ -336,10 +339,13 @@ fn who_never_reads_is_cut_and_its_neighbour_loses_nothing() {
     let device = plane.device("d-1", &["role=a"]);
     let way = Way::create(&device, "meter", &[]);
     let neighbour = Way::create(&device, "neighbour", &[]);
-    // It subscribes to what it publishes, and stops for good.
-    let mut deaf =
-        way.mosquitto("mosquitto_sub", "mqttv5", &["-t", "#", "-q", "0"]).spawn().unwrap();
-    device.await_status("it is connected", |status| status["bus"]["clients"] == 1);
+    // It subscribes, reads what is retained, and stops for good.
+    succeeded(&way.publish("mqttv5", &["-q", "1", "-r", "-t", "local/hello", "-m", "hello"]));
+    let mut deaf = way.mosquitto("mosquitto_sub", "mqttv5", &["-t", "#", "-q", "0"]);
+    let mut deaf = deaf.stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 5];
+    deaf.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"hello");
     let stop = rustix::process::Pid::from_raw(deaf.id().cast_signed()).unwrap();
     rustix::process::kill_process(stop, rustix::process::Signal::STOP).unwrap();
     let body = "x".repeat(60_000);
@@ -445,8 +451,8 @@ fn of_a_flooded_log_every_byte_is_a_record_or_said_to_be_missed() {
     plane.cli().apply(&source("pump-log", "logs/pump", "{ logs: { workload: pump } }")).ok();
     let lines = 8_000;
     let text = format!(
-        "head -c 999 /dev/zero | tr '\\0' x > line; echo >> line; n=0; \
-         while [ $n -lt {lines} ]; do n=$((n+1)); cat line; done; echo over; exec sleep 1000"
+        "line=$(head -c 999 /dev/zero | tr '\\0' x); yes $line | head -n {lines}; echo over; \
+         exec sleep 1000"
     );
     plane.cli().apply(&script("pump", "a", &text, QUICK)).ok();
     device.await_phase("pump", "running");
