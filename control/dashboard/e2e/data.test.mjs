@@ -9,8 +9,12 @@ let world;
 before(async () => {
   world = await World.start();
   await world.device("pump-1", { role: "gateway", site: "berlin" });
-  await world.apply(METRICS, BUDGET);
-  await metered(world, "pump-1", 5);
+  await world.apply(METRICS);
+  // Two quarters of a minute: a line needs two points.
+  await metered(world, "pump-1", 20);
+  // With a budget batches wait for each other.
+  await world.apply(BUDGET);
+  await until("the budget is reported", async () => (await world.must("GET", "/api/v1/devices/pump-1/streams")).data?.link?.budget === 104_857_600);
 });
 after(() => world?.end());
 
@@ -18,7 +22,7 @@ test("a device's streams are shown with their ledger, and what it says of its li
   const page = await world.open("/devices/pump-1?tab=streams");
   const row = page.getByRole("row", { name: /device\/metrics/ });
   await row.waitFor();
-  await row.getByRole("img", { name: /over the last day: from .* to / }).waitFor();
+  await row.getByRole("img", { name: /over the last hour: from .* to / }).waitFor();
   await row.getByRole("button", { name: "device/metrics" }).click();
   await page.getByRole("img", { name: /^Chart of / }).waitFor();
   await page.locator(".u-wrap canvas").waitFor();
