@@ -14,7 +14,7 @@ before(async () => {
   await metered(world, "pump-1", 20);
   // With a budget batches wait for each other.
   await world.apply(BUDGET);
-  await until("the budget is reported", async () => (await world.must("GET", "/api/v1/devices/pump-1/streams")).data?.link?.budget === 104_857_600);
+  await until("the budget is reported", async () => (await world.must("GET", "/api/v1/devices/pump-1/streams")).data?.link?.budget === 104_857_600, 150_000); // news of this kind are told within a minute
 });
 after(() => world?.end());
 
