@@ -138,6 +138,10 @@ impl Sources {
             }
             if let Stage::Finding(again) = &mut it.stage {
                 *again = true;
+                if it.position == Position::default() {
+                    // Nothing of this log was ever read: what goes was missed.
+                    it.missed += bytes;
+                }
                 continue;
             }
             it.length = it.length.saturating_sub(bytes);

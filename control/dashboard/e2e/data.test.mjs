@@ -52,10 +52,10 @@ test("a stream is exported as it stands behind the button", async () => {
 
 test("the fleet answers a question, with its cost", async () => {
   const page = await world.open("/data?tab=ask");
-  await page.getByLabel("Stream").fill("device/metrics");
-  await page.getByLabel("Select").fill("count");
+  await page.getByRole("textbox", { name: "Stream", exact: true }).fill("device/metrics");
+  await page.getByRole("textbox", { name: "Select", exact: true }).fill("count");
   await page.getByLabel("By", { exact: true }).fill("site");
-  await page.getByLabel("Every").fill("1m");
+  await page.getByRole("textbox", { name: "Every", exact: true }).fill("1m");
   await page.getByRole("button", { name: "Ask", exact: true }).click();
   const answer = page.getByRole("region", { name: "Answer" });
   await answer.getByText("1 device answered").waitFor();
@@ -72,7 +72,7 @@ test("a question that waits can be cancelled; a bad one says what is wrong with 
   const page = await world.open("/data?tab=ask&stream=device%2Fmetrics&select=count(&wait=1h");
   await page.getByRole("button", { name: "Ask", exact: true }).click();
   await page.getByRole("alert").waitFor();
-  await page.getByLabel("Select").fill("count");
+  await page.getByRole("textbox", { name: "Select", exact: true }).fill("count");
   await world.device("pump-9", { role: "gateway" }, { start: false });
   await page.getByRole("button", { name: "Ask", exact: true }).click();
   await page.getByRole("progressbar", { name: "Devices that have answered" }).waitFor();
