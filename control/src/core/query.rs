@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn faults_of_keys_point_at_them() {
         for (by, at) in
-            [("device, ", 7), ("a, b c", 5), ("a,a", 2), ("label:-", 0), ("x,record:(", 9)]
+            [("device, ", 8), ("a, b c", 5), ("a,a", 2), ("label:-", 0), ("x,record:(", 9)]
         {
             let fault = read(("count", "", by, ""), &BTreeSet::new()).unwrap_err();
             assert_eq!((fault.part, fault.at), ("by", at), "{by}: {fault}");

@@ -188,9 +188,10 @@ impl Stream {
         self.count
     }
 
-    /// Records on disk that are not settled, and gaps that are not told.
+    /// Records on disk that are not settled: never more than there are numbers without an answer,
+    /// whatever a repair counted twice.
     pub fn waiting(&self) -> u64 {
-        self.waiting
+        self.waiting.min(self.unshipped().count())
     }
 
     /// Something is to be told.
