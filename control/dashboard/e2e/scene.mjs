@@ -86,11 +86,9 @@ export async function seed(world) {
   await world.apply({ ...hello, spec: { ...hello.spec, stop: { grace: "2s" }, restart: { policy: "always" } } });
   await world.apply(talker("relay", "echo starting; sleep 1; echo 'cannot reach 10.0.0.5' >&2; exit 1", { site: "hamburg" }));
   await world.apply(talker("night-job", "exit 0", { role: "nobody" }));
-  await world.apply(METRICS);
+  await world.apply(METRICS, BUDGET);
   await world.must("POST", "/api/v1/tokens", { labels: { site: "kiel" }, uses: 20, ttlSeconds: 604_800 });
   await metered(world, "pump-1", 20);
-  // With a budget batches wait for each other.
-  await world.apply(BUDGET);
   await until("hello runs on pump-1", async () => (await world.must("GET", "/api/v1/devices/pump-1")).status.workloads.hello?.phase === "running");
   await until("relay fails on pump-2", async () => (await world.must("GET", "/api/v1/devices/pump-2")).status.workloads.relay?.restarts >= 2);
 }
