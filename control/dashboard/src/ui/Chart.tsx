@@ -17,6 +17,9 @@ interface Props {
   /** What it shows, for who cannot see it. */
   label: string;
   shades?: readonly Shade[];
+  /** The time that is shown, in seconds since 1970; otherwise what the lines have. */
+  from?: number | undefined;
+  to?: number | undefined;
   high?: number;
 }
 
@@ -25,7 +28,7 @@ const COLOURS = ["--hf-move", "--hf-good", "--hf-warn", "--hf-bad", "--hf-idle"]
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
 const NONE: readonly Shade[] = [];
 
-export default function Chart({ lines, label, shades = NONE, high = 260 }: Props) {
+export default function Chart({ lines, label, shades = NONE, from, to, high = 260 }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const scheme = useComputedColorScheme("light");
   useEffect(() => {
@@ -40,7 +43,8 @@ export default function Chart({ lines, label, shades = NONE, high = 260 }: Props
       {
         width: element.clientWidth,
         height: high,
-        legend: { show: lines.length > 1 },
+        legend: { show: lines.length > 1, live: false },
+        ...(from !== undefined && to !== undefined ? { scales: { x: { range: [from, to] as [number, number] } } } : {}),
         axes: [{ ...axis, space: 110, values: (_chart, splits) => splits.map((at) => moment(at, splits)) }, { ...axis, size: 64 }],
         series: [
           {},
@@ -78,6 +82,6 @@ export default function Chart({ lines, label, shades = NONE, high = 260 }: Props
       sizes.disconnect();
       chart.destroy();
     };
-  }, [lines, shades, high, scheme]);
+  }, [lines, shades, from, to, high, scheme]);
   return <div ref={place} role="img" aria-label={label} />;
 }

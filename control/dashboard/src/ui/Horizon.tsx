@@ -27,7 +27,7 @@ export function Horizon({ of }: { of: HorizonOf | undefined }) {
     <div className="hf-stack hf-tight">
       <span className="hf-row">
         <State tone={left <= 0 ? "bad" : left < NEAR ? "warn" : "good"}>{left <= 0 ? "passed" : left < NEAR ? "near" : "far"}</State>
-        <span>It can go on alone until <Time at={of.until * 1000} /></span>
+        <span>It can go on alone; that ends <Time at={of.until * 1000} /></span>
       </span>
       <span>Then <strong>{of.cause}</strong>: {MEANS[of.cause] ?? of.cause}{of.detail ? ` (${of.detail})` : ""}.</span>
     </div>

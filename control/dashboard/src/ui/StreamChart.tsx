@@ -12,8 +12,13 @@ import { useSearch } from "./useSearch";
 
 const Chart = lazy(() => import("./Chart"));
 
-const SPANS = [{ value: "1h", label: "last hour" }, { value: "24h", label: "last day" }, { value: "7d", label: "last 7 days" }, { value: "30d", label: "last 30 days" }];
-const SPAN = "24h";
+const SPANS = [
+  { value: "1h", label: "last hour", seconds: 3_600 },
+  { value: "24h", label: "last day", seconds: 86_400 },
+  { value: "7d", label: "last 7 days", seconds: 7 * 86_400 },
+  { value: "30d", label: "last 30 days", seconds: 30 * 86_400 },
+];
+const SPAN = "1h";
 
 /** Gaps that are looked up in time, the newest. */
 const GAPS = 10;
@@ -41,7 +46,7 @@ export function StreamChart({ device, stream, latest }: { device: string; stream
   return (
     <Card title={stream} aside={<Button component="a" size="xs" variant="default" href={`${at(device, stream, "export.parquet")}?since=${span}`} download>Export as Parquet</Button>}>
       <div className="hf-row hf-pair">
-        <Select label="Time" data={SPANS} value={span} onChange={(value) => setSearch({ span: value === SPAN ? undefined : (value ?? undefined) })} allowDeselect={false} maw={170} />
+        <Select label="Time" data={SPANS.map(({ value, label }) => ({ value, label }))} value={span} onChange={(value) => setSearch({ span: value === SPAN ? undefined : (value ?? undefined) })} allowDeselect={false} maw={170} />
         {fields.length > 1 && <Select label="Field" data={fields.map((value) => ({ value, label: value || "the value itself" }))} value={field} onChange={(value) => setSearch({ field: value ?? undefined })} allowDeselect={false} maw={220} />}
       </div>
       <Lines device={device} stream={stream} field={field} span={span} />
@@ -51,7 +56,9 @@ export function StreamChart({ device, stream, latest }: { device: string; stream
 }
 
 function Lines({ device, stream, field, span }: { device: string; stream: string; field: string; span: string }) {
-  const { data, error, refetch } = useQuery(read.series(device, stream, field, span));
+  const { data, error, refetch, dataUpdatedAt } = useQuery(read.series(device, stream, field, span));
+  const to = dataUpdatedAt / 1000;
+  const from = to - (SPANS.find(({ value }) => value === span)?.seconds ?? 3_600);
   const known = useQuery(read.ledger(device, stream));
   const newest = (known.data?.missing ?? []).slice(-GAPS);
   const gaps = useQueries({ queries: newest.map(({ from, to }) => read.gapTime(device, stream, from, to)), combine: (all) => all.flatMap((one) => (one.data?.from === undefined ? [] : [{ from: one.data.from, to: one.data.to }])) });
@@ -65,7 +72,7 @@ function Lines({ device, stream, field, span }: { device: string; stream: string
   if (data.points.length === 0) return <Notice tone="idle" title="No number in this time">Records without a number at this place are in the export all the same.</Notice>;
   return (
     <>
-      <Suspense fallback={<Loading rows={6} />}><Chart lines={lines} shades={shades} label={`Chart of ${field || "the value"} of ${stream}; the export holds the same`} /></Suspense>
+      <Suspense fallback={<Loading rows={6} />}><Chart lines={lines} shades={shades} from={from} to={to} label={`Chart of ${field || "the value"} of ${stream}; the export holds the same`} /></Suspense>
       {shades.length > 0 && <span className="hf-kind">Shaded: where records are missing{newest.length === GAPS ? `, the newest ${GAPS} gaps` : ""}.</span>}
     </>
   );

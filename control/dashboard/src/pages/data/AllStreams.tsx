@@ -29,7 +29,7 @@ export function AllStreams() {
   const only = names.length === 1 ? names[0] : chosen?.stream;
   return (
     <div className="hf-stack">
-      <div className="hf-filters">
+      <div className="hf-row hf-filters">
         <form onSubmit={(event) => { event.preventDefault(); setSearch({ q: q.trim() || undefined }); }}>
           <TextInput aria-label="Stream or device" placeholder="Part of a stream's or a device's name" value={q} onChange={(event) => { setQ(event.currentTarget.value); setSearch({ q: event.currentTarget.value.trim() || undefined }); }} spellCheck={false} autoComplete="off" />
         </form>
@@ -46,7 +46,7 @@ export function AllStreams() {
                 <tr key={`${item.device} ${item.stream}`}>
                   <td data-label="Device"><PageLink to={deviceAt(item.device)} search={{ tab: "streams", stream: item.stream }}>{item.device}</PageLink></td>
                   <td data-label="Stream"><button type="button" className="hf-fault hf-mono" aria-expanded={item === chosen} onClick={() => setSearch(item === chosen ? { device: undefined, stream: undefined, field: undefined } : { device: item.device, stream: item.stream, field: undefined })}>{item.stream}</button></td>
-                  <td data-label="Latest"><span className="hf-mono">{item.latest === undefined || item.latest === null ? "" : short(item.latest, 60)}</span></td>
+                  <td data-label="Latest"><span className="hf-mono">{item.latest === undefined || item.latest === null ? "" : short(item.latest, 40)}</span></td>
                   <td data-label="When"><Time at={item.last?.time} /></td>
                   <td data-label="Records here" className="hf-number">{item.records.toLocaleString("en")} <span className="hf-kind">({bytes(item.bytes)})</span></td>
                   <td data-label="Missing" className="hf-number">{item.missing.toLocaleString("en")}</td>

@@ -52,7 +52,7 @@ export function Streams({ name }: { name: string }) {
                         {reported.problem && <State tone="warn">{reported.problem}</State>}
                       </span>
                     </td>
-                    <td data-label="Latest"><span className="hf-mono">{item.latest === undefined || item.latest === null ? "" : short(item.latest, 60)}</span></td>
+                    <td data-label="Latest"><span className="hf-mono">{item.latest === undefined || item.latest === null ? "" : short(item.latest, 40)}</span></td>
                     <td data-label="When"><Time at={item.last?.time} /></td>
                     <td data-label="Last hour">{field === undefined ? null : <Sparkline device={name} stream={item.stream} field={field} />}</td>
                     <td data-label="Received" className="hf-number">{item.received.toLocaleString("en")}</td>
@@ -69,7 +69,7 @@ export function Streams({ name }: { name: string }) {
       <div className="hf-grid">
         <Card title="Horizon"><Horizon of={said.horizon} /></Card>
         <Card title="Buffer">
-          {said.storage ? (
+          {said.storage && said.storage.quota > 0 ? (
             <dl className="hf-facts">
               <dt>In use</dt><dd>{bytes(said.storage.used)} of {bytes(said.storage.quota)}</dd>
               <dt>Written</dt><dd>{bytes(said.storage.written)} to flash since it was made</dd>
