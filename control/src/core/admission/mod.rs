@@ -20,9 +20,9 @@ use holdfast_protocol::workload::WorkloadSpec;
 use serde_json::Value;
 
 use self::decode::{At, Faults, nearest, quote};
-use crate::core::records::Policy;
 use super::selector::Selector;
 use crate::api::API_VERSION;
+use crate::core::records::Policy;
 
 pub use self::documents::schema;
 pub use self::strict::{Strict, strict_values};
