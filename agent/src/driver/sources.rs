@@ -62,8 +62,8 @@ struct Follower {
 }
 
 enum Stage {
-    /// Where it goes on is being found out. True: the log was cut meanwhile.
-    Finding(bool),
+    /// Where it goes on is being found out. So many bytes of the log were cut meanwhile.
+    Finding(u64),
     /// Up to `position`.
     Ready,
     /// These bytes are being stored.
@@ -136,12 +136,8 @@ impl Sources {
             if it.workload != *workload || bytes == 0 {
                 continue;
             }
-            if let Stage::Finding(again) = &mut it.stage {
-                *again = true;
-                if it.position == Position::default() {
-                    // Nothing of this log was ever read: what goes was missed.
-                    it.missed += bytes;
-                }
+            if let Stage::Finding(cut) = &mut it.stage {
+                *cut += bytes;
                 continue;
             }
             it.length = it.length.saturating_sub(bytes);
@@ -224,22 +220,31 @@ impl Driver {
         sources.followers.retain(|stream, it| logs.get(stream) == Some(&it.workload));
         for (stream, workload) in logs {
             if !self.sources.followers.contains_key(&stream) {
-                self.begin_following(stream, workload);
+                let kept = self.sources.kept.get(&stream);
+                let kept = kept.filter(|it| it.workload == workload);
+                let position = kept.map(|it| it.position.clone());
+                self.begin_following(stream, workload, position, 0);
             }
         }
     }
 
-    fn begin_following(&mut self, stream: StreamName, workload: Name) {
+    /// `position`: where it was left; None: it begins anew. `missed`: bytes that were cut before
+    /// they were read.
+    fn begin_following(
+        &mut self,
+        stream: StreamName,
+        workload: Name,
+        position: Option<Position>,
+        missed: u64,
+    ) {
         let log = self.place.log(&workload);
-        let kept = self.sources.kept.get(&stream).filter(|it| it.workload == workload);
-        let position = kept.map(|it| it.position.clone());
         let follower = Follower {
             workload,
             log: log.clone(),
             position: position.clone().unwrap_or_default(),
-            stage: Stage::Finding(false),
+            stage: Stage::Finding(0),
             not_before: 0,
-            missed: 0,
+            missed,
             length: 0,
             more: false,
         };
@@ -336,11 +341,13 @@ impl Driver {
         match back {
             Back::Found(stream, found) => {
                 let Some(it) = self.sources.followers.get_mut(&stream) else { return };
-                let Stage::Finding(again) = it.stage else { return };
-                if again {
-                    // What was found stands elsewhere by now.
-                    let workload = it.workload.clone();
-                    return self.begin_following(stream, workload);
+                let Stage::Finding(cut) = it.stage else { return };
+                if cut > 0 {
+                    // What was found stands elsewhere by now, if it is there at all.
+                    let (workload, mut position) = (it.workload.clone(), it.position.clone());
+                    let missed = it.missed + position.cut(cut);
+                    let position = Some(position).filter(|it| *it != Position::default());
+                    return self.begin_following(stream, workload, position, missed);
                 }
                 it.stage = Stage::Ready;
                 it.position = found.unwrap_or_default();
