@@ -66,8 +66,18 @@ enum Stage {
     Finding(u64),
     /// Up to `position`.
     Ready,
-    /// These bytes are being stored.
-    Storing(Vec<u8>),
+    /// What was read is being stored.
+    Storing(Box<Storing>),
+}
+
+/// Records on their way into the buffer.
+struct Storing {
+    /// Where the log goes on once they are stored.
+    ahead: Position,
+    /// Missed bytes that they tell of.
+    told: u64,
+    /// Bytes of theirs that were cut meanwhile: missed, if they cannot be stored.
+    at_risk: u64,
 }
 
 /// The machine's figures.
@@ -141,12 +151,15 @@ impl Sources {
                 continue;
             }
             it.length = it.length.saturating_sub(bytes);
-            let mut ahead = it.position.clone();
-            if let Stage::Storing(bytes) = &it.stage {
-                ahead.advance(bytes);
-            }
-            let missed = ahead.cut(bytes);
-            it.position.cut(bytes);
+            let behind = it.position.cut(bytes);
+            let missed = match &mut it.stage {
+                Stage::Storing(storing) => {
+                    let missed = storing.ahead.cut(bytes);
+                    storing.at_risk += behind - missed;
+                    missed
+                }
+                _ => behind,
+            };
             if missed > 0 {
                 it.missed += missed;
                 tracing::warn!(%stream, %workload, bytes = missed, "cut before it could be read");
@@ -309,19 +322,20 @@ impl Driver {
         if taken == 0 {
             return;
         }
-        let bytes = piece.bytes.get(..taken).unwrap_or_default().to_vec();
-        if it.missed > 0 {
-            let missed = std::mem::take(&mut it.missed);
+        let mut ahead = it.position.clone();
+        ahead.advance(piece.bytes.get(..taken).unwrap_or_default());
+        let missed = std::mem::take(&mut it.missed);
+        if missed > 0 {
             let told = format!(
                 "[holdfast: {missed} bytes of this log were cut before they could be read]"
             );
             records.insert(0, told.into_bytes());
         }
         if records.is_empty() {
-            it.position.advance(&bytes);
+            it.position = ahead;
             return;
         }
-        it.stage = Stage::Storing(bytes);
+        it.stage = Stage::Storing(Box::new(Storing { ahead, told: missed, at_risk: 0 }));
         self.store_for(stream.clone(), records);
     }
 
@@ -369,15 +383,17 @@ impl Driver {
             Err(why) => drop(self.sources.trouble.insert(stream.clone(), why.to_string())),
         }
         let Some(it) = self.sources.followers.get_mut(stream) else { return };
-        let Stage::Storing(bytes) = std::mem::replace(&mut it.stage, Stage::Ready) else { return };
+        let Stage::Storing(storing) = std::mem::replace(&mut it.stage, Stage::Ready) else {
+            return;
+        };
         match result {
             Ok(range) => {
-                it.position.advance(&bytes);
-                it.position.seq = range.to;
+                it.position = Position { seq: range.to, ..storing.ahead };
                 self.sources.stale = true;
                 self.read_for(stream, false);
             }
             Err(_) => {
+                it.missed += storing.told + storing.at_risk;
                 it.not_before = now + RETRY;
                 it.more = true;
             }
