@@ -147,14 +147,22 @@ impl Stream {
         stream
     }
 
-    /// Exactly where a segment is settled or not as a whole, in proportion where it is both.
+    /// Numbers without an answer: exactly, where nothing was thinned out; in proportion where the
+    /// holes of a thinned segment are not known without reading it.
     fn count_waiting(&mut self) {
         self.waiting = 0;
         for segment in self.segments.values() {
+            let within = |set: &RangeSet| set.within(segment.first, segment.last).count();
             let span = segment.last - segment.first + 1;
-            let settled = self.kept.settled.within(segment.first, segment.last).count();
-            let open = u128::from(segment.count) * u128::from(span - settled) / u128::from(span);
-            self.waiting += u64::try_from(open).unwrap_or(u64::MAX);
+            // Gaps that are not told are no records: what a full buffer refused lies between them.
+            let gaps: u64 = self.kept.gaps.values().map(within).sum();
+            let open = span.saturating_sub(within(&self.kept.settled)).saturating_sub(gaps);
+            self.waiting += if segment.thinned == 0 {
+                open.min(segment.count)
+            } else {
+                let part = u128::from(segment.count) * u128::from(open) / u128::from(span);
+                u64::try_from(part).unwrap_or(u64::MAX)
+            };
         }
     }
 
