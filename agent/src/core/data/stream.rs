@@ -196,10 +196,9 @@ impl Stream {
         self.count
     }
 
-    /// Records on disk that are not settled: never more than there are numbers without an answer,
-    /// whatever a repair counted twice.
+    /// Records on disk that are not settled.
     pub fn waiting(&self) -> u64 {
-        self.waiting.min(self.unshipped().count())
+        self.waiting
     }
 
     /// Something is to be told.
