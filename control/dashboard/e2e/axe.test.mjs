@@ -85,6 +85,9 @@ test("by keyboard: skip to the content, go to a device by Ctrl-K, change its tab
   await page.getByRole("heading", { name: "pump-1", exact: true }).waitFor();
   await page.getByRole("tab", { name: "Overview" }).focus();
   await page.keyboard.press("ArrowRight");
+  await page.getByRole("tab", { name: "Streams", selected: true }).waitFor();
+  assert.match(page.url(), /tab=streams/);
+  await page.keyboard.press("ArrowRight");
   await page.getByRole("log").waitFor();
   assert.match(page.url(), /tab=logs/);
   await page.goto(`${world.url}/devices`);

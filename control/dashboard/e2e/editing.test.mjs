@@ -47,6 +47,13 @@ test("keys and values complete from the schema of the API", async () => {
   await option.filter({ hasText: "policy" }).click();
   await option.filter({ hasText: "on-failure" }).click();
   assert.match((await page.evaluate(() => document.querySelector(".cm-content").innerText)), /\n {2}restart:\n {4}policy: on-failure/);
+  // Each kind of document has keys of its own.
+  await paste(editor(), "apiVersion: holdfast/v1\nkind: Stream\nspec:\n  ove");
+  await editor().press("Control+End");
+  await editor().press("Control+Space");
+  await option.filter({ hasText: "overflow" }).click();
+  await option.filter({ hasText: "drop-newest" }).waitFor();
+  assert.equal(await option.filter({ hasText: "on-failure" }).count(), 0);
 });
 
 test("a stale edit is refused, shown what changed, and rebased", async () => {

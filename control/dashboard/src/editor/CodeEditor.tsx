@@ -10,9 +10,9 @@ import { Compartment, EditorState } from "@codemirror/state";
 import { drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { useEffect, useImperativeHandle, useRef, type Ref } from "react";
-import { cursor } from "../lib/cursor";
+import { cursor, kindAt } from "../lib/cursor";
 import type { Mark } from "../lib/faults";
-import { at, keys, opens, resolve, values, type Schema } from "../lib/schema";
+import { at, forKind, keys, opens, resolve, values, type Schema } from "../lib/schema";
 import { nonce } from "../ui/nonce";
 
 export interface EditorHandle {
@@ -130,9 +130,11 @@ function useRefOnce<T>(make: () => T): [T] {
   return [made.current];
 }
 
-function complete(context: CompletionContext, schema: Schema | undefined): CompletionResult | null {
-  if (!schema) return null;
-  const place = cursor(context.state.doc.toString(), context.pos);
+function complete(context: CompletionContext, any: Schema | undefined): CompletionResult | null {
+  if (!any) return null;
+  const text = context.state.doc.toString();
+  const place = cursor(text, context.pos);
+  const schema = forKind(any, kindAt(text, context.pos));
   if (!place || (place.typed === "" && !context.explicit && place.kind === "key")) return null;
   if (place.kind === "value") {
     const options = values(schema, place.path).map(({ label, info }) => ({ label, type: "enum", ...(info ? { info } : {}) }));
@@ -144,11 +146,11 @@ function complete(context: CompletionContext, schema: Schema | undefined): Compl
       const below = at(schema, [...place.path, label]);
       const opening = opens(resolve(schema, below));
       const pad = " ".repeat(place.indent + 2);
-      const text = opening === "object" ? `${label}:\n${pad}` : opening === "list" ? `${label}:\n${pad}- ` : `${label}: `;
+      const insert = opening === "object" ? `${label}:\n${pad}` : opening === "list" ? `${label}:\n${pad}- ` : `${label}: `;
       return {
         label, detail, type: "property", ...(info ? { info } : {}),
         apply: (view: EditorView, _completion: unknown, from: number, to: number) => {
-          view.dispatch({ changes: { from, to, insert: text }, selection: { anchor: from + text.length } });
+          view.dispatch({ changes: { from, to, insert }, selection: { anchor: from + insert.length } });
           setTimeout(() => startCompletion(view));
         },
       };

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { cursor } from "./cursor";
+import { cursor, kindAt } from "./cursor";
 
 /** The text with `|` where the cursor is. */
 const at = (marked: string) => cursor(marked.replace("|", ""), marked.indexOf("|"));
@@ -27,3 +27,11 @@ test("nothing is offered within a comment or a flow", () => {
   expect(at("# sp|")).toBeUndefined();
   expect(at("a: { b|")).toBeUndefined();
 });
+
+test.each([
+  ["kind: Workload\nspec:\n  |", "Workload"],
+  ["|", undefined],
+  ["kind: Workload\n---\nspec:\n  |\nkind: \"Stream\"\n---\nkind: LinkBudget", "Stream"],
+  ["kind: Workload\n---\n|", undefined],
+  ["spec:\n  kind: Workload\n|", undefined],
+])("kind of %j", (marked, kind) => expect(kindAt(marked.replace("|", ""), marked.indexOf("|"))).toBe(kind));

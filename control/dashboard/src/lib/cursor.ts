@@ -15,6 +15,17 @@ export interface Place {
   indent: number;
 }
 
+/** The kind of the document that the cursor is in, of several between `---`. */
+export function kindAt(text: string, position: number): string | undefined {
+  const line = text.slice(0, position).split("\n").length - 1;
+  const lines = text.split("\n");
+  const ends = (raw: string) => /^(---|\.\.\.)/.test(raw);
+  const from = lines.slice(0, line + 1).findLastIndex(ends) + 1;
+  const below = lines.slice(line + 1).findIndex(ends);
+  const document = lines.slice(from, below < 0 ? lines.length : line + 1 + below);
+  return document.map((raw) => /^kind:\s+["']?([A-Za-z]+)/.exec(raw)?.[1]).find((kind) => kind !== undefined);
+}
+
 const KEY = /^(\s*)((?:- +)*)(?:"([^"]*)"|([A-Za-z0-9_./-]+))\s*:(?:\s|$)/;
 
 interface Read {

@@ -31,6 +31,20 @@ export function resolve(root: Schema, schema: Schema | undefined): Schema {
   return found;
 }
 
+/** Of a schema for documents of several kinds the one for `kind`; for none or one that it does not
+ * know, what all of them have, with every kind to choose from. */
+export function forKind(root: Schema, kind: unknown): Schema {
+  const own = root.$defs ? { $defs: root.$defs } : {};
+  const documents = (root.anyOf ?? []).map((one) => resolve(root, one)).filter((one) => one.properties?.kind);
+  if (documents.length === 0) return root;
+  const kinds = (one: Schema) => values({ ...one, ...own }, ["kind"]).map((choice) => choice.label);
+  const found = documents.find((one) => kinds(one).includes(String(kind)));
+  if (found) return { ...found, ...own };
+  const shared = Object.entries(documents[0]?.properties ?? {}).filter(([key]) => documents.every((one) => one.properties?.[key]));
+  const properties = Object.fromEntries(shared.map(([key, below]): [string, Schema] => [key, documents.every((one) => JSON.stringify(one.properties?.[key]) === JSON.stringify(below)) ? below : {}]));
+  return { ...own, type: "object", properties: { ...properties, kind: { enum: documents.flatMap(kinds) } }, required: ["kind"] };
+}
+
 /** The schema at a path. */
 export function at(root: Schema, path: readonly (string | number)[]): Schema {
   let schema = resolve(root, root);
@@ -86,6 +100,7 @@ export function opens(schema: Schema): "object" | "list" | undefined {
 /** What is wrong with a value. The server has the last word; this is for while one types. */
 export function check(root: Schema, value: unknown, most = 50): Fault[] {
   const faults: Fault[] = [];
+  root = forKind(root, (value as { kind?: unknown } | null | undefined)?.kind);
   walk(resolve(root, root), value, []);
   return faults.slice(0, most);
 
