@@ -1,7 +1,7 @@
 //! CBOR in and out, with limits. The only way bytes of the network become messages.
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 
 use crate::WIRE_VERSION;
 
@@ -57,11 +57,21 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
 /// [`CodecError`], whatever the bytes are.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     check_size(bytes)?;
-    let Versioned { v } = serde_cbor::from_slice(bytes).map_err(CodecError::Malformed)?;
+    let Versioned { v } = from_slice(bytes).map_err(CodecError::Malformed)?;
     if v != u64::from(WIRE_VERSION) {
         return Err(CodecError::Version { found: v });
     }
-    serde_cbor::from_slice(bytes).map_err(CodecError::Malformed)
+    from_slice(bytes).map_err(CodecError::Malformed)
+}
+
+/// Reads a value that fills the bytes.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_cbor::Error> {
+    let mut rest = bytes;
+    let value = ciborium::from_reader(&mut rest).map_err(serde_cbor::Error::custom)?;
+    if rest.is_empty() { Ok(value) } else { Err(serde_cbor::Error::custom("more follows")) }
 }
 
 fn check_size(bytes: &[u8]) -> Result<(), CodecError> {

@@ -11,6 +11,7 @@ use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use holdfast_protocol::codec;
 use holdfast_protocol::ids::Name;
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{
@@ -226,7 +227,7 @@ fn load(db: &Database) -> Result<Loaded, StoreError> {
     let mut loaded = Loaded::default();
     for entry in read.open_table(RECORDS)?.iter()? {
         let (name, bytes) = entry?;
-        let record = serde_cbor::from_slice(bytes.value());
+        let record = codec::from_slice(bytes.value());
         if let (Ok(name), Ok(record)) = (name.value().parse(), record) {
             loaded.records.insert(name, record);
         } else {

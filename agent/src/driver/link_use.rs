@@ -1,6 +1,7 @@
 //! What the link has carried and may still carry: counts come from the meter, the core keeps the
 //! ledger, the buffer's file keeps it over a restart.
 
+use holdfast_protocol::codec;
 use holdfast_protocol::data::{DataPolicies, LinkUse, TrafficClass};
 
 use super::data::{Back, Shipping};
@@ -50,7 +51,7 @@ impl LinkLedger {
 
     /// It was kept before a restart.
     pub(super) fn restore(&mut self, kept: Option<&[u8]>) {
-        if let Some(kept) = kept.and_then(|kept| serde_cbor::from_slice(kept).ok()) {
+        if let Some(kept) = kept.and_then(|kept| codec::from_slice(kept).ok()) {
             self.ledger.restore(&kept);
         }
         self.restored = true;

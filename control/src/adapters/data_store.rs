@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
+use holdfast_protocol::codec;
 use holdfast_protocol::data::Range;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition};
 
@@ -234,7 +235,7 @@ impl DataStore for RedbDataStore {
             let mut found = Vec::new();
             for entry in table.iter()? {
                 let (_, value) = entry?;
-                found.push(serde_cbor::from_slice(value.value()).map_err(damage)?);
+                found.push(codec::from_slice(value.value()).map_err(damage)?);
             }
             Ok(found)
         })

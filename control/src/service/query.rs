@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use holdfast_protocol::codec::MAX_MESSAGE;
+use holdfast_protocol::codec::{self, MAX_MESSAGE};
 use holdfast_protocol::data::StreamName;
 use holdfast_protocol::data::query::{Fault, Partial, Question};
 use holdfast_protocol::enrol;
@@ -167,7 +167,7 @@ impl Service {
                 NoAnswer::Said(text) => Failure::Unavailable(format!("device {name}: {text}")),
                 NoAnswer::Never(failure) => failure,
             })?;
-        let Fetched { records, bytes } = serde_cbor::from_slice(&body).map_err(|error| {
+        let Fetched { records, bytes } = codec::from_slice(&body).map_err(|error| {
             Failure::Unavailable(format!("device {name} answered what is not understood: {error}"))
         })?;
         Ok(FetchStarted { id: format!("{id:016x}"), records, bytes })

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use holdfast_protocol::codec;
 use holdfast_protocol::data::{Range, Record};
 use redb::{Database, ReadableDatabase as _, ReadableTable, TableDefinition, WriteTransaction};
 
@@ -313,7 +314,7 @@ fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Trouble> {
 }
 
 fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Trouble> {
-    serde_cbor::from_slice(bytes).map_err(|error| Trouble::Damaged(error.to_string()))
+    codec::from_slice(bytes).map_err(|error| Trouble::Damaged(error.to_string()))
 }
 
 /// How many rows a block has.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ast::{Function, Question};
 use super::path::Found;
 use super::tally::{Kept, Tally};
+use crate::codec;
 
 /// Longest text that groups, in bytes: what is longer is cut.
 pub const MAX_KEY: usize = 256;
@@ -346,8 +347,8 @@ impl Partial {
         }
         let plain = zstd::bulk::decompress(bytes, size)
             .map_err(|_| "the answer is damaged: not what zstd wrote".to_owned())?;
-        let partial: Self = serde_cbor::from_slice(&plain)
-            .map_err(|error| format!("the answer is damaged: {error}"))?;
+        let partial: Self =
+            codec::from_slice(&plain).map_err(|error| format!("the answer is damaged: {error}"))?;
         let plan = Plan::new(question);
         let fits = |(group, counted): &(Group, Counted)| {
             group.keys.len() == question.by.len()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_protocol::codec;
 use holdfast_protocol::data::{GapReason, Range, Record};
 
 use super::super::block::{self, Packed};
@@ -190,7 +191,7 @@ impl Worker {
     /// A figure of the file.
     pub(super) fn figure<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
         let stored = self.file.as_ref()?.meta(name).ok().flatten()?;
-        serde_cbor::from_slice(&stored).ok()
+        codec::from_slice(&stored).ok()
     }
 
     pub(super) fn load_written(&mut self) {
