@@ -109,6 +109,12 @@ pub trait DataStore: Send + Sync + 'static {
     /// [`StoreError`]; then nothing of it is there.
     fn commit(&self, batch: &DataBatch) -> Result<(), StoreError>;
 
+    /// Which store this is: another number whenever one was begun anew.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn id(&self) -> Result<u64, StoreError>;
+
     /// Every stream.
     ///
     /// # Errors

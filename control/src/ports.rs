@@ -80,6 +80,11 @@ pub trait Directory: Send + Sync + 'static {
     fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal>;
     /// The newest desired state, signed. None: nothing was ever desired of this device.
     fn desired(&self, device: &DeviceId) -> Option<Bytes>;
+    /// What a device is told that has just subscribed to its acknowledgements: which data store
+    /// this is. None: that is not known yet, and is told by [`Bus::ack`] when it is.
+    fn store(&self) -> Option<Bytes> {
+        None
+    }
     /// A device is connected. `connection` is unique in this process and rises: an end reported
     /// late for an older connection changes nothing.
     fn connected(&self, device: &DeviceId, connection: u64, peer: SocketAddr);

@@ -236,6 +236,7 @@ fn batches_and_acknowledgements() {
         ("ack-stored", "two batches are stored", vectors::ack_stored()),
         ("ack-refused", "one can never be", vectors::ack_refused()),
         ("ack-hold", "no further batch for 30 s", vectors::ack_hold()),
+        ("ack-store", "which data store this is", vectors::ack_store()),
     ] {
         holds::<Acknowledgement>(name, "acknowledgement", about, &message);
     }

@@ -60,6 +60,8 @@ pub(super) struct Shipping {
     look_at: u64,
     wake_at: Option<u64>,
     sent: VecDeque<Sent>,
+    /// The control plane's data store, as far as it says which.
+    store: Option<u64>,
     /// The control plane refused a batch, in words.
     refused: Option<String>,
     expire_at: u64,
@@ -80,6 +82,7 @@ impl Shipping {
             look_at: 0,
             wake_at: None,
             sent: VecDeque::new(),
+            store: None,
             refused: None,
             expire_at: 0,
         };
@@ -270,6 +273,10 @@ impl Driver {
             Err(error) => return self.refuse("an acknowledgement", &error.to_string()),
         };
         let shipping = &mut self.shipping;
+        if let Some(store) = ack.store {
+            shipping.store = Some(store);
+            shipping.buffer.store(store);
+        }
         for acked in ack.acked {
             let (from, to) = (acked.from, acked.to);
             let mine = |it: &Sent| it.stream == acked.stream && it.range == Range { from, to };
@@ -281,7 +288,7 @@ impl Driver {
             match acked.refused {
                 None => {
                     shipping.had(&acked.stream, sent.records);
-                    shipping.buffer.shipped(&acked.stream, sent.range);
+                    shipping.buffer.shipped(&acked.stream, sent.range, shipping.store);
                     shipping.refused = None;
                 }
                 Some(why) => {

@@ -9,6 +9,7 @@ use std::sync::{PoisonError, RwLock};
 use holdfast_protocol::codec;
 use holdfast_protocol::data::Range;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition};
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::core::ledger::{Answer, Segment};
 use crate::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
@@ -29,6 +30,10 @@ const HEADS: TableDefinition<'_, (u64, u64), HeadRow> = TableDefinition::new("he
 
 /// Blocks by stream and first number, as devices sent them.
 const BLOCKS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("blocks");
+
+/// Which store this is, under `id`.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const ID: &str = "id";
 
 /// redb's default is 1 GiB. Records are written once and seldom read.
 const CACHE: usize = 32 * 1024 * 1024;
@@ -95,8 +100,26 @@ fn open(path: &Path) -> Result<Database, Trouble> {
     guarded(|| {
         let database = Database::builder().set_cache_size(CACHE).create(path)?;
         write(&database, &DataBatch::default())?;
+        identify(&database)?;
         Ok(database)
     })
+}
+
+/// Gives a store that has none a number of its own.
+fn identify(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        if meta.get(ID)?.is_none() {
+            let mut bytes = [0; 8];
+            SystemRandom::new()
+                .fill(&mut bytes)
+                .map_err(|_| redb::Error::Io(std::io::Error::other("no randomness")))?;
+            meta.insert(ID, u64::from_be_bytes(bytes))?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
 }
 
 fn write(database: &Database, batch: &DataBatch) -> Result<(), redb::Error> {
@@ -227,6 +250,14 @@ impl RedbDataStore {
 impl DataStore for RedbDataStore {
     fn commit(&self, batch: &DataBatch) -> Result<(), StoreError> {
         self.with("cannot write to the data store", |database| write(database, batch))
+    }
+
+    fn id(&self) -> Result<u64, StoreError> {
+        self.with("cannot read the data store", |database| {
+            let meta = database.begin_read()?.open_table(META)?;
+            let id = meta.get(ID)?.ok_or_else(|| damage("it does not say which it is"))?;
+            Ok(id.value())
+        })
     }
 
     fn streams(&self) -> Result<Vec<StreamRow>, StoreError> {
@@ -375,6 +406,11 @@ mod tests {
         assert_eq!(found(0, 100, 9), [6]);
         assert_eq!(store.streams().unwrap(), [row(1)]);
         assert_eq!(store.damaged(), None);
+        let id = store.id().unwrap();
+        drop(store);
+        let path = folder.path().join("data.redb");
+        assert_eq!(RedbDataStore::new(&path).id().unwrap(), id, "it stays");
+        assert_ne!(RedbDataStore::new(&folder.path().join("other.redb")).id().unwrap(), id);
     }
 
     #[test]
@@ -391,6 +427,7 @@ mod tests {
             let path = folder.path().join("data.redb");
             let store = RedbDataStore::new(&path);
             full(&store);
+            let id = store.id().unwrap();
             drop(store);
             let mut bytes = std::fs::read(&path).unwrap();
             harm(&mut bytes);
@@ -408,6 +445,7 @@ mod tests {
             }
             assert_eq!(store.streams().unwrap().last(), Some(&row(3)), "harm {number}");
             assert!(store.damaged().is_some(), "harm {number}");
+            assert_ne!(store.id().unwrap(), id, "harm {number}: another store");
         }
     }
 

@@ -52,6 +52,11 @@ impl Directory for Service {
         }
     }
 
+    fn store(&self) -> Option<Bytes> {
+        let store = self.ingest.known().store?;
+        Self::acknowledgement(Vec::new(), 0, Some(store))
+    }
+
     fn connected(&self, device: &DeviceId, connection: u64, peer: SocketAddr) {
         let name = &device.device;
         let mut newer = false;

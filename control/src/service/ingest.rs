@@ -21,7 +21,7 @@ use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
 use crate::core::ledger::Stretch;
 use crate::core::model::sha256;
 use crate::data_store::{DataBatch, DataStore, Head, StreamRow};
-use crate::ports::{Done, Stored};
+use crate::ports::{Directory, Done, Stored};
 use crate::store::StoreError;
 
 /// Batches that wait: a second's worth or two.
@@ -71,6 +71,8 @@ pub(super) type Streams = BTreeMap<StreamName, StreamRow>;
 pub(super) struct Known {
     /// The store was read: what is not here is not there.
     pub(super) loaded: bool,
+    /// Which store that was.
+    pub(super) store: Option<u64>,
     /// It must be read anew before anything is stored.
     pub(super) stale: bool,
     pub(super) devices: BTreeMap<Name, Streams>,
@@ -193,12 +195,22 @@ impl Service {
         if acked.is_empty() && hold_ms == 0 {
             return;
         }
-        let acknowledgement =
-            Acknowledgement { v: holdfast_protocol::WIRE_VERSION, acked, hold_ms };
-        match codec::encode(&acknowledgement) {
-            Ok(bytes) => self.bus.ack(device, bytes.into()),
-            Err(error) => tracing::error!(%device, %error, "an acknowledgement cannot be written"),
+        if let Some(bytes) = Self::acknowledgement(acked, hold_ms, None) {
+            self.bus.ack(device, bytes);
         }
+    }
+
+    pub(super) fn acknowledgement(
+        acked: Vec<Acked>,
+        hold_ms: u32,
+        store: Option<u64>,
+    ) -> Option<Bytes> {
+        let acknowledgement =
+            Acknowledgement { v: holdfast_protocol::WIRE_VERSION, acked, hold_ms, store };
+        codec::encode(&acknowledgement)
+            .inspect_err(|error| tracing::error!(%error, "an acknowledgement cannot be written"))
+            .ok()
+            .map(Bytes::from)
     }
 
     /// Reads along: records of the streams that are wanted, once they are stored durably,
@@ -336,8 +348,10 @@ fn probe(service: &Service) -> Result<(), StoreError> {
 /// Reads which streams there are.
 fn load(service: &Service) -> Result<(), StoreError> {
     let ingest = &service.ingest;
-    let rows = ingest.store.streams().inspect_err(|error| failed(service, error))?;
-    let mut known = Known { loaded: true, ..Known::default() };
+    let failed = |error: &StoreError| failed(service, error);
+    let store = Some(ingest.store.id().inspect_err(failed)?);
+    let rows = ingest.store.streams().inspect_err(failed)?;
+    let mut known = Known { loaded: true, store, ..Known::default() };
     for row in rows {
         known.last_id = known.last_id.max(row.id);
         if row.gone {
@@ -349,8 +363,24 @@ fn load(service: &Service) -> Result<(), StoreError> {
     }
     // A number is not given again while its records may still be there.
     known.last_id = known.last_id.max(ingest.known().last_id);
-    *ingest.known_mut() = known;
+    let former = std::mem::replace(&mut *ingest.known_mut(), known).store;
+    if former != store {
+        tell_store(service);
+    }
     Ok(())
+}
+
+/// Tells every device that is connected which store this is; others are told when they come.
+fn tell_store(service: &Service) {
+    let Some(bytes) = Directory::store(service) else { return };
+    let connected: Vec<DeviceId> = {
+        let model = service.model();
+        let devices = model.devices.iter().filter(|(_, device)| device.live.connection != 0);
+        devices.map(|(name, _)| model.id(name)).collect()
+    };
+    for device in connected {
+        service.bus.ack(&device, bytes.clone());
+    }
 }
 
 /// The store failed: what is known is read anew before anything else is stored.

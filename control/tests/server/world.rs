@@ -103,6 +103,10 @@ impl DataStore for MoodyData {
         self.inner.commit(batch)
     }
 
+    fn id(&self) -> Result<u64, StoreError> {
+        self.inner.id()
+    }
+
     fn streams(&self) -> Result<Vec<StreamRow>, StoreError> {
         self.inner.streams()
     }

@@ -6,10 +6,14 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use fleet_tests::harness::{Binaries, Cli, Plane, Scratch, processes};
+use fleet_tests::harness::{
+    Binaries, Cli, DEADLINE, Plane, Scratch, eventually, holds_for, processes,
+};
 use serde_json::{Value, json};
 
+use crate::data::{await_ledger, http, mqtt, records};
 use crate::{QUICK, assert_says, marker, script, sleeper};
 
 /// Exit code, standard output, standard error.
@@ -567,4 +571,184 @@ fn devices_are_shown_labelled_and_their_logs_read() {
     said.fails(3);
     plane.await_connection("gw-1", "revoked");
     drop(device);
+}
+
+/// Everything that a document about data can say.
+const ABOUT_DATA: &str = "\
+apiVersion: holdfast/v1
+kind: Stream
+metadata: { name: pumps, labels: { team: water } }
+spec:
+  devices: { matchLabels: { role: a } }
+  streams: [\"pump/*\", \"yes\"]
+  priority: 7
+  ttl: 30d
+  quota: 1Mi
+  overflow: { thin: { keepEvery: 10 } }
+  ship: { window: { every: 5m, fields: [temp, \"\"], aggregates: [min, p99.9] } }
+  order: newest-first
+  compress: false
+  durability: 50ms
+  windows: [\"01:00-04:00\"]
+  retention: { age: 90d, bytes: 1Gi }
+---
+apiVersion: holdfast/v1
+kind: LinkBudget
+metadata: { name: sim }
+spec:
+  devices: { matchExpressions: [{ key: role, operator: Exists }] }
+  per: month
+  bytes: 100Mi
+  shares: { control: 30%, data: 40% }
+  interfaces: [{ name: \"wwan*\", metered: true }]
+";
+
+#[test]
+fn documents_about_data_are_applied_shown_and_deleted_like_others() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    let cli = plane.cli();
+    for kind in ["streams", "linkbudgets"] {
+        assert_eq!(cli.run(&["get", kind, "-o", "json"]).json(), json!({ "items": [] }));
+        let table = cli.run(&["get", kind]);
+        assert_says(&table.err, &["no ", kind]);
+        assert_eq!(table.ok(), "");
+    }
+    for missing in [
+        &["get", "stream", "pumps"][..],
+        &["get", "linkbudgets", "sim", "-o", "yaml"],
+        &["describe", "stream", "pumps"],
+        &["describe", "linkbudget", "sim"],
+        &["delete", "stream", "pumps"],
+        &["delete", "linkbudgets", "sim"],
+    ] {
+        let said = cli.run(missing).fails(3);
+        assert!(!said.trim().is_empty(), "{missing:?} says why");
+    }
+    let dry = cli.run_with(&["apply", "--dry-run", "-f", "-"], ABOUT_DATA).ok();
+    assert_says(&dry, &["stream/pumps would be created", "linkbudget/sim would be created"]);
+    assert_eq!(cli.run(&["get", "streams", "-o", "json"]).json(), json!({ "items": [] }));
+    let said = cli.apply(ABOUT_DATA).ok();
+    assert_says(&said, &["stream/pumps created", "linkbudget/sim created"]);
+    plane.await_settled("d-1");
+
+    // What it prints is what was written, and can be applied again: nothing changes.
+    for (kind, name) in [("stream", "pumps"), ("linkbudget", "sim")] {
+        let one = cli.run(&["get", kind, name, "-o", "json"]).json();
+        assert_eq!(one["metadata"]["name"], name, "{one}");
+        let list = cli.run(&["get", &format!("{kind}s"), "-o", "json"]).json();
+        assert_eq!(list["items"], json!([one]), "the one alone is the one in the list");
+        let unchanged = format!("{kind}/{name} unchanged");
+        for format in ["yaml", "json"] {
+            for what in [&["get", kind, name, "-o", format][..], &["get", kind, "-o", format]] {
+                let text = cli.run(what).ok();
+                let said = cli.apply(&text).ok();
+                assert!(said.starts_with(&unchanged) && said.lines().count() == 1, "{said}");
+                let diff = cli.run_with(&["diff", "-f", "-"], &text).ok();
+                assert_eq!(diff, "", "{what:?}");
+            }
+        }
+        // Also into a control plane that has never seen it.
+        let yaml = cli.run(&["get", kind, name, "-o", "yaml"]).ok();
+        let other = Plane::start();
+        assert_says(&other.cli().apply(&yaml).ok(), &[&format!("{kind}/{name} created")]);
+        let there = other.cli().run(&["get", kind, name, "-o", "json"]).json();
+        assert_eq!(
+            (&there["spec"], &there["metadata"]["labels"]),
+            (&one["spec"], &one["metadata"]["labels"])
+        );
+        let described = cli.run(&["describe", kind, name]).ok();
+        assert_says(&described, &["in force on 1 of 1 devices", name, "role"]);
+    }
+    let pumps = cli.run(&["get", "stream", "pumps", "-o", "json"]).json();
+    assert_eq!(pumps["spec"]["streams"], json!(["pump/*", "yes"]), "text stays text");
+    assert_eq!(pumps["status"], json!({ "devices": 1, "applied": 1, "problems": 0 }));
+    let table = cli.run(&["get", "streams"]).ok();
+    let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..6], ["pumps", "pump/*,yes", "7", "window", "30d", "1Mi"], "{table}");
+    assert_says(&cli.run(&["get", "linkbudgets", "-o", "wide"]).ok(), &["month", "100Mi", "role"]);
+    let labelled = cli.run(&["get", "streams", "-l", "team=water", "-o", "json"]).json();
+    assert_eq!(labelled["items"].as_array().unwrap().len(), 1);
+    assert_eq!(cli.run(&["get", "streams", "-l", "team!=water"]).ok(), "");
+
+    // A change, seen before it is made; and faults, all of them, with nothing applied.
+    let changed = ABOUT_DATA.replace("priority: 7", "priority: 8");
+    let diff = cli.run_with(&["diff", "-f", "-"], &changed).ok();
+    assert_says(&diff, &["-  priority: 7", "+  priority: 8"]);
+    let faulty = changed.replace("ttl: 30d", "ttl: soon").replace("per: month", "per: week");
+    let said = cli.apply(&faulty).fails(1);
+    assert_says(&said, &["Stream/pumps", "spec.ttl", "LinkBudget/sim", "spec.per"]);
+    assert_eq!(cli.run(&["get", "stream", "pumps", "-o", "json"]).json()["spec"]["priority"], 7);
+    let said = cli.apply(&changed).ok();
+    assert_says(&said, &["stream/pumps changed", "linkbudget/sim unchanged"]);
+
+    let folder = plane.scratch.join("policies");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("all.yaml"), ABOUT_DATA).unwrap();
+    let said = cli.run(&["delete", "-f", folder.to_str().unwrap()]).ok();
+    assert_says(&said, &["stream/pumps deleted", "linkbudget/sim deleted"]);
+    for (kind, name) in [("stream", "pumps"), ("linkbudget", "sim")] {
+        cli.run(&["get", kind, name]).fails(3);
+    }
+    plane.await_settled("d-1");
+    device.await_status("no budget holds any more", |status| {
+        status["data"]["link"]["budget"].is_null()
+    });
+}
+
+#[test]
+fn a_deleted_stream_policy_leaves_the_device_with_the_defaults() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    device.await_link("up");
+    let policy = |name: &str, spec: &str| {
+        format!(
+            "apiVersion: holdfast/v1\nkind: Stream\nmetadata: {{ name: {name} }}\nspec: {{ devices: {{ matchLabels: {{ role: a }} }}, {spec} }}\n"
+        )
+    };
+    let kept = policy("kept", "streams: [\"raw/*\"], ship: never");
+    let figures =
+        policy("figures", "streams: [device/metrics], source: { metrics: { every: 1s } }");
+    plane.cli().apply(&format!("{kept}---\n{figures}")).ok();
+    plane.await_settled("d-1");
+    let access = device.access("plc");
+    drop(mqtt(&access, "first"));
+    let values: Vec<Vec<u8>> = (0..100).map(|n| format!("{{\"n\":{n}}}").into_bytes()).collect();
+    assert_eq!(http(&access).publish("raw/camera", &values, 50).count(), 100);
+    await_ledger(&plane, "d-1", "device/metrics", "figures come", |it| {
+        it["received"].as_u64() > Some(2)
+    });
+    // Stored later than those figures, the records would have been shipped before by now.
+    device.await_status("the policy holds", |status| {
+        let stream = &status["data"]["streams"]["raw/camera"];
+        stream["policy"] == "kept" && stream["last"] == 100
+    });
+    holds_for(Duration::from_secs(5), "what is withheld stays on the device", || {
+        let found = records(&plane, "d-1", "raw/camera");
+        if found.is_empty() { Ok(()) } else { Err(format!("{} came", found.len())) }
+    });
+
+    let cli = plane.cli();
+    assert_eq!(cli.run(&["delete", "stream", "kept"]).ok(), "stream/kept deleted");
+    cli.run(&["delete", "stream", "figures"]).ok();
+    plane.await_settled("d-1");
+    let found = eventually(DEADLINE, "what was withheld is shipped by default", || {
+        let found = records(&plane, "d-1", "raw/camera");
+        if found.len() == 100 { Ok(found) } else { Err(format!("{}", found.len())) }
+    });
+    let came: Vec<&[u8]> = found.iter().map(|got| got.value.as_bytes()).collect();
+    assert_eq!(came, values.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let status = device.await_status("no policy holds", |status| {
+        let streams = status["data"]["streams"].as_object();
+        streams.is_some_and(|all| all.values().all(|stream| stream["policy"].is_null()))
+    });
+    // No figure is taken any more; those that were are kept.
+    let last = |status: &Value| status["data"]["streams"]["device/metrics"]["last"].clone();
+    let before = last(&status);
+    assert!(before.as_u64() > Some(2), "{status}");
+    holds_for(Duration::from_secs(4), "its source has ended with it", || {
+        let now = device.status().map(|status| last(&status))?;
+        if now == before { Ok(()) } else { Err(format!("{now} after {before}")) }
+    });
+    assert!(records(&plane, "d-1", "device/metrics").len() > 2, "what came stays");
 }

@@ -1,11 +1,16 @@
 //! The agent is killed at every persisted step of an apply: it converges, never runs two copies,
-//! never loses the last good revision.
+//! never loses the last good revision. And at every step of a record's way to the control plane:
+//! what was acknowledged arrives once, what was not at most once.
 
 use std::process::Stdio;
 use std::time::Duration;
 
-use fleet_tests::harness::{Device, Plane, eventually, processes};
+use fleet_tests::harness::publisher::{Access, Http, Mqtt};
+use fleet_tests::harness::{DEADLINE, Device, Plane, eventually, processes};
+use holdfast_agent::adapters::crash::DATA_POINTS;
 
+use crate::data::{await_ledger, ledger, mqtt};
+use crate::data_chaos::{Published, check};
 use crate::{await_copies, marker, sleeper};
 
 /// Every name that the agent says it can be made to crash at.
@@ -155,4 +160,99 @@ fn crash_at_each(plane: &Plane, role: &str, points: &[String]) -> Vec<(String, b
 fn settled(plane: &Plane, device: &Device) -> bool {
     let generation = &plane.view(&device.name)["status"]["generation"];
     generation["desired"] == generation["applied"]
+}
+
+/// Records that a workload publishes at a time.
+const BURST: usize = 500;
+
+/// Publishes a burst, many in flight; the connection may end before all are acknowledged, and
+/// nothing is tried again.
+fn burst(access: &Access, stream: &str, by_http: bool, published: &mut Published) {
+    let first = published.len();
+    let values: Vec<String> = (first..first + BURST)
+        .map(|n| format!("{{\"stream\":\"{stream}\",\"n\":{n},\"pad\":\"{}\"}}", "-".repeat(80)))
+        .collect();
+    let bytes: Vec<Vec<u8>> = values.iter().map(|value| value.clone().into_bytes()).collect();
+    let outcome = if by_http {
+        Http::connect(access).map(|mut http| http.publish(stream, &bytes, 25))
+    } else {
+        Mqtt::connect(access, stream).map(|mut mqtt| mqtt.publish(stream, &bytes, 100))
+    };
+    // Nobody there any more: nothing was sent.
+    let acknowledged = outcome.map_or_else(|_| vec![false; BURST], |outcome| outcome.acknowledged);
+    published.extend(values.into_iter().zip(acknowledged));
+}
+
+/// What two workloads published: over MQTT and over HTTP.
+struct Streams([(&'static str, bool, Published); 2]);
+
+impl Streams {
+    /// Both publish at once. Gives whether all of it was acknowledged.
+    fn publish(&mut self, access: &Access) -> bool {
+        std::thread::scope(|scope| {
+            for (stream, by_http, published) in &mut self.0 {
+                scope.spawn(move || burst(access, stream, *by_http, published));
+            }
+        });
+        let last = |it: &Published| it.iter().rev().take(BURST).all(|(_, told)| *told);
+        self.0.iter().all(|(_, _, published)| last(published))
+    }
+
+    fn acknowledged(&self, of: usize) -> u64 {
+        self.0[of].2.iter().filter(|(_, told)| *told).count() as u64
+    }
+}
+
+/// Lets the agent die there, again and again, while two workloads publish.
+fn die_on_the_way(plane: &Plane, point: &str, times: usize) {
+    let name = format!("d-{point}");
+    let mut device = plane.device(&name, &["role=a"]);
+    device.await_link("up");
+    let access = device.access("plc");
+    drop(mqtt(&access, "first"));
+    let mut streams =
+        Streams([("by-mqtt", false, Published::new()), ("by-http", true, Published::new())]);
+    for _ in 0..times {
+        device.kill_agent();
+        device.env.insert("HOLDFAST_CRASH_AT".into(), point.to_owned());
+        device.up();
+        drop(mqtt(&access, "next"));
+        let all = streams.publish(&access);
+        // It dies of storing, of sending, or half a minute later of noting what was acknowledged.
+        eventually(DEADLINE, &format!("{point}: the agent dies there"), || {
+            if device.is_up() { Err("it lives".into()) } else { Ok(()) }
+        });
+        assert!(!all || point != "records-stored", "it died before it could acknowledge");
+        device.env.remove("HOLDFAST_CRASH_AT");
+        device.restart();
+        drop(mqtt(&access, "again"));
+        assert!(streams.publish(&access), "{point}: an agent that lives acknowledges all");
+        // The next one dies of what comes next, not of what was left.
+        for of in 0..2 {
+            let enough = streams.acknowledged(of);
+            await_ledger(plane, &name, streams.0[of].0, "all acknowledged came", |it| {
+                it["received"].as_u64() >= Some(enough)
+            });
+        }
+    }
+    for (of, (stream, _, published)) in streams.0.iter().enumerate() {
+        check(plane, &name, stream, published);
+        let said = ledger(plane, &name, stream);
+        let acknowledged = streams.acknowledged(of);
+        println!("{point}: {acknowledged} of {} acknowledged; {said}", published.len());
+        assert_eq!(said["missing"], serde_json::json!([]), "{point}: nothing was lost");
+    }
+}
+
+#[test]
+fn killed_at_every_step_of_a_records_way_it_arrives_once() {
+    let plane = Plane::start();
+    std::thread::scope(|scope| {
+        for point in DATA_POINTS {
+            // What was acknowledged is noted within half a minute.
+            let times = if *point == "shipped-stored" { 1 } else { 3 };
+            let plane = &plane;
+            scope.spawn(move || die_on_the_way(plane, point, times));
+        }
+    });
 }

@@ -226,3 +226,55 @@ fn what_cannot_be_taken_is_refused_bounded_and_said() {
     let (pss, _) = fleet_tests::bench::machine::memory(device.pid().unwrap());
     assert!(pss < 64.0 * 1024.0, "the agent grew to {pss} KiB");
 }
+
+/// A device is deleted while it has records: whoever has its name afterwards begins anew, and
+/// nothing that it publishes is taken for what the former one sent.
+#[test]
+fn a_device_that_was_deleted_and_enrolled_anew_loses_no_record() {
+    let plane = Plane::start();
+    let (mut device, access) = device(&plane);
+    drop(mqtt(&access, "first"));
+    let all = Telemetry::new(13, 1_795_478_400_000, 1_000).records(4_000);
+    let post = |access: &Access, part: &[Vec<u8>]| {
+        let outcome = http(access).publish("line", part, 500);
+        assert_eq!(outcome.count(), part.len(), "{:?}", outcome.error);
+    };
+    let arrived = |first: u64, part: &[Vec<u8>]| {
+        let found = eventually(DEADLINE, "what was published arrives", || {
+            let found = records(&plane, "d-1", "line");
+            if found.len() == part.len() { Ok(found) } else { Err(format!("{}", found.len())) }
+        });
+        let values: Vec<&[u8]> = found.iter().map(|got| got.value.as_bytes()).collect();
+        assert!(values == part.iter().map(Vec::as_slice).collect::<Vec<_>>(), "not as published");
+        assert!(found.iter().zip(first..).all(|(got, seq)| got.seq == seq), "its own numbers");
+    };
+    post(&access, &all[..1_000]);
+    arrived(1, &all[..1_000]);
+
+    // The same machine: its numbers go on. What it publishes meanwhile waits.
+    plane.cli().run(&["delete", "device", "d-1"]).ok();
+    device.await_link("down");
+    post(&access, &all[1_000..2_000]);
+    device.enrol(&plane.token(&["--uses", "1"]), &["role=a"]).ok();
+    device.await_link("up");
+    arrived(1_001, &all[1_000..2_000]);
+    let said = ledger(&plane, "d-1", "line");
+    assert_eq!(said["duplicates"], 0, "{said}");
+    let gone = serde_json::json!([{ "from": 1, "to": 1_000, "reason": "unknown" }]);
+    assert_eq!(said["missing"], gone, "what went with the former device is said");
+
+    // Another machine with that name: its numbers are those that the former one used.
+    plane.cli().run(&["delete", "device", "d-1"]).ok();
+    device.kill_agent();
+    std::fs::remove_dir_all(device.data()).unwrap();
+    device.enrol(&plane.token(&["--uses", "1"]), &["role=a"]).ok();
+    device.up();
+    device.await_link("up");
+    let access = device.access("plc");
+    drop(mqtt(&access, "anew"));
+    post(&access, &all[2_000..]);
+    arrived(1, &all[2_000..]);
+    let said = ledger(&plane, "d-1", "line");
+    assert_eq!((&said["received"], &said["duplicates"]), (&2_000.into(), &0.into()), "{said}");
+    assert_eq!(said["missing"], serde_json::json!([]), "{said}");
+}

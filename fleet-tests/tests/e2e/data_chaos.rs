@@ -13,7 +13,7 @@ use fleet_tests::harness::{Plane, eventually};
 use holdfast_agent::core::backoff::Entropy;
 
 /// What a publisher published: of each value whether it was acknowledged.
-type Published = Vec<(String, bool)>;
+pub(crate) type Published = Vec<(String, bool)>;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -113,7 +113,7 @@ fn whatever_is_killed_every_acknowledged_record_arrives_once_or_stands_in_the_le
     assert!(faults.len() >= 4 || seconds < 60, "few faults: {faults:?}");
     let mut checked = 0;
     for ((stream, _), published) in streams.iter().zip(&published) {
-        checked += check(&plane, stream, published);
+        checked += check(&plane, "d-1", stream, published);
     }
     assert!(
         checked >= 10_000 || seconds < 60,
@@ -122,13 +122,19 @@ fn whatever_is_killed_every_acknowledged_record_arrives_once_or_stands_in_the_le
     println!("{checked} acknowledged records checked");
 }
 
-/// Gives how many were acknowledged.
-fn check(plane: &Plane, stream: &str, published: &Published) -> usize {
+/// Every acknowledged record arrived, as it was published, and none twice. Gives how many were
+/// acknowledged.
+pub(crate) fn check(
+    plane: &Plane,
+    device: &str,
+    stream: &str,
+    published: &[(String, bool)],
+) -> usize {
     let acknowledged = published.iter().filter(|(_, it)| *it).count();
     // `kill -9` loses nothing that was written: what is in a gap was never acknowledged.
     let what = format!("every acknowledged record of {stream} arrives");
     let found = eventually(Duration::from_secs(120), &what, || {
-        let found = records(plane, "d-1", stream);
+        let found = records(plane, device, stream);
         let values: BTreeSet<&str> = found.iter().map(|got| got.value.as_str()).collect();
         let lost: Vec<&str> = published
             .iter()
@@ -138,15 +144,15 @@ fn check(plane: &Plane, stream: &str, published: &Published) -> usize {
         if lost.is_empty() {
             return Ok(found);
         }
-        let said = ledger(plane, "d-1", stream);
+        let said = ledger(plane, device, stream);
         let (first, last) = (lost.first(), lost.last());
         Err(format!("{} of {acknowledged} not there, {first:?} to {last:?}; {said}", lost.len()))
     });
-    let said = await_ledger(plane, "d-1", stream, "all is answered", |it| {
+    let said = await_ledger(plane, device, stream, "all is answered", |it| {
         missing(it, "unknown") == 0 && it["received"].as_u64() >= Some(acknowledged as u64)
     });
     let found =
-        if said["received"] == found.len() as u64 { found } else { records(plane, "d-1", stream) };
+        if said["received"] == found.len() as u64 { found } else { records(plane, device, stream) };
     assert_eq!(said["received"], found.len() as u64, "{stream}: the ledger counts what is there");
     assert!(found.is_sorted_by(|one, other| one.seq < other.seq), "{stream}: numbers rise");
     let mut values = BTreeSet::new();

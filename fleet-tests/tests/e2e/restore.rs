@@ -1,8 +1,14 @@
 //! Restore from a backup older than the devices' state: the epoch rises, devices follow the
-//! restored state, and say so.
+//! restored state, and say so. Records are in no backup: what was shipped since is kept where the
+//! data store is, and where it is lost, devices send what they still have and say what they have
+//! not.
 
-use fleet_tests::harness::{DEADLINE, Plane, eventually};
+use fleet_tests::harness::publisher::Access;
+use fleet_tests::harness::{DEADLINE, Device, Plane, eventually};
+use fleet_tests::telemetry::Telemetry;
+use serde_json::{Value, json};
 
+use crate::data::{await_ledger, http, missing, mqtt, records};
 use crate::{await_copies, marker, sleeper};
 
 #[test]
@@ -80,4 +86,176 @@ fn a_lost_machine_is_replaced_from_its_backup() {
     });
     plane.await_settled("d-1");
     assert_eq!(device.await_phase("w", "running"), pid);
+}
+
+/// A policy of each kind for devices with `role: a`.
+const POLICIES: &str = "\
+apiVersion: holdfast/v1
+kind: Stream
+metadata: { name: urgent, labels: { team: pumps } }
+spec: { devices: { matchLabels: { role: a } }, streams: [line, new], quota: 4Mi, priority: 9 }
+---
+apiVersion: holdfast/v1
+kind: LinkBudget
+metadata: { name: sim }
+spec: { devices: { matchLabels: { role: a } }, per: day, bytes: 1Gi, shares: { data: 60% } }
+";
+
+fn device(plane: &Plane) -> (Device, Access) {
+    let device = plane.device("d-1", &["role=a"]);
+    device.await_link("up");
+    let access = device.access("plc");
+    drop(mqtt(&access, "first"));
+    (device, access)
+}
+
+fn telemetry(seed: u64, count: usize) -> Vec<Vec<u8>> {
+    Telemetry::new(seed, 1_795_478_400_000, 1_000).records(count)
+}
+
+/// Publishes these, all acknowledged.
+fn post(access: &Access, stream: &str, all: &[Vec<u8>]) {
+    let outcome = http(access).publish(stream, all, 500);
+    assert_eq!(outcome.count(), all.len(), "{stream}: {:?}", outcome.error);
+}
+
+/// The documents about data, without what the control plane adds to them.
+fn documents(plane: &Plane) -> Vec<Value> {
+    let all = ["streams", "linkbudgets"].map(|kind| {
+        let listed = plane.cli().run(&["get", kind, "-o", "json"]).json();
+        listed["items"].as_array().unwrap().clone()
+    });
+    let written = |item: Value| {
+        let (kind, labels) = (item["kind"].clone(), item["metadata"]["labels"].clone());
+        json!([kind, item["metadata"]["name"], labels, item["spec"]])
+    };
+    all.into_iter().flatten().map(written).collect()
+}
+
+/// Every record of a stream, as it was published.
+fn assert_whole(plane: &Plane, stream: &str, all: &[Vec<u8>]) {
+    let found = records(plane, "d-1", stream);
+    let values: Vec<&[u8]> = found.iter().map(|got| got.value.as_bytes()).collect();
+    assert!(values == all.iter().map(Vec::as_slice).collect::<Vec<_>>(), "{stream}: not all, once");
+    assert!(found.iter().zip(1..).all(|(got, seq)| got.seq == seq), "{stream}: its own numbers");
+}
+
+#[test]
+fn records_shipped_since_a_backup_outlive_its_restore_and_policies_come_back() {
+    let mut plane = Plane::start();
+    let (device, access) = device(&plane);
+    plane.cli().apply(POLICIES).ok();
+    plane.await_settled("d-1");
+    let all = telemetry(11, 3_000);
+    post(&access, "line", &all[..1_000]);
+    await_ledger(&plane, "d-1", "line", "what was published came", |it| it["received"] == 1_000);
+    let wanted = documents(&plane);
+    assert_eq!(wanted.len(), 2, "{wanted:?}");
+    let file = plane.scratch.join("backup.tar");
+    plane.cli().run(&["backup", file.to_str().unwrap()]).ok();
+
+    post(&access, "line", &all[1_000..2_000]);
+    post(&access, "new", &all);
+    await_ledger(&plane, "d-1", "line", "more came", |it| it["received"] == 2_000);
+    await_ledger(&plane, "d-1", "new", "a new stream came", |it| it["received"] == 3_000);
+    plane.cli().run(&["delete", "linkbudget", "sim"]).ok();
+    plane.cli().apply(&POLICIES.replace("priority: 9", "priority: 1")).ok();
+    plane.cli().run(&["delete", "stream", "urgent"]).ok();
+    let other = POLICIES.split("---").next().unwrap().replace("name: urgent", "name: later");
+    plane.cli().apply(&other).ok();
+    plane.await_settled("d-1");
+
+    plane.cli().run(&["restore", file.to_str().unwrap()]).ok();
+    plane.await_connection("d-1", "online");
+    plane.await_settled("d-1");
+    assert_eq!(documents(&plane), wanted, "the documents are those of the backup");
+    // And the device follows them.
+    device.await_status("the restored policy holds", |status| {
+        status["data"]["streams"]["line"]["policy"] == "urgent"
+            && status["data"]["link"]["budget"].as_u64() == Some(1 << 30)
+    });
+    post(&access, "line", &all[2_000..]);
+    for stream in ["line", "new"] {
+        let said = await_ledger(&plane, "d-1", stream, "all came", |it| it["received"] == 3_000);
+        assert_eq!(said["missing"], json!([]), "{stream}: {said}");
+        assert_whole(&plane, stream, &all);
+    }
+    plane.kill();
+    plane.up();
+    assert_eq!(documents(&plane), wanted, "and stay");
+    await_ledger(&plane, "d-1", "line", "the data store is open", |it| it["received"] == 3_000);
+    assert_whole(&plane, "line", &all);
+}
+
+#[test]
+fn a_lost_data_store_gets_what_devices_still_have_and_is_told_what_they_have_not() {
+    let mut plane = Plane::start();
+    let (mut device, access) = device(&plane);
+    let little = "apiVersion: holdfast/v1\nkind: Stream\nmetadata: { name: small }\nspec: { devices: { matchLabels: { role: a } }, streams: [small], quota: 256Ki }\n";
+    plane.cli().apply(little).ok();
+    plane.await_settled("d-1");
+    let file = plane.scratch.join("backup.tar");
+    plane.cli().run(&["backup", file.to_str().unwrap()]).ok();
+    // Shipped and acknowledged after the backup: one goes on later, one never says anything more,
+    // of one the device has let go of the most.
+    let all = telemetry(12, 30_000);
+    post(&access, "line", &all[..2_000]);
+    post(&access, "quiet", &all[..1_500]);
+    for (at, piece) in all.chunks(5_000).enumerate() {
+        post(&access, "small", piece);
+        let count = (at + 1) * 5_000;
+        await_ledger(&plane, "d-1", "small", "all came before it had to go", |it| {
+            it["received"] == count && it["missing"] == json!([])
+        });
+    }
+    for (stream, count) in [("line", 2_000), ("quiet", 1_500)] {
+        await_ledger(&plane, "d-1", stream, "it came", |it| it["received"] == count);
+    }
+    // What the device has noted of that outlives it.
+    device.stop_agent();
+    device.up();
+    device.await_link("up");
+
+    // The machine burns; another takes its addresses, with an empty disk.
+    plane.kill();
+    std::fs::remove_dir_all(plane.data()).unwrap();
+    let old_admin = std::mem::take(&mut plane.admin_token);
+    plane.up();
+    plane.cli().run(&["restore", file.to_str().unwrap()]).ok();
+    plane.stop();
+    plane.admin_token = old_admin;
+    plane.up();
+    plane.await_connection("d-1", "online");
+    let said = await_ledger(&plane, "d-1", "quiet", "a quiet stream is sent again", |it| {
+        it["received"] == 1_500
+    });
+    assert_eq!(said["missing"], json!([]), "{said}");
+    assert_whole(&plane, "quiet", &all[..1_500]);
+    let said = await_ledger(&plane, "d-1", "small", "every number is answered", |it| {
+        it["received"].as_u64().unwrap_or(0) + missing(it, "damaged") == 30_000
+    });
+    assert!(missing(&said, "damaged") > 1_000, "the device had not all of it any more: {said}");
+    let found = records(&plane, "d-1", "small");
+    assert!(found.len() > 500, "and had the newest: {said}");
+    for got in &found {
+        let published = &all[usize::try_from(got.seq - 1).unwrap()];
+        assert_eq!(got.value.as_bytes(), published.as_slice(), "small {}", got.seq);
+    }
+    drop(mqtt(&access, "second"));
+    post(&access, "line", &all[2_000..4_000]);
+    let said = await_ledger(&plane, "d-1", "line", "all came", |it| it["received"] == 4_000);
+    assert_eq!(said["missing"], json!([]), "{said}");
+    assert_whole(&plane, "line", &all[..4_000]);
+    // It is done once: another start asks for nothing again.
+    let duplicates = said["duplicates"].clone();
+    device.stop_agent();
+    device.up();
+    device.await_link("up");
+    plane.kill();
+    plane.up();
+    plane.await_connection("d-1", "online");
+    drop(mqtt(&access, "third"));
+    post(&access, "line", &all[4_000..5_000]);
+    let said = await_ledger(&plane, "d-1", "line", "it goes on", |it| it["received"] == 5_000);
+    assert_eq!(said["duplicates"], duplicates, "{said}");
 }

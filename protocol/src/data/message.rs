@@ -63,7 +63,8 @@ pub enum GapReason {
     Reduced,
     /// `ship: never`. They are on the device and can be fetched.
     Withheld,
-    /// The device's buffer was damaged: some of these numbers may never have been used.
+    /// The device's buffer was damaged: some of these numbers may never have been used. Or they
+    /// were shipped, the control plane's store was lost, and the device had let go of them.
     Damaged,
     /// The device's disk took nothing any more.
     DiskFull,
@@ -95,8 +96,8 @@ impl std::fmt::Display for GapReason {
     }
 }
 
-/// Control plane → device, on `ack`: what is stored durably. Not signed: a forged one could lose
-/// what a broker that drops messages can lose anyway.
+/// Control plane → device, on `ack`: what is stored durably, and where. Not signed: a forged one
+/// could lose what a broker that drops messages can lose anyway, or have records sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {
     /// Wire version.
@@ -107,6 +108,11 @@ pub struct Acknowledgement {
     /// Send no further batch for this many milliseconds; absent: at once.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hold_ms: u32,
+    /// Which data store this is; said to whoever subscribes, and when it becomes another. One that
+    /// the device did not know has nothing of what was acknowledged before: what the device still
+    /// has is to be sent again, and what it has not to be told as damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<u64>,
 }
 
 /// A batch that is stored: the same `stream`, `from` and `to`.

@@ -518,15 +518,20 @@ pub(crate) fn ack_stored() -> Acknowledgement {
         v: 1,
         acked: vec![acked("pump/temp", 1, 301), acked("alarms", 1, u64::MAX)],
         hold_ms: 0,
+        store: None,
     }
 }
 
 pub(crate) fn ack_refused() -> Acknowledgement {
     let refused = Some("a damaged block: a number cut short".into());
     let acked = vec![Acked { stream: stream("x"), from: 7, to: 9, refused }];
-    Acknowledgement { v: 1, acked, hold_ms: 0 }
+    Acknowledgement { v: 1, acked, hold_ms: 0, store: None }
 }
 
 pub(crate) fn ack_hold() -> Acknowledgement {
-    Acknowledgement { v: 1, acked: Vec::new(), hold_ms: 30_000 }
+    Acknowledgement { v: 1, acked: Vec::new(), hold_ms: 30_000, store: None }
+}
+
+pub(crate) fn ack_store() -> Acknowledgement {
+    Acknowledgement { v: 1, acked: Vec::new(), hold_ms: 0, store: Some(u64::MAX) }
 }

@@ -232,9 +232,16 @@ impl Buffer {
         answer.await.unwrap_or_default()
     }
 
-    /// The control plane has stored what answers for these numbers.
-    pub fn shipped(&self, stream: &StreamName, range: Range) {
-        self.queue.ask(Job::Shipped { stream: stream.clone(), range });
+    /// The control plane has stored what answers for these numbers, in this store of its, if it
+    /// says which.
+    pub fn shipped(&self, stream: &StreamName, range: Range, store: Option<u64>) {
+        self.queue.ask(Job::Shipped { stream: stream.clone(), range, store });
+    }
+
+    /// The control plane has this store. If it had another, that one is lost: what is still here
+    /// is shipped again.
+    pub fn store(&self, store: u64) {
+        self.queue.ask(Job::Store { store });
     }
 
     /// These records are to be shipped as they are, though they were reduced or withheld: of those

@@ -97,6 +97,10 @@ pub(super) enum Job {
     Shipped {
         stream: StreamName,
         range: Range,
+        store: Option<u64>,
+    },
+    Store {
+        store: u64,
     },
     Want {
         stream: StreamName,

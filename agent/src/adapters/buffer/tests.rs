@@ -153,7 +153,7 @@ async fn drain(buffer: &Buffer, name: &StreamName, ledger: &mut Ledger, bytes: u
     let mut batches = 0;
     while let Some(ready) = buffer.batch(name, bytes).await {
         ledger.take(&ready);
-        buffer.shipped(name, ready.range);
+        buffer.shipped(name, ready.range, None);
         batches += 1;
         assert!(batches < 100_000, "it never ends");
     }
@@ -166,6 +166,49 @@ fn policy(change: impl FnOnce(&mut StreamPolicy)) -> Arc<DataPolicies> {
     change(&mut policy);
     let streams = [("p".parse().unwrap(), policy)].into();
     Arc::new(DataPolicies { streams, link: None })
+}
+
+#[tokio::test]
+async fn what_another_store_had_is_shipped_again_or_told_as_lost() {
+    let scratch = quick();
+    let (name, quiet) = (stream("a"), stream("quiet"));
+    let mut buffer = open(scratch.path());
+    buffer.policies(policy(|policy| policy.quota_bytes = Some(256 * 1024)));
+    buffer.append(quiet.clone(), 1, records(1, 100, 150)).await.unwrap();
+    let (mut ledger, mut next) = (Ledger::default(), 1);
+    drain(&buffer, &quiet, &mut Ledger::default(), 16 * 1024).await;
+    for _ in 0..10 {
+        // What is shipped goes when there is no room, and nobody misses it.
+        buffer.append(name.clone(), next, records(next, 500, 150)).await.unwrap();
+        next += 500;
+        drain(&buffer, &name, &mut ledger, 16 * 1024).await;
+    }
+    assert!(ledger.gaps.is_empty(), "all of it was received");
+    let value = |number: u64| Some(records(number, 1, 150).remove(0).1);
+    // The first that says which it is is no other one.
+    for store in [7, 7, 8, 8] {
+        let (mut first, mut other) = (Ledger::default(), Ledger::default());
+        buffer.store(store);
+        drain(&buffer, &name, &mut first, 16 * 1024).await;
+        drain(&buffer, &quiet, &mut other, 16 * 1024).await;
+        if store == 8 && !first.received.is_empty() {
+            first.check(next - 1, value);
+            assert!((500..4_000).contains(&first.received.len()), "{}", first.received.len());
+            assert!(first.gaps.values().all(|reason| *reason == GapReason::Damaged));
+            assert_eq!((other.received.len(), other.gaps.len()), (100, 0));
+            ledger = first;
+        } else {
+            assert!(first.received.is_empty() && first.gaps.is_empty(), "{store} is known");
+            assert!(other.received.is_empty() && other.gaps.is_empty(), "{store} is known");
+        }
+        // And it is known after a restart.
+        buffer.close().await;
+        buffer = open(scratch.path());
+        buffer.policies(policy(|policy| policy.quota_bytes = Some(256 * 1024)));
+    }
+    assert!(!ledger.gaps.is_empty(), "it was all sent again once");
+    assert_eq!(buffer.summary().await.damage, None, "nothing of it is damaged here");
+    buffer.close().await;
 }
 
 #[tokio::test]
@@ -191,7 +234,7 @@ async fn everything_is_shipped_once_in_any_order() {
             }
             ledger.take(&ready);
             if round % 2 == 0 {
-                buffer.shipped(&name, ready.range);
+                buffer.shipped(&name, ready.range, None);
             }
             buffer.close().await;
             buffer = open(scratch.path());
@@ -319,7 +362,7 @@ async fn what_is_reduced_is_answered_for_and_survives_restarts() {
                     ledger.take(&ready);
                     // Every other time nobody hears of it.
                     if round % 2 == 0 {
-                        buffer.shipped(&name, ready.range);
+                        buffer.shipped(&name, ready.range, None);
                     }
                 }
                 buffer.close().await;

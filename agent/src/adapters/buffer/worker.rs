@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_protocol::data::{GapReason, Range, Ship, StreamName};
+use holdfast_protocol::data::{GapReason, Range, RangeSet, Ship, StreamName};
 
 use super::ceilings::Ceilings;
 use super::contain;
@@ -70,6 +70,8 @@ struct Worker {
     /// The first number of streams that are new: 1, unless all that was known of former ones is
     /// lost.
     base: u64,
+    /// The control plane's store that has what is settled, as far as it ever said.
+    store: Option<u64>,
     /// Of streams that are reduced.
     reductions: BTreeMap<u32, reduced::Reduction>,
     /// Streams of which something is to be stored beside their blocks.
@@ -101,6 +103,7 @@ impl Worker {
             ids: BTreeMap::new(),
             ceilings,
             base: 1,
+            store: None,
             reductions: BTreeMap::new(),
             marked: BTreeSet::new(),
             segments: BTreeSet::new(),
@@ -194,6 +197,7 @@ impl Worker {
         self.load_written();
         let lost = self.figure::<bool>("whole").is_none() || found.rolled_back;
         self.base = self.figure("base").unwrap_or(1);
+        self.store = self.figure("store");
         if lost && self.ceilings.damaged {
             // No device gives more than a thousand numbers a second for decades.
             self.base = self.base.max(self.queue.time.now_ms());
@@ -240,7 +244,11 @@ impl Worker {
             Job::Batch { stream, bytes, tell } => {
                 let _nobody = tell.send(self.batch(&stream, bytes));
             }
-            Job::Shipped { stream, range } => self.shipped(&stream, range),
+            Job::Shipped { stream, range, store } => {
+                store.into_iter().for_each(|store| self.stored_in(store));
+                self.shipped(&stream, range);
+            }
+            Job::Store { store } => self.stored_in(store),
             Job::Want { stream, since, until, most, tell } => {
                 let _nobody = tell.send(self.want(&stream, (since, until), most));
             }
@@ -266,6 +274,46 @@ impl Worker {
             stream.settle(range);
         }
         self.mark(id);
+    }
+
+    /// What is shipped goes to this store. What was settled by another is known nowhere any more.
+    fn stored_in(&mut self, store: u64) {
+        if self.store == Some(store) || self.open().is_none() {
+            return;
+        }
+        if self.store.is_some() {
+            tracing::warn!(
+                "the control plane's data store is another: what is still here is shipped again"
+            );
+            if let Err(trouble) = self.unsettle() {
+                return self.read_failed(&trouble);
+            }
+        }
+        // Stored with what it means for the streams: not one without the other.
+        let mut change = Change::default();
+        self.take_marks(&mut change);
+        change.meta.insert("store", serde_cbor::to_vec(&store).unwrap_or_default());
+        if self.apply(&change, 0).is_ok() {
+            self.store = Some(store);
+        }
+        self.queue.changed.notify_one();
+    }
+
+    fn unsettle(&mut self) -> Result<(), Trouble> {
+        let Some(file) = &self.file else { return Ok(()) };
+        for (id, stream) in &mut self.streams {
+            let mut there = RangeSet::new();
+            for (_, segment) in stream.segments() {
+                let (heads, _) = file.heads(*id, segment.first, segment.last)?;
+                for head in heads {
+                    there.insert(head.block.first, head.block.last);
+                }
+            }
+            stream.unsettle(&there);
+            self.marked.insert(*id);
+        }
+        self.reductions.clear();
+        Ok(())
     }
 
     /// Something of a stream is to be stored before long.

@@ -333,6 +333,17 @@ impl Stream {
         self.count_waiting();
     }
 
+    /// What was acknowledged is known nowhere any more: what is on disk, in `there`, is to be
+    /// shipped again, and the rest is lost.
+    pub fn unsettle(&mut self, there: &RangeSet) {
+        let mut gone = std::mem::take(&mut self.kept.settled);
+        gone.subtract(there);
+        if !gone.is_empty() {
+            self.kept.gaps.entry(GapReason::Damaged).or_default().union(&gone);
+        }
+        self.count_waiting();
+    }
+
     /// Gaps that a batch of these numbers can tell, at most so many, and what it then answers for:
     /// its numbers and those gaps, where all between them is settled.
     pub fn told_with(&self, range: Range, most: usize) -> (Range, Vec<Gap>) {
@@ -418,6 +429,7 @@ mod tests {
         Settle(u64, u64),
         Tell(usize),
         Skip(u64),
+        Unsettle,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -428,6 +440,7 @@ mod tests {
             3 => (0u64..200, 0u64..40).prop_map(|(from, length)| Step::Settle(from, from + length)),
             1 => (0usize..5).prop_map(Step::Tell),
             1 => (0u64..30).prop_map(Step::Skip),
+            1 => Just(Step::Unsettle),
         ]
     }
 
@@ -485,6 +498,11 @@ mod tests {
                         }
                     }
                     Step::Skip(ahead) => stream.skip_to(next + ahead),
+                    Step::Unsettle => {
+                        let there = blocks.iter().map(|it| Range { from: it.first, to: it.last });
+                        stream.unsettle(&RangeSet::from_ranges(there));
+                        settled_once = RangeSet::new();
+                    }
                 }
                 let on_disk: BTreeSet<u64> =
                     blocks.iter().flat_map(|block| block.first..=block.last).collect();

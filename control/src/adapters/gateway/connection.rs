@@ -186,6 +186,12 @@ impl Connection {
             self.owed = Owed::Stored;
         }
         self.mailbox.takes(self.session.is_subscribed(&call), self.session.is_subscribed(&ack));
+        // Asked when it takes acknowledgements already: what changes from here on it is told.
+        if retained.iter().any(|filter| holdfast_protocol::mqtt::matches(filter, &ack))
+            && let Some(store) = self.directory.store()
+        {
+            self.deliver(Channel::Ack, store, Retain::No);
+        }
     }
 
     fn ended(&mut self, ending: Ending, will: Option<Will<Channel>>) {

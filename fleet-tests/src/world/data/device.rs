@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_agent::core::data::quota::{self, How, Relief, Rules};
 use holdfast_agent::core::data::stream::{Block, Kept, Segment, Stream};
 use holdfast_protocol::data::{
-    DataPolicies, Format, GapReason, Range, Record, StreamName, StreamPolicy,
+    DataPolicies, Format, GapReason, Range, RangeSet, Record, StreamName, StreamPolicy,
 };
 
 use super::super::Dice;
@@ -28,6 +28,8 @@ pub(super) struct Image {
     pub(super) streams: BTreeMap<u32, Kept>,
     pub(super) segments: BTreeMap<(u32, u64), Segment>,
     pub(super) blocks: BTreeMap<(u32, u64), (Block, Vec<Record>)>,
+    /// The control plane's store that has what is settled.
+    pub(super) store: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +38,7 @@ struct Change {
     add: Vec<(u32, Block, Vec<Record>)>,
     streams: BTreeMap<u32, Kept>,
     segments: BTreeMap<(u32, u64), Option<Segment>>,
+    store: Option<u64>,
 }
 
 impl Image {
@@ -53,6 +56,7 @@ impl Image {
             }
         }
         self.streams.extend(change.streams);
+        self.store = change.store.or(self.store);
     }
 
     fn heads(&self, id: u32, from: u64, to: u64) -> Vec<Block> {
@@ -93,6 +97,7 @@ pub(super) struct Memory {
     ids: BTreeMap<StreamName, u32>,
     marked: BTreeSet<u32>,
     segments: BTreeSet<(u32, u64)>,
+    store: Option<u64>,
 }
 
 impl Device {
@@ -138,7 +143,7 @@ impl Device {
 
     /// Starts the process.
     pub(super) fn start(&mut self, dice: &mut Dice) -> Result<(), Crash> {
-        let mut memory = Memory::default();
+        let mut memory = Memory { store: self.image.store, ..Memory::default() };
         for (id, kept) in &self.image.streams {
             let closed: BTreeMap<u64, Segment> = self
                 .image
@@ -382,6 +387,29 @@ impl Device {
         let mut change = Change::default();
         memory.take_marks(&mut change);
         self.step(change, dice)?;
+        self.memory = Some(memory);
+        Ok(())
+    }
+
+    /// The control plane says which store it has.
+    pub(super) fn stored_in(&mut self, store: u64, dice: &mut Dice) -> Result<(), Crash> {
+        let mut memory = self.memory.take().ok_or(Crash)?;
+        if memory.store != Some(store) {
+            if memory.store.is_some() {
+                for (id, stream) in &mut memory.streams {
+                    let mut there = RangeSet::new();
+                    for head in self.image.heads(*id, 0, u64::MAX) {
+                        there.insert(head.first, head.last);
+                    }
+                    stream.unsettle(&there);
+                    memory.marked.insert(*id);
+                }
+            }
+            let mut change = Change { store: Some(store), ..Change::default() };
+            memory.take_marks(&mut change);
+            self.step(change, dice)?;
+            memory.store = Some(store);
+        }
         self.memory = Some(memory);
         Ok(())
     }

@@ -55,6 +55,11 @@ impl Oracle {
         assert_eq!(meaning, value, "{stream} {seq}: one number, two records");
     }
 
+    /// The control plane has lost everything: of each record it must come to know again.
+    pub(super) fn reopen(&mut self) {
+        self.open.extend(self.acknowledged.keys().copied());
+    }
+
     /// Records that were acknowledged.
     pub(super) fn count(&self) -> usize {
         self.acknowledged.len()
@@ -81,6 +86,8 @@ impl Oracle {
                 None => match fate {
                     Fate::Kept(value) => assert_eq!(value, self.acknowledged[number]),
                     Fate::Gap => {}
+                    // By a store that is lost: the device is told with its next connection.
+                    Fate::Settled if device.image.store != Some(plane.store) => {}
                     Fate::Settled => {
                         panic!("{stream} {seq}: settled, and the control plane does not know it")
                     }

@@ -20,6 +20,8 @@ struct Row {
 /// A control plane that stores groups.
 #[derive(Debug, Default)]
 pub(super) struct Plane {
+    /// Which store it is.
+    pub(super) store: u64,
     /// What is on disk.
     durable: BTreeMap<StreamName, Row>,
     /// What arrived and is not committed yet.
@@ -37,6 +39,13 @@ impl Plane {
     /// `kill -9`: what was not committed is gone.
     pub(super) fn crash(&mut self) {
         self.waiting.clear();
+    }
+
+    /// The machine is lost: another one begins with an empty disk.
+    pub(super) fn lose(&mut self) {
+        self.waiting.clear();
+        self.durable.clear();
+        self.store += 1;
     }
 
     /// Something waits to be committed.
@@ -66,7 +75,7 @@ impl Plane {
             self.refused.extend(refused.clone());
             acked.push(Acked { stream, from, to, refused });
         }
-        Acknowledgement { v: WIRE_VERSION, acked, hold_ms: 0 }
+        Acknowledgement { v: WIRE_VERSION, acked, hold_ms: 0, store: None }
     }
 
     /// The record with this number, if it is stored.

@@ -125,6 +125,7 @@ impl World {
             95 => self.damage(),
             96 => self.choose_policies(),
             97 => self.jump(),
+            98 => self.lose_store(),
             _ => self.in_flight.clear(),
         }
     }
@@ -184,6 +185,7 @@ impl World {
         if !self.link_up || self.in_flight.len() >= 3 {
             return;
         }
+        self.connected();
         let Some(memory) = &self.device.memory else { return };
         let ids: Vec<u32> = memory.streams.keys().copied().collect();
         if ids.is_empty() {
@@ -261,7 +263,21 @@ impl World {
         }
     }
 
+    /// Whoever has a connection was told which store the control plane has, before all else.
+    fn connected(&mut self) {
+        let told = self.link_up && self.plane_up && self.device.memory.is_some();
+        if told && self.device.stored_in(self.plane.store, &mut self.dice).is_err() {
+            self.crashed();
+        }
+    }
+
     fn acknowledged(&mut self, ack: &Acknowledgement) {
+        if self.device.memory.is_none() {
+            return;
+        }
+        if self.device.stored_in(self.plane.store, &mut self.dice).is_err() {
+            return self.crashed();
+        }
         for acked in &ack.acked {
             // One of before a restart may have had other gaps: it speaks for its numbers alone.
             if self.in_flight.remove(&(acked.stream.clone(), acked.from, acked.to)) {
@@ -326,6 +342,19 @@ impl World {
         }
     }
 
+    /// The control plane's machine is lost with all that it had stored, and its connections.
+    fn lose_store(&mut self) {
+        if self.dice.permille(700) {
+            return;
+        }
+        self.outcome.damages += 1;
+        self.oracle.possible.insert(GapReason::Damaged);
+        self.oracle.reopen();
+        self.plane.lose();
+        self.flying.clear();
+        self.in_flight.clear();
+    }
+
     fn jump(&mut self) {
         let far = 40 * 24 * 3_600_000;
         let to = i64::try_from(self.dice.below(2 * far)).unwrap() - i64::try_from(far).unwrap();
@@ -372,6 +401,7 @@ impl World {
             if self.flying.is_empty() && !self.plane.is_busy() {
                 self.in_flight.clear();
             }
+            self.connected();
             self.ship();
             self.deliver();
             self.commit();
