@@ -20,6 +20,8 @@ const UNIT: usize = 1_024;
 const OVERHEAD: usize = 64;
 /// What is stored in one step, in bytes: some thousand records. The thread needs a few times that.
 pub(super) const GROUP: usize = 1024 * 1024;
+/// Whoever was just answered is waited for at most so long.
+const PATIENCE: Duration = Duration::from_millis(2);
 /// Questions that wait; the driver and a few queries ask one at a time.
 const QUESTIONS: usize = 256;
 
@@ -137,12 +139,43 @@ pub(super) enum Next {
     Idle,
 }
 
+/// The step before. Publishers that keep so many records in flight send the next ones when they are
+/// answered: stored as the first of them come, they would be halved into two steps that take turns,
+/// each of which writes the same pages above its records.
+#[derive(Debug, Default)]
+struct Step {
+    began: Option<Instant>,
+    /// About what its publishers send again, in bytes.
+    wanted: usize,
+    /// They are waited for until then.
+    until: Option<Instant>,
+}
+
+impl Step {
+    fn began(&mut self, size: usize, now: Instant) {
+        *self = Self { began: Some(now), wanted: size - size / 8, until: None };
+    }
+
+    /// Everybody is answered: to wait for them takes at most half of what they waited.
+    fn ended(&mut self, now: Instant) {
+        if let Some(began) = self.began.take() {
+            self.until = Some(now + (now.saturating_duration_since(began) / 2).min(PATIENCE));
+        }
+    }
+
+    /// When so many bytes that are due then are stored.
+    fn due(&self, due: Instant, size: usize) -> Instant {
+        self.until.filter(|_| size < self.wanted).map_or(due, |until| due.max(until))
+    }
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     appends: VecDeque<Append>,
     size: usize,
     /// When the first of them has to be stored.
     due: Option<Instant>,
+    step: Step,
     jobs: VecDeque<Job>,
     policies: Arc<DataPolicies>,
     started: bool,
@@ -224,10 +257,12 @@ impl Queue {
             waiting.due = Some(due);
         }
         let before = waiting.size;
+        let wanted = waiting.step.wanted;
         waiting.size += append.size;
         waiting.appends.push_back(append);
         // Whoever gathers is woken when it is time, or enough.
-        if sooner || (before < GROUP && waiting.size >= GROUP) {
+        let is_enough = |enough| before < enough && waiting.size >= enough;
+        if sooner || is_enough(GROUP) || is_enough(wanted) {
             self.wake.notify_one();
         }
         Ok(())
@@ -259,6 +294,7 @@ impl Queue {
     /// What to do next. Appends go first, but for one question after each group (`asked`).
     pub(super) fn next(&self, idle: Duration, asked: bool) -> Next {
         let mut waiting = self.lock();
+        waiting.step.ended(Instant::now());
         loop {
             if (asked || waiting.appends.is_empty())
                 && let Some(job) = waiting.jobs.pop_front()
@@ -267,6 +303,7 @@ impl Queue {
             }
             let now = Instant::now();
             let due = waiting.due.unwrap_or(now + idle);
+            let due = waiting.step.due(due, waiting.size);
             if !waiting.appends.is_empty() && (waiting.size >= GROUP || now >= due) {
                 return Next::Store(waiting.take());
             }
@@ -325,6 +362,7 @@ impl Waiting {
             }
         }
         self.size = self.size.saturating_sub(size);
+        self.step.began(size, Instant::now());
         self.due = (!self.appends.is_empty()).then(Instant::now);
         group
     }
@@ -337,5 +375,28 @@ impl Waiting {
         }
         self.jobs.clear();
         self.size = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_just_answered_is_waited_for_but_not_for_long() {
+        let start = Instant::now();
+        let after = |micros| start + Duration::from_micros(micros);
+        let mut step = Step::default();
+        assert_eq!(step.due(start, 1), start, "nobody was answered yet");
+        step.began(8_000, start);
+        step.ended(after(1_000));
+        assert_eq!(step.due(after(1_100), 6_999), after(1_500), "half of a step of a millisecond");
+        assert_eq!(step.due(after(1_100), 7_000), after(1_100), "they are all here");
+        assert_eq!(step.due(after(9_000), 10), after(9_000), "those who gather wait longer anyway");
+        step.ended(after(5_000));
+        assert_eq!(step.due(after(1_100), 1), after(1_500), "ended once");
+        step.began(8_000, after(10_000));
+        step.ended(after(110_000));
+        assert_eq!(step.due(after(110_000), 1), after(110_000) + PATIENCE);
     }
 }
