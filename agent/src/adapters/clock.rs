@@ -85,6 +85,16 @@ impl Time {
         self.floor().raise(known, uptime_ms())
     }
 
+    /// Nothing later than this, in seconds since 1970, is believed from now on.
+    pub fn believe_until(&self, end: u64) {
+        self.floor().believe_until(end);
+    }
+
+    /// True when [`Time::now`] is a time that it can be.
+    pub fn is_plausible(&self) -> bool {
+        self.floor().is_plausible(system_seconds(), uptime_ms())
+    }
+
     /// What to tell a person about the system's clock.
     pub fn problem(&self) -> Option<String> {
         self.floor().problem(system_seconds(), uptime_ms())

@@ -198,7 +198,7 @@ impl Driver {
         let shipping = &mut self.shipping;
         let wall = self.time.now_ms();
         let offers = shipping.offers();
-        let allowed = |class| shipping.link.allowed(class, &shipping.policies, wall / 1_000);
+        let allowed = |class| shipping.link.allowed(class, &shipping.policies);
         let next = shipping.shipper.next(&offers, allowed, Now { uptime: now, wall });
         shipping.wake_at = None;
         match next {
