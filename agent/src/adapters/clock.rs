@@ -95,6 +95,11 @@ impl Time {
         self.floor().is_plausible(system_seconds(), uptime_ms())
     }
 
+    /// True when it is the system's, and nothing speaks against it.
+    pub fn is_relied_on(&self) -> bool {
+        self.floor().is_relied_on(system_seconds(), uptime_ms())
+    }
+
     /// What to tell a person about the system's clock.
     pub fn problem(&self) -> Option<String> {
         self.floor().problem(system_seconds(), uptime_ms())

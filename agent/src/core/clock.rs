@@ -47,6 +47,11 @@ impl Floor {
         self.time(system, now) <= self.end
     }
 
+    /// True when what is dated now is dated right, as far as anybody here can tell.
+    pub fn is_relied_on(&self, system: u64, now: u64) -> bool {
+        self.is_plausible(system, now) && self.problem(system, now).is_none()
+    }
+
     /// What to tell a person, if the system's clock is behind.
     pub fn problem(&self, system: u64, now: u64) -> Option<String> {
         let time = self.time(0, now);
@@ -81,6 +86,8 @@ mod tests {
         floor.believe_until(2_000_000);
         assert!(floor.is_plausible(0, 0) && floor.is_plausible(2_000_000, 0));
         assert!(!floor.is_plausible(2_000_001, 0));
+        assert!(!floor.is_relied_on(0, 0) && !floor.is_relied_on(2_000_001, 0));
+        assert!(floor.is_relied_on(1_000_000, 0) && floor.is_relied_on(2_000_000, 0));
         floor.raise(1_500_000, 0);
         assert!(floor.is_plausible(0, 0) && !floor.is_plausible(2_000_001, 0), "it stays");
     }

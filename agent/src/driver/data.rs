@@ -319,15 +319,10 @@ impl Driver {
     /// Drops what its ttl has passed for, as long as the clock can be relied on.
     pub(super) fn expire_data(&mut self) {
         let now = uptime_ms();
-        if now < self.shipping.expire_at || !self.shipping.buffer.is_in_use() {
-            return;
-        }
-        self.shipping.expire_at = now + EXPIRE;
-        let life = self.identity.as_ref().and_then(crate::adapters::identity::Identity::life);
-        let sound = self.time.problem().is_none()
-            && life.is_some_and(|life| !life.is_over(self.time.now()));
-        if sound {
-            self.shipping.buffer.expire(self.time.now_ms());
+        let shipping = &mut self.shipping;
+        if now >= shipping.expire_at && shipping.buffer.is_in_use() && self.time.is_relied_on() {
+            shipping.expire_at = now + EXPIRE;
+            shipping.buffer.expire(self.time.now_ms());
         }
     }
 }
