@@ -105,6 +105,7 @@ fn words(code: &str) -> &'static str {
         "malformed" => "posted what is not what its content type says: refused",
         "too-large" => "posted a record or a call that is too large: refused",
         "busy" => "posted more than can be stored at a time: told to try again",
+        "source" => "posted to a stream that the agent itself fills: refused",
         "disk-full" => "posted records that could not be stored: the disk is full",
         "too-many-streams" => {
             "posted to one stream too many: the device has as many streams as it can have"
@@ -131,6 +132,10 @@ async fn take(
         return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, "busy", message).last());
     }
     let stream = stream(head)?;
+    if shared.authority.is_sourced(&stream) {
+        let message = format!("the agent itself fills {stream}: its policy has a source");
+        return Err(Failure::new(StatusCode::FORBIDDEN, "source", message));
+    }
     let kind = kind(head)?;
     let room = room(shared, name, &body.incoming).await?;
     let records = read(body, kind).await?;

@@ -18,7 +18,7 @@ struct Rig {
     basic: String,
     /// And of workload fan.
     other: String,
-    _bus: Bus,
+    bus: Bus,
     _socket: DataSocket,
 }
 
@@ -43,7 +43,7 @@ impl Rig {
         let mut socket = DataSocket::new(bus.authority(), intake, Arc::clone(&said), &workloads);
         socket.listen(&access.socket());
         assert_eq!(socket.problem(), None);
-        Self { scratch, fake, said, basic, other, _bus: bus, _socket: socket }
+        Self { scratch, fake, said, basic, other, bus, _socket: socket }
     }
 
     async fn connect(&self) -> UnixStream {
@@ -140,6 +140,17 @@ async fn what_is_wrong_is_said_with_what_to_do_and_nothing_of_it_is_stored() {
     assert_eq!(rig.send(get.as_bytes()).await.0, 405);
     let other = get.replace("/v1/streams/a", "/metrics");
     assert_eq!(rig.send(other.as_bytes()).await.0, 404);
+}
+
+#[tokio::test]
+async fn nobody_posts_to_a_stream_that_the_agent_fills() {
+    let mut rig = Rig::new();
+    rig.bus.keep_for_sources(["logs/pump".parse().unwrap()].into());
+    let (code, text) = rig.post("logs%2Fpump", "", b"1").await;
+    assert!(code == 403 && text.contains("source"), "{code} {text}");
+    assert_eq!(rig.post("logs/fan", "", b"1").await.0, 200);
+    assert_eq!(rig.fake.stored("logs/pump"), Vec::<String>::new());
+    assert!(rig.said.problem(uptime_ms()).unwrap().contains("the agent itself fills"));
 }
 
 #[tokio::test]
