@@ -371,7 +371,8 @@ impl Driver {
             }
             Method::Query { stream, question, within_ms } => {
                 let buffer = self.shipping.buffer();
-                let call = QueryCall { id: call.id, stream, question, within_ms };
+                let held = self.shipping.is_held(TrafficClass::Logs);
+                let call = QueryCall { id: call.id, stream, question, within_ms, held };
                 self.calls.query(outlet, buffer, call);
             }
             Method::Fetch { stream, since, until, bytes } => {

@@ -57,6 +57,8 @@ pub struct QueryCall {
     pub question: Box<Question>,
     /// How long it may take, in milliseconds.
     pub within_ms: u32,
+    /// The link's budget for logs, which answers count as, is used up.
+    pub held: bool,
 }
 
 /// Records that are to be shipped as they are.
@@ -128,14 +130,18 @@ impl Calls {
         let mut answer = Answer { outlet: outlet.clone(), id, sequence: 0 };
         let questions = self.open.values().filter(|open| open.is_question).count();
         let busy = questions >= QUESTIONS || self.open.len() >= AT_ONCE;
+        let begins = !busy && !call.held;
         let task = tokio::spawn(async move {
-            if busy {
+            if call.held {
+                // An answer may be as large as what it saves the link from.
+                answer.fail("its link budget for logs and answers is used up for now").await;
+            } else if busy {
                 answer.fail("busy: it is answering other questions; try again").await;
             } else {
                 answer.question(&buffer, &call).await;
             }
         });
-        if !busy {
+        if begins {
             self.open.insert(id, Open { deadline: Arc::default(), task, is_question: true });
         }
     }

@@ -2,12 +2,26 @@
 //! (`HOLDFAST_TEST_CLOCK_OFFSET` in seconds, or the file that holds them and may change at any
 //! time; `HOLDFAST_TEST_BOOT_ID`).
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use rustix::time::{ClockId, clock_gettime};
 use rustls_pki_types::UnixTime;
 
 use crate::core::clock::Floor;
+
+/// Systemd's time service makes this when it has set the clock; it is gone with the boot.
+const FLAG: &str = "run/systemd/timesync/synchronized";
+/// Others (chrony, ntpd, ntpsec, openntpd) write how fast the clock goes wrong while they set it.
+const DRIFTS: [&str; 6] = [
+    "var/lib/chrony/chrony.drift",
+    "var/lib/chrony/drift",
+    "var/lib/ntp/ntp.drift",
+    "var/lib/ntp/drift",
+    "var/lib/ntpsec/ntp.drift",
+    "var/db/ntpd.drift",
+];
 
 /// Milliseconds since the boot, sleep included: only ever rises.
 pub fn uptime_ms() -> u64 {
@@ -20,6 +34,22 @@ pub fn uptime_ms() -> u64 {
 pub fn system_seconds() -> u64 {
     let seconds = clock_gettime(ClockId::Realtime).tv_sec;
     u64::try_from(seconds.saturating_add(offset())).unwrap_or(0)
+}
+
+/// True when a time service has set the clock since the boot, by the files that such services
+/// leave. The kernel knows it exactly (`adjtimex`), and cannot be asked without unsafe code.
+pub fn is_synchronised() -> bool {
+    synchronised(Path::new("/"), system_seconds(), uptime_ms() / 1_000)
+}
+
+fn synchronised(root: &Path, now: u64, uptime: u64) -> bool {
+    let written = |path: &&str| {
+        let modified = std::fs::metadata(root.join(path)).ok()?.modified().ok()?;
+        Some(modified.duration_since(UNIX_EPOCH).ok()?.as_secs())
+    };
+    // One of an earlier boot says nothing; one of the future was written by another clock.
+    let since_boot = |at: u64| at <= now && at.saturating_add(uptime) >= now;
+    root.join(FLAG).exists() || DRIFTS.iter().filter_map(written).any(since_boot)
 }
 
 #[cfg(debug_assertions)]
@@ -85,6 +115,21 @@ impl Time {
         self.floor().raise(known, uptime_ms())
     }
 
+    /// Nothing later than this, in seconds since 1970, is believed from now on.
+    pub fn believe_until(&self, end: u64) {
+        self.floor().believe_until(end);
+    }
+
+    /// True when [`Time::now`] is a time that it can be.
+    pub fn is_plausible(&self) -> bool {
+        self.floor().is_plausible(system_seconds(), uptime_ms())
+    }
+
+    /// True when it is the system's, and nothing speaks against it.
+    pub fn is_relied_on(&self) -> bool {
+        self.floor().is_relied_on(system_seconds(), uptime_ms())
+    }
+
     /// What to tell a person about the system's clock.
     pub fn problem(&self) -> Option<String> {
         self.floor().problem(system_seconds(), uptime_ms())
@@ -98,5 +143,32 @@ impl Time {
 impl rustls::time_provider::TimeProvider for Time {
     fn current_time(&self) -> Option<UnixTime> {
         Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(self.now())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_time_service_is_known_by_what_it_leaves() {
+        const NOW: u64 = 1_795_000_000;
+        for path in DRIFTS {
+            let root = tempfile::tempdir().unwrap();
+            let drift = root.path().join(path);
+            std::fs::create_dir_all(drift.parent().unwrap()).unwrap();
+            let file = std::fs::File::create(&drift).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(NOW)).unwrap();
+            assert!(synchronised(root.path(), NOW + 3_600, 3_600), "{path}");
+            assert!(!synchronised(root.path(), NOW + 3_601, 3_600), "before the boot");
+            assert!(!synchronised(root.path(), NOW - 1, 3_600), "by another clock");
+        }
+        let root = tempfile::tempdir().unwrap();
+        assert!(!synchronised(root.path(), NOW, NOW));
+        std::fs::create_dir_all(root.path().join("run/systemd/timesync")).unwrap();
+        std::fs::write(root.path().join(FLAG), "").unwrap();
+        assert!(synchronised(root.path(), NOW, 1));
     }
 }

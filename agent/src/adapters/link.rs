@@ -114,14 +114,15 @@ impl Outlet {
         payload: Vec<u8>,
     ) -> bool {
         let topic = self.credentials.topic(channel);
-        if class != TrafficClass::Control {
-            self.credentials.meter.published(class, true, topic.len(), payload.len());
-        }
+        let sizes = (topic.len(), payload.len());
         let options = PublishOptions::new(QoS::AtLeastOnce);
-        match self.client.publish_tracked(topic, payload, options).await {
-            Ok(notice) => notice.wait_async().await.is_ok(),
-            Err(_) => false,
+        let Ok(notice) = self.client.publish_tracked(topic, payload, options).await else {
+            return false;
+        };
+        if class != TrafficClass::Control {
+            self.credentials.meter.published(class, true, sizes.0, sizes.1);
         }
+        notice.wait_async().await.is_ok()
     }
 
     /// A word on an idle link, which nobody answers.

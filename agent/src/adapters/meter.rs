@@ -1,5 +1,6 @@
 //! Counts what the agent sends and receives, by class, headers estimated: around every socket to
-//! the control plane. What the link's own words do not say of themselves is control.
+//! the control plane. What goes through the link is of the classes that were named for it, as far
+//! as they go; the rest is control.
 
 use std::io;
 use std::pin::Pin;
@@ -22,12 +23,28 @@ type Both = (u64, u64);
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Of sockets that serve one class each.
+    /// By class.
     own: [Both; 5],
     /// Of the link, all classes together.
     link: Both,
-    /// What of the link was for others than control.
+    /// What the link is to carry for others than control, and was not seen there yet.
     named: [Both; 5],
+}
+
+impl Counts {
+    /// Gives the classes what the link has carried for them. What it has not it may never carry.
+    fn settle(&mut self) {
+        let mut rest = std::mem::take(&mut self.link);
+        for (own, named) in self.own.iter_mut().zip(&mut self.named) {
+            let gone = (named.0.min(rest.0), named.1.min(rest.1));
+            take(named, gone);
+            take(&mut rest, gone);
+            add(own, gone);
+        }
+        if let Some(control) = self.own.first_mut() {
+            add(control, rest);
+        }
+    }
 }
 
 /// Shared by everything that sends or receives.
@@ -44,8 +61,12 @@ impl Meter {
         Tap { meter: self.clone(), class: Some(class) }
     }
 
-    /// For the link.
+    /// For a new link. What the one before did not carry counts for nobody.
     pub fn link(&self) -> Tap {
+        let mut counts = self.lock();
+        counts.settle();
+        counts.named = <[Both; 5]>::default();
+        drop(counts);
         Tap { meter: self.clone(), class: None }
     }
 
@@ -55,7 +76,7 @@ impl Meter {
         self.held.store(bits, Ordering::Relaxed);
     }
 
-    /// A publish went up the link, or came down it, that is not control's.
+    /// A publish is on its way up the link, or came down it, that is not control's.
     pub fn published(&self, class: TrafficClass, sent: bool, topic: usize, payload: usize) {
         let bytes = u64::try_from(topic.saturating_add(payload)).unwrap_or(u64::MAX);
         let (there, back) = on_the_wire(sealed(bytes.saturating_add(PUBLISH)));
@@ -68,25 +89,11 @@ impl Meter {
     /// What was counted since it was last taken, by class.
     pub fn take(&self) -> Vec<(TrafficClass, u64, u64)> {
         let mut counts = self.lock();
-        let taken = std::mem::take(&mut *counts);
-        let mut control = taken.link;
-        // What was named and has not gone through the socket yet comes with the next.
-        for named in taken.named {
-            let more = (named.0.saturating_sub(control.0), named.1.saturating_sub(control.1));
-            control = (control.0.saturating_sub(named.0), control.1.saturating_sub(named.1));
-            if let Some(first) = counts.named.first_mut() {
-                add(first, more);
-            }
-        }
-        let class = |(at, class): (usize, TrafficClass)| {
-            let own = taken.own.get(at).copied().unwrap_or_default();
-            // Control's place holds what others were ahead of the socket.
-            let named = taken.named.get(at).copied().filter(|_| at > 0).unwrap_or_default();
-            let rest = if at == 0 { control } else { (0, 0) };
-            (class, own.0 + named.0 + rest.0, own.1 + named.1 + rest.1)
-        };
-        let all = TrafficClass::ALL.into_iter().enumerate().map(class);
-        all.filter(|(_, sent, received)| *sent + *received > 0).collect()
+        counts.settle();
+        let taken = std::mem::take(&mut counts.own);
+        let classes = TrafficClass::ALL.into_iter().zip(taken);
+        let counted = classes.map(|(class, (sent, received))| (class, sent, received));
+        counted.filter(|(_, sent, received)| *sent + *received > 0).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
@@ -100,6 +107,10 @@ fn index(class: TrafficClass) -> usize {
 
 fn add(to: &mut Both, more: Both) {
     *to = (to.0.saturating_add(more.0), to.1.saturating_add(more.1));
+}
+
+fn take(of: &mut Both, less: Both) {
+    *of = (of.0.saturating_sub(less.0), of.1.saturating_sub(less.1));
 }
 
 /// What a socket counts into.
@@ -194,21 +205,16 @@ mod tests {
         let mut link = meter.link().around(near);
         // Named before it goes through the socket, as it is on the way to the link's queue.
         meter.published(TrafficClass::Data, true, 30, 10_000);
-        let data = on_the_wire(sealed(10_038));
-        let early = meter.take();
-        assert_eq!(early, [(TrafficClass::Data, data.0, data.1)]);
+        assert!(meter.take().is_empty(), "it is not gone yet");
         link.write_all(&vec![0; 10_060]).await.unwrap();
         link.write_all(&[0; 100]).await.unwrap();
         far.write_all(&[0; 50]).await.unwrap();
         let _read = link.read(&mut [0; 100]).await.unwrap();
-        let control = meter.take();
-        let [(TrafficClass::Control, sent, received)] = control.as_slice() else {
-            panic!("{control:?}")
-        };
-        // A word of 100 bytes and one of 50, each with a segment back.
+        // A word of 100 bytes and one of 50, each with a segment back, are control's.
         let (there, back) = (on_the_wire(100), on_the_wire(50));
-        assert!(sent.abs_diff(there.0 + back.1) < 60, "{sent}");
-        assert!(received.abs_diff(there.1 + back.0) < 60, "{received}");
+        let control = (TrafficClass::Control, there.0 + back.1, there.1 + back.0);
+        let data = on_the_wire(sealed(10_038));
+        assert_eq!(meter.take(), [control, (TrafficClass::Data, data.0, data.1)]);
 
         let (near, mut far) = tokio::io::duplex(100_000);
         let mut download = meter.of(TrafficClass::Artifacts).around(near);
@@ -217,5 +223,21 @@ mod tests {
         let counted = meter.take();
         assert_eq!(counted.len(), 1);
         assert!(counted[0].0 == TrafficClass::Artifacts && counted[0].2 >= 5_000);
+    }
+
+    #[tokio::test]
+    async fn what_a_cut_link_did_not_carry_counts_for_nobody() {
+        let meter = Meter::default();
+        let (near, _far) = tokio::io::duplex(100_000);
+        let mut link = meter.link().around(near);
+        meter.published(TrafficClass::Data, true, 30, 10_000);
+        link.write_all(&[0; 3_000]).await.unwrap();
+        let (near, _other_far) = tokio::io::duplex(100_000);
+        let mut next = meter.link().around(near);
+        next.write_all(&[0; 5_000]).await.unwrap();
+        let (part, control) = (on_the_wire(3_000), on_the_wire(5_000));
+        let counted =
+            [(TrafficClass::Control, control.0, control.1), (TrafficClass::Data, part.0, part.1)];
+        assert_eq!(meter.take(), counted);
     }
 }

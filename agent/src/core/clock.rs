@@ -12,12 +12,14 @@ pub struct Floor {
     at: u64,
     /// Milliseconds of the rising clock when `at` was true.
     since: u64,
+    /// Nothing later is believed: the end of the certificate's life, or 0 before there is one.
+    end: u64,
 }
 
 impl Floor {
     /// From what was stored; `now` in milliseconds of the rising clock.
     pub fn new(stored: u64, now: u64) -> Self {
-        Self { at: stored, since: now }
+        Self { at: stored, since: now, end: 0 }
     }
 
     /// The best known time in seconds since 1970: the system's, unless it is before the floor.
@@ -30,8 +32,24 @@ impl Floor {
         if known <= self.time(0, now) {
             return false;
         }
-        *self = Self { at: known, since: now };
+        (self.at, self.since) = (known, now);
         true
+    }
+
+    /// Nothing later than this is believed from now on.
+    pub fn believe_until(&mut self, end: u64) {
+        self.end = end;
+    }
+
+    /// True when the best known time is one that it can be. Above the floor it is the system's,
+    /// which may stand years ahead; on the floor it is late at the worst.
+    pub fn is_plausible(&self, system: u64, now: u64) -> bool {
+        self.time(system, now) <= self.end
+    }
+
+    /// True when what is dated now is dated right, as far as anybody here can tell.
+    pub fn is_relied_on(&self, system: u64, now: u64) -> bool {
+        self.is_plausible(system, now) && self.problem(system, now).is_none()
     }
 
     /// What to tell a person, if the system's clock is behind.
@@ -59,5 +77,18 @@ mod tests {
         assert!(!floor.raise(999_999, 500));
         assert!(floor.raise(1_500_000, 20_000));
         assert_eq!(floor.time(0, 21_000), 1_500_001);
+    }
+
+    #[test]
+    fn what_lies_beyond_the_certificate_is_not_plausible() {
+        let mut floor = Floor::new(1_000_000, 0);
+        assert!(!floor.is_plausible(1_000_000, 0), "no certificate, no bound");
+        floor.believe_until(2_000_000);
+        assert!(floor.is_plausible(0, 0) && floor.is_plausible(2_000_000, 0));
+        assert!(!floor.is_plausible(2_000_001, 0));
+        assert!(!floor.is_relied_on(0, 0) && !floor.is_relied_on(2_000_001, 0));
+        assert!(floor.is_relied_on(1_000_000, 0) && floor.is_relied_on(2_000_000, 0));
+        floor.raise(1_500_000, 0);
+        assert!(floor.is_plausible(0, 0) && !floor.is_plausible(2_000_001, 0), "it stays");
     }
 }

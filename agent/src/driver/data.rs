@@ -31,8 +31,8 @@ pub(super) enum Back {
     Looked(Box<Summary>),
     /// A batch was made, or there is none of that stream.
     Made(Result<Box<Ready>, StreamName>),
-    /// A batch did not reach the control plane.
-    NotSent,
+    /// The batch of this number has reached the control plane, or it has not.
+    Sent(u64, bool),
     /// The link's ledger, as it was kept.
     Ledger(Option<Vec<u8>>),
 }
@@ -201,7 +201,7 @@ impl Driver {
         let shipping = &mut self.shipping;
         let wall = self.time.now_ms();
         let offers = shipping.offers();
-        let allowed = |class| shipping.link.allowed(class, &shipping.policies, wall / 1_000);
+        let allowed = |class| shipping.link.allowed(class, &shipping.policies);
         let next = shipping.shipper.next(&offers, allowed, Now { uptime: now, wall });
         shipping.wake_at = None;
         match next {
@@ -234,8 +234,8 @@ impl Driver {
             }
             Back::Made(Ok(ready)) => self.send_batch(*ready),
             Back::Ledger(kept) => self.shipping.link.restore(kept.as_deref()),
-            Back::NotSent => {
-                self.shipping.shipper.not_sent(now);
+            Back::Sent(number, arrived) => {
+                self.shipping.shipper.arrived(number, arrived, now);
                 self.shipping.wake_at = None;
             }
         }
@@ -244,12 +244,13 @@ impl Driver {
     fn send_batch(&mut self, ready: Ready) {
         let now = uptime_ms();
         let Some(outlet) = self.link.outlet.clone() else {
-            return self.shipping.shipper.not_sent(now);
+            return self.shipping.shipper.not_sent();
         };
         let Ready { stream, range, records, payload } = ready;
         tracing::debug!(%stream, from = range.from, to = range.to, records, bytes = payload.len(), "shipping");
         let size = payload.len();
-        self.shipping.shipper.sent(stream.clone(), range.from, range.to, size, now);
+        let (from, to) = (range.from, range.to);
+        let number = self.shipping.shipper.sent(stream.clone(), from, to, size, now);
         self.shipping.wake_at = None;
         if self.shipping.sent.len() >= SENT {
             self.shipping.sent.pop_front();
@@ -257,11 +258,9 @@ impl Driver {
         self.shipping.sent.push_back(Sent { stream, range, records });
         let (tell, class) = (self.tell.clone(), self.shipping.class);
         tokio::spawn(async move {
-            let sent = outlet.publish_as(class, Channel::Data, payload).await;
+            let arrived = outlet.publish_as(class, Channel::Data, payload).await;
             crash::point("batch-sent");
-            if !sent {
-                let _agent_ends = tell.send(Inner::Data(Back::NotSent)).await;
-            }
+            let _agent_ends = tell.send(Inner::Data(Back::Sent(number, arrived))).await;
         });
     }
 
@@ -326,15 +325,10 @@ impl Driver {
     /// Drops what its ttl has passed for, as long as the clock can be relied on.
     pub(super) fn expire_data(&mut self) {
         let now = uptime_ms();
-        if now < self.shipping.expire_at || !self.shipping.buffer.is_in_use() {
-            return;
-        }
-        self.shipping.expire_at = now + EXPIRE;
-        let life = self.identity.as_ref().and_then(crate::adapters::identity::Identity::life);
-        let sound = self.time.problem().is_none()
-            && life.is_some_and(|life| !life.is_over(self.time.now()));
-        if sound {
-            self.shipping.buffer.expire(self.time.now_ms());
+        let shipping = &mut self.shipping;
+        if now >= shipping.expire_at && shipping.buffer.is_in_use() && self.time.is_relied_on() {
+            shipping.expire_at = now + EXPIRE;
+            shipping.buffer.expire(self.time.now_ms());
         }
     }
 }

@@ -9,12 +9,9 @@ use serde_json::{Value, json};
 use super::Driver;
 use super::health::LOW;
 use crate::adapters::buffer::StreamSummary;
-use crate::adapters::clock::uptime_ms;
+use crate::adapters::clock::{self, uptime_ms};
 use crate::adapters::identity::Identity;
 use crate::core::data::horizon::{Filling, Known, Rate, horizon, life};
-
-/// Where systemd says that a time service has set the clock since the boot.
-const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
 
 /// How fast what fills is filled.
 #[derive(Debug, Default)]
@@ -112,7 +109,7 @@ impl Driver {
             certificate: life.map(|life| life.not_after),
             buffers,
             disk,
-            clock_synchronised: std::path::Path::new(SYNCHRONISED).exists(),
+            clock_synchronised: clock::is_synchronised(),
             clock_wrong: self.time.problem().is_some(),
         })
     }

@@ -200,6 +200,7 @@ impl Driver {
     pub(super) fn use_identity(&mut self, identity: Identity) {
         if let Some(enrolment) = identity.enrolment() {
             self.time.raise(enrolment.server_time.max(enrolment.not_before));
+            self.time.believe_until(enrolment.not_after);
         }
         let tls = match identity.tls(&self.time) {
             Ok(tls) => tls,

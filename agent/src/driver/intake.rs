@@ -1,8 +1,10 @@
 //! Who may put data in: told to the bus and the data socket as workloads come and go.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use holdfast_protocol::data::StreamName;
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::message::Problem;
 use holdfast_protocol::workload::Bus as Permissions;
@@ -40,6 +42,11 @@ impl Inlets {
     /// It is gone.
     pub(super) fn dismiss(&mut self, name: &Name) {
         self.bus.dismiss(name);
+    }
+
+    /// The agent itself fills these streams: nobody else may.
+    pub(super) fn keep_for_sources(&mut self, streams: BTreeSet<StreamName>) {
+        self.bus.keep_for_sources(streams);
     }
 
     /// Looks for local accesses, and listens where it should and does not.

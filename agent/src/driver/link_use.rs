@@ -19,6 +19,8 @@ const KEEP_BYTES: u64 = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct LinkLedger {
     ledger: Ledger,
+    /// The last time that could be believed, in seconds since 1970.
+    now: u64,
     /// What a byte counts on the present interface, in hundredths; 0: it is not metered.
     cost: u32,
     /// The classes that have nothing left.
@@ -31,15 +33,18 @@ pub(super) struct LinkLedger {
 }
 
 impl LinkLedger {
+    /// The time is this now; None: it cannot be what the clock shows, and the period goes on.
+    fn turn(&mut self, policies: &DataPolicies, now: Option<u64>) {
+        if let Some(now) = now {
+            self.now = now;
+            self.ledger.turn(policies.link.as_ref(), now);
+        }
+    }
+
     /// Bytes that a class may still use; None: as many as it likes.
-    pub(super) fn allowed(
-        &self,
-        class: TrafficClass,
-        policies: &DataPolicies,
-        now: u64,
-    ) -> Option<u64> {
+    pub(super) fn allowed(&self, class: TrafficClass, policies: &DataPolicies) -> Option<u64> {
         let budget = policies.link.as_ref().filter(|_| self.cost > 0);
-        let bytes = self.ledger.allowed(class, budget, now)?;
+        let bytes = self.ledger.allowed(class, budget, self.now)?;
         // A byte may count for more than one.
         Some(bytes.saturating_mul(100) / u64::from(self.cost.max(1)))
     }
@@ -97,7 +102,6 @@ impl Shipping {
 impl Driver {
     /// Takes the counts in, and sees who has to wait.
     pub(super) fn count_link(&mut self) {
-        let now = self.time.now();
         let budget = self.shipping.policies.link.as_ref();
         let differ = budget.is_some_and(|budget| !budget.interfaces.is_empty());
         let routes = differ.then(|| std::fs::read_to_string("/proc/net/route").ok()).flatten();
@@ -109,7 +113,7 @@ impl Driver {
         let link = &self.shipping.link;
         let held: Vec<_> = may_wait
             .into_iter()
-            .filter(|class| link.allowed(*class, policies, now) == Some(0))
+            .filter(|class| link.allowed(*class, policies) == Some(0))
             .collect();
         self.meter.hold(&held);
         self.shipping.link.held = held;
@@ -130,10 +134,39 @@ impl Driver {
 
     /// Takes the counts in that came since.
     pub(super) fn take_counts(&mut self) {
+        let now = self.time.is_plausible().then(|| self.time.now());
         let link = &mut self.shipping.link;
-        link.ledger.turn(self.shipping.policies.link.as_ref(), self.time.now());
+        link.turn(&self.shipping.policies, now);
         for (class, sent, received) in self.meter.take() {
             link.ledger.add(class, sent, received, link.cost);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_protocol::data::{LinkBudget, Period};
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_cannot_be_right_begins_no_period_and_fills_no_share() {
+        let budget = LinkBudget {
+            period: Period::Day,
+            bytes: 1_000_000,
+            shares: std::collections::BTreeMap::new(),
+            interfaces: Vec::new(),
+        };
+        let policies = DataPolicies { link: Some(budget), ..DataPolicies::default() };
+        let mut link = LinkLedger { cost: 100, ..LinkLedger::default() };
+        let noon = 20_000 * 86_400 + 43_200;
+        link.turn(&policies, Some(noon));
+        let before = link.allowed(TrafficClass::Data, &policies).unwrap();
+        link.ledger.add(TrafficClass::Data, before, 0, 100);
+        link.turn(&policies, None);
+        assert_eq!(link.allowed(TrafficClass::Data, &policies), Some(0));
+        assert_eq!(link.report(&policies).since, noon - 43_200);
+        link.turn(&policies, Some(noon + 21_600));
+        assert!(link.allowed(TrafficClass::Data, &policies) > Some(0), "and it goes on");
     }
 }

@@ -214,6 +214,7 @@ impl Driver {
                 Source::Logs { workload } => drop(logs.insert(stream, workload.clone())),
             }
         }
+        self.inlets.keep_for_sources(logs.keys().chain(figures.keys()).cloned().collect());
         let now = uptime_ms();
         self.sources.trouble = trouble;
         self.sources.stale |= !self.sources.followers.is_empty();

@@ -480,7 +480,7 @@ fn of_a_flooded_log_every_byte_is_a_record_or_said_to_be_missed() {
 #[test]
 fn the_devices_own_figures_are_a_stream() {
     let plane = Plane::start();
-    let _device = plane.device("d-1", &["role=a"]);
+    let device = plane.device("d-1", &["role=a"]);
     plane.cli().apply(&source("machine", "device/metrics", "{ metrics: { every: 1s } }")).ok();
     let found = eventually(PATIENCE, "three records", || {
         let found = records(&plane, "d-1", "device/metrics");
@@ -501,6 +501,11 @@ fn the_devices_own_figures_are_a_stream() {
             assert!((least..=most).contains(&value), "{path}: {record}");
         }
     }
+    // Nobody else may say what they are.
+    let way = Way::create(&device, "meter", &[]);
+    let (status, answer) = way.post("device/metrics", "application/json", "{\"cpu\":1}");
+    assert_eq!(status, 403, "{answer}");
+    assert!(device.await_problem("intake-refused").contains("the agent itself fills"));
     // Without the policy it ends.
     plane.cli().run(&["delete", "stream", "machine"]).ok();
     let last = || records(&plane, "d-1", "device/metrics").keys().max().copied();

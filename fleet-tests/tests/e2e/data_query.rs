@@ -176,6 +176,33 @@ fn what_was_withheld_is_fetched_afterwards_within_its_bound() {
     assert_eq!(ledger(&plane, "d-1", STREAM)["missing"], json!([]));
 }
 
+/// A budget that leaves logs, and so answers, nothing.
+const NO_LOGS: &str = "apiVersion: holdfast/v1\n\
+     kind: LinkBudget\n\
+     metadata: { name: satellite }\n\
+     spec:\n\
+     \x20 devices: { matchLabels: { role: a } }\n\
+     \x20 per: day\n\
+     \x20 bytes: 100Mi\n\
+     \x20 shares: { logs: 0% }\n";
+
+#[test]
+fn a_question_waits_for_the_link_budget() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    device.await_link("up");
+    publish(&device, 1_000);
+    plane.cli().apply(NO_LOGS).ok();
+    device.await_problem("link-budget");
+    let said = query(&plane, &["--select", "count"]);
+    assert_eq!((&said["answered"], &said["missing"]), (&json!(0), &json!(["d-1"])), "{said}");
+    assert!(said["reasons"]["d-1"].as_str().unwrap().contains("link budget"), "{said}");
+    plane.cli().run(&["delete", "linkbudget", "satellite"]).ok();
+    device.await_healed("link-budget");
+    let said = query(&plane, &["--select", "count"]);
+    assert_eq!(said["rows"][0]["values"]["count"], 1_000, "{said}");
+}
+
 /// Whoever ends `holdfast query` early has the devices stop too, and the next question is served.
 #[test]
 fn a_question_can_be_ended_early() {

@@ -185,7 +185,8 @@ impl Buffer {
         time: u64,
         records: Vec<(Format, Vec<u8>)>,
     ) -> Result<Range, Refused> {
-        let (append, answer) = Append::new(stream, time, records)?;
+        let dated = (time, !self.queue.time.is_relied_on());
+        let (append, answer) = Append::new(stream, dated, records)?;
         self.queue.put_waiting(append).await?;
         answer.await.unwrap_or(Err(Refused::Closed))
     }
@@ -200,7 +201,8 @@ impl Buffer {
         time: u64,
         records: Vec<(Format, Vec<u8>)>,
     ) -> Result<oneshot::Receiver<Result<Range, Refused>>, Refused> {
-        let (append, answer) = Append::new(stream, time, records)?;
+        let dated = (time, !self.queue.time.is_relied_on());
+        let (append, answer) = Append::new(stream, dated, records)?;
         self.queue.try_put(append)?;
         Ok(answer)
     }

@@ -53,6 +53,8 @@ pub(super) type Answer = oneshot::Sender<Result<Range, Refused>>;
 pub(super) struct Append {
     pub(super) stream: StreamName,
     pub(super) time: u64,
+    /// That time is of a clock that cannot be relied on.
+    pub(super) doubted: bool,
     pub(super) records: Vec<(Format, Vec<u8>)>,
     /// Bytes in memory.
     pub(super) size: usize,
@@ -65,7 +67,7 @@ impl Append {
     /// Checked.
     pub(super) fn new(
         stream: StreamName,
-        time: u64,
+        (time, doubted): (u64, bool),
         records: Vec<(Format, Vec<u8>)>,
     ) -> Result<(Self, oneshot::Receiver<Result<Range, Refused>>), Refused> {
         if records.iter().any(|(_, value)| value.len() > MAX_RECORD) {
@@ -73,7 +75,7 @@ impl Append {
         }
         let (tell, answer) = oneshot::channel();
         let size = records.iter().map(|(_, value)| value.len() + OVERHEAD).sum();
-        Ok((Self { stream, time, records, size, tell, room: None }, answer))
+        Ok((Self { stream, time, doubted, records, size, tell, room: None }, answer))
     }
 
     fn units(&self) -> u32 {

@@ -14,7 +14,14 @@ use crate::core::backoff::Entropy;
 const SMALL: Limits = Limits { quota: Some(64 * 1024 * 1024), reserve: Some(0), endurance: None };
 
 fn open(data: &Path) -> Buffer {
-    Buffer::new(data, SMALL, Time::default())
+    Buffer::new(data, SMALL, right())
+}
+
+/// A clock that is relied on.
+fn right() -> Time {
+    let time = Time::default();
+    time.believe_until(u64::MAX);
+    time
 }
 
 /// A folder in memory, where there is one: what is tried there is not the disk.
@@ -319,6 +326,35 @@ async fn what_is_over_its_ttl_goes_and_stands_in_the_ledger() {
 }
 
 #[tokio::test]
+async fn what_a_wrong_clock_dated_waits_for_its_ttl_by_the_right_one() {
+    const TTL: u64 = 3_600_000;
+    const NOW: u64 = 20_000 * TTL;
+    let (scratch, name) = (quick(), stream("a"));
+    let ttl = || policy(|policy| policy.ttl_ms = Some(TTL));
+    // Nothing is known of this one.
+    let buffer = Buffer::new(scratch.path(), SMALL, Time::default());
+    buffer.policies(ttl());
+    buffer.append(name.clone(), 5, records(1, 10, 50)).await.unwrap();
+    buffer.close().await;
+    let buffer = open(scratch.path());
+    buffer.policies(ttl());
+    buffer.expire(NOW);
+    buffer.append(name.clone(), NOW, records(11, 10, 50)).await.unwrap();
+    buffer.close().await;
+    let buffer = open(scratch.path());
+    buffer.policies(ttl());
+    buffer.expire(NOW + TTL);
+    assert_eq!(buffer.summary().await.streams[0].count, 20);
+    buffer.expire(NOW + TTL + 1);
+    assert_eq!(buffer.summary().await.streams[0].count, 0);
+    let mut ledger = Ledger::default();
+    drain(&buffer, &name, &mut ledger, 100_000).await;
+    let expired = ledger.gaps.values().filter(|it| **it == GapReason::Expired).count();
+    assert_eq!((expired, ledger.received.len()), (20, 0));
+    buffer.close().await;
+}
+
+#[tokio::test]
 async fn what_is_withheld_is_told_and_can_be_had() {
     let scratch = quick();
     let name = stream("a");
@@ -513,7 +549,7 @@ async fn what_the_rest_needs_of_the_disk_is_left() {
     let scratch = quick();
     // More is kept for the rest than the disk has.
     let limits = Limits { quota: None, reserve: Some(u64::MAX), endurance: None };
-    let buffer = Buffer::new(scratch.path(), limits, Time::default());
+    let buffer = Buffer::new(scratch.path(), limits, right());
     let name = stream("a");
     let mut refused = None;
     // What the new file has already is used, and no more.
@@ -574,7 +610,7 @@ async fn measure() {
         for (posts, each, flight) in [(200_u64, 1_000_u64, 4_usize), (20_000, 1, 100)] {
             let scratch = tempfile::tempdir_in("/work").unwrap();
             let limits = Limits { quota: Some(1 << 30), ..SMALL };
-            let buffer = Buffer::new(scratch.path(), limits, Time::default());
+            let buffer = Buffer::new(scratch.path(), limits, right());
             let name = stream("pump");
             buffer.append(name.clone(), 1, records(0, 1, 1)).await.unwrap();
             let before = (buffer.summary().await.written, io_written());

@@ -210,6 +210,11 @@ impl Connection {
         if matches!(route, Route::Stream(_)) && payload.len() > MAX_RECORD {
             return self.refused(token.as_slice(), &Refused::TooLarge);
         }
+        let is_sourced = |stream| self.shared().sourced().contains(stream);
+        if matches!(&route, Route::Stream(stream) if is_sourced(stream)) {
+            const WHY: &str = "published to a stream that the agent itself fills";
+            return self.fail(token.as_slice(), Code::NotAuthorized, WHY);
+        }
         let (owner, topic, stream) = match route {
             Route::Stream(stream) => (name, Box::from(stream.as_str()), Some(stream)),
             Route::Local { owner, topic } => (owner, topic, None),
@@ -306,6 +311,10 @@ impl Connection {
             Refused::TooLarge => (Code::Quota, "a record of more than 64 KiB was refused"),
             Refused::Closed => (Code::Implementation, "the agent ends"),
         };
+        self.fail(tokens, code, text);
+    }
+
+    fn fail(&mut self, tokens: &[u64], code: Code, text: &'static str) {
         add(&self.shared().counters.refused, u64::try_from(tokens.len()).unwrap_or(0));
         self.note(text, "");
         tokens.iter().for_each(|token| self.answers.put(*token, Err(Fault::new(code, text))));

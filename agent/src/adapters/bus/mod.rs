@@ -13,10 +13,11 @@ mod said;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use holdfast_protocol::data::StreamName;
 use holdfast_protocol::data::block::MAX_RECORD;
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::mqtt::Limits;
@@ -56,6 +57,8 @@ struct Shared {
     limits: Arc<Limits>,
     /// Who may come, beside local accesses.
     workloads: Mutex<BTreeMap<Name, Arc<Rights>>>,
+    /// Streams that the agent itself fills: nobody else may.
+    sourced: Mutex<BTreeSet<StreamName>>,
     next: AtomicU64,
     clients: AtomicUsize,
     strangers: AtomicUsize,
@@ -84,6 +87,10 @@ fn add(counter: &AtomicU64, more: u64) {
 impl Shared {
     fn workloads(&self) -> MutexGuard<'_, BTreeMap<Name, Arc<Rights>>> {
         self.workloads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sourced(&self) -> MutexGuard<'_, BTreeSet<StreamName>> {
+        self.sourced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a client of this name may do now; None: nobody of this name may come.
@@ -140,6 +147,7 @@ impl Bus {
             exchange: Exchange::default(),
             limits: Arc::new(limits),
             workloads: Mutex::default(),
+            sourced: Mutex::default(),
             next: AtomicU64::new(0),
             clients: AtomicUsize::new(0),
             strangers: AtomicUsize::new(0),
@@ -159,6 +167,11 @@ impl Bus {
     pub fn dismiss(&mut self, name: &Name) {
         self.shared.workloads().remove(name);
         self.shared.exchange.end_of(name);
+    }
+
+    /// The agent itself fills these streams from now on, and no others.
+    pub fn keep_for_sources(&mut self, streams: BTreeSet<StreamName>) {
+        *self.shared.sourced() = streams;
     }
 
     /// Looks whether local accesses changed, and tries again to listen where that failed.
@@ -264,6 +277,11 @@ impl Authority {
     /// By name and password.
     pub fn who(&self, user: &str, password: &[u8]) -> Option<Name> {
         self.0.who(user, password).map(|rights| rights.name.clone())
+    }
+
+    /// Whether the agent itself fills this stream, and nobody else may.
+    pub fn is_sourced(&self, stream: &StreamName) -> bool {
+        self.0.sourced().contains(stream)
     }
 
     /// Whether this is a workload of the device.

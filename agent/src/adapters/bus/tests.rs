@@ -251,6 +251,27 @@ async fn a_topic_that_is_no_stream_is_refused() {
 }
 
 #[tokio::test]
+async fn nobody_publishes_to_a_stream_that_the_agent_fills() {
+    let mut rig = Rig::with(&[("pump", &[], &[])]);
+    rig.bus.keep_for_sources(["device/metrics".parse().unwrap()].into());
+    let mut five = rig.client("pump", 5).await;
+    for topic in ["device/metrics", "streams/device/metrics"] {
+        five.send_publish(topic, 7, "1").await;
+        assert_eq!(five.read().await.unwrap(), [0x40, 3, 0, 7, 0x87], "{topic}");
+    }
+    five.send_publish("device/metric", 8, "1").await;
+    assert_eq!(five.read().await.unwrap(), [0x40, 2, 0, 8]);
+    let mut three = rig.client("pump", 4).await;
+    three.send_publish("device/metrics", 7, "1").await;
+    assert_eq!(three.read().await, None);
+    assert_eq!(rig.fake.stored("device/metrics"), Vec::<String>::new());
+    assert!(rig.problem().contains("the agent itself fills"));
+    rig.bus.keep_for_sources([].into());
+    five.send_publish("device/metrics", 9, "1").await;
+    assert_eq!(five.read().await.unwrap(), [0x40, 2, 0, 9]);
+}
+
+#[tokio::test]
 async fn a_record_that_is_too_large_is_refused_before_it_is_read() {
     for level in [4, 5] {
         let rig = Rig::with(&[("pump", &[], &[])]);

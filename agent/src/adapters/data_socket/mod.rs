@@ -12,9 +12,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use holdfast_protocol::ids::Name;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,12 +30,13 @@ use super::intake::Intake;
 use peer::Peers;
 
 /// Connections at a time.
-const MAX_CONNECTIONS: usize = 16;
-/// Connections of one user at a time, so that one that keeps them open leaves room for others. The
-/// agent's own user and root may have all.
+const MAX_CONNECTIONS: usize = 32;
+/// Connections of one caller at a time, so that one that keeps them open leaves room for others.
 const MAX_OF_ONE: usize = 8;
 /// Bodies of calls in memory at a time, in bytes: one of the largest, and smaller ones.
 const MAX_BODIES: usize = 12 * 1024 * 1024;
+/// Of these, of one caller: one of the largest.
+const MAX_BODIES_OF_ONE: usize = 8 * 1024 * 1024;
 /// A connection that sends no request for so long is closed.
 const IDLE: Duration = Duration::from_secs(10);
 /// Read at once, in bytes: a record at least.
@@ -47,8 +49,33 @@ struct Shared {
     said: Arc<Said>,
     peers: Peers,
     bodies: Arc<Semaphore>,
-    /// Connections by user.
-    open: Mutex<BTreeMap<u32, usize>>,
+    /// Room for bodies of each caller that has some.
+    bodies_of: Mutex<BTreeMap<Name, Arc<Semaphore>>>,
+    /// Connections by caller.
+    open: Mutex<BTreeMap<Caller, usize>>,
+}
+
+/// Whose a connection is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Caller {
+    /// Of a user who has not said for whom it calls, or not yet.
+    User(u32),
+    /// A workload's, or a local access'.
+    Known(Name),
+}
+
+impl Shared {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<Caller, usize>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Room for bodies of this caller.
+    fn bodies_of(&self, name: &Name) -> Arc<Semaphore> {
+        let mut of = self.bodies_of.lock().unwrap_or_else(PoisonError::into_inner);
+        of.retain(|_, room| Arc::strong_count(room) > 1);
+        let room = of.entry(name.clone());
+        Arc::clone(room.or_insert_with(|| Arc::new(Semaphore::new(MAX_BODIES_OF_ONE))))
+    }
 }
 
 /// The socket.
@@ -73,6 +100,7 @@ impl DataSocket {
             said,
             peers: Peers::new(workloads),
             bodies: Arc::new(Semaphore::new(MAX_BODIES)),
+            bodies_of: Mutex::default(),
             open: Mutex::default(),
         };
         Self { shared: Arc::new(shared), listening: None, trouble: None }
@@ -141,19 +169,16 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
 
 fn admit(stream: UnixStream, shared: &Arc<Shared>) {
     let user = stream.peer_cred().ok().map(|peer| peer.uid());
-    let Some(seat) = Seat::take(shared, user) else {
+    let Some(seat) = Seat::take(shared, Caller::User(user.unwrap_or(u32::MAX))) else {
         let what = "the data socket has as many connections as it serves: others are turned away";
         shared.said.note(None, what, uptime_ms());
         tokio::spawn(turn_away(stream));
         return;
     };
     tokio::spawn(async move {
-        let shared = Arc::clone(&seat.shared);
-        let service = service_fn(move |request| {
-            let shared = Arc::clone(&shared);
-            async move {
-                Ok::<_, std::convert::Infallible>(service::answer(&shared, user, request).await)
-            }
+        let seat = &seat;
+        let service = service_fn(|request| async move {
+            Ok::<_, std::convert::Infallible>(service::answer(seat, user, request).await)
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -163,7 +188,6 @@ fn admit(stream: UnixStream, shared: &Arc<Shared>) {
         if let Err(error) = served.await {
             tracing::debug!(%error, "a connection of the data socket ended");
         }
-        drop(seat);
     });
 }
 
@@ -178,32 +202,57 @@ async fn turn_away(mut stream: UnixStream) {
 /// One of the places of connections; given back when it is dropped.
 struct Seat {
     shared: Arc<Shared>,
-    user: u32,
+    caller: Mutex<Caller>,
 }
 
 impl Seat {
-    fn take(shared: &Arc<Shared>, user: Option<u32>) -> Option<Self> {
-        let user = user.unwrap_or(u32::MAX);
-        let privileged = user == 0 || user == rustix::process::geteuid().as_raw();
-        let mut open = shared.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = open.values().sum();
-        let mine = open.entry(user).or_default();
-        if all >= MAX_CONNECTIONS || (!privileged && *mine >= MAX_OF_ONE) {
+    fn take(shared: &Arc<Shared>, caller: Caller) -> Option<Self> {
+        let mut open = shared.open();
+        if open.values().sum::<usize>() >= MAX_CONNECTIONS || !enter(&mut open, &caller) {
             return None;
         }
-        *mine += 1;
-        Some(Self { shared: Arc::clone(shared), user })
+        Some(Self { shared: Arc::clone(shared), caller: Mutex::new(caller) })
+    }
+
+    /// The connection is this caller's from now on. False: that one has as many as it may have.
+    fn pass_to(&self, name: &Name) -> bool {
+        let mut caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = Caller::Known(name.clone());
+        if *caller == next {
+            return true;
+        }
+        let mut open = self.shared.open();
+        if !enter(&mut open, &next) {
+            return false;
+        }
+        leave(&mut open, &caller);
+        *caller = next;
+        true
+    }
+}
+
+/// Counts a connection, unless its caller has as many as it may have.
+fn enter(open: &mut BTreeMap<Caller, usize>, caller: &Caller) -> bool {
+    let known = open.get(caller).copied().unwrap_or_default();
+    if known >= MAX_OF_ONE {
+        return false;
+    }
+    open.insert(caller.clone(), known + 1);
+    true
+}
+
+fn leave(open: &mut BTreeMap<Caller, usize>, caller: &Caller) {
+    if let Some(known) = open.get_mut(caller) {
+        *known = known.saturating_sub(1);
+        if *known == 0 {
+            open.remove(caller);
+        }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mine) = open.get_mut(&self.user) {
-            *mine = mine.saturating_sub(1);
-            if *mine == 0 {
-                open.remove(&self.user);
-            }
-        }
+        let caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        leave(&mut self.shared.open(), &caller);
     }
 }

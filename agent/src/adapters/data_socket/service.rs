@@ -1,6 +1,7 @@
 //! `POST /v1/streams/NAME`: the records of the body, on disk before they are answered for, or none
 //! of them and why.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,16 +16,20 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
-use super::{MAX_BODIES, Shared};
+use super::{MAX_BODIES, MAX_BODIES_OF_ONE, MAX_OF_ONE, Seat, Shared};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused};
 use crate::core::records::{Kind, Reader};
 
 /// Largest body of a call, in bytes.
 const MAX_CALL: usize = 8 * 1024 * 1024;
-/// A body that does not go on for so long is given up.
-const STALL: Duration = Duration::from_secs(10);
+/// A body that does not go on for so long is given up, and one that comes more slowly than
+/// [`PACE`] after so long: it holds a connection, and memory.
+const GRACE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
+/// Bytes a second.
+const PACE: u64 = 16 * 1024;
 /// How long a call waits for room for its body.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 2_000 });
 /// Where streams are.
@@ -37,11 +42,18 @@ struct Failure {
     message: String,
     /// Line of the body, from 1.
     line: Option<u64>,
+    /// Nothing more is read of this caller: the connection ends.
+    last: bool,
 }
 
 impl Failure {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), line: None }
+        Self { status, code, message: message.into(), line: None, last: false }
+    }
+
+    /// Ends the connection.
+    fn last(self) -> Self {
+        Self { last: true, ..self }
     }
 }
 
@@ -60,13 +72,15 @@ impl From<Refused> for Failure {
 
 /// Answers a request.
 pub(super) async fn answer(
-    shared: &Shared,
+    seat: &Seat,
     user: Option<u32>,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
-    let (head, mut body) = request.into_parts();
+    let (head, incoming) = request.into_parts();
+    let mut body = Body { incoming, began: Instant::now(), taken: 0 };
+    let shared = &*seat.shared;
     let mut who = None;
-    let answered = take(shared, user, &head, &mut body, &mut who).await;
+    let answered = take(seat, user, &head, &mut body, &mut who).await;
     match answered {
         Ok(stored) => respond(StatusCode::OK, &stored),
         Err(failure) => {
@@ -78,7 +92,8 @@ pub(super) async fn answer(
                     uptime_ms(),
                 );
             }
-            let through = discard(&mut body).await;
+            let through =
+                if failure.last { body.incoming.is_end_stream() } else { body.discard().await };
             refuse(&failure, through)
         }
     }
@@ -90,6 +105,7 @@ fn words(code: &str) -> &'static str {
         "malformed" => "posted what is not what its content type says: refused",
         "too-large" => "posted a record or a call that is too large: refused",
         "busy" => "posted more than can be stored at a time: told to try again",
+        "source" => "posted to a stream that the agent itself fills: refused",
         "disk-full" => "posted records that could not be stored: the disk is full",
         "too-many-streams" => {
             "posted to one stream too many: the device has as many streams as it can have"
@@ -99,21 +115,29 @@ fn words(code: &str) -> &'static str {
 }
 
 async fn take(
-    shared: &Shared,
+    seat: &Seat,
     user: Option<u32>,
     head: &hyper::http::request::Parts,
-    body: &mut Incoming,
+    body: &mut Body,
     who: &mut Option<Name>,
 ) -> Result<Value, Failure> {
-    let stream = stream(head)?;
+    let shared = &*seat.shared;
     let header = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let name = shared
-        .peers
-        .who(&shared.authority, header, user)
-        .map_err(|why| Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", why.to_string()))?;
-    *who = Some(name);
+    let name = shared.peers.who(&shared.authority, header, user).map_err(|why| {
+        Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", why.to_string()).last()
+    })?;
+    let name = who.insert(name);
+    if !seat.pass_to(name) {
+        let message = format!("more than {MAX_OF_ONE} connections of {name}: close some");
+        return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, "busy", message).last());
+    }
+    let stream = stream(head)?;
+    if shared.authority.is_sourced(&stream) {
+        let message = format!("the agent itself fills {stream}: its policy has a source");
+        return Err(Failure::new(StatusCode::FORBIDDEN, "source", message));
+    }
     let kind = kind(head)?;
-    let room = room(shared, body).await?;
+    let room = room(shared, name, &body.incoming).await?;
     let records = read(body, kind).await?;
     if records.is_empty() {
         return Ok(json!({ "stored": 0 }));
@@ -153,21 +177,28 @@ fn kind(head: &hyper::http::request::Parts) -> Result<Kind, Failure> {
     })
 }
 
-/// Room for the body in memory.
-async fn room(shared: &Shared, body: &Incoming) -> Result<OwnedSemaphorePermit, Failure> {
+/// Room for the body in memory: of what its caller may have, and of all.
+async fn room(
+    shared: &Shared,
+    name: &Name,
+    body: &Incoming,
+) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Failure> {
     // Who does not say how much it is may send as much as is taken at all.
     let size = body.size_hint().upper().and_then(|size| usize::try_from(size).ok());
     let size = size.unwrap_or(MAX_CALL);
     if size > MAX_CALL {
         return Err(too_large());
     }
-    const { assert!(MAX_CALL <= MAX_BODIES, "the largest call has room") };
+    const { assert!(MAX_CALL <= MAX_BODIES_OF_ONE, "the largest call has room") };
+    const { assert!(MAX_BODIES_OF_ONE < MAX_BODIES, "and leaves some to others") };
     let units = u32::try_from(size.max(1)).unwrap_or(u32::MAX);
-    let room = std::sync::Arc::clone(&shared.bodies).acquire_many_owned(units);
-    match tokio::time::timeout(PATIENCE, room).await {
-        Ok(Ok(room)) => Ok(room),
-        _ => Err(Refused::Busy.into()),
-    }
+    let (own, all) = (shared.bodies_of(name), Arc::clone(&shared.bodies));
+    let room = async {
+        let own = own.acquire_many_owned(units).await.ok()?;
+        Some((own, all.acquire_many_owned(units).await.ok()?))
+    };
+    let room = tokio::time::timeout(PATIENCE, room).await;
+    room.ok().flatten().ok_or_else(|| Refused::Busy.into())
 }
 
 fn too_large() -> Failure {
@@ -175,9 +206,8 @@ fn too_large() -> Failure {
     Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message)
 }
 
-async fn read(body: &mut Incoming, kind: Kind) -> Result<Records, Failure> {
+async fn read(body: &mut Body, kind: Kind) -> Result<Records, Failure> {
     let mut reader = Reader::new(kind);
-    let mut total = 0;
     let refused = |fault: crate::core::records::Fault| {
         let (status, code) = if fault.too_large {
             (StatusCode::PAYLOAD_TOO_LARGE, "too-large")
@@ -188,9 +218,8 @@ async fn read(body: &mut Incoming, kind: Kind) -> Result<Records, Failure> {
         let message = format!("{what} {}: {}; nothing of this call is stored", fault.at, fault.why);
         Failure { line: Some(fault.at), ..Failure::new(status, code, message) }
     };
-    while let Some(data) = piece(body).await? {
-        total += data.len();
-        if total > MAX_CALL {
+    while let Some(data) = body.piece().await? {
+        if body.taken > MAX_CALL {
             return Err(too_large());
         }
         reader.feed(&data).map_err(refused)?;
@@ -198,45 +227,59 @@ async fn read(body: &mut Incoming, kind: Kind) -> Result<Records, Failure> {
     reader.finish().map_err(refused)
 }
 
-/// The next piece of a body.
-async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
-    let cut = |why: &str| {
-        Failure::new(StatusCode::BAD_REQUEST, "cut-short", format!("{why}; nothing is stored"))
-    };
-    loop {
-        match tokio::time::timeout(STALL, body.frame()).await {
-            Err(_late) => {
-                let message = "the body did not go on for 10 s; nothing is stored";
-                return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
-            }
-            Ok(None) => return Ok(None),
-            Ok(Some(Err(_))) => return Err(cut("the body was cut short")),
-            Ok(Some(Ok(frame))) => {
-                // Trailers say nothing here.
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
+/// The body of a call, as it comes.
+struct Body {
+    incoming: Incoming,
+    began: Instant,
+    /// Bytes that came.
+    taken: usize,
+}
+
+impl Body {
+    /// The next piece.
+    async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
+        let cut = |why: &str| {
+            Failure::new(StatusCode::BAD_REQUEST, "cut-short", format!("{why}; nothing is stored"))
+        };
+        loop {
+            let taken = u64::try_from(self.taken).unwrap_or(u64::MAX);
+            let whole = self.began + GRACE + Duration::from_millis(taken * 1_000 / PACE);
+            let until = whole.min(Instant::now() + GRACE);
+            match tokio::time::timeout_at(until, self.incoming.frame()).await {
+                Err(_late) => {
+                    let message = "the body came too slowly: 16 KiB a second at least, and no pause of 10 s; nothing is stored";
+                    return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
+                }
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(_))) => return Err(cut("the body was cut short")),
+                Ok(Some(Ok(frame))) => {
+                    // Trailers say nothing here.
+                    if let Ok(data) = frame.into_data() {
+                        self.taken += data.len();
+                        return Ok(Some(data));
+                    }
                 }
             }
         }
     }
-}
 
-/// Reads what is left of a refused body, as far as it is not too much: a client that is still
-/// sending would not see the answer. True: all of it.
-async fn discard(body: &mut Incoming) -> bool {
-    let mut total = 0;
-    let claimed = body.size_hint().upper().and_then(|size| usize::try_from(size).ok());
-    if claimed.is_some_and(|size| size > MAX_CALL) {
-        return false;
-    }
-    while total <= MAX_CALL {
-        match piece(body).await {
-            Ok(Some(data)) => total += data.len(),
-            Ok(None) => return true,
-            Err(_) => return false,
+    /// Reads what is left of a refused body, as far as it is not too much: a client that is still
+    /// sending would not see the answer. True: all of it.
+    async fn discard(&mut self) -> bool {
+        let claimed = self.incoming.size_hint().upper();
+        if claimed.and_then(|size| usize::try_from(size).ok()).is_some_and(|it| it > MAX_CALL) {
+            return false;
         }
+        let before = self.taken;
+        while self.taken - before <= MAX_CALL {
+            match self.piece().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+        false
     }
-    false
 }
 
 fn refuse(failure: &Failure, through: bool) -> Response<Full<Bytes>> {

@@ -16,7 +16,9 @@ struct Rig {
     said: Arc<Said>,
     /// `Authorization` of workload pump.
     basic: String,
-    _bus: Bus,
+    /// And of workload fan.
+    other: String,
+    bus: Bus,
     _socket: DataSocket,
 }
 
@@ -27,17 +29,21 @@ impl Rig {
         let access = Arc::new(Access::new(scratch.path(), None));
         let (fake, said) = (Fake::default(), Arc::<Said>::default());
         let mut bus = Bus::new(Arc::clone(&access), Arc::new(fake.clone()), Arc::clone(&said));
-        let pump: Name = "pump".parse().unwrap();
-        bus.admit(pump.clone(), Permissions::default());
+        let mut admit = |name: &str| {
+            let name: Name = name.parse().unwrap();
+            bus.admit(name.clone(), Permissions::default());
+            let password = access.workload(&name).unwrap().password;
+            let pair = format!("{name}:{password}");
+            let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+            format!("authorization: Basic {pair}\r\n")
+        };
+        let (basic, other) = (admit("pump"), admit("fan"));
         let workloads = scratch.path().join("workloads");
         let intake = Arc::new(fake.clone());
         let mut socket = DataSocket::new(bus.authority(), intake, Arc::clone(&said), &workloads);
         socket.listen(&access.socket());
         assert_eq!(socket.problem(), None);
-        let password = access.workload(&pump).unwrap().password;
-        let pair = base64::engine::general_purpose::STANDARD.encode(format!("pump:{password}"));
-        let basic = format!("authorization: Basic {pair}\r\n");
-        Self { scratch, fake, said, basic, _bus: bus, _socket: socket }
+        Self { scratch, fake, said, basic, other, bus, _socket: socket }
     }
 
     async fn connect(&self) -> UnixStream {
@@ -60,13 +66,22 @@ impl Rig {
     }
 
     async fn post(&self, stream: &str, kind: &str, body: &[u8]) -> (u16, String) {
-        let head = format!(
-            "POST /v1/streams/{stream} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}{kind}content-length: {}\r\n\r\n",
-            self.basic,
-            body.len()
-        );
+        let close = format!("connection: close\r\n{}{kind}", self.basic);
+        let head = head(stream, &close, body.len());
         self.send(&[head.as_bytes(), body].concat()).await
     }
+
+    /// Posts as workload fan; gives the status.
+    async fn post_of_other(&self) -> u16 {
+        let head = head("fan", &format!("connection: close\r\n{}", self.other), 1);
+        self.send(format!("{head}1").as_bytes()).await.0
+    }
+}
+
+fn head(stream: &str, more: &str, length: usize) -> String {
+    format!(
+        "POST /v1/streams/{stream} HTTP/1.1\r\nhost: x\r\n{more}content-length: {length}\r\n\r\n"
+    )
 }
 
 #[tokio::test]
@@ -128,6 +143,17 @@ async fn what_is_wrong_is_said_with_what_to_do_and_nothing_of_it_is_stored() {
 }
 
 #[tokio::test]
+async fn nobody_posts_to_a_stream_that_the_agent_fills() {
+    let mut rig = Rig::new();
+    rig.bus.keep_for_sources(["logs/pump".parse().unwrap()].into());
+    let (code, text) = rig.post("logs%2Fpump", "", b"1").await;
+    assert!(code == 403 && text.contains("source"), "{code} {text}");
+    assert_eq!(rig.post("logs/fan", "", b"1").await.0, 200);
+    assert_eq!(rig.fake.stored("logs/pump"), Vec::<String>::new());
+    assert!(rig.said.problem(uptime_ms()).unwrap().contains("the agent itself fills"));
+}
+
+#[tokio::test]
 async fn the_buffers_no_is_passed_on() {
     let rig = Rig::new();
     for (why, status) in [
@@ -155,31 +181,73 @@ async fn who_is_nobody_is_told_how_to_be_somebody() {
 }
 
 #[tokio::test]
-async fn connections_and_bodies_are_bounded() {
+async fn who_is_nobody_is_not_waited_for() {
     let rig = Rig::new();
-    // Two calls that claim all the memory there is, and send nothing.
-    let claim = |bytes: usize| {
-        format!(
-            "POST /v1/streams/a HTTP/1.1\r\nhost: x\r\n{}content-length: {bytes}\r\n\r\n",
-            rig.basic
-        )
+    // More than a little is claimed, and nothing sent.
+    let claim = head("a", "", 1_000_000);
+    let answered = rig.send(claim.as_bytes());
+    let (code, _) = tokio::time::timeout(Duration::from_secs(1), answered).await.unwrap();
+    assert_eq!(code, 401);
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_in_is_given_up() {
+    let rig = Rig::new();
+    let (mut read, mut write) = rig.connect().await.into_split();
+    write.write_all(head("a", &rig.basic, 4 * 1024 * 1024).as_bytes()).await.unwrap();
+    let trickle = async {
+        while write.write_all(b"1").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        std::future::pending::<()>().await;
     };
-    let mut idle = Vec::new();
-    for bytes in [8 * 1024 * 1024, 4 * 1024 * 1024] {
-        let mut stream = rig.connect().await;
-        stream.write_all(claim(bytes).as_bytes()).await.unwrap();
-        idle.push(stream);
+    let mut answer = Vec::new();
+    let answered = async {
+        let _reset = read.read_to_end(&mut answer).await;
+    };
+    tokio::select! {
+        () = trickle => {}
+        done = tokio::time::timeout(Duration::from_secs(20), answered) => done.unwrap(),
     }
+    let text = String::from_utf8(answer).unwrap();
+    assert!(text.starts_with("HTTP/1.1 408") && text.contains("too slowly"), "{text}");
+    assert_eq!(rig.fake.stored("a"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn connections_and_bodies_are_bounded_and_one_caller_leaves_room_for_others() {
+    let rig = Rig::new();
     let busy = |answer: &(u16, String)| answer.0 == 429;
-    // The claims may not have been read yet.
+    // A call that claims all the memory that a caller may have, and sends nothing.
+    let mut idle = rig.connect().await;
+    idle.write_all(head("a", &rig.basic, 8 * 1024 * 1024).as_bytes()).await.unwrap();
+    // The claim may not have been read yet.
     while !busy(&rig.post("b", "", b"1").await) {}
+    assert_eq!(rig.post_of_other().await, 200);
     drop(idle);
     while busy(&rig.post("b", "", b"1").await) {}
+
     let mut many = Vec::new();
-    for _ in 0..MAX_CONNECTIONS {
-        many.push(rig.connect().await);
+    for _ in 0..MAX_OF_ONE {
+        let mut stream = rig.connect().await;
+        stream.write_all(format!("{}1", head("c", &rig.basic, 1)).as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        many.push(stream);
     }
-    while !busy(&rig.post("c", "", b"1").await) {}
+    let answer = rig.post("c", "", b"1").await;
+    assert!(busy(&answer) && answer.1.contains("connections of pump"), "{answer:?}");
+    assert_eq!(rig.post_of_other().await, 200);
     drop(many);
     while busy(&rig.post("c", "", b"1").await) {}
+
+    // Those of a user who has not said who it is.
+    let mut many = Vec::new();
+    for _ in 0..MAX_OF_ONE {
+        many.push(rig.connect().await);
+    }
+    while rig.post_of_other().await != 429 {}
+    drop(many);
+    while rig.post_of_other().await == 429 {}
 }

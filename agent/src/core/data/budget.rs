@@ -49,11 +49,15 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Begins anew where another period has begun. A clock that went back begins none.
+    /// Begins anew where another period has begun. A clock that went back begins none: what was
+    /// counted counts for the period that it shows now, or one step ahead would hold the link back
+    /// until that day comes.
     pub fn turn(&mut self, budget: Option<&LinkBudget>, now: u64) {
         let begin = begin_of(period(budget), now);
         if begin > self.since {
             *self = Self { since: begin, classes: BTreeMap::new() };
+        } else if self.since > now {
+            self.since = begin;
         }
     }
 
@@ -66,12 +70,15 @@ impl Ledger {
         count.charged = count.charged.saturating_add(u64::try_from(cost).unwrap_or(u64::MAX));
     }
 
-    /// Adds what was stored of it before a restart.
+    /// Adds what was stored of it before a restart, unless that was for an earlier period. Which
+    /// period it is now is not learned from it: what was stored may come of a clock that was ahead.
     pub fn restore(&mut self, stored: &Self) {
         if stored.since < self.since {
             return;
         }
-        self.since = stored.since;
+        if self.since == 0 {
+            self.since = stored.since;
+        }
         for (class, count) in &stored.classes {
             let mine = self.classes.entry(*class).or_default();
             mine.sent = mine.sent.saturating_add(count.sent);
@@ -254,11 +261,45 @@ mod tests {
         assert_eq!(ledger.allowed(Data, budget, end), Some(300_000));
         ledger.add(Control, 900_000, 0, 100);
         assert_eq!(ledger.allowed(Data, budget, end), Some(0), "control has used it");
-        ledger.turn(budget, 9 * DAY);
-        assert_eq!(ledger.allowed(Data, budget, end), Some(0), "a clock that went back");
         ledger.turn(budget, 11 * DAY);
         assert_eq!(ledger.allowed(Data, budget, 11 * DAY), Some(100_000));
         assert_eq!(ledger.allowed(Data, None, 11 * DAY), None);
+    }
+
+    #[test]
+    fn a_clock_that_jumped_ahead_holds_nothing_back_once_it_is_right() {
+        use TrafficClass::Data;
+        let budget = budget(Period::Day, 1_000_000, &[(Data, 40)]);
+        let budget = Some(&budget);
+        let noon = 10 * DAY + DAY / 2;
+        let mut ledger = Ledger::default();
+        ledger.turn(budget, noon);
+        ledger.turn(budget, 4_000 * DAY);
+        ledger.add(Data, 250_000, 0, 100);
+        let stored = ledger.clone();
+        // Set right: the share fills again, and what was used still counts.
+        ledger.turn(budget, noon);
+        assert_eq!(ledger.report(budget).since, 10 * DAY);
+        assert_eq!(ledger.allowed(Data, budget, noon), Some(50_000));
+        assert_eq!(ledger.allowed(Data, budget, noon + DAY / 4), Some(150_000));
+        ledger.turn(budget, 11 * DAY);
+        assert_eq!(ledger.allowed(Data, budget, 11 * DAY), Some(100_000));
+        // The same over a restart, whether the clock was looked at before the file or after it.
+        let mut early = Ledger::default();
+        early.turn(budget, noon);
+        early.restore(&stored);
+        let mut late = Ledger::default();
+        late.restore(&stored);
+        late.turn(budget, noon);
+        for ledger in [&mut early, &mut late] {
+            assert_eq!(ledger.report(budget).since, 10 * DAY);
+            assert_eq!(ledger.allowed(Data, budget, noon), Some(50_000));
+        }
+        // What was stored in an earlier period is over.
+        let mut next = Ledger::default();
+        next.turn(budget, 4_001 * DAY);
+        next.restore(&stored);
+        assert_eq!(next.allowed(Data, budget, 4_001 * DAY), Some(100_000));
     }
 
     #[test]
@@ -314,6 +355,38 @@ mod tests {
             let used: u64 = TrafficClass::ALL.into_iter().map(|it| ledger.charged(it)).sum();
             let kept = shares(&budget)[&TrafficClass::Control];
             prop_assert!(used + kept <= 1_000_000, "{} and {}", used, kept);
+        }
+
+        /// However the clock jumped, and whatever was stored and read meanwhile: once it goes
+        /// right, nothing that was used before it is held against the next period.
+        #[test]
+        fn no_jump_outlasts_the_period(
+            jumps in proptest::collection::vec((0u64..40_000, 0u64..500_000, any::<bool>()), 0..40),
+            month: bool,
+        ) {
+            let period = if month { Period::Month } else { Period::Day };
+            let budget = budget(period, 1_000_000, &[(TrafficClass::Data, 40)]);
+            let budget = Some(&budget);
+            let (mut ledger, mut stored) = (Ledger::default(), Ledger::default());
+            for (day, bytes, restart) in jumps {
+                ledger.turn(budget, day * DAY);
+                prop_assert!(ledger.since <= day * DAY);
+                ledger.add(TrafficClass::Data, bytes, 0, 100);
+                if restart {
+                    stored.turn(budget, day * DAY);
+                    stored.restore(&ledger);
+                    std::mem::swap(&mut stored, &mut ledger);
+                    stored = Ledger::default();
+                }
+            }
+            let now = 20_000 * DAY;
+            ledger.turn(budget, now);
+            let next = now + 31 * DAY;
+            ledger.turn(budget, next);
+            prop_assert_eq!(ledger.since, begin_of(period, next));
+            let passed = (next - ledger.since) * 400_000 / length_of(period, ledger.since);
+            let filled = (passed + 100_000).min(400_000);
+            prop_assert_eq!(ledger.allowed(TrafficClass::Data, budget, next), Some(filled));
         }
     }
 }

@@ -14,8 +14,8 @@ const LARGEST: usize = MAX_BATCH - 16 * 1024;
 const QUICK: u64 = 1_000;
 /// One later than this: it takes less. A desired state waits for one batch at most.
 const SLOW: u64 = 4_000;
-/// A batch that nobody acknowledged is sent again after this, in milliseconds; twice as long each
-/// time, up to the second.
+/// A batch that has arrived and that nobody acknowledged is sent again after this, in milliseconds;
+/// twice as long each time, up to the second.
 const RESEND: (u64, u64) = (30_000, 300_000);
 /// How long a record may wait for others to go with it, in milliseconds: urgent ones, others, and
 /// others where the link has a budget.
@@ -88,11 +88,14 @@ pub enum Next {
 
 #[derive(Debug, Clone)]
 struct Flight {
+    number: u64,
     stream: StreamName,
     from: u64,
     to: u64,
     size: usize,
     sent: u64,
+    /// When the other side had it; None: it may still be on its way.
+    arrived: Option<u64>,
 }
 
 /// The present time, as far as it matters here.
@@ -111,7 +114,9 @@ pub struct Shipper {
     not_before: u64,
     size: usize,
     flight: Option<Flight>,
-    /// A batch is being made.
+    /// Batches that were sent.
+    sent: u64,
+    /// A batch is being made, whatever becomes of the link meanwhile.
     making: bool,
     late: u32,
     refused: Vec<(StreamName, u64)>,
@@ -124,8 +129,9 @@ impl Shipper {
         Self {
             connected: false,
             not_before: 0,
-            size: SMALLEST * 4,
+            size: SMALLEST,
             flight: None,
+            sent: 0,
             making: false,
             late: 0,
             refused: Vec::new(),
@@ -137,7 +143,6 @@ impl Shipper {
     pub fn connected(&mut self, now: u64) {
         self.connected = true;
         self.flight = None;
-        self.making = false;
         self.late = 0;
         self.not_before = self.not_before.max(now + self.entropy.draw() % JITTER);
     }
@@ -146,7 +151,6 @@ impl Shipper {
     pub fn disconnected(&mut self) {
         self.connected = false;
         self.flight = None;
-        self.making = false;
     }
 
     /// What to do now. `allowed`: bytes that a class may still use; None: as many as it likes.
@@ -160,7 +164,9 @@ impl Shipper {
             return Next::Nothing;
         }
         if let Some(flight) = &self.flight {
-            let due = flight.sent + self.patience();
+            // On a slow link that may take long, and another one would only wait behind it.
+            let Some(arrived) = flight.arrived else { return Next::Nothing };
+            let due = arrived + self.patience();
             if now.uptime < due {
                 return Next::Wait(due);
             }
@@ -239,17 +245,30 @@ impl Shipper {
         self.refused.push((stream, now + NOTHING));
     }
 
-    /// A batch is on its way; `size` in bytes.
-    pub fn sent(&mut self, stream: StreamName, from: u64, to: u64, size: usize, now: u64) {
+    /// A batch is on its way; `size` in bytes. Gives its number.
+    pub fn sent(&mut self, stream: StreamName, from: u64, to: u64, size: usize, now: u64) -> u64 {
         self.making = false;
-        self.flight = Some(Flight { stream, from, to, size, sent: now });
+        self.sent += 1;
+        let number = self.sent;
+        self.flight = Some(Flight { number, stream, from, to, size, sent: now, arrived: None });
+        number
     }
 
-    /// It could not be sent: it is tried again soon.
-    pub fn not_sent(&mut self, now: u64) {
-        self.flight = None;
+    /// The batch that was made has nowhere to go.
+    pub fn not_sent(&mut self) {
         self.making = false;
-        self.not_before = self.not_before.max(now + 1_000);
+    }
+
+    /// The batch of this number has arrived, or it has not and is tried again soon.
+    pub fn arrived(&mut self, number: u64, arrived: bool, now: u64) {
+        // One of a connection that is over says nothing of the one that is on its way.
+        let Some(flight) = self.flight.as_mut().filter(|it| it.number == number) else { return };
+        if arrived {
+            flight.arrived = Some(now);
+        } else {
+            self.flight = None;
+            self.not_before = self.not_before.max(now + 1_000);
+        }
     }
 
     /// The control plane answered for a batch. True: it was the one on its way.
@@ -312,6 +331,8 @@ fn until_window(windows: &[Window], wall: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NOW: Now = Now { uptime: 100_000, wall: 1_000_000_000 };
@@ -351,7 +372,9 @@ mod tests {
         let mut shipper = up();
         assert_eq!(ships(shipper.next(&offers, |_| None, NOW)).as_deref(), Some("alarm"));
         assert_eq!(shipper.next(&offers, |_| None, NOW), Next::Nothing, "it is being made");
-        shipper.sent("alarm".parse().unwrap(), 1, 5, 100, NOW.uptime);
+        let number = shipper.sent("alarm".parse().unwrap(), 1, 5, 100, NOW.uptime);
+        assert_eq!(shipper.next(&offers, |_| None, NOW), Next::Nothing, "it is on its way");
+        shipper.arrived(number, true, NOW.uptime);
         assert_eq!(shipper.next(&offers, |_| None, NOW), Next::Wait(NOW.uptime + RESEND.0));
         assert!(!shipper.acknowledged(&"alarm".parse().unwrap(), 1, 4, false, NOW.uptime));
         assert!(shipper.acknowledged(&"alarm".parse().unwrap(), 1, 5, false, NOW.uptime));
@@ -368,7 +391,8 @@ mod tests {
             match shipper.next(&offers, |_| None, now) {
                 Next::Ship { stream, .. } => {
                     sent += 1;
-                    shipper.sent(stream, 1, 2, 10, now.uptime);
+                    let number = shipper.sent(stream, 1, 2, 10, now.uptime);
+                    shipper.arrived(number, true, now.uptime);
                 }
                 Next::Wait(until) => now.uptime = until,
                 Next::Nothing => panic!("it waits for ever"),
@@ -390,7 +414,7 @@ mod tests {
             bytes
         };
         let quick: Vec<_> = (0..8).map(|_| go(50)).collect();
-        assert_eq!(quick.last(), Some(&LARGEST));
+        assert_eq!((quick.first(), quick.last()), (Some(&SMALLEST), Some(&LARGEST)));
         let slow: Vec<_> = (0..8).map(|_| go(20_000)).collect();
         assert_eq!(slow.last(), Some(&SMALLEST));
     }
@@ -434,5 +458,91 @@ mod tests {
         assert!(shipper.acknowledged(&few.stream, 1, 1, true, NOW.uptime));
         let other = offer("other", 1, 1);
         assert_eq!(ships(shipper.next(&[few, other], |_| None, NOW)).as_deref(), Some("other"));
+    }
+
+    /// What happens to a batch and its link.
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Ask,
+        Made,
+        Unmade,
+        Arrive(usize),
+        Fail(usize),
+        Acknowledge,
+        Down,
+        Up,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => Just(Step::Ask),
+            4 => Just(Step::Made),
+            1 => Just(Step::Unmade),
+            2 => (0usize..3).prop_map(Step::Arrive),
+            1 => (0usize..3).prop_map(Step::Fail),
+            2 => Just(Step::Acknowledge),
+            1 => Just(Step::Down),
+            2 => Just(Step::Up),
+        ]
+    }
+
+    proptest! {
+        /// However slow the link is and however often it ends: one batch is being made or on its
+        /// way, and never another one behind it.
+        #[test]
+        fn one_batch_at_a_time(steps in proptest::collection::vec((step(), 0u64..90_000), 0..200)) {
+            let name: StreamName = "a".parse().unwrap();
+            let offers = [offer("a", 5, 1)];
+            let mut shipper = Shipper::new(1);
+            let (mut up, mut now, mut making) = (false, NOW, 0);
+            // Numbers of those that were sent and of which nothing was heard, and the connection
+            // of each.
+            let (mut flying, mut connection) = (Vec::<(u64, u32)>::new(), 0);
+            for (step, passed) in steps {
+                now.uptime += passed;
+                now.wall += passed;
+                match step {
+                    Step::Ask => {
+                        let next = shipper.next(&offers, |_| None, now);
+                        making += u32::from(matches!(next, Next::Ship { .. }));
+                    }
+                    Step::Made if making > 0 && up => {
+                        making -= 1;
+                        let number = shipper.sent(name.clone(), 1, 2, 10, now.uptime);
+                        flying.push((number, connection));
+                    }
+                    Step::Unmade if making > 0 && up => {
+                        making -= 1;
+                        shipper.nothing(name.clone(), now.uptime);
+                    }
+                    Step::Made | Step::Unmade if making > 0 => {
+                        making -= 1;
+                        shipper.not_sent();
+                    }
+                    Step::Arrive(at) if at < flying.len() => {
+                        let (number, of) = flying.remove(at);
+                        shipper.arrived(number, of == connection, now.uptime);
+                    }
+                    Step::Fail(at) if at < flying.len() => {
+                        shipper.arrived(flying.remove(at).0, false, now.uptime);
+                    }
+                    Step::Acknowledge if up && flying.iter().any(|it| it.1 == connection) => {
+                        shipper.acknowledged(&name, 1, 2, false, now.uptime);
+                        flying.retain(|it| it.1 != connection);
+                    }
+                    Step::Down => {
+                        (up, connection) = (false, connection + 1);
+                        shipper.disconnected();
+                    }
+                    Step::Up if !up => {
+                        up = true;
+                        shipper.connected(now.uptime);
+                    }
+                    _ => {}
+                }
+                let here = flying.iter().filter(|it| it.1 == connection).count();
+                prop_assert!(making as usize + here <= 1, "{} made, {} on the way", making, here);
+            }
+        }
     }
 }

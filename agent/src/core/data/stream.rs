@@ -15,6 +15,8 @@ const SEGMENT_BLOCKS: u32 = 1_024;
 /// And after so long, in milliseconds: a ttl drops whole segments. A quarter of the ttl, if that
 /// is shorter.
 const SEGMENT_SPAN: u64 = 6 * 3_600_000;
+/// Doubts that are told apart; of more, the oldest two count as one.
+const DOUBTS: usize = 32;
 
 /// Records that stand together on disk. Numbers within that it does not hold were thinned out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +102,30 @@ pub struct Kept {
     /// Records that were withheld or reduced and are to be shipped all the same.
     #[serde(default)]
     pub wanted: RangeSet,
+    /// From this number on records were stored while the clock could not be relied on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    doubt: Option<u64>,
+    /// Records of former doubts, in the order of their numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dated: Vec<Dated>,
+}
+
+/// Records that were stored while the clock could not be relied on. Their own times say nothing:
+/// they are as old as the moment at which it could be relied on again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Dated {
+    from: u64,
+    to: u64,
+    /// That moment, in milliseconds since 1970.
+    at: u64,
+}
+
+impl Kept {
+    /// Where the doubt began that this number was stored in; None: the clock was right.
+    fn doubted(&self, number: u64) -> Option<u64> {
+        let dated = self.dated.iter().find(|it| (it.from..=it.to).contains(&number));
+        dated.map(|it| it.from).or(self.doubt.filter(|from| number >= *from))
+    }
 }
 
 /// A stream.
@@ -129,6 +155,8 @@ impl Stream {
             settled: RangeSet::new(),
             gaps,
             wanted: RangeSet::new(),
+            doubt: None,
+            dated: Vec::new(),
         };
         Self::load(kept, BTreeMap::new())
     }
@@ -237,8 +265,13 @@ impl Stream {
         if self.is_open(block) {
             self.waiting += block.count;
         }
+        // What is as old as its times say, and what is not, stand apart.
+        let doubted = self.kept.doubted(block.first);
+        let kept = &self.kept;
+        let goes_on =
+            |open: &Segment| !open.is_full(block, ttl) && kept.doubted(open.last) == doubted;
         match self.segments.last_entry() {
-            Some(mut open) if !open.get().is_full(block, ttl) => {
+            Some(mut open) if goes_on(open.get()) => {
                 open.get_mut().add(block);
                 None
             }
@@ -254,6 +287,46 @@ impl Stream {
     /// began that is closed by it.
     pub fn found(&mut self, block: &Block) -> Option<u64> {
         self.stored(block, None)
+    }
+
+    /// What is stored from now on has times of a clock that cannot be relied on. True: so far it
+    /// could, and that is to be stored.
+    pub fn doubt(&mut self) -> bool {
+        let new = self.kept.doubt.is_none();
+        self.kept.doubt.get_or_insert(self.kept.next);
+        new
+    }
+
+    /// The clock can be relied on, and shows this: what was stored while it could not be is as old
+    /// as this moment. True: there was some, and that is to be stored.
+    pub fn date(&mut self, now: u64) -> bool {
+        let Some(from) = self.kept.doubt.take() else { return false };
+        let oldest = self.segments.values().map(|segment| segment.first).min();
+        let dated = &mut self.kept.dated;
+        dated.retain(|it| oldest.is_some_and(|oldest| it.to >= oldest));
+        if from < self.kept.next {
+            dated.push(Dated { from, to: self.kept.next - 1, at: now });
+        }
+        if dated.len() > DOUBTS {
+            let first = dated.remove(0);
+            if let Some(second) = dated.first_mut() {
+                (second.from, second.at) = (first.from, second.at.max(first.at));
+            }
+        }
+        true
+    }
+
+    /// Where the segments begin that a ttl has passed for, by a clock that can be relied on.
+    pub fn expired(&self, ttl: u64, now: u64) -> Vec<u64> {
+        let over = |segment: &Segment| {
+            if self.kept.doubt.is_some_and(|from| segment.last >= from) {
+                return false;
+            }
+            let within = |it: &&Dated| it.from <= segment.last && segment.first <= it.to;
+            let dated = self.kept.dated.iter().rev().find(within);
+            dated.map_or(segment.latest, |it| it.at).saturating_add(ttl) < now
+        };
+        self.segments().filter(|(_, segment)| over(segment)).map(|(start, _)| start).collect()
     }
 
     /// Numbers that were given and will never be on disk.
@@ -556,6 +629,50 @@ mod tests {
         assert_eq!(closed, 22);
         closed += usize::from(stream.stored(&block(4_001, 1, 1_000_000), Some(100)).is_some());
         assert_eq!(closed, 23);
+    }
+
+    #[test]
+    fn what_a_wrong_clock_dated_is_as_old_as_the_moment_when_it_was_right_again() {
+        const HOUR: u64 = 3_600_000;
+        let day = 24 * HOUR;
+        let mut stream = Stream::new("a".parse().unwrap(), 1);
+        stream.stored(&block(1, 10, 100 * day), None);
+        // Booted on a floor of days ago, or decades ahead; then the clock is set.
+        assert!(stream.doubt() && !stream.doubt());
+        stream.stored(&block(11, 10, 98 * day), None);
+        stream.stored(&block(21, 10, 20_000 * day), None);
+        assert_eq!(stream.expired(HOUR, 101 * day), [1], "what the clock was right for");
+        let again = |stream: &Stream| {
+            let segments = stream.segments().map(|(at, it)| (at, *it)).collect();
+            Stream::load(stream.kept().clone(), segments)
+        };
+        let mut stream = again(&stream);
+        assert!(stream.date(101 * day) && !stream.date(102 * day));
+        stream.stored(&block(31, 10, 101 * day), None);
+        let mut stream = again(&stream);
+        assert_eq!(stream.segments().count(), 4, "right and wrong ones apart");
+        assert_eq!(stream.expired(HOUR, 101 * day + HOUR), [1]);
+        assert_eq!(stream.expired(HOUR, 101 * day + HOUR + 1), [1, 11, 21, 31]);
+        // However often it goes wrong, little is kept of it, and nothing goes too soon.
+        let (mut next, mut stored) = (41, Vec::new());
+        for round in 0..100 {
+            let now = 200 * day + round * HOUR;
+            stream.doubt();
+            stream.stored(&block(next, 1, 5), None);
+            stream.date(now);
+            stream.stored(&block(next + 1, 1, now), None);
+            stored.push((next, now));
+            next += 2;
+        }
+        assert!(stream.kept().dated.len() <= DOUBTS);
+        for at in 0..100 {
+            let now = 200 * day + at * HOUR;
+            let gone = stream.expired(5 * HOUR, now);
+            let soon =
+                stored.iter().find(|(start, at)| at + 5 * HOUR >= now && gone.contains(start));
+            assert_eq!(soon, None);
+        }
+        assert_eq!(stream.expired(HOUR, 300 * day).len(), stream.segments().count());
     }
 
     #[test]

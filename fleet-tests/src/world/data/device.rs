@@ -196,7 +196,7 @@ impl Device {
     pub(super) fn store(
         &mut self,
         group: Vec<(StreamName, Vec<Vec<u8>>)>,
-        now: u64,
+        (now, trusted): (u64, bool),
         dice: &mut Dice,
     ) -> Result<Vec<(StreamName, Range)>, Crash> {
         let mut memory = self.memory.take().ok_or(Crash)?;
@@ -232,6 +232,9 @@ impl Device {
         for (id, records) in parts {
             let blocks: Vec<_> = records.chunks(BLOCK).map(|cut| (block_of(cut), cut)).collect();
             let need = blocks.iter().map(|(block, _)| block.bytes).sum();
+            if !trusted && memory.streams.get_mut(&id).is_some_and(Stream::doubt) {
+                memory.marked.insert(id);
+            }
             let room = self.make_room(&mut memory, id, need, &mut change);
             let name = memory.streams.get(&id).map(|it| it.name().clone());
             let ttl = name.and_then(|name| self.policy(&name).ttl_ms);
@@ -355,20 +358,20 @@ impl Device {
         segment.bytes.saturating_sub(now)
     }
 
-    /// Drops what its ttl has passed for.
+    /// Drops what its ttl has passed for, by a clock that is relied on.
     pub(super) fn expire(&mut self, now: u64, dice: &mut Dice) -> Result<(), Crash> {
         let mut memory = self.memory.take().ok_or(Crash)?;
         let mut change = Change::default();
+        for (id, stream) in &mut memory.streams {
+            if stream.date(now) {
+                memory.marked.insert(*id);
+            }
+        }
         let ids: Vec<u32> = memory.streams.keys().copied().collect();
         for id in ids {
             let stream = &memory.streams[&id];
             let Some(ttl) = self.policy(stream.name()).ttl_ms else { continue };
-            let over: Vec<u64> = stream
-                .segments()
-                .filter(|(_, segment)| segment.latest.saturating_add(ttl) < now)
-                .map(|(start, _)| start)
-                .collect();
-            for start in over {
+            for start in stream.expired(ttl, now) {
                 let why = GapReason::Expired;
                 self.drop_from(&mut memory, (id, start), How::Oldest, u64::MAX, why, &mut change);
             }
@@ -379,6 +382,18 @@ impl Device {
         }
         self.memory = Some(memory);
         Ok(())
+    }
+
+    /// Numbers of each stream that have expired and are not told yet.
+    pub(super) fn expired(&self) -> BTreeMap<StreamName, RangeSet> {
+        let streams = self.memory.iter().flat_map(|memory| memory.streams.values());
+        let gaps = |stream: &Stream| stream.kept().gaps.get(&GapReason::Expired).cloned();
+        streams.map(|stream| (stream.name().clone(), gaps(stream).unwrap_or_default())).collect()
+    }
+
+    /// How long records of this stream are kept, in milliseconds.
+    pub(super) fn ttl(&self, name: &StreamName) -> Option<u64> {
+        self.policy(name).ttl_ms
     }
 
     /// Stores what is only in memory.

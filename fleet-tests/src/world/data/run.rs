@@ -1,6 +1,6 @@
 //! A run: chaos for some hundred steps, then quiet until everything has come to rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_protocol::data::block::pack;
 use holdfast_protocol::data::{
@@ -53,6 +53,8 @@ struct World {
     /// What was sent and not answered.
     in_flight: BTreeSet<(StreamName, u64, u64)>,
     oracle: Oracle,
+    /// When records were stored, by the world's clock.
+    stored: BTreeMap<(StreamName, u64), u64>,
     calm: bool,
     next: u64,
     outcome: Outcome,
@@ -75,6 +77,7 @@ pub fn run(seed: u64) -> Outcome {
         flying: Vec::new(),
         in_flight: BTreeSet::new(),
         oracle: Oracle::default(),
+        stored: BTreeMap::new(),
         calm: false,
         next: 0,
         outcome: Outcome::default(),
@@ -169,11 +172,13 @@ impl World {
                 .collect();
             group.push((stream, values));
         }
-        let now = self.device_now();
-        match self.device.store(group.clone(), now, &mut self.dice) {
+        let clock = (self.device_now(), self.clock.1);
+        match self.device.store(group.clone(), clock, &mut self.dice) {
             Ok(told) => {
                 for ((stream, range), (_, values)) in told.iter().zip(&group) {
                     self.oracle.acknowledge(stream, *range, values);
+                    let numbers = range.from..=range.to;
+                    self.stored.extend(numbers.map(|seq| ((stream.clone(), seq), self.now)));
                 }
             }
             Err(_) => self.crashed(),
@@ -302,11 +307,22 @@ impl World {
 
     fn expire(&mut self) {
         let (now, trusted) = (self.device_now(), self.clock.1);
-        if trusted
-            && self.device.memory.is_some()
-            && self.device.expire(now, &mut self.dice).is_err()
-        {
-            self.crashed();
+        if !trusted || self.device.memory.is_none() {
+            return;
+        }
+        let before = self.device.expired();
+        if self.device.expire(now, &mut self.dice).is_err() {
+            return self.crashed();
+        }
+        // Nothing goes before its time, whatever the clock showed when it was stored.
+        for (stream, mut gone) in self.device.expired() {
+            before.get(&stream).into_iter().for_each(|known| gone.subtract(known));
+            let ttl = self.device.ttl(&stream).unwrap_or(0);
+            for seq in gone.iter().flat_map(|range| range.from..=range.to) {
+                let stored = self.stored.get(&(stream.clone(), seq));
+                let early = stored.filter(|stored| *stored + ttl >= self.now);
+                assert!(early.is_none(), "{stream} {seq} expired too early");
+            }
         }
     }
 

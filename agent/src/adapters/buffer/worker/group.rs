@@ -11,6 +11,7 @@ use super::super::queue::{Answer, Append, Refused};
 use super::super::{MAX_STREAMS, Written};
 use super::Worker;
 use crate::adapters::crash;
+use crate::core::data::stream::Stream;
 
 /// Totals are stored with a step when so many bytes were written since, so that a crash loses few
 /// of them.
@@ -21,6 +22,8 @@ const TOTALS_EVERY: u64 = 4 * 1024 * 1024;
 struct Part {
     records: Vec<Record>,
     first: u64,
+    /// Some of them are dated by a clock that cannot be relied on.
+    doubted: bool,
     /// How many records each answer is for.
     answers: Vec<(Answer, u64)>,
 }
@@ -38,6 +41,9 @@ impl Worker {
         let mut packed = BTreeMap::new();
         let mut payload = 0;
         for (id, part) in parts {
+            if part.doubted && self.streams.get_mut(&id).is_some_and(Stream::doubt) {
+                self.marked.insert(id);
+            }
             let mut first = part.first;
             for (answer, count) in part.answers {
                 told.push((answer, Range { from: first, to: first + count - 1 }));
@@ -98,6 +104,7 @@ impl Worker {
             }
             let part = parts.entry(id).or_insert_with(|| Part { first: next, ..Part::default() });
             let mut seq = part.first + u64::try_from(part.records.len()).unwrap_or(0);
+            part.doubted |= append.doubted;
             part.answers.push((append.tell, u64::try_from(append.records.len()).unwrap_or(0)));
             part.records.extend(append.records.into_iter().map(|(format, value)| {
                 let record = Record { seq, time: append.time, format, value };

@@ -221,19 +221,20 @@ impl Worker {
         Ok(segment.bytes.saturating_sub(now))
     }
 
-    /// Drops what its ttl has passed for.
+    /// Drops what its ttl has passed for. The clock can be relied on: doubts of it end here.
     pub(super) fn expire(&mut self, now: u64) {
         let mut change = Change::default();
+        for (id, stream) in &mut self.streams {
+            if stream.date(now) {
+                self.marked.insert(*id);
+                self.marked_at.get_or_insert_with(Instant::now);
+            }
+        }
         let ids: Vec<u32> = self.streams.keys().copied().collect();
         for id in ids {
             let Some(ttl) = self.policy(id).ttl_ms else { continue };
             let Some(stream) = self.streams.get(&id) else { continue };
-            let over: Vec<u64> = stream
-                .segments()
-                .filter(|(_, segment)| segment.latest.saturating_add(ttl) < now)
-                .map(|(start, _)| start)
-                .collect();
-            for start in over {
+            for start in stream.expired(ttl, now) {
                 let gone = self.drop_from(
                     id,
                     start,
