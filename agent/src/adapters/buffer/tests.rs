@@ -490,23 +490,61 @@ async fn what_the_rest_needs_of_the_disk_is_left() {
 
 #[tokio::test]
 async fn both_files_lost_no_number_comes_twice() {
-    let scratch = quick();
-    let name = stream("a");
-    let buffer = open(scratch.path());
-    let former = buffer.append(name.clone(), 1, records(1, 500, 100)).await.unwrap();
-    buffer.close().await;
-    std::fs::write(scratch.path().join("data.redb"), vec![7; 100_000]).unwrap();
-    std::fs::write(scratch.path().join("data.ceilings"), "nonsense").unwrap();
-    let buffer = open(scratch.path());
-    let now = buffer.append(name.clone(), 1, records(1, 1, 100)).await.unwrap();
-    assert!(now.from > former.to + 1_000_000, "{now:?}");
-    assert!(buffer.summary().await.damage.is_some());
-    assert!(scratch.path().join("data.damaged").exists());
-    buffer.close().await;
-    let buffer = open(scratch.path());
-    let other = buffer.append(stream("b"), 1, records(1, 1, 100)).await.unwrap();
-    assert!(other.from > former.to + 1_000_000, "{other:?}");
-    buffer.close().await;
+    type Harm = fn(&Path);
+    let noise: Harm = |file| std::fs::write(file, vec![7; 100_000]).unwrap();
+    let gone: Harm = |file| std::fs::remove_file(file).unwrap();
+    for (buffer, ceilings) in [(noise, noise), (noise, gone), (gone, noise), (gone, gone)] {
+        let scratch = quick();
+        let (file, above) =
+            (scratch.path().join("data.redb"), scratch.path().join("data.ceilings"));
+        let name = stream("a");
+        let first = open(scratch.path());
+        let former = first.append(name.clone(), 1, records(1, 500, 100)).await.unwrap();
+        first.close().await;
+        buffer(&file);
+        ceilings(&above);
+        let second = open(scratch.path());
+        let now = second.append(name.clone(), 1, records(1, 1, 100)).await.unwrap();
+        assert!(now.from > former.to + 1_000_000, "{now:?}");
+        assert!(second.summary().await.damage.is_some());
+        second.close().await;
+        let third = open(scratch.path());
+        let other = third.append(stream("b"), 1, records(1, 1, 100)).await.unwrap();
+        assert!(other.from > former.to + 1_000_000, "{other:?}");
+        third.close().await;
+        // What the first file knew is not forgotten with the second one.
+        std::fs::remove_file(&file).unwrap();
+        let fourth = open(scratch.path());
+        let other = fourth.append(stream("c"), 1, records(1, 1, 100)).await.unwrap();
+        assert!(other.from > former.to + 1_000_000, "{other:?}");
+        fourth.close().await;
+    }
+}
+
+#[tokio::test]
+async fn ceilings_that_were_lost_once_are_there_again_for_every_stream() {
+    let harms: [fn(&Path); 2] = [
+        |file| std::fs::write(file, "nonsense").unwrap(),
+        |file| std::fs::remove_file(file).unwrap(),
+    ];
+    for harm in harms {
+        let scratch = quick();
+        let (a, b) = (stream("a"), stream("b"));
+        let buffer = open(scratch.path());
+        buffer.append(a.clone(), 1, records(1, 10, 100)).await.unwrap();
+        let former = buffer.append(b.clone(), 1, records(1, 500, 100)).await.unwrap();
+        buffer.close().await;
+        harm(&scratch.path().join("data.ceilings"));
+        let buffer = open(scratch.path());
+        let next = buffer.append(a.clone(), 1, records(11, 1, 100)).await.unwrap();
+        assert_eq!(next.from, 11, "the buffer itself is whole");
+        buffer.close().await;
+        std::fs::write(scratch.path().join("data.redb"), vec![7; 100_000]).unwrap();
+        let buffer = open(scratch.path());
+        let next = buffer.append(b.clone(), 1, records(1, 1, 100)).await.unwrap();
+        assert!(next.from > former.to, "{next:?}");
+        buffer.close().await;
+    }
 }
 
 /// What it costs: `cargo test --release -p holdfast-agent --lib buffer::tests::measure -- --ignored

@@ -67,8 +67,7 @@ struct Worker {
     streams: BTreeMap<u32, Stream>,
     ids: BTreeMap<StreamName, u32>,
     ceilings: Ceilings,
-    /// The first number of streams that are new: 1, unless all that was known of former ones is
-    /// lost.
+    /// The first number of streams that are new: 1, unless what was known of former ones is lost.
     base: u64,
     /// Of streams that are reduced.
     reductions: BTreeMap<u32, reduced::Reduction>,
@@ -192,32 +191,73 @@ impl Worker {
         }
         self.file = Some(file);
         self.load_written();
-        let lost = self.figure::<bool>("whole").is_none() || found.rolled_back;
-        self.base = self.figure("base").unwrap_or(1);
-        if lost && self.ceilings.damaged {
+        let new = self.figure::<bool>("whole").is_none();
+        let lost = new || found.rolled_back;
+        let had = self.ceilings.damaged || self.ceilings.iter().next().is_some();
+        if new && had && self.damage.is_none() {
+            let why = "the buffer's file is gone (data.redb): begun anew; what was in it stands in the gap ledger";
+            tracing::error!("{why}");
+            self.damage = Some(why.to_owned());
+        }
+        self.base = self.figure("base").unwrap_or(1).max(self.ceilings.base());
+        if lost {
+            self.go_above();
+        }
+        let _tried_with_the_next_records = self.cover_all();
+        self.queue.changed.notify_one();
+    }
+
+    /// What the file knows is not all that there was: every stream goes on above what it can have
+    /// given.
+    fn go_above(&mut self) {
+        if self.ceilings.damaged {
             // No device gives more than a thousand numbers a second for decades.
             self.base = self.base.max(self.queue.time.now_ms());
-            if let Ok(bytes) = serde_cbor::to_vec(&self.base) {
-                let meta = [("base", bytes)].into();
-                let _said = self.apply(&Change { meta, ..Change::default() }, 0);
+            for (id, stream) in &mut self.streams {
+                stream.skip_to(self.base);
+                self.marked.insert(*id);
             }
         }
-        if lost {
-            let ceilings: Vec<_> =
-                self.ceilings.iter().map(|(name, ceiling)| (name.clone(), ceiling)).collect();
-            for (name, ceiling) in ceilings {
-                let id = self.id_of(&name, self.base);
-                if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.skip_to(ceiling.saturating_add(1));
-                    self.marked.insert(id);
-                }
+        let known: Vec<_> =
+            self.ceilings.iter().map(|(name, ceiling)| (name.clone(), ceiling)).collect();
+        for (name, ceiling) in known {
+            let next = ceiling.saturating_add(1);
+            let id = self.id_of(&name, next);
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.skip_to(next);
+                self.marked.insert(id);
             }
-            let mut change = Change::default();
-            self.take_marks(&mut change);
-            change.meta.insert("whole", serde_cbor::to_vec(&true).unwrap_or_default());
-            let _said = self.apply(&change, 0);
         }
-        self.queue.changed.notify_one();
+        let mut change = Change::default();
+        self.take_marks(&mut change);
+        change.meta.insert("base", serde_cbor::to_vec(&self.base).unwrap_or_default());
+        change.meta.insert("whole", serde_cbor::to_vec(&true).unwrap_or_default());
+        let _said = self.apply(&change, 0);
+    }
+
+    /// Sees to it that every stream has a ceiling, whatever happened to them: what stands only in
+    /// the file would be forgotten with it.
+    fn cover_all(&mut self) -> Result<(), Trouble> {
+        let given = |stream: &Stream| (stream.name().clone(), stream.next() - 1);
+        let all: Vec<_> = self.streams.values().map(given).collect();
+        self.raise(&all)?;
+        self.ceilings.damaged = false;
+        Ok(())
+    }
+
+    /// Raises the ceilings above what is given, or is about to be.
+    fn raise(&mut self, needed: &[(StreamName, u64)]) -> Result<(), Trouble> {
+        match self.ceilings.cover(needed, self.base) {
+            Ok(written) => {
+                self.written.bookkeeping += written.next_multiple_of(4_096);
+                Ok(())
+            }
+            Err(error) => {
+                let trouble = Trouble::Full(format!("data.ceilings: {error}"));
+                self.full = Some(trouble.words().to_owned());
+                Err(trouble)
+            }
+        }
     }
 
     /// The number of a stream; a new one begins at `next`.

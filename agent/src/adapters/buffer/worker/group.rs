@@ -117,17 +117,10 @@ impl Worker {
                 Some((self.streams.get(id)?.name().clone(), last))
             })
             .collect();
-        match self.ceilings.cover(&needed) {
-            Ok(written) => {
-                self.written.bookkeeping += written.next_multiple_of(4_096);
-                Ok(())
-            }
-            Err(error) => {
-                let trouble = Trouble::Full(format!("data.ceilings: {error}"));
-                self.full = Some(trouble.words().to_owned());
-                Err(trouble)
-            }
+        if self.ceilings.damaged {
+            self.cover_all()?;
         }
+        self.raise(&needed)
     }
 
     /// Makes room, and stores.
