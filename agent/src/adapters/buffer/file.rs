@@ -135,7 +135,7 @@ impl File {
         });
         let backend = Counted::new(file, Arc::clone(&written))?;
         #[cfg(test)]
-        let backend = backend.full_while(path.with_extension("full"));
+        let backend = backend.failing(path);
         let db = builder.create_with_backend(backend)?;
         let file = Self { db, written };
         let mut found = file.load()?;

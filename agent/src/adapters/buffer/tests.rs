@@ -466,6 +466,58 @@ async fn a_full_disk_refuses_and_heals_by_itself() {
 }
 
 #[tokio::test]
+async fn a_read_that_fails_while_room_is_made_leaves_nothing_that_is_not_so() {
+    let scratch = quick();
+    let (first, full) = (stream("a"), stream("full"));
+    let buffer = open(scratch.path());
+    let mut policies = DataPolicies::default();
+    let gathered = StreamPolicy {
+        streams: vec!["*".parse().unwrap()],
+        durability_ms: 200,
+        ..StreamPolicy::default()
+    };
+    let bounded = StreamPolicy {
+        streams: vec!["full".parse().unwrap()],
+        quota_bytes: Some(1_500_000),
+        ..gathered.clone()
+    };
+    policies.streams.insert("all".parse().unwrap(), gathered);
+    policies.streams.insert("full".parse().unwrap(), bounded);
+    buffer.append(first.clone(), 1, records(1, 10, 100)).await.unwrap();
+    let mut last = 0;
+    while last < 10_000 {
+        let range = buffer.append(full.clone(), 1, records(last + 1, 500, 200)).await.unwrap();
+        last = range.to;
+    }
+    buffer.policies(Arc::new(policies));
+    // Both in one group: there is room for the first one's, the second one's have to make it.
+    std::fs::write(scratch.path().join("data.unread"), "").unwrap();
+    let one = buffer.try_append(first.clone(), 2, records(11, 10, 100)).unwrap();
+    let other = buffer.try_append(full.clone(), 2, records(last + 1, 500, 200)).unwrap();
+    assert!(matches!(one.await.unwrap(), Err(Refused::DiskFull(_))));
+    assert!(matches!(other.await.unwrap(), Err(Refused::DiskFull(_))));
+    assert!(!scratch.path().join("data.unread").exists(), "a read has failed");
+    for (name, mut next, size) in [(&first, 11, 100), (&full, last + 1, 200)] {
+        for _ in 0..2 {
+            let range = loop {
+                match buffer.append(name.clone(), 3, records(next, 10, size)).await {
+                    Ok(range) => break range,
+                    Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                }
+            };
+            assert_eq!(range.from, next, "what was refused has no number");
+            next = range.to + 1;
+        }
+        let mut ledger = Ledger::default();
+        drain(&buffer, name, &mut ledger, 60_000).await;
+        ledger.check(next - 1, |number| Some(records(number, 1, size).remove(0).1));
+        assert!(ledger.gaps.values().all(|why| *why == GapReason::Quota), "{name}");
+    }
+    assert_eq!(buffer.summary().await.damage, None);
+    buffer.close().await;
+}
+
+#[tokio::test]
 async fn what_the_rest_needs_of_the_disk_is_left() {
     let scratch = quick();
     // More is kept for the rest than the disk has.

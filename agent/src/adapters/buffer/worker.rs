@@ -359,16 +359,21 @@ impl Worker {
                 Ok(())
             }
             Err(trouble) => {
-                tracing::error!("the buffer cannot be written: {}", trouble.words());
-                self.file = None;
-                if let Trouble::Damaged(why) = &trouble {
-                    self.damage = Some(set_aside(&self.queue.data, why));
-                    self.tried = None;
-                } else {
-                    self.full = Some(trouble.words().to_owned());
-                }
+                self.not_written(&trouble);
                 Err(trouble)
             }
+        }
+    }
+
+    /// A step failed: memory may be ahead of the file, so both are opened anew.
+    fn not_written(&mut self, trouble: &Trouble) {
+        tracing::error!("the buffer cannot be written: {}", trouble.words());
+        self.file = None;
+        if let Trouble::Damaged(why) = trouble {
+            self.damage = Some(set_aside(&self.queue.data, why));
+            self.tried = None;
+        } else {
+            self.full = Some(trouble.words().to_owned());
         }
     }
 

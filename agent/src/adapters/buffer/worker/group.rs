@@ -31,6 +31,9 @@ impl Worker {
             let why = self.full.clone().unwrap_or_default();
             return refuse(group, &Refused::DiskFull(why));
         }
+        if let Err(trouble) = self.has_any_room() {
+            return refuse(group, &Refused::DiskFull(trouble.words().to_owned()));
+        }
         let (parts, rooms) = self.numbered(group);
         let covered = self.cover(&parts);
         let mut told: Vec<(Answer, Range)> = Vec::new();
@@ -128,7 +131,13 @@ impl Worker {
         let mut change = Change::default();
         for (id, blocks) in packed {
             let need = blocks.iter().map(|packed| packed.block.bytes).sum();
-            let room = self.make_room(id, need, &mut change)?;
+            let room = match self.make_room(id, need, &mut change) {
+                Ok(room) => room,
+                Err(trouble) => {
+                    self.not_written(&trouble);
+                    return Err(trouble);
+                }
+            };
             let ttl = self.policy(id).ttl_ms;
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             for packed in blocks {

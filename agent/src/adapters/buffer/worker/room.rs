@@ -75,6 +75,15 @@ impl Worker {
             .unwrap_or_default()
     }
 
+    /// Whether anything may be stored at all.
+    pub(super) fn has_any_room(&mut self) -> Result<(), Trouble> {
+        let (limit, low) = self.room.limit(&self.queue.data);
+        if low && limit < LEAST {
+            return Err(Trouble::Full("what is left of the disk is kept for the rest".into()));
+        }
+        Ok(())
+    }
+
     /// Makes room for so many bytes of a stream. False: what comes is what goes.
     pub(super) fn make_room(
         &mut self,
@@ -83,9 +92,6 @@ impl Worker {
         change: &mut Change,
     ) -> Result<bool, Trouble> {
         let (limit, low) = self.room.limit(&self.queue.data);
-        if low && limit < LEAST {
-            return Err(Trouble::Full("what is left of the disk is kept for the rest".into()));
-        }
         let policies = self.queue.current();
         let default = StreamPolicy::default();
         let mut tried = BTreeSet::new();
