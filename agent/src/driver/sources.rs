@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_protocol::data::{DataPolicies, Range, Source, StreamName};
 use holdfast_protocol::ids::Name;
 use serde::{Deserialize, Serialize};
 
 use super::{Driver, Inner};
-use crate::adapters::buffer::{Buffer, Window};
+use crate::adapters::buffer::{Buffer, Page, Window};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Intake, Refused};
 use crate::adapters::machine::Machine;
@@ -471,7 +472,7 @@ async fn find(
     let mut base = 0_u64;
     loop {
         let window = Window { from: position.seq + 1, ..Window::default() };
-        let page = buffer.read(stream, window, PIECE).await;
+        let page = read(buffer, stream, window).await;
         for record in &page.records {
             position.seq = record.seq;
             let at = usize::try_from(position.offset.saturating_sub(base)).unwrap_or(usize::MAX);
@@ -490,6 +491,19 @@ async fn find(
         }
         if page.next.is_none() || page.records.is_empty() {
             return Some(position);
+        }
+    }
+}
+
+/// A page of a stream. A buffer that cannot be read now is waited for: what it holds would be
+/// stored a second time.
+async fn read(buffer: &Buffer, stream: &StreamName, window: Window) -> Page {
+    loop {
+        match buffer.read(stream, window, PIECE).await {
+            Some(page) if !page.failed => return page,
+            // Nothing was ever published, or the agent ends.
+            _ if !buffer.is_in_use() => return Page::default(),
+            _ => tokio::time::sleep(Duration::from_millis(RETRY)).await,
         }
     }
 }

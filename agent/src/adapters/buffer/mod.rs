@@ -206,13 +206,9 @@ impl Buffer {
     }
 
     /// Reads a page of a stream, of about so many bytes of values; what is asked for first and
-    /// stored later waits. A stream that is not there is empty.
-    pub async fn read(&self, stream: &StreamName, window: Window, max_bytes: usize) -> Page {
-        self.try_read(stream, window, max_bytes).await.unwrap_or_default()
-    }
-
-    /// The same; None: it was not read, because too much waits or the buffer is closed.
-    pub async fn try_read(
+    /// stored later waits. A stream that is not there is empty. None: it was not read, because too
+    /// much waits or the buffer is closed.
+    pub async fn read(
         &self,
         stream: &StreamName,
         window: Window,

@@ -90,7 +90,7 @@ impl Answer {
         let (mut told, mut note, mut damaged) = (begun, String::new(), 0u64);
         while window.from <= window.to {
             let at = uptime_ms();
-            let page = buffer.try_read(&call.stream, window, PAGE).await;
+            let page = buffer.read(&call.stream, window, PAGE).await;
             let page = page.ok_or(busy)?;
             if page.failed {
                 return Err("its buffer cannot be read now; see the device's problems".into());

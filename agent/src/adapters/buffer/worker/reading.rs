@@ -12,12 +12,8 @@ const OVERHEAD: usize = 48;
 impl Worker {
     /// A page of about so many bytes.
     pub(super) fn page(&mut self, name: &StreamName, window: Window, max_bytes: usize) -> Page {
-        let mut page = Page::default();
-        if self.open().is_none() {
-            return page;
-        }
-        let Some(id) = self.ids.get(name).copied() else { return page };
-        page.failed = self.file.is_none();
+        let mut page = Page { failed: self.open().is_none(), ..Page::default() };
+        let Some(id) = self.ids.get(name).copied().filter(|_| !page.failed) else { return page };
         if let Err(trouble) = self.fill(id, window, max_bytes, &mut page) {
             page.failed = true;
             self.read_failed(&trouble);
