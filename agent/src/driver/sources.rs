@@ -383,6 +383,11 @@ impl Driver {
             Ok(_) => drop(self.sources.trouble.remove(stream)),
             Err(why) => drop(self.sources.trouble.insert(stream.clone(), why.to_string())),
         }
+        // What was dropped stands in the gap ledger: once, for the log goes on behind it.
+        let result = match result {
+            Err(Refused::Dropped(range)) => Ok(range),
+            other => other,
+        };
         let Some(it) = self.sources.followers.get_mut(stream) else { return };
         let Stage::Storing(storing) = std::mem::replace(&mut it.stage, Stage::Ready) else {
             return;

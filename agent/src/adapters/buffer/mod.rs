@@ -178,7 +178,7 @@ impl Buffer {
     /// by [`Time::now_ms`].
     ///
     /// # Errors
-    /// [`Refused`]; none of them is stored.
+    /// [`Refused`]; none of them is stored. Only [`Refused::Dropped`] has given them numbers.
     pub async fn append(
         &self,
         stream: StreamName,

@@ -32,6 +32,13 @@ pub enum Refused {
     /// The disk takes nothing.
     #[error("the disk takes no more: {0}")]
     DiskFull(String),
+    /// They were numbered and dropped, as the stream's policy says: these numbers stand in the gap
+    /// ledger.
+    #[error(
+        "0 records are stored, {} are dropped: the stream has used up its quota, or the buffer is full of what goes before it, and what comes is dropped. Publish less, raise spec.quota or spec.priority, set spec.overflow to drop-oldest or thin, or have more of it shipped",
+        .0.len()
+    )]
+    Dropped(Range),
     /// There are too many streams already.
     #[error("this device has {} streams already, the most that it may have", super::MAX_STREAMS)]
     TooManyStreams,

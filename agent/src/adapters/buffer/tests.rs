@@ -223,9 +223,13 @@ async fn a_quota_holds_and_what_goes_stands_in_the_ledger() {
             policy.quota_bytes = Some(quota);
             policy.overflow = overflow;
         }));
-        let mut next = 1;
+        let (mut next, mut dropped) = (1, Vec::new());
         while next < 30_000 {
-            buffer.append(name.clone(), next, records(next, 500, 200)).await.unwrap();
+            match buffer.append(name.clone(), next, records(next, 500, 200)).await {
+                Ok(range) => assert_eq!(range.len(), 500),
+                Err(Refused::Dropped(range)) => dropped.push(range),
+                Err(other) => panic!("{overflow:?}: {other}"),
+            }
             next += 500;
             let bytes = buffer.summary().await.streams[0].bytes;
             assert!(bytes <= quota, "{overflow:?}: {bytes}");
@@ -235,9 +239,16 @@ async fn a_quota_holds_and_what_goes_stands_in_the_ledger() {
         ledger.check(next - 1, |number| Some(records(number, 1, 200).remove(0).1));
         assert!(ledger.received.len() > 4_000, "{overflow:?}: {}", ledger.received.len());
         assert!(ledger.gaps.values().any(|it| *it == reason), "{overflow:?}");
+        // Who was told that it is on disk was told the truth, and who was not, too.
+        let lost = |range: &Range| !ledger.received.contains_key(&range.from);
+        assert_eq!(dropped.is_empty(), overflow != Overflow::DropNewest);
+        assert!(dropped.iter().all(lost), "{overflow:?}");
         match overflow {
             Overflow::DropOldest => assert!(ledger.received.contains_key(&(next - 1))),
-            Overflow::DropNewest => assert!(ledger.received.contains_key(&1)),
+            Overflow::DropNewest => {
+                let refused: u64 = dropped.iter().map(Range::len).sum();
+                assert_eq!(ledger.received.len() as u64 + refused, next - 1);
+            }
             Overflow::Thin { .. } => {
                 assert!(ledger.received.range(..5_000).count() > 10);
                 assert!(ledger.received.contains_key(&(next - 1)));

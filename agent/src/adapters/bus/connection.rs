@@ -300,6 +300,10 @@ impl Connection {
         let (code, text) = match why {
             Refused::Busy => (Code::Quota, "the buffer is busy"),
             Refused::DiskFull(_) => (Code::Quota, "a record was refused: the disk is full"),
+            Refused::Dropped(_) => (
+                Code::Quota,
+                "a record was dropped: its stream has used up its quota, or the buffer is full of what goes before it",
+            ),
             Refused::TooManyStreams => {
                 (Code::Quota, "a record was refused: the device has as many streams as it can have")
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast_protocol::data::Range;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
@@ -199,6 +200,7 @@ async fn a_publish_is_acknowledged_when_it_is_on_disk_and_not_before() {
 async fn what_cannot_be_stored_is_refused_and_said() {
     for (why, words) in [
         (Refused::DiskFull("no space".into()), "the disk is full"),
+        (Refused::Dropped(Range { from: 3, to: 3 }), "used up its quota"),
         (Refused::TooManyStreams, "as many streams"),
     ] {
         let rig = Rig::with(&[("pump", &[], &[])]);

@@ -37,24 +37,28 @@ struct Failure {
     message: String,
     /// Line of the body, from 1.
     line: Option<u64>,
+    /// Records that were numbered and dropped.
+    dropped: Option<u64>,
 }
 
 impl Failure {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), line: None }
+        Self { status, code, message: message.into(), line: None, dropped: None }
     }
 }
 
 impl From<Refused> for Failure {
     fn from(why: Refused) -> Self {
-        let (status, code) = match why {
+        let (status, code) = match &why {
             Refused::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
             Refused::DiskFull(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
+            Refused::Dropped(_) => (StatusCode::INSUFFICIENT_STORAGE, "quota"),
             Refused::TooManyStreams => (StatusCode::INSUFFICIENT_STORAGE, "too-many-streams"),
             Refused::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
             Refused::Closed => (StatusCode::SERVICE_UNAVAILABLE, "closing"),
         };
-        Self::new(status, code, why.to_string())
+        let dropped = if let Refused::Dropped(range) = &why { Some(range.len()) } else { None };
+        Self { dropped, ..Self::new(status, code, why.to_string()) }
     }
 }
 
@@ -91,6 +95,9 @@ fn words(code: &str) -> &'static str {
         "too-large" => "posted a record or a call that is too large: refused",
         "busy" => "posted more than can be stored at a time: told to try again",
         "disk-full" => "posted records that could not be stored: the disk is full",
+        "quota" => {
+            "posted records that were dropped: the stream has used up its quota, or the buffer is full of what goes before it"
+        }
         "too-many-streams" => {
             "posted to one stream too many: the device has as many streams as it can have"
         }
@@ -241,8 +248,11 @@ async fn discard(body: &mut Incoming) -> bool {
 
 fn refuse(failure: &Failure, through: bool) -> Response<Full<Bytes>> {
     let mut error = json!({ "code": failure.code, "message": failure.message });
-    if let (Some(line), Some(fields)) = (failure.line, error.as_object_mut()) {
-        fields.insert("line".into(), line.into());
+    if let Some(fields) = error.as_object_mut() {
+        fields.extend(failure.line.map(|line| ("line".into(), line.into())));
+        if let Some(dropped) = failure.dropped {
+            fields.extend([("stored".into(), 0.into()), ("dropped".into(), dropped.into())]);
+        }
     }
     let mut response = respond(failure.status, &json!({ "error": error }));
     let headers = response.headers_mut();

@@ -1,5 +1,6 @@
 //! The data socket over a real one, with a buffer that can be held back.
 
+use holdfast_protocol::data::Range;
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::workload::Bus as Permissions;
 use tokio::io::AsyncReadExt as _;
@@ -139,6 +140,13 @@ async fn the_buffers_no_is_passed_on() {
         rig.fake.refuse(Some(why));
         assert_eq!(rig.post("a", "", b"1").await.0, status);
     }
+    rig.fake.refuse(Some(Refused::Dropped(Range { from: 7, to: 8 })));
+    let (status, text) = rig.post("a", "", b"1\n2\n").await;
+    let said: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let error = &said["error"];
+    assert_eq!((status, &error["code"]), (507, &"quota".into()));
+    assert_eq!((&error["stored"], &error["dropped"]), (&0.into(), &2.into()));
+    assert!(error["message"].as_str().unwrap().contains("spec.quota"), "{text}");
 }
 
 #[tokio::test]

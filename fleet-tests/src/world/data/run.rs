@@ -171,8 +171,12 @@ impl World {
         let now = self.device_now();
         match self.device.store(group.clone(), now, &mut self.dice) {
             Ok(told) => {
-                for ((stream, range), (_, values)) in told.iter().zip(&group) {
-                    self.oracle.acknowledge(stream, *range, values);
+                for ((stream, range, kept), (_, values)) in told.iter().zip(&group) {
+                    if *kept {
+                        self.oracle.acknowledge(stream, *range, values);
+                    } else {
+                        self.oracle.refuse(stream, *range);
+                    }
                 }
             }
             Err(_) => self.crashed(),

@@ -1,6 +1,6 @@
 //! Storing a group: numbers, ceilings, room, blocks, one durable step, then the answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_protocol::data::{GapReason, Range, Record};
 
@@ -36,13 +36,13 @@ impl Worker {
         }
         let (parts, rooms) = self.numbered(group);
         let covered = self.cover(&parts);
-        let mut told: Vec<(Answer, Range)> = Vec::new();
+        let mut told: Vec<(Answer, (u32, Range))> = Vec::new();
         let mut packed = BTreeMap::new();
         let mut payload = 0;
         for (id, part) in parts {
             let mut first = part.first;
             for (answer, count) in part.answers {
-                told.push((answer, Range { from: first, to: first + count - 1 }));
+                told.push((answer, (id, Range { from: first, to: first + count - 1 })));
                 first += count;
             }
             payload += part.records.iter().map(|it| it.value.len()).sum::<usize>();
@@ -64,10 +64,11 @@ impl Worker {
         });
         crash::point("records-stored");
         drop(rooms);
-        for (answer, range) in self.queue.release().into_iter().zip(ranges) {
+        for (answer, (id, range)) in self.queue.release().into_iter().zip(ranges) {
             // Who has gone does not know that it is stored.
             let _gone = answer.send(match &stored {
-                Ok(()) => Ok(range),
+                Ok(dropped) if dropped.contains(&id) => Err(Refused::Dropped(range)),
+                Ok(_) => Ok(range),
                 Err(trouble) => Err(Refused::DiskFull(trouble.words().to_owned())),
             });
         }
@@ -126,9 +127,13 @@ impl Worker {
         self.raise(&needed)
     }
 
-    /// Makes room, and stores.
-    fn write(&mut self, packed: BTreeMap<u32, Vec<Packed>>, payload: u64) -> Result<(), Trouble> {
-        let mut change = Change::default();
+    /// Makes room, and stores. Gives the streams whose records went into the gap ledger instead.
+    fn write(
+        &mut self,
+        packed: BTreeMap<u32, Vec<Packed>>,
+        payload: u64,
+    ) -> Result<BTreeSet<u32>, Trouble> {
+        let (mut change, mut dropped) = (Change::default(), BTreeSet::new());
         for (id, blocks) in packed {
             let need = blocks.iter().map(|packed| packed.block.bytes).sum();
             let room = match self.make_room(id, need, &mut change) {
@@ -149,13 +154,14 @@ impl Worker {
                     let block = packed.block;
                     stream.lost(Range { from: block.first, to: block.last }, GapReason::Quota);
                     self.marked.insert(id);
+                    dropped.insert(id);
                 }
             }
         }
         // What is marked is stored with what is stored anyway, if something of it must be.
         self.take_marks(&mut change);
         self.note_written(&mut change);
-        self.apply(&change, payload)
+        self.apply(&change, payload).map(|()| dropped)
     }
 
     /// Counts what a step wrote, by cause.
