@@ -343,7 +343,7 @@ impl Driver {
     fn store_for(&self, stream: StreamName, records: Vec<Vec<u8>>) {
         let records =
             records.into_iter().map(|it| (holdfast_protocol::data::Format::Plain, it)).collect();
-        let stored = self.sources.intake.append(stream.clone(), records);
+        let stored = self.sources.intake.append(None, stream.clone(), records);
         let tell = self.tell.clone();
         tokio::spawn(async move {
             let back = Back::Stored(stream, stored.await);

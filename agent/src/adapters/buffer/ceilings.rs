@@ -5,7 +5,7 @@
 //! `buffer.made` says that numbers were given at all: a folder without the other two files is then
 //! not taken for that of a new device.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -50,11 +50,6 @@ impl Ceilings {
         Self { path, by_stream, base, damaged, mark, marked }
     }
 
-    /// The ceiling of a stream.
-    pub(super) fn of(&self, stream: &StreamName) -> Option<u64> {
-        self.by_stream.get(stream).copied()
-    }
-
     /// The first number of streams that have no ceiling.
     pub(super) fn base(&self) -> u64 {
         self.base
@@ -66,30 +61,40 @@ impl Ceilings {
     }
 
     /// Makes sure that these streams may give numbers up to the ones given, and others from `base`
-    /// on. Gives how many bytes were written.
+    /// on; those that are gone have no ceiling any more. Gives how many bytes were written.
     ///
     /// # Errors
     /// When the file cannot be replaced; the ceilings stay.
-    pub(super) fn cover(&mut self, needed: &[(StreamName, u64)], base: u64) -> io::Result<u64> {
-        if needed.is_empty() && base <= self.base {
+    pub(super) fn cover(
+        &mut self,
+        needed: &[(StreamName, u64)],
+        gone: &BTreeSet<StreamName>,
+        base: u64,
+    ) -> io::Result<u64> {
+        let base = base.max(self.base);
+        let short = |known: &BTreeMap<StreamName, u64>, stream: &StreamName, to: u64| {
+            known.get(stream).is_none_or(|ceiling| *ceiling < to)
+        };
+        let same = base == self.base
+            && needed.iter().all(|(stream, to)| !short(&self.by_stream, stream, *to))
+            && gone.iter().all(|stream| !self.by_stream.contains_key(stream));
+        if same && (self.marked || needed.is_empty()) {
             return Ok(0);
         }
         if !self.marked {
             files::replace(&self.mark, b"", 0o600)?;
             self.marked = true;
         }
-        let short: Vec<_> = needed
-            .iter()
-            .filter(|(stream, to)| self.of(stream).is_none_or(|ceiling| ceiling < *to))
-            .collect();
-        if short.is_empty() && base <= self.base {
+        if same {
             return Ok(0);
         }
         let mut raised = self.by_stream.clone();
-        for (stream, to) in short {
-            raised.insert(stream.clone(), to.saturating_add(AHEAD));
+        raised.retain(|stream, _| !gone.contains(stream));
+        for (stream, to) in needed {
+            if short(&raised, stream, *to) {
+                raised.insert(stream.clone(), to.saturating_add(AHEAD));
+            }
         }
-        let base = base.max(self.base);
         let text = format(&raised, base);
         files::replace(&self.path, text.as_bytes(), 0o600)?;
         (self.by_stream, self.base) = (raised, base);
@@ -134,15 +139,21 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let mut ceilings = Ceilings::open(scratch.path());
         assert!(!ceilings.damaged);
-        let stream: StreamName = "pump/temp".parse().unwrap();
-        assert!(ceilings.cover(&[(stream.clone(), 1)], 1).unwrap() > 0);
-        assert_eq!(ceilings.cover(&[(stream.clone(), AHEAD)], 1).unwrap(), 0, "it is covered");
-        assert!(ceilings.cover(&[("b".parse().unwrap(), 7)], 1).unwrap() > 0);
-        assert!(ceilings.cover(&[], 1_000).unwrap() > 0);
-        assert_eq!(ceilings.cover(&[], 900).unwrap(), 0, "it is never lowered");
+        let mut cover = |streams: &[(&str, u64)], gone: &[&str], base| {
+            let needed: Vec<_> =
+                streams.iter().map(|(name, to)| (name.parse().unwrap(), *to)).collect();
+            let gone = gone.iter().map(|name| name.parse().unwrap()).collect();
+            ceilings.cover(&needed, &gone, base).unwrap()
+        };
+        assert!(cover(&[("pump/temp", 1)], &[], 1) > 0);
+        assert_eq!(cover(&[("pump/temp", AHEAD)], &[], 1), 0, "it is covered");
+        assert!(cover(&[("b", 7), ("c", 7)], &[], 1) > 0);
+        assert!(cover(&[("c", AHEAD)], &["b", "c"], 1_000) > 0);
+        assert_eq!(cover(&[], &["b"], 900), 0, "it is gone, and the base is never lowered");
         let again = Ceilings::open(scratch.path());
-        assert_eq!(again.of(&stream), Some(1 + AHEAD));
-        assert_eq!((again.iter().count(), again.base()), (2, 1_000));
+        let there: Vec<_> = again.iter().map(|(name, at)| (name.as_str(), at)).collect();
+        assert_eq!(there, [("c", 2 * AHEAD), ("pump/temp", 1 + AHEAD)]);
+        assert_eq!(again.base(), 1_000);
         let path = scratch.path().join("data.ceilings");
         let whole = std::fs::read(&path).unwrap();
         for at in 0..whole.len() {

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast_protocol::data::{DataPolicies, Format, Range, Record, StreamName};
+use holdfast_protocol::ids::Name;
 use tokio::sync::oneshot;
 
 pub use queue::Refused;
@@ -24,9 +25,6 @@ use queue::{Append, Job, Queue};
 
 use crate::adapters::clock::Time;
 pub use crate::core::data::Limits;
-
-/// Streams that a device may have.
-pub const MAX_STREAMS: usize = 1_000;
 
 /// A window of a stream: numbers and times, all ends within.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,18 +172,19 @@ impl Buffer {
     }
 
     /// Takes records of one stream in, waiting for room in the queue; resolves when they are on
-    /// disk, with the numbers that they got, in their order. `time` in milliseconds since 1970,
-    /// by [`Time::now_ms`].
+    /// disk, with the numbers that they got, in their order. `owner`: who publishes; None: the
+    /// agent. `time` in milliseconds since 1970, by [`Time::now_ms`].
     ///
     /// # Errors
     /// [`Refused`]; none of them is stored. Only [`Refused::Dropped`] has given them numbers.
     pub async fn append(
         &self,
+        owner: Option<Name>,
         stream: StreamName,
         time: u64,
         records: Vec<(Format, Vec<u8>)>,
     ) -> Result<Range, Refused> {
-        let (append, answer) = Append::new(stream, time, records)?;
+        let (append, answer) = Append::new(owner, stream, time, records)?;
         self.queue.put_waiting(append).await?;
         answer.await.unwrap_or(Err(Refused::Closed))
     }
@@ -196,11 +195,12 @@ impl Buffer {
     /// [`Refused::Busy`] when the queue is full.
     pub fn try_append(
         &self,
+        owner: Option<Name>,
         stream: StreamName,
         time: u64,
         records: Vec<(Format, Vec<u8>)>,
     ) -> Result<oneshot::Receiver<Result<Range, Refused>>, Refused> {
-        let (append, answer) = Append::new(stream, time, records)?;
+        let (append, answer) = Append::new(owner, stream, time, records)?;
         self.queue.try_put(append)?;
         Ok(answer)
     }

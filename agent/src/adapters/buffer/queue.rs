@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use holdfast_protocol::data::block::MAX_RECORD;
 use holdfast_protocol::data::{DataPolicies, Format, Range, StreamName};
+use holdfast_protocol::ids::Name;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{Limits, Page, Ready, Summary, Window, contain, worker};
 use crate::adapters::clock::Time;
+use crate::core::data::places::{MAX_OF_ONE, MAX_STREAMS};
 
 /// Memory that records may take while they wait, in units of [`UNIT`]: 4 MiB.
 const ROOM: u32 = 4_096;
@@ -40,8 +42,15 @@ pub enum Refused {
     )]
     Dropped(Range),
     /// There are too many streams already.
-    #[error("this device has {} streams already, the most that it may have", super::MAX_STREAMS)]
+    #[error(
+        "this device has {MAX_STREAMS} streams already, the most that it may have, and there is something left of each"
+    )]
     TooManyStreams,
+    /// Whoever publishes has made too many.
+    #[error(
+        "you have made {MAX_OF_ONE} streams already, the most that one workload or local access may make, and there is something left of each: publish to fewer names"
+    )]
+    TooManyOfOne,
     /// A record is too large.
     #[error("a record is larger than {MAX_RECORD} bytes")]
     TooLarge,
@@ -56,6 +65,8 @@ pub(super) type Answer = oneshot::Sender<Result<Range, Refused>>;
 /// Records of one stream that are to be stored.
 #[derive(Debug)]
 pub(super) struct Append {
+    /// Who publishes; None: the agent.
+    pub(super) owner: Option<Name>,
     pub(super) stream: StreamName,
     pub(super) time: u64,
     pub(super) records: Vec<(Format, Vec<u8>)>,
@@ -69,6 +80,7 @@ pub(super) struct Append {
 impl Append {
     /// Checked.
     pub(super) fn new(
+        owner: Option<Name>,
         stream: StreamName,
         time: u64,
         records: Vec<(Format, Vec<u8>)>,
@@ -78,7 +90,7 @@ impl Append {
         }
         let (tell, answer) = oneshot::channel();
         let size = records.iter().map(|(_, value)| value.len() + OVERHEAD).sum();
-        Ok((Self { stream, time, records, size, tell, room: None }, answer))
+        Ok((Self { owner, stream, time, records, size, tell, room: None }, answer))
     }
 
     fn units(&self) -> u32 {

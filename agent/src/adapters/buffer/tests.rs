@@ -10,6 +10,7 @@ use holdfast_protocol::data::{
 
 use super::*;
 use crate::core::backoff::Entropy;
+use crate::core::data::places::MAX_STREAMS;
 
 const SMALL: Limits = Limits { quota: Some(64 * 1024 * 1024), reserve: Some(0), endurance: None };
 
@@ -61,18 +62,20 @@ async fn what_was_stored_is_there_after_a_restart_and_numbers_go_on() {
     let buffer = open(scratch.path());
     assert!(!buffer.is_in_use(), "nothing was published");
     assert_eq!(buffer.summary().await, Summary::default());
-    let range = buffer.append(name.clone(), 1_000, records(1, 1_000, 200)).await.unwrap();
+    let range = buffer.append(None, name.clone(), 1_000, records(1, 1_000, 200)).await.unwrap();
     assert_eq!(range, Range { from: 1, to: 1_000 });
     let many: Vec<_> = (0..50)
-        .map(|at| buffer.try_append(name.clone(), 2_000 + at, records(1_001 + at, 1, 20)).unwrap())
+        .map(|at| {
+            buffer.try_append(None, name.clone(), 2_000 + at, records(1_001 + at, 1, 20)).unwrap()
+        })
         .collect();
     for (at, one) in (1_001..).zip(many) {
         assert_eq!(one.await.unwrap().unwrap(), Range { from: at, to: at });
     }
-    buffer.append(stream("other"), 5, records(1, 1, 70_000)).await.unwrap_err();
-    buffer.append(stream("other"), 5, records(1, 3, 65_536)).await.unwrap();
+    buffer.append(None, stream("other"), 5, records(1, 1, 70_000)).await.unwrap_err();
+    buffer.append(None, stream("other"), 5, records(1, 3, 65_536)).await.unwrap();
     buffer.close().await;
-    assert_eq!(buffer.append(name.clone(), 1, records(1, 1, 1)).await, Err(Refused::Closed));
+    assert_eq!(buffer.append(None, name.clone(), 1, records(1, 1, 1)).await, Err(Refused::Closed));
 
     let buffer = open(scratch.path());
     assert!(buffer.is_in_use());
@@ -85,7 +88,7 @@ async fn what_was_stored_is_there_after_a_restart_and_numbers_go_on() {
     let window = Window { from: 900, to: 1_020, since: 2_000, until: 2_009 };
     let some = all(&buffer, &name, window).await;
     assert_eq!((some[0].seq, some.len()), (1_001, 10));
-    let next = buffer.append(name.clone(), 3_000, records(1_051, 1, 9)).await.unwrap();
+    let next = buffer.append(None, name.clone(), 3_000, records(1_051, 1, 9)).await.unwrap();
     assert_eq!(next.from, 1_051);
     let summary = buffer.summary().await;
     let pump = summary.streams.iter().find(|it| it.name == name).unwrap();
@@ -179,7 +182,7 @@ async fn everything_is_shipped_once_in_any_order() {
         let mut next = 1;
         for round in 0..6 {
             for _ in 0..3 {
-                buffer.append(name.clone(), next, records(next, 700, 150)).await.unwrap();
+                buffer.append(None, name.clone(), next, records(next, 700, 150)).await.unwrap();
                 next += 700;
             }
             let ready = buffer.batch(&name, 16 * 1024).await.unwrap();
@@ -225,7 +228,7 @@ async fn a_quota_holds_and_what_goes_stands_in_the_ledger() {
         }));
         let (mut next, mut dropped) = (1, Vec::new());
         while next < 30_000 {
-            match buffer.append(name.clone(), next, records(next, 500, 200)).await {
+            match buffer.append(None, name.clone(), next, records(next, 500, 200)).await {
                 Ok(range) => assert_eq!(range.len(), 500),
                 Err(Refused::Dropped(range)) => dropped.push(range),
                 Err(other) => panic!("{overflow:?}: {other}"),
@@ -257,7 +260,7 @@ async fn a_quota_holds_and_what_goes_stands_in_the_ledger() {
         // What is shipped goes first: the next records lose nothing.
         let gaps = ledger.gaps.len();
         for _ in 0..4 {
-            buffer.append(name.clone(), next, records(next, 500, 200)).await.unwrap();
+            buffer.append(None, name.clone(), next, records(next, 500, 200)).await.unwrap();
             next += 500;
         }
         drain(&buffer, &name, &mut ledger, 100_000).await;
@@ -274,7 +277,7 @@ async fn what_is_over_its_ttl_goes_and_stands_in_the_ledger() {
     buffer.policies(policy(|policy| policy.ttl_ms = Some(1_000_000)));
     for hour in 0..5_u64 {
         let from = hour * 10 + 1;
-        buffer.append(name.clone(), hour * 3_600_000, records(from, 10, 50)).await.unwrap();
+        buffer.append(None, name.clone(), hour * 3_600_000, records(from, 10, 50)).await.unwrap();
     }
     buffer.expire(0);
     buffer.expire(3 * 3_600_000);
@@ -293,7 +296,7 @@ async fn what_is_withheld_is_told_and_can_be_had() {
     let buffer = open(scratch.path());
     buffer.policies(policy(|policy| policy.ship = Ship::Never));
     for at in 0..100_u64 {
-        buffer.append(name.clone(), at * 1_000, records(at * 10 + 1, 10, 50)).await.unwrap();
+        buffer.append(None, name.clone(), at * 1_000, records(at * 10 + 1, 10, 50)).await.unwrap();
     }
     let mut ledger = Ledger::default();
     assert_eq!(drain(&buffer, &name, &mut ledger, 100_000).await, 1);
@@ -322,7 +325,7 @@ async fn what_is_reduced_is_answered_for_and_survives_restarts() {
         for round in 0..6 {
             for _ in 0..200 {
                 last += 1;
-                let range = buffer.append(name.clone(), last * 1_000, vec![value(last)]);
+                let range = buffer.append(None, name.clone(), last * 1_000, vec![value(last)]);
                 assert_eq!(range.await.unwrap().to, last);
             }
             if round < 5 {
@@ -360,7 +363,7 @@ async fn filled(data: &Path) -> [u64; 2] {
         for (at, name) in ["a", "b/c"].into_iter().enumerate() {
             let (count, size) = if at == 0 { (400, 120) } else { (3, 60) };
             let batch = records(last[at] + 1, count, size);
-            let range = buffer.append(stream(name), round, batch).await.unwrap();
+            let range = buffer.append(None, stream(name), round, batch).await.unwrap();
             last[at] = range.to;
         }
     }
@@ -406,7 +409,7 @@ async fn whatever_happens_to_the_file_nothing_is_wrong_and_nothing_lost_in_silen
                 let size = if name.as_str() == "a" { 120 } else { 60 };
                 // A thread that is lost to what it found may refuse what it had in hand.
                 let first = loop {
-                    match buffer.append(name.clone(), 99, records(1, 1, 10)).await {
+                    match buffer.append(None, name.clone(), 99, records(1, 1, 10)).await {
                         Ok(range) => break range.from,
                         Err(Refused::Busy) => {}
                         Err(other) => panic!("round {round}: {other}"),
@@ -428,7 +431,7 @@ async fn whatever_happens_to_the_file_nothing_is_wrong_and_nothing_lost_in_silen
                 // Damage may be noticed late; then it takes in again.
                 let mut works = ledger.received.contains_key(&first);
                 for _ in 0..3 {
-                    let more = buffer.append(name.clone(), 99, records(1, 1, 10)).await;
+                    let more = buffer.append(None, name.clone(), 99, records(1, 1, 10)).await;
                     drain(&buffer, &name, &mut ledger, 60_000).await;
                     works |= more.is_ok_and(|more| ledger.received.contains_key(&more.from));
                 }
@@ -446,11 +449,11 @@ async fn a_full_disk_refuses_and_heals_by_itself() {
     let scratch = quick();
     let name = stream("a");
     let buffer = open(scratch.path());
-    let first = buffer.append(name.clone(), 1, records(1, 500, 100)).await.unwrap();
+    let first = buffer.append(None, name.clone(), 1, records(1, 500, 100)).await.unwrap();
     let full = scratch.path().join("data.full");
     std::fs::write(&full, "").unwrap();
     for _ in 0..3 {
-        let refused = buffer.append(name.clone(), 2, records(1, 10, 100)).await;
+        let refused = buffer.append(None, name.clone(), 2, records(1, 10, 100)).await;
         assert!(matches!(refused, Err(Refused::DiskFull(_))), "{refused:?}");
     }
     let page = buffer.read(&name, Window::default(), 1_000_000).await.unwrap();
@@ -460,7 +463,7 @@ async fn a_full_disk_refuses_and_heals_by_itself() {
     std::fs::remove_file(&full).unwrap();
     let healed = async {
         loop {
-            match buffer.append(name.clone(), 3, records(501, 10, 100)).await {
+            match buffer.append(None, name.clone(), 3, records(501, 10, 100)).await {
                 Ok(range) => return range,
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
             }
@@ -496,24 +499,25 @@ async fn a_read_that_fails_while_room_is_made_leaves_nothing_that_is_not_so() {
     };
     policies.streams.insert("all".parse().unwrap(), gathered);
     policies.streams.insert("full".parse().unwrap(), bounded);
-    buffer.append(first.clone(), 1, records(1, 10, 100)).await.unwrap();
+    buffer.append(None, first.clone(), 1, records(1, 10, 100)).await.unwrap();
     let mut last = 0;
     while last < 10_000 {
-        let range = buffer.append(full.clone(), 1, records(last + 1, 500, 200)).await.unwrap();
+        let range =
+            buffer.append(None, full.clone(), 1, records(last + 1, 500, 200)).await.unwrap();
         last = range.to;
     }
     buffer.policies(Arc::new(policies));
     // Both in one group: there is room for the first one's, the second one's have to make it.
     std::fs::write(scratch.path().join("data.unread"), "").unwrap();
-    let one = buffer.try_append(first.clone(), 2, records(11, 10, 100)).unwrap();
-    let other = buffer.try_append(full.clone(), 2, records(last + 1, 500, 200)).unwrap();
+    let one = buffer.try_append(None, first.clone(), 2, records(11, 10, 100)).unwrap();
+    let other = buffer.try_append(None, full.clone(), 2, records(last + 1, 500, 200)).unwrap();
     assert!(matches!(one.await.unwrap(), Err(Refused::DiskFull(_))));
     assert!(matches!(other.await.unwrap(), Err(Refused::DiskFull(_))));
     assert!(!scratch.path().join("data.unread").exists(), "a read has failed");
     for (name, mut next, size) in [(&first, 11, 100), (&full, last + 1, 200)] {
         for _ in 0..2 {
             let range = loop {
-                match buffer.append(name.clone(), 3, records(next, 10, size)).await {
+                match buffer.append(None, name.clone(), 3, records(next, 10, size)).await {
                     Ok(range) => break range,
                     Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
                 }
@@ -540,7 +544,7 @@ async fn what_the_rest_needs_of_the_disk_is_left() {
     let mut refused = None;
     // What the new file has already is used, and no more.
     for _ in 0..1_000 {
-        if let Err(why) = buffer.append(name.clone(), 1, records(1, 500, 500)).await {
+        if let Err(why) = buffer.append(None, name.clone(), 1, records(1, 500, 500)).await {
             refused = Some(why);
             break;
         }
@@ -564,23 +568,23 @@ async fn both_files_lost_no_number_comes_twice() {
             (scratch.path().join("data.redb"), scratch.path().join("data.ceilings"));
         let name = stream("a");
         let first = open(scratch.path());
-        let former = first.append(name.clone(), 1, records(1, 500, 100)).await.unwrap();
+        let former = first.append(None, name.clone(), 1, records(1, 500, 100)).await.unwrap();
         first.close().await;
         buffer(&file);
         ceilings(&above);
         let second = open(scratch.path());
-        let now = second.append(name.clone(), 1, records(1, 1, 100)).await.unwrap();
+        let now = second.append(None, name.clone(), 1, records(1, 1, 100)).await.unwrap();
         assert!(now.from > former.to + 1_000_000, "{now:?}");
         assert!(second.summary().await.damage.is_some());
         second.close().await;
         let third = open(scratch.path());
-        let other = third.append(stream("b"), 1, records(1, 1, 100)).await.unwrap();
+        let other = third.append(None, stream("b"), 1, records(1, 1, 100)).await.unwrap();
         assert!(other.from > former.to + 1_000_000, "{other:?}");
         third.close().await;
         // What the first file knew is not forgotten with the second one.
         std::fs::remove_file(&file).unwrap();
         let fourth = open(scratch.path());
-        let other = fourth.append(stream("c"), 1, records(1, 1, 100)).await.unwrap();
+        let other = fourth.append(None, stream("c"), 1, records(1, 1, 100)).await.unwrap();
         assert!(other.from > former.to + 1_000_000, "{other:?}");
         fourth.close().await;
     }
@@ -596,20 +600,107 @@ async fn ceilings_that_were_lost_once_are_there_again_for_every_stream() {
         let scratch = quick();
         let (a, b) = (stream("a"), stream("b"));
         let buffer = open(scratch.path());
-        buffer.append(a.clone(), 1, records(1, 10, 100)).await.unwrap();
-        let former = buffer.append(b.clone(), 1, records(1, 500, 100)).await.unwrap();
+        buffer.append(None, a.clone(), 1, records(1, 10, 100)).await.unwrap();
+        let former = buffer.append(None, b.clone(), 1, records(1, 500, 100)).await.unwrap();
         buffer.close().await;
         harm(&scratch.path().join("data.ceilings"));
         let buffer = open(scratch.path());
-        let next = buffer.append(a.clone(), 1, records(11, 1, 100)).await.unwrap();
+        let next = buffer.append(None, a.clone(), 1, records(11, 1, 100)).await.unwrap();
         assert_eq!(next.from, 11, "the buffer itself is whole");
         buffer.close().await;
         std::fs::write(scratch.path().join("data.redb"), vec![7; 100_000]).unwrap();
         let buffer = open(scratch.path());
-        let next = buffer.append(b.clone(), 1, records(1, 1, 100)).await.unwrap();
+        let next = buffer.append(None, b.clone(), 1, records(1, 1, 100)).await.unwrap();
         assert!(next.from > former.to, "{next:?}");
         buffer.close().await;
     }
+}
+
+/// Publishes one record to each of these streams; gives the numbers, or why there are none.
+async fn each(
+    buffer: &Buffer,
+    owner: &str,
+    names: impl Iterator<Item = String>,
+    time: u64,
+) -> Vec<Result<Range, Refused>> {
+    let owner = Some(owner.parse().unwrap());
+    let open: Vec<_> = names
+        .map(|name| buffer.try_append(owner.clone(), stream(&name), time, records(1, 1, 20)))
+        .collect();
+    let mut answers = Vec::new();
+    for one in open {
+        answers.push(one.unwrap().await.unwrap());
+    }
+    answers
+}
+
+#[tokio::test]
+async fn a_stream_of_which_nothing_is_left_gives_its_place_and_never_a_number_again() {
+    let scratch = quick();
+    let buffer = open(scratch.path());
+    buffer.policies(policy(|policy| policy.ttl_ms = Some(1_000)));
+    for owner in 0..5 {
+        let names = (0..200).map(|at| format!("w{owner}/{at}"));
+        let all = each(&buffer, &format!("w{owner}"), names, 1_000 + owner).await;
+        assert!(all.iter().all(Result::is_ok));
+        let more = each(&buffer, &format!("w{owner}"), ["more".into()].into_iter(), 1).await;
+        let why = if owner < 4 { Refused::TooManyOfOne } else { Refused::TooManyStreams };
+        assert!(more == [Err(why.clone())] || more == [Err(Refused::TooManyOfOne)], "{more:?}");
+    }
+    let mut new = ["new".to_owned()].into_iter();
+    let refused = each(&buffer, "late", new.clone(), 1).await;
+    assert_eq!(refused, [Err(Refused::TooManyStreams)]);
+    // Two of them are used again, and shipped; the others too, and what they had expires.
+    let (first, second) = (stream("w0/0"), stream("w2/7"));
+    let mut last = 1;
+    for name in [&first, &second] {
+        for _ in 0..3 {
+            let range = buffer.append(None, name.clone(), 5_000, records(1, 100, 20)).await;
+            last = range.unwrap().to;
+        }
+    }
+    let names: Vec<_> = buffer.summary().await.streams.into_iter().map(|it| it.name).collect();
+    for name in &names {
+        drain(&buffer, name, &mut Ledger::default(), 100_000).await;
+    }
+    assert_eq!(each(&buffer, "late", new.clone(), 1).await, [Err(Refused::TooManyStreams)]);
+    buffer.expire(100_000_000);
+    let began = Time::default().now_ms();
+    let taken = each(&buffer, "late", new.clone(), 100_000_000).await.remove(0).unwrap();
+    assert!(taken.from >= began, "{taken:?}");
+    let has =
+        |summary: &Summary, name: &str| summary.streams.iter().any(|it| it.name.as_str() == name);
+    let now = buffer.summary().await;
+    assert_eq!(now.streams.len(), MAX_STREAMS);
+    assert!(has(&now, "new") && !has(&now, "w0/1"), "the one that is longest without a record");
+    // All others of before go as well: those with the latest records are the last.
+    let others = (0..198).map(|at| format!("late/{at}"));
+    assert!(each(&buffer, "late", others, 100_000_001).await.iter().all(Result::is_ok));
+    let now = buffer.summary().await;
+    assert!(has(&now, first.as_str()) && !has(&now, "w0/199"));
+    let more = (0..200).map(|at| format!("other/{at}"));
+    assert!(each(&buffer, "other", more, 100_000_001).await.iter().all(Result::is_ok));
+    buffer.close().await;
+    // Over a restart, and with either file gone: above all that was given.
+    let check = async |what: &str| {
+        let buffer = open(scratch.path());
+        let again = buffer.append(None, stream("w0/1"), 100_000_002, records(1, 1, 20)).await;
+        assert!(again.unwrap().from > last.max(taken.to), "{what}");
+        assert_eq!(buffer.summary().await.streams.len(), MAX_STREAMS, "{what}");
+        buffer.close().await;
+    };
+    std::fs::copy(scratch.path().join("data.redb"), scratch.path().join("kept")).unwrap();
+    check("whole").await;
+    std::fs::rename(scratch.path().join("kept"), scratch.path().join("data.redb")).unwrap();
+    std::fs::remove_file(scratch.path().join("data.ceilings")).unwrap();
+    check("without ceilings").await;
+    std::fs::remove_file(scratch.path().join("data.redb")).unwrap();
+    let buffer = open(scratch.path());
+    let now = buffer.summary().await;
+    assert!(has(&now, "w0/1") && !has(&now, "w0/2"), "forgotten there too");
+    let refused = each(&buffer, "late", new.by_ref(), 1).await;
+    assert!(refused[0].as_ref().is_ok_and(|range| range.from > taken.to), "{refused:?}");
+    buffer.close().await;
 }
 
 /// What it costs: `cargo test --release -p holdfast-agent --lib buffer::tests::measure -- --ignored
@@ -636,7 +727,7 @@ async fn measure() {
             let limits = Limits { quota: Some(1 << 30), ..SMALL };
             let buffer = Buffer::new(scratch.path(), limits, Time::default());
             let name = stream("pump");
-            buffer.append(name.clone(), 1, records(0, 1, 1)).await.unwrap();
+            buffer.append(None, name.clone(), 1, records(0, 1, 1)).await.unwrap();
             let before = (buffer.summary().await.written, io_written());
             let began = std::time::Instant::now();
             let mut open = std::collections::VecDeque::new();
@@ -646,7 +737,7 @@ async fn measure() {
                 } else {
                     (post * each..(post + 1) * each).map(line).collect()
                 };
-                open.push_back(buffer.try_append(name.clone(), post, batch).unwrap());
+                open.push_back(buffer.try_append(None, name.clone(), post, batch).unwrap());
                 if open.len() >= flight {
                     open.pop_front().unwrap().await.unwrap().unwrap();
                 }

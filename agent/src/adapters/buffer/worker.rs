@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_protocol::data::{GapReason, Range, Ship, StreamName};
+use holdfast_protocol::ids::Name;
 
 use super::ceilings::Ceilings;
 use super::contain;
@@ -67,8 +68,13 @@ struct Worker {
     streams: BTreeMap<u32, Stream>,
     ids: BTreeMap<StreamName, u32>,
     ceilings: Ceilings,
-    /// The first number of streams that are new: 1, unless what was known of former ones is lost.
+    /// The first number of streams that are new: 1, unless what was known of former ones is lost
+    /// or forgotten.
     base: u64,
+    /// Streams that are forgotten, and stand in the file still.
+    forgotten: BTreeSet<u32>,
+    /// And those that have a ceiling still.
+    gone: BTreeSet<StreamName>,
     /// Of streams that are reduced.
     reductions: BTreeMap<u32, reduced::Reduction>,
     /// Streams of which something is to be stored beside their blocks.
@@ -100,6 +106,8 @@ impl Worker {
             ids: BTreeMap::new(),
             ceilings,
             base: 1,
+            forgotten: BTreeSet::new(),
+            gone: BTreeSet::new(),
             reductions: BTreeMap::new(),
             marked: BTreeSet::new(),
             segments: BTreeSet::new(),
@@ -177,6 +185,8 @@ impl Worker {
         self.full = None;
         self.streams = found.streams;
         self.marked.clear();
+        self.forgotten.clear();
+        self.gone.clear();
         self.reductions.clear();
         self.segments = found.closed.into_iter().collect();
         self.ids = self.streams.iter().map(|(id, stream)| (stream.name().clone(), *id)).collect();
@@ -222,7 +232,7 @@ impl Worker {
             self.ceilings.iter().map(|(name, ceiling)| (name.clone(), ceiling)).collect();
         for (name, ceiling) in known {
             let next = ceiling.saturating_add(1);
-            let id = self.id_of(&name, next);
+            let id = self.id_of(&name, next, None);
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.skip_to(next);
                 self.marked.insert(id);
@@ -247,8 +257,9 @@ impl Worker {
 
     /// Raises the ceilings above what is given, or is about to be.
     fn raise(&mut self, needed: &[(StreamName, u64)]) -> Result<(), Trouble> {
-        match self.ceilings.cover(needed, self.base) {
+        match self.ceilings.cover(needed, &self.gone, self.base) {
             Ok(written) => {
+                self.gone.clear();
                 self.written.bookkeeping += written.next_multiple_of(4_096);
                 Ok(())
             }
@@ -260,13 +271,27 @@ impl Worker {
         }
     }
 
-    /// The number of a stream; a new one begins at `next`.
-    fn id_of(&mut self, name: &StreamName, next: u64) -> u32 {
+    /// Nothing is left of a stream, and another one takes its place. Should it begin anew, it does
+    /// so above all that it gave.
+    fn forget(&mut self, id: u32) {
+        let Some(stream) = self.streams.remove(&id) else { return };
+        tracing::info!(stream = %stream.name(), "nothing is left of it: forgotten for a new stream");
+        self.base = self.base.max(self.queue.time.now_ms()).max(stream.next());
+        self.ids.remove(stream.name());
+        self.marked.remove(&id);
+        self.reductions.remove(&id);
+        self.forgotten.insert(id);
+        self.gone.insert(stream.name().clone());
+    }
+
+    /// The number of a stream; a new one begins at `next`, and is its owner's.
+    fn id_of(&mut self, name: &StreamName, next: u64, owner: Option<Name>) -> u32 {
         if let Some(id) = self.ids.get(name) {
             return *id;
         }
-        let id = self.streams.last_key_value().map_or(0, |(id, _)| id + 1);
-        self.streams.insert(id, Stream::new(name.clone(), next));
+        let last = self.streams.last_key_value().map(|(id, _)| id);
+        let id = last.max(self.forgotten.last()).map_or(0, |id| id + 1);
+        self.streams.insert(id, Stream::new(name.clone(), next).made_by(owner));
         self.ids.insert(name.clone(), id);
         self.marked.insert(id);
         id
@@ -319,8 +344,13 @@ impl Worker {
     fn take_marks(&mut self, change: &mut Change) {
         for id in std::mem::take(&mut self.marked) {
             if let Some(stream) = self.streams.get(&id) {
-                change.streams.insert(id, stream.kept().clone());
+                change.streams.insert(id, Some(stream.kept().clone()));
             }
+        }
+        if !self.forgotten.is_empty() {
+            let forgotten = std::mem::take(&mut self.forgotten);
+            change.streams.extend(forgotten.into_iter().map(|id| (id, None)));
+            change.meta.insert("base", serde_cbor::to_vec(&self.base).unwrap_or_default());
         }
         for (id, start) in std::mem::take(&mut self.segments) {
             let segment = self.streams.get(&id).and_then(|stream| stream.segment(start));

@@ -249,12 +249,13 @@ impl Connection {
 
     fn append(&mut self, cx: &mut Context<'_>) {
         for Group { stream, qos, records, tokens } in std::mem::take(&mut self.groups) {
+            let owner = self.session.policy().name().cloned();
             let count = u64::try_from(records.len()).unwrap_or(0);
             let intake = &self.shared().intake;
             // QoS 1 waits for room, and its client with it; QoS 0 does not wait.
             let stored = match qos {
-                0 => intake.try_append(stream, records),
-                _ => Ok(intake.append(stream, records)),
+                0 => intake.try_append(owner, stream, records),
+                _ => Ok(intake.append(owner, stream, records)),
             };
             match stored {
                 Ok(stored) => self.appending.push(Appending { stored, tokens }),
@@ -307,6 +308,10 @@ impl Connection {
             Refused::TooManyStreams => {
                 (Code::Quota, "a record was refused: the device has as many streams as it can have")
             }
+            Refused::TooManyOfOne => (
+                Code::Quota,
+                "a record was refused: whoever published it has made as many streams as one may make",
+            ),
             Refused::TooLarge => (Code::Quota, "a record of more than 64 KiB was refused"),
             Refused::Closed => (Code::Implementation, "the agent ends"),
         };

@@ -53,7 +53,9 @@ impl From<Refused> for Failure {
             Refused::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
             Refused::DiskFull(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
             Refused::Dropped(_) => (StatusCode::INSUFFICIENT_STORAGE, "quota"),
-            Refused::TooManyStreams => (StatusCode::INSUFFICIENT_STORAGE, "too-many-streams"),
+            Refused::TooManyStreams | Refused::TooManyOfOne => {
+                (StatusCode::INSUFFICIENT_STORAGE, "too-many-streams")
+            }
             Refused::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
             Refused::Closed => (StatusCode::SERVICE_UNAVAILABLE, "closing"),
         };
@@ -99,7 +101,7 @@ fn words(code: &str) -> &'static str {
             "posted records that were dropped: the stream has used up its quota, or the buffer is full of what goes before it"
         }
         "too-many-streams" => {
-            "posted to one stream too many: the device has as many streams as it can have"
+            "posted to one stream too many: it, or the device, has as many streams as it may have"
         }
         _ => "a call to the data socket was refused",
     }
@@ -118,14 +120,14 @@ async fn take(
         .peers
         .who(&shared.authority, header, user)
         .map_err(|why| Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", why.to_string()))?;
-    *who = Some(name);
+    *who = Some(name.clone());
     let kind = kind(head)?;
     let room = room(shared, body).await?;
     let records = read(body, kind).await?;
     if records.is_empty() {
         return Ok(json!({ "stored": 0 }));
     }
-    let stored = shared.intake.append(stream, records).await;
+    let stored = shared.intake.append(Some(name), stream, records).await;
     drop(room);
     let range = stored?;
     Ok(json!({ "stored": range.len(), "first": range.from, "last": range.to }))

@@ -86,6 +86,7 @@ async fn records_of_every_kind_are_stored_before_they_are_answered_for() {
     assert_eq!(rig.post("g", ndjson, b"\n").await, (200, "{\"stored\":0}\n".to_owned()));
     assert_eq!(rig.fake.stored("a"), ["{\"t\":1}", "2"]);
     assert_eq!(rig.fake.stored("b/d"), ["x y", "z"]);
+    assert_eq!(rig.fake.owners(), [Some("pump".parse().unwrap())].into());
     rig.fake.hold();
     let waiting = rig.post("h", "", b"1");
     tokio::pin!(waiting);
@@ -135,6 +136,7 @@ async fn the_buffers_no_is_passed_on() {
         (Refused::Busy, 429),
         (Refused::DiskFull("no space".into()), 507),
         (Refused::TooManyStreams, 507),
+        (Refused::TooManyOfOne, 507),
         (Refused::Closed, 503),
     ] {
         rig.fake.refuse(Some(why));

@@ -3,6 +3,7 @@
 
 pub mod budget;
 pub mod horizon;
+pub mod places;
 pub mod quota;
 pub mod reduce;
 pub mod report;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::data::{Gap, GapReason, Range, RangeSet, StreamName};
+use holdfast_protocol::ids::Name;
 use serde::{Deserialize, Serialize};
 
 /// A segment is closed at so many bytes on disk: what a window of time or a drop looks through.
@@ -100,6 +101,12 @@ pub struct Kept {
     /// Records that were withheld or reduced and are to be shipped all the same.
     #[serde(default)]
     pub wanted: RangeSet,
+    /// The workload or local access that made it; None: the agent, or it is not known any more.
+    #[serde(default)]
+    pub owner: Option<Name>,
+    /// Time of the last record, in milliseconds since 1970.
+    #[serde(default)]
+    pub latest: u64,
 }
 
 /// A stream.
@@ -129,8 +136,17 @@ impl Stream {
             settled: RangeSet::new(),
             gaps,
             wanted: RangeSet::new(),
+            owner: None,
+            latest: 0,
         };
         Self::load(kept, BTreeMap::new())
+    }
+
+    /// It was made by this workload or local access.
+    #[must_use]
+    pub fn made_by(mut self, owner: Option<Name>) -> Self {
+        self.kept.owner = owner;
+        self
     }
 
     /// As it was stored: its row, and the segments that were closed.
@@ -139,6 +155,7 @@ impl Stream {
         for segment in stream.segments.values() {
             stream.bytes += segment.bytes;
             stream.count += segment.count;
+            stream.kept.latest = segment.latest;
         }
         if let Some(last) = stream.segments.values().map(|segment| segment.last).max() {
             stream.kept.next = stream.kept.next.max(last + 1);
@@ -179,6 +196,24 @@ impl Stream {
     /// The next number that it gives.
     pub fn next(&self) -> u64 {
         self.kept.next
+    }
+
+    /// Who made it, as far as that is known.
+    pub fn owner(&self) -> Option<&Name> {
+        self.kept.owner.as_ref()
+    }
+
+    /// Time of the last record.
+    pub fn latest(&self) -> u64 {
+        self.kept.latest
+    }
+
+    /// Nothing is left of it: no record, nothing to tell, nothing that is wanted.
+    pub fn is_spent(&self) -> bool {
+        self.segments.is_empty()
+            && !self.has_untold_gaps()
+            && self.kept.wanted.is_empty()
+            && self.unshipped().is_empty()
     }
 
     /// Bytes on disk.
@@ -231,6 +266,7 @@ impl Stream {
     /// A block is on disk. Gives where a segment began that is closed by it.
     pub fn stored(&mut self, block: &Block, ttl: Option<u64>) -> Option<u64> {
         self.kept.next = self.kept.next.max(block.last + 1);
+        self.kept.latest = block.latest;
         self.bytes += block.bytes;
         self.taken += block.bytes;
         self.count += block.count;

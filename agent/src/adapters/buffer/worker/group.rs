@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_protocol::data::{GapReason, Range, Record};
 
+use super::super::Written;
 use super::super::block::{self, Packed};
 use super::super::file::{Change, Trouble};
 use super::super::queue::{Answer, Append, Refused};
-use super::super::{MAX_STREAMS, Written};
 use super::Worker;
 use crate::adapters::crash;
+use crate::core::data::places::{self, Place};
+use crate::core::data::stream::Stream;
 
 /// Totals are stored with a step when so many bytes were written since, so that a crash loses few
 /// of them.
@@ -83,22 +85,32 @@ impl Worker {
     ) -> (BTreeMap<u32, Part>, Vec<Option<tokio::sync::OwnedSemaphorePermit>>) {
         let (mut parts, mut rooms) = (BTreeMap::<u32, Part>::new(), Vec::new());
         for append in group {
-            let known = self.ids.contains_key(&append.stream);
-            if !known && self.ids.len() >= MAX_STREAMS {
-                let _gone = append.tell.send(Err(Refused::TooManyStreams));
-                continue;
-            }
-            let id = if known || !append.records.is_empty() {
-                self.id_of(&append.stream, self.base)
-            } else {
-                0
-            };
-            let next = self.streams.get(&id).map_or(1, |stream| stream.next());
+            let known = self.ids.get(&append.stream).copied();
+            let next = known.and_then(|id| self.streams.get(&id)).map(Stream::next);
             if append.records.is_empty() {
+                let next = next.unwrap_or(self.base);
                 let nothing = Range { from: next, to: next.saturating_sub(1) };
                 let _gone = append.tell.send(Ok(nothing));
                 continue;
             }
+            if known.is_none() {
+                let busy = |id| parts.contains_key(&id);
+                let refused = match places::place(&self.streams, append.owner.as_ref(), busy) {
+                    Place::Free => None,
+                    Place::Instead(id) => {
+                        self.forget(id);
+                        None
+                    }
+                    Place::TooMany => Some(Refused::TooManyStreams),
+                    Place::TooManyOfOne => Some(Refused::TooManyOfOne),
+                };
+                if let Some(why) = refused {
+                    let _gone = append.tell.send(Err(why));
+                    continue;
+                }
+            }
+            let id = self.id_of(&append.stream, self.base, append.owner);
+            let next = next.unwrap_or(self.base);
             let part = parts.entry(id).or_insert_with(|| Part { first: next, ..Part::default() });
             let mut seq = part.first + u64::try_from(part.records.len()).unwrap_or(0);
             part.answers.push((append.tell, u64::try_from(append.records.len()).unwrap_or(0)));
