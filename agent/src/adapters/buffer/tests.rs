@@ -306,6 +306,15 @@ async fn what_is_withheld_is_told_and_can_be_had() {
     drain(&buffer, &name, &mut ledger, 100_000).await;
     let had: Vec<_> = ledger.received.keys().copied().collect();
     assert_eq!(had, (201..=300).collect::<Vec<_>>());
+    // A clock that jumped and came back: what lies between is not in the window, and stays here.
+    for (from, time) in [(1_001, 500_000), (1_011, 9_000_000), (1_021, 500_001)] {
+        buffer.append(None, name.clone(), time, records(from, 10, 50)).await.unwrap();
+    }
+    drain(&buffer, &name, &mut ledger, 100_000).await;
+    assert_eq!(buffer.want(&name, (500_000, 600_000), u64::MAX).await.0, 20);
+    drain(&buffer, &name, &mut ledger, 100_000).await;
+    let had: Vec<_> = ledger.received.keys().copied().filter(|seq| *seq > 300).collect();
+    assert_eq!(had, (1_001..=1_010).chain(1_021..=1_030).collect::<Vec<_>>());
     buffer.close().await;
 }
 
