@@ -515,6 +515,14 @@ async fn read(buffer: &Buffer, stream: &StreamName, window: Window) -> Page {
 
 /// The last number that a stream gave; 0: none.
 async fn last(buffer: &Buffer, stream: &StreamName) -> u64 {
-    let summary = buffer.summary().await;
-    summary.streams.iter().find(|it| it.name == *stream).map_or(0, |it| it.last)
+    loop {
+        match buffer.summary().await {
+            Some(summary) => {
+                let known = summary.streams.iter().find(|it| it.name == *stream);
+                return known.map_or(0, |it| it.last);
+            }
+            None if !buffer.is_in_use() => return 0,
+            None => tokio::time::sleep(Duration::from_millis(RETRY)).await,
+        }
+    }
 }

@@ -171,6 +171,12 @@ impl Buffer {
         self.queue.is_started()
     }
 
+    /// True when it has closed by itself, until the agent is started again: its thread was lost too
+    /// often, or could not be had.
+    pub fn has_failed(&self) -> bool {
+        self.queue.has_failed()
+    }
+
     /// Takes records of one stream in, waiting for room in the queue; resolves when they are on
     /// disk, with the numbers that they got, in their order. `owner`: who publishes; None: the
     /// agent. `time` in milliseconds since 1970, by [`Time::now_ms`].
@@ -264,20 +270,16 @@ impl Buffer {
         self.queue.ask(Job::KeepLedger { bytes });
     }
 
-    /// The ledger that was kept last.
+    /// The ledger that was kept last; empty: none was. None: that cannot be told now.
     pub async fn kept_ledger(&self) -> Option<Vec<u8>> {
         let (tell, answer) = oneshot::channel();
         self.queue.ask(Job::KeptLedger { tell });
-        answer.await.unwrap_or_default()
+        answer.await.ok()
     }
 
-    /// How it stands. Empty as long as it is not in use.
-    pub async fn summary(&self) -> Summary {
-        self.try_summary().await.unwrap_or_default()
-    }
-
-    /// The same; None: nobody looked, because too much waits or the buffer is closed.
-    pub async fn try_summary(&self) -> Option<Summary> {
+    /// How it stands. Empty as long as it is not in use. None: nobody looked, because too much
+    /// waits or the buffer is closed.
+    pub async fn summary(&self) -> Option<Summary> {
         if !self.is_in_use() {
             return Some(Summary::default());
         }

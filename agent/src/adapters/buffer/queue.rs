@@ -131,7 +131,7 @@ pub(super) enum Job {
         bytes: Vec<u8>,
     },
     KeptLedger {
-        tell: oneshot::Sender<Option<Vec<u8>>>,
+        tell: oneshot::Sender<Vec<u8>>,
     },
     Summary {
         tell: oneshot::Sender<Summary>,
@@ -162,6 +162,8 @@ struct Waiting {
     policies: Arc<DataPolicies>,
     started: bool,
     closed: bool,
+    /// It was closed because there is no thread any more.
+    failed: bool,
     /// How often the thread was lost to a panic.
     lost: u32,
     /// Answers to what the thread has in hand.
@@ -202,12 +204,18 @@ impl Queue {
         self.lock().started
     }
 
+    /// Nothing is taken in any more, though nobody has closed it.
+    pub(super) fn has_failed(&self) -> bool {
+        self.lock().failed
+    }
+
     /// Starts the thread, if it is not there.
     pub(super) fn start(self: &Arc<Self>) {
         let mut waiting = self.lock();
         if !waiting.started && !waiting.closed {
             waiting.started = worker::spawn(Arc::clone(self));
-            waiting.closed = !waiting.started;
+            waiting.failed = !waiting.started;
+            waiting.closed = waiting.failed;
         }
     }
 
@@ -248,7 +256,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Asks the thread. Too many questions are answered by silence, which askers take for empty.
+    /// Asks the thread. Too many questions are answered by silence.
     pub(super) fn ask(&self, job: Job) {
         let mut waiting = self.lock();
         if waiting.closed || !waiting.started {
@@ -316,6 +324,7 @@ impl Queue {
         waiting.lost += 1;
         waiting.started = waiting.lost <= contain::MOST && worker::spawn(Arc::clone(self));
         if !waiting.started {
+            waiting.failed = true;
             waiting.close();
         }
     }

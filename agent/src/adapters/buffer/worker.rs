@@ -315,8 +315,10 @@ impl Worker {
                 self.marked_at.get_or_insert_with(Instant::now);
             }
             Job::KeptLedger { tell } => {
-                let kept = self.file.as_ref().and_then(|file| file.meta("ledger").ok().flatten());
-                let _nobody = tell.send(kept);
+                // A file that cannot be read says nothing: silence.
+                if let Some(Ok(kept)) = self.open().map(|file| file.meta("ledger")) {
+                    let _nobody = tell.send(kept.unwrap_or_default());
+                }
             }
             Job::Summary { tell } => {
                 let _nobody = tell.send(self.summary());

@@ -313,7 +313,10 @@ impl Connection {
                 "a record was refused: whoever published it has made as many streams as one may make",
             ),
             Refused::TooLarge => (Code::Quota, "a record of more than 64 KiB was refused"),
-            Refused::Closed => (Code::Implementation, "the agent ends"),
+            Refused::Closed => (
+                Code::Implementation,
+                "the buffer is closed: the agent ends, or its problems say why",
+            ),
         };
         add(&self.shared().counters.refused, u64::try_from(tokens.len()).unwrap_or(0));
         self.note(text, "");
