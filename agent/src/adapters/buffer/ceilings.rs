@@ -21,6 +21,11 @@ const AHEAD: u64 = 65_536;
 /// stream is called so.
 const OTHERS: &str = "*";
 
+/// The file that says that numbers were given.
+pub(super) fn mark(data: &Path) -> PathBuf {
+    data.join("buffer.made")
+}
+
 /// The ceilings, as they stand on disk.
 #[derive(Debug)]
 pub(super) struct Ceilings {
@@ -36,7 +41,7 @@ pub(super) struct Ceilings {
 impl Ceilings {
     /// Reads them.
     pub(super) fn open(data: &Path) -> Self {
-        let (path, mark) = (data.join("data.ceilings"), data.join("buffer.made"));
+        let (path, mark) = (data.join("data.ceilings"), mark(data));
         let marked = mark.try_exists().unwrap_or(true);
         let read = match std::fs::read_to_string(&path) {
             Ok(text) => parse(&text),

@@ -160,7 +160,8 @@ impl Buffer {
     /// to ship or to keep within bounds.
     pub fn new(data: &Path, limits: Limits, time: Time) -> Self {
         let buffer = Self { queue: Arc::new(Queue::new(data.to_owned(), limits, time)) };
-        if path(data).exists() {
+        // A file that is gone has something to tell, too.
+        if path(data).exists() || ceilings::mark(data).exists() {
             buffer.queue.start();
         }
         buffer
