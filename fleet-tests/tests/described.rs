@@ -31,6 +31,20 @@ fn the_agents_problem_codes_are_described() {
     let described: BTreeSet<&str> =
         section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     assert_eq!(described, said);
+    let besides = section.split("About data streams besides:").nth(1).unwrap();
+    let named: BTreeSet<&str> = besides.split('`').skip(1).step_by(2).collect();
+    for (file, before) in [("data", "say("), ("intake", "list.push(")] {
+        let source = read(&format!("agent/src/driver/{file}.rs"));
+        let codes = source.split(before).skip(1).filter_map(|rest| {
+            let rest = rest.trim_start().trim_start_matches('(');
+            rest.strip_prefix('"')?.split('"').next()
+        });
+        let codes: Vec<&str> = codes.collect();
+        assert!(codes.len() > 1, "{file}: {codes:?}");
+        for code in codes {
+            assert!(named.contains(code), "{code} is not described");
+        }
+    }
 }
 
 #[test]

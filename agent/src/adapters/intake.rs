@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use holdfast_protocol::data::{Format, Range, StreamName};
+use holdfast_protocol::ids::Name;
 
 use super::buffer::Buffer;
 pub use super::buffer::Refused;
@@ -17,14 +18,19 @@ pub type Stored = Pin<Box<dyn Future<Output = Result<Range, Refused>> + Send>>;
 
 /// Takes records in.
 pub trait Intake: Send + Sync + 'static {
-    /// Waits for room; resolves when they are on disk.
-    fn append(&self, stream: StreamName, records: Records) -> Stored;
+    /// Waits for room; resolves when they are on disk. `owner`: who publishes; None: the agent.
+    fn append(&self, owner: Option<Name>, stream: StreamName, records: Records) -> Stored;
 
     /// The same without waiting for room.
     ///
     /// # Errors
     /// [`Refused`], with nothing taken.
-    fn try_append(&self, stream: StreamName, records: Records) -> Result<Stored, Refused>;
+    fn try_append(
+        &self,
+        owner: Option<Name>,
+        stream: StreamName,
+        records: Records,
+    ) -> Result<Stored, Refused>;
 }
 
 /// The buffer, and the clock that its records are stamped with.
@@ -41,13 +47,18 @@ impl Buffered {
 }
 
 impl Intake for Buffered {
-    fn append(&self, stream: StreamName, records: Records) -> Stored {
+    fn append(&self, owner: Option<Name>, stream: StreamName, records: Records) -> Stored {
         let (buffer, now) = (self.buffer.clone(), self.time.now_ms());
-        Box::pin(async move { buffer.append(stream, now, records).await })
+        Box::pin(async move { buffer.append(owner, stream, now, records).await })
     }
 
-    fn try_append(&self, stream: StreamName, records: Records) -> Result<Stored, Refused> {
-        let answer = self.buffer.try_append(stream, self.time.now_ms(), records)?;
+    fn try_append(
+        &self,
+        owner: Option<Name>,
+        stream: StreamName,
+        records: Records,
+    ) -> Result<Stored, Refused> {
+        let answer = self.buffer.try_append(owner, stream, self.time.now_ms(), records)?;
         Ok(Box::pin(async move { answer.await.unwrap_or(Err(Refused::Closed)) }))
     }
 }

@@ -1,9 +1,10 @@
 //! A buffer for tests: holds records back, refuses them, numbers them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use holdfast_protocol::data::{Range, StreamName};
+use holdfast_protocol::ids::Name;
 use tokio::sync::oneshot;
 
 use super::intake::{Intake, Records, Refused, Stored};
@@ -16,6 +17,8 @@ struct Inner {
     held: VecDeque<(StreamName, Records, Answer)>,
     hold: bool,
     refuse: Option<Refused>,
+    /// Who has published.
+    owners: BTreeSet<Option<Name>>,
 }
 
 /// See the module's documentation.
@@ -49,6 +52,11 @@ impl Fake {
         found.into_iter().map(|it| String::from_utf8_lossy(&it).into_owned()).collect()
     }
 
+    /// Who has published.
+    pub(crate) fn owners(&self) -> BTreeSet<Option<Name>> {
+        self.0.lock().unwrap().owners.clone()
+    }
+
     /// How many records are held.
     pub(crate) fn held(&self) -> usize {
         self.0.lock().unwrap().held.iter().map(|(_, records, _)| records.len()).sum()
@@ -65,15 +73,21 @@ impl Inner {
 }
 
 impl Intake for Fake {
-    fn append(&self, stream: StreamName, records: Records) -> Stored {
-        match self.try_append(stream, records) {
+    fn append(&self, owner: Option<Name>, stream: StreamName, records: Records) -> Stored {
+        match self.try_append(owner, stream, records) {
             Ok(stored) => stored,
             Err(why) => Box::pin(async move { Err(why) }),
         }
     }
 
-    fn try_append(&self, stream: StreamName, records: Records) -> Result<Stored, Refused> {
+    fn try_append(
+        &self,
+        owner: Option<Name>,
+        stream: StreamName,
+        records: Records,
+    ) -> Result<Stored, Refused> {
         let mut inner = self.0.lock().unwrap();
+        inner.owners.insert(owner);
         if let Some(why) = &inner.refuse {
             return Err(why.clone());
         }

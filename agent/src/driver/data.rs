@@ -27,8 +27,8 @@ const EXPIRE: u64 = 60_000;
 
 /// What comes back of the driver's tasks.
 pub(super) enum Back {
-    /// How the buffer stands.
-    Looked(Box<Summary>),
+    /// How the buffer stands; None: it did not say.
+    Looked(Option<Box<Summary>>),
     /// A batch was made, or there is none of that stream.
     Made(Result<Box<Ready>, StreamName>),
     /// The batch of this number has reached the control plane, or it has not.
@@ -187,7 +187,7 @@ impl Driver {
             shipping.look_at = now + LOOK;
             let (buffer, tell) = (shipping.buffer.clone(), self.tell.clone());
             tokio::spawn(async move {
-                let back = Back::Looked(Box::new(buffer.summary().await));
+                let back = Back::Looked(buffer.summary().await.map(Box::new));
                 let _agent_ends = tell.send(Inner::Data(back)).await;
             });
         }
@@ -221,7 +221,12 @@ impl Driver {
     pub(super) fn data_came_back(&mut self, back: Back) {
         let now = uptime_ms();
         match back {
-            Back::Looked(summary) => {
+            Back::Looked(None) => {
+                // What was known holds until it says more.
+                self.shipping.looking = false;
+                self.shipping.stale = true;
+            }
+            Back::Looked(Some(summary)) => {
                 self.shipping.looking = false;
                 self.shipping.summary = *summary;
                 self.note_rates();
@@ -312,6 +317,13 @@ impl Driver {
         say("data-not-stored", full.map(|why| {
             format!("data streams are not taken in ({why}): who publishes is told so, workloads go on")
         }));
+        say(
+            "data-stopped",
+            shipping.buffer.has_failed().then(|| {
+                "data streams are not taken in until the agent is started again: the buffer's thread was lost too often, or cannot be had; workloads go on"
+                    .to_owned()
+            }),
+        );
         say("data-rejected", shipping.refused.clone());
         say(
             "data-space",

@@ -43,7 +43,8 @@ impl Driver {
     /// Everything about data; None: there is nothing to tell.
     pub(super) fn data_report(&self) -> Option<DataReport> {
         let shipping = &self.shipping;
-        if !shipping.buffer.is_in_use() && *shipping.policies == Default::default() {
+        let silent = !shipping.buffer.is_in_use() && !shipping.buffer.has_failed();
+        if silent && *shipping.policies == Default::default() {
             return None;
         }
         let summary = &shipping.summary;

@@ -54,9 +54,13 @@ impl LinkLedger {
         self.ledger.report(policies.link.as_ref())
     }
 
-    /// It was kept before a restart.
+    /// It was kept before a restart; None: nobody can tell yet, and it is asked for again.
     pub(super) fn restore(&mut self, kept: Option<&[u8]>) {
-        if let Some(kept) = kept.and_then(|kept| codec::from_slice(kept).ok()) {
+        let Some(kept) = kept else {
+            self.asked = false;
+            return;
+        };
+        if let Ok(kept) = codec::from_slice(kept) {
             self.ledger.restore(&kept);
         }
         self.restored = true;
@@ -168,5 +172,21 @@ mod tests {
         assert_eq!(link.report(&policies).since, noon - 43_200);
         link.turn(&policies, Some(noon + 21_600));
         assert!(link.allowed(TrafficClass::Data, &policies) > Some(0), "and it goes on");
+    }
+
+    #[test]
+    fn what_was_kept_is_not_overwritten_before_it_is_known() {
+        let mut link = LinkLedger { asked: true, ..LinkLedger::default() };
+        link.restore(None);
+        assert!(!link.restored && !link.asked, "it is asked for again, and nothing is kept before");
+        let mut former = Ledger::default();
+        former.add(TrafficClass::Data, 10, 20, 100);
+        link.ledger.add(TrafficClass::Data, 1, 2, 100);
+        link.restore(Some(&serde_cbor::to_vec(&former).unwrap()));
+        assert!(link.restored);
+        assert_eq!(link.ledger.total(), 33);
+        let mut first = LinkLedger::default();
+        first.restore(Some(&[]));
+        assert!(first.restored, "none was kept");
     }
 }

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_protocol::data::{DataPolicies, Range, Source, StreamName};
 use holdfast_protocol::ids::Name;
 use serde::{Deserialize, Serialize};
 
 use super::{Driver, Inner};
-use crate::adapters::buffer::{Buffer, Window};
+use crate::adapters::buffer::{Buffer, Page, Window};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Intake, Refused};
 use crate::adapters::machine::Machine;
@@ -343,7 +344,7 @@ impl Driver {
     fn store_for(&self, stream: StreamName, records: Vec<Vec<u8>>) {
         let records =
             records.into_iter().map(|it| (holdfast_protocol::data::Format::Plain, it)).collect();
-        let stored = self.sources.intake.append(stream.clone(), records);
+        let stored = self.sources.intake.append(None, stream.clone(), records);
         let tell = self.tell.clone();
         tokio::spawn(async move {
             let back = Back::Stored(stream, stored.await);
@@ -383,6 +384,11 @@ impl Driver {
             Ok(_) => drop(self.sources.trouble.remove(stream)),
             Err(why) => drop(self.sources.trouble.insert(stream.clone(), why.to_string())),
         }
+        // What was dropped stands in the gap ledger: once, for the log goes on behind it.
+        let result = match result {
+            Err(Refused::Dropped(range)) => Ok(range),
+            other => other,
+        };
         let Some(it) = self.sources.followers.get_mut(stream) else { return };
         let Stage::Storing(storing) = std::mem::replace(&mut it.stage, Stage::Ready) else {
             return;
@@ -472,7 +478,7 @@ async fn find(
     let mut base = 0_u64;
     loop {
         let window = Window { from: position.seq + 1, ..Window::default() };
-        let page = buffer.read(stream, window, PIECE).await;
+        let page = read(buffer, stream, window).await;
         for record in &page.records {
             position.seq = record.seq;
             let at = usize::try_from(position.offset.saturating_sub(base)).unwrap_or(usize::MAX);
@@ -495,8 +501,29 @@ async fn find(
     }
 }
 
+/// A page of a stream. A buffer that cannot be read now is waited for: what it holds would be
+/// stored a second time.
+async fn read(buffer: &Buffer, stream: &StreamName, window: Window) -> Page {
+    loop {
+        match buffer.read(stream, window, PIECE).await {
+            Some(page) if !page.failed => return page,
+            // Nothing was ever published, or the agent ends.
+            _ if !buffer.is_in_use() => return Page::default(),
+            _ => tokio::time::sleep(Duration::from_millis(RETRY)).await,
+        }
+    }
+}
+
 /// The last number that a stream gave; 0: none.
 async fn last(buffer: &Buffer, stream: &StreamName) -> u64 {
-    let summary = buffer.summary().await;
-    summary.streams.iter().find(|it| it.name == *stream).map_or(0, |it| it.last)
+    loop {
+        match buffer.summary().await {
+            Some(summary) => {
+                let known = summary.streams.iter().find(|it| it.name == *stream);
+                return known.map_or(0, |it| it.last);
+            }
+            None if !buffer.is_in_use() => return 0,
+            None => tokio::time::sleep(Duration::from_millis(RETRY)).await,
+        }
+    }
 }

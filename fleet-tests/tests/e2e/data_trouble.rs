@@ -74,9 +74,27 @@ fn what_a_quota_drops_stands_in_the_ledger_and_the_policy_says_which() {
     device.link.cut();
     device.await_link("down");
     let all = Telemetry::new(5, 1_795_478_400_000, 1_000).records(30_000);
-    for stream in ["oldest", "newest", "thin"] {
+    for stream in ["oldest", "thin"] {
         post(&access, stream, &all);
     }
+    // A 200 means that it is on disk: what the policy drops on arrival has none.
+    let (mut stored, mut dropped) = (0, 0);
+    let mut way = http(&access);
+    for piece in all.chunks(500) {
+        let answer = way.post_records("newest", piece).unwrap();
+        match answer.status {
+            200 => stored += piece.len(),
+            507 => {
+                let said: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+                assert_eq!(said["error"]["code"], "quota", "{said}");
+                assert_eq!(said["error"]["dropped"], piece.len(), "{said}");
+                dropped += piece.len();
+            }
+            other => panic!("{other}: {answer:?}"),
+        }
+    }
+    assert_eq!(stored + dropped, all.len());
+    device.await_problem("intake-refused");
     assert_eq!(await_copies(&steady, 1).len(), 1);
     device.link.heal();
     let last = all.len() as u64;
@@ -87,6 +105,7 @@ fn what_a_quota_drops_stands_in_the_ledger_and_the_policy_says_which() {
     let newest = accounted(&plane, "newest", &all, "quota");
     assert!((500..29_000).contains(&newest.len()), "{} are there", newest.len());
     assert_eq!(newest.first(), Some(&1), "the first ones stay");
+    assert_eq!(newest.len(), stored, "what was acknowledged, and nothing else");
     // Thinned: the newest whole, some of the oldest.
     let said = await_ledger(&plane, "d-1", "thin", "every number is answered", |it| {
         let gone = missing(it, "thinned") + missing(it, "quota");

@@ -1,8 +1,11 @@
-//! `data.ceilings`: for each stream a number above which none was given. It outlives a damaged
-//! `data.redb`, so that no number comes twice. Replaced whole, seldom: ceilings are raised far
-//! ahead.
+//! `data.ceilings`: for each stream a number above which none was given, and the first number of
+//! every other stream. It outlives a damaged `data.redb`, so that no number comes twice. Replaced
+//! whole, seldom: ceilings are raised far ahead.
+//!
+//! `buffer.made` says that numbers were given at all: a folder without the other two files is then
+//! not taken for that of a new device.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,30 +17,47 @@ use crate::adapters::files;
 /// How far ahead a ceiling is raised: a file of a few KiB is replaced once in so many records.
 const AHEAD: u64 = 65_536;
 
+/// What stands in the place of a stream's name for the first number of every other stream: no
+/// stream is called so.
+const OTHERS: &str = "*";
+
+/// The file that says that numbers were given.
+pub(super) fn mark(data: &Path) -> PathBuf {
+    data.join("buffer.made")
+}
+
 /// The ceilings, as they stand on disk.
 #[derive(Debug)]
 pub(super) struct Ceilings {
     path: PathBuf,
     by_stream: BTreeMap<StreamName, u64>,
-    /// The file was there and could not be read.
+    base: u64,
+    /// The file is not what it was: it cannot be read, or is gone although numbers were given.
     pub(super) damaged: bool,
+    mark: PathBuf,
+    marked: bool,
 }
 
 impl Ceilings {
     /// Reads them.
     pub(super) fn open(data: &Path) -> Self {
-        let path = data.join("data.ceilings");
+        let (path, mark) = (data.join("data.ceilings"), mark(data));
+        let marked = mark.try_exists().unwrap_or(true);
         let read = match std::fs::read_to_string(&path) {
             Ok(text) => parse(&text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(BTreeMap::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !marked => {
+                Some((1, BTreeMap::new()))
+            }
             Err(_) => None,
         };
-        Self { path, damaged: read.is_none(), by_stream: read.unwrap_or_default() }
+        let damaged = read.is_none();
+        let (base, by_stream) = read.unwrap_or((1, BTreeMap::new()));
+        Self { path, by_stream, base, damaged, mark, marked }
     }
 
-    /// The ceiling of a stream.
-    pub(super) fn of(&self, stream: &StreamName) -> Option<u64> {
-        self.by_stream.get(stream).copied()
+    /// The first number of streams that have no ceiling.
+    pub(super) fn base(&self) -> u64 {
+        self.base
     }
 
     /// All of them.
@@ -45,47 +65,74 @@ impl Ceilings {
         self.by_stream.iter().map(|(stream, ceiling)| (stream, *ceiling))
     }
 
-    /// Makes sure that these streams may give numbers up to the ones given.
+    /// Makes sure that these streams may give numbers up to the ones given, and others from `base`
+    /// on; those that are gone have no ceiling any more. Gives how many bytes were written.
     ///
     /// # Errors
     /// When the file cannot be replaced; the ceilings stay.
-    pub(super) fn cover(&mut self, needed: &[(StreamName, u64)]) -> io::Result<u64> {
-        let short: Vec<_> = needed
-            .iter()
-            .filter(|(stream, to)| self.of(stream).is_none_or(|ceiling| ceiling < *to))
-            .collect();
-        if short.is_empty() {
+    pub(super) fn cover(
+        &mut self,
+        needed: &[(StreamName, u64)],
+        gone: &BTreeSet<StreamName>,
+        base: u64,
+    ) -> io::Result<u64> {
+        let base = base.max(self.base);
+        let short = |known: &BTreeMap<StreamName, u64>, stream: &StreamName, to: u64| {
+            known.get(stream).is_none_or(|ceiling| *ceiling < to)
+        };
+        let same = base == self.base
+            && needed.iter().all(|(stream, to)| !short(&self.by_stream, stream, *to))
+            && gone.iter().all(|stream| !self.by_stream.contains_key(stream));
+        if same && (self.marked || needed.is_empty()) {
+            return Ok(0);
+        }
+        if !self.marked {
+            files::replace(&self.mark, b"", 0o600)?;
+            self.marked = true;
+        }
+        if same {
             return Ok(0);
         }
         let mut raised = self.by_stream.clone();
-        for (stream, to) in short {
-            raised.insert(stream.clone(), to.saturating_add(AHEAD));
+        raised.retain(|stream, _| !gone.contains(stream));
+        for (stream, to) in needed {
+            if short(&raised, stream, *to) {
+                raised.insert(stream.clone(), to.saturating_add(AHEAD));
+            }
         }
-        let text = format(&raised);
+        let text = format(&raised, base);
         files::replace(&self.path, text.as_bytes(), 0o600)?;
-        self.by_stream = raised;
+        (self.by_stream, self.base) = (raised, base);
         Ok(u64::try_from(text.len()).unwrap_or(0))
     }
 }
 
-fn format(ceilings: &BTreeMap<StreamName, u64>) -> String {
+fn format(ceilings: &BTreeMap<StreamName, u64>, base: u64) -> String {
+    let others = if base > 1 { format!("{base} {OTHERS}\n") } else { String::new() };
     let lines: String =
         ceilings.iter().map(|(stream, ceiling)| format!("{ceiling} {stream}\n")).collect();
+    let lines = others + &lines;
     let sum = crc(&[lines.as_bytes()]);
     format!("{lines}{sum:08x}\n")
 }
 
-fn parse(text: &str) -> Option<BTreeMap<StreamName, u64>> {
+fn parse(text: &str) -> Option<(u64, BTreeMap<StreamName, u64>)> {
     let (lines, sum) = text.strip_suffix('\n')?.rsplit_once('\n').unwrap_or(("", text.trim()));
     let lines = if lines.is_empty() { String::new() } else { format!("{lines}\n") };
     if format!("{:08x}", crc(&[lines.as_bytes()])) != sum {
         return None;
     }
-    let line = |line: &str| {
-        let (ceiling, stream) = line.split_once(' ')?;
-        Some((stream.parse().ok()?, ceiling.parse().ok()?))
-    };
-    lines.lines().map(line).collect()
+    let (mut base, mut ceilings) = (1, BTreeMap::new());
+    for line in lines.lines() {
+        let (number, stream) = line.split_once(' ')?;
+        let number = number.parse().ok()?;
+        if stream == OTHERS {
+            base = number;
+        } else {
+            ceilings.insert(stream.parse().ok()?, number);
+        }
+    }
+    Some((base, ceilings))
 }
 
 #[cfg(test)]
@@ -97,13 +144,21 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let mut ceilings = Ceilings::open(scratch.path());
         assert!(!ceilings.damaged);
-        let stream: StreamName = "pump/temp".parse().unwrap();
-        assert!(ceilings.cover(&[(stream.clone(), 1)]).unwrap() > 0);
-        assert_eq!(ceilings.cover(&[(stream.clone(), AHEAD)]).unwrap(), 0, "it is covered");
-        assert!(ceilings.cover(&[("b".parse().unwrap(), 7)]).unwrap() > 0);
+        let mut cover = |streams: &[(&str, u64)], gone: &[&str], base| {
+            let needed: Vec<_> =
+                streams.iter().map(|(name, to)| (name.parse().unwrap(), *to)).collect();
+            let gone = gone.iter().map(|name| name.parse().unwrap()).collect();
+            ceilings.cover(&needed, &gone, base).unwrap()
+        };
+        assert!(cover(&[("pump/temp", 1)], &[], 1) > 0);
+        assert_eq!(cover(&[("pump/temp", AHEAD)], &[], 1), 0, "it is covered");
+        assert!(cover(&[("b", 7), ("c", 7)], &[], 1) > 0);
+        assert!(cover(&[("c", AHEAD)], &["b", "c"], 1_000) > 0);
+        assert_eq!(cover(&[], &["b"], 900), 0, "it is gone, and the base is never lowered");
         let again = Ceilings::open(scratch.path());
-        assert_eq!(again.of(&stream), Some(1 + AHEAD));
-        assert_eq!(again.iter().count(), 2);
+        let there: Vec<_> = again.iter().map(|(name, at)| (name.as_str(), at)).collect();
+        assert_eq!(there, [("c", 2 * AHEAD), ("pump/temp", 1 + AHEAD)]);
+        assert_eq!(again.base(), 1_000);
         let path = scratch.path().join("data.ceilings");
         let whole = std::fs::read(&path).unwrap();
         for at in 0..whole.len() {
@@ -117,5 +172,7 @@ mod tests {
             std::fs::write(&path, &whole[..at]).unwrap();
             assert!(Ceilings::open(scratch.path()).damaged, "cut at {at}");
         }
+        std::fs::remove_file(&path).unwrap();
+        assert!(Ceilings::open(scratch.path()).damaged, "numbers were given, and it is gone");
     }
 }

@@ -27,6 +27,9 @@ pub(super) struct Counted {
     /// While it exists the disk is full.
     #[cfg(test)]
     full: std::path::PathBuf,
+    /// If it exists it goes, and the next read fails.
+    #[cfg(test)]
+    unread: std::path::PathBuf,
 }
 
 impl Counted {
@@ -38,15 +41,18 @@ impl Counted {
             dirty: Mutex::default(),
             #[cfg(test)]
             full: "/nonexistent".into(),
+            #[cfg(test)]
+            unread: "/nonexistent".into(),
         })
     }
 }
 
 impl Counted {
-    /// While that file exists the disk is full.
+    /// The disk is full while `data.full` is beside the file at `path`; `data.unread` is taken away
+    /// by one read that fails.
     #[cfg(test)]
-    pub(super) fn full_while(self, full: std::path::PathBuf) -> Self {
-        Self { full, ..self }
+    pub(super) fn failing(self, path: &std::path::Path) -> Self {
+        Self { full: path.with_extension("full"), unread: path.with_extension("unread"), ..self }
     }
 
     fn dirty(&self) -> MutexGuard<'_, BTreeSet<u64>> {
@@ -64,6 +70,10 @@ impl StorageBackend for Counted {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        #[cfg(test)]
+        if std::fs::remove_file(&self.unread).is_ok() {
+            return Err(io::Error::other("not read"));
+        }
         self.file.read(offset, out)
     }
 

@@ -82,8 +82,8 @@ pub(super) struct Change {
     pub(super) add: Vec<(u32, Packed)>,
     /// Segments by stream and beginning; None: gone.
     pub(super) segments: BTreeMap<(u32, u64), Option<Segment>>,
-    /// What is known of streams.
-    pub(super) streams: BTreeMap<u32, Kept>,
+    /// What is known of streams; None: nothing any more.
+    pub(super) streams: BTreeMap<u32, Option<Kept>>,
     /// Figures, encoded.
     pub(super) meta: BTreeMap<&'static str, Vec<u8>>,
 }
@@ -136,7 +136,7 @@ impl File {
         });
         let backend = Counted::new(file, Arc::clone(&written))?;
         #[cfg(test)]
-        let backend = backend.full_while(path.with_extension("full"));
+        let backend = backend.failing(path);
         let db = builder.create_with_backend(backend)?;
         let file = Self { db, written };
         let mut found = file.load()?;
@@ -252,7 +252,10 @@ fn change_all(write: &WriteTransaction, change: &Change) -> Result<(), Trouble> 
     if !change.streams.is_empty() {
         let mut table = write.open_table(STREAMS)?;
         for (id, kept) in &change.streams {
-            table.insert(id, encode(kept)?.as_slice())?;
+            match kept {
+                Some(kept) => table.insert(id, encode(kept)?.as_slice())?,
+                None => table.remove(id)?,
+            };
         }
     }
     if !change.meta.is_empty() {

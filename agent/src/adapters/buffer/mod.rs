@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast_protocol::data::{DataPolicies, Format, Range, Record, StreamName};
+use holdfast_protocol::ids::Name;
 use tokio::sync::oneshot;
 
 pub use queue::Refused;
@@ -24,9 +25,6 @@ use queue::{Append, Job, Queue};
 
 use crate::adapters::clock::Time;
 pub use crate::core::data::Limits;
-
-/// Streams that a device may have.
-pub const MAX_STREAMS: usize = 1_000;
 
 /// A window of a stream: numbers and times, all ends within.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +160,8 @@ impl Buffer {
     /// to ship or to keep within bounds.
     pub fn new(data: &Path, limits: Limits, time: Time) -> Self {
         let buffer = Self { queue: Arc::new(Queue::new(data.to_owned(), limits, time)) };
-        if path(data).exists() {
+        // A file that is gone has something to tell, too.
+        if path(data).exists() || ceilings::mark(data).exists() {
             buffer.queue.start();
         }
         buffer
@@ -173,20 +172,27 @@ impl Buffer {
         self.queue.is_started()
     }
 
+    /// True when it has closed by itself, until the agent is started again: its thread was lost too
+    /// often, or could not be had.
+    pub fn has_failed(&self) -> bool {
+        self.queue.has_failed()
+    }
+
     /// Takes records of one stream in, waiting for room in the queue; resolves when they are on
-    /// disk, with the numbers that they got, in their order. `time` in milliseconds since 1970,
-    /// by [`Time::now_ms`].
+    /// disk, with the numbers that they got, in their order. `owner`: who publishes; None: the
+    /// agent. `time` in milliseconds since 1970, by [`Time::now_ms`].
     ///
     /// # Errors
-    /// [`Refused`]; none of them is stored.
+    /// [`Refused`]; none of them is stored. Only [`Refused::Dropped`] has given them numbers.
     pub async fn append(
         &self,
+        owner: Option<Name>,
         stream: StreamName,
         time: u64,
         records: Vec<(Format, Vec<u8>)>,
     ) -> Result<Range, Refused> {
         let dated = (time, !self.queue.time.is_relied_on());
-        let (append, answer) = Append::new(stream, dated, records)?;
+        let (append, answer) = Append::new(owner, stream, dated, records)?;
         self.queue.put_waiting(append).await?;
         answer.await.unwrap_or(Err(Refused::Closed))
     }
@@ -197,24 +203,21 @@ impl Buffer {
     /// [`Refused::Busy`] when the queue is full.
     pub fn try_append(
         &self,
+        owner: Option<Name>,
         stream: StreamName,
         time: u64,
         records: Vec<(Format, Vec<u8>)>,
     ) -> Result<oneshot::Receiver<Result<Range, Refused>>, Refused> {
         let dated = (time, !self.queue.time.is_relied_on());
-        let (append, answer) = Append::new(stream, dated, records)?;
+        let (append, answer) = Append::new(owner, stream, dated, records)?;
         self.queue.try_put(append)?;
         Ok(answer)
     }
 
     /// Reads a page of a stream, of about so many bytes of values; what is asked for first and
-    /// stored later waits. A stream that is not there is empty.
-    pub async fn read(&self, stream: &StreamName, window: Window, max_bytes: usize) -> Page {
-        self.try_read(stream, window, max_bytes).await.unwrap_or_default()
-    }
-
-    /// The same; None: it was not read, because too much waits or the buffer is closed.
-    pub async fn try_read(
+    /// stored later waits. A stream that is not there is empty. None: it was not read, because too
+    /// much waits or the buffer is closed.
+    pub async fn read(
         &self,
         stream: &StreamName,
         window: Window,
@@ -277,20 +280,16 @@ impl Buffer {
         self.queue.ask(Job::KeepLedger { bytes });
     }
 
-    /// The ledger that was kept last.
+    /// The ledger that was kept last; empty: none was. None: that cannot be told now.
     pub async fn kept_ledger(&self) -> Option<Vec<u8>> {
         let (tell, answer) = oneshot::channel();
         self.queue.ask(Job::KeptLedger { tell });
-        answer.await.unwrap_or_default()
+        answer.await.ok()
     }
 
-    /// How it stands. Empty as long as it is not in use.
-    pub async fn summary(&self) -> Summary {
-        self.try_summary().await.unwrap_or_default()
-    }
-
-    /// The same; None: nobody looked, because too much waits or the buffer is closed.
-    pub async fn try_summary(&self) -> Option<Summary> {
+    /// How it stands. Empty as long as it is not in use. None: nobody looked, because too much
+    /// waits or the buffer is closed.
+    pub async fn summary(&self) -> Option<Summary> {
         if !self.is_in_use() {
             return Some(Summary::default());
         }

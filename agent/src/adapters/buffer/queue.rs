@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use holdfast_protocol::data::block::MAX_RECORD;
 use holdfast_protocol::data::{DataPolicies, Format, Range, StreamName};
+use holdfast_protocol::ids::Name;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{Limits, Page, Ready, Summary, Window, contain, worker};
 use crate::adapters::clock::Time;
+use crate::core::data::places::{MAX_OF_ONE, MAX_STREAMS};
 
 /// Memory that records may take while they wait, in units of [`UNIT`]: 4 MiB.
 const ROOM: u32 = 4_096;
@@ -34,9 +36,23 @@ pub enum Refused {
     /// The disk takes nothing.
     #[error("the disk takes no more: {0}")]
     DiskFull(String),
+    /// They were numbered and dropped, as the stream's policy says: these numbers stand in the gap
+    /// ledger.
+    #[error(
+        "0 records are stored, {} are dropped: the stream has used up its quota, or the buffer is full of what goes before it, and what comes is dropped. Publish less, raise spec.quota or spec.priority, set spec.overflow to drop-oldest or thin, or have more of it shipped",
+        .0.len()
+    )]
+    Dropped(Range),
     /// There are too many streams already.
-    #[error("this device has {} streams already, the most that it may have", super::MAX_STREAMS)]
+    #[error(
+        "this device has {MAX_STREAMS} streams already, the most that it may have, and there is something left of each"
+    )]
     TooManyStreams,
+    /// Whoever publishes has made too many.
+    #[error(
+        "you have made {MAX_OF_ONE} streams already, the most that one workload or local access may make, and there is something left of each: publish to fewer names"
+    )]
+    TooManyOfOne,
     /// A record is too large.
     #[error("a record is larger than {MAX_RECORD} bytes")]
     TooLarge,
@@ -51,6 +67,8 @@ pub(super) type Answer = oneshot::Sender<Result<Range, Refused>>;
 /// Records of one stream that are to be stored.
 #[derive(Debug)]
 pub(super) struct Append {
+    /// Who publishes; None: the agent.
+    pub(super) owner: Option<Name>,
     pub(super) stream: StreamName,
     pub(super) time: u64,
     /// That time is of a clock that cannot be relied on.
@@ -66,6 +84,7 @@ pub(super) struct Append {
 impl Append {
     /// Checked.
     pub(super) fn new(
+        owner: Option<Name>,
         stream: StreamName,
         (time, doubted): (u64, bool),
         records: Vec<(Format, Vec<u8>)>,
@@ -75,7 +94,7 @@ impl Append {
         }
         let (tell, answer) = oneshot::channel();
         let size = records.iter().map(|(_, value)| value.len() + OVERHEAD).sum();
-        Ok((Self { stream, time, doubted, records, size, tell, room: None }, answer))
+        Ok((Self { owner, stream, time, doubted, records, size, tell, room: None }, answer))
     }
 
     fn units(&self) -> u32 {
@@ -120,7 +139,7 @@ pub(super) enum Job {
         bytes: Vec<u8>,
     },
     KeptLedger {
-        tell: oneshot::Sender<Option<Vec<u8>>>,
+        tell: oneshot::Sender<Vec<u8>>,
     },
     Summary {
         tell: oneshot::Sender<Summary>,
@@ -182,6 +201,8 @@ struct Waiting {
     policies: Arc<DataPolicies>,
     started: bool,
     closed: bool,
+    /// It was closed because there is no thread any more.
+    failed: bool,
     /// How often the thread was lost to a panic.
     lost: u32,
     /// Answers to what the thread has in hand.
@@ -222,12 +243,18 @@ impl Queue {
         self.lock().started
     }
 
+    /// Nothing is taken in any more, though nobody has closed it.
+    pub(super) fn has_failed(&self) -> bool {
+        self.lock().failed
+    }
+
     /// Starts the thread, if it is not there.
     pub(super) fn start(self: &Arc<Self>) {
         let mut waiting = self.lock();
         if !waiting.started && !waiting.closed {
             waiting.started = worker::spawn(Arc::clone(self));
-            waiting.closed = !waiting.started;
+            waiting.failed = !waiting.started;
+            waiting.closed = waiting.failed;
         }
     }
 
@@ -270,7 +297,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Asks the thread. Too many questions are answered by silence, which askers take for empty.
+    /// Asks the thread. Too many questions are answered by silence.
     pub(super) fn ask(&self, job: Job) {
         let mut waiting = self.lock();
         if waiting.closed || !waiting.started {
@@ -340,6 +367,7 @@ impl Queue {
         waiting.lost += 1;
         waiting.started = waiting.lost <= contain::MOST && worker::spawn(Arc::clone(self));
         if !waiting.started {
+            waiting.failed = true;
             waiting.close();
         }
     }

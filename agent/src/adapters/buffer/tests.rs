@@ -10,6 +10,7 @@ use holdfast_protocol::data::{
 
 use super::*;
 use crate::core::backoff::Entropy;
+use crate::core::data::places::MAX_STREAMS;
 
 const SMALL: Limits = Limits { quota: Some(64 * 1024 * 1024), reserve: Some(0), endurance: None };
 
@@ -52,7 +53,7 @@ fn records(from: u64, count: u64, size: usize) -> Vec<(Format, Vec<u8>)> {
 async fn all(buffer: &Buffer, name: &StreamName, window: Window) -> Vec<Record> {
     let (mut all, mut window) = (Vec::new(), window);
     loop {
-        let page = buffer.read(name, window, 100_000).await;
+        let page = buffer.read(name, window, 100_000).await.unwrap();
         all.extend(page.records);
         match page.next {
             Some(next) => window.from = next,
@@ -67,19 +68,21 @@ async fn what_was_stored_is_there_after_a_restart_and_numbers_go_on() {
     let name = stream("pump/temp");
     let buffer = open(scratch.path());
     assert!(!buffer.is_in_use(), "nothing was published");
-    assert_eq!(buffer.summary().await, Summary::default());
-    let range = buffer.append(name.clone(), 1_000, records(1, 1_000, 200)).await.unwrap();
+    assert_eq!(buffer.summary().await.unwrap(), Summary::default());
+    let range = buffer.append(None, name.clone(), 1_000, records(1, 1_000, 200)).await.unwrap();
     assert_eq!(range, Range { from: 1, to: 1_000 });
     let many: Vec<_> = (0..50)
-        .map(|at| buffer.try_append(name.clone(), 2_000 + at, records(1_001 + at, 1, 20)).unwrap())
+        .map(|at| {
+            buffer.try_append(None, name.clone(), 2_000 + at, records(1_001 + at, 1, 20)).unwrap()
+        })
         .collect();
     for (at, one) in (1_001..).zip(many) {
         assert_eq!(one.await.unwrap().unwrap(), Range { from: at, to: at });
     }
-    buffer.append(stream("other"), 5, records(1, 1, 70_000)).await.unwrap_err();
-    buffer.append(stream("other"), 5, records(1, 3, 65_536)).await.unwrap();
+    buffer.append(None, stream("other"), 5, records(1, 1, 70_000)).await.unwrap_err();
+    buffer.append(None, stream("other"), 5, records(1, 3, 65_536)).await.unwrap();
     buffer.close().await;
-    assert_eq!(buffer.append(name.clone(), 1, records(1, 1, 1)).await, Err(Refused::Closed));
+    assert_eq!(buffer.append(None, name.clone(), 1, records(1, 1, 1)).await, Err(Refused::Closed));
 
     let buffer = open(scratch.path());
     assert!(buffer.is_in_use());
@@ -92,9 +95,9 @@ async fn what_was_stored_is_there_after_a_restart_and_numbers_go_on() {
     let window = Window { from: 900, to: 1_020, since: 2_000, until: 2_009 };
     let some = all(&buffer, &name, window).await;
     assert_eq!((some[0].seq, some.len()), (1_001, 10));
-    let next = buffer.append(name.clone(), 3_000, records(1_051, 1, 9)).await.unwrap();
+    let next = buffer.append(None, name.clone(), 3_000, records(1_051, 1, 9)).await.unwrap();
     assert_eq!(next.from, 1_051);
-    let summary = buffer.summary().await;
+    let summary = buffer.summary().await.unwrap();
     let pump = summary.streams.iter().find(|it| it.name == name).unwrap();
     assert_eq!((pump.last, pump.waiting, pump.count), (1_051, 1_051, 1_051));
     assert_eq!(pump.oldest, Some(1_000));
@@ -181,12 +184,12 @@ async fn what_another_store_had_is_shipped_again_or_told_as_lost() {
     let (name, quiet) = (stream("a"), stream("quiet"));
     let mut buffer = open(scratch.path());
     buffer.policies(policy(|policy| policy.quota_bytes = Some(256 * 1024)));
-    buffer.append(quiet.clone(), 1, records(1, 100, 150)).await.unwrap();
+    buffer.append(None, quiet.clone(), 1, records(1, 100, 150)).await.unwrap();
     let (mut ledger, mut next) = (Ledger::default(), 1);
     drain(&buffer, &quiet, &mut Ledger::default(), 16 * 1024).await;
     for _ in 0..10 {
         // What is shipped goes when there is no room, and nobody misses it.
-        buffer.append(name.clone(), next, records(next, 500, 150)).await.unwrap();
+        buffer.append(None, name.clone(), next, records(next, 500, 150)).await.unwrap();
         next += 500;
         drain(&buffer, &name, &mut ledger, 16 * 1024).await;
     }
@@ -214,7 +217,7 @@ async fn what_another_store_had_is_shipped_again_or_told_as_lost() {
         buffer.policies(policy(|policy| policy.quota_bytes = Some(256 * 1024)));
     }
     assert!(!ledger.gaps.is_empty(), "it was all sent again once");
-    assert_eq!(buffer.summary().await.damage, None, "nothing of it is damaged here");
+    assert_eq!(buffer.summary().await.unwrap().damage, None, "nothing of it is damaged here");
     buffer.close().await;
 }
 
@@ -229,7 +232,7 @@ async fn everything_is_shipped_once_in_any_order() {
         let mut next = 1;
         for round in 0..6 {
             for _ in 0..3 {
-                buffer.append(name.clone(), next, records(next, 700, 150)).await.unwrap();
+                buffer.append(None, name.clone(), next, records(next, 700, 150)).await.unwrap();
                 next += 700;
             }
             let ready = buffer.batch(&name, 16 * 1024).await.unwrap();
@@ -250,7 +253,7 @@ async fn everything_is_shipped_once_in_any_order() {
         drain(&buffer, &name, &mut ledger, 16 * 1024).await;
         ledger.check(next - 1, |number| Some(records(number, 1, 150).remove(0).1));
         assert!(ledger.gaps.is_empty(), "{:?}", ledger.gaps.first_key_value());
-        assert_eq!(buffer.summary().await.streams[0].waiting, 0);
+        assert_eq!(buffer.summary().await.unwrap().streams[0].waiting, 0);
         buffer.close().await;
         let buffer = open(scratch.path());
         assert!(buffer.batch(&name, 16 * 1024).await.is_none(), "it is marked as shipped");
@@ -273,11 +276,15 @@ async fn a_quota_holds_and_what_goes_stands_in_the_ledger() {
             policy.quota_bytes = Some(quota);
             policy.overflow = overflow;
         }));
-        let mut next = 1;
+        let (mut next, mut dropped) = (1, Vec::new());
         while next < 30_000 {
-            buffer.append(name.clone(), next, records(next, 500, 200)).await.unwrap();
+            match buffer.append(None, name.clone(), next, records(next, 500, 200)).await {
+                Ok(range) => assert_eq!(range.len(), 500),
+                Err(Refused::Dropped(range)) => dropped.push(range),
+                Err(other) => panic!("{overflow:?}: {other}"),
+            }
             next += 500;
-            let bytes = buffer.summary().await.streams[0].bytes;
+            let bytes = buffer.summary().await.unwrap().streams[0].bytes;
             assert!(bytes <= quota, "{overflow:?}: {bytes}");
         }
         let mut ledger = Ledger::default();
@@ -285,9 +292,16 @@ async fn a_quota_holds_and_what_goes_stands_in_the_ledger() {
         ledger.check(next - 1, |number| Some(records(number, 1, 200).remove(0).1));
         assert!(ledger.received.len() > 4_000, "{overflow:?}: {}", ledger.received.len());
         assert!(ledger.gaps.values().any(|it| *it == reason), "{overflow:?}");
+        // Who was told that it is on disk was told the truth, and who was not, too.
+        let lost = |range: &Range| !ledger.received.contains_key(&range.from);
+        assert_eq!(dropped.is_empty(), overflow != Overflow::DropNewest);
+        assert!(dropped.iter().all(lost), "{overflow:?}");
         match overflow {
             Overflow::DropOldest => assert!(ledger.received.contains_key(&(next - 1))),
-            Overflow::DropNewest => assert!(ledger.received.contains_key(&1)),
+            Overflow::DropNewest => {
+                let refused: u64 = dropped.iter().map(Range::len).sum();
+                assert_eq!(ledger.received.len() as u64 + refused, next - 1);
+            }
             Overflow::Thin { .. } => {
                 assert!(ledger.received.range(..5_000).count() > 10);
                 assert!(ledger.received.contains_key(&(next - 1)));
@@ -296,7 +310,7 @@ async fn a_quota_holds_and_what_goes_stands_in_the_ledger() {
         // What is shipped goes first: the next records lose nothing.
         let gaps = ledger.gaps.len();
         for _ in 0..4 {
-            buffer.append(name.clone(), next, records(next, 500, 200)).await.unwrap();
+            buffer.append(None, name.clone(), next, records(next, 500, 200)).await.unwrap();
             next += 500;
         }
         drain(&buffer, &name, &mut ledger, 100_000).await;
@@ -313,7 +327,7 @@ async fn what_is_over_its_ttl_goes_and_stands_in_the_ledger() {
     buffer.policies(policy(|policy| policy.ttl_ms = Some(1_000_000)));
     for hour in 0..5_u64 {
         let from = hour * 10 + 1;
-        buffer.append(name.clone(), hour * 3_600_000, records(from, 10, 50)).await.unwrap();
+        buffer.append(None, name.clone(), hour * 3_600_000, records(from, 10, 50)).await.unwrap();
     }
     buffer.expire(0);
     buffer.expire(3 * 3_600_000);
@@ -334,19 +348,19 @@ async fn what_a_wrong_clock_dated_waits_for_its_ttl_by_the_right_one() {
     // Nothing is known of this one.
     let buffer = Buffer::new(scratch.path(), SMALL, Time::default());
     buffer.policies(ttl());
-    buffer.append(name.clone(), 5, records(1, 10, 50)).await.unwrap();
+    buffer.append(None, name.clone(), 5, records(1, 10, 50)).await.unwrap();
     buffer.close().await;
     let buffer = open(scratch.path());
     buffer.policies(ttl());
     buffer.expire(NOW);
-    buffer.append(name.clone(), NOW, records(11, 10, 50)).await.unwrap();
+    buffer.append(None, name.clone(), NOW, records(11, 10, 50)).await.unwrap();
     buffer.close().await;
     let buffer = open(scratch.path());
     buffer.policies(ttl());
     buffer.expire(NOW + TTL);
-    assert_eq!(buffer.summary().await.streams[0].count, 20);
+    assert_eq!(buffer.summary().await.unwrap().streams[0].count, 20);
     buffer.expire(NOW + TTL + 1);
-    assert_eq!(buffer.summary().await.streams[0].count, 0);
+    assert_eq!(buffer.summary().await.unwrap().streams[0].count, 0);
     let mut ledger = Ledger::default();
     drain(&buffer, &name, &mut ledger, 100_000).await;
     let expired = ledger.gaps.values().filter(|it| **it == GapReason::Expired).count();
@@ -361,7 +375,7 @@ async fn what_is_withheld_is_told_and_can_be_had() {
     let buffer = open(scratch.path());
     buffer.policies(policy(|policy| policy.ship = Ship::Never));
     for at in 0..100_u64 {
-        buffer.append(name.clone(), at * 1_000, records(at * 10 + 1, 10, 50)).await.unwrap();
+        buffer.append(None, name.clone(), at * 1_000, records(at * 10 + 1, 10, 50)).await.unwrap();
     }
     let mut ledger = Ledger::default();
     assert_eq!(drain(&buffer, &name, &mut ledger, 100_000).await, 1);
@@ -371,6 +385,15 @@ async fn what_is_withheld_is_told_and_can_be_had() {
     drain(&buffer, &name, &mut ledger, 100_000).await;
     let had: Vec<_> = ledger.received.keys().copied().collect();
     assert_eq!(had, (201..=300).collect::<Vec<_>>());
+    // A clock that jumped and came back: what lies between is not in the window, and stays here.
+    for (from, time) in [(1_001, 500_000), (1_011, 9_000_000), (1_021, 500_001)] {
+        buffer.append(None, name.clone(), time, records(from, 10, 50)).await.unwrap();
+    }
+    drain(&buffer, &name, &mut ledger, 100_000).await;
+    assert_eq!(buffer.want(&name, (500_000, 600_000), u64::MAX).await.0, 20);
+    drain(&buffer, &name, &mut ledger, 100_000).await;
+    let had: Vec<_> = ledger.received.keys().copied().filter(|seq| *seq > 300).collect();
+    assert_eq!(had, (1_001..=1_010).chain(1_021..=1_030).collect::<Vec<_>>());
     buffer.close().await;
 }
 
@@ -390,7 +413,7 @@ async fn what_is_reduced_is_answered_for_and_survives_restarts() {
         for round in 0..6 {
             for _ in 0..200 {
                 last += 1;
-                let range = buffer.append(name.clone(), last * 1_000, vec![value(last)]);
+                let range = buffer.append(None, name.clone(), last * 1_000, vec![value(last)]);
                 assert_eq!(range.await.unwrap().to, last);
             }
             if round < 5 {
@@ -408,7 +431,7 @@ async fn what_is_reduced_is_answered_for_and_survives_restarts() {
         }
         drain(&buffer, &name, &mut ledger, 4_000).await;
         // What is not told yet is the window that is open, or nothing at all.
-        let summary = buffer.summary().await;
+        let summary = buffer.summary().await.unwrap();
         let open = summary.streams[0].waiting;
         assert!(open <= 10, "{ship:?}: {open} wait");
         ledger.check(last - open, |_| None);
@@ -428,7 +451,7 @@ async fn filled(data: &Path) -> [u64; 2] {
         for (at, name) in ["a", "b/c"].into_iter().enumerate() {
             let (count, size) = if at == 0 { (400, 120) } else { (3, 60) };
             let batch = records(last[at] + 1, count, size);
-            let range = buffer.append(stream(name), round, batch).await.unwrap();
+            let range = buffer.append(None, stream(name), round, batch).await.unwrap();
             last[at] = range.to;
         }
     }
@@ -474,7 +497,7 @@ async fn whatever_happens_to_the_file_nothing_is_wrong_and_nothing_lost_in_silen
                 let size = if name.as_str() == "a" { 120 } else { 60 };
                 // A thread that is lost to what it found may refuse what it had in hand.
                 let first = loop {
-                    match buffer.append(name.clone(), 99, records(1, 1, 10)).await {
+                    match buffer.append(None, name.clone(), 99, records(1, 1, 10)).await {
                         Ok(range) => break range.from,
                         Err(Refused::Busy) => {}
                         Err(other) => panic!("round {round}: {other}"),
@@ -496,7 +519,7 @@ async fn whatever_happens_to_the_file_nothing_is_wrong_and_nothing_lost_in_silen
                 // Damage may be noticed late; then it takes in again.
                 let mut works = ledger.received.contains_key(&first);
                 for _ in 0..3 {
-                    let more = buffer.append(name.clone(), 99, records(1, 1, 10)).await;
+                    let more = buffer.append(None, name.clone(), 99, records(1, 1, 10)).await;
                     drain(&buffer, &name, &mut ledger, 60_000).await;
                     works |= more.is_ok_and(|more| ledger.received.contains_key(&more.from));
                 }
@@ -514,19 +537,21 @@ async fn a_full_disk_refuses_and_heals_by_itself() {
     let scratch = quick();
     let name = stream("a");
     let buffer = open(scratch.path());
-    let first = buffer.append(name.clone(), 1, records(1, 500, 100)).await.unwrap();
+    let first = buffer.append(None, name.clone(), 1, records(1, 500, 100)).await.unwrap();
     let full = scratch.path().join("data.full");
     std::fs::write(&full, "").unwrap();
     for _ in 0..3 {
-        let refused = buffer.append(name.clone(), 2, records(1, 10, 100)).await;
+        let refused = buffer.append(None, name.clone(), 2, records(1, 10, 100)).await;
         assert!(matches!(refused, Err(Refused::DiskFull(_))), "{refused:?}");
     }
-    let summary = buffer.summary().await;
+    let page = buffer.read(&name, Window::default(), 1_000_000).await.unwrap();
+    assert!(page.failed || page.records.len() == 500, "{} of them", page.records.len());
+    let summary = buffer.summary().await.unwrap();
     assert!(summary.full.is_some() && summary.damage.is_none(), "{summary:?}");
     std::fs::remove_file(&full).unwrap();
     let healed = async {
         loop {
-            match buffer.append(name.clone(), 3, records(501, 10, 100)).await {
+            match buffer.append(None, name.clone(), 3, records(501, 10, 100)).await {
                 Ok(range) => return range,
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
             }
@@ -534,13 +559,66 @@ async fn a_full_disk_refuses_and_heals_by_itself() {
     };
     let range = tokio::time::timeout(std::time::Duration::from_secs(30), healed).await.unwrap();
     assert!(range.from > first.to);
-    assert!(buffer.summary().await.full.is_none());
+    assert!(buffer.summary().await.unwrap().full.is_none());
     let mut ledger = Ledger::default();
     drain(&buffer, &name, &mut ledger, 60_000).await;
     ledger.check(range.to, |_| None);
     for number in 1..=500 {
         assert_eq!(ledger.received[&number], records(number, 1, 100).remove(0).1);
     }
+    buffer.close().await;
+}
+
+#[tokio::test]
+async fn a_read_that_fails_while_room_is_made_leaves_nothing_that_is_not_so() {
+    let scratch = quick();
+    let (first, full) = (stream("a"), stream("full"));
+    let buffer = open(scratch.path());
+    let mut policies = DataPolicies::default();
+    let gathered = StreamPolicy {
+        streams: vec!["*".parse().unwrap()],
+        durability_ms: 200,
+        ..StreamPolicy::default()
+    };
+    let bounded = StreamPolicy {
+        streams: vec!["full".parse().unwrap()],
+        quota_bytes: Some(1_500_000),
+        ..gathered.clone()
+    };
+    policies.streams.insert("all".parse().unwrap(), gathered);
+    policies.streams.insert("full".parse().unwrap(), bounded);
+    buffer.append(None, first.clone(), 1, records(1, 10, 100)).await.unwrap();
+    let mut last = 0;
+    while last < 10_000 {
+        let range =
+            buffer.append(None, full.clone(), 1, records(last + 1, 500, 200)).await.unwrap();
+        last = range.to;
+    }
+    buffer.policies(Arc::new(policies));
+    // Both in one group: there is room for the first one's, the second one's have to make it.
+    std::fs::write(scratch.path().join("data.unread"), "").unwrap();
+    let one = buffer.try_append(None, first.clone(), 2, records(11, 10, 100)).unwrap();
+    let other = buffer.try_append(None, full.clone(), 2, records(last + 1, 500, 200)).unwrap();
+    assert!(matches!(one.await.unwrap(), Err(Refused::DiskFull(_))));
+    assert!(matches!(other.await.unwrap(), Err(Refused::DiskFull(_))));
+    assert!(!scratch.path().join("data.unread").exists(), "a read has failed");
+    for (name, mut next, size) in [(&first, 11, 100), (&full, last + 1, 200)] {
+        for _ in 0..2 {
+            let range = loop {
+                match buffer.append(None, name.clone(), 3, records(next, 10, size)).await {
+                    Ok(range) => break range,
+                    Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                }
+            };
+            assert_eq!(range.from, next, "what was refused has no number");
+            next = range.to + 1;
+        }
+        let mut ledger = Ledger::default();
+        drain(&buffer, name, &mut ledger, 60_000).await;
+        ledger.check(next - 1, |number| Some(records(number, 1, size).remove(0).1));
+        assert!(ledger.gaps.values().all(|why| *why == GapReason::Quota), "{name}");
+    }
+    assert_eq!(buffer.summary().await.unwrap().damage, None);
     buffer.close().await;
 }
 
@@ -554,14 +632,14 @@ async fn what_the_rest_needs_of_the_disk_is_left() {
     let mut refused = None;
     // What the new file has already is used, and no more.
     for _ in 0..1_000 {
-        if let Err(why) = buffer.append(name.clone(), 1, records(1, 500, 500)).await {
+        if let Err(why) = buffer.append(None, name.clone(), 1, records(1, 500, 500)).await {
             refused = Some(why);
             break;
         }
     }
     let length = std::fs::metadata(scratch.path().join("data.redb")).unwrap().len();
     assert!(length < 16 << 20, "{length}");
-    let summary = buffer.summary().await;
+    let summary = buffer.summary().await.unwrap();
     assert!(summary.low && summary.used <= summary.quota.max(1 << 20), "{summary:?}");
     assert!(refused.is_none_or(|why| matches!(why, Refused::DiskFull(_))));
     buffer.close().await;
@@ -569,22 +647,272 @@ async fn what_the_rest_needs_of_the_disk_is_left() {
 
 #[tokio::test]
 async fn both_files_lost_no_number_comes_twice() {
+    type Harm = fn(&Path);
+    let noise: Harm = |file| std::fs::write(file, vec![7; 100_000]).unwrap();
+    let gone: Harm = |file| std::fs::remove_file(file).unwrap();
+    for (buffer, ceilings) in [(noise, noise), (noise, gone), (gone, noise), (gone, gone)] {
+        let scratch = quick();
+        let (file, above) =
+            (scratch.path().join("data.redb"), scratch.path().join("data.ceilings"));
+        let name = stream("a");
+        let first = open(scratch.path());
+        let former = first.append(None, name.clone(), 1, records(1, 500, 100)).await.unwrap();
+        first.close().await;
+        buffer(&file);
+        ceilings(&above);
+        let second = open(scratch.path());
+        let now = second.append(None, name.clone(), 1, records(1, 1, 100)).await.unwrap();
+        assert!(now.from > former.to + 1_000_000, "{now:?}");
+        assert!(second.summary().await.unwrap().damage.is_some());
+        second.close().await;
+        let third = open(scratch.path());
+        let other = third.append(None, stream("b"), 1, records(1, 1, 100)).await.unwrap();
+        assert!(other.from > former.to + 1_000_000, "{other:?}");
+        third.close().await;
+        // What the first file knew is not forgotten with the second one.
+        std::fs::remove_file(&file).unwrap();
+        let fourth = open(scratch.path());
+        let other = fourth.append(None, stream("c"), 1, records(1, 1, 100)).await.unwrap();
+        assert!(other.from > former.to + 1_000_000, "{other:?}");
+        fourth.close().await;
+    }
+}
+
+#[tokio::test]
+async fn ceilings_that_were_lost_once_are_there_again_for_every_stream() {
+    let harms: [fn(&Path); 2] = [
+        |file| std::fs::write(file, "nonsense").unwrap(),
+        |file| std::fs::remove_file(file).unwrap(),
+    ];
+    for harm in harms {
+        let scratch = quick();
+        let (a, b) = (stream("a"), stream("b"));
+        let buffer = open(scratch.path());
+        buffer.append(None, a.clone(), 1, records(1, 10, 100)).await.unwrap();
+        let former = buffer.append(None, b.clone(), 1, records(1, 500, 100)).await.unwrap();
+        buffer.close().await;
+        harm(&scratch.path().join("data.ceilings"));
+        let buffer = open(scratch.path());
+        let next = buffer.append(None, a.clone(), 1, records(11, 1, 100)).await.unwrap();
+        assert_eq!(next.from, 11, "the buffer itself is whole");
+        buffer.close().await;
+        std::fs::write(scratch.path().join("data.redb"), vec![7; 100_000]).unwrap();
+        let buffer = open(scratch.path());
+        let next = buffer.append(None, b.clone(), 1, records(1, 1, 100)).await.unwrap();
+        assert!(next.from > former.to, "{next:?}");
+        buffer.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_block_that_is_damaged_is_not_told_as_thinned() {
+    let scratch = quick();
+    let (name, file) = (stream("a"), scratch.path().join("data.redb"));
+    let buffer = open(scratch.path());
+    let mut next = 1;
+    while next < 5_000 {
+        buffer.append(None, name.clone(), next, records(next, 500, 200)).await.unwrap();
+        next += 500;
+    }
+    buffer.close().await;
+    // A bit of one of the first block's records.
+    let mut bytes = std::fs::read(&file).unwrap();
+    let noise: Vec<Vec<u8>> =
+        records(1, 400, 200).into_iter().map(|(_, value)| value[60..100].to_vec()).collect();
+    let hit = |at: &usize| noise.iter().any(|it| bytes[*at..].starts_with(it));
+    let at = (0..bytes.len()).find(hit).unwrap();
+    let found = bytes[at..at + 40].to_vec();
+    let all: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&found)).collect();
+    all.into_iter().for_each(|at| bytes[at + 20] ^= 1);
+    std::fs::write(&file, &bytes).unwrap();
+    let buffer = open(scratch.path());
+    buffer.policies(policy(|policy| {
+        policy.quota_bytes = Some(1_500_000);
+        policy.overflow = Overflow::Thin { keep_every: 4 };
+    }));
+    while next < 12_000 {
+        buffer.append(None, name.clone(), next, records(next, 500, 200)).await.unwrap();
+        next += 500;
+    }
+    let mut ledger = Ledger::default();
+    drain(&buffer, &name, &mut ledger, 100_000).await;
+    ledger.check(next - 1, |number| Some(records(number, 1, 200).remove(0).1));
+    let told = |number: u64| ledger.gaps.get(&number).copied();
+    assert!((1..=500).all(|number| told(number) == Some(GapReason::Damaged)), "{:?}", told(1));
+    assert!((501..1_500).any(|number| told(number) == Some(GapReason::Thinned)));
+    assert!(buffer.summary().await.unwrap().damage.is_some());
+    buffer.close().await;
+}
+
+#[tokio::test]
+async fn what_is_reduced_after_something_was_thinned_is_told_as_reduced() {
     let scratch = quick();
     let name = stream("a");
     let buffer = open(scratch.path());
-    let former = buffer.append(name.clone(), 1, records(1, 500, 100)).await.unwrap();
+    buffer.policies(policy(|policy| {
+        policy.quota_bytes = Some(1_500_000);
+        policy.overflow = Overflow::Thin { keep_every: 4 };
+        policy.ship = Ship::OnChange { field: "v".into(), deadband: "5".into() };
+    }));
+    let some = |from: u64| -> Vec<_> {
+        let noise = records(from, 500, 200).into_iter().map(|(_, value)| {
+            value.iter().map(|byte| char::from(b'a' + byte % 26)).collect::<String>()
+        });
+        let value = |(at, noise): (u64, String)| {
+            (Format::Plain, format!("{{\"v\":{},\"noise\":\"{noise}\"}}", at % 100).into_bytes())
+        };
+        (from..).zip(noise).map(value).collect()
+    };
+    let mut next = 1;
+    while next < 15_000 {
+        buffer.append(None, name.clone(), next, some(next)).await.unwrap();
+        next += 500;
+    }
+    let mut ledger = Ledger::default();
+    drain(&buffer, &name, &mut ledger, 100_000).await;
+    assert!(ledger.gaps.values().any(|why| *why == GapReason::Thinned));
+    let began = next;
+    while next < began + 2_000 {
+        buffer.append(None, name.clone(), next, some(next)).await.unwrap();
+        next += 500;
+        drain(&buffer, &name, &mut ledger, 100_000).await;
+    }
+    let mut new = ledger.gaps.range(began..).map(|(_, why)| *why);
+    assert!(ledger.gaps.range(began..).count() > 1_000);
+    assert!(new.all(|why| why == GapReason::Reduced));
     buffer.close().await;
-    std::fs::write(scratch.path().join("data.redb"), vec![7; 100_000]).unwrap();
-    std::fs::write(scratch.path().join("data.ceilings"), "nonsense").unwrap();
+}
+
+#[tokio::test]
+async fn a_thread_that_is_lost_too_often_is_said() {
+    let scratch = quick();
     let buffer = open(scratch.path());
-    let now = buffer.append(name.clone(), 1, records(1, 1, 100)).await.unwrap();
-    assert!(now.from > former.to + 1_000_000, "{now:?}");
-    assert!(buffer.summary().await.damage.is_some());
-    assert!(scratch.path().join("data.damaged").exists());
+    buffer.append(None, stream("a"), 1, records(1, 1, 20)).await.unwrap();
+    for _ in 0..contain::MOST {
+        buffer.queue.lost();
+        assert!(!buffer.has_failed());
+    }
+    buffer.queue.lost();
+    assert!(buffer.has_failed() && !buffer.is_in_use());
+    let refused = buffer.append(None, stream("a"), 1, records(1, 1, 20)).await;
+    assert_eq!(refused, Err(Refused::Closed));
+}
+
+#[tokio::test]
+async fn a_kept_ledger_is_told_when_it_can_be_read() {
+    let scratch = quick();
+    let buffer = open(scratch.path());
+    buffer.keep_ledger(b"once".to_vec());
     buffer.close().await;
+    let (file, away) = (scratch.path().join("data.redb"), scratch.path().join("away"));
+    std::fs::rename(&file, &away).unwrap();
+    std::fs::create_dir(&file).unwrap();
     let buffer = open(scratch.path());
-    let other = buffer.append(stream("b"), 1, records(1, 1, 100)).await.unwrap();
-    assert!(other.from > former.to + 1_000_000, "{other:?}");
+    assert_eq!(buffer.kept_ledger().await, None, "a file that cannot be opened");
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&away, &file).unwrap();
+    let told = async {
+        loop {
+            if let Some(told) = buffer.kept_ledger().await {
+                return told;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    let told = tokio::time::timeout(std::time::Duration::from_secs(30), told).await.unwrap();
+    assert_eq!(told, b"once");
+    buffer.close().await;
+    let scratch = quick();
+    let buffer = open(scratch.path());
+    buffer.append(None, stream("a"), 1, records(1, 1, 20)).await.unwrap();
+    assert_eq!(buffer.kept_ledger().await, Some(Vec::new()), "none was kept");
+    buffer.close().await;
+}
+
+/// Publishes one record to each of these streams; gives the numbers, or why there are none.
+async fn each(
+    buffer: &Buffer,
+    owner: &str,
+    names: impl Iterator<Item = String>,
+    time: u64,
+) -> Vec<Result<Range, Refused>> {
+    let owner = Some(owner.parse().unwrap());
+    let open: Vec<_> = names
+        .map(|name| buffer.try_append(owner.clone(), stream(&name), time, records(1, 1, 20)))
+        .collect();
+    let mut answers = Vec::new();
+    for one in open {
+        answers.push(one.unwrap().await.unwrap());
+    }
+    answers
+}
+
+#[tokio::test]
+async fn a_stream_of_which_nothing_is_left_gives_its_place_and_never_a_number_again() {
+    let scratch = quick();
+    let buffer = open(scratch.path());
+    buffer.policies(policy(|policy| policy.ttl_ms = Some(1_000)));
+    for owner in 0..5 {
+        let names = (0..200).map(|at| format!("w{owner}/{at}"));
+        let all = each(&buffer, &format!("w{owner}"), names, 1_000 + owner).await;
+        assert!(all.iter().all(Result::is_ok));
+        let more = each(&buffer, &format!("w{owner}"), ["more".into()].into_iter(), 1).await;
+        assert_eq!(more, [Err(Refused::TooManyOfOne)]);
+    }
+    let mut new = ["new".to_owned()].into_iter();
+    let refused = each(&buffer, "late", new.clone(), 1).await;
+    assert_eq!(refused, [Err(Refused::TooManyStreams)]);
+    // Two of them are used again, and shipped; the others too, and what they had expires.
+    let (first, second) = (stream("w0/0"), stream("w2/7"));
+    let mut last = 1;
+    for name in [&first, &second] {
+        for _ in 0..3 {
+            let range = buffer.append(None, name.clone(), 5_000, records(1, 100, 20)).await;
+            last = range.unwrap().to;
+        }
+    }
+    let names: Vec<_> =
+        buffer.summary().await.unwrap().streams.into_iter().map(|it| it.name).collect();
+    for name in &names {
+        drain(&buffer, name, &mut Ledger::default(), 100_000).await;
+    }
+    assert_eq!(each(&buffer, "late", new.clone(), 1).await, [Err(Refused::TooManyStreams)]);
+    buffer.expire(100_000_000);
+    let began = Time::default().now_ms();
+    let taken = each(&buffer, "late", new.clone(), 100_000_000).await.remove(0).unwrap();
+    assert!(taken.from >= began, "{taken:?}");
+    let has =
+        |summary: &Summary, name: &str| summary.streams.iter().any(|it| it.name.as_str() == name);
+    let now = buffer.summary().await.unwrap();
+    assert_eq!(now.streams.len(), MAX_STREAMS);
+    assert!(has(&now, "new") && !has(&now, "w0/1"), "the one that is longest without a record");
+    // All others of before go as well: those with the latest records are the last.
+    let others = (0..198).map(|at| format!("late/{at}"));
+    assert!(each(&buffer, "late", others, 100_000_001).await.iter().all(Result::is_ok));
+    let now = buffer.summary().await.unwrap();
+    assert!(has(&now, first.as_str()) && !has(&now, "w0/199"));
+    let more = (0..200).map(|at| format!("other/{at}"));
+    assert!(each(&buffer, "other", more, 100_000_001).await.iter().all(Result::is_ok));
+    buffer.close().await;
+    // Over a restart, and with either file gone: above all that was given.
+    let check = async |what: &str| {
+        let buffer = open(scratch.path());
+        let again = buffer.append(None, stream("w0/1"), 100_000_002, records(1, 1, 20)).await;
+        assert!(again.unwrap().from > last.max(taken.to), "{what}");
+        assert_eq!(buffer.summary().await.unwrap().streams.len(), MAX_STREAMS, "{what}");
+        buffer.close().await;
+    };
+    std::fs::copy(scratch.path().join("data.redb"), scratch.path().join("kept")).unwrap();
+    check("whole").await;
+    std::fs::rename(scratch.path().join("kept"), scratch.path().join("data.redb")).unwrap();
+    std::fs::remove_file(scratch.path().join("data.ceilings")).unwrap();
+    check("without ceilings").await;
+    std::fs::remove_file(scratch.path().join("data.redb")).unwrap();
+    let buffer = open(scratch.path());
+    let now = buffer.summary().await.unwrap();
+    assert!(has(&now, "w0/1") && !has(&now, "w0/2"), "forgotten there too");
+    let refused = each(&buffer, "late", new.by_ref(), 1).await;
+    assert!(refused[0].as_ref().is_ok_and(|range| range.from > taken.to), "{refused:?}");
     buffer.close().await;
 }
 
@@ -612,8 +940,8 @@ async fn measure() {
             let limits = Limits { quota: Some(1 << 30), ..SMALL };
             let buffer = Buffer::new(scratch.path(), limits, right());
             let name = stream("pump");
-            buffer.append(name.clone(), 1, records(0, 1, 1)).await.unwrap();
-            let before = (buffer.summary().await.written, io_written());
+            buffer.append(None, name.clone(), 1, records(0, 1, 1)).await.unwrap();
+            let before = (buffer.summary().await.unwrap().written, io_written());
             let began = std::time::Instant::now();
             let mut open = std::collections::VecDeque::new();
             for post in 0..posts {
@@ -622,7 +950,7 @@ async fn measure() {
                 } else {
                     (post * each..(post + 1) * each).map(line).collect()
                 };
-                open.push_back(buffer.try_append(name.clone(), post, batch).unwrap());
+                open.push_back(buffer.try_append(None, name.clone(), post, batch).unwrap());
                 if open.len() >= flight {
                     open.pop_front().unwrap().await.unwrap().unwrap();
                 }
@@ -631,7 +959,7 @@ async fn measure() {
                 one.await.unwrap().unwrap();
             }
             let took = began.elapsed();
-            let after = (buffer.summary().await.written, io_written());
+            let after = (buffer.summary().await.unwrap().written, io_written());
             let payload = (posts * each * 200) as f64;
             let rate = (posts * each) as f64 / took.as_secs_f64();
             println!(

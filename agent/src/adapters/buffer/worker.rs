@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_protocol::data::{GapReason, Range, RangeSet, Ship, StreamName};
+use holdfast_protocol::ids::Name;
 
 use super::ceilings::Ceilings;
 use super::contain;
@@ -67,11 +68,15 @@ struct Worker {
     streams: BTreeMap<u32, Stream>,
     ids: BTreeMap<StreamName, u32>,
     ceilings: Ceilings,
-    /// The first number of streams that are new: 1, unless all that was known of former ones is
-    /// lost.
+    /// The first number of streams that are new: 1, unless what was known of former ones is lost
+    /// or forgotten.
     base: u64,
     /// The control plane's store that has what is settled, as far as it ever said.
     store: Option<u64>,
+    /// Streams that are forgotten, and stand in the file still.
+    forgotten: BTreeSet<u32>,
+    /// And those that have a ceiling still.
+    gone: BTreeSet<StreamName>,
     /// Of streams that are reduced.
     reductions: BTreeMap<u32, reduced::Reduction>,
     /// Streams of which something is to be stored beside their blocks.
@@ -104,6 +109,8 @@ impl Worker {
             ceilings,
             base: 1,
             store: None,
+            forgotten: BTreeSet::new(),
+            gone: BTreeSet::new(),
             reductions: BTreeMap::new(),
             marked: BTreeSet::new(),
             segments: BTreeSet::new(),
@@ -181,6 +188,8 @@ impl Worker {
         self.full = None;
         self.streams = found.streams;
         self.marked.clear();
+        self.forgotten.clear();
+        self.gone.clear();
         self.reductions.clear();
         self.segments = found.closed.into_iter().collect();
         self.ids = self.streams.iter().map(|(id, stream)| (stream.name().clone(), *id)).collect();
@@ -195,42 +204,98 @@ impl Worker {
         }
         self.file = Some(file);
         self.load_written();
-        let lost = self.figure::<bool>("whole").is_none() || found.rolled_back;
-        self.base = self.figure("base").unwrap_or(1);
         self.store = self.figure("store");
-        if lost && self.ceilings.damaged {
-            // No device gives more than a thousand numbers a second for decades.
-            self.base = self.base.max(self.queue.time.now_ms());
-            if let Ok(bytes) = serde_cbor::to_vec(&self.base) {
-                let meta = [("base", bytes)].into();
-                let _said = self.apply(&Change { meta, ..Change::default() }, 0);
-            }
+        let new = self.figure::<bool>("whole").is_none();
+        let lost = new || found.rolled_back;
+        let had = self.ceilings.damaged || self.ceilings.iter().next().is_some();
+        if new && had && self.damage.is_none() {
+            let why = "the buffer's file is gone (data.redb): begun anew; what was in it stands in the gap ledger";
+            tracing::error!("{why}");
+            self.damage = Some(why.to_owned());
         }
+        self.base = self.figure("base").unwrap_or(1).max(self.ceilings.base());
         if lost {
-            let ceilings: Vec<_> =
-                self.ceilings.iter().map(|(name, ceiling)| (name.clone(), ceiling)).collect();
-            for (name, ceiling) in ceilings {
-                let id = self.id_of(&name, self.base);
-                if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.skip_to(ceiling.saturating_add(1));
-                    self.marked.insert(id);
-                }
-            }
-            let mut change = Change::default();
-            self.take_marks(&mut change);
-            change.meta.insert("whole", serde_cbor::to_vec(&true).unwrap_or_default());
-            let _said = self.apply(&change, 0);
+            self.go_above();
         }
+        let _tried_with_the_next_records = self.cover_all();
         self.queue.changed.notify_one();
     }
 
-    /// The number of a stream; a new one begins at `next`.
-    fn id_of(&mut self, name: &StreamName, next: u64) -> u32 {
+    /// What the file knows is not all that there was: every stream goes on above what it can have
+    /// given.
+    fn go_above(&mut self) {
+        if self.ceilings.damaged {
+            // No device gives more than a thousand numbers a second for decades.
+            self.base = self.base.max(self.queue.time.now_ms());
+            for (id, stream) in &mut self.streams {
+                stream.skip_to(self.base);
+                self.marked.insert(*id);
+            }
+        }
+        let known: Vec<_> =
+            self.ceilings.iter().map(|(name, ceiling)| (name.clone(), ceiling)).collect();
+        for (name, ceiling) in known {
+            let next = ceiling.saturating_add(1);
+            let id = self.id_of(&name, next, None);
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.skip_to(next);
+                self.marked.insert(id);
+            }
+        }
+        let mut change = Change::default();
+        self.take_marks(&mut change);
+        change.meta.insert("base", serde_cbor::to_vec(&self.base).unwrap_or_default());
+        change.meta.insert("whole", serde_cbor::to_vec(&true).unwrap_or_default());
+        let _said = self.apply(&change, 0);
+    }
+
+    /// Sees to it that every stream has a ceiling, whatever happened to them: what stands only in
+    /// the file would be forgotten with it.
+    fn cover_all(&mut self) -> Result<(), Trouble> {
+        let given = |stream: &Stream| (stream.name().clone(), stream.next() - 1);
+        let all: Vec<_> = self.streams.values().map(given).collect();
+        self.raise(&all)?;
+        self.ceilings.damaged = false;
+        Ok(())
+    }
+
+    /// Raises the ceilings above what is given, or is about to be.
+    fn raise(&mut self, needed: &[(StreamName, u64)]) -> Result<(), Trouble> {
+        match self.ceilings.cover(needed, &self.gone, self.base) {
+            Ok(written) => {
+                self.gone.clear();
+                self.written.bookkeeping += written.next_multiple_of(4_096);
+                Ok(())
+            }
+            Err(error) => {
+                let trouble = Trouble::Full(format!("data.ceilings: {error}"));
+                self.full = Some(trouble.words().to_owned());
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Nothing is left of a stream, and another one takes its place. Should it begin anew, it does
+    /// so above all that it gave.
+    fn forget(&mut self, id: u32) {
+        let Some(stream) = self.streams.remove(&id) else { return };
+        tracing::info!(stream = %stream.name(), "nothing is left of it: forgotten for a new stream");
+        self.base = self.base.max(self.queue.time.now_ms()).max(stream.next());
+        self.ids.remove(stream.name());
+        self.marked.remove(&id);
+        self.reductions.remove(&id);
+        self.forgotten.insert(id);
+        self.gone.insert(stream.name().clone());
+    }
+
+    /// The number of a stream; a new one begins at `next`, and is its owner's.
+    fn id_of(&mut self, name: &StreamName, next: u64, owner: Option<Name>) -> u32 {
         if let Some(id) = self.ids.get(name) {
             return *id;
         }
-        let id = self.streams.last_key_value().map_or(0, |(id, _)| id + 1);
-        self.streams.insert(id, Stream::new(name.clone(), next));
+        let last = self.streams.last_key_value().map(|(id, _)| id);
+        let id = last.max(self.forgotten.last()).map_or(0, |id| id + 1);
+        self.streams.insert(id, Stream::new(name.clone(), next).made_by(owner));
         self.ids.insert(name.clone(), id);
         self.marked.insert(id);
         id
@@ -258,8 +323,10 @@ impl Worker {
                 self.marked_at.get_or_insert_with(Instant::now);
             }
             Job::KeptLedger { tell } => {
-                let kept = self.file.as_ref().and_then(|file| file.meta("ledger").ok().flatten());
-                let _nobody = tell.send(kept);
+                // A file that cannot be read says nothing: silence.
+                if let Some(Ok(kept)) = self.open().map(|file| file.meta("ledger")) {
+                    let _nobody = tell.send(kept.unwrap_or_default());
+                }
             }
             Job::Summary { tell } => {
                 let _nobody = tell.send(self.summary());
@@ -327,8 +394,13 @@ impl Worker {
     fn take_marks(&mut self, change: &mut Change) {
         for id in std::mem::take(&mut self.marked) {
             if let Some(stream) = self.streams.get(&id) {
-                change.streams.insert(id, stream.kept().clone());
+                change.streams.insert(id, Some(stream.kept().clone()));
             }
+        }
+        if !self.forgotten.is_empty() {
+            let forgotten = std::mem::take(&mut self.forgotten);
+            change.streams.extend(forgotten.into_iter().map(|id| (id, None)));
+            change.meta.insert("base", serde_cbor::to_vec(&self.base).unwrap_or_default());
         }
         for (id, start) in std::mem::take(&mut self.segments) {
             let segment = self.streams.get(&id).and_then(|stream| stream.segment(start));
@@ -367,16 +439,21 @@ impl Worker {
                 Ok(())
             }
             Err(trouble) => {
-                tracing::error!("the buffer cannot be written: {}", trouble.words());
-                self.file = None;
-                if let Trouble::Damaged(why) = &trouble {
-                    self.damage = Some(set_aside(&self.queue.data, why));
-                    self.tried = None;
-                } else {
-                    self.full = Some(trouble.words().to_owned());
-                }
+                self.not_written(&trouble);
                 Err(trouble)
             }
+        }
+    }
+
+    /// A step failed: memory may be ahead of the file, so both are opened anew.
+    fn not_written(&mut self, trouble: &Trouble) {
+        tracing::error!("the buffer cannot be written: {}", trouble.words());
+        self.file = None;
+        if let Trouble::Damaged(why) = trouble {
+            self.damage = Some(set_aside(&self.queue.data, why));
+            self.tried = None;
+        } else {
+            self.full = Some(trouble.words().to_owned());
         }
     }
 

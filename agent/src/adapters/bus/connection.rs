@@ -254,12 +254,13 @@ impl Connection {
 
     fn append(&mut self, cx: &mut Context<'_>) {
         for Group { stream, qos, records, tokens } in std::mem::take(&mut self.groups) {
+            let owner = self.session.policy().name().cloned();
             let count = u64::try_from(records.len()).unwrap_or(0);
             let intake = &self.shared().intake;
             // QoS 1 waits for room, and its client with it; QoS 0 does not wait.
             let stored = match qos {
-                0 => intake.try_append(stream, records),
-                _ => Ok(intake.append(stream, records)),
+                0 => intake.try_append(owner, stream, records),
+                _ => Ok(intake.append(owner, stream, records)),
             };
             match stored {
                 Ok(stored) => self.appending.push(Appending { stored, tokens }),
@@ -305,11 +306,22 @@ impl Connection {
         let (code, text) = match why {
             Refused::Busy => (Code::Quota, "the buffer is busy"),
             Refused::DiskFull(_) => (Code::Quota, "a record was refused: the disk is full"),
+            Refused::Dropped(_) => (
+                Code::Quota,
+                "a record was dropped: its stream has used up its quota, or the buffer is full of what goes before it",
+            ),
             Refused::TooManyStreams => {
                 (Code::Quota, "a record was refused: the device has as many streams as it can have")
             }
+            Refused::TooManyOfOne => (
+                Code::Quota,
+                "a record was refused: whoever published it has made as many streams as one may make",
+            ),
             Refused::TooLarge => (Code::Quota, "a record of more than 64 KiB was refused"),
-            Refused::Closed => (Code::Implementation, "the agent ends"),
+            Refused::Closed => (
+                Code::Implementation,
+                "the buffer is closed: the agent ends, or its problems say why",
+            ),
         };
         self.fail(tokens, code, text);
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast_protocol::data::Range;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
@@ -199,7 +200,9 @@ async fn a_publish_is_acknowledged_when_it_is_on_disk_and_not_before() {
 async fn what_cannot_be_stored_is_refused_and_said() {
     for (why, words) in [
         (Refused::DiskFull("no space".into()), "the disk is full"),
-        (Refused::TooManyStreams, "as many streams"),
+        (Refused::Dropped(Range { from: 3, to: 3 }), "used up its quota"),
+        (Refused::TooManyStreams, "as many streams as it"),
+        (Refused::TooManyOfOne, "as many streams as one"),
     ] {
         let rig = Rig::with(&[("pump", &[], &[])]);
         rig.fake.refuse(Some(why));
@@ -213,6 +216,7 @@ async fn what_cannot_be_stored_is_refused_and_said() {
         rig.fake.refuse(None);
         five.send_publish("temp", 8, "21").await;
         assert_eq!(five.read().await.unwrap(), [0x40, 2, 0, 8]);
+        assert_eq!(rig.fake.owners(), [Some(name("pump"))].into());
     }
 }
 

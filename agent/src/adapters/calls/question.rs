@@ -79,7 +79,7 @@ impl Answer {
         let mut cost = Cost::default();
         // What is published from now on does not count: the question must come to an end.
         let busy = "busy: its buffer has much to do, or is closing; try again";
-        let streams = buffer.try_summary().await.ok_or(busy)?.streams;
+        let streams = buffer.summary().await.ok_or(busy)?.streams;
         let last = streams.iter().find(|stream| stream.name == call.stream);
         let to = last.map_or(0, |stream| stream.last);
         drop(streams);
@@ -90,7 +90,7 @@ impl Answer {
         let (mut told, mut note, mut damaged) = (begun, String::new(), 0u64);
         while window.from <= window.to {
             let at = uptime_ms();
-            let page = buffer.try_read(&call.stream, window, PAGE).await;
+            let page = buffer.read(&call.stream, window, PAGE).await;
             let page = page.ok_or(busy)?;
             if page.failed {
                 return Err("its buffer cannot be read now; see the device's problems".into());

@@ -44,11 +44,13 @@ struct Failure {
     line: Option<u64>,
     /// Nothing more is read of this caller: the connection ends.
     last: bool,
+    /// Records that were numbered and dropped.
+    dropped: Option<u64>,
 }
 
 impl Failure {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), line: None, last: false }
+        Self { status, code, message: message.into(), line: None, dropped: None, last: false }
     }
 
     /// Ends the connection.
@@ -59,14 +61,18 @@ impl Failure {
 
 impl From<Refused> for Failure {
     fn from(why: Refused) -> Self {
-        let (status, code) = match why {
+        let (status, code) = match &why {
             Refused::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
             Refused::DiskFull(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
-            Refused::TooManyStreams => (StatusCode::INSUFFICIENT_STORAGE, "too-many-streams"),
+            Refused::Dropped(_) => (StatusCode::INSUFFICIENT_STORAGE, "quota"),
+            Refused::TooManyStreams | Refused::TooManyOfOne => {
+                (StatusCode::INSUFFICIENT_STORAGE, "too-many-streams")
+            }
             Refused::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
             Refused::Closed => (StatusCode::SERVICE_UNAVAILABLE, "closing"),
         };
-        Self::new(status, code, why.to_string())
+        let dropped = if let Refused::Dropped(range) = &why { Some(range.len()) } else { None };
+        Self { dropped, ..Self::new(status, code, why.to_string()) }
     }
 }
 
@@ -107,8 +113,11 @@ fn words(code: &str) -> &'static str {
         "busy" => "posted more than can be stored at a time: told to try again",
         "source" => "posted to a stream that the agent itself fills: refused",
         "disk-full" => "posted records that could not be stored: the disk is full",
+        "quota" => {
+            "posted records that were dropped: the stream has used up its quota, or the buffer is full of what goes before it"
+        }
         "too-many-streams" => {
-            "posted to one stream too many: the device has as many streams as it can have"
+            "posted to one stream too many: it, or the device, has as many streams as it may have"
         }
         _ => "a call to the data socket was refused",
     }
@@ -142,7 +151,7 @@ async fn take(
     if records.is_empty() {
         return Ok(json!({ "stored": 0 }));
     }
-    let stored = shared.intake.append(stream, records).await;
+    let stored = shared.intake.append(Some(name.clone()), stream, records).await;
     drop(room);
     let range = stored?;
     Ok(json!({ "stored": range.len(), "first": range.from, "last": range.to }))
@@ -284,8 +293,11 @@ impl Body {
 
 fn refuse(failure: &Failure, through: bool) -> Response<Full<Bytes>> {
     let mut error = json!({ "code": failure.code, "message": failure.message });
-    if let (Some(line), Some(fields)) = (failure.line, error.as_object_mut()) {
-        fields.insert("line".into(), line.into());
+    if let Some(fields) = error.as_object_mut() {
+        fields.extend(failure.line.map(|line| ("line".into(), line.into())));
+        if let Some(dropped) = failure.dropped {
+            fields.extend([("stored".into(), 0.into()), ("dropped".into(), dropped.into())]);
+        }
     }
     let mut response = respond(failure.status, &json!({ "error": error }));
     let headers = response.headers_mut();

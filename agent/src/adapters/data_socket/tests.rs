@@ -1,5 +1,6 @@
 //! The data socket over a real one, with a buffer that can be held back.
 
+use holdfast_protocol::data::Range;
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::workload::Bus as Permissions;
 use tokio::io::AsyncReadExt as _;
@@ -100,6 +101,7 @@ async fn records_of_every_kind_are_stored_before_they_are_answered_for() {
     assert_eq!(rig.post("g", ndjson, b"\n").await, (200, "{\"stored\":0}\n".to_owned()));
     assert_eq!(rig.fake.stored("a"), ["{\"t\":1}", "2"]);
     assert_eq!(rig.fake.stored("b/d"), ["x y", "z"]);
+    assert_eq!(rig.fake.owners(), [Some("pump".parse().unwrap())].into());
     rig.fake.hold();
     let waiting = rig.post("h", "", b"1");
     tokio::pin!(waiting);
@@ -160,11 +162,19 @@ async fn the_buffers_no_is_passed_on() {
         (Refused::Busy, 429),
         (Refused::DiskFull("no space".into()), 507),
         (Refused::TooManyStreams, 507),
+        (Refused::TooManyOfOne, 507),
         (Refused::Closed, 503),
     ] {
         rig.fake.refuse(Some(why));
         assert_eq!(rig.post("a", "", b"1").await.0, status);
     }
+    rig.fake.refuse(Some(Refused::Dropped(Range { from: 7, to: 8 })));
+    let (status, text) = rig.post("a", "", b"1\n2\n").await;
+    let said: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let error = &said["error"];
+    assert_eq!((status, &error["code"]), (507, &"quota".into()));
+    assert_eq!((&error["stored"], &error["dropped"]), (&0.into(), &2.into()));
+    assert!(error["message"].as_str().unwrap().contains("spec.quota"), "{text}");
 }
 
 #[tokio::test]

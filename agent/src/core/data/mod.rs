@@ -2,7 +2,9 @@
 //! the link may carry, until when a device can go on alone.
 
 pub mod budget;
+pub mod fetch;
 pub mod horizon;
+pub mod places;
 pub mod quota;
 pub mod reduce;
 pub mod report;

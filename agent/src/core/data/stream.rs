@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::data::{Gap, GapReason, Range, RangeSet, StreamName};
+use holdfast_protocol::ids::Name;
 use serde::{Deserialize, Serialize};
 
 /// A segment is closed at so many bytes on disk: what a window of time or a drop looks through.
@@ -108,6 +109,12 @@ pub struct Kept {
     /// Records of former doubts, in the order of their numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dated: Vec<Dated>,
+    /// The workload or local access that made it; None: the agent, or it is not known any more.
+    #[serde(default)]
+    pub owner: Option<Name>,
+    /// Time of the last record, in milliseconds since 1970.
+    #[serde(default)]
+    pub latest: u64,
 }
 
 /// Records that were stored while the clock could not be relied on. Their own times say nothing:
@@ -157,8 +164,17 @@ impl Stream {
             wanted: RangeSet::new(),
             doubt: None,
             dated: Vec::new(),
+            owner: None,
+            latest: 0,
         };
         Self::load(kept, BTreeMap::new())
+    }
+
+    /// It was made by this workload or local access.
+    #[must_use]
+    pub fn made_by(mut self, owner: Option<Name>) -> Self {
+        self.kept.owner = owner;
+        self
     }
 
     /// As it was stored: its row, and the segments that were closed.
@@ -167,6 +183,7 @@ impl Stream {
         for segment in stream.segments.values() {
             stream.bytes += segment.bytes;
             stream.count += segment.count;
+            stream.kept.latest = segment.latest;
         }
         if let Some(last) = stream.segments.values().map(|segment| segment.last).max() {
             stream.kept.next = stream.kept.next.max(last + 1);
@@ -207,6 +224,24 @@ impl Stream {
     /// The next number that it gives.
     pub fn next(&self) -> u64 {
         self.kept.next
+    }
+
+    /// Who made it, as far as that is known.
+    pub fn owner(&self) -> Option<&Name> {
+        self.kept.owner.as_ref()
+    }
+
+    /// Time of the last record.
+    pub fn latest(&self) -> u64 {
+        self.kept.latest
+    }
+
+    /// Nothing is left of it: no record, nothing to tell, nothing that is wanted.
+    pub fn is_spent(&self) -> bool {
+        self.segments.is_empty()
+            && !self.has_untold_gaps()
+            && self.kept.wanted.is_empty()
+            && self.unshipped().is_empty()
     }
 
     /// Bytes on disk.
@@ -259,6 +294,7 @@ impl Stream {
     /// A block is on disk. Gives where a segment began that is closed by it.
     pub fn stored(&mut self, block: &Block, ttl: Option<u64>) -> Option<u64> {
         self.kept.next = self.kept.next.max(block.last + 1);
+        self.kept.latest = block.latest;
         self.bytes += block.bytes;
         self.taken += block.bytes;
         self.count += block.count;

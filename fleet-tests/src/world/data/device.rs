@@ -192,13 +192,14 @@ impl Device {
         self.point(dice)
     }
 
-    /// Stores a group; gives the numbers of each stream's records once they may be acknowledged.
+    /// Stores a group; gives the numbers of each stream's records, and whether they may be
+    /// acknowledged: if not, they were dropped.
     pub(super) fn store(
         &mut self,
         group: Vec<(StreamName, Vec<Vec<u8>>)>,
         (now, trusted): (u64, bool),
         dice: &mut Dice,
-    ) -> Result<Vec<(StreamName, Range)>, Crash> {
+    ) -> Result<Vec<(StreamName, Range, bool)>, Crash> {
         let mut memory = self.memory.take().ok_or(Crash)?;
         let mut parts: BTreeMap<u32, Vec<Record>> = BTreeMap::new();
         let mut told = Vec::new();
@@ -228,7 +229,7 @@ impl Device {
         if raised {
             self.point(dice)?;
         }
-        let mut change = Change::default();
+        let (mut change, mut dropped) = (Change::default(), BTreeSet::new());
         for (id, records) in parts {
             let blocks: Vec<_> = records.chunks(BLOCK).map(|cut| (block_of(cut), cut)).collect();
             let need = blocks.iter().map(|(block, _)| block.bytes).sum();
@@ -247,13 +248,15 @@ impl Device {
                 } else {
                     stream.lost(Range { from: block.first, to: block.last }, GapReason::Quota);
                     memory.marked.insert(id);
+                    dropped.insert(stream.name().clone());
                 }
             }
         }
         memory.take_marks(&mut change);
         self.step(change, dice)?;
         self.memory = Some(memory);
-        Ok(told)
+        let kept = |name: &StreamName| !dropped.contains(name);
+        Ok(told.into_iter().map(|(name, range)| (name.clone(), range, kept(&name))).collect())
     }
 
     fn make_room(&self, memory: &mut Memory, id: u32, need: u64, change: &mut Change) -> bool {

@@ -19,6 +19,8 @@ pub(super) struct Oracle {
     acknowledged: BTreeMap<Number, Vec<u8>>,
     /// Of those: the control plane has no answer yet.
     open: BTreeSet<Number>,
+    /// What was refused to a workload although it has a number.
+    refused: BTreeSet<Number>,
     /// What a number stands for, once it left the device or was acknowledged.
     meaning: BTreeMap<Number, Vec<u8>>,
     /// Reasons that may stand in the ledger.
@@ -39,6 +41,12 @@ impl Oracle {
             assert!(twice.is_none(), "{stream} {seq}: acknowledged for two records");
             self.open.insert(number);
         }
+    }
+
+    /// A workload was told that its records are dropped.
+    pub(super) fn refuse(&mut self, stream: &StreamName, range: Range) {
+        let place = self.place(stream);
+        self.refused.extend((range.from..=range.to).map(|seq| (place, seq)));
     }
 
     fn place(&mut self, stream: &StreamName) -> usize {
@@ -117,6 +125,11 @@ impl Oracle {
                 Some(Answer::Gap(_)) => gaps += 1,
                 other => panic!("{stream} {seq}: {other:?}"),
             }
+        }
+        for (place, seq) in &self.refused {
+            let (stream, answer) = (&self.names[*place], plane.answer(&self.names[*place], *seq));
+            let gap = matches!(answer, Some(Answer::Gap(_)));
+            assert!(gap, "{stream} {seq}: refused, and {answer:?}");
         }
         (received, gaps)
     }

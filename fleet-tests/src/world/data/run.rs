@@ -175,10 +175,14 @@ impl World {
         let clock = (self.device_now(), self.clock.1);
         match self.device.store(group.clone(), clock, &mut self.dice) {
             Ok(told) => {
-                for ((stream, range), (_, values)) in told.iter().zip(&group) {
-                    self.oracle.acknowledge(stream, *range, values);
-                    let numbers = range.from..=range.to;
-                    self.stored.extend(numbers.map(|seq| ((stream.clone(), seq), self.now)));
+                for ((stream, range, kept), (_, values)) in told.iter().zip(&group) {
+                    if *kept {
+                        self.oracle.acknowledge(stream, *range, values);
+                        let numbers = range.from..=range.to;
+                        self.stored.extend(numbers.map(|seq| ((stream.clone(), seq), self.now)));
+                    } else {
+                        self.oracle.refuse(stream, *range);
+                    }
                 }
             }
             Err(_) => self.crashed(),

@@ -1,16 +1,17 @@
 //! Storing a group: numbers, ceilings, room, blocks, one durable step, then the answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_protocol::codec;
 use holdfast_protocol::data::{GapReason, Range, Record};
 
+use super::super::Written;
 use super::super::block::{self, Packed};
 use super::super::file::{Change, Trouble};
 use super::super::queue::{Answer, Append, Refused};
-use super::super::{MAX_STREAMS, Written};
 use super::Worker;
 use crate::adapters::crash;
+use crate::core::data::places::{self, Place};
 use crate::core::data::stream::Stream;
 
 /// Totals are stored with a step when so many bytes were written since, so that a crash loses few
@@ -35,9 +36,12 @@ impl Worker {
             let why = self.full.clone().unwrap_or_default();
             return refuse(group, &Refused::DiskFull(why));
         }
+        if let Err(trouble) = self.has_any_room() {
+            return refuse(group, &Refused::DiskFull(trouble.words().to_owned()));
+        }
         let (parts, rooms) = self.numbered(group);
         let covered = self.cover(&parts);
-        let mut told: Vec<(Answer, Range)> = Vec::new();
+        let mut told: Vec<(Answer, (u32, Range))> = Vec::new();
         let mut packed = BTreeMap::new();
         let mut payload = 0;
         for (id, part) in parts {
@@ -46,7 +50,7 @@ impl Worker {
             }
             let mut first = part.first;
             for (answer, count) in part.answers {
-                told.push((answer, Range { from: first, to: first + count - 1 }));
+                told.push((answer, (id, Range { from: first, to: first + count - 1 })));
                 first += count;
             }
             payload += part.records.iter().map(|it| it.value.len()).sum::<usize>();
@@ -68,10 +72,11 @@ impl Worker {
         });
         crash::point("records-stored");
         drop(rooms);
-        for (answer, range) in self.queue.release().into_iter().zip(ranges) {
+        for (answer, (id, range)) in self.queue.release().into_iter().zip(ranges) {
             // Who has gone does not know that it is stored.
             let _gone = answer.send(match &stored {
-                Ok(()) => Ok(range),
+                Ok(dropped) if dropped.contains(&id) => Err(Refused::Dropped(range)),
+                Ok(_) => Ok(range),
                 Err(trouble) => Err(Refused::DiskFull(trouble.words().to_owned())),
             });
         }
@@ -86,22 +91,32 @@ impl Worker {
     ) -> (BTreeMap<u32, Part>, Vec<Option<tokio::sync::OwnedSemaphorePermit>>) {
         let (mut parts, mut rooms) = (BTreeMap::<u32, Part>::new(), Vec::new());
         for append in group {
-            let known = self.ids.contains_key(&append.stream);
-            if !known && self.ids.len() >= MAX_STREAMS {
-                let _gone = append.tell.send(Err(Refused::TooManyStreams));
-                continue;
-            }
-            let id = if known || !append.records.is_empty() {
-                self.id_of(&append.stream, self.base)
-            } else {
-                0
-            };
-            let next = self.streams.get(&id).map_or(1, |stream| stream.next());
+            let known = self.ids.get(&append.stream).copied();
+            let next = known.and_then(|id| self.streams.get(&id)).map(Stream::next);
             if append.records.is_empty() {
+                let next = next.unwrap_or(self.base);
                 let nothing = Range { from: next, to: next.saturating_sub(1) };
                 let _gone = append.tell.send(Ok(nothing));
                 continue;
             }
+            if known.is_none() {
+                let busy = |id| parts.contains_key(&id);
+                let refused = match places::place(&self.streams, append.owner.as_ref(), busy) {
+                    Place::Free => None,
+                    Place::Instead(id) => {
+                        self.forget(id);
+                        None
+                    }
+                    Place::TooMany => Some(Refused::TooManyStreams),
+                    Place::TooManyOfOne => Some(Refused::TooManyOfOne),
+                };
+                if let Some(why) = refused {
+                    let _gone = append.tell.send(Err(why));
+                    continue;
+                }
+            }
+            let id = self.id_of(&append.stream, self.base, append.owner);
+            let next = next.unwrap_or(self.base);
             let part = parts.entry(id).or_insert_with(|| Part { first: next, ..Part::default() });
             let mut seq = part.first + u64::try_from(part.records.len()).unwrap_or(0);
             part.doubted |= append.doubted;
@@ -125,25 +140,28 @@ impl Worker {
                 Some((self.streams.get(id)?.name().clone(), last))
             })
             .collect();
-        match self.ceilings.cover(&needed) {
-            Ok(written) => {
-                self.written.bookkeeping += written.next_multiple_of(4_096);
-                Ok(())
-            }
-            Err(error) => {
-                let trouble = Trouble::Full(format!("data.ceilings: {error}"));
-                self.full = Some(trouble.words().to_owned());
-                Err(trouble)
-            }
+        if self.ceilings.damaged {
+            self.cover_all()?;
         }
+        self.raise(&needed)
     }
 
-    /// Makes room, and stores.
-    fn write(&mut self, packed: BTreeMap<u32, Vec<Packed>>, payload: u64) -> Result<(), Trouble> {
-        let mut change = Change::default();
+    /// Makes room, and stores. Gives the streams whose records went into the gap ledger instead.
+    fn write(
+        &mut self,
+        packed: BTreeMap<u32, Vec<Packed>>,
+        payload: u64,
+    ) -> Result<BTreeSet<u32>, Trouble> {
+        let (mut change, mut dropped) = (Change::default(), BTreeSet::new());
         for (id, blocks) in packed {
             let need = blocks.iter().map(|packed| packed.block.bytes).sum();
-            let room = self.make_room(id, need, &mut change)?;
+            let room = match self.make_room(id, need, &mut change) {
+                Ok(room) => room,
+                Err(trouble) => {
+                    self.not_written(&trouble);
+                    return Err(trouble);
+                }
+            };
             let ttl = self.policy(id).ttl_ms;
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             for packed in blocks {
@@ -155,13 +173,14 @@ impl Worker {
                     let block = packed.block;
                     stream.lost(Range { from: block.first, to: block.last }, GapReason::Quota);
                     self.marked.insert(id);
+                    dropped.insert(id);
                 }
             }
         }
         // What is marked is stored with what is stored anyway, if something of it must be.
         self.take_marks(&mut change);
         self.note_written(&mut change);
-        self.apply(&change, payload)
+        self.apply(&change, payload).map(|()| dropped)
     }
 
     /// Counts what a step wrote, by cause.

@@ -5,6 +5,7 @@ use holdfast_protocol::data::{GapReason, Range, StreamName};
 use super::super::file::Trouble;
 use super::super::{Page, Window};
 use super::Worker;
+use crate::core::data::fetch::Choice;
 
 /// What a record takes in a page beside its value, in bytes.
 const OVERHEAD: usize = 48;
@@ -12,12 +13,8 @@ const OVERHEAD: usize = 48;
 impl Worker {
     /// A page of about so many bytes.
     pub(super) fn page(&mut self, name: &StreamName, window: Window, max_bytes: usize) -> Page {
-        let mut page = Page::default();
-        if self.open().is_none() {
-            return page;
-        }
-        let Some(id) = self.ids.get(name).copied() else { return page };
-        page.failed = self.file.is_none();
+        let mut page = Page { failed: self.open().is_none(), ..Page::default() };
+        let Some(id) = self.ids.get(name).copied().filter(|_| !page.failed) else { return page };
         if let Err(trouble) = self.fill(id, window, max_bytes, &mut page) {
             page.failed = true;
             self.read_failed(&trouble);
@@ -116,33 +113,36 @@ impl Worker {
         most: u64,
     ) -> (u64, u64) {
         let Some(id) = self.ids.get(name).copied() else { return (0, 0) };
-        let (Some(stream), Some(file)) = (self.streams.get_mut(&id), &self.file) else {
-            return (0, 0);
-        };
-        let within: Vec<(u64, u64)> = stream
-            .segments()
-            .filter(|(_, segment)| segment.latest >= since && segment.earliest <= until)
-            .map(|(_, segment)| (segment.first, segment.last))
-            .collect();
-        let (mut records, mut bytes, mut first, mut last) = (0u64, 0u64, u64::MAX, 0);
-        'enough: for (from, to) in within {
-            let Ok((heads, _)) = file.heads(id, from, to) else { continue };
-            for head in heads {
-                let block = head.block;
-                if block.latest >= since && block.earliest <= until {
-                    if bytes.saturating_add(block.bytes) > most {
-                        break 'enough;
-                    }
-                    records += block.count;
-                    bytes += block.bytes;
-                    (first, last) = (first.min(block.first), last.max(block.last));
-                }
+        let choice = match self.choose(id, Choice::new((since, until), most)) {
+            Ok(choice) => choice,
+            Err(trouble) => {
+                self.read_failed(&trouble);
+                return (0, 0);
             }
+        };
+        if let Some(stream) = self.streams.get_mut(&id) {
+            choice.ranges.iter().for_each(|range| stream.want(*range));
         }
-        if first <= last {
-            stream.want(Range { from: first, to: last });
+        if !choice.ranges.is_empty() {
             self.mark(id);
         }
-        (records, bytes)
+        (choice.records, choice.bytes)
+    }
+
+    fn choose(&self, id: u32, mut choice: Choice) -> Result<Choice, Trouble> {
+        let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
+            return Ok(choice);
+        };
+        for (_, segment) in stream.segments() {
+            if !choice.is_within(segment.earliest, segment.latest) {
+                choice.skip();
+                continue;
+            }
+            let (heads, _) = file.heads(id, segment.first, segment.last)?;
+            if !heads.iter().all(|head| choice.look(&head.block)) {
+                break;
+            }
+        }
+        Ok(choice)
     }
 }

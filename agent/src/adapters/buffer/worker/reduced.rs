@@ -2,7 +2,7 @@
 //! order of their numbers, and what it has decided waits here until it is acknowledged. A restart
 //! reads again what was not.
 
-use holdfast_protocol::data::{GapReason, Range, Record, Ship};
+use holdfast_protocol::data::{GapReason, Range, RangeSet, Record, Ship};
 
 use super::super::Ready;
 use super::{Worker, batch};
@@ -28,8 +28,8 @@ pub(super) struct Reduction {
     /// The next one that is to be read.
     next: u64,
     records: Vec<Record>,
-    /// Something of it was thinned out before.
-    thinned: bool,
+    /// What was read of which something was thinned out before.
+    thinned: RangeSet,
     /// When the first of it was decided, in milliseconds since 1970.
     since: u64,
     problem: String,
@@ -52,7 +52,7 @@ impl Reduction {
             to: from.saturating_sub(1),
             next: from,
             records: Vec::new(),
-            thinned: false,
+            thinned: RangeSet::new(),
             since: 0,
             problem,
         }
@@ -60,6 +60,7 @@ impl Reduction {
 
     /// Goes on at the first number that is not settled.
     fn align(&mut self, ship: &Ship, from: u64) {
+        self.thinned.remove(1, from.saturating_sub(1));
         let sound = self.ship == *ship && self.from <= from && from <= self.next;
         if sound {
             self.records.retain(|record| record.seq >= from);
@@ -122,8 +123,9 @@ impl Worker {
                 return false;
             }
             read += u64::try_from(PIECE).unwrap_or(0);
-            reduction.thinned |=
-                u64::try_from(taken.records.len()).is_ok_and(|count| count < span.len());
+            if u64::try_from(taken.records.len()).is_ok_and(|count| count < span.len()) {
+                reduction.thinned.insert(span.from, span.to);
+            }
             reduction.next = span.to + 1;
             match &mut reduction.reducer {
                 Some(reducer) => taken.records.into_iter().for_each(|record| reducer.push(record)),
@@ -174,8 +176,9 @@ impl Worker {
         if !due {
             return None;
         }
-        let why = if reduction.thinned { GapReason::Thinned } else { GapReason::Reduced };
         let span = Range { from: reduction.from, to: reduction.to };
+        let whole = reduction.thinned.within(span.from, span.to).is_empty();
+        let why = if whole { GapReason::Reduced } else { GapReason::Thinned };
         self.fitting(id, span, reduction.records.clone(), why, false, policy, bytes)
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use holdfast_protocol::data::{GapReason, StreamPolicy};
+use holdfast_protocol::data::{GapReason, Range, StreamPolicy};
 
 use super::super::block::{self, Packed};
 use super::super::file::{Change, Trouble, rows};
@@ -75,6 +75,15 @@ impl Worker {
             .unwrap_or_default()
     }
 
+    /// Whether anything may be stored at all.
+    pub(super) fn has_any_room(&mut self) -> Result<(), Trouble> {
+        let (limit, low) = self.room.limit(&self.queue.data);
+        if low && limit < LEAST {
+            return Err(Trouble::Full("what is left of the disk is kept for the rest".into()));
+        }
+        Ok(())
+    }
+
     /// Makes room for so many bytes of a stream. False: what comes is what goes.
     pub(super) fn make_room(
         &mut self,
@@ -83,9 +92,6 @@ impl Worker {
         change: &mut Change,
     ) -> Result<bool, Trouble> {
         let (limit, low) = self.room.limit(&self.queue.data);
-        if low && limit < LEAST {
-            return Err(Trouble::Full("what is left of the disk is kept for the rest".into()));
-        }
         let policies = self.queue.current();
         let default = StreamPolicy::default();
         let mut tried = BTreeSet::new();
@@ -185,13 +191,17 @@ impl Worker {
             return Ok(0);
         };
         let Some(segment) = stream.segment(start).copied() else { return Ok(0) };
-        let (heads, _) = file.heads(id, segment.first, segment.last)?;
+        let (heads, mut damaged) = file.heads(id, segment.first, segment.last)?;
         let (mut kept, mut last) = (Vec::new(), segment.first);
         let every = usize::try_from(every).unwrap_or(usize::MAX);
         let mut nth = 0;
         for head in &heads {
             last = last.max(head.block.last);
-            for record in file.records(id, head)?.unwrap_or_default() {
+            let Some(records) = file.records(id, head)? else {
+                damaged.push(Range { from: head.block.first, to: head.block.last });
+                continue;
+            };
+            for record in records {
                 if nth % every == 0 {
                     kept.push(record);
                 }
@@ -214,10 +224,13 @@ impl Worker {
             change.add.push((id, packed));
             from = to + 1;
         }
+        // What cannot be read was not thinned out.
+        damaged.iter().for_each(|range| stream.lost(*range, GapReason::Damaged));
         stream.thinned(start, &blocks);
         let now = stream.segment(start).map_or(0, |segment| segment.bytes);
         self.segments.insert((id, start));
         self.marked.insert(id);
+        damaged.into_iter().for_each(|range| self.bad_block(id, range));
         Ok(segment.bytes.saturating_sub(now))
     }
 

@@ -1,0 +1,105 @@
+//! Which records a fetch has shipped: those of a window of time, as far as there is room.
+
+use holdfast_protocol::data::Range;
+
+use super::stream::Block;
+
+/// What is chosen, while blocks are looked at in the order of their numbers. Their times need not
+/// be in order: only what is chosen is within the ranges.
+#[derive(Debug)]
+pub struct Choice {
+    since: u64,
+    until: u64,
+    most: u64,
+    /// The next block continues the last range.
+    goes_on: bool,
+    /// Numbers.
+    pub ranges: Vec<Range>,
+    /// Records among them.
+    pub records: u64,
+    /// Their bytes on disk.
+    pub bytes: u64,
+}
+
+impl Choice {
+    /// Of blocks with a record from `since` to `until`, at most so many bytes.
+    pub fn new((since, until): (u64, u64), most: u64) -> Self {
+        Self { since, until, most, goes_on: false, ranges: Vec::new(), records: 0, bytes: 0 }
+    }
+
+    /// Whether records of these times may be of interest.
+    pub fn is_within(&self, earliest: u64, latest: u64) -> bool {
+        latest >= self.since && earliest <= self.until
+    }
+
+    /// What was left out stands between the last block and the next one.
+    pub fn skip(&mut self) {
+        self.goes_on = false;
+    }
+
+    /// Looks at the next block. False: there is no room for more.
+    pub fn look(&mut self, block: &Block) -> bool {
+        if !self.is_within(block.earliest, block.latest) {
+            self.skip();
+            return true;
+        }
+        let left = self.most.saturating_sub(self.bytes);
+        let mut chosen = *block;
+        if block.bytes > left {
+            if self.records > 0 || left == 0 {
+                return false;
+            }
+            // The first one alone is too much: the beginning of it, one record at least.
+            let part = |number: u64| {
+                let part = u128::from(number) * u128::from(left) / u128::from(block.bytes);
+                u64::try_from(part).unwrap_or(u64::MAX).max(1)
+            };
+            chosen.last = block.first + part(block.last - block.first + 1) - 1;
+            chosen.count = part(block.count);
+            chosen.bytes = left;
+        }
+        match self.ranges.last_mut() {
+            Some(range) if self.goes_on => range.to = chosen.last,
+            _ => self.ranges.push(Range { from: chosen.first, to: chosen.last }),
+        }
+        self.goes_on = true;
+        self.records += chosen.count;
+        self.bytes += chosen.bytes;
+        chosen.last == block.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(times: &[u64], window: (u64, u64), most: u64) -> (Vec<(u64, u64)>, u64, u64) {
+        let mut choice = Choice::new(window, most);
+        for (first, time) in (0..).map(|at| at * 10 + 1).zip(times) {
+            let (last, earliest, latest) = (first + 9, *time, *time + 5);
+            if !choice.look(&Block { first, last, count: 10, bytes: 1_000, earliest, latest }) {
+                break;
+            }
+        }
+        let ranges = choice.ranges.iter().map(|range| (range.from, range.to)).collect();
+        (ranges, choice.records, choice.bytes)
+    }
+
+    #[test]
+    fn nothing_between_what_is_chosen_is_chosen_with_it() {
+        let all = u64::MAX;
+        assert_eq!(chosen(&[10, 20, 30, 40], (21, 30), all), (vec![(11, 30)], 20, 2_000));
+        // The clock was wrong for a while.
+        let jumped = [10, 900, 910, 920, 20, 30];
+        assert_eq!(chosen(&jumped, (0, 100), all), (vec![(1, 10), (41, 60)], 30, 3_000));
+        assert_eq!(chosen(&jumped, (0, 100), 2_500), (vec![(1, 10), (41, 50)], 20, 2_000));
+        assert_eq!(chosen(&jumped, (50, 60), all), (vec![], 0, 0));
+    }
+
+    #[test]
+    fn a_bound_below_one_block_gives_a_part_of_it() {
+        assert_eq!(chosen(&[10, 20], (0, 100), 250), (vec![(1, 2)], 2, 250));
+        assert_eq!(chosen(&[10, 20], (0, 100), 3), (vec![(1, 1)], 1, 3));
+        assert_eq!(chosen(&[10, 20], (0, 100), 0), (vec![], 0, 0));
+    }
+}
