@@ -378,11 +378,17 @@ fn a_backlog_on_a_slow_link_delays_no_change_by_more_than_a_batch() {
     // The smallest batch takes two seconds here, so none is larger: 16 KiB, by a quarter more at
     // the most, and what carries it.
     let batch = Duration::from_secs_f64(21.0 / 8.0);
-    // A word that goes up waits for what is on its way: at some moment for nearly a whole batch,
-    // and if two were on their way, always for one and at most moments for more.
-    let waits: Vec<Duration> = (0..8).map(|_| log_call(&plane)).collect();
+    // A word that goes up waits for what is on its way: for a whole batch at the most, and were two
+    // on their way, for a whole one and part of another.
+    let pause = |round: u64| std::thread::sleep(Duration::from_millis(150 * (round % 4)));
+    let waits: Vec<Duration> = (0..12)
+        .map(|round| {
+            pause(round);
+            log_call(&plane)
+        })
+        .collect();
     println!("a log's way up at 8 KiB/s, without data {idle:?}, behind a backlog {waits:?}");
-    let bound = batch + idle + Duration::from_millis(800);
+    let bound = batch + idle + Duration::from_millis(500);
     assert!(waits.iter().all(|it| *it < bound), "more than a batch ({bound:?}): {waits:?}");
     let mut delays = Vec::new();
     for round in 0..3 {

@@ -222,8 +222,8 @@ impl Shipper {
         };
         let full =
             usize::try_from(offer.bytes).unwrap_or(usize::MAX) >= self.size * 2 && !offer.withheld;
-        let age = offer.oldest.map_or(linger, |oldest| now.wall.saturating_sub(oldest));
-        // A clock that was set back must not hold anything for long.
+        // A clock that was set back must not hold anything: what is of the future waits for nobody.
+        let age = offer.oldest.and_then(|oldest| now.wall.checked_sub(oldest)).unwrap_or(linger);
         let wait = linger.saturating_sub(age);
         if wait > 0 && !full {
             return Err(now.uptime + wait);
@@ -452,6 +452,11 @@ mod tests {
         few.bytes = 100;
         let mut shipper = up();
         assert_eq!(shipper.next(&[few.clone()], |_| None, NOW), Next::Wait(NOW.uptime + 1_500));
+        few.oldest = Some(NOW.wall + 1_000_000_000);
+        assert!(
+            ships(up().next(&[few.clone()], |_| None, NOW)).is_some(),
+            "the clock was set back"
+        );
         few.oldest = Some(NOW.wall - 2_000);
         assert!(ships(shipper.next(&[few.clone()], |_| None, NOW)).is_some());
         shipper.sent(few.stream.clone(), 1, 1, 10, NOW.uptime);
