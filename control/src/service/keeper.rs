@@ -25,7 +25,7 @@ const STREAMS: usize = 1_000;
 /// From the beginning of one round over all streams to that of the next, in seconds.
 const ROUND: u64 = 30;
 
-/// Streams of a device that is not known are kept so long after their last record, in seconds: a
+/// Streams of a device that is not known are kept so long after that was first seen, in seconds: a
 /// backup that is older than the device may have been restored by mistake.
 const UNKNOWN: u64 = 86_400;
 
@@ -38,6 +38,9 @@ pub(super) struct Keeper {
     /// The last stream that was looked at. None: the round is over.
     at: Option<Option<Key>>,
     scan: Option<Scan>,
+    /// Since when the owners of streams are not known, in seconds since 1970. It begins anew with
+    /// the process.
+    unknown: BTreeMap<(Name, u64), u64>,
 }
 
 /// A stream whose blocks are looked at for their age.
@@ -82,12 +85,17 @@ impl Keeper {
                     .filter(|device| owner(&device.record.public_key) == row.owner)
                     .map(|device| model.retention(&device.record.labels, &row.stream))
             };
+            let machine = (row.device.clone(), row.owner);
             let Some(retention) = of else {
-                if row.tally.last_stored.saturating_add(UNKNOWN) < now {
+                let since = *self.unknown.entry(machine).or_insert(now);
+                if since.saturating_add(UNKNOWN) < now {
+                    let (device, stream, records) = (&row.device, &row.stream, row.tally.kept);
+                    tracing::warn!(%device, %stream, records, "its device has not been known for a day: its records go");
                     abandon(service, vec![row.clone()])?;
                 }
                 continue;
             };
+            self.unknown.remove(&machine);
             if row.tally.segments > SUM_UP_AT {
                 return sum_up(service, row);
             }
