@@ -51,6 +51,11 @@ pub struct Head {
 }
 
 impl Head {
+    /// It holds every number between its first and its last.
+    pub fn is_dense(&self) -> bool {
+        self.count == self.last - self.first + 1
+    }
+
     /// Of records that are stored now.
     pub fn of(piece: &Piece, now: u64) -> Self {
         Self {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_protocol::data::GapReason;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -154,9 +155,12 @@ pub struct Ledger {
     pub highest: u64,
     /// Numbers that are missing, by reason.
     pub missing_count: BTreeMap<String, u64>,
-    /// Below this number only sums are known; absent: all is known.
+    /// Below this number not all ranges of `missing` are kept, see `summed`; absent: all are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summed_below: Option<u64>,
+    /// Of `missingCount`: numbers of which the ranges are not kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub summed: BTreeMap<String, u64>,
     /// Records that are kept here now.
     pub records: u64,
     /// Bytes that they take, compressed.
@@ -182,7 +186,8 @@ pub struct MissingRange {
 impl Ledger {
     /// A page of it.
     pub(crate) fn new(tally: &Tally, missing: Vec<ledger::Missing>, next: Option<String>) -> Self {
-        let gaps = tally.gaps.iter().map(|(reason, count)| (reason.to_string(), *count));
+        let words = |(reason, count): (&GapReason, &u64)| (reason.to_string(), *count);
+        let gaps = tally.gaps.iter().map(words);
         let unknown = Some(tally.unknown()).filter(|count| *count > 0);
         let missing = missing.into_iter().map(|range| MissingRange {
             from: range.from,
@@ -196,6 +201,7 @@ impl Ledger {
             highest: tally.highest,
             missing_count: gaps.chain(unknown.map(|count| ("unknown".into(), count))).collect(),
             summed_below: Some(tally.summed_below).filter(|below| *below > 0),
+            summed: tally.summed.iter().map(words).collect(),
             records: tally.kept,
             bytes: tally.bytes,
             missing: missing.collect(),

@@ -144,7 +144,9 @@ async fn ledger(client: &Client, output: Output, of: &OfStream, format: LedgerFo
         ledger.received, ledger.duplicates, ledger.late
     ))?;
     if let Some(below) = ledger.summed_below {
-        output.line(&format!("below {below} only sums are known"))?;
+        let summed = ledger.summed.iter().map(|(reason, count)| format!(", {count} {reason}"));
+        let summed: String = summed.collect();
+        output.line(&format!("below {below} not every range is kept{summed}"))?;
     }
     if ledger.missing.is_empty() {
         return Ok(());

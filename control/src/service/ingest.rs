@@ -611,7 +611,9 @@ impl Group<'_> {
             }
         }
         let came = batch.records.len() as u64;
-        let taken = match ingest::take(&mut open.ledger, &mut open.row.tally, &batch) {
+        let doubtful = ingest::doubtful(&open.ledger, &batch);
+        let held = self.service.held(&open.row, &doubtful)?;
+        let taken = match ingest::take(&mut open.ledger, &mut open.row.tally, &batch, &held) {
             Ok(taken) => taken,
             Err(why) => return Ok(Err(why)),
         };

@@ -8,7 +8,7 @@ use holdfast_protocol::ids::Name;
 
 use super::Service;
 use super::ingest::{abandon, owner};
-use crate::core::ingest::SUM_UP_AT;
+use crate::core::ingest::{self, SUM_UP_AT};
 use crate::core::ledger::Stretch;
 use crate::data_store::{DataBatch, Direction, Head, StreamRow};
 use crate::store::StoreError;
@@ -244,26 +244,36 @@ fn shrink(service: &Service, row: &StreamRow, excess: u64) -> Result<(), StoreEr
     drop_blocks(service, row.clone(), &heads, None)
 }
 
-/// Makes the oldest part of a long ledger one piece.
+/// Makes the oldest part of a long ledger one piece, as far as it was received.
 fn sum_up(service: &Service, row: &StreamRow) -> Result<(), StoreError> {
     let mut row = row.clone();
-    let from = row.tally.summed_below;
-    let all = Range { from, to: u64::MAX };
-    let segments = service.ingest.store.segments(row.id, all, SEGMENTS)?;
-    let Some(last) = segments.last().map(|last| last.to) else { return Ok(()) };
-    let mut ledger = Stretch::new();
-    ledger.load(Range { from, to: last }, segments);
-    ledger.sum_up();
-    let count = i64::try_from(row.tally.segments).unwrap_or(i64::MAX);
-    row.tally.segments = u64::try_from(count.saturating_add(ledger.growth())).unwrap_or(0);
-    row.tally.summed_below = last.saturating_add(1);
-    let batch = DataBatch {
-        streams: vec![row.clone()],
-        segments: vec![(row.id, ledger.rows())],
-        ..DataBatch::default()
-    };
-    service.ingest.store.commit(&batch)?;
-    tracing::info!(device = %row.device, stream = %row.stream, below = row.tally.summed_below, "a long ledger is summed up");
+    // From the beginning, for records that came late have cut up what was summed; where that gains
+    // nothing, from where it ended.
+    for from in [0, row.tally.summed_below] {
+        if from > row.tally.highest {
+            return Ok(());
+        }
+        let all = Range { from, to: row.tally.highest };
+        let mut segments = service.ingest.store.segments(row.id, all, SEGMENTS)?;
+        segments.retain(|segment| (from..=row.tally.highest).contains(&segment.to));
+        let Some(last) = segments.last().map(|last| last.to) else { return Ok(()) };
+        let mut ledger = Stretch::new();
+        ledger.load(Range { from, to: last }, segments);
+        let before = row.tally.segments;
+        ingest::sum_up(&mut ledger, &mut row.tally);
+        if row.tally.segments == before && from == 0 && row.tally.summed_below > 0 {
+            continue;
+        }
+        row.tally.summed_below = row.tally.summed_below.max(last.saturating_add(1));
+        let batch = DataBatch {
+            streams: vec![row.clone()],
+            segments: vec![(row.id, ledger.rows())],
+            ..DataBatch::default()
+        };
+        service.ingest.store.commit(&batch)?;
+        tracing::info!(device = %row.device, stream = %row.stream, below = row.tally.summed_below, "a long ledger is summed up");
+        break;
+    }
     replace(service, row);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use holdfast_protocol::data::block::unpack;
-use holdfast_protocol::data::{Range, Record, StreamName, StreamReport};
+use holdfast_protocol::data::{Range, RangeSet, Record, StreamName, StreamReport};
 use holdfast_protocol::ids::Name;
 
 use super::ingest::{Streams, owner};
@@ -16,6 +16,7 @@ use crate::core::ledger::{Missing, MissingList};
 use crate::core::time::rfc3339_millis;
 use crate::core::{ingest, values, view};
 use crate::data_store::{Direction, Head, StreamRow};
+use crate::store::StoreError;
 
 /// Heads read at once.
 const HEADS: usize = 256;
@@ -233,6 +234,42 @@ impl Service {
         }
     }
 
+    /// Those of these numbers whose records are kept: of what is summed up, the blocks alone tell.
+    pub(super) fn held(
+        &self,
+        row: &StreamRow,
+        numbers: &RangeSet,
+    ) -> Result<RangeSet, StoreError> {
+        let span = row.tally.span.max(1);
+        let mut held = RangeSet::new();
+        for near in neighbourhoods(numbers, span) {
+            let mut from = near.from.saturating_sub(span - 1);
+            loop {
+                let range = Range { from, to: near.to };
+                let heads = self.ingest.store.heads(row.id, range, HEADS, Direction::Up)?;
+                for head in &heads {
+                    let mine = numbers.within(head.first, head.last);
+                    if head.is_dense() {
+                        held.union(&mine);
+                    } else if !mine.is_empty()
+                        && let Some(block) = self.ingest.store.block(row.id, head.first)?
+                        && let Ok(records) = unpack(&block)
+                    {
+                        let mine = records.iter().filter(|record| mine.contains(record.seq));
+                        held.union(&RangeSet::from_ranges(
+                            mine.map(|record| Range { from: record.seq, to: record.seq }),
+                        ));
+                    }
+                }
+                match heads.last() {
+                    Some(last) if heads.len() == HEADS => from = last.first.saturating_add(1),
+                    _ => break,
+                }
+            }
+        }
+        Ok(held)
+    }
+
     /// Records folded into so many parts of the time between `since` and `until`, in milliseconds
     /// since 1970, by a number in them; parts without one are left out.
     ///
@@ -381,6 +418,18 @@ impl Service {
         let data = self.model().devices.get(&name).and_then(view::reported);
         Ok(DeviceStreams { items: self.streams_of(&name), data })
     }
+}
+
+/// Ranges around these numbers: those that one block may hold together are one.
+fn neighbourhoods(numbers: &RangeSet, span: u64) -> Vec<Range> {
+    let mut found: Vec<Range> = Vec::new();
+    for range in numbers.iter() {
+        match found.last_mut() {
+            Some(last) if range.from - last.to <= span => last.to = range.to,
+            _ => found.push(range),
+        }
+    }
+    found
 }
 
 fn item(

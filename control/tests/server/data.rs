@@ -3,10 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use holdfast_control::core::ingest;
+use holdfast_control::core::ledger::Stretch;
+use holdfast_control::data_store::{DataBatch, DataStore as _};
 use holdfast_protocol::codec;
 use holdfast_protocol::data::block::pack;
 use holdfast_protocol::data::{
-    Acknowledgement, Batch, Format, Gap, GapReason, Layout, Record, StreamName,
+    Acknowledgement, Batch, Format, Gap, GapReason, Layout, Range, Record, StreamName,
 };
 use holdfast_protocol::topic::Channel;
 
@@ -50,7 +53,7 @@ impl World {
             .collect()
     }
 
-    pub fn tally(&self, device: &str, stream: &str) -> holdfast_control::core::ingest::Tally {
+    pub fn tally(&self, device: &str, stream: &str) -> ingest::Tally {
         let stream: StreamName = stream.parse().unwrap();
         let mut found = None;
         self.service.each_stream(|row| {
@@ -443,4 +446,40 @@ async fn streams_are_listed_with_what_their_devices_say_of_them() {
     }
     let world = world.restart().await;
     assert_eq!(world.view("d-2")["status"]["data"]["horizon"]["until"], 1_800_000_000);
+}
+
+#[tokio::test]
+async fn what_is_fetched_of_a_summed_up_part_is_stored_and_nothing_twice() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let odd: Vec<Record> = (1..=400).step_by(2).map(record).collect();
+    let mut first = of("s", 1, 400, &odd);
+    first.rest = Some(GapReason::Reduced);
+    assert!(world.ship("d-1", &first).await);
+    assert!(world.ship("d-1", &batch("s", 401, 410)).await);
+    // What the keeper does once there are very many pieces.
+    let mut row = world.data.streams().unwrap().remove(0);
+    let all = Range { from: 0, to: 1_000 };
+    let mut ledger = Stretch::new();
+    ledger.load(all, world.data.segments(row.id, all, 10_000).unwrap());
+    ingest::sum_up(&mut ledger, &mut row.tally);
+    row.tally.summed_below = 411;
+    let (streams, segments) = (vec![row.clone()], vec![(row.id, ledger.rows())]);
+    world.data.commit(&DataBatch { streams, segments, ..DataBatch::default() }).unwrap();
+    let world = world.restart().await;
+    for duplicates in [10, 30] {
+        assert!(world.ship("d-1", &batch("s", 1, 20)).await);
+        let tally = world.tally("d-1", "s");
+        assert_eq!((tally.received, tally.kept), (220, 220));
+        assert_eq!((tally.duplicates, tally.missing(), tally.unknown()), (duplicates, 190, 0));
+    }
+    let path = "/api/v1/devices/d-1/streams/s/records";
+    let found = lines(&world, path, "application/x-ndjson").await;
+    assert_eq!(found.len(), 220);
+    assert!(found[1].starts_with("{\"seq\":2,"), "{}", found[1]);
+    let path = "/api/v1/devices/d-1/streams/s/ledger";
+    let (_, ledger) = world.request("GET", path, json!(null)).await;
+    assert_eq!((&ledger["missing"], &ledger["summedBelow"]), (&json!([]), &json!(411)));
+    assert_eq!(ledger["missingCount"], json!({ "reduced": 190 }));
+    assert_eq!(ledger["summed"], json!({ "reduced": 190 }));
 }

@@ -1377,9 +1377,13 @@ export interface components {
              * @description Records that are kept here now.
              */
             records: number;
+            /** @description Of `missingCount`: numbers of which the ranges are not kept. */
+            summed?: {
+                [key: string]: number;
+            };
             /**
              * Format: int64
-             * @description Below this number only sums are known; absent: all is known.
+             * @description Below this number not all ranges of `missing` are kept, see `summed`; absent: all are.
              */
             summedBelow?: number | null;
         };
