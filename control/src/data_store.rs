@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::ingest::{Piece, Tally};
 use crate::core::ledger::{Rows, Segment};
+use crate::core::room::Disk;
 use crate::store::StoreError;
 
 /// A stream of a device.
@@ -143,6 +144,9 @@ pub trait DataStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`].
     fn block(&self, stream: u64, first: u64) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The file system that it is on. None: it cannot be looked at.
+    fn disk(&self) -> Option<Disk>;
 
     /// The damaged file that was set aside, if it is still there: what was received before is not
     /// known any more.

@@ -10,6 +10,7 @@ use holdfast_protocol::data::Range;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition};
 
 use crate::core::ledger::{Answer, Segment};
+use crate::core::room::Disk;
 use crate::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
 use crate::store::StoreError;
 
@@ -298,6 +299,12 @@ impl DataStore for RedbDataStore {
         })
     }
 
+    fn disk(&self) -> Option<Disk> {
+        let seen = rustix::fs::statvfs(self.path.parent()?).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);
+        Some(Disk { total: bytes(seen.f_blocks), free: bytes(seen.f_bavail) })
+    }
+
     fn damaged(&self) -> Option<String> {
         let aside = self.damaged_path();
         aside.exists().then(|| aside.display().to_string())
@@ -374,6 +381,8 @@ mod tests {
         assert_eq!(found(0, 100, 9), [6]);
         assert_eq!(store.streams().unwrap(), [row(1)]);
         assert_eq!(store.damaged(), None);
+        let disk = store.disk().unwrap();
+        assert!(disk.total > disk.free, "{disk:?}");
     }
 
     #[test]

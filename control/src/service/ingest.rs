@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use super::{DataFeed, Service};
 use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
 use crate::core::ledger::Stretch;
 use crate::core::model::sha256;
+use crate::core::room::Room;
 use crate::data_store::{DataBatch, DataStore, Head, StreamRow};
 use crate::ports::{Done, Stored};
 use crate::store::StoreError;
@@ -41,6 +42,9 @@ const TURN: Duration = Duration::from_secs(1);
 
 /// How long devices hold back when the store takes nothing, in milliseconds.
 const HOLD_FAILED: u32 = 5_000;
+
+/// How long devices hold back when the disk has no room for data, in milliseconds.
+const HOLD_LOW: u32 = 15_000;
 
 /// How long a device holds back whose batch did not fit into the queue, in milliseconds.
 const HOLD_FULL: u32 = 2_000;
@@ -93,6 +97,7 @@ pub(super) struct Ingest {
     closing: AtomicBool,
     /// The store could not be read or written when it was last tried.
     failing: AtomicBool,
+    room: Mutex<Room>,
 }
 
 /// The other end of the queue.
@@ -105,7 +110,8 @@ pub(super) fn owner(public_key: &str) -> u64 {
 }
 
 impl Ingest {
-    pub(super) fn new(store: Arc<dyn DataStore>) -> (Self, Queue) {
+    /// `reserve`: see [`super::Settings::reserve`].
+    pub(super) fn new(store: Arc<dyn DataStore>, reserve: Option<u64>) -> (Self, Queue) {
         let (jobs, queue) = sync_channel(QUEUE);
         let ingest = Self {
             jobs,
@@ -117,6 +123,7 @@ impl Ingest {
             forgotten: Mutex::default(),
             closing: AtomicBool::new(false),
             failing: AtomicBool::new(false),
+            room: Mutex::new(Room::new(reserve)),
         };
         (ingest, Queue(queue))
     }
@@ -176,6 +183,10 @@ impl Ingest {
 
     pub(super) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -241,6 +252,11 @@ impl Service {
         self.ingest.waiting()
     }
 
+    /// What the disk of the data folder gives.
+    pub fn room(&self) -> Room {
+        *self.ingest.room()
+    }
+
     /// What is wrong with the data store, in words. Devices keep what cannot be stored.
     pub fn data_trouble(&self) -> Option<String> {
         if self.ingest.is_failing() {
@@ -248,11 +264,25 @@ impl Service {
                 "the data store takes nothing now: see the log; devices keep their data".into(),
             );
         }
+        let room = self.room();
+        if room.is_low() {
+            return Some(format!("{}: devices keep their data", scarce(&room)));
+        }
         let aside = self.ingest.store.damaged()?;
         Some(format!(
             "the data store was damaged and began anew: what was received before is in {aside} and not known any more; remove that file once you have seen this"
         ))
     }
+}
+
+/// That there is little room, in words.
+fn scarce(room: &Room) -> String {
+    let mib = |bytes: u64| bytes / (1024 * 1024);
+    format!(
+        "{} MiB are free on the disk of the data folder, and {} are kept free of data (--reserve): no more is taken than what retention gives back",
+        mib(room.free().unwrap_or(0)),
+        mib(room.reserve())
+    )
 }
 
 /// Takes batches until it is told to end.
@@ -307,15 +337,17 @@ fn gather(service: &Service, jobs: &Receiver<Job>) -> (Vec<Arrival>, bool) {
 }
 
 fn turn(service: &Service, group: Vec<Arrival>, keeper: &mut Keeper) {
+    look(service);
     let unread = {
         let known = service.ingest.known();
         known.stale || !known.loaded
     };
     if unread && load(service).is_err() {
-        fail(service, &group);
+        fail(service, &group, HOLD_FAILED);
         return;
     }
     forget(service);
+    let group = fitting(service, group);
     if !group.is_empty() {
         store(service, group);
     }
@@ -323,6 +355,27 @@ fn turn(service: &Service, group: Vec<Arrival>, keeper: &mut Keeper) {
     if let Err(error) = kept {
         failed(service, &error);
     }
+}
+
+/// Looks whether the disk has room.
+fn look(service: &Service) {
+    let disk = service.ingest.store.disk();
+    let mut room = service.ingest.room();
+    match room.look(disk) {
+        Some(true) => tracing::warn!("{}; devices keep their data", scarce(&room)),
+        Some(false) => tracing::info!("the disk has room for data again"),
+        None => {}
+    }
+}
+
+/// What of a group there is room for. The others' devices send again, later.
+fn fitting(service: &Service, group: Vec<Arrival>) -> Vec<Arrival> {
+    let (fitting, rest): (Vec<_>, Vec<_>) = {
+        let mut room = service.ingest.room();
+        group.into_iter().partition(|arrival| room.takes(arrival.payload.len() as u64))
+    };
+    fail(service, &rest, HOLD_LOW);
+    fitting
 }
 
 /// Tries whether the store works again.
@@ -363,10 +416,10 @@ fn failed(service: &Service, error: &StoreError) {
 }
 
 /// Nothing of the group is stored: its devices send again, later.
-fn fail(service: &Service, group: &[Arrival]) {
+fn fail(service: &Service, group: &[Arrival], hold_ms: u32) {
     let devices: BTreeSet<&DeviceId> = group.iter().map(|arrival| &arrival.device).collect();
     for device in devices {
-        service.acknowledge(device, Vec::new(), HOLD_FAILED);
+        service.acknowledge(device, Vec::new(), hold_ms);
     }
 }
 
@@ -461,7 +514,7 @@ fn store(service: &Service, arrivals: Vec<Arrival>) {
                     Outcome::Dropped => None,
                 });
                 let all: Vec<_> = told.chain([arrival]).chain(arrivals).collect();
-                return fail(service, &all);
+                return fail(service, &all, HOLD_FAILED);
             }
         }
     }
@@ -473,7 +526,7 @@ fn store(service: &Service, arrivals: Vec<Arrival>) {
                 Outcome::Told(arrival, _) => Some(arrival),
                 Outcome::Dropped => None,
             });
-            fail(service, &told.collect::<Vec<_>>());
+            fail(service, &told.collect::<Vec<_>>(), HOLD_FAILED);
         }
     }
 }

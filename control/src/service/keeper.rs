@@ -206,10 +206,15 @@ fn drop_blocks(
         ..DataBatch::default()
     };
     service.ingest.store.commit(&batch)?;
+    service.ingest.room().gave_back(bytes(heads));
     let records: u64 = heads.iter().map(|head| head.count).sum();
     service.counters.records_retired.fetch_add(records, std::sync::atomic::Ordering::Relaxed);
     replace(service, row);
     Ok(())
+}
+
+fn bytes(heads: &[Head]) -> u64 {
+    heads.iter().map(|head| head.bytes).fold(0, u64::saturating_add)
 }
 
 fn replace(service: &Service, row: StreamRow) {
@@ -285,7 +290,9 @@ fn remove(service: &Service, id: u64) -> Result<(), StoreError> {
     let heads = store.heads(id, all, BLOCKS, Direction::Up)?;
     if !heads.is_empty() {
         let gone_blocks = heads.iter().map(|head| (id, head.first)).collect();
-        return store.commit(&DataBatch { gone_blocks, ..DataBatch::default() });
+        store.commit(&DataBatch { gone_blocks, ..DataBatch::default() })?;
+        service.ingest.room().gave_back(bytes(&heads));
+        return Ok(());
     }
     let segments = store.segments(id, all, SEGMENTS)?;
     if !segments.is_empty() {

@@ -231,11 +231,18 @@ fn service(app: &App, text: &mut Text) {
         ("data_readers", "Readers of data as it comes.", service.data_readers() as u64),
         (
             "data_store_trouble",
-            "1: the data store takes nothing, or was damaged and began anew; see /readyz.",
+            "1: the data store takes nothing, has no room, or was damaged; see /readyz.",
             u64::from(service.data_trouble().is_some()),
         ),
     ] {
         text.one(&format!("holdfast_{name}"), "gauge", help, value);
+    }
+    let room = service.room();
+    if let Some(free) = room.free() {
+        let help = "Bytes that are free on the disk of the data folder.";
+        text.one("holdfast_disk_free_bytes", "gauge", help, free);
+        let help = "Bytes of it that are kept free of data: with less no more is taken.";
+        text.one("holdfast_disk_reserve_bytes", "gauge", help, room.reserve());
     }
     let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
     text.labelled(
