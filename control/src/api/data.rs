@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::GapReason;
+use holdfast_protocol::data::{GapReason, Range, RangeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -107,6 +107,10 @@ pub struct DataRecord {
 pub struct DataRecords {
     /// In the order that was asked for.
     pub items: Vec<DataRecord>,
+    /// Numbers between which records are left out, for the disk has changed them; the ledger says
+    /// which.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<MissingRange>,
     /// Where the page stands.
     pub metadata: DataMeta,
 }
@@ -124,6 +128,10 @@ pub struct DataMeta {
 pub struct Series {
     /// By time.
     pub points: Vec<Point>,
+    /// Numbers between which records are left out, for the disk has changed them; the ledger says
+    /// which.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<MissingRange>,
 }
 
 /// The records of a part of the time.
@@ -179,8 +187,21 @@ pub struct MissingRange {
     pub from: u64,
     /// The last.
     pub to: u64,
-    /// `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged`, `disk-full`, or `unknown`.
+    /// `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged` (the device's buffer, or the
+    /// control plane's disk), `disk-full`, or `unknown`.
     pub reason: String,
+}
+
+impl MissingRange {
+    /// What could not be read.
+    pub(crate) fn damaged(numbers: &RangeSet) -> Vec<Self> {
+        let range = |range: Range| Self {
+            from: range.from,
+            to: range.to,
+            reason: GapReason::Damaged.to_string(),
+        };
+        numbers.iter().map(range).collect()
+    }
 }
 
 impl Ledger {

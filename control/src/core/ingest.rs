@@ -401,12 +401,7 @@ fn unanswered(ledger: &Stretch, batch: &Checked, runs: &RangeSet) -> Result<(), 
 }
 
 /// The records: what was not received yet is new, also where a gap stood.
-fn receive(
-    ledger: &mut Stretch,
-    sums: &mut Tally,
-    runs: &RangeSet,
-    held: &RangeSet,
-) -> RangeSet {
+fn receive(ledger: &mut Stretch, sums: &mut Tally, runs: &RangeSet, held: &RangeSet) -> RangeSet {
     let before = sums.highest;
     if let Some(last) = runs.last().filter(|last| *last > before) {
         sums.highest = last;
@@ -474,6 +469,30 @@ impl Tally {
         }
         new
     }
+}
+
+/// Records of these numbers were in a block that is damaged, and in no other: what of them was
+/// received is missing from now on, and gives way when it comes again. `dense`: all of them were in
+/// it, also those of which the ledger does not tell whether they were received. Gives how many are
+/// missing now. All of the numbers are loaded in `ledger`.
+pub fn damage(ledger: &mut Stretch, tally: &mut Tally, numbers: &RangeSet, dense: bool) -> u64 {
+    let was_there =
+        |answer: Answer| answer == Answer::Received || (dense && answer == Answer::Summed);
+    let lost = ledger.within(numbers, was_there);
+    let before = ledger.growth();
+    for range in lost.iter() {
+        ledger.set(range.from, range.to, Answer::Gap(GapReason::Damaged), was_there);
+    }
+    let count = lost.count();
+    if count > 0 {
+        tally.received = tally.received.saturating_sub(count);
+        let sum = tally.gaps.entry(GapReason::Damaged).or_default();
+        *sum = sum.saturating_add(count);
+    }
+    let segments = i64::try_from(tally.segments).unwrap_or(i64::MAX);
+    let segments = segments.saturating_add(ledger.growth() - before);
+    tally.segments = u64::try_from(segments).unwrap_or(0);
+    count
 }
 
 /// Sums a ledger up, of which the beginning is loaded, as far as it was received.
@@ -868,6 +887,53 @@ mod tests {
         assert!(stored.records.is_empty());
         assert_eq!(stored.tally.missing(), 0);
         stored.is_sound();
+    }
+
+    #[test]
+    fn what_was_in_a_damaged_block_is_missing_until_it_comes_again() {
+        let mut stored = Stored::default();
+        stored.take(batch(1, 9, &[1, 3, 5, 7, 9], vec![], Some(GapReason::Quota))).unwrap();
+        stored.take(batch(12, 12, &[12], vec![], None)).unwrap();
+        let all = || Range { from: 0, to: 20 };
+        let load = |stored: &Stored| {
+            let mut ledger = Stretch::new();
+            let rows = stored.rows.iter();
+            ledger.load(
+                all(),
+                rows.map(|(from, (to, answer))| Segment { from: *from, to: *to, answer: *answer }),
+            );
+            ledger
+        };
+        let apply = |stored: &mut Stored, ledger: &Stretch| {
+            for (from, row) in ledger.rows() {
+                match row {
+                    Some(row) => drop(stored.rows.insert(from, row)),
+                    None => drop(stored.rows.remove(&from)),
+                }
+            }
+        };
+        // A block from 3 to 11: what stood in gaps or is not known stays so.
+        let mut ledger = load(&stored);
+        let numbers = RangeSet::from_ranges([Range { from: 3, to: 11 }]);
+        assert_eq!(damage(&mut ledger, &mut stored.tally, &numbers, false), 4);
+        assert_eq!(damage(&mut ledger, &mut stored.tally, &numbers, false), 0, "once");
+        apply(&mut stored, &ledger);
+        stored.is_sound();
+        assert_eq!((stored.tally.received, stored.tally.unknown()), (2, 2));
+        assert_eq!(stored.tally.gaps[&GapReason::Damaged], 4);
+        assert_eq!(stored.missing().len(), 9, "2 to 9 by turns, and 10 to 11");
+        // It comes again.
+        stored.records.clear();
+        stored.take(batch(5, 5, &[5], vec![], None)).unwrap();
+        assert_eq!((stored.tally.received, stored.tally.duplicates), (3, 0));
+        assert!(stored.records.contains_key(&5));
+        // What is summed up is known to be lost where the block held every number.
+        stored.sum_up(10);
+        let mut ledger = load(&stored);
+        let numbers = RangeSet::from_ranges([Range { from: 5, to: 5 }]);
+        assert_eq!(damage(&mut ledger, &mut stored.tally, &numbers, false), 0);
+        assert_eq!(damage(&mut ledger, &mut stored.tally, &numbers, true), 1);
+        assert_eq!((stored.tally.received, stored.tally.unknown()), (2, 2));
     }
 
     #[test]

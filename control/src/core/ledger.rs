@@ -152,17 +152,22 @@ impl Stretch {
         rest
     }
 
-    /// Those of these numbers that are summed up.
-    pub fn summed_within(&self, numbers: &RangeSet) -> RangeSet {
-        let mut summed = RangeSet::new();
+    /// Those of these numbers whose answer is one of these.
+    pub fn within(&self, numbers: &RangeSet, is: impl Fn(Answer) -> bool) -> RangeSet {
+        let mut found = RangeSet::new();
         for range in numbers.iter() {
             for segment in self.touching(range.from, range.to) {
-                if segment.answer == Answer::Summed {
-                    summed.insert(segment.from.max(range.from), segment.to.min(range.to));
+                if is(segment.answer) {
+                    found.insert(segment.from.max(range.from), segment.to.min(range.to));
                 }
             }
         }
-        summed
+        found
+    }
+
+    /// Those of these numbers that are summed up.
+    pub fn summed_within(&self, numbers: &RangeSet) -> RangeSet {
+        self.within(numbers, |answer| answer == Answer::Summed)
     }
 
     /// How many of these numbers stand in gaps.

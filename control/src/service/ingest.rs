@@ -11,17 +11,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_protocol::codec;
-use holdfast_protocol::data::{Acked, Acknowledgement, Record, StreamName};
+use holdfast_protocol::data::{Acked, Acknowledgement, Range, RangeSet, Record, StreamName};
 use holdfast_protocol::ids::{DeviceId, Name};
 
 use super::feeds::Feeds;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, replace};
+use super::records::Opened;
 use super::{DataFeed, Service};
 use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
 use crate::core::ledger::Stretch;
 use crate::core::model::sha256;
 use crate::core::room::Room;
-use crate::data_store::{DataBatch, DataStore, Head, StreamRow};
+use crate::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
 use crate::ports::{Done, Stored};
 use crate::store::StoreError;
 
@@ -51,6 +52,9 @@ const HOLD_FULL: u32 = 2_000;
 
 /// How long devices hold back when the queue is half full, in milliseconds.
 const HOLD_BUSY: u32 = 300;
+
+/// Damaged blocks that wait to be told in their ledgers; more are found again.
+const DAMAGED: usize = 1_000;
 
 /// Most segments that are read of one ledger for one batch; more cannot be there.
 const ALL_SEGMENTS: usize = 1_000_000;
@@ -98,7 +102,11 @@ pub(super) struct Ingest {
     /// The store could not be read or written when it was last tried.
     failing: AtomicBool,
     room: Mutex<Room>,
+    damaged: Mutex<BTreeSet<DamagedBlock>>,
 }
+
+/// A block that was found damaged: its device and stream, the stream's number, its first number.
+type DamagedBlock = (Name, StreamName, u64, u64);
 
 /// The other end of the queue.
 pub(super) struct Queue(Receiver<Job>);
@@ -124,6 +132,7 @@ impl Ingest {
             closing: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             room: Mutex::new(Room::new(reserve)),
+            damaged: Mutex::default(),
         };
         (ingest, Queue(queue))
     }
@@ -183,6 +192,21 @@ impl Ingest {
 
     pub(super) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
+    }
+
+    fn damaged(&self) -> MutexGuard<'_, BTreeSet<DamagedBlock>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A block was found damaged: the thread will tell it in the ledger.
+    pub(super) fn is_damaged(&self, row: &StreamRow, first: u64) {
+        let mut damaged = self.damaged();
+        let new = damaged.len() < DAMAGED
+            && damaged.insert((row.device.clone(), row.stream.clone(), row.id, first));
+        drop(damaged);
+        if new {
+            self.wake();
+        }
     }
 
     pub(super) fn room(&self) -> MutexGuard<'_, Room> {
@@ -351,7 +375,11 @@ fn turn(service: &Service, group: Vec<Arrival>, keeper: &mut Keeper) {
     if !group.is_empty() {
         store(service, group);
     }
-    let kept = if service.ingest.is_failing() { probe(service) } else { keeper.turn(service) };
+    let kept = if service.ingest.is_failing() {
+        probe(service)
+    } else {
+        tell_damage(service).and_then(|()| keeper.turn(service))
+    };
     if let Err(error) = kept {
         failed(service, &error);
     }
@@ -421,6 +449,55 @@ fn fail(service: &Service, group: &[Arrival], hold_ms: u32) {
     for device in devices {
         service.acknowledge(device, Vec::new(), hold_ms);
     }
+}
+
+/// What was in blocks that were found damaged is missing from now on, as the ledger says.
+fn tell_damage(service: &Service) -> Result<(), StoreError> {
+    loop {
+        let Some(block) = service.ingest.damaged().first().cloned() else { return Ok(()) };
+        let (device, stream, id, first) = &block;
+        let known = service.ingest.known();
+        let row = known.devices.get(device).and_then(|streams| streams.get(stream));
+        let row = row.filter(|row| row.id == *id).cloned();
+        drop(known);
+        if let Some(row) = row {
+            set_aside(service, row, *first)?;
+        }
+        service.ingest.damaged().remove(&block);
+    }
+}
+
+fn set_aside(service: &Service, mut row: StreamRow, first: u64) -> Result<(), StoreError> {
+    let store = &service.ingest.store;
+    let only = Range { from: first, to: first };
+    let Some(head) = store.heads(row.id, only, 1, Direction::Up)?.pop() else { return Ok(()) };
+    if !matches!(service.opened(&row, &head)?, Opened::Damaged) {
+        return Ok(());
+    }
+    let last = head.reach(row.tally.span);
+    let mut numbers = RangeSet::new();
+    numbers.insert(first, last);
+    // Blocks of a stream may interleave.
+    let others = service.held(&row, &numbers, Some(first))?;
+    numbers.subtract(&others);
+    let mut ledger = Stretch::new();
+    for wanted in ledger.wanted(first, last).iter() {
+        ledger.load(wanted, store.segments(row.id, wanted, ALL_SEGMENTS)?);
+    }
+    let missing = ingest::damage(&mut ledger, &mut row.tally, &numbers, head.is_dense());
+    row.tally.kept = row.tally.kept.saturating_sub(head.count);
+    row.tally.bytes = row.tally.bytes.saturating_sub(head.bytes);
+    store.commit(&DataBatch {
+        streams: vec![row.clone()],
+        segments: vec![(row.id, ledger.rows())],
+        set_aside: vec![(row.id, first)],
+        ..DataBatch::default()
+    })?;
+    service.counters.blocks_damaged.fetch_add(1, Ordering::Relaxed);
+    let (device, stream) = (&row.device, &row.stream);
+    tracing::error!(%device, %stream, from = first, to = last, missing, "the disk has changed a block of records: it is set aside, and what was in it stands in the ledger as damaged");
+    replace(service, row);
+    Ok(())
 }
 
 /// Streams of deleted devices are removed from now on.
@@ -665,7 +742,7 @@ impl Group<'_> {
         }
         let came = batch.records.len() as u64;
         let doubtful = ingest::doubtful(&open.ledger, &batch);
-        let held = self.service.held(&open.row, &doubtful)?;
+        let held = self.service.held(&open.row, &doubtful, None)?;
         let taken = match ingest::take(&mut open.ledger, &mut open.row.tally, &batch, &held) {
             Ok(taken) => taken,
             Err(why) => return Ok(Err(why)),

@@ -217,7 +217,8 @@ fn bytes(heads: &[Head]) -> u64 {
     heads.iter().map(|head| head.bytes).fold(0, u64::saturating_add)
 }
 
-fn replace(service: &Service, row: StreamRow) {
+/// Makes this known of a stream.
+pub(super) fn replace(service: &Service, row: StreamRow) {
     let mut known = service.ingest.known_mut();
     let streams = known.devices.get_mut(&row.device);
     if let Some(present) =

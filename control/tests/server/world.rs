@@ -19,7 +19,7 @@ use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
 use holdfast_control::core::ledger::Segment;
 use holdfast_control::core::room::Disk;
-use holdfast_control::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
+use holdfast_control::data_store::{Block, DataBatch, DataStore, Direction, Head, StreamRow};
 use holdfast_control::ports::{Bus, Directory, Done};
 use holdfast_control::service::{Failure, Service, Settings, Threads};
 use holdfast_control::store::{Batch, Snapshot, Store, StoreError};
@@ -96,6 +96,8 @@ pub struct MoodyData {
     pub full: AtomicBool,
     /// Bytes of its disk that are free.
     pub free: AtomicU64,
+    /// First numbers of blocks that the disk has changed.
+    pub harmed: Mutex<Vec<u64>>,
 }
 
 impl DataStore for MoodyData {
@@ -124,8 +126,10 @@ impl DataStore for MoodyData {
         self.inner.heads(stream, range, most, direction)
     }
 
-    fn block(&self, stream: u64, first: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.block(stream, first)
+    fn block(&self, stream: u64, first: u64) -> Result<Option<Block>, StoreError> {
+        let harmed = self.harmed.lock().unwrap().contains(&first);
+        let block = self.inner.block(stream, first)?;
+        Ok(block.map(|block| if harmed { Block::Damaged } else { block }))
     }
 
     fn disk(&self) -> Option<Disk> {
@@ -239,6 +243,7 @@ impl World {
             inner,
             full: AtomicBool::new(false),
             free: AtomicU64::new(u64::MAX),
+            harmed: Mutex::default(),
         });
         let (service, writing) = Service::start(
             given,

@@ -1043,6 +1043,11 @@ export interface components {
         };
         /** @description `GET …/records`. */
         DataRecords: {
+            /**
+             * @description Numbers between which records are left out, for the disk has changed them; the ledger says
+             *     which.
+             */
+            damaged?: components["schemas"]["MissingRange"][];
             /** @description In the order that was asked for. */
             items: components["schemas"]["DataRecord"][];
             /** @description Where the page stands. */
@@ -1644,7 +1649,10 @@ export interface components {
              * @description The first.
              */
             from: number;
-            /** @description `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged`, `disk-full`, or `unknown`. */
+            /**
+             * @description `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged` (the device's buffer, or the
+             *     control plane's disk), `disk-full`, or `unknown`.
+             */
             reason: string;
             /**
              * Format: int64
@@ -1866,6 +1874,11 @@ export interface components {
         };
         /** @description `GET …/series`. */
         Series: {
+            /**
+             * @description Numbers between which records are left out, for the disk has changed them; the ledger says
+             *     which.
+             */
+            damaged?: components["schemas"]["MissingRange"][];
             /** @description By time. */
             points: components["schemas"]["Point"][];
         };

@@ -31,7 +31,7 @@ const REASONS: Record<string, string> = {
   thinned: "thinned out by its policy",
   reduced: "its changes or windows stand for it; on the device, can be fetched",
   withheld: "not shipped by its policy; on the device, can be fetched",
-  damaged: "the device's buffer was damaged",
+  damaged: "the device's buffer or the control plane's disk was damaged",
   "disk-full": "the device's disk took nothing",
   unknown: "not received yet, and nothing was said of it",
 };

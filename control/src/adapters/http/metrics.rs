@@ -108,6 +108,7 @@ pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static s
     let mut text = Text(String::with_capacity(8 * 1024));
     gateway(&app, &mut text);
     service(&app, &mut text);
+    data(&app, &mut text);
     horizons(&app, &mut text);
     (TEXT, text.0)
 }
@@ -206,6 +207,23 @@ fn service(app: &App, text: &mut Text) {
         ("store_commits_failed", "Transactions that failed.", &counters.commits_failed),
         ("store_writes", "Keys written to the store.", &counters.writes),
         ("store_overloads", "Changes not taken for want of room.", &counters.overloads),
+    ] {
+        text.counter(&format!("holdfast_{name}_total"), help, counter);
+    }
+    let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+    text.labelled(
+        ("holdfast_http_requests_total", "counter", "Requests answered, by class of status."),
+        "status",
+        classes
+            .into_iter()
+            .zip(&app.requests.classes)
+            .map(|(class, count)| (class, count.load(Ordering::Relaxed))),
+    );
+}
+
+fn data(app: &App, text: &mut Text) {
+    let (service, counters) = (&app.service, app.service.counters());
+    for (name, help, counter) in [
         ("data_batches", "Batches of records from devices.", &counters.batches),
         (
             "data_batches_not_taken",
@@ -216,12 +234,16 @@ fn service(app: &App, text: &mut Text) {
         ("data_records", "Records stored.", &counters.records),
         ("data_records_repeated", "Records that came again.", &counters.records_repeated),
         ("data_records_retired", "Records removed by retention.", &counters.records_retired),
+        (
+            "data_blocks_damaged",
+            "Blocks of records that the disk has changed, found since the start.",
+            &counters.blocks_damaged,
+        ),
         ("data_commits", "Transactions of the data store.", &counters.data_commits),
         ("data_commits_failed", "Transactions that failed.", &counters.data_commits_failed),
     ] {
         text.counter(&format!("holdfast_{name}_total"), help, counter);
     }
-    let service = &app.service;
     let (streams, kept, bytes) = service.data_sums();
     for (name, help, value) in [
         ("data_streams", "Streams of devices.", streams),
@@ -244,13 +266,4 @@ fn service(app: &App, text: &mut Text) {
         let help = "Bytes of it that are kept free of data: with less no more is taken.";
         text.one("holdfast_disk_reserve_bytes", "gauge", help, room.reserve());
     }
-    let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-    text.labelled(
-        ("holdfast_http_requests_total", "counter", "Requests answered, by class of status."),
-        "status",
-        classes
-            .into_iter()
-            .zip(&app.requests.classes)
-            .map(|(class, count)| (class, count.load(Ordering::Relaxed))),
-    );
 }
