@@ -32,6 +32,13 @@ pub struct StreamRow {
     pub tally: Tally,
 }
 
+impl StreamRow {
+    /// Whose it is: name and key.
+    pub fn machine(&self) -> (Name, u64) {
+        (self.device.clone(), self.owner)
+    }
+}
+
 /// A block, but for its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
@@ -59,7 +66,9 @@ impl Head {
 
     /// It holds every number between its first and its last.
     pub fn is_dense(&self) -> bool {
-        self.last.checked_sub(self.first).is_some_and(|more| more.checked_add(1) == Some(self.count))
+        self.last
+            .checked_sub(self.first)
+            .is_some_and(|more| more.checked_add(1) == Some(self.count))
     }
 
     /// Of records that are stored now.

@@ -71,7 +71,11 @@ enum Job {
     Wake,
 }
 
-/// The streams of one device, by name.
+/// Whose streams: a device's name, and from the digest of its key. A restored backup may give a
+/// name back to another machine: each has its own.
+pub(super) type Machine = (Name, u64);
+
+/// The streams of one machine, by name.
 pub(super) type Streams = BTreeMap<StreamName, StreamRow>;
 
 /// What is known of streams, in memory.
@@ -81,7 +85,7 @@ pub(super) struct Known {
     pub(super) loaded: bool,
     /// It must be read anew before anything is stored.
     pub(super) stale: bool,
-    pub(super) devices: BTreeMap<Name, Streams>,
+    pub(super) machines: BTreeMap<Machine, Streams>,
     /// Numbers of streams that are being removed.
     pub(super) gone: Vec<u64>,
     /// The last number given to a stream.
@@ -97,7 +101,7 @@ pub(super) struct Ingest {
     known: RwLock<Known>,
     pub(super) feeds: Feeds,
     /// Devices that were deleted, with their owners, for the thread to forget.
-    forgotten: Mutex<Vec<(Name, u64)>>,
+    forgotten: Mutex<Vec<Machine>>,
     closing: AtomicBool,
     /// The store could not be read or written when it was last tried.
     failing: AtomicBool,
@@ -105,8 +109,8 @@ pub(super) struct Ingest {
     damaged: Mutex<BTreeSet<DamagedBlock>>,
 }
 
-/// A block that was found damaged: its device and stream, the stream's number, its first number.
-type DamagedBlock = (Name, StreamName, u64, u64);
+/// A block that was found damaged: its machine and stream, the stream's number, its first number.
+type DamagedBlock = (Machine, StreamName, u64, u64);
 
 /// The other end of the queue.
 pub(super) struct Queue(Receiver<Job>);
@@ -202,7 +206,7 @@ impl Ingest {
     pub(super) fn is_damaged(&self, row: &StreamRow, first: u64) {
         let mut damaged = self.damaged();
         let new = damaged.len() < DAMAGED
-            && damaged.insert((row.device.clone(), row.stream.clone(), row.id, first));
+            && damaged.insert((row.machine(), row.stream.clone(), row.id, first));
         drop(damaged);
         if new {
             self.wake();
@@ -254,7 +258,7 @@ impl Service {
     /// [`ingest::Tally::latest`]. Nothing is stored while it visits.
     pub fn each_stream(&self, visit: impl FnMut(&StreamRow)) {
         let known = self.ingest.known();
-        known.devices.values().flat_map(BTreeMap::values).for_each(visit);
+        known.machines.values().flat_map(BTreeMap::values).for_each(visit);
     }
 
     /// How many streams there are, the records that are kept of them, and the bytes of those.
@@ -424,7 +428,7 @@ fn load(service: &Service) -> Result<(), StoreError> {
         if row.gone {
             known.gone.push(row.id);
         } else {
-            let streams = known.devices.entry(row.device.clone()).or_default();
+            let streams = known.machines.entry(row.machine()).or_default();
             streams.insert(row.stream.clone(), row);
         }
     }
@@ -455,9 +459,9 @@ fn fail(service: &Service, group: &[Arrival], hold_ms: u32) {
 fn tell_damage(service: &Service) -> Result<(), StoreError> {
     loop {
         let Some(block) = service.ingest.damaged().first().cloned() else { return Ok(()) };
-        let (device, stream, id, first) = &block;
+        let (machine, stream, id, first) = &block;
         let known = service.ingest.known();
-        let row = known.devices.get(device).and_then(|streams| streams.get(stream));
+        let row = known.machines.get(machine).and_then(|streams| streams.get(stream));
         let row = row.filter(|row| row.id == *id).cloned();
         drop(known);
         if let Some(row) = row {
@@ -506,10 +510,10 @@ fn forget(service: &Service) {
         let mut forgotten = service.ingest.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *forgotten)
     };
-    for (device, owner) in forgotten {
+    for machine in forgotten {
         let known = service.ingest.known();
-        let streams = known.devices.get(&device).into_iter().flat_map(BTreeMap::values);
-        let rows: Vec<_> = streams.filter(|row| row.owner == owner).cloned().collect();
+        let streams = known.machines.get(&machine).into_iter().flat_map(BTreeMap::values);
+        let rows: Vec<_> = streams.cloned().collect();
         drop(known);
         if let Err(error) = abandon(service, rows) {
             failed(service, &error);
@@ -527,10 +531,11 @@ pub(super) fn abandon(service: &Service, rows: Vec<StreamRow>) -> Result<(), Sto
     service.ingest.store.commit(&batch)?;
     let mut known = service.ingest.known_mut();
     for row in rows {
-        if let Some(streams) = known.devices.get_mut(&row.device) {
+        let machine = row.machine();
+        if let Some(streams) = known.machines.get_mut(&machine) {
             streams.remove(&row.stream);
             if streams.is_empty() {
-                known.devices.remove(&row.device);
+                known.machines.remove(&machine);
             }
         }
         known.gone.push(row.id);
@@ -550,7 +555,7 @@ struct Group<'a> {
     service: &'a Service,
     now: u64,
     last_id: u64,
-    open: BTreeMap<(Name, StreamName), Open>,
+    open: BTreeMap<(Machine, StreamName), Open>,
     batch: DataBatch,
     counts: Counts,
 }
@@ -645,7 +650,7 @@ impl Group<'_> {
             }
         };
         let batch = (checked.stream.clone(), checked.from, checked.to);
-        match self.add(&device, owner, checked) {
+        match self.add((device, owner), checked) {
             Ok(Ok(())) => {
                 let (stream, from, to) = batch;
                 Ok(Outcome::Told(arrival, Acked { stream, from, to, refused: None }))
@@ -667,16 +672,11 @@ impl Group<'_> {
     }
 
     /// The inner error: why the batch can never be stored.
-    fn add(
-        &mut self,
-        device: &Name,
-        owner: u64,
-        batch: Checked,
-    ) -> Result<Result<(), String>, StoreError> {
-        let key = (device.clone(), batch.stream.clone());
+    fn add(&mut self, machine: Machine, batch: Checked) -> Result<Result<(), String>, StoreError> {
+        let key = (machine, batch.stream.clone());
         let mut open = match self.open.remove(&key) {
-            Some(open) if open.row.owner == owner => open,
-            _ => match self.opened(device, owner, &batch.stream)? {
+            Some(open) => open,
+            None => match self.opened(&key.0, &batch.stream) {
                 Some(open) => open,
                 None => {
                     return Ok(Err(format!(
@@ -691,45 +691,31 @@ impl Group<'_> {
     }
 
     /// A stream that is known, or a new one. None: there are too many.
-    fn opened(
-        &mut self,
-        device: &Name,
-        owner: u64,
-        stream: &StreamName,
-    ) -> Result<Option<Open>, StoreError> {
+    fn opened(&mut self, machine: &Machine, stream: &StreamName) -> Option<Open> {
         let known = self.service.ingest.known();
-        let streams = known.devices.get(device);
+        let streams = known.machines.get(machine);
         let row = streams.and_then(|streams| streams.get(stream)).cloned();
-        let foreign: Vec<_> = streams
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .filter(|row| row.owner != owner)
-            .cloned()
-            .collect();
-        let here = streams.map_or(0, |streams| streams.len() - foreign.len());
+        let (here, last_id) = (streams.map_or(0, BTreeMap::len), known.last_id);
         drop(known);
-        // Another machine had this name: what it sent goes.
-        abandon(self.service, foreign)?;
-        if let Some(row) = row.filter(|row| row.owner == owner) {
-            return Ok(Some(Open { row, ledger: Stretch::new(), records: Vec::new() }));
+        if let Some(row) = row {
+            return Some(Open { row, ledger: Stretch::new(), records: Vec::new() });
         }
-        let last_id = self.service.ingest.known().last_id;
-        let new =
-            |((of, _), open): &(&(Name, StreamName), &Open)| of == device && open.row.id > last_id;
-        let unstored = self.open.iter().filter(new).count();
-        if here + unstored >= MAX_STREAMS {
-            return Ok(None);
+        let new = |((of, _), open): &(&(Machine, StreamName), &Open)| {
+            of == machine && open.row.id > last_id
+        };
+        if here + self.open.iter().filter(new).count() >= MAX_STREAMS {
+            return None;
         }
         self.last_id += 1;
         let row = StreamRow {
             id: self.last_id,
-            device: device.clone(),
-            owner,
+            device: machine.0.clone(),
+            owner: machine.1,
             stream: stream.clone(),
             gone: false,
             tally: ingest::Tally::default(),
         };
-        Ok(Some(Open { row, ledger: Stretch::new(), records: Vec::new() }))
+        Some(Open { row, ledger: Stretch::new(), records: Vec::new() })
     }
 
     fn put(&mut self, open: &mut Open, batch: Checked) -> Result<Result<(), String>, StoreError> {
@@ -778,8 +764,8 @@ impl Group<'_> {
         }
         let mut known = service.ingest.known_mut();
         known.last_id = known.last_id.max(self.last_id);
-        for ((device, stream), open) in &self.open {
-            let streams = known.devices.entry(device.clone()).or_default();
+        for ((machine, stream), open) in &self.open {
+            let streams = known.machines.entry(machine.clone()).or_default();
             streams.insert(stream.clone(), open.row.clone());
         }
         drop(known);
@@ -789,7 +775,7 @@ impl Group<'_> {
         counters.records_repeated.fetch_add(repeated, Ordering::Relaxed);
         counters.batches_refused.fetch_add(refused, Ordering::Relaxed);
         service.ingest.failing.store(false, Ordering::Relaxed);
-        for ((device, stream), open) in self.open {
+        for (((device, _), stream), open) in self.open {
             if !open.records.is_empty() {
                 service.ingest.feeds.publish(Stored { device, stream, records: open.records });
             }

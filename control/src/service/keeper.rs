@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::data::{Range, StreamName};
-use holdfast_protocol::ids::Name;
 
 use super::Service;
-use super::ingest::{abandon, owner};
+use super::ingest::{Machine, abandon, owner};
 use crate::core::ingest::{self, SUM_UP_AT};
 use crate::core::ledger::Stretch;
 use crate::data_store::{DataBatch, Direction, Head, StreamRow};
@@ -29,7 +28,7 @@ const ROUND: u64 = 30;
 /// backup that is older than the device may have been restored by mistake.
 const UNKNOWN: u64 = 86_400;
 
-type Key = (Name, StreamName);
+type Key = (Machine, StreamName);
 
 /// Where the round stands.
 #[derive(Debug, Default)]
@@ -40,7 +39,7 @@ pub(super) struct Keeper {
     scan: Option<Scan>,
     /// Since when the owners of streams are not known, in seconds since 1970. It begins anew with
     /// the process.
-    unknown: BTreeMap<(Name, u64), u64>,
+    unknown: BTreeMap<Machine, u64>,
 }
 
 /// A stream whose blocks are looked at for their age.
@@ -76,7 +75,7 @@ impl Keeper {
     fn look(&mut self, service: &Service, after: Option<Key>, now: u64) -> Result<(), StoreError> {
         let (rows, more) = some(service, after.as_ref());
         for row in &rows {
-            let key = (row.device.clone(), row.stream.clone());
+            let key = (row.machine(), row.stream.clone());
             self.at = Some(Some(key.clone()));
             let of = {
                 let model = service.model();
@@ -85,9 +84,8 @@ impl Keeper {
                     .filter(|device| owner(&device.record.public_key) == row.owner)
                     .map(|device| model.retention(&device.record.labels, &row.stream))
             };
-            let machine = (row.device.clone(), row.owner);
             let Some(retention) = of else {
-                let since = *self.unknown.entry(machine).or_insert(now);
+                let since = *self.unknown.entry(row.machine()).or_insert(now);
                 if since.saturating_add(UNKNOWN) < now {
                     let (device, stream, records) = (&row.device, &row.stream, row.tally.kept);
                     tracing::warn!(%device, %stream, records, "its device has not been known for a day: its records go");
@@ -95,7 +93,7 @@ impl Keeper {
                 }
                 continue;
             };
-            self.unknown.remove(&machine);
+            self.unknown.remove(&row.machine());
             if row.tally.segments > SUM_UP_AT {
                 return sum_up(service, row);
             }
@@ -126,13 +124,15 @@ impl Keeper {
         let heads = service.ingest.store.heads(scan.id, range, BLOCKS, Direction::Up)?;
         let (row, age) = {
             let known = service.ingest.known();
-            let (device, stream) = &scan.key;
-            let row = known.devices.get(device).and_then(|streams| streams.get(stream));
+            let (machine, stream) = &scan.key;
+            let row = known.machines.get(machine).and_then(|streams| streams.get(stream));
             let Some(row) = row.filter(|row| row.id == scan.id).cloned() else { return Ok(()) };
             drop(known);
             let model = service.model();
-            let labels = model.devices.get(device).map(|device| device.record.labels.clone());
-            let retention = model.retention(&labels.unwrap_or_default(), stream);
+            let device = model.devices.get(&machine.0);
+            let device = device.filter(|device| owner(&device.record.public_key) == machine.1);
+            let Some(device) = device else { return Ok(()) };
+            let retention = model.retention(&device.record.labels, stream);
             let Some(age) = retention.age else { return Ok(()) };
             (row, age)
         };
@@ -159,7 +159,7 @@ impl Keeper {
 fn after_or(rows: &[StreamRow], row: &StreamRow, after: Option<Key>) -> Option<Key> {
     let at = rows.iter().position(|other| other.id == row.id).unwrap_or(0);
     match at.checked_sub(1).and_then(|before| rows.get(before)) {
-        Some(before) => Some((before.device.clone(), before.stream.clone())),
+        Some(before) => Some((before.machine(), before.stream.clone())),
         None => after,
     }
 }
@@ -168,10 +168,10 @@ fn after_or(rows: &[StreamRow], row: &StreamRow, after: Option<Key>) -> Option<K
 fn some(service: &Service, after: Option<&Key>) -> (Vec<StreamRow>, bool) {
     use std::ops::Bound::{Excluded, Included, Unbounded};
     let known = service.ingest.known();
-    let first = after.map_or(Unbounded, |(device, _)| Included(device));
+    let first = after.map_or(Unbounded, |(machine, _)| Included(machine));
     let mut rows = Vec::new();
-    for (device, streams) in known.devices.range::<Name, _>((first, Unbounded)) {
-        let after = after.filter(|(last, _)| last == device).map(|(_, stream)| stream);
+    for (machine, streams) in known.machines.range::<Machine, _>((first, Unbounded)) {
+        let after = after.filter(|(last, _)| last == machine).map(|(_, stream)| stream);
         let from = after.map_or(Unbounded, Excluded);
         for row in streams.range::<StreamName, _>((from, Unbounded)).map(|(_, row)| row) {
             if rows.len() == STREAMS {
@@ -220,7 +220,7 @@ fn bytes(heads: &[Head]) -> u64 {
 /// Makes this known of a stream.
 pub(super) fn replace(service: &Service, row: StreamRow) {
     let mut known = service.ingest.known_mut();
-    let streams = known.devices.get_mut(&row.device);
+    let streams = known.machines.get_mut(&row.machine());
     if let Some(present) =
         streams.and_then(|streams: &mut BTreeMap<_, _>| streams.get_mut(&row.stream))
     {

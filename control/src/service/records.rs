@@ -136,11 +136,9 @@ impl Service {
             let model = self.model();
             model.devices.get(device).map(|known| owner(&known.record.public_key))
         };
+        let Some(owner) = owner else { return T::default() };
         let known = self.ingest.known();
-        let streams = known.devices.get(device);
-        let mine = streams
-            .filter(|streams| streams.values().next().is_some_and(|row| Some(row.owner) == owner));
-        mine.map(look).unwrap_or_default()
+        known.machines.get(&(device.clone(), owner)).map(look).unwrap_or_default()
     }
 
     /// Visits records of a stream in the order of their numbers. Blocks that cannot be read are

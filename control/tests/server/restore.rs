@@ -122,7 +122,10 @@ async fn the_data_of_a_device_that_a_backup_lacks_stays_for_a_day() {
     // Two days without a word of the device; then, by mistake, the backup that lacks it.
     advance(2 * 86_400);
     let late = backup(&world).await;
-    assert_eq!(restore(&world, early.clone()).await.0, 200);
+    let (status, answer) = restore(&world, early.clone()).await;
+    assert_eq!(status, 200, "{answer}");
+    let said = "does not know the devices of some streams (1, with 9 records)";
+    assert!(answer["notes"].to_string().contains(said), "{answer}");
     round(&world).await;
     assert_eq!(records(&world, "d-1").await.0, 404, "nobody knows it");
     advance(70_000);
@@ -139,4 +142,25 @@ async fn the_data_of_a_device_that_a_backup_lacks_stays_for_a_day() {
     advance(20_000);
     round(&world).await;
     assert_eq!(world.service.data_sums().0, 1, "nobody came for it");
+}
+
+#[tokio::test]
+async fn a_name_that_a_backup_gives_back_to_another_machine_costs_neither_its_data() {
+    let world = World::new().await;
+    world.device("d-0").await;
+    world.device("d-1").await;
+    let early = backup(&world).await;
+    world.service.delete_device("d-1", "test").await.unwrap();
+    world.device("d-1").await;
+    assert!(world.ship("d-1", &batch("s", 1, 9)).await);
+    let late = backup(&world).await;
+    assert_eq!(restore(&world, early).await.0, 200);
+    assert_eq!(records(&world, "d-1").await.0, 404, "the former machine has sent nothing");
+    assert!(world.ship("d-1", &batch("s", 1, 2)).await);
+    assert_eq!(records(&world, "d-1").await, (200, 2));
+    round(&world).await;
+    let world = world.restart().await;
+    assert_eq!(records(&world, "d-1").await, (200, 2));
+    assert_eq!(restore(&world, late).await.0, 200);
+    assert_eq!(records(&world, "d-1").await, (200, 9));
 }
