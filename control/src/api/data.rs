@@ -84,7 +84,8 @@ pub struct StreamLast {
 pub struct DeviceStreams {
     /// By name.
     pub items: Vec<StreamItem>,
-    /// What the device says of its buffer (`storage`), its link (`link`) and its `horizon`.
+    /// What the device says of its buffer (`storage`), its link (`link`: `classes` in the `period`,
+    /// `day` or `month`, that began `since`) and its `horizon`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
 }

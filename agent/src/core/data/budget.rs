@@ -137,7 +137,12 @@ impl Ledger {
                 (it != ClassUse::default()).then_some((class, it))
             })
             .collect();
-        LinkUse { since: self.since, budget: budget.map(|it| it.bytes), classes }
+        LinkUse {
+            since: self.since,
+            period: Some(period(budget)),
+            budget: budget.map(|it| it.bytes),
+            classes,
+        }
     }
 }
 
@@ -259,6 +264,19 @@ mod tests {
         ledger.turn(budget, 11 * DAY);
         assert_eq!(ledger.allowed(Data, budget, 11 * DAY), Some(100_000));
         assert_eq!(ledger.allowed(Data, None, 11 * DAY), None);
+    }
+
+    #[test]
+    fn the_report_says_which_period_it_is() {
+        let month = budget(Period::Month, 1_000, &[]);
+        for (budget, period, since) in
+            [(None, Period::Day, 1_709_164_800), (Some(&month), Period::Month, 1_706_745_600)]
+        {
+            let mut ledger = Ledger::default();
+            ledger.turn(budget, 1_709_208_000);
+            let said = ledger.report(budget);
+            assert_eq!((said.period, said.since), (Some(period), since));
+        }
     }
 
     #[test]

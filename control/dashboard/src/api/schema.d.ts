@@ -1153,7 +1153,10 @@ export interface components {
         };
         /** @description `GET /api/v1/devices/{name}/streams`. */
         DeviceStreams: {
-            /** @description What the device says of its buffer (`storage`), its link (`link`) and its `horizon`. */
+            /**
+             * @description What the device says of its buffer (`storage`), its link (`link`: `classes` in the `period`,
+             *     `day` or `month`, that began `since`) and its `horizon`.
+             */
             data?: unknown;
             /** @description By name. */
             items: components["schemas"]["StreamItem"][];
