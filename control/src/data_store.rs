@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::ingest::{Piece, Tally};
 use crate::core::ledger::{Rows, Segment};
+use crate::core::room::Disk;
 use crate::store::StoreError;
 
 /// A stream of a device.
@@ -29,6 +30,13 @@ pub struct StreamRow {
     pub gone: bool,
     /// What is known of it.
     pub tally: Tally,
+}
+
+impl StreamRow {
+    /// Whose it is: name and key.
+    pub fn machine(&self) -> (Name, u64) {
+        (self.device.clone(), self.owner)
+    }
 }
 
 /// A block, but for its records.
@@ -51,6 +59,18 @@ pub struct Head {
 }
 
 impl Head {
+    /// Its last number, also where the head itself is damaged: no block spans more.
+    pub fn reach(&self, span: u64) -> u64 {
+        self.last.clamp(self.first, self.first.saturating_add(span.max(1) - 1))
+    }
+
+    /// It holds every number between its first and its last.
+    pub fn is_dense(&self) -> bool {
+        self.last
+            .checked_sub(self.first)
+            .is_some_and(|more| more.checked_add(1) == Some(self.count))
+    }
+
     /// Of records that are stored now.
     pub fn of(piece: &Piece, now: u64) -> Self {
         Self {
@@ -65,6 +85,15 @@ impl Head {
     }
 }
 
+/// A block as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Block {
+    /// As it was written.
+    Whole(Vec<u8>),
+    /// The disk has changed it, or its head.
+    Damaged,
+}
+
 /// What one transaction does.
 #[derive(Debug, Default)]
 pub struct DataBatch {
@@ -76,6 +105,9 @@ pub struct DataBatch {
     pub blocks: Vec<(u64, Head, Vec<u8>)>,
     /// Blocks that go, by stream and first number.
     pub gone_blocks: Vec<(u64, u64)>,
+    /// Blocks that are damaged, by stream and first number: they are kept aside for people, and are
+    /// no longer found.
+    pub set_aside: Vec<(u64, u64)>,
     /// Streams that go; their blocks and segments have gone before.
     pub gone_streams: Vec<u64>,
 }
@@ -83,11 +115,12 @@ pub struct DataBatch {
 impl DataBatch {
     /// True when it does nothing.
     pub fn is_empty(&self) -> bool {
-        let Self { streams, segments, blocks, gone_blocks, gone_streams } = self;
+        let Self { streams, segments, blocks, gone_blocks, set_aside, gone_streams } = self;
         streams.is_empty()
             && segments.is_empty()
             && blocks.is_empty()
             && gone_blocks.is_empty()
+            && set_aside.is_empty()
             && gone_streams.is_empty()
     }
 }
@@ -143,7 +176,10 @@ pub trait DataStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn block(&self, stream: u64, first: u64) -> Result<Option<Vec<u8>>, StoreError>;
+    fn block(&self, stream: u64, first: u64) -> Result<Option<Block>, StoreError>;
+
+    /// The file system that it is on. None: it cannot be looked at.
+    fn disk(&self) -> Option<Disk>;
 
     /// The damaged file that was set aside, if it is still there: what was received before is not
     /// known any more.

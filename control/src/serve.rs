@@ -23,6 +23,7 @@ use crate::adapters::gateway::{Gateway, Limits};
 use crate::adapters::http::{self, App, Pages, Requests, Tls};
 use crate::adapters::{clock, data_store::RedbDataStore, store::RedbStore};
 use crate::config::Config;
+use crate::core::admission;
 use crate::core::model::AUTHORITY;
 use crate::data_store::DataStore;
 use crate::ports::{Bus, Directory};
@@ -58,6 +59,11 @@ pub struct ServeArgs {
     /// address, port 8883].
     #[arg(long, value_name = "ADDR", env = "HOLDFAST_MQTT", value_parser = address)]
     pub mqtt: Option<String>,
+    /// Bytes of the file system of --data that are kept free of streams' data, such as 2Gi: with
+    /// less than that free devices keep theirs, and everything else goes on [default: a twentieth
+    /// of the file system, from 16Mi to 1Gi].
+    #[arg(long, value_name = "SIZE", env = "HOLDFAST_RESERVE", value_parser = admission::bytes)]
+    pub reserve: Option<u64>,
     /// Make and print a new admin token: the former one ends. For when it was lost or leaked.
     #[arg(long)]
     pub new_admin_token: bool,
@@ -89,7 +95,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let artifacts = Artifacts::open(&data.join("artifacts"), config.max_artifact)
         .context("cannot use the folder of artifacts")?;
     let bus: Arc<dyn Bus> = Arc::new(gateway.clone());
-    let settings = settings(&config, api.local_addr()?, mqtt.local_addr()?)?;
+    let settings = settings(&config, api.local_addr()?, mqtt.local_addr()?, args.reserve)?;
     let records: Arc<dyn DataStore> = Arc::new(RedbDataStore::new(&data.join("data.redb")));
     let (service, writing) = Service::start(store, records, bus, Arc::clone(&authority), settings)?;
     let admin = if new_admin_token {
@@ -242,7 +248,12 @@ fn authority(store: &dyn Store, config: &Config) -> anyhow::Result<Authority> {
     Ok(Authority::new(keys, &config.trust_domain)?)
 }
 
-fn settings(config: &Config, api: SocketAddr, mqtt: SocketAddr) -> anyhow::Result<Settings> {
+fn settings(
+    config: &Config,
+    api: SocketAddr,
+    mqtt: SocketAddr,
+    reserve: Option<u64>,
+) -> anyhow::Result<Settings> {
     let addresses = match config.mqtt_addresses.as_slice() {
         [] => vec![format!(":{}", mqtt.port())],
         given => given.to_vec(),
@@ -252,6 +263,7 @@ fn settings(config: &Config, api: SocketAddr, mqtt: SocketAddr) -> anyhow::Resul
         device_ttl: config.device_ttl,
         mqtt: addresses,
         api: Some(api.to_string()),
+        reserve,
         clock: clock::now,
     })
 }

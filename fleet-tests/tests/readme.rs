@@ -104,6 +104,29 @@ fn every_configuration_says_the_defaults() {
     assert_eq!(holdfast_agent::config::Config::parse(agent), Ok(Default::default()));
 }
 
+#[test]
+fn the_table_of_options_is_that_of_serve() {
+    let options = |text: &str, lead: &str| -> std::collections::BTreeSet<String> {
+        let lines = text.lines().filter_map(|line| line.trim_start().strip_prefix(lead));
+        let names = lines.flat_map(|line| {
+            let cell = line.split(" |").next().unwrap_or_default();
+            cell.split("--").skip(1).map(|rest| rest.split([' ', '`', ',']).next().unwrap())
+        });
+        names.map(ToOwned::to_owned).collect()
+    };
+    let text = readme();
+    let table = text.split("| option of `holdfast serve`").nth(1).unwrap();
+    let told = options(table.split("\n\n").next().unwrap(), "| `");
+    let help = Command::new(Binaries::find().control).args(["serve", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let said = help.lines().map(str::trim_start).filter(|line| line.starts_with("--"));
+    let said: std::collections::BTreeSet<String> = said
+        .map(|line| line.trim_start_matches("--").split([' ', '<']).next().unwrap().to_owned())
+        .collect();
+    assert!(told.len() > 5, "{told:?}");
+    assert_eq!(told, said);
+}
+
 /// Every `fn` under a folder's sources, by name.
 fn functions(folder: &Path, found: &mut std::collections::BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {

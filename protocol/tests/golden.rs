@@ -171,6 +171,7 @@ fn state_reports() {
         ("state-delta", "what changed: one workload, one is gone", vectors::state_delta()),
         ("state-healed", "nothing is wrong any more", vectors::state_healed()),
         ("state-data", "streams, buffer, link and horizon", vectors::state_data()),
+        ("state-data-period", "the link's period", vectors::state_data_period()),
         ("state-data-small", "a device without streams", vectors::state_data_small()),
     ] {
         holds::<StateReport>(name, "state-report", about, &message);

@@ -8,11 +8,13 @@ use std::sync::{PoisonError, RwLock};
 
 use holdfast_protocol::codec;
 use holdfast_protocol::data::Range;
+use holdfast_protocol::data::crc::crc;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::core::ledger::{Answer, Segment};
-use crate::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
+use crate::core::room::Disk;
+use crate::data_store::{Block, DataBatch, DataStore, Direction, Head, StreamRow};
 use crate::store::StoreError;
 
 /// Streams by their number: [`StreamRow`] as CBOR.
@@ -22,8 +24,8 @@ const STREAMS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("streams")
 const SEGMENTS: TableDefinition<'_, (u64, u64), (u64, u8)> = TableDefinition::new("segments");
 
 /// Heads by stream and first number: last number, count, earliest and latest time, when it was
-/// stored, bytes.
-type HeadRow = (u64, u64, u64, u64, u64, u64);
+/// stored, bytes, and the sum of it and its block.
+type HeadRow = (u64, u64, u64, u64, u64, u64, u32);
 type Key<'a> = redb::AccessGuard<'a, (u64, u64)>;
 type HeadRowGuard<'a> = redb::AccessGuard<'a, HeadRow>;
 const HEADS: TableDefinition<'_, (u64, u64), HeadRow> = TableDefinition::new("heads");
@@ -34,6 +36,8 @@ const BLOCKS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("blo
 /// Which store this is, under `id`.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const ID: &str = "id";
+/// Blocks that were found damaged, by stream and first number: nothing reads them.
+const ASIDE: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("damaged");
 
 /// redb's default is 1 GiB. Records are written once and seldom read.
 const CACHE: usize = 32 * 1024 * 1024;
@@ -129,6 +133,7 @@ fn write(database: &Database, batch: &DataBatch) -> Result<(), redb::Error> {
         let mut segments = transaction.open_table(SEGMENTS)?;
         let mut heads = transaction.open_table(HEADS)?;
         let mut blocks = transaction.open_table(BLOCKS)?;
+        let mut aside = transaction.open_table(ASIDE)?;
         for row in &batch.streams {
             let bytes = serde_cbor::to_vec(row)
                 .map_err(|error| redb::Error::Io(std::io::Error::other(error)))?;
@@ -146,8 +151,16 @@ fn write(database: &Database, batch: &DataBatch) -> Result<(), redb::Error> {
         }
         for (stream, head, block) in &batch.blocks {
             let Head { first, last, count, min_time, max_time, stored, bytes } = *head;
-            heads.insert((*stream, first), (last, count, min_time, max_time, stored, bytes))?;
+            let sum = sum(*stream, head, block);
+            heads
+                .insert((*stream, first), (last, count, min_time, max_time, stored, bytes, sum))?;
             blocks.insert((*stream, first), block.as_slice())?;
+        }
+        for key in &batch.set_aside {
+            heads.remove(key)?;
+            if let Some(block) = blocks.remove(key)? {
+                aside.insert(key, block.value())?;
+            }
         }
         for key in &batch.gone_blocks {
             heads.remove(key)?;
@@ -155,6 +168,7 @@ fn write(database: &Database, batch: &DataBatch) -> Result<(), redb::Error> {
         }
         for stream in &batch.gone_streams {
             streams.remove(stream)?;
+            aside.retain_in((*stream, 0)..=(*stream, u64::MAX), |_, _| false)?;
         }
     }
     transaction.commit()?;
@@ -162,8 +176,15 @@ fn write(database: &Database, batch: &DataBatch) -> Result<(), redb::Error> {
 }
 
 fn head((first, row): (u64, HeadRow)) -> Head {
-    let (last, count, min_time, max_time, stored, bytes) = row;
+    let (last, count, min_time, max_time, stored, bytes, _sum) = row;
     Head { first, last, count, min_time, max_time, stored, bytes }
+}
+
+/// The sum of a block with its head and its key.
+fn sum(stream: u64, head: &Head, block: &[u8]) -> u32 {
+    let Head { first, last, count, min_time, max_time, stored, bytes } = *head;
+    let numbers = [stream, first, last, count, min_time, max_time, stored, bytes];
+    crc(&[numbers.map(u64::to_be_bytes).as_flattened(), block])
 }
 
 fn damage(what: impl std::fmt::Display) -> redb::Error {
@@ -323,11 +344,22 @@ impl DataStore for RedbDataStore {
         })
     }
 
-    fn block(&self, stream: u64, first: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    fn block(&self, stream: u64, first: u64) -> Result<Option<Block>, StoreError> {
         self.with("cannot read the data store", |database| {
-            let table = database.begin_read()?.open_table(BLOCKS)?;
-            Ok(table.get((stream, first))?.map(|block| block.value().to_vec()))
+            let reading = database.begin_read()?;
+            let (heads, blocks) = (reading.open_table(HEADS)?, reading.open_table(BLOCKS)?);
+            let (row, block) = (heads.get((stream, first))?, blocks.get((stream, first))?);
+            let (Some(row), Some(block)) = (row, block) else { return Ok(None) };
+            let (row, block) = (row.value(), block.value());
+            let whole = sum(stream, &head((first, row)), block) == row.6;
+            Ok(Some(if whole { Block::Whole(block.to_vec()) } else { Block::Damaged }))
         })
+    }
+
+    fn disk(&self) -> Option<Disk> {
+        let seen = rustix::fs::statvfs(self.path.parent()?).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);
+        Some(Disk { total: bytes(seen.f_blocks), free: bytes(seen.f_bavail) })
     }
 
     fn damaged(&self) -> Option<String> {
@@ -392,7 +424,7 @@ mod tests {
         assert_eq!(heads(0, 99, Direction::Down), [11, 6]);
         assert_eq!(heads(2, 6, Direction::Down), [6]);
         assert_eq!(heads(7, 6, Direction::Down), [0; 0]);
-        assert_eq!(store.block(1, 6).unwrap(), Some(vec![1, 2, 3]));
+        assert_eq!(store.block(1, 6).unwrap(), Some(Block::Whole(vec![1, 2, 3])));
         assert_eq!(store.block(2, 6).unwrap(), None);
         let gone = DataBatch {
             gone_blocks: vec![(1, 6)],
@@ -406,6 +438,8 @@ mod tests {
         assert_eq!(found(0, 100, 9), [6]);
         assert_eq!(store.streams().unwrap(), [row(1)]);
         assert_eq!(store.damaged(), None);
+        let disk = store.disk().unwrap();
+        assert!(disk.total > disk.free, "{disk:?}");
         let id = store.id().unwrap();
         drop(store);
         let path = folder.path().join("data.redb");
@@ -447,6 +481,55 @@ mod tests {
             assert!(store.damaged().is_some(), "harm {number}");
             assert_ne!(store.id().unwrap(), id, "harm {number}: another store");
         }
+    }
+
+    #[test]
+    fn a_flipped_bit_of_a_block_or_its_head_is_noticed_and_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.redb");
+        let store = RedbDataStore::new(&path);
+        let bytes = b"what a device sent, as it came: longer than any key of a page".to_vec();
+        let with = |(id, head, _): (u64, Head, Vec<u8>), min_time| {
+            (id, Head { min_time, bytes: 61, ..head }, bytes.clone())
+        };
+        let time = 0x0123_4567_89ab_cdef_u64;
+        let blocks = vec![with(block(1), 1), with(block(6), time), with(block(11), 1)];
+        store.commit(&DataBatch { blocks, ..DataBatch::default() }).unwrap();
+        drop(store);
+        let found = |what: &[u8]| {
+            let file = std::fs::read(&path).unwrap();
+            let at = |at: usize| file[at..].starts_with(what);
+            (0..file.len()).filter(|it| at(*it)).collect::<Vec<_>>()
+        };
+        let whole = std::fs::read(&path).unwrap();
+        let firsts = [1, 6, 11];
+        for (places, harmed) in [(found(&bytes), None), (found(&time.to_le_bytes()), Some(6))] {
+            assert!(!places.is_empty());
+            let mut hit = std::collections::BTreeSet::new();
+            for place in places {
+                for bit in [0, 7] {
+                    let mut file = whole.clone();
+                    file[place + 5] ^= 1 << bit;
+                    std::fs::write(&path, file).unwrap();
+                    let store = RedbDataStore::new(&path);
+                    let read = |first: &u64| store.block(1, *first).unwrap().unwrap();
+                    let (good, bad): (Vec<u64>, Vec<u64>) =
+                        firsts.iter().partition(|first| read(first) == Block::Whole(bytes.clone()));
+                    // A copy of a former transaction harms nobody.
+                    assert!(bad.len() <= 1 && good.len() + bad.len() == 3, "{bad:?}");
+                    assert!(bad.iter().all(|first| read(first) == Block::Damaged));
+                    hit.extend(bad);
+                }
+            }
+            assert!(harmed.map_or(hit.len() == 3, |one| hit == [one].into()), "{hit:?}");
+        }
+        std::fs::write(&path, &whole).unwrap();
+        let store = RedbDataStore::new(&path);
+        store.commit(&DataBatch { set_aside: vec![(1, 6)], ..DataBatch::default() }).unwrap();
+        assert_eq!(store.block(1, 6).unwrap(), None);
+        let all = Range { from: 0, to: 99 };
+        assert_eq!(store.heads(1, all, 9, Direction::Up).unwrap().len(), 2);
+        store.commit(&DataBatch { gone_streams: vec![1], ..DataBatch::default() }).unwrap();
     }
 
     #[test]

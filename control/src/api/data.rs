@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_protocol::data::{GapReason, Range, RangeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -83,7 +84,8 @@ pub struct StreamLast {
 pub struct DeviceStreams {
     /// By name.
     pub items: Vec<StreamItem>,
-    /// What the device says of its buffer (`storage`), its link (`link`) and its `horizon`.
+    /// What the device says of its buffer (`storage`), its link (`link`: `classes` in the `period`,
+    /// `day` or `month`, that began `since`) and its `horizon`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
 }
@@ -106,6 +108,10 @@ pub struct DataRecord {
 pub struct DataRecords {
     /// In the order that was asked for.
     pub items: Vec<DataRecord>,
+    /// Numbers between which records are left out, for the disk has changed them; the ledger says
+    /// which.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<MissingRange>,
     /// Where the page stands.
     pub metadata: DataMeta,
 }
@@ -123,6 +129,10 @@ pub struct DataMeta {
 pub struct Series {
     /// By time.
     pub points: Vec<Point>,
+    /// Numbers between which records are left out, for the disk has changed them; the ledger says
+    /// which.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<MissingRange>,
 }
 
 /// The records of a part of the time.
@@ -154,9 +164,12 @@ pub struct Ledger {
     pub highest: u64,
     /// Numbers that are missing, by reason.
     pub missing_count: BTreeMap<String, u64>,
-    /// Below this number only sums are known; absent: all is known.
+    /// Below this number not all ranges of `missing` are kept, see `summed`; absent: all are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summed_below: Option<u64>,
+    /// Of `missingCount`: numbers of which the ranges are not kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub summed: BTreeMap<String, u64>,
     /// Records that are kept here now.
     pub records: u64,
     /// Bytes that they take, compressed.
@@ -175,14 +188,28 @@ pub struct MissingRange {
     pub from: u64,
     /// The last.
     pub to: u64,
-    /// `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged`, `disk-full`, or `unknown`.
+    /// `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged` (the device's buffer, or the
+    /// control plane's disk), `disk-full`, or `unknown`.
     pub reason: String,
+}
+
+impl MissingRange {
+    /// What could not be read.
+    pub(crate) fn damaged(numbers: &RangeSet) -> Vec<Self> {
+        let range = |range: Range| Self {
+            from: range.from,
+            to: range.to,
+            reason: GapReason::Damaged.to_string(),
+        };
+        numbers.iter().map(range).collect()
+    }
 }
 
 impl Ledger {
     /// A page of it.
     pub(crate) fn new(tally: &Tally, missing: Vec<ledger::Missing>, next: Option<String>) -> Self {
-        let gaps = tally.gaps.iter().map(|(reason, count)| (reason.to_string(), *count));
+        let words = |(reason, count): (&GapReason, &u64)| (reason.to_string(), *count);
+        let gaps = tally.gaps.iter().map(words);
         let unknown = Some(tally.unknown()).filter(|count| *count > 0);
         let missing = missing.into_iter().map(|range| MissingRange {
             from: range.from,
@@ -196,6 +223,7 @@ impl Ledger {
             highest: tally.highest,
             missing_count: gaps.chain(unknown.map(|count| ("unknown".into(), count))).collect(),
             summed_below: Some(tally.summed_below).filter(|below| *below > 0),
+            summed: tally.summed.iter().map(words).collect(),
             records: tally.kept,
             bytes: tally.bytes,
             missing: missing.collect(),

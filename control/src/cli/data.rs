@@ -66,6 +66,14 @@ async fn get_table(client: &Client, output: Output, wanted: &DataGet) -> Outcome
         let page = client.get(&path(&wanted.of, "records"), &query).await?;
         let items = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
         let rows = items.iter().map(row).collect::<Outcome<Vec<_>>>()?;
+        for range in page.get("damaged").and_then(Value::as_array).into_iter().flatten() {
+            let end = |name| range.get(name).and_then(Value::as_u64).unwrap_or(0);
+            note(&format!(
+                "between numbers {} and {} records are left out: the control plane's disk has changed them; see `holdfast data ledger`",
+                end("from"),
+                end("to")
+            ));
+        }
         if rows.is_empty() && !headings.is_empty() {
             note("no records found");
             return Ok(());
@@ -144,7 +152,9 @@ async fn ledger(client: &Client, output: Output, of: &OfStream, format: LedgerFo
         ledger.received, ledger.duplicates, ledger.late
     ))?;
     if let Some(below) = ledger.summed_below {
-        output.line(&format!("below {below} only sums are known"))?;
+        let summed = ledger.summed.iter().map(|(reason, count)| format!(", {count} {reason}"));
+        let summed: String = summed.collect();
+        output.line(&format!("below {below} not every range is kept{summed}"))?;
     }
     if ledger.missing.is_empty() {
         return Ok(());

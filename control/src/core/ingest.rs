@@ -60,6 +60,9 @@ pub struct Tally {
     /// Below this number the ledger is summed up; 0: nowhere.
     #[serde(default)]
     pub summed_below: u64,
+    /// Of `gaps`: numbers that are summed up, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub summed: BTreeMap<GapReason, u64>,
     /// Records that are in the store.
     pub kept: u64,
     /// Bytes of the blocks that are in the store.
@@ -321,20 +324,32 @@ impl Tally {
     }
 }
 
-/// Takes a batch in. All that [`touched`] says is loaded in `ledger`.
+/// Numbers of a batch's records of which the ledger does not tell whether they were received: the
+/// blocks that are kept do. All that [`touched`] says is loaded in `ledger`.
+pub fn doubtful(ledger: &Stretch, batch: &Checked) -> RangeSet {
+    ledger.summed_within(&runs(&batch.records))
+}
+
+/// Takes a batch in. All that [`touched`] says is loaded in `ledger`; `held`: those of the
+/// [`doubtful`] numbers whose records are kept.
 ///
 /// # Errors
 /// Why the batch can never be stored, in words; then nothing is changed.
-pub fn take(ledger: &mut Stretch, tally: &mut Tally, batch: &Checked) -> Result<Taken, String> {
+pub fn take(
+    ledger: &mut Stretch,
+    tally: &mut Tally,
+    batch: &Checked,
+    held: &RangeSet,
+) -> Result<Taken, String> {
     let runs = runs(&batch.records);
     unanswered(ledger, batch, &runs)?;
-    if tally.segments >= MAX_SEGMENTS && !is_repeated(ledger, batch, &runs) {
+    if tally.segments >= MAX_SEGMENTS && !is_repeated(ledger, batch, &runs, held) {
         return Err(format!(
             "the stream's ledger has {MAX_SEGMENTS} pieces: too many numbers were left out"
         ));
     }
     let before = ledger.growth();
-    let fresh = receive(ledger, tally, &runs);
+    let fresh = receive(ledger, tally, &runs, held);
     explain(ledger, tally, batch);
     let segments = i64::try_from(tally.segments).unwrap_or(i64::MAX);
     let segments = segments.saturating_add(ledger.growth() - before);
@@ -343,10 +358,13 @@ pub fn take(ledger: &mut Stretch, tally: &mut Tally, batch: &Checked) -> Result<
 }
 
 /// True when the batch says nothing that is not known.
-fn is_repeated(ledger: &Stretch, batch: &Checked, runs: &RangeSet) -> bool {
+fn is_repeated(ledger: &Stretch, batch: &Checked, runs: &RangeSet, held: &RangeSet) -> bool {
+    let mut doubtful = ledger.summed_within(runs);
+    doubtful.subtract(held);
     let numbers = batch.gaps.iter().map(|gap| (gap.from, gap.to));
     let mut numbers = numbers.chain([(batch.from, batch.to)]);
-    numbers.all(|(from, to)| ledger.unanswered(from, to).is_empty())
+    doubtful.is_empty()
+        && numbers.all(|(from, to)| ledger.unanswered(from, to).is_empty())
         && runs.iter().all(|run| ledger.gaps_within(run.from, run.to) == 0)
 }
 
@@ -383,7 +401,7 @@ fn unanswered(ledger: &Stretch, batch: &Checked, runs: &RangeSet) -> Result<(), 
 }
 
 /// The records: what was not received yet is new, also where a gap stood.
-fn receive(ledger: &mut Stretch, sums: &mut Tally, runs: &RangeSet) -> RangeSet {
+fn receive(ledger: &mut Stretch, sums: &mut Tally, runs: &RangeSet, held: &RangeSet) -> RangeSet {
     let before = sums.highest;
     if let Some(last) = runs.last().filter(|last| *last > before) {
         sums.highest = last;
@@ -394,21 +412,97 @@ fn receive(ledger: &mut Stretch, sums: &mut Tally, runs: &RangeSet) -> RangeSet 
     }
     let mut fresh = RangeSet::new();
     for run in runs.iter() {
-        let is_gap = |answer: Answer| matches!(answer, Answer::Gap(_));
-        for (range, had) in ledger.set(run.from, run.to, Answer::Received, is_gap) {
-            fresh.insert(range.from, range.to);
-            if let Some(Answer::Gap(reason)) = had {
-                let left = sums.gaps.entry(reason).or_default();
-                *left = left.saturating_sub(range.len());
+        let gives_way = |answer: Answer| answer != Answer::Received;
+        for (range, had) in ledger.set(run.from, run.to, Answer::Received, gives_way) {
+            match had {
+                Some(Answer::Summed) => {
+                    let new = sums.uncover(&held.missing(range.from, range.to));
+                    fresh.union(&new);
+                    continue;
+                }
+                Some(Answer::Gap(reason)) => less(&mut sums.gaps, reason, range.len()),
+                Some(Answer::Received) | None => {}
             }
+            fresh.insert(range.from, range.to);
         }
     }
-    sums.gaps.retain(|_, count| *count > 0);
     let count = fresh.count();
     sums.received = sums.received.saturating_add(count);
     sums.duplicates = sums.duplicates.saturating_add(runs.count().saturating_sub(count));
     sums.late = sums.late.saturating_add(fresh.within(0, before).count());
     fresh
+}
+
+/// Takes so many off a sum.
+fn less(sums: &mut BTreeMap<GapReason, u64>, reason: GapReason, count: u64) {
+    let left = sums.get(&reason).map_or(0, |sum| sum.saturating_sub(count));
+    if left > 0 {
+        sums.insert(reason, left);
+    } else {
+        sums.remove(&reason);
+    }
+}
+
+impl Tally {
+    /// Records came for these numbers, which are summed up, and no block holds them: they stood in
+    /// gaps, as long as there is one among what is summed up. Beyond that they were received, and
+    /// retention took them. Gives those that are new.
+    fn uncover(&mut self, numbers: &RangeSet) -> RangeSet {
+        let mut left = self.summed.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+        let mut new = RangeSet::new();
+        for range in numbers.iter() {
+            if left == 0 {
+                break;
+            }
+            let to = range.to.min(range.from.saturating_add(left - 1));
+            left -= new.insert(range.from, to);
+        }
+        let mut found = new.count();
+        // What devices may still have goes first: nothing else comes late.
+        let (fetched, lost): (Vec<_>, Vec<_>) =
+            self.summed.clone().into_iter().partition(|(reason, _)| !reason.is_loss());
+        for (reason, count) in fetched.into_iter().chain(lost) {
+            let part = count.min(found);
+            less(&mut self.summed, reason, part);
+            less(&mut self.gaps, reason, part);
+            found -= part;
+        }
+        new
+    }
+}
+
+/// Records of these numbers were in a block that is damaged, and in no other: what of them was
+/// received is missing from now on, and gives way when it comes again. `dense`: all of them were in
+/// it, also those of which the ledger does not tell whether they were received. Gives how many are
+/// missing now. All of the numbers are loaded in `ledger`.
+pub fn damage(ledger: &mut Stretch, tally: &mut Tally, numbers: &RangeSet, dense: bool) -> u64 {
+    let was_there =
+        |answer: Answer| answer == Answer::Received || (dense && answer == Answer::Summed);
+    let lost = ledger.within(numbers, was_there);
+    let before = ledger.growth();
+    for range in lost.iter() {
+        ledger.set(range.from, range.to, Answer::Gap(GapReason::Damaged), was_there);
+    }
+    let count = lost.count();
+    if count > 0 {
+        tally.received = tally.received.saturating_sub(count);
+        let sum = tally.gaps.entry(GapReason::Damaged).or_default();
+        *sum = sum.saturating_add(count);
+    }
+    let segments = i64::try_from(tally.segments).unwrap_or(i64::MAX);
+    let segments = segments.saturating_add(ledger.growth() - before);
+    tally.segments = u64::try_from(segments).unwrap_or(0);
+    count
+}
+
+/// Sums a ledger up, of which the beginning is loaded, as far as it was received.
+pub fn sum_up(ledger: &mut Stretch, tally: &mut Tally) {
+    for (reason, count) in ledger.sum_up() {
+        let sum = tally.summed.entry(reason).or_default();
+        *sum = sum.saturating_add(count);
+    }
+    let segments = i64::try_from(tally.segments).unwrap_or(i64::MAX);
+    tally.segments = u64::try_from(segments.saturating_add(ledger.growth())).unwrap_or(0);
 }
 
 /// The gaps: numbers that have no answer yet get this one; of several the first stays.
@@ -464,7 +558,10 @@ mod tests {
                     ledger.load(wanted, touching);
                 }
             }
-            let taken = take(&mut ledger, &mut self.tally, &batch)?;
+            let doubtful = doubtful(&ledger, &batch);
+            let kept = self.records.keys().map(|seq| Range { from: *seq, to: *seq });
+            let kept = RangeSet::from_ranges(kept.filter(|one| doubtful.contains(one.from)));
+            let taken = take(&mut ledger, &mut self.tally, &batch, &kept)?;
             for (from, row) in ledger.rows() {
                 match row {
                     Some(row) => drop(self.rows.insert(from, row)),
@@ -477,6 +574,25 @@ mod tests {
                 assert!(self.records.insert(record.seq, record).is_none(), "stored twice");
             }
             Ok(())
+        }
+
+        /// Sums up all below this number.
+        fn sum_up(&mut self, below: u64) {
+            let mut ledger = Stretch::new();
+            let rows = self.rows.iter().map(|(from, (to, answer))| Segment {
+                from: *from,
+                to: *to,
+                answer: *answer,
+            });
+            let rows: Vec<_> = rows.filter(|row| row.to < below).collect();
+            ledger.load(Range { from: 0, to: rows.last().map_or(0, |last| last.to) }, rows);
+            sum_up(&mut ledger, &mut self.tally);
+            for (from, row) in ledger.rows() {
+                match row {
+                    Some(row) => drop(self.rows.insert(from, row)),
+                    None => drop(self.rows.remove(&from)),
+                }
+            }
         }
 
         fn missing(&self) -> Vec<Missing> {
@@ -639,6 +755,30 @@ mod tests {
         }
 
         #[test]
+        fn summing_up_in_between_changes_no_sum_and_loses_no_record(
+            batches in batches(),
+            below in proptest::collection::vec(0u64..90, 25),
+        ) {
+            let (mut stored, mut naive) = (Stored::default(), Naive::default());
+            for (batch, below) in batches.into_iter().zip(below) {
+                let taken = naive.take(&batch);
+                prop_assert_eq!(stored.take(batch).is_ok(), taken);
+                stored.sum_up(below.min(stored.tally.highest + 1));
+                let tally = &stored.tally;
+                prop_assert_eq!(
+                    (tally.duplicates, tally.late, tally.highest),
+                    (naive.duplicates, naive.late, naive.highest)
+                );
+                let received: Vec<u64> = naive.numbers.iter()
+                    .filter(|(_, known)| **known == Known::Received).map(|(number, _)| *number).collect();
+                prop_assert_eq!(tally.received, received.len() as u64);
+                prop_assert_eq!(stored.records.keys().copied().collect::<Vec<_>>(), received);
+                prop_assert_eq!(tally.missing(), naive.missing().len() as u64);
+                prop_assert_eq!(tally.segments, stored.rows.len() as u64);
+            }
+        }
+
+        #[test]
         fn no_payload_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _any = check(&bytes);
         }
@@ -704,7 +844,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summed_up_ledger_takes_nothing_twice() {
+    fn a_summed_up_ledger_takes_each_record_once_and_those_of_gaps_after_all() {
         let mut stored = Stored::default();
         for seq in 1..=100 {
             let from = 10 * seq;
@@ -712,25 +852,88 @@ mod tests {
         }
         stored.take(batch(2_000, 2_000, &[2_000], vec![], None)).unwrap();
         let before = (stored.tally.missing(), stored.tally.unknown());
-        let mut ledger = Stretch::new();
-        let rows = stored.rows.iter();
-        let all: Vec<_> = rows
-            .map(|(from, (to, answer))| Segment { from: *from, to: *to, answer: *answer })
-            .collect();
-        ledger.load(Range { from: 0, to: 1_500 }, all.into_iter().filter(|row| row.from < 1_500));
-        ledger.sum_up();
-        for (from, row) in ledger.rows() {
-            match row {
-                Some(row) => drop(stored.rows.insert(from, row)),
-                None => drop(stored.rows.remove(&from)),
-            }
-        }
-        stored.tally.segments = stored.rows.len() as u64;
+        stored.sum_up(1_500);
         assert_eq!(stored.rows.len(), 2);
+        assert_eq!(stored.tally.summed, [(GapReason::Reduced, 900)].into());
         assert_eq!((stored.tally.missing(), stored.tally.unknown()), before);
+        // 10 was received, 11 was reduced and is fetched.
         stored.take(batch(10, 19, &[10, 11], vec![], Some(GapReason::Quota))).unwrap();
-        assert_eq!((stored.tally.received, stored.tally.duplicates), (101, 2));
+        assert_eq!((stored.tally.received, stored.tally.duplicates), (102, 1));
+        assert!(stored.records.contains_key(&11), "it is stored");
+        assert_eq!((stored.tally.missing(), stored.tally.unknown()), (before.0 - 1, before.1));
         stored.is_sound();
+        // The rest of it, and all of it again: each once.
+        for _ in 0..2 {
+            let numbers: Vec<u64> = (10..=1_009).collect();
+            stored.take(batch(10, 1_009, &numbers, vec![], None)).unwrap();
+            assert_eq!((stored.tally.received, stored.records.len()), (1_001, 1_001));
+            assert_eq!((stored.tally.gaps.len(), stored.tally.summed.len()), (0, 0));
+        }
+        assert_eq!(stored.tally.unknown(), before.1);
+        stored.is_sound();
+    }
+
+    #[test]
+    fn what_retention_took_does_not_come_again_to_a_summed_up_ledger() {
+        let mut stored = Stored::default();
+        stored.take(batch(1, 3, &[1, 2, 3], vec![], None)).unwrap();
+        stored.take(batch(4, 7, &[4, 7], vec![], Some(GapReason::Withheld))).unwrap();
+        stored.sum_up(8);
+        assert_eq!(stored.rows.len(), 1);
+        stored.take(batch(5, 6, &[5, 6], vec![], None)).unwrap();
+        stored.records.clear();
+        stored.take(batch(1, 7, &[1, 2, 3, 4, 5, 6, 7], vec![], None)).unwrap();
+        assert_eq!((stored.tally.received, stored.tally.duplicates), (7, 7));
+        assert!(stored.records.is_empty());
+        assert_eq!(stored.tally.missing(), 0);
+        stored.is_sound();
+    }
+
+    #[test]
+    fn what_was_in_a_damaged_block_is_missing_until_it_comes_again() {
+        let mut stored = Stored::default();
+        stored.take(batch(1, 9, &[1, 3, 5, 7, 9], vec![], Some(GapReason::Quota))).unwrap();
+        stored.take(batch(12, 12, &[12], vec![], None)).unwrap();
+        let all = || Range { from: 0, to: 20 };
+        let load = |stored: &Stored| {
+            let mut ledger = Stretch::new();
+            let rows = stored.rows.iter();
+            ledger.load(
+                all(),
+                rows.map(|(from, (to, answer))| Segment { from: *from, to: *to, answer: *answer }),
+            );
+            ledger
+        };
+        let apply = |stored: &mut Stored, ledger: &Stretch| {
+            for (from, row) in ledger.rows() {
+                match row {
+                    Some(row) => drop(stored.rows.insert(from, row)),
+                    None => drop(stored.rows.remove(&from)),
+                }
+            }
+        };
+        // A block from 3 to 11: what stood in gaps or is not known stays so.
+        let mut ledger = load(&stored);
+        let numbers = RangeSet::from_ranges([Range { from: 3, to: 11 }]);
+        assert_eq!(damage(&mut ledger, &mut stored.tally, &numbers, false), 4);
+        assert_eq!(damage(&mut ledger, &mut stored.tally, &numbers, false), 0, "once");
+        apply(&mut stored, &ledger);
+        stored.is_sound();
+        assert_eq!((stored.tally.received, stored.tally.unknown()), (2, 2));
+        assert_eq!(stored.tally.gaps[&GapReason::Damaged], 4);
+        assert_eq!(stored.missing().len(), 9, "2 to 9 by turns, and 10 to 11");
+        // It comes again.
+        stored.records.clear();
+        stored.take(batch(5, 5, &[5], vec![], None)).unwrap();
+        assert_eq!((stored.tally.received, stored.tally.duplicates), (3, 0));
+        assert!(stored.records.contains_key(&5));
+        // What is summed up is known to be lost where the block held every number.
+        stored.sum_up(10);
+        let mut ledger = load(&stored);
+        let numbers = RangeSet::from_ranges([Range { from: 5, to: 5 }]);
+        assert_eq!(damage(&mut ledger, &mut stored.tally, &numbers, false), 0);
+        assert_eq!(damage(&mut ledger, &mut stored.tally, &numbers, true), 1);
+        assert_eq!((stored.tally.received, stored.tally.unknown()), (2, 2));
     }
 
     #[test]

@@ -18,8 +18,8 @@ pub enum Answer {
     Received,
     /// The device says that it will not come, and why.
     Gap(GapReason),
-    /// It was received or stands in a gap: which of both is kept as a sum alone, see
-    /// [`Stretch::sum_up`].
+    /// It was received or stands in a gap: only the blocks that are kept tell which, see
+    /// [`Stretch::sum_up`]. It gives way to a record that they do not hold.
     Summed,
 }
 
@@ -152,6 +152,24 @@ impl Stretch {
         rest
     }
 
+    /// Those of these numbers whose answer is one of these.
+    pub fn within(&self, numbers: &RangeSet, is: impl Fn(Answer) -> bool) -> RangeSet {
+        let mut found = RangeSet::new();
+        for range in numbers.iter() {
+            for segment in self.touching(range.from, range.to) {
+                if is(segment.answer) {
+                    found.insert(segment.from.max(range.from), segment.to.min(range.to));
+                }
+            }
+        }
+        found
+    }
+
+    /// Those of these numbers that are summed up.
+    pub fn summed_within(&self, numbers: &RangeSet) -> RangeSet {
+        self.within(numbers, |answer| answer == Answer::Summed)
+    }
+
     /// How many of these numbers stand in gaps.
     pub fn gaps_within(&self, from: u64, to: u64) -> u64 {
         let gaps = self.touching(from, to).into_iter();
@@ -226,17 +244,31 @@ impl Stretch {
     }
 
     /// Makes one of all neighbours that have an answer, so that a ledger of very many pieces stays
-    /// bounded. What each of their numbers became is known as a sum alone from then on; numbers
-    /// without an answer stay as they are. Everything that is loaded is summed up.
-    pub fn sum_up(&mut self) {
+    /// bounded; whoever stands alone, and numbers without an answer, stay as they are. Everything
+    /// that is loaded is summed up. Gives how many numbers stood in the gaps that are no longer
+    /// told from what was received, by reason.
+    pub fn sum_up(&mut self) -> BTreeMap<GapReason, u64> {
         let mut summed: Vec<Segment> = Vec::new();
-        for (from, (to, _)) in std::mem::take(&mut self.segments) {
+        let mut gaps = BTreeMap::new();
+        let mut count = |segment: &Segment| {
+            if let Answer::Gap(reason) = segment.answer {
+                let sum: &mut u64 = gaps.entry(reason).or_default();
+                *sum = sum.saturating_add(segment.to - segment.from + 1);
+            }
+        };
+        for (from, (to, answer)) in std::mem::take(&mut self.segments) {
+            let next = Segment { from, to, answer };
             match summed.last_mut() {
-                Some(last) if last.to + 1 == from => last.to = to,
-                _ => summed.push(Segment { from, to, answer: Answer::Summed }),
+                Some(last) if last.to + 1 == from => {
+                    count(last);
+                    count(&next);
+                    *last = Segment { from: last.from, to, answer: Answer::Summed };
+                }
+                _ => summed.push(next),
             }
         }
         self.put(summed);
+        gaps
     }
 }
 

@@ -14,6 +14,7 @@ pub mod model;
 pub mod placement;
 pub mod query;
 pub mod records;
+pub mod room;
 pub mod selector;
 pub mod session;
 pub mod throttle;

@@ -41,6 +41,8 @@ pub struct Counters {
     pub data_commits: AtomicU64,
     /// Transactions and reads of the data store that failed.
     pub data_commits_failed: AtomicU64,
+    /// Blocks of records that the disk has changed.
+    pub blocks_damaged: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 

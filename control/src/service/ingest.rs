@@ -6,21 +6,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_protocol::codec;
-use holdfast_protocol::data::{Acked, Acknowledgement, Record, StreamName};
+use holdfast_protocol::data::{Acked, Acknowledgement, Range, RangeSet, Record, StreamName};
 use holdfast_protocol::ids::{DeviceId, Name};
 
 use super::feeds::Feeds;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, replace};
+use super::records::Opened;
 use super::{DataFeed, Service};
 use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
 use crate::core::ledger::Stretch;
 use crate::core::model::sha256;
-use crate::data_store::{DataBatch, DataStore, Head, StreamRow};
+use crate::core::room::Room;
+use crate::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
 use crate::ports::{Directory, Done, Stored};
 use crate::store::StoreError;
 
@@ -42,11 +44,17 @@ const TURN: Duration = Duration::from_secs(1);
 /// How long devices hold back when the store takes nothing, in milliseconds.
 const HOLD_FAILED: u32 = 5_000;
 
+/// How long devices hold back when the disk has no room for data, in milliseconds.
+const HOLD_LOW: u32 = 15_000;
+
 /// How long a device holds back whose batch did not fit into the queue, in milliseconds.
 const HOLD_FULL: u32 = 2_000;
 
 /// How long devices hold back when the queue is half full, in milliseconds.
 const HOLD_BUSY: u32 = 300;
+
+/// Damaged blocks that wait to be told in their ledgers; more are found again.
+const DAMAGED: usize = 1_000;
 
 /// Most segments that are read of one ledger for one batch; more cannot be there.
 const ALL_SEGMENTS: usize = 1_000_000;
@@ -63,7 +71,11 @@ enum Job {
     Wake,
 }
 
-/// The streams of one device, by name.
+/// Whose streams: a device's name, and from the digest of its key. A restored backup may give a
+/// name back to another machine: each has its own.
+pub(super) type Machine = (Name, u64);
+
+/// The streams of one machine, by name.
 pub(super) type Streams = BTreeMap<StreamName, StreamRow>;
 
 /// What is known of streams, in memory.
@@ -75,7 +87,7 @@ pub(super) struct Known {
     pub(super) store: Option<u64>,
     /// It must be read anew before anything is stored.
     pub(super) stale: bool,
-    pub(super) devices: BTreeMap<Name, Streams>,
+    pub(super) machines: BTreeMap<Machine, Streams>,
     /// Numbers of streams that are being removed.
     pub(super) gone: Vec<u64>,
     /// The last number given to a stream.
@@ -91,11 +103,16 @@ pub(super) struct Ingest {
     known: RwLock<Known>,
     pub(super) feeds: Feeds,
     /// Devices that were deleted, with their owners, for the thread to forget.
-    forgotten: Mutex<Vec<(Name, u64)>>,
+    forgotten: Mutex<Vec<Machine>>,
     closing: AtomicBool,
     /// The store could not be read or written when it was last tried.
     failing: AtomicBool,
+    room: Mutex<Room>,
+    damaged: Mutex<BTreeSet<DamagedBlock>>,
 }
+
+/// A block that was found damaged: its machine and stream, the stream's number, its first number.
+type DamagedBlock = (Machine, StreamName, u64, u64);
 
 /// The other end of the queue.
 pub(super) struct Queue(Receiver<Job>);
@@ -107,7 +124,8 @@ pub(super) fn owner(public_key: &str) -> u64 {
 }
 
 impl Ingest {
-    pub(super) fn new(store: Arc<dyn DataStore>) -> (Self, Queue) {
+    /// `reserve`: see [`super::Settings::reserve`].
+    pub(super) fn new(store: Arc<dyn DataStore>, reserve: Option<u64>) -> (Self, Queue) {
         let (jobs, queue) = sync_channel(QUEUE);
         let ingest = Self {
             jobs,
@@ -119,6 +137,8 @@ impl Ingest {
             forgotten: Mutex::default(),
             closing: AtomicBool::new(false),
             failing: AtomicBool::new(false),
+            room: Mutex::new(Room::new(reserve)),
+            damaged: Mutex::default(),
         };
         (ingest, Queue(queue))
     }
@@ -179,6 +199,25 @@ impl Ingest {
     pub(super) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }
+
+    fn damaged(&self) -> MutexGuard<'_, BTreeSet<DamagedBlock>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A block was found damaged: the thread will tell it in the ledger.
+    pub(super) fn is_damaged(&self, row: &StreamRow, first: u64) {
+        let mut damaged = self.damaged();
+        let new = damaged.len() < DAMAGED
+            && damaged.insert((row.machine(), row.stream.clone(), row.id, first));
+        drop(damaged);
+        if new {
+            self.wake();
+        }
+    }
+
+    pub(super) fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Service {
@@ -231,7 +270,7 @@ impl Service {
     /// [`ingest::Tally::latest`]. Nothing is stored while it visits.
     pub fn each_stream(&self, visit: impl FnMut(&StreamRow)) {
         let known = self.ingest.known();
-        known.devices.values().flat_map(BTreeMap::values).for_each(visit);
+        known.machines.values().flat_map(BTreeMap::values).for_each(visit);
     }
 
     /// How many streams there are, the records that are kept of them, and the bytes of those.
@@ -253,6 +292,11 @@ impl Service {
         self.ingest.waiting()
     }
 
+    /// What the disk of the data folder gives.
+    pub fn room(&self) -> Room {
+        *self.ingest.room()
+    }
+
     /// What is wrong with the data store, in words. Devices keep what cannot be stored.
     pub fn data_trouble(&self) -> Option<String> {
         if self.ingest.is_failing() {
@@ -260,11 +304,25 @@ impl Service {
                 "the data store takes nothing now: see the log; devices keep their data".into(),
             );
         }
+        let room = self.room();
+        if room.is_low() {
+            return Some(format!("{}: devices keep their data", scarce(&room)));
+        }
         let aside = self.ingest.store.damaged()?;
         Some(format!(
             "the data store was damaged and began anew: what was received before is in {aside} and not known any more; remove that file once you have seen this"
         ))
     }
+}
+
+/// That there is little room, in words.
+fn scarce(room: &Room) -> String {
+    let mib = |bytes: u64| bytes / (1024 * 1024);
+    format!(
+        "{} MiB are free on the disk of the data folder, and {} are kept free of data (--reserve): no more is taken than what retention gives back",
+        mib(room.free().unwrap_or(0)),
+        mib(room.reserve())
+    )
 }
 
 /// Takes batches until it is told to end.
@@ -319,22 +377,49 @@ fn gather(service: &Service, jobs: &Receiver<Job>) -> (Vec<Arrival>, bool) {
 }
 
 fn turn(service: &Service, group: Vec<Arrival>, keeper: &mut Keeper) {
+    look(service);
     let unread = {
         let known = service.ingest.known();
         known.stale || !known.loaded
     };
     if unread && load(service).is_err() {
-        fail(service, &group);
+        fail(service, &group, HOLD_FAILED);
         return;
     }
     forget(service);
+    let group = fitting(service, group);
     if !group.is_empty() {
         store(service, group);
     }
-    let kept = if service.ingest.is_failing() { probe(service) } else { keeper.turn(service) };
+    let kept = if service.ingest.is_failing() {
+        probe(service)
+    } else {
+        tell_damage(service).and_then(|()| keeper.turn(service))
+    };
     if let Err(error) = kept {
         failed(service, &error);
     }
+}
+
+/// Looks whether the disk has room.
+fn look(service: &Service) {
+    let disk = service.ingest.store.disk();
+    let mut room = service.ingest.room();
+    match room.look(disk) {
+        Some(true) => tracing::warn!("{}; devices keep their data", scarce(&room)),
+        Some(false) => tracing::info!("the disk has room for data again"),
+        None => {}
+    }
+}
+
+/// What of a group there is room for. The others' devices send again, later.
+fn fitting(service: &Service, group: Vec<Arrival>) -> Vec<Arrival> {
+    let (fitting, rest): (Vec<_>, Vec<_>) = {
+        let mut room = service.ingest.room();
+        group.into_iter().partition(|arrival| room.takes(arrival.payload.len() as u64))
+    };
+    fail(service, &rest, HOLD_LOW);
+    fitting
 }
 
 /// Tries whether the store works again.
@@ -357,7 +442,7 @@ fn load(service: &Service) -> Result<(), StoreError> {
         if row.gone {
             known.gone.push(row.id);
         } else {
-            let streams = known.devices.entry(row.device.clone()).or_default();
+            let streams = known.machines.entry(row.machine()).or_default();
             streams.insert(row.stream.clone(), row);
         }
     }
@@ -393,11 +478,60 @@ fn failed(service: &Service, error: &StoreError) {
 }
 
 /// Nothing of the group is stored: its devices send again, later.
-fn fail(service: &Service, group: &[Arrival]) {
+fn fail(service: &Service, group: &[Arrival], hold_ms: u32) {
     let devices: BTreeSet<&DeviceId> = group.iter().map(|arrival| &arrival.device).collect();
     for device in devices {
-        service.acknowledge(device, Vec::new(), HOLD_FAILED);
+        service.acknowledge(device, Vec::new(), hold_ms);
     }
+}
+
+/// What was in blocks that were found damaged is missing from now on, as the ledger says.
+fn tell_damage(service: &Service) -> Result<(), StoreError> {
+    loop {
+        let Some(block) = service.ingest.damaged().first().cloned() else { return Ok(()) };
+        let (machine, stream, id, first) = &block;
+        let known = service.ingest.known();
+        let row = known.machines.get(machine).and_then(|streams| streams.get(stream));
+        let row = row.filter(|row| row.id == *id).cloned();
+        drop(known);
+        if let Some(row) = row {
+            set_aside(service, row, *first)?;
+        }
+        service.ingest.damaged().remove(&block);
+    }
+}
+
+fn set_aside(service: &Service, mut row: StreamRow, first: u64) -> Result<(), StoreError> {
+    let store = &service.ingest.store;
+    let only = Range { from: first, to: first };
+    let Some(head) = store.heads(row.id, only, 1, Direction::Up)?.pop() else { return Ok(()) };
+    if !matches!(service.opened(&row, &head)?, Opened::Damaged) {
+        return Ok(());
+    }
+    let last = head.reach(row.tally.span);
+    let mut numbers = RangeSet::new();
+    numbers.insert(first, last);
+    // Blocks of a stream may interleave.
+    let others = service.held(&row, &numbers, Some(first))?;
+    numbers.subtract(&others);
+    let mut ledger = Stretch::new();
+    for wanted in ledger.wanted(first, last).iter() {
+        ledger.load(wanted, store.segments(row.id, wanted, ALL_SEGMENTS)?);
+    }
+    let missing = ingest::damage(&mut ledger, &mut row.tally, &numbers, head.is_dense());
+    row.tally.kept = row.tally.kept.saturating_sub(head.count);
+    row.tally.bytes = row.tally.bytes.saturating_sub(head.bytes);
+    store.commit(&DataBatch {
+        streams: vec![row.clone()],
+        segments: vec![(row.id, ledger.rows())],
+        set_aside: vec![(row.id, first)],
+        ..DataBatch::default()
+    })?;
+    service.counters.blocks_damaged.fetch_add(1, Ordering::Relaxed);
+    let (device, stream) = (&row.device, &row.stream);
+    tracing::error!(%device, %stream, from = first, to = last, missing, "the disk has changed a block of records: it is set aside, and what was in it stands in the ledger as damaged");
+    replace(service, row);
+    Ok(())
 }
 
 /// Streams of deleted devices are removed from now on.
@@ -406,10 +540,10 @@ fn forget(service: &Service) {
         let mut forgotten = service.ingest.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *forgotten)
     };
-    for (device, owner) in forgotten {
+    for machine in forgotten {
         let known = service.ingest.known();
-        let streams = known.devices.get(&device).into_iter().flat_map(BTreeMap::values);
-        let rows: Vec<_> = streams.filter(|row| row.owner == owner).cloned().collect();
+        let streams = known.machines.get(&machine).into_iter().flat_map(BTreeMap::values);
+        let rows: Vec<_> = streams.cloned().collect();
         drop(known);
         if let Err(error) = abandon(service, rows) {
             failed(service, &error);
@@ -427,10 +561,11 @@ pub(super) fn abandon(service: &Service, rows: Vec<StreamRow>) -> Result<(), Sto
     service.ingest.store.commit(&batch)?;
     let mut known = service.ingest.known_mut();
     for row in rows {
-        if let Some(streams) = known.devices.get_mut(&row.device) {
+        let machine = row.machine();
+        if let Some(streams) = known.machines.get_mut(&machine) {
             streams.remove(&row.stream);
             if streams.is_empty() {
-                known.devices.remove(&row.device);
+                known.machines.remove(&machine);
             }
         }
         known.gone.push(row.id);
@@ -450,7 +585,7 @@ struct Group<'a> {
     service: &'a Service,
     now: u64,
     last_id: u64,
-    open: BTreeMap<(Name, StreamName), Open>,
+    open: BTreeMap<(Machine, StreamName), Open>,
     batch: DataBatch,
     counts: Counts,
 }
@@ -491,7 +626,7 @@ fn store(service: &Service, arrivals: Vec<Arrival>) {
                     Outcome::Dropped => None,
                 });
                 let all: Vec<_> = told.chain([arrival]).chain(arrivals).collect();
-                return fail(service, &all);
+                return fail(service, &all, HOLD_FAILED);
             }
         }
     }
@@ -503,7 +638,7 @@ fn store(service: &Service, arrivals: Vec<Arrival>) {
                 Outcome::Told(arrival, _) => Some(arrival),
                 Outcome::Dropped => None,
             });
-            fail(service, &told.collect::<Vec<_>>());
+            fail(service, &told.collect::<Vec<_>>(), HOLD_FAILED);
         }
     }
 }
@@ -545,7 +680,7 @@ impl Group<'_> {
             }
         };
         let batch = (checked.stream.clone(), checked.from, checked.to);
-        match self.add(&device, owner, checked) {
+        match self.add((device, owner), checked) {
             Ok(Ok(())) => {
                 let (stream, from, to) = batch;
                 Ok(Outcome::Told(arrival, Acked { stream, from, to, refused: None }))
@@ -567,16 +702,11 @@ impl Group<'_> {
     }
 
     /// The inner error: why the batch can never be stored.
-    fn add(
-        &mut self,
-        device: &Name,
-        owner: u64,
-        batch: Checked,
-    ) -> Result<Result<(), String>, StoreError> {
-        let key = (device.clone(), batch.stream.clone());
+    fn add(&mut self, machine: Machine, batch: Checked) -> Result<Result<(), String>, StoreError> {
+        let key = (machine, batch.stream.clone());
         let mut open = match self.open.remove(&key) {
-            Some(open) if open.row.owner == owner => open,
-            _ => match self.opened(device, owner, &batch.stream)? {
+            Some(open) => open,
+            None => match self.opened(&key.0, &batch.stream) {
                 Some(open) => open,
                 None => {
                     return Ok(Err(format!(
@@ -591,45 +721,31 @@ impl Group<'_> {
     }
 
     /// A stream that is known, or a new one. None: there are too many.
-    fn opened(
-        &mut self,
-        device: &Name,
-        owner: u64,
-        stream: &StreamName,
-    ) -> Result<Option<Open>, StoreError> {
+    fn opened(&mut self, machine: &Machine, stream: &StreamName) -> Option<Open> {
         let known = self.service.ingest.known();
-        let streams = known.devices.get(device);
+        let streams = known.machines.get(machine);
         let row = streams.and_then(|streams| streams.get(stream)).cloned();
-        let foreign: Vec<_> = streams
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .filter(|row| row.owner != owner)
-            .cloned()
-            .collect();
-        let here = streams.map_or(0, |streams| streams.len() - foreign.len());
+        let (here, last_id) = (streams.map_or(0, BTreeMap::len), known.last_id);
         drop(known);
-        // Another machine had this name: what it sent goes.
-        abandon(self.service, foreign)?;
-        if let Some(row) = row.filter(|row| row.owner == owner) {
-            return Ok(Some(Open { row, ledger: Stretch::new(), records: Vec::new() }));
+        if let Some(row) = row {
+            return Some(Open { row, ledger: Stretch::new(), records: Vec::new() });
         }
-        let last_id = self.service.ingest.known().last_id;
-        let new =
-            |((of, _), open): &(&(Name, StreamName), &Open)| of == device && open.row.id > last_id;
-        let unstored = self.open.iter().filter(new).count();
-        if here + unstored >= MAX_STREAMS {
-            return Ok(None);
+        let new = |((of, _), open): &(&(Machine, StreamName), &Open)| {
+            of == machine && open.row.id > last_id
+        };
+        if here + self.open.iter().filter(new).count() >= MAX_STREAMS {
+            return None;
         }
         self.last_id += 1;
         let row = StreamRow {
             id: self.last_id,
-            device: device.clone(),
-            owner,
+            device: machine.0.clone(),
+            owner: machine.1,
             stream: stream.clone(),
             gone: false,
             tally: ingest::Tally::default(),
         };
-        Ok(Some(Open { row, ledger: Stretch::new(), records: Vec::new() }))
+        Some(Open { row, ledger: Stretch::new(), records: Vec::new() })
     }
 
     fn put(&mut self, open: &mut Open, batch: Checked) -> Result<Result<(), String>, StoreError> {
@@ -641,7 +757,9 @@ impl Group<'_> {
             }
         }
         let came = batch.records.len() as u64;
-        let taken = match ingest::take(&mut open.ledger, &mut open.row.tally, &batch) {
+        let doubtful = ingest::doubtful(&open.ledger, &batch);
+        let held = self.service.held(&open.row, &doubtful, None)?;
+        let taken = match ingest::take(&mut open.ledger, &mut open.row.tally, &batch, &held) {
             Ok(taken) => taken,
             Err(why) => return Ok(Err(why)),
         };
@@ -676,8 +794,8 @@ impl Group<'_> {
         }
         let mut known = service.ingest.known_mut();
         known.last_id = known.last_id.max(self.last_id);
-        for ((device, stream), open) in &self.open {
-            let streams = known.devices.entry(device.clone()).or_default();
+        for ((machine, stream), open) in &self.open {
+            let streams = known.machines.entry(machine.clone()).or_default();
             streams.insert(stream.clone(), open.row.clone());
         }
         drop(known);
@@ -687,7 +805,7 @@ impl Group<'_> {
         counters.records_repeated.fetch_add(repeated, Ordering::Relaxed);
         counters.batches_refused.fetch_add(refused, Ordering::Relaxed);
         service.ingest.failing.store(false, Ordering::Relaxed);
-        for ((device, stream), open) in self.open {
+        for (((device, _), stream), open) in self.open {
             if !open.records.is_empty() {
                 service.ingest.feeds.publish(Stored { device, stream, records: open.records });
             }

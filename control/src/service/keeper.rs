@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::data::{Range, StreamName};
-use holdfast_protocol::ids::Name;
 
 use super::Service;
-use super::ingest::{abandon, owner};
-use crate::core::ingest::SUM_UP_AT;
+use super::ingest::{Machine, abandon, owner};
+use crate::core::ingest::{self, SUM_UP_AT};
 use crate::core::ledger::Stretch;
 use crate::data_store::{DataBatch, Direction, Head, StreamRow};
 use crate::store::StoreError;
@@ -25,11 +24,11 @@ const STREAMS: usize = 1_000;
 /// From the beginning of one round over all streams to that of the next, in seconds.
 const ROUND: u64 = 30;
 
-/// Streams of a device that is not known are kept so long after their last record, in seconds: a
+/// Streams of a device that is not known are kept so long after that was first seen, in seconds: a
 /// backup that is older than the device may have been restored by mistake.
 const UNKNOWN: u64 = 86_400;
 
-type Key = (Name, StreamName);
+type Key = (Machine, StreamName);
 
 /// Where the round stands.
 #[derive(Debug, Default)]
@@ -38,6 +37,9 @@ pub(super) struct Keeper {
     /// The last stream that was looked at. None: the round is over.
     at: Option<Option<Key>>,
     scan: Option<Scan>,
+    /// Since when the owners of streams are not known, in seconds since 1970. It begins anew with
+    /// the process.
+    unknown: BTreeMap<Machine, u64>,
 }
 
 /// A stream whose blocks are looked at for their age.
@@ -73,7 +75,7 @@ impl Keeper {
     fn look(&mut self, service: &Service, after: Option<Key>, now: u64) -> Result<(), StoreError> {
         let (rows, more) = some(service, after.as_ref());
         for row in &rows {
-            let key = (row.device.clone(), row.stream.clone());
+            let key = (row.machine(), row.stream.clone());
             self.at = Some(Some(key.clone()));
             let of = {
                 let model = service.model();
@@ -83,11 +85,15 @@ impl Keeper {
                     .map(|device| model.retention(&device.record.labels, &row.stream))
             };
             let Some(retention) = of else {
-                if row.tally.last_stored.saturating_add(UNKNOWN) < now {
+                let since = *self.unknown.entry(row.machine()).or_insert(now);
+                if since.saturating_add(UNKNOWN) < now {
+                    let (device, stream, records) = (&row.device, &row.stream, row.tally.kept);
+                    tracing::warn!(%device, %stream, records, "its device has not been known for a day: its records go");
                     abandon(service, vec![row.clone()])?;
                 }
                 continue;
             };
+            self.unknown.remove(&row.machine());
             if row.tally.segments > SUM_UP_AT {
                 return sum_up(service, row);
             }
@@ -118,13 +124,15 @@ impl Keeper {
         let heads = service.ingest.store.heads(scan.id, range, BLOCKS, Direction::Up)?;
         let (row, age) = {
             let known = service.ingest.known();
-            let (device, stream) = &scan.key;
-            let row = known.devices.get(device).and_then(|streams| streams.get(stream));
+            let (machine, stream) = &scan.key;
+            let row = known.machines.get(machine).and_then(|streams| streams.get(stream));
             let Some(row) = row.filter(|row| row.id == scan.id).cloned() else { return Ok(()) };
             drop(known);
             let model = service.model();
-            let labels = model.devices.get(device).map(|device| device.record.labels.clone());
-            let retention = model.retention(&labels.unwrap_or_default(), stream);
+            let device = model.devices.get(&machine.0);
+            let device = device.filter(|device| owner(&device.record.public_key) == machine.1);
+            let Some(device) = device else { return Ok(()) };
+            let retention = model.retention(&device.record.labels, stream);
             let Some(age) = retention.age else { return Ok(()) };
             (row, age)
         };
@@ -151,7 +159,7 @@ impl Keeper {
 fn after_or(rows: &[StreamRow], row: &StreamRow, after: Option<Key>) -> Option<Key> {
     let at = rows.iter().position(|other| other.id == row.id).unwrap_or(0);
     match at.checked_sub(1).and_then(|before| rows.get(before)) {
-        Some(before) => Some((before.device.clone(), before.stream.clone())),
+        Some(before) => Some((before.machine(), before.stream.clone())),
         None => after,
     }
 }
@@ -160,10 +168,10 @@ fn after_or(rows: &[StreamRow], row: &StreamRow, after: Option<Key>) -> Option<K
 fn some(service: &Service, after: Option<&Key>) -> (Vec<StreamRow>, bool) {
     use std::ops::Bound::{Excluded, Included, Unbounded};
     let known = service.ingest.known();
-    let first = after.map_or(Unbounded, |(device, _)| Included(device));
+    let first = after.map_or(Unbounded, |(machine, _)| Included(machine));
     let mut rows = Vec::new();
-    for (device, streams) in known.devices.range::<Name, _>((first, Unbounded)) {
-        let after = after.filter(|(last, _)| last == device).map(|(_, stream)| stream);
+    for (machine, streams) in known.machines.range::<Machine, _>((first, Unbounded)) {
+        let after = after.filter(|(last, _)| last == machine).map(|(_, stream)| stream);
         let from = after.map_or(Unbounded, Excluded);
         for row in streams.range::<StreamName, _>((from, Unbounded)).map(|(_, row)| row) {
             if rows.len() == STREAMS {
@@ -198,15 +206,21 @@ fn drop_blocks(
         ..DataBatch::default()
     };
     service.ingest.store.commit(&batch)?;
+    service.ingest.room().gave_back(bytes(heads));
     let records: u64 = heads.iter().map(|head| head.count).sum();
     service.counters.records_retired.fetch_add(records, std::sync::atomic::Ordering::Relaxed);
     replace(service, row);
     Ok(())
 }
 
-fn replace(service: &Service, row: StreamRow) {
+fn bytes(heads: &[Head]) -> u64 {
+    heads.iter().map(|head| head.bytes).fold(0, u64::saturating_add)
+}
+
+/// Makes this known of a stream.
+pub(super) fn replace(service: &Service, row: StreamRow) {
     let mut known = service.ingest.known_mut();
-    let streams = known.devices.get_mut(&row.device);
+    let streams = known.machines.get_mut(&row.machine());
     if let Some(present) =
         streams.and_then(|streams: &mut BTreeMap<_, _>| streams.get_mut(&row.stream))
     {
@@ -236,26 +250,36 @@ fn shrink(service: &Service, row: &StreamRow, excess: u64) -> Result<(), StoreEr
     drop_blocks(service, row.clone(), &heads, None)
 }
 
-/// Makes the oldest part of a long ledger one piece.
+/// Makes the oldest part of a long ledger one piece, as far as it was received.
 fn sum_up(service: &Service, row: &StreamRow) -> Result<(), StoreError> {
     let mut row = row.clone();
-    let from = row.tally.summed_below;
-    let all = Range { from, to: u64::MAX };
-    let segments = service.ingest.store.segments(row.id, all, SEGMENTS)?;
-    let Some(last) = segments.last().map(|last| last.to) else { return Ok(()) };
-    let mut ledger = Stretch::new();
-    ledger.load(Range { from, to: last }, segments);
-    ledger.sum_up();
-    let count = i64::try_from(row.tally.segments).unwrap_or(i64::MAX);
-    row.tally.segments = u64::try_from(count.saturating_add(ledger.growth())).unwrap_or(0);
-    row.tally.summed_below = last.saturating_add(1);
-    let batch = DataBatch {
-        streams: vec![row.clone()],
-        segments: vec![(row.id, ledger.rows())],
-        ..DataBatch::default()
-    };
-    service.ingest.store.commit(&batch)?;
-    tracing::info!(device = %row.device, stream = %row.stream, below = row.tally.summed_below, "a long ledger is summed up");
+    // From the beginning, for records that came late have cut up what was summed; where that gains
+    // nothing, from where it ended.
+    for from in [0, row.tally.summed_below] {
+        if from > row.tally.highest {
+            return Ok(());
+        }
+        let all = Range { from, to: row.tally.highest };
+        let mut segments = service.ingest.store.segments(row.id, all, SEGMENTS)?;
+        segments.retain(|segment| (from..=row.tally.highest).contains(&segment.to));
+        let Some(last) = segments.last().map(|last| last.to) else { return Ok(()) };
+        let mut ledger = Stretch::new();
+        ledger.load(Range { from, to: last }, segments);
+        let before = row.tally.segments;
+        ingest::sum_up(&mut ledger, &mut row.tally);
+        if row.tally.segments == before && from == 0 && row.tally.summed_below > 0 {
+            continue;
+        }
+        row.tally.summed_below = row.tally.summed_below.max(last.saturating_add(1));
+        let batch = DataBatch {
+            streams: vec![row.clone()],
+            segments: vec![(row.id, ledger.rows())],
+            ..DataBatch::default()
+        };
+        service.ingest.store.commit(&batch)?;
+        tracing::info!(device = %row.device, stream = %row.stream, below = row.tally.summed_below, "a long ledger is summed up");
+        break;
+    }
     replace(service, row);
     Ok(())
 }
@@ -267,7 +291,9 @@ fn remove(service: &Service, id: u64) -> Result<(), StoreError> {
     let heads = store.heads(id, all, BLOCKS, Direction::Up)?;
     if !heads.is_empty() {
         let gone_blocks = heads.iter().map(|head| (id, head.first)).collect();
-        return store.commit(&DataBatch { gone_blocks, ..DataBatch::default() });
+        store.commit(&DataBatch { gone_blocks, ..DataBatch::default() })?;
+        service.ingest.room().gave_back(bytes(&heads));
+        return Ok(());
     }
     let segments = store.segments(id, all, SEGMENTS)?;
     if !segments.is_empty() {

@@ -69,6 +69,8 @@ pub struct Settings {
     pub mqtt: Vec<String>,
     /// Address that the API listens on.
     pub api: Option<String>,
+    /// Bytes of the data folder's disk that are kept free of data; None: the usual ones.
+    pub reserve: Option<u64>,
     /// Seconds since 1970, now.
     pub clock: fn() -> u64,
 }
@@ -177,7 +179,7 @@ impl Service {
             model.meta.epoch = (settings.clock)().max(1);
         }
         let (jobs, queue) = mpsc::channel(writer::QUEUE);
-        let (ingest, batches) = ingest::Ingest::new(data);
+        let (ingest, batches) = ingest::Ingest::new(data, settings.reserve);
         let service = Arc::new(Self {
             events: Events::new(model.meta.version),
             model: RwLock::new(model),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use holdfast_protocol::data::block::unpack;
-use holdfast_protocol::data::{Range, Record, StreamName, StreamReport};
+use holdfast_protocol::data::{Range, RangeSet, Record, StreamName, StreamReport};
 use holdfast_protocol::ids::Name;
 
 use super::ingest::{Streams, owner};
@@ -15,7 +15,8 @@ use crate::api::{DeviceStreams, Ledger, Point, StreamItem, StreamLast};
 use crate::core::ledger::{Missing, MissingList};
 use crate::core::time::rfc3339_millis;
 use crate::core::{ingest, values, view};
-use crate::data_store::{Direction, Head, StreamRow};
+use crate::data_store::{Block, Direction, Head, StreamRow};
+use crate::store::StoreError;
 
 /// Heads read at once.
 const HEADS: usize = 256;
@@ -58,6 +59,17 @@ impl Window {
             && head.max_time >= self.since
             && head.min_time < self.until
     }
+}
+
+/// What became of a block.
+pub(super) enum Opened {
+    Records(Vec<Record>),
+    /// Retention took it meanwhile.
+    Gone,
+    /// The disk has changed it.
+    Damaged,
+    /// It is as it was written, and of a later version.
+    Unknown,
 }
 
 /// Called with each record; it may end the reading.
@@ -124,14 +136,13 @@ impl Service {
             let model = self.model();
             model.devices.get(device).map(|known| owner(&known.record.public_key))
         };
+        let Some(owner) = owner else { return T::default() };
         let known = self.ingest.known();
-        let streams = known.devices.get(device);
-        let mine = streams
-            .filter(|streams| streams.values().next().is_some_and(|row| Some(row.owner) == owner));
-        mine.map(look).unwrap_or_default()
+        known.machines.get(&(device.clone(), owner)).map(look).unwrap_or_default()
     }
 
-    /// Visits records of a stream in the order of their numbers.
+    /// Visits records of a stream in the order of their numbers. Blocks that cannot be read are
+    /// left out: gives the numbers between which they had records.
     ///
     /// # Errors
     /// The store's.
@@ -140,34 +151,38 @@ impl Service {
         row: &StreamRow,
         window: Window,
         visit: &mut Visitor<'_>,
-    ) -> Result<(), Failure> {
-        let span = row.tally.span.max(1);
+    ) -> Result<RangeSet, Failure> {
+        let mut left_out = RangeSet::new();
         // An end that the visitor wanted is an end like any other.
         let _ended = if window.newest_first {
-            self.visit_down(row.id, span, window, visit)?
+            self.visit_down(row, window, visit, &mut left_out)?
         } else {
-            self.visit_up(row.id, span, window, visit)?
+            self.visit_up(row, window, visit, &mut left_out)?
         };
-        Ok(())
+        if !left_out.is_empty() {
+            let (device, stream, pieces) = (&row.device, &row.stream, left_out.pieces());
+            tracing::error!(%device, %stream, pieces, "blocks of records cannot be read and are left out");
+        }
+        Ok(left_out)
     }
 
     fn visit_up(
         &self,
-        id: u64,
-        span: u64,
+        row: &StreamRow,
         window: Window,
         visit: &mut Visitor<'_>,
+        left_out: &mut RangeSet,
     ) -> Result<ControlFlow<()>, Failure> {
         let mut waiting = Waiting::default();
-        let mut from = window.numbers.from.saturating_sub(span - 1);
+        let mut from = window.numbers.from.saturating_sub(row.tally.span.max(1) - 1);
         loop {
             let range = Range { from, to: window.numbers.to };
-            let heads = self.ingest.store.heads(id, range, HEADS, Direction::Up)?;
+            let heads = self.ingest.store.heads(row.id, range, HEADS, Direction::Up)?;
             for head in &heads {
                 if waiting.below(head.first, visit).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
-                self.open(id, head, window, &mut waiting)?;
+                self.open(row, head, window, &mut waiting, left_out)?;
             }
             match heads.last() {
                 Some(last) if heads.len() == HEADS => from = last.first.saturating_add(1),
@@ -179,26 +194,26 @@ impl Service {
 
     fn visit_down(
         &self,
-        id: u64,
-        span: u64,
+        row: &StreamRow,
         window: Window,
         visit: &mut Visitor<'_>,
+        left_out: &mut RangeSet,
     ) -> Result<ControlFlow<()>, Failure> {
         let mut waiting = Waiting::default();
         let mut to = window.numbers.to;
         loop {
             let range = Range { from: 0, to };
-            let heads = self.ingest.store.heads(id, range, HEADS, Direction::Down)?;
+            let heads = self.ingest.store.heads(row.id, range, HEADS, Direction::Down)?;
             for head in &heads {
                 // No block from here on reaches further.
-                let reach = head.first.saturating_add(span);
+                let reach = head.first.saturating_add(row.tally.span.max(1));
                 if waiting.from(reach, visit).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
                 if reach <= window.numbers.from {
                     return Ok(waiting.from(0, visit));
                 }
-                self.open(id, head, window, &mut waiting)?;
+                self.open(row, head, window, &mut waiting, left_out)?;
             }
             match heads.last() {
                 Some(last) if heads.len() == HEADS && last.first > 0 => to = last.first - 1,
@@ -210,31 +225,86 @@ impl Service {
 
     fn open(
         &self,
-        id: u64,
+        row: &StreamRow,
         head: &Head,
         window: Window,
         waiting: &mut Waiting,
+        left_out: &mut RangeSet,
     ) -> Result<(), Failure> {
         if !window.touches(head) {
             return Ok(());
         }
-        // Gone: retention took it meanwhile.
-        let Some(block) = self.ingest.store.block(id, head.first)? else { return Ok(()) };
-        match unpack(&block) {
-            Ok(records) => {
+        match self.opened(row, head)? {
+            Opened::Records(records) => {
                 let chosen = records.into_iter().filter(|record| window.holds(record));
                 waiting.0.extend(chosen.map(|record| (record.seq, record)));
-                Ok(())
             }
-            Err(error) => Err(Failure::internal(format!(
-                "the block at number {} cannot be read: {error}",
-                head.first
-            ))),
+            Opened::Gone => {}
+            unread @ (Opened::Damaged | Opened::Unknown) => {
+                if matches!(unread, Opened::Damaged) {
+                    self.ingest.is_damaged(row, head.first);
+                }
+                left_out.insert(head.first, head.reach(row.tally.span));
+            }
         }
+        Ok(())
+    }
+
+    /// Reads a block.
+    pub(super) fn opened(&self, row: &StreamRow, head: &Head) -> Result<Opened, StoreError> {
+        Ok(match self.ingest.store.block(row.id, head.first)? {
+            None => Opened::Gone,
+            Some(Block::Damaged) => Opened::Damaged,
+            Some(Block::Whole(block)) => match unpack(&block) {
+                Ok(records) => Opened::Records(records),
+                Err(error) => {
+                    tracing::error!(device = %row.device, stream = %row.stream, first = head.first, %error, "a block that is as it was written cannot be read");
+                    Opened::Unknown
+                }
+            },
+        })
+    }
+
+    /// Those of these numbers whose records are kept: of what is summed up, the blocks alone tell.
+    /// `but`: the block with this first number does not count.
+    pub(super) fn held(
+        &self,
+        row: &StreamRow,
+        numbers: &RangeSet,
+        but: Option<u64>,
+    ) -> Result<RangeSet, StoreError> {
+        let span = row.tally.span.max(1);
+        let mut held = RangeSet::new();
+        for near in neighbourhoods(numbers, span) {
+            let mut from = near.from.saturating_sub(span - 1);
+            loop {
+                let range = Range { from, to: near.to };
+                let heads = self.ingest.store.heads(row.id, range, HEADS, Direction::Up)?;
+                for head in heads.iter().filter(|head| Some(head.first) != but) {
+                    let mine = numbers.within(head.first, head.last);
+                    if head.is_dense() {
+                        held.union(&mine);
+                    } else if !mine.is_empty()
+                        && let Opened::Records(records) = self.opened(row, head)?
+                    {
+                        let mine = records.iter().filter(|record| mine.contains(record.seq));
+                        held.union(&RangeSet::from_ranges(
+                            mine.map(|record| Range { from: record.seq, to: record.seq }),
+                        ));
+                    }
+                }
+                match heads.last() {
+                    Some(last) if heads.len() == HEADS => from = last.first.saturating_add(1),
+                    _ => break,
+                }
+            }
+        }
+        Ok(held)
     }
 
     /// Records folded into so many parts of the time between `since` and `until`, in milliseconds
-    /// since 1970, by a number in them; parts without one are left out.
+    /// since 1970, by a number in them; parts without one are left out. And the numbers between which
+    /// records could not be read.
     ///
     /// # Errors
     /// The store's, or too many records.
@@ -244,12 +314,12 @@ impl Service {
         (since, until): (u64, u64),
         field: &str,
         points: u64,
-    ) -> Result<Vec<Point>, Failure> {
+    ) -> Result<(Vec<Point>, RangeSet), Failure> {
         let width = until.saturating_sub(since).div_ceil(points.max(1)).max(1);
         let mut folds: BTreeMap<u64, Fold> = BTreeMap::new();
         let mut count = 0;
         let window = Window { since, until, ..Window::default() };
-        self.visit_records(row, window, &mut |record| {
+        let left_out = self.visit_records(row, window, &mut |record| {
             count += 1;
             if count > MAX_SERIES {
                 return ControlFlow::Break(());
@@ -265,7 +335,8 @@ impl Service {
                 "there are more than {MAX_SERIES} records in that time: ask for less of it"
             )));
         }
-        Ok(folds.into_iter().map(|(part, fold)| fold.point(since + part * width)).collect())
+        let points = folds.into_iter().map(|(part, fold)| fold.point(since + part * width));
+        Ok((points.collect(), left_out))
     }
 
     /// What of a stream was received, and what is missing from number `from` on, `limit` ranges.
@@ -381,6 +452,18 @@ impl Service {
         let data = self.model().devices.get(&name).and_then(view::reported);
         Ok(DeviceStreams { items: self.streams_of(&name), data })
     }
+}
+
+/// Ranges around these numbers: those that one block may hold together are one.
+fn neighbourhoods(numbers: &RangeSet, span: u64) -> Vec<Range> {
+    let mut found: Vec<Range> = Vec::new();
+    for range in numbers.iter() {
+        match found.last_mut() {
+            Some(last) if range.from - last.to <= span => last.to = range.to,
+            _ => found.push(range),
+        }
+    }
+    found
 }
 
 fn item(

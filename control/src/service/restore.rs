@@ -1,15 +1,17 @@
 //! Backups and their return. A restored control plane has a higher epoch than any device knows,
 //! so that devices follow what was restored even when they were ahead of it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use holdfast_protocol::ids::Name;
 
 use super::change::Change;
+use super::ingest::owner;
 use super::{Failure, Service};
 use crate::adapters::authority::{Authority, Keys};
 use crate::api::Restored;
-use crate::core::model::{AUTHORITY, Late, Model, key};
+use crate::core::model::{AUTHORITY, Device, Late, Model, key};
 use crate::core::records::Meta;
 use crate::store::Snapshot;
 
@@ -131,9 +133,35 @@ impl Service {
                 "the backup has another CA and signing key: restart `holdfast serve`; until then its devices cannot connect, and afterwards `holdfast login` needs its ca-sha256".into(),
             );
         }
+        let (streams, records) = self.orphans();
+        if streams > 0 {
+            let note = format!(
+                "the backup does not know the devices of some streams ({streams}, with {records} records): these go after a day, unless a backup that knows their devices is restored before"
+            );
+            tracing::warn!("{note}");
+            notes.push(note);
+        }
         notes.push("the access tokens of the backup count from now on".into());
         notes.push("devices connect again by themselves and follow the restored state".into());
         notes
+    }
+}
+
+impl Service {
+    /// Streams of machines that are not known, and the records that are kept of them.
+    fn orphans(&self) -> (u64, u64) {
+        let owners: BTreeMap<Name, u64> = {
+            let model = self.model();
+            let owner = |device: &Device| owner(&device.record.public_key);
+            model.devices.iter().map(|(name, device)| (name.clone(), owner(device))).collect()
+        };
+        let mut found = (0, 0);
+        self.each_stream(|row| {
+            if owners.get(&row.device) != Some(&row.owner) {
+                found = (found.0 + 1, found.1 + row.tally.kept);
+            }
+        });
+        found
     }
 }
 

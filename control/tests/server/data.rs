@@ -3,10 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use holdfast_control::core::ingest;
+use holdfast_control::core::ledger::Stretch;
+use holdfast_control::data_store::{DataBatch, DataStore as _};
 use holdfast_protocol::codec;
 use holdfast_protocol::data::block::pack;
 use holdfast_protocol::data::{
-    Acknowledgement, Batch, Format, Gap, GapReason, Layout, Record, StreamName,
+    Acknowledgement, Batch, Format, Gap, GapReason, Layout, Range, Record, StreamName,
 };
 use holdfast_protocol::topic::Channel;
 
@@ -50,7 +53,7 @@ impl World {
             .collect()
     }
 
-    pub fn tally(&self, device: &str, stream: &str) -> holdfast_control::core::ingest::Tally {
+    pub fn tally(&self, device: &str, stream: &str) -> ingest::Tally {
         let stream: StreamName = stream.parse().unwrap();
         let mut found = None;
         self.service.each_stream(|row| {
@@ -443,4 +446,112 @@ async fn streams_are_listed_with_what_their_devices_say_of_them() {
     }
     let world = world.restart().await;
     assert_eq!(world.view("d-2")["status"]["data"]["horizon"]["until"], 1_800_000_000);
+}
+
+#[tokio::test]
+async fn what_is_fetched_of_a_summed_up_part_is_stored_and_nothing_twice() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let odd: Vec<Record> = (1..=400).step_by(2).map(record).collect();
+    let mut first = of("s", 1, 400, &odd);
+    first.rest = Some(GapReason::Reduced);
+    assert!(world.ship("d-1", &first).await);
+    assert!(world.ship("d-1", &batch("s", 401, 410)).await);
+    // What the keeper does once there are very many pieces.
+    let mut row = world.data.streams().unwrap().remove(0);
+    let all = Range { from: 0, to: 1_000 };
+    let mut ledger = Stretch::new();
+    ledger.load(all, world.data.segments(row.id, all, 10_000).unwrap());
+    ingest::sum_up(&mut ledger, &mut row.tally);
+    row.tally.summed_below = 411;
+    let (streams, segments) = (vec![row.clone()], vec![(row.id, ledger.rows())]);
+    world.data.commit(&DataBatch { streams, segments, ..DataBatch::default() }).unwrap();
+    let world = world.restart().await;
+    for duplicates in [10, 30] {
+        assert!(world.ship("d-1", &batch("s", 1, 20)).await);
+        let tally = world.tally("d-1", "s");
+        assert_eq!((tally.received, tally.kept), (220, 220));
+        assert_eq!((tally.duplicates, tally.missing(), tally.unknown()), (duplicates, 190, 0));
+    }
+    let path = "/api/v1/devices/d-1/streams/s/records";
+    let found = lines(&world, path, "application/x-ndjson").await;
+    assert_eq!(found.len(), 220);
+    assert!(found[1].starts_with("{\"seq\":2,"), "{}", found[1]);
+    let path = "/api/v1/devices/d-1/streams/s/ledger";
+    let (_, ledger) = world.request("GET", path, json!(null)).await;
+    assert_eq!((&ledger["missing"], &ledger["summedBelow"]), (&json!([]), &json!(411)));
+    assert_eq!(ledger["missingCount"], json!({ "reduced": 190 }));
+    assert_eq!(ledger["summed"], json!({ "reduced": 190 }));
+}
+
+#[tokio::test]
+async fn a_damaged_block_is_left_out_said_and_missing_until_it_comes_again() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    for from in [101, 111, 121] {
+        assert!(world.ship("d-1", &batch("s", from, from + 9)).await);
+    }
+    world.data.harmed.lock().unwrap().push(111);
+    let path = "/api/v1/devices/d-1/streams/s";
+    let (status, page) = world.request("GET", &format!("{path}/records"), json!(null)).await;
+    assert_eq!(status, 200, "{page}");
+    let numbers: Vec<u64> = page["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["seq"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, (101..=110).chain(121..=130).collect::<Vec<_>>());
+    let told = json!([{ "from": 111, "to": 120, "reason": "damaged" }]);
+    assert_eq!(page["damaged"], told);
+    let received = || world.tally("d-1", "s").received;
+    let waiting = async {
+        while received() != 20 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
+    let (_, ledger) = world.request("GET", &format!("{path}/ledger"), json!(null)).await;
+    let unknown = json!({ "from": 1, "to": 100, "reason": "unknown" });
+    assert_eq!(ledger["missing"], json!([unknown, told[0]]));
+    assert_eq!((&ledger["received"], &ledger["records"]), (&json!(20), &json!(20)));
+    assert_eq!(world.service.counters().blocks_damaged.load(Ordering::Relaxed), 1);
+    for (what, accept) in [("records", "application/x-ndjson"), ("records", "text/csv")] {
+        let found = lines(&world, &format!("{path}/{what}"), accept).await;
+        assert_eq!(found.len(), 20 + usize::from(accept == "text/csv"));
+    }
+    let window = "since=2026-11-18T11:00:00Z&until=2026-11-18T12:00:00Z&field=n&points=1";
+    let (_, series) = world.request("GET", &format!("{path}/series?{window}"), json!(null)).await;
+    assert_eq!(series["points"][0]["count"], 20, "{series}");
+    // The device has it still.
+    world.data.harmed.lock().unwrap().clear();
+    assert!(world.ship("d-1", &batch("s", 111, 120)).await);
+    let tally = world.tally("d-1", "s");
+    assert_eq!((tally.received, tally.kept, tally.duplicates, tally.missing()), (30, 30, 0, 100));
+    let world = world.restart().await;
+    let (_, page) = world.request("GET", &format!("{path}/records"), json!(null)).await;
+    assert_eq!(page["items"].as_array().unwrap().len(), 30);
+    assert_eq!(page["damaged"], json!(null));
+}
+
+#[tokio::test]
+async fn of_blocks_that_interleave_only_what_the_damaged_one_had_is_missing() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    for (from, to, reason) in [(1, 399, GapReason::Reduced), (2, 300, GapReason::Quota)] {
+        let records: Vec<Record> = (from..=to).step_by(2).map(record).collect();
+        let mut part = of("s", from, to, &records);
+        part.rest = Some(reason);
+        assert!(world.ship("d-1", &part).await);
+    }
+    world.data.harmed.lock().unwrap().push(1);
+    let path = "/api/v1/devices/d-1/streams/s/records";
+    let found = lines(&world, path, "application/x-ndjson").await;
+    assert_eq!(found.len(), 150, "the even ones");
+    assert!(world.ship("d-1", &batch("t", 1, 1)).await);
+    assert!(world.ship("d-1", &batch("t", 2, 2)).await);
+    let tally = world.tally("d-1", "s");
+    assert_eq!((tally.received, tally.kept, tally.unknown()), (150, 150, 0));
+    let gaps = [(GapReason::Reduced, 49), (GapReason::Damaged, 200)];
+    assert_eq!(tally.gaps, gaps.into());
 }

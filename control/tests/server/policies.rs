@@ -1,10 +1,11 @@
 //! Documents about data: applied, placed, deleted; and what they keep.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use holdfast_control::core::admission::admit;
 use holdfast_control::service::Failure;
-use holdfast_protocol::data::{DataPolicies, DataReport, StreamReport};
+use holdfast_protocol::data::{Acknowledgement, DataPolicies, DataReport, StreamReport};
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::topic::Channel;
 use holdfast_protocol::{codec, message};
@@ -185,6 +186,17 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) {
     assert!(tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(), "{what}");
 }
 
+/// A value that does not compress: half a block of what is kept.
+fn noise(seq: u64) -> holdfast_protocol::data::Record {
+    let mut value = Vec::new();
+    let mut state = seq | 1;
+    while value.len() < 60_000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(7);
+        value.extend_from_slice(&state.to_le_bytes()[2..]);
+    }
+    holdfast_protocol::data::Record { value, ..crate::data::record(seq) }
+}
+
 #[tokio::test]
 async fn retention_removes_what_is_old_or_too_much_and_the_ledger_stays() {
     let world = World::new().await;
@@ -199,16 +211,6 @@ async fn retention_removes_what_is_old_or_too_much_and_the_ledger_stays() {
     for stream in ["old", "kept"] {
         assert!(world.ship("d-1", &batch(stream, 1, 50)).await);
     }
-    // Values that do not compress: half a block each of what is kept.
-    let noise = |seq: u64| {
-        let mut value = Vec::new();
-        let mut state = seq | 1;
-        while value.len() < 60_000 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(7);
-            value.extend_from_slice(&state.to_le_bytes()[2..]);
-        }
-        holdfast_protocol::data::Record { value, ..crate::data::record(seq) }
-    };
     for seq in 1..=6 {
         assert!(world.ship("d-2", &crate::data::of("much", seq, seq, &[noise(seq)])).await);
     }
@@ -229,4 +231,43 @@ async fn retention_removes_what_is_old_or_too_much_and_the_ledger_stays() {
     let numbers: Vec<&Value> =
         page["items"].as_array().unwrap().iter().map(|i| &i["seq"]).collect();
     assert_eq!(numbers, [5, 6]);
+}
+
+#[tokio::test]
+async fn with_the_reserve_alone_left_no_data_is_taken_and_all_else_goes_on() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    assert!(world.ship("d-1", &crate::data::of("old", 1, 1, &[noise(1)])).await);
+    assert!(world.ship("d-1", &batch("s", 1, 10)).await);
+    world.bus.acks.lock().unwrap().clear();
+    let mib = 1024 * 1024;
+    for free in [0, 1_023 * mib] {
+        world.data.free.store(free, Ordering::Relaxed);
+        assert!(!world.ship("d-1", &batch("s", 11, 20)).await, "the device must send again");
+    }
+    let acks = std::mem::take(&mut *world.bus.acks.lock().unwrap());
+    let held = acks.iter().map(|(_, bytes)| codec::decode::<Acknowledgement>(bytes).unwrap());
+    assert!(held.clone().count() == 2 && held.clone().all(|ack| ack.hold_ms >= 10_000));
+    let ready = || world.raw("GET", "/readyz", &[], "");
+    let said = ready().await;
+    assert_eq!(said.status(), 200, "everything else works");
+    let text = String::from_utf8(said.body().to_vec()).unwrap();
+    assert!(text.starts_with("ready\nbut 1023 MiB are free on the disk"), "{text}");
+    let metrics = world.raw("GET", "/metrics", &[], "").await;
+    let metrics = String::from_utf8(metrics.body().to_vec()).unwrap();
+    assert!(metrics.contains("\nholdfast_data_store_trouble 1\n"), "{metrics}");
+    assert!(metrics.contains("\nholdfast_disk_reserve_bytes 1073741824\n"), "{metrics}");
+    assert_eq!(world.tally("d-1", "s").received, 10);
+    world.apply("w", "1").await.unwrap();
+    assert!(world.desired("d-1").unwrap().workloads.len() == 1);
+    // Retention goes on, and what it gives back may be used again.
+    let old = json!({ "streams": ["old"], "retention": { "age": "1h" } });
+    assert_eq!(world.post(&[stream("old", "a", old)], "").await.0, 200);
+    advance(2 * 3_600);
+    until("what is old goes", || world.tally("d-1", "old").kept == 0).await;
+    assert!(world.ship("d-1", &batch("s", 11, 20)).await);
+    assert!(!world.ship("d-1", &crate::data::of("old", 2, 2, &[noise(2)])).await, "too much");
+    world.data.free.store(u64::MAX, Ordering::Relaxed);
+    assert!(world.ship("d-1", &crate::data::of("old", 2, 2, &[noise(2)])).await);
+    assert_eq!(ready().await.body(), "ready\n");
 }

@@ -4,7 +4,8 @@ use axum::body::Body;
 use holdfast_control::service::Failure;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::data::batch;
+use crate::world::{World, advance};
 
 async fn backup(world: &World) -> Vec<u8> {
     let (status, bytes) = world.send("GET", "/api/v1/backup", &[], Body::empty()).await;
@@ -95,4 +96,71 @@ async fn what_is_no_whole_backup_changes_nothing() {
         assert!(!message.chars().any(char::is_control), "{what}: {message:?}");
         assert!(world.service.device("d-1").is_ok(), "{what}");
     }
+}
+
+/// The thread that keeps data looks at every stream once.
+async fn round(world: &World) {
+    advance(31);
+    for _ in 0..2 {
+        assert!(world.ship("d-0", &batch("mark", 1, 1)).await);
+    }
+}
+
+async fn records(world: &World, device: &str) -> (u16, usize) {
+    let path = format!("/api/v1/devices/{device}/streams/s/records");
+    let (status, page) = world.request("GET", &path, json!(null)).await;
+    (status, page["items"].as_array().map_or(0, Vec::len))
+}
+
+#[tokio::test]
+async fn the_data_of_a_device_that_a_backup_lacks_stays_for_a_day() {
+    let world = World::new().await;
+    world.device("d-0").await;
+    let early = backup(&world).await;
+    world.device("d-1").await;
+    assert!(world.ship("d-1", &batch("s", 1, 9)).await);
+    // Two days without a word of the device; then, by mistake, the backup that lacks it.
+    advance(2 * 86_400);
+    let late = backup(&world).await;
+    let (status, answer) = restore(&world, early.clone()).await;
+    assert_eq!(status, 200, "{answer}");
+    let said = "does not know the devices of some streams (1, with 9 records)";
+    assert!(answer["notes"].to_string().contains(said), "{answer}");
+    round(&world).await;
+    assert_eq!(records(&world, "d-1").await.0, 404, "nobody knows it");
+    advance(70_000);
+    round(&world).await;
+    assert_eq!(restore(&world, late).await.0, 200);
+    assert_eq!(records(&world, "d-1").await, (200, 9));
+    round(&world).await;
+    // It was known in between: the day begins anew.
+    assert_eq!(restore(&world, early).await.0, 200);
+    round(&world).await;
+    advance(70_000);
+    round(&world).await;
+    assert_eq!(world.service.data_sums().0, 2);
+    advance(20_000);
+    round(&world).await;
+    assert_eq!(world.service.data_sums().0, 1, "nobody came for it");
+}
+
+#[tokio::test]
+async fn a_name_that_a_backup_gives_back_to_another_machine_costs_neither_its_data() {
+    let world = World::new().await;
+    world.device("d-0").await;
+    world.device("d-1").await;
+    let early = backup(&world).await;
+    world.service.delete_device("d-1", "test").await.unwrap();
+    world.device("d-1").await;
+    assert!(world.ship("d-1", &batch("s", 1, 9)).await);
+    let late = backup(&world).await;
+    assert_eq!(restore(&world, early).await.0, 200);
+    assert_eq!(records(&world, "d-1").await.0, 404, "the former machine has sent nothing");
+    assert!(world.ship("d-1", &batch("s", 1, 2)).await);
+    assert_eq!(records(&world, "d-1").await, (200, 2));
+    round(&world).await;
+    let world = world.restart().await;
+    assert_eq!(records(&world, "d-1").await, (200, 2));
+    assert_eq!(restore(&world, late).await.0, 200);
+    assert_eq!(records(&world, "d-1").await, (200, 9));
 }

@@ -18,7 +18,8 @@ use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, rout
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
 use holdfast_control::core::ledger::Segment;
-use holdfast_control::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
+use holdfast_control::core::room::Disk;
+use holdfast_control::data_store::{Block, DataBatch, DataStore, Direction, Head, StreamRow};
 use holdfast_control::ports::{Bus, Directory, Done};
 use holdfast_control::service::{Failure, Service, Settings, Threads};
 use holdfast_control::store::{Batch, Snapshot, Store, StoreError};
@@ -89,10 +90,14 @@ impl Store for Moody {
     }
 }
 
-/// A data store whose disk can be full.
+/// A data store whose disk can be full, or have little left.
 pub struct MoodyData {
     inner: RedbDataStore,
     pub full: AtomicBool,
+    /// Bytes of its disk that are free.
+    pub free: AtomicU64,
+    /// First numbers of blocks that the disk has changed.
+    pub harmed: Mutex<Vec<u64>>,
 }
 
 impl DataStore for MoodyData {
@@ -125,8 +130,14 @@ impl DataStore for MoodyData {
         self.inner.heads(stream, range, most, direction)
     }
 
-    fn block(&self, stream: u64, first: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.block(stream, first)
+    fn block(&self, stream: u64, first: u64) -> Result<Option<Block>, StoreError> {
+        let harmed = self.harmed.lock().unwrap().contains(&first);
+        let block = self.inner.block(stream, first)?;
+        Ok(block.map(|block| if harmed { Block::Damaged } else { block }))
+    }
+
+    fn disk(&self) -> Option<Disk> {
+        Some(Disk { total: u64::MAX, free: self.free.load(Ordering::Relaxed) })
     }
 
     fn damaged(&self) -> Option<String> {
@@ -227,11 +238,17 @@ impl World {
             device_ttl: 3_600,
             mqtt: vec![":8883".into()],
             api: None,
+            reserve: None,
             clock,
         };
         let given: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let inner = RedbDataStore::new(&folder.path().join("data.redb"));
-        let data = Arc::new(MoodyData { inner, full: AtomicBool::new(false) });
+        let data = Arc::new(MoodyData {
+            inner,
+            full: AtomicBool::new(false),
+            free: AtomicU64::new(u64::MAX),
+            harmed: Mutex::default(),
+        });
         let (service, writing) = Service::start(
             given,
             Arc::clone(&data) as Arc<dyn DataStore>,

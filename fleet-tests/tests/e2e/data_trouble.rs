@@ -187,7 +187,7 @@ fn what_was_published_before_the_clock_was_set_does_not_expire_when_it_is() {
     // Off for three days; the clock begins in 1970, and the device at the time that it saw last.
     device.power_off();
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
-    let clock = plane.scratch.write("clock", &format!("-{now}"));
+    let clock = plane.scratch.write("clock", format!("-{now}"));
     device.env.insert("HOLDFAST_TEST_CLOCK_OFFSET".into(), clock.display().to_string());
     device.up();
     await_copies(&steady, 1);

@@ -6,6 +6,7 @@
 //! never arrives stands in the gap ledger with its reason.
 
 pub mod block;
+pub mod crc;
 pub mod message;
 pub mod name;
 pub mod policy;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::name::StreamName;
-use super::policy::TrafficClass;
+use super::policy::{Period, TrafficClass};
 use crate::ids::Name;
 
 /// Most streams that a report tells of; the busiest.
@@ -66,6 +66,9 @@ pub struct Storage {
 pub struct LinkUse {
     /// When the period began, in seconds since 1970.
     pub since: u64,
+    /// Which period it is; absent: an agent that does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<Period>,
     /// Bytes that may be used; absent: no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u64>,

@@ -386,13 +386,25 @@ pub(crate) fn state_data() -> StateReport {
             written: 91_000_000,
             life_years_hundredths: Some(1_250),
         },
-        link: LinkUse { since: 1_795_392_000, budget: Some(1_000_000), classes: classes.into() },
+        link: LinkUse {
+            since: 1_795_392_000,
+            period: None,
+            budget: Some(1_000_000),
+            classes: classes.into(),
+        },
         horizon: Some(Horizon {
             until: 1_795_900_000,
             cause: HorizonCause::Buffer,
             detail: "quota of plain".into(),
         }),
     };
+    StateReport { data: Some(Box::new(data)), ..report(8, Vec::new()) }
+}
+
+/// With the period that agents say since.
+pub(crate) fn state_data_period() -> StateReport {
+    let link = LinkUse { since: 1_793_491_200, period: Some(Period::Month), ..LinkUse::default() };
+    let data = DataReport { link, ..DataReport::default() };
     StateReport { data: Some(Box::new(data)), ..report(8, Vec::new()) }
 }
 

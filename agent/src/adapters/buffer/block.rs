@@ -5,6 +5,7 @@
 //! The first row begins with: version, sum (4 bytes), then as variable numbers last - first,
 //! count, earliest time, latest - earliest, length of the packed block.
 
+use holdfast_protocol::data::crc::crc;
 use holdfast_protocol::data::{Layout, Record, block as wire};
 
 use crate::core::data::stream::Block;
@@ -24,37 +25,6 @@ const KEY: usize = 4 + 8 + 2;
 /// What a row takes beside its value.
 const ROW_OVERHEAD: usize = KEY + 4;
 const VERSION: u8 = 1;
-
-/// CRC-32 (IEEE) over parts, one after the other.
-pub(super) fn crc(parts: &[&[u8]]) -> u32 {
-    let mut sum = u32::MAX;
-    for byte in parts.iter().copied().flatten() {
-        let at = usize::from(sum.to_le_bytes()[0] ^ byte);
-        sum = TABLE.get(at).copied().unwrap_or(0) ^ (sum >> 8);
-    }
-    !sum
-}
-
-const TABLE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut at = 0_usize;
-    let mut value = 0_u32;
-    while at < 256 {
-        let mut sum = value;
-        let mut bit = 0;
-        while bit < 8 {
-            sum = if sum & 1 == 1 { 0xEDB8_8320 ^ (sum >> 1) } else { sum >> 1 };
-            bit += 1;
-        }
-        #[allow(clippy::indexing_slicing, reason = "a constant's bounds are checked as it is made")]
-        {
-            table[at] = sum;
-        }
-        at += 1;
-        value += 1;
-    }
-    table
-};
 
 /// A block that is to be written.
 #[derive(Debug)]
@@ -206,7 +176,6 @@ mod tests {
 
     #[test]
     fn a_block_comes_back_and_a_flipped_bit_does_not() {
-        assert_eq!(crc(&[b"1234", b"56789"]), 0xCBF4_3926, "the check value of CRC-32");
         for (count, size) in [(1, 0), (1, 10), (40, 200), (3, 65_536)] {
             let records = records(count, size);
             let packed = Packed::new(7, 1, count, &records);

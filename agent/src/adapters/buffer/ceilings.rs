@@ -10,8 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use holdfast_protocol::data::StreamName;
+use holdfast_protocol::data::crc::crc;
 
-use super::block::crc;
 use crate::adapters::files;
 
 /// How far ahead a ceiling is raised: a file of a few KiB is replaced once in so many records.

@@ -144,7 +144,12 @@ impl Ledger {
                 (it != ClassUse::default()).then_some((class, it))
             })
             .collect();
-        LinkUse { since: self.since, budget: budget.map(|it| it.bytes), classes }
+        LinkUse {
+            since: self.since,
+            period: Some(period(budget)),
+            budget: budget.map(|it| it.bytes),
+            classes,
+        }
     }
 }
 
@@ -300,6 +305,19 @@ mod tests {
         next.turn(budget, 4_001 * DAY);
         next.restore(&stored);
         assert_eq!(next.allowed(Data, budget, 4_001 * DAY), Some(100_000));
+    }
+
+    #[test]
+    fn the_report_says_which_period_it_is() {
+        let month = budget(Period::Month, 1_000, &[]);
+        for (budget, period, since) in
+            [(None, Period::Day, 1_709_164_800), (Some(&month), Period::Month, 1_706_745_600)]
+        {
+            let mut ledger = Ledger::default();
+            ledger.turn(budget, 1_709_208_000);
+            let said = ledger.report(budget);
+            assert_eq!((said.period, said.since), (Some(period), since));
+        }
     }
 
     #[test]

@@ -1043,6 +1043,11 @@ export interface components {
         };
         /** @description `GET …/records`. */
         DataRecords: {
+            /**
+             * @description Numbers between which records are left out, for the disk has changed them; the ledger says
+             *     which.
+             */
+            damaged?: components["schemas"]["MissingRange"][];
             /** @description In the order that was asked for. */
             items: components["schemas"]["DataRecord"][];
             /** @description Where the page stands. */
@@ -1148,7 +1153,10 @@ export interface components {
         };
         /** @description `GET /api/v1/devices/{name}/streams`. */
         DeviceStreams: {
-            /** @description What the device says of its buffer (`storage`), its link (`link`) and its `horizon`. */
+            /**
+             * @description What the device says of its buffer (`storage`), its link (`link`: `classes` in the `period`,
+             *     `day` or `month`, that began `since`) and its `horizon`.
+             */
             data?: unknown;
             /** @description By name. */
             items: components["schemas"]["StreamItem"][];
@@ -1377,9 +1385,13 @@ export interface components {
              * @description Records that are kept here now.
              */
             records: number;
+            /** @description Of `missingCount`: numbers of which the ranges are not kept. */
+            summed?: {
+                [key: string]: number;
+            };
             /**
              * Format: int64
-             * @description Below this number only sums are known; absent: all is known.
+             * @description Below this number not all ranges of `missing` are kept, see `summed`; absent: all are.
              */
             summedBelow?: number | null;
         };
@@ -1640,7 +1652,10 @@ export interface components {
              * @description The first.
              */
             from: number;
-            /** @description `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged`, `disk-full`, or `unknown`. */
+            /**
+             * @description `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged` (the device's buffer, or the
+             *     control plane's disk), `disk-full`, or `unknown`.
+             */
             reason: string;
             /**
              * Format: int64
@@ -1862,6 +1877,11 @@ export interface components {
         };
         /** @description `GET …/series`. */
         Series: {
+            /**
+             * @description Numbers between which records are left out, for the disk has changed them; the ledger says
+             *     which.
+             */
+            damaged?: components["schemas"]["MissingRange"][];
             /** @description By time. */
             points: components["schemas"]["Point"][];
         };

@@ -14,7 +14,18 @@ test("a day's use goes on as it did", () => {
   expect(found.total).toEqual({ name: "all", used: 120, budget: 1000, forecast: 480 });
 });
 
-test("what has lasted longer than a day is a month", () => {
+test("the period is what the device says", () => {
+  const first = Date.UTC(2026, 10, 1) / 1000;
+  const young = use({ since: first, period: "month", classes: { data: { sent: 100, received: 0 } } }, first + 43_200);
+  expect(young.period).toBe("month");
+  expect(young.ends).toBe(Date.UTC(2026, 11, 1) / 1000);
+  expect(young.total.forecast).toBe(6000);
+  // A device that has been away for two days has not begun another.
+  const old = use({ since: MIDNIGHT, period: "day" }, MIDNIGHT + 2 * 86_400);
+  expect([old.period, old.ends]).toEqual(["day", MIDNIGHT + 86_400]);
+});
+
+test("of an agent that does not say it, what has lasted longer than a day is a month", () => {
   const found = use({ since: Date.UTC(2026, 10, 1) / 1000, classes: { data: { sent: 100, received: 0 } } }, Date.UTC(2026, 10, 11) / 1000);
   expect(found.period).toBe("month");
   expect(found.ends).toBe(Date.UTC(2026, 11, 1) / 1000);

@@ -10,6 +10,8 @@ export interface ClassUse {
 export interface LinkUse {
   /** Seconds since 1970. */
   since: number;
+  /** Absent: an older agent. */
+  period?: "day" | "month";
   budget?: number;
   classes?: Record<string, ClassUse>;
 }
@@ -33,16 +35,16 @@ export interface Use {
 const DAY = 86_400;
 const ORDER = ["control", "events", "data", "logs", "artifacts"];
 
-/** The end of the period that began then: a period that has lasted longer than a day is a month. */
-function period(since: number, now: number): { period: "day" | "month"; ends: number } {
-  if (now - since <= DAY) return { period: "day", ends: since - (since % DAY) + DAY };
+/** Which period it is, and its end. Where an older agent does not say it: one that has lasted longer than a day is a month. */
+function period({ since, period: said }: LinkUse, now: number): { period: "day" | "month"; ends: number } {
+  if ((said ?? (now - since <= DAY ? "day" : "month")) === "day") return { period: "day", ends: since - (since % DAY) + DAY };
   const begin = new Date(since * 1000);
   return { period: "month", ends: Date.UTC(begin.getUTCFullYear(), begin.getUTCMonth() + 1, 1) / 1000 };
 }
 
 /** `now` in seconds since 1970. */
 export function use(link: LinkUse, now: number): Use {
-  const { period: length, ends } = period(link.since, now);
+  const { period: length, ends } = period(link, now);
   // In its first minutes a period tells nothing of its rest.
   const passed = Math.max(now - link.since, 300);
   const left = Math.max(ends - now, 0);

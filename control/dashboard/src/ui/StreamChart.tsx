@@ -31,7 +31,7 @@ const REASONS: Record<string, string> = {
   thinned: "thinned out by its policy",
   reduced: "its changes or windows stand for it; on the device, can be fetched",
   withheld: "not shipped by its policy; on the device, can be fetched",
-  damaged: "the device's buffer was damaged",
+  damaged: "the device's buffer or the control plane's disk was damaged",
   "disk-full": "the device's disk took nothing",
   unknown: "not received yet, and nothing was said of it",
 };
@@ -101,6 +101,7 @@ function Ledger({ device, stream }: { device: string; stream: string }) {
           </tbody>
         </table>
       )}
+      {data.summedBelow && <span className="hf-kind">Below {data.summedBelow.toLocaleString("en")} not every range is kept: {Object.entries(data.summed ?? {}).map(([reason, many]) => `${many.toLocaleString("en")} ${reason}`).join(", ") || "none is missing"}.</span>}
       {data.missing.length > RANGES && <span className="hf-kind">the newest {RANGES} of {count(data.missing.length, "range")}; <span className="hf-mono">holdfast data ledger</span> shows all</span>}
     </section>
   );

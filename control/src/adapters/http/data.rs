@@ -10,14 +10,15 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use holdfast_protocol::data::{Range, Record};
+use holdfast_protocol::data::{Range, RangeSet, Record};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::App;
 use super::extract::{Params, Path};
 use crate::api::{
-    DataMeta, DataRecord, DataRecords, DeviceStreams, Ledger, List, Series, StreamItem,
+    DataMeta, DataRecord, DataRecords, DeviceStreams, Ledger, List, MissingRange, Series,
+    StreamItem,
 };
 use crate::core::listing::Filter;
 use crate::core::selector;
@@ -231,8 +232,9 @@ fn page(
 ) -> Result<DataRecords, Failure> {
     let mut items: Vec<DataRecord> = Vec::new();
     let (mut bytes, mut more) = (0, false);
+    let mut left_out = RangeSet::new();
     if window.numbers.from <= window.numbers.to {
-        service.visit_records(row, window, &mut |record| {
+        left_out = service.visit_records(row, window, &mut |record| {
             if items.len() == limit || bytes > PAGE_BYTES {
                 more = true;
                 return ControlFlow::Break(());
@@ -244,7 +246,8 @@ fn page(
         })?;
     }
     let next = items.last().filter(|_| more).map(|last| last.seq.to_string());
-    Ok(DataRecords { items, metadata: DataMeta { next } })
+    let damaged = MissingRange::damaged(&left_out);
+    Ok(DataRecords { items, damaged, metadata: DataMeta { next } })
 }
 
 /// How records are written one after the other.
@@ -297,7 +300,7 @@ fn stream_of(app: App, row: StreamRow, window: Window, most: usize, form: Form) 
             ControlFlow::Continue(())
         });
         // An answer that is not whole ends without its end.
-        let last = read.map(|()| piece.into()).map_err(|error| {
+        let last = read.map(|_| piece.into()).map_err(|error| {
             tracing::error!(%error, "records were not read to their end");
             std::io::Error::other(error.to_string())
         });
@@ -330,9 +333,9 @@ pub(super) async fn series(
     }
     let row = app.service.stream(&name, &stream)?;
     let field = query.field.unwrap_or_default();
-    let points =
+    let (points, left_out) =
         aside(app, move |service| service.series(&row, (since, until), &field, points)).await?;
-    Ok(Json(Series { points }))
+    Ok(Json(Series { points, damaged: MissingRange::damaged(&left_out) }))
 }
 
 /// What of a stream was received, and what is missing and why.

@@ -108,6 +108,7 @@ pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static s
     let mut text = Text(String::with_capacity(8 * 1024));
     gateway(&app, &mut text);
     service(&app, &mut text);
+    data(&app, &mut text);
     horizons(&app, &mut text);
     (TEXT, text.0)
 }
@@ -206,36 +207,8 @@ fn service(app: &App, text: &mut Text) {
         ("store_commits_failed", "Transactions that failed.", &counters.commits_failed),
         ("store_writes", "Keys written to the store.", &counters.writes),
         ("store_overloads", "Changes not taken for want of room.", &counters.overloads),
-        ("data_batches", "Batches of records from devices.", &counters.batches),
-        (
-            "data_batches_not_taken",
-            "Batches not taken for want of room.",
-            &counters.batches_not_taken,
-        ),
-        ("data_batches_refused", "Batches that can never be stored.", &counters.batches_refused),
-        ("data_records", "Records stored.", &counters.records),
-        ("data_records_repeated", "Records that came again.", &counters.records_repeated),
-        ("data_records_retired", "Records removed by retention.", &counters.records_retired),
-        ("data_commits", "Transactions of the data store.", &counters.data_commits),
-        ("data_commits_failed", "Transactions that failed.", &counters.data_commits_failed),
     ] {
         text.counter(&format!("holdfast_{name}_total"), help, counter);
-    }
-    let service = &app.service;
-    let (streams, kept, bytes) = service.data_sums();
-    for (name, help, value) in [
-        ("data_streams", "Streams of devices.", streams),
-        ("data_records_kept", "Records in the data store.", kept),
-        ("data_bytes_kept", "Bytes of their blocks.", bytes),
-        ("data_batches_waiting", "Batches that wait to be stored.", service.batches_waiting()),
-        ("data_readers", "Readers of data as it comes.", service.data_readers() as u64),
-        (
-            "data_store_trouble",
-            "1: the data store takes nothing, or was damaged and began anew; see /readyz.",
-            u64::from(service.data_trouble().is_some()),
-        ),
-    ] {
-        text.one(&format!("holdfast_{name}"), "gauge", help, value);
     }
     let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
     text.labelled(
@@ -246,4 +219,51 @@ fn service(app: &App, text: &mut Text) {
             .zip(&app.requests.classes)
             .map(|(class, count)| (class, count.load(Ordering::Relaxed))),
     );
+}
+
+fn data(app: &App, text: &mut Text) {
+    let (service, counters) = (&app.service, app.service.counters());
+    for (name, help, counter) in [
+        ("data_batches", "Batches of records from devices.", &counters.batches),
+        (
+            "data_batches_not_taken",
+            "Batches not taken for want of room.",
+            &counters.batches_not_taken,
+        ),
+        ("data_batches_refused", "Batches that can never be stored.", &counters.batches_refused),
+        ("data_records", "Records stored.", &counters.records),
+        ("data_records_repeated", "Records that came again.", &counters.records_repeated),
+        ("data_records_retired", "Records removed by retention.", &counters.records_retired),
+        (
+            "data_blocks_damaged",
+            "Blocks of records that the disk has changed, found since the start.",
+            &counters.blocks_damaged,
+        ),
+        ("data_commits", "Transactions of the data store.", &counters.data_commits),
+        ("data_commits_failed", "Transactions that failed.", &counters.data_commits_failed),
+    ] {
+        text.counter(&format!("holdfast_{name}_total"), help, counter);
+    }
+    let (streams, kept, bytes) = service.data_sums();
+    for (name, help, value) in [
+        ("data_streams", "Streams of devices.", streams),
+        ("data_records_kept", "Records in the data store.", kept),
+        ("data_bytes_kept", "Bytes of their blocks.", bytes),
+        ("data_batches_waiting", "Batches that wait to be stored.", service.batches_waiting()),
+        ("data_readers", "Readers of data as it comes.", service.data_readers() as u64),
+        (
+            "data_store_trouble",
+            "1: the data store takes nothing, has no room, or was damaged; see /readyz.",
+            u64::from(service.data_trouble().is_some()),
+        ),
+    ] {
+        text.one(&format!("holdfast_{name}"), "gauge", help, value);
+    }
+    let room = service.room();
+    if let Some(free) = room.free() {
+        let help = "Bytes that are free on the disk of the data folder.";
+        text.one("holdfast_disk_free_bytes", "gauge", help, free);
+        let help = "Bytes of it that are kept free of data: with less no more is taken.";
+        text.one("holdfast_disk_reserve_bytes", "gauge", help, room.reserve());
+    }
 }

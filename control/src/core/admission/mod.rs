@@ -74,6 +74,14 @@ impl Admitted {
     }
 }
 
+/// Bytes as people write them: `64Mi`, `1G`, `1048576`.
+///
+/// # Errors
+/// Why it is not understood, in words.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    units::memory(text).map_err(|why| why.to_string())
+}
+
 /// Lets all documents in, or none: the faults of every one, with paths. With more than one
 /// document a path begins with `documents[N] (Workload/NAME): `.
 /// `artifact_size` knows the artifacts of the store.

@@ -387,11 +387,14 @@ impl Device {
         Ok(())
     }
 
-    /// Numbers of each stream that have expired and are not told yet.
-    pub(super) fn expired(&self) -> BTreeMap<StreamName, RangeSet> {
-        let streams = self.memory.iter().flat_map(|memory| memory.streams.values());
-        let gaps = |stream: &Stream| stream.kept().gaps.get(&GapReason::Expired).cloned();
-        streams.map(|stream| (stream.name().clone(), gaps(stream).unwrap_or_default())).collect()
+    /// Records on disk.
+    pub(super) fn on_disk(&self) -> BTreeSet<(StreamName, u64)> {
+        let name = |id: &u32| self.image.streams.get(id).map(|kept| kept.name.clone());
+        let blocks = self.image.blocks.iter().filter_map(|((id, _), (_, all))| {
+            let name = name(id)?;
+            Some(all.iter().map(move |record| (name.clone(), record.seq)))
+        });
+        blocks.flatten().collect()
     }
 
     /// How long records of this stream are kept, in milliseconds.

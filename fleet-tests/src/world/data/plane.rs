@@ -7,7 +7,7 @@ use holdfast_control::core::ingest::{self, Checked, Tally, Unfit};
 use holdfast_control::core::ledger::{Answer, MissingList, Segment, Stretch};
 use holdfast_protocol::WIRE_VERSION;
 use holdfast_protocol::data::block::unpack;
-use holdfast_protocol::data::{Acked, Acknowledgement, Record, StreamName};
+use holdfast_protocol::data::{Acked, Acknowledgement, RangeSet, Record, StreamName};
 
 /// A stream as the store has it.
 #[derive(Debug, Clone, Default)]
@@ -142,7 +142,7 @@ impl Row {
                 ledger.load(wanted, touching.collect::<Vec<_>>());
             }
         }
-        let taken = ingest::take(&mut ledger, &mut self.tally, &batch)?;
+        let taken = ingest::take(&mut ledger, &mut self.tally, &batch, &RangeSet::new())?;
         for (from, row) in ledger.rows() {
             match row {
                 Some(row) => drop(self.segments.insert(from, row)),

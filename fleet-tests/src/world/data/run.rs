@@ -314,19 +314,15 @@ impl World {
         if !trusted || self.device.memory.is_none() {
             return;
         }
-        let before = self.device.expired();
+        let before = self.device.on_disk();
         if self.device.expire(now, &mut self.dice).is_err() {
             return self.crashed();
         }
         // Nothing goes before its time, whatever the clock showed when it was stored.
-        for (stream, mut gone) in self.device.expired() {
-            before.get(&stream).into_iter().for_each(|known| gone.subtract(known));
-            let ttl = self.device.ttl(&stream).unwrap_or(0);
-            for seq in gone.iter().flat_map(|range| range.from..=range.to) {
-                let stored = self.stored.get(&(stream.clone(), seq));
-                let early = stored.filter(|stored| *stored + ttl >= self.now);
-                assert!(early.is_none(), "{stream} {seq} expired too early");
-            }
+        for gone in before.difference(&self.device.on_disk()) {
+            let ttl = self.device.ttl(&gone.0).unwrap_or(u64::MAX);
+            let early = self.stored.get(gone).is_some_and(|at| at.saturating_add(ttl) >= self.now);
+            assert!(!early, "{} {} expired too early", gone.0, gone.1);
         }
     }
 
