@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Buffered, FROM, Sizes, WINDOW};
+use super::{Buffered, DAY_OF_SECONDS, FROM, Sizes, WINDOW};
 use crate::bench::machine;
 use crate::harness::publisher::{Access, Http, Mqtt};
 use crate::harness::{Device, Plane, eventually};
@@ -172,7 +172,7 @@ pub fn ask() -> Asked {
         .apply("apiVersion: holdfast/v1\nkind: Stream\nmetadata: { name: stays }\nspec: { devices: { matchLabels: { role: bench } }, streams: [day], ship: never }\n")
         .ok();
     let (device, access) = start(&plane, "asked");
-    let records = Telemetry::new(2, FROM, 1_000).records(86_400);
+    let records = Telemetry::new(2, FROM, 1_000).records(DAY_OF_SECONDS);
     let outcome = Http::connect(&access).unwrap().publish("day", &records, BATCH);
     assert_eq!(outcome.count(), records.len(), "{:?}", outcome.error);
     device.link.heal();
@@ -196,7 +196,7 @@ pub fn ask() -> Asked {
         .json();
     let figure = |key: &str| answer["bytes"][key].as_f64().unwrap_or(0.0);
     let count = &answer["rows"][0]["values"];
-    assert!(count.to_string().contains("86400"), "all records are counted: {answer}");
+    assert!(count.to_string().contains(&DAY_OF_SECONDS.to_string()), "all records are counted: {answer}");
     Asked {
         crossed: figure("crossed"),
         shipping: figure("shippingWouldHaveCost"),

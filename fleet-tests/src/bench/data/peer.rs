@@ -106,8 +106,9 @@ impl Mosquitto {
                 (last, moved) = (now, Instant::now());
             }
             let done = sink.publishes() >= wanted as u64 && sink.records() >= wanted;
-            // A bridge that has nothing connects within two seconds and stays silent.
-            if done || moved.elapsed() > Duration::from_secs(8) {
+            // A bridge whose upstream was away tries again within half a minute.
+            let patience = Duration::from_secs(if first.is_none() { 40 } else { 8 });
+            if done || moved.elapsed() > patience {
                 let taken = first.map_or(0.0, |first| (moved - first).as_secs_f64());
                 let records = sink.records();
                 return (records, if taken > 0.0 { records as f64 / taken } else { 0.0 });
