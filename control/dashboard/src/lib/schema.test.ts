@@ -3,6 +3,7 @@ import { check, forKind, keys, values, type Schema } from "./schema";
 
 const schema: Schema = {
   $defs: {
+    Word: { oneOf: [{ const: "oldest" }, { const: "newest" }] },
     Policy: { oneOf: [{ const: "always", description: "Whenever." }, { const: "never" }] },
     Run: { type: "object", additionalProperties: false, oneOf: [{ required: ["path"] }, { required: ["artifact"] }], properties: { path: { type: "string", pattern: "^/" }, artifact: { type: "string" } } },
   },
@@ -14,6 +15,7 @@ const schema: Schema = {
     policy: { $ref: "#/$defs/Policy" },
     env: { type: "object", additionalProperties: { type: "string" } },
     cpu: { anyOf: [{ type: "string", pattern: "^[0-9]+m$" }, { type: "number" }] },
+    overflow: { anyOf: [{ $ref: "#/$defs/Word" }, { type: "object" }] },
     list: { type: "array", items: { type: "integer", minimum: 1 } },
   },
 };
@@ -22,6 +24,8 @@ test("keys and values for completion", () => {
   expect(keys(schema, []).find((key) => key.label === "run")).toEqual({ label: "run", detail: "object, required", info: "How it runs." });
   expect(keys(schema, ["run"]).map((key) => key.label)).toEqual(["path", "artifact"]);
   expect(values(schema, ["policy"]).map((value) => value.label)).toEqual(["always", "never"]);
+  expect(values(schema, ["policy"]).map((value) => value.info)).toEqual(["Whenever.", ""]);
+  expect(values(schema, ["overflow"]).map((value) => value.label)).toEqual(["oldest", "newest"]);
 });
 
 test.each([

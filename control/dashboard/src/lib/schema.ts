@@ -76,12 +76,13 @@ export function keys(root: Schema, path: readonly (string | number)[]): Choice[]
 
 /** Values that may stand at a path, where they can be listed. */
 export function values(root: Schema, path: readonly (string | number)[]): Choice[] {
-  const schema = at(root, path);
-  const of = (value: unknown, info = ""): Choice => ({ label: String(value), detail: "", info });
-  return [
-    ...(schema.enum ?? []).map((value) => of(value)),
-    ...[...(schema.oneOf ?? []), ...(schema.anyOf ?? [])].filter((one) => one.const !== undefined).map((one) => of(one.const, one.description)),
+  const of = (schema: Schema): Choice[] => [
+    ...(schema.enum ?? (schema.const === undefined ? [] : [schema.const])).map((value) => ({ label: String(value), detail: "", info: schema.description ?? "" })),
+    ...[...(schema.oneOf ?? []), ...(schema.anyOf ?? [])].flatMap((one) => of(resolve(root, one))),
   ];
+  const schema = at(root, path);
+  // What is said of the whole is not said of each.
+  return of(schema.enum ? { ...schema, description: "" } : schema);
 }
 
 export function kind(schema: Schema): string {
