@@ -196,7 +196,10 @@ pub fn ask() -> Asked {
         .json();
     let figure = |key: &str| answer["bytes"][key].as_f64().unwrap_or(0.0);
     let count = &answer["rows"][0]["values"];
-    assert!(count.to_string().contains(&DAY_OF_SECONDS.to_string()), "all records are counted: {answer}");
+    assert!(
+        count.to_string().contains(&DAY_OF_SECONDS.to_string()),
+        "all records are counted: {answer}"
+    );
     Asked {
         crossed: figure("crossed"),
         shipping: figure("shippingWouldHaveCost"),
