@@ -651,6 +651,11 @@ mod tests {
     }
 
     impl Naive {
+        fn received(&self) -> Vec<u64> {
+            let received = self.numbers.iter().filter(|(_, known)| **known == Known::Received);
+            received.map(|(number, _)| *number).collect()
+        }
+
         fn take(&mut self, batch: &Checked) -> bool {
             let named = |number: u64| {
                 batch.records.iter().any(|record| record.seq == number)
@@ -740,8 +745,7 @@ mod tests {
                     (tally.duplicates, tally.late, tally.highest),
                     (naive.duplicates, naive.late, naive.highest)
                 );
-                let received: Vec<u64> = naive.numbers.iter()
-                    .filter(|(_, known)| **known == Known::Received).map(|(number, _)| *number).collect();
+                let received = naive.received();
                 prop_assert_eq!(tally.received, received.len() as u64);
                 prop_assert_eq!(tally.kept, tally.received);
                 prop_assert_eq!(stored.records.keys().copied().collect::<Vec<_>>(), received);
@@ -769,8 +773,7 @@ mod tests {
                     (tally.duplicates, tally.late, tally.highest),
                     (naive.duplicates, naive.late, naive.highest)
                 );
-                let received: Vec<u64> = naive.numbers.iter()
-                    .filter(|(_, known)| **known == Known::Received).map(|(number, _)| *number).collect();
+                let received = naive.received();
                 prop_assert_eq!(tally.received, received.len() as u64);
                 prop_assert_eq!(stored.records.keys().copied().collect::<Vec<_>>(), received);
                 prop_assert_eq!(tally.missing(), naive.missing().len() as u64);
