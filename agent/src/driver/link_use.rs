@@ -104,23 +104,9 @@ impl Shipping {
 }
 
 impl Driver {
-    /// Takes the counts in, and sees who has to wait.
+    /// Takes the counts in, and has the ledger kept.
     pub(super) fn count_link(&mut self) {
-        let budget = self.shipping.policies.link.as_ref();
-        let differ = budget.is_some_and(|budget| !budget.interfaces.is_empty());
-        let routes = differ.then(|| std::fs::read_to_string("/proc/net/route").ok()).flatten();
-        let cost = cost(budget, routes.as_deref().and_then(default_interface));
         self.take_counts();
-        self.shipping.link.cost = cost;
-        let may_wait = [TrafficClass::Data, TrafficClass::Logs, TrafficClass::Artifacts];
-        let policies = &self.shipping.policies;
-        let link = &self.shipping.link;
-        let held: Vec<_> = may_wait
-            .into_iter()
-            .filter(|class| link.allowed(*class, policies) == Some(0))
-            .collect();
-        self.meter.hold(&held);
-        self.shipping.link.held = held;
         if !self.shipping.link.asked && (self.shipping.buffer.is_in_use()) {
             self.shipping.link.asked = true;
             let (buffer, tell) = (self.shipping.buffer.clone(), self.tell.clone());
@@ -136,14 +122,26 @@ impl Driver {
         self.shipping.keep_ledger(false);
     }
 
-    /// Takes the counts in that came since.
+    /// Takes the counts in that came since, and sees who has to wait: before each batch, for a
+    /// budget may have come, or another interface, since the last one.
     pub(super) fn take_counts(&mut self) {
         let now = self.time.is_plausible().then(|| self.time.now());
+        let policies = &self.shipping.policies;
         let link = &mut self.shipping.link;
-        link.turn(&self.shipping.policies, now);
+        link.turn(policies, now);
         for (class, sent, received) in self.meter.take() {
             link.ledger.add(class, sent, received, link.cost);
         }
+        let budget = policies.link.as_ref();
+        let differ = budget.is_some_and(|budget| !budget.interfaces.is_empty());
+        let routes = differ.then(|| std::fs::read_to_string("/proc/net/route").ok()).flatten();
+        link.cost = cost(budget, routes.as_deref().and_then(default_interface));
+        let may_wait = [TrafficClass::Data, TrafficClass::Logs, TrafficClass::Artifacts];
+        link.held = may_wait
+            .into_iter()
+            .filter(|class| link.allowed(*class, policies) == Some(0))
+            .collect();
+        self.meter.hold(&link.held);
     }
 }
 

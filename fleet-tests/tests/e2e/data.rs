@@ -68,6 +68,29 @@ pub(crate) fn await_ledger(
     })
 }
 
+/// A stream's policy; `spec` in the middle of a flow mapping.
+pub(crate) fn policy(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: holdfast/v1\nkind: Stream\nmetadata: {{ name: {name} }}\nspec: {{ devices: {{ matchLabels: {{ role: a }} }}, {spec} }}\n"
+    )
+}
+
+/// Publishes so many records by HTTP, all acknowledged.
+pub(crate) fn post(access: &Access, stream: &str, all: &[Vec<u8>]) {
+    let outcome = http(access).publish(stream, all, 500);
+    assert_eq!(outcome.count(), all.len(), "{stream}: {:?}", outcome.error);
+}
+
+/// Records of some 200 bytes that do not compress.
+pub(crate) fn noise(count: usize) -> Vec<Vec<u8>> {
+    let mut chance = holdfast_agent::core::backoff::Entropy::new(4);
+    let mut record = || {
+        let words: String = (0..12).map(|_| format!("{:016x}", chance.draw())).collect();
+        format!("{{\"noise\":\"{words}\"}}").into_bytes()
+    };
+    (0..count).map(|_| record()).collect()
+}
+
 /// Connects, as soon as the agent listens.
 pub(crate) fn mqtt(access: &Access, client: &str) -> Mqtt {
     eventually(DEADLINE, "the local bus lets a client in", || {

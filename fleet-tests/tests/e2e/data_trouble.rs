@@ -11,15 +11,8 @@ use fleet_tests::harness::publisher::Access;
 use fleet_tests::harness::{DEADLINE, Device, Plane, SmallDisk, eventually, holds_for, processes};
 use fleet_tests::telemetry::{self, Telemetry};
 
-use crate::data::{await_ledger, http, ledger, missing, mqtt, records};
+use crate::data::{await_ledger, http, ledger, missing, mqtt, noise, policy, post, records};
 use crate::{await_copies, marker, sleeper};
-
-/// A stream's policy; `spec` in the middle of a flow mapping.
-fn policy(name: &str, spec: &str) -> String {
-    format!(
-        "apiVersion: holdfast/v1\nkind: Stream\nmetadata: {{ name: {name} }}\nspec: {{ devices: {{ matchLabels: {{ role: a }} }}, {spec} }}\n"
-    )
-}
 
 /// A device with a workload that must run on, whatever happens to data.
 fn device(plane: &Plane) -> (Device, Access, String) {
@@ -31,12 +24,6 @@ fn device(plane: &Plane) -> (Device, Access, String) {
     let access = device.access("plc");
     drop(mqtt(&access, "first"));
     (device, access, marker)
-}
-
-/// Publishes so many records by HTTP, all acknowledged.
-fn post(access: &Access, stream: &str, all: &[Vec<u8>]) {
-    let outcome = http(access).publish(stream, all, 500);
-    assert_eq!(outcome.count(), all.len(), "{stream}: {:?}", outcome.error);
 }
 
 /// Every number is received or in the ledger with this reason, and what was received is right.
@@ -357,14 +344,7 @@ fn a_backlog_on_a_slow_link_delays_no_change_by_more_than_a_batch() {
     let idle = (0..3).map(|_| log_call(&plane)).max().unwrap();
     device.link.cut();
     device.await_link("down");
-    // Noise: it cannot be compressed away.
-    let mut chance = holdfast_agent::core::backoff::Entropy::new(4);
-    let all: Vec<Vec<u8>> = (0..20_000)
-        .map(|_| {
-            let words: String = (0..12).map(|_| format!("{:016x}", chance.draw())).collect();
-            format!("{{\"noise\":\"{words}\"}}").into_bytes()
-        })
-        .collect();
+    let all = noise(20_000);
     post(&access, "noise", &all);
     let rate = 8 * 1024;
     device.link.rate(Some(rate));

@@ -22,6 +22,7 @@ mod crash_points;
 mod data;
 mod data_chaos;
 mod data_intake;
+mod data_policies;
 mod data_query;
 mod data_trouble;
 mod features;

@@ -1,0 +1,124 @@
+//! What documents say of data, on a real agent: what is reduced before it is shipped, what goes
+//! first, and what a link budget leaves.
+
+use fleet_tests::harness::publisher::Access;
+use fleet_tests::harness::{DEADLINE, Device, Plane, eventually};
+use serde_json::Value;
+
+use crate::data::{await_ledger, ledger, missing, mqtt, noise, policy, post, records};
+use crate::{await_copies, marker, sleeper};
+
+fn device(plane: &Plane) -> (Device, Access) {
+    let device = plane.device("d-1", &["role=a"]);
+    device.await_link("up");
+    let access = device.access("plc");
+    drop(mqtt(&access, "first"));
+    (device, access)
+}
+
+fn received(plane: &Plane, stream: &str) -> u64 {
+    ledger(plane, "d-1", stream)["received"].as_u64().unwrap_or(0)
+}
+
+/// What is on the device's account with a class, in bytes both ways.
+fn carried(device: &Device, class: &str) -> u64 {
+    let it = &device.status().unwrap()["data"]["link"]["classes"][class];
+    it["sent"].as_u64().unwrap_or(0) + it["received"].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn what_is_reduced_ships_little_and_a_policy_that_does_not_fit_is_said() {
+    let plane = Plane::start();
+    let (device, access) = device(&plane);
+    let all = [
+        policy("door", "streams: [door], ship: { onChange: { field: open } }"),
+        policy(
+            "press",
+            "streams: [press], ship: { window: { every: 1s, fields: [temp], aggregates: [count, max, mean] } }",
+        ),
+        policy("odd", "streams: [odd], ship: { onChange: { field: speed } }"),
+    ];
+    plane.cli().apply(&all.join("---\n")).ok();
+    plane.await_settled("d-1");
+    let open = |value: u8| format!("{{\"open\":{value}}}").into_bytes();
+    post(&access, "door", &[0, 0, 0, 1, 1, 0, 0].map(open));
+    let temps: Vec<Vec<u8>> = (0..100).map(|at| format!("{{\"temp\":{at}}}").into()).collect();
+    post(&access, "press", &temps);
+    let words: Vec<Vec<u8>> = (0..20).map(|at| format!("\"word {at}\"").into()).collect();
+    post(&access, "odd", &words);
+
+    await_ledger(&plane, "d-1", "door", "its changes came", |it| {
+        it["received"] == 3 && missing(it, "reduced") >= 2
+    });
+    let values: Vec<String> =
+        records(&plane, "d-1", "door").into_iter().map(|it| it.value).collect();
+    assert_eq!(values, ["{\"open\":0}", "{\"open\":1}", "{\"open\":0}"]);
+
+    let windows = eventually(DEADLINE, "all of press is in its windows", || {
+        let windows: Vec<Value> = records(&plane, "d-1", "press")
+            .iter()
+            .map(|it| serde_json::from_str(&it.value).unwrap())
+            .collect();
+        let counted: u64 = windows.iter().filter_map(|it| it["count"].as_u64()).sum();
+        if counted == 100 { Ok(windows) } else { Err(format!("{windows:?}")) }
+    });
+    assert!(windows.len() < 10, "windows, not records: {windows:?}");
+    let most = windows.iter().filter_map(|it| it["fields"]["temp"]["max"].as_f64());
+    assert_eq!(most.fold(0.0, f64::max), 99.0, "{windows:?}");
+
+    let said = device.await_status("the misfit is said", |status| {
+        status["data"]["streams"]["odd"]["problem"].as_str().is_some_and(|it| !it.is_empty())
+    });
+    assert!(
+        said["data"]["streams"]["odd"]["problem"].as_str().unwrap().contains("speed"),
+        "{said}"
+    );
+    await_ledger(&plane, "d-1", "odd", "it is kept raw", |it| it["received"] == 20);
+}
+
+#[test]
+fn what_is_urgent_overtakes_a_backlog() {
+    let plane = Plane::start();
+    let (device, access) = device(&plane);
+    let bulk = policy("bulk", "streams: [bulk], priority: 1");
+    let alarm = policy("alarm", "streams: [alarm], priority: 9");
+    plane.cli().apply(&[bulk, alarm].join("---\n")).ok();
+    plane.await_settled("d-1");
+    device.link.cut();
+    device.await_link("down");
+    post(&access, "bulk", &noise(2_000));
+    post(&access, "alarm", &noise(5));
+    device.link.rate(Some(32 * 1024));
+    device.link.heal();
+    await_ledger(&plane, "d-1", "alarm", "all came", |it| it["received"] == 5);
+    let bulk = received(&plane, "bulk");
+    assert!(bulk < 1_000, "most of the backlog waits still: {bulk}");
+    device.link.rate(None);
+    await_ledger(&plane, "d-1", "bulk", "all came", |it| it["received"] == 2_000);
+}
+
+#[test]
+fn a_used_up_link_budget_holds_data_back_and_nothing_that_devices_should_run() {
+    let plane = Plane::start();
+    let (device, access) = device(&plane);
+    let budget = "apiVersion: holdfast/v1\nkind: LinkBudget\nmetadata: { name: satellite }\nspec: { devices: { matchLabels: { role: a } }, per: month, bytes: 200Ki, shares: { data: 20% } }\n";
+    plane.cli().apply(budget).ok();
+    plane.await_settled("d-1");
+    let all = noise(2_000);
+    post(&access, "noise", &all);
+    device.await_problem("link-budget");
+    // A quarter of 40 KiB at once, all of it at the end of a month; and a batch that went over it.
+    let said = await_ledger(&plane, "d-1", "noise", "some came", |it| it["received"] != 0);
+    assert!(said["received"].as_u64().unwrap() < 1_000, "{said}");
+    let data = carried(&device, "data");
+    assert!(data > 0 && data < (40 + 20) * 1024, "{data} bytes for data");
+    assert!(carried(&device, "control") > 0, "the ledger counts control too");
+    let marker = marker();
+    plane.cli().apply(&sleeper("steady", "a", &marker)).ok();
+    await_copies(&marker, 1);
+    device.await_phase("steady", "running");
+    assert!(received(&plane, "noise") < 1_000, "it is held back still");
+    plane.cli().run(&["delete", "linkbudget", "satellite"]).ok();
+    device.await_healed("link-budget");
+    await_ledger(&plane, "d-1", "noise", "all came", |it| it["received"] == 2_000);
+}
