@@ -1,9 +1,11 @@
 //! What documents say of data, on a real agent: what is reduced before it is shipped, what goes
-//! first, and what a link budget leaves.
+//! first, when, and what a link budget leaves.
+
+use std::time::Duration;
 
 use fleet_tests::harness::publisher::Access;
-use fleet_tests::harness::{DEADLINE, Device, Plane, eventually};
-use serde_json::Value;
+use fleet_tests::harness::{DEADLINE, Device, Plane, eventually, holds_for};
+use serde_json::{Value, json};
 
 use crate::data::{await_ledger, ledger, missing, mqtt, noise, policy, post, records};
 use crate::{await_copies, marker, sleeper};
@@ -108,7 +110,8 @@ fn a_used_up_link_budget_holds_data_back_and_nothing_that_devices_should_run() {
     post(&access, "noise", &all);
     device.await_problem("link-budget");
     // A quarter of 40 KiB at once, all of it at the end of a month; and a batch that went over it.
-    let said = await_ledger(&plane, "d-1", "noise", "some came", |it| it["received"] != 0);
+    let said =
+        await_ledger(&plane, "d-1", "noise", "some came", |it| it["received"].as_u64() > Some(0));
     assert!(said["received"].as_u64().unwrap() < 1_000, "{said}");
     let data = carried(&device, "data");
     assert!(data > 0 && data < (40 + 20) * 1024, "{data} bytes for data");
@@ -121,4 +124,40 @@ fn a_used_up_link_budget_holds_data_back_and_nothing_that_devices_should_run() {
     plane.cli().run(&["delete", "linkbudget", "satellite"]).ok();
     device.await_healed("link-budget");
     await_ledger(&plane, "d-1", "noise", "all came", |it| it["received"] == 2_000);
+}
+
+/// An hour of the day, UTC, that is far from now.
+fn another_hour() -> String {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 3_600 % 24;
+    let (from, to) = ((now + 11) % 24, (now + 12) % 24);
+    format!("{from:02}:00-{to:02}:00")
+}
+
+#[test]
+fn what_has_a_window_waits_for_it_and_the_newest_goes_first_where_that_is_said() {
+    let plane = Plane::start();
+    let (device, access) = device(&plane);
+    let windows = format!("windows: [\"{}\"]", another_hour());
+    let policy =
+        |more: &str| policy("nightly", &format!("streams: [nightly], {more} order: newest-first"));
+    plane.cli().apply(&policy(&format!("{windows},"))).ok();
+    plane.await_settled("d-1");
+    post(&access, "nightly", &noise(2_000));
+    device.await_status("all of it waits", |status| {
+        status["data"]["streams"]["nightly"]["waiting"] == 2_000
+    });
+    holds_for(Duration::from_secs(3), "nothing is shipped", || match received(&plane, "nightly") {
+        0 => Ok(()),
+        some => Err(format!("{some} came")),
+    });
+    device.link.rate(Some(32 * 1024));
+    plane.cli().apply(&policy("")).ok();
+    await_ledger(&plane, "d-1", "nightly", "some came", |it| it["received"].as_u64() > Some(0));
+    let found = records(&plane, "d-1", "nightly");
+    assert_eq!(found.last().map(|it| it.seq), Some(2_000), "the newest is there");
+    assert!(found.first().is_some_and(|it| it.seq > 1_000), "and no old one: {}", found[0].seq);
+    device.link.rate(None);
+    await_ledger(&plane, "d-1", "nightly", "all came", |it| {
+        it["received"] == 2_000 && it["missing"] == json!([])
+    });
 }
