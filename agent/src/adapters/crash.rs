@@ -17,7 +17,8 @@ pub const POINTS: &[&str] = &[
 ];
 
 /// After every step of a record's way from a workload to the control plane.
-pub const DATA_POINTS: &[&str] = &["records-stored", "batch-sent", "shipped-stored"];
+pub const DATA_POINTS: &[&str] =
+    &["records-stored", "journal-settled", "batch-sent", "shipped-stored"];
 
 /// Dies here if told to.
 #[cfg(debug_assertions)]

@@ -64,6 +64,23 @@ impl Packed {
         Self { block, bytes }
     }
 
+    /// One that was packed before. None: damaged.
+    pub(super) fn read(stream: u32, first: u64, bytes: Vec<u8>) -> Option<Self> {
+        let head = Head::read(first, &bytes)?;
+        head.records(stream, &bytes)?;
+        Some(Self { block: head.block, bytes })
+    }
+
+    /// All of it, as it is stored.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What its first row tells.
+    pub(super) fn head(&self) -> Option<Head> {
+        Head::read(self.block.first, &self.bytes)
+    }
+
     /// Its rows, by part.
     pub(super) fn rows(&self) -> impl Iterator<Item = (u16, &[u8])> {
         (0..).zip(self.bytes.chunks(ROW))
@@ -116,6 +133,11 @@ impl Head {
         }
         wire::unpack(packed).ok()
     }
+}
+
+/// How many rows a block of so many bytes has.
+pub(super) fn rows(length: usize) -> u16 {
+    u16::try_from(length.div_ceil(ROW)).unwrap_or(u16::MAX)
 }
 
 /// Cuts records into blocks.

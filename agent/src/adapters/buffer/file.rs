@@ -1,5 +1,7 @@
 //! `data.redb`: blocks of records, the index of what follows each other, and what is known of
-//! each stream. What is changed together is changed in one durable step.
+//! each stream. What is changed together is changed in one durable step: a small one in the
+//! journal, and with those before it in memory until the database takes them all at once; it
+//! writes its upper pages for each of its steps.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,17 +12,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use holdfast_protocol::codec;
 use holdfast_protocol::data::{Range, Record};
-use redb::{Database, ReadableDatabase as _, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+    WriteTransaction,
+};
 
-use super::block::{Head, Packed, ROW};
+use super::block::{Head, ROW};
+use super::change::{Change, Key};
 use super::counted::Counted;
+use super::journal::{Journal, LARGEST};
+use crate::adapters::crash;
 use crate::core::data::stream::{Kept, Segment, Stream};
 
-type Key = (u32, u64, u16);
-const BLOCKS: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("blocks");
+type Row = (u32, u64, u16);
+type Blocks = ReadOnlyTable<Row, &'static [u8]>;
+const BLOCKS: TableDefinition<'_, Row, &[u8]> = TableDefinition::new("blocks");
 const SEGMENTS: TableDefinition<'_, (u32, u64), &[u8]> = TableDefinition::new("segments");
 const STREAMS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("streams");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// The journal's generation that holds; 0: there is no journal.
+const GENERATION: &str = "journal";
+/// With so many pages in the journal it is emptied when there is nothing else to do.
+const MUCH: usize = 16;
 /// redb's default is 1 GiB. A group commits a few hundred pages, which are written when the cache
 /// is full; the tree above them is small.
 const CACHE: usize = 256 * 1024;
@@ -73,36 +86,13 @@ impl<E: Into<redb::Error>> From<E> for Trouble {
     }
 }
 
-/// What is changed in one step.
-#[derive(Debug, Default)]
-pub(super) struct Change {
-    /// Blocks that go: stream, first number, rows.
-    pub(super) remove: Vec<(u32, u64, u16)>,
-    /// Blocks that come.
-    pub(super) add: Vec<(u32, Packed)>,
-    /// Segments by stream and beginning; None: gone.
-    pub(super) segments: BTreeMap<(u32, u64), Option<Segment>>,
-    /// What is known of streams; None: nothing any more.
-    pub(super) streams: BTreeMap<u32, Option<Kept>>,
-    /// Figures, encoded.
-    pub(super) meta: BTreeMap<&'static str, Vec<u8>>,
-}
-
-impl Change {
-    /// Nothing is changed.
-    pub(super) fn is_empty(&self) -> bool {
-        self.remove.is_empty()
-            && self.add.is_empty()
-            && self.segments.is_empty()
-            && self.streams.is_empty()
-            && self.meta.is_empty()
-    }
-}
-
 /// The open file.
 #[derive(Debug)]
 pub(super) struct File {
     db: Database,
+    journal: Journal,
+    /// What stands in the journal and not in the database.
+    pending: Change,
     written: Arc<AtomicU64>,
 }
 
@@ -112,6 +102,8 @@ pub(super) struct Found {
     pub(super) streams: BTreeMap<u32, Stream>,
     /// The last step was not whole and was taken back: what it held was perhaps acknowledged.
     pub(super) rolled_back: bool,
+    /// The database is an older one than the journal beside it.
+    pub(super) older: bool,
     /// Segments that are closed and not stored.
     pub(super) closed: Vec<(u32, u64)>,
     /// Numbers of blocks that cannot be read.
@@ -138,39 +130,49 @@ impl File {
         #[cfg(test)]
         let backend = backend.failing(path);
         let db = builder.create_with_backend(backend)?;
-        let file = Self { db, written };
+        let generation = generation(&db)?;
+        let journal = Journal::open(&path.with_extension("journal"), generation);
+        let (journal, stood) = journal.map_err(redb::Error::Io)?;
+        let mut pending = Change::default();
+        let mut torn = stood.torn;
+        for entry in &stood.entries {
+            match Change::decode(entry) {
+                Some(change) => pending.then(change),
+                None => torn = true,
+            }
+        }
+        let file = Self { db, journal, pending, written };
         let mut found = file.load()?;
-        found.rolled_back = rolled_back.load(Ordering::Relaxed);
+        found.rolled_back = torn || rolled_back.load(Ordering::Relaxed);
+        found.older = stood.later;
         Ok((file, found))
     }
 
     fn load(&self) -> Result<Found, Trouble> {
         let read = self.db.begin_read()?;
         let mut found = Found::default();
-        let Ok(streams) = read.open_table(STREAMS) else {
-            // A first start.
-            let write = self.db.begin_write()?;
-            write.open_table(BLOCKS)?;
-            write.open_table(SEGMENTS)?;
-            write.open_table(STREAMS)?;
-            write.open_table(META)?;
-            write.commit()?;
-            return Ok(found);
-        };
         let (segments, blocks) = (read.open_table(SEGMENTS)?, read.open_table(BLOCKS)?);
-        for row in streams.iter()? {
+        let mut streams = BTreeMap::new();
+        for row in read.open_table(STREAMS)?.iter()? {
             let (id, bytes) = row?;
-            let id = id.value();
-            let kept: Kept = decode(bytes.value())?;
+            streams.insert(id.value(), Some(decode(bytes.value())?));
+        }
+        streams.extend(self.pending.streams.iter().map(|(id, kept)| (*id, kept.clone())));
+        for (id, kept) in streams {
+            let Some(kept): Option<Kept> = kept else { continue };
             let mut closed = BTreeMap::new();
             for row in segments.range((id, 0)..=(id, u64::MAX))? {
                 let (key, bytes) = row?;
-                closed.insert(key.value().1, decode(bytes.value())?);
+                closed.insert(key.value().1, Some(decode(bytes.value())?));
             }
-            let after = closed.values().map(|segment: &Segment| segment.last).max();
+            let newer = self.pending.segments.range((id, 0)..=(id, u64::MAX));
+            closed.extend(newer.map(|((_, start), segment)| (*start, *segment)));
+            let closed: BTreeMap<u64, Segment> =
+                closed.into_iter().filter_map(|(start, it)| Some((start, it?))).collect();
+            let after = closed.values().map(|segment| segment.last).max();
             let mut stream = Stream::load(kept, closed);
             let ends = after.map_or(0, |last| last + 1);
-            let (heads, damaged) = heads(&blocks, id, ends, u64::MAX)?;
+            let (heads, damaged) = self.heads_in(&blocks, id, ends, u64::MAX)?;
             for head in heads {
                 let closed = stream.found(&head.block);
                 found.closed.extend(closed.map(|start| (id, start)));
@@ -181,22 +183,55 @@ impl File {
         Ok(found)
     }
 
-    /// Bytes written to the file since it was opened.
+    /// Bytes written to the files since they were opened.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
     /// A figure that was stored.
     pub(super) fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, Trouble> {
+        if let Some(newer) = self.pending.meta.get(name) {
+            return Ok(Some(newer.clone()));
+        }
         let read = self.db.begin_read()?;
         Ok(read.open_table(META)?.get(name)?.map(|it| it.value().to_vec()))
     }
 
-    /// Changes everything or nothing, durably.
-    pub(super) fn apply(&self, change: &Change) -> Result<(), Trouble> {
+    /// Changes everything or nothing, durably. After an error the file is to be opened anew.
+    pub(super) fn apply(&mut self, change: Change) -> Result<(), Trouble> {
+        if change.size() <= LARGEST {
+            let entry = change.encode().map_err(|error| Trouble::Other(error.to_string()))?;
+            if entry.len() <= LARGEST
+                && let Some(bytes) = self.journal.append(&entry).map_err(redb::Error::Io)?
+            {
+                self.written.fetch_add(bytes, Ordering::Relaxed);
+                self.pending.then(change);
+                return Ok(());
+            }
+        }
+        self.pending.then(change);
+        self.settle()
+    }
+
+    /// The database takes what stands in the journal if that gives back more than it costs.
+    pub(super) fn settle_much(&mut self) -> Result<(), Trouble> {
+        if self.journal.used() < MUCH { Ok(()) } else { self.settle() }
+    }
+
+    /// The database takes what stands in the journal.
+    pub(super) fn settle(&mut self) -> Result<(), Trouble> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let (generation, bytes) = self.journal.next();
+        self.written.fetch_add(bytes, Ordering::Relaxed);
         let write = self.db.begin_write()?;
-        change_all(&write, change)?;
+        change_all(&write, &self.pending)?;
+        write.open_table(META)?.insert(GENERATION, encode(&generation)?.as_slice())?;
         write.commit()?;
+        crash::point("journal-settled");
+        self.journal.begin(generation);
+        self.pending = Change::default();
         Ok(())
     }
 
@@ -209,15 +244,95 @@ impl File {
         to: u64,
     ) -> Result<(Vec<Head>, Vec<Range>), Trouble> {
         let read = self.db.begin_read()?;
-        heads(&read.open_table(BLOCKS)?, stream, from, to)
+        self.heads_in(&read.open_table(BLOCKS)?, stream, from, to)
+    }
+
+    fn heads_in(
+        &self,
+        blocks: &Blocks,
+        stream: u32,
+        from: u64,
+        to: u64,
+    ) -> Result<(Vec<Head>, Vec<Range>), Trouble> {
+        let (mut found, mut damaged) = (Vec::new(), Vec::new());
+        // The block that holds `from` may begin before it.
+        let mut at = self.last_until(blocks, (stream, from))?.unwrap_or(from);
+        while at <= to {
+            let Some((first, head)) = self.first_from(blocks, (stream, at))? else { break };
+            if first > to {
+                break;
+            }
+            let Some(next) = first.checked_add(1) else { break };
+            match head {
+                Some(head) => {
+                    let Some(next) = head.block.last.checked_add(1) else { break };
+                    if head.block.last >= from {
+                        found.push(head);
+                    }
+                    at = next;
+                }
+                None => {
+                    // Up to the next one: whatever it held.
+                    let after = self.first_from(blocks, (stream, next))?;
+                    let to = after.map_or(first, |(after, _)| after - 1);
+                    damaged.push(Range { from: first, to });
+                    at = next;
+                }
+            }
+        }
+        Ok((found, damaged))
+    }
+
+    /// Another block, or none, stands there by now.
+    fn is_former(&self, key: Key) -> bool {
+        self.pending.remove.contains_key(&key) || self.pending.add.contains_key(&key)
+    }
+
+    /// Where the last block of a stream begins that begins there or before.
+    fn last_until(&self, blocks: &Blocks, (stream, at): Key) -> Result<Option<u64>, Trouble> {
+        let newer = self.pending.add.range((stream, 0)..=(stream, at)).next_back();
+        let mut last = newer.map(|((_, first), _)| *first);
+        let mut rows = blocks.range((stream, 0, 0)..=(stream, at, u16::MAX))?;
+        while let Some(row) = rows.next_back() {
+            let first = row?.0.value().1;
+            if !self.is_former((stream, first)) {
+                last = last.max(Some(first));
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// Where the first block of a stream begins that begins there or after, and what it says of
+    /// itself, if that is sensible.
+    fn first_from(
+        &self,
+        blocks: &Blocks,
+        (stream, at): Key,
+    ) -> Result<Option<(u64, Option<Head>)>, Trouble> {
+        let newer = self.pending.add.range((stream, at)..=(stream, u64::MAX)).next();
+        let newer = newer.map(|((_, first), packed)| (*first, packed.head()));
+        let to = newer.map_or(u64::MAX, |(first, _)| first);
+        for row in blocks.range((stream, at, 0)..=(stream, to, u16::MAX))? {
+            let (key, row) = row?;
+            let (_, first, part) = key.value();
+            if !self.is_former((stream, first)) {
+                let sane = |head: &Head| part == 0 && row.value().len() == head.length.min(ROW);
+                return Ok(Some((first, Head::read(first, row.value()).filter(sane))));
+            }
+        }
+        Ok(newer)
     }
 
     /// The records of a block. None: damaged.
     pub(super) fn records(&self, stream: u32, head: &Head) -> Result<Option<Vec<Record>>, Trouble> {
+        let first = head.block.first;
+        if let Some(packed) = self.pending.add.get(&(stream, first)) {
+            return Ok(head.records(stream, packed.bytes()));
+        }
         let read = self.db.begin_read()?;
         let blocks = read.open_table(BLOCKS)?;
         let mut bytes = Vec::with_capacity(head.length);
-        let first = head.block.first;
         for row in blocks.range((stream, first, 0)..=(stream, first, u16::MAX))? {
             bytes.extend_from_slice(row?.1.value());
             if bytes.len() > head.length {
@@ -228,16 +343,32 @@ impl File {
     }
 }
 
+/// The journal's generation that holds; makes the tables at a first start.
+fn generation(db: &Database) -> Result<u64, Trouble> {
+    let read = db.begin_read()?;
+    if let Ok(meta) = read.open_table(META) {
+        let stored = meta.get(GENERATION)?;
+        return stored.map_or(Ok(0), |it| decode(it.value()));
+    }
+    let write = db.begin_write()?;
+    write.open_table(BLOCKS)?;
+    write.open_table(SEGMENTS)?;
+    write.open_table(STREAMS)?;
+    write.open_table(META)?;
+    write.commit()?;
+    Ok(0)
+}
+
 fn change_all(write: &WriteTransaction, change: &Change) -> Result<(), Trouble> {
     let mut blocks = write.open_table(BLOCKS)?;
-    for (stream, first, rows) in &change.remove {
+    for ((stream, first), rows) in &change.remove {
         for part in 0..*rows {
             blocks.remove((*stream, *first, part))?;
         }
     }
-    for (stream, packed) in &change.add {
+    for ((stream, first), packed) in &change.add {
         for (part, row) in packed.rows() {
-            blocks.insert((*stream, packed.block.first, part), row)?;
+            blocks.insert((*stream, *first, part), row)?;
         }
     }
     if !change.segments.is_empty() {
@@ -261,55 +392,10 @@ fn change_all(write: &WriteTransaction, change: &Change) -> Result<(), Trouble> 
     if !change.meta.is_empty() {
         let mut table = write.open_table(META)?;
         for (name, bytes) in &change.meta {
-            table.insert(*name, bytes.as_slice())?;
+            table.insert(name.as_ref(), bytes.as_slice())?;
         }
     }
     Ok(())
-}
-
-fn heads(
-    blocks: &impl ReadableTable<Key, &'static [u8]>,
-    stream: u32,
-    from: u64,
-    to: u64,
-) -> Result<(Vec<Head>, Vec<Range>), Trouble> {
-    let (mut found, mut damaged) = (Vec::new(), Vec::new());
-    // The block that holds `from` may begin before it.
-    let mut before = blocks.range((stream, 0, 0)..=(stream, from, u16::MAX))?;
-    let mut at = before.next_back().transpose()?.map_or(from, |(key, _)| key.value().1);
-    drop(before);
-    while at <= to {
-        let mut rows = blocks.range((stream, at, 0)..=(stream, u64::MAX, u16::MAX))?;
-        let Some(row) = rows.next() else { break };
-        let (key, row) = row?;
-        let (_, first, part) = key.value();
-        if first > to {
-            break;
-        }
-        let head = Head::read(first, row.value());
-        let sane = |head: &Head| part == 0 && (row.value().len() == head.length.min(ROW));
-        let Some(next) = first.checked_add(1) else { break };
-        match head.filter(sane) {
-            Some(head) => {
-                let Some(next) = head.block.last.checked_add(1) else { break };
-                if head.block.last >= from {
-                    found.push(head);
-                }
-                at = next;
-            }
-            None => {
-                // Up to the next one: whatever it held.
-                let after = blocks
-                    .range((stream, next, 0)..=(stream, u64::MAX, u16::MAX))?
-                    .next()
-                    .transpose()?
-                    .map(|(key, _)| key.value().1);
-                damaged.push(Range { from: first, to: after.map_or(first, |after| after - 1) });
-                at = next;
-            }
-        }
-    }
-    Ok((found, damaged))
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Trouble> {
@@ -320,7 +406,123 @@ fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Trouble> {
     codec::from_slice(bytes).map_err(|error| Trouble::Damaged(error.to_string()))
 }
 
-/// How many rows a block has.
-pub(super) fn rows(length: usize) -> u16 {
-    u16::try_from(length.div_ceil(ROW)).unwrap_or(u16::MAX)
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use holdfast_protocol::data::Format;
+
+    use super::super::block::{self, Packed};
+    use super::*;
+    use crate::core::backoff::Entropy;
+
+    fn packed(stream: u32, first: u64, last: u64, size: usize) -> Packed {
+        let records: Vec<Record> = (first..=last)
+            .map(|seq| {
+                let value = (0..size).map(|at| (seq as usize * 31 + at * at) as u8).collect();
+                Record { seq, time: seq, format: Format::Plain, value }
+            })
+            .collect();
+        Packed::new(stream, first, last, &records)
+    }
+
+    /// Blocks as they should stand: last number and size of their records, by key.
+    type Model = BTreeMap<Key, (u64, usize)>;
+
+    fn check(file: &File, model: &Model, what: &str) {
+        for stream in 0..3 {
+            let (heads, damaged) = file.heads(stream, 1, u64::MAX).unwrap();
+            assert!(damaged.is_empty(), "{what}: {damaged:?}");
+            let of_stream = || model.range((stream, 0)..=(stream, u64::MAX));
+            let firsts: Vec<u64> = heads.iter().map(|head| head.block.first).collect();
+            assert_eq!(
+                firsts,
+                of_stream().map(|((_, first), _)| *first).collect::<Vec<_>>(),
+                "{what}"
+            );
+            for (head, ((_, first), (last, size))) in heads.iter().zip(of_stream()) {
+                let records = file.records(stream, head).unwrap().expect("whole");
+                assert_eq!((records.len() as u64, head.block.last), (last - first + 1, *last));
+                assert!(records.iter().all(|record| record.value.len() == *size), "{what}");
+            }
+            // A window that begins within a block finds it.
+            if let Some(((_, first), (last, _))) = of_stream().last() {
+                let (heads, _) = file.heads(stream, *last, u64::MAX).unwrap();
+                assert_eq!(heads.first().map(|head| head.block.first), Some(*first), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_journal_and_what_is_in_the_database_are_one() {
+        let scratch = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let path = scratch.path().join("data.redb");
+        let mut entropy = Entropy::new(11);
+        let mut draw = |most: u64| entropy.draw() % most;
+        let (mut model, mut next) = (Model::new(), [1_u64; 3]);
+        let mut figure = None;
+        let (mut file, _) = File::open(&path).unwrap();
+        let (mut settled, mut journaled) = (0, 0);
+        for round in 0..200_u64 {
+            let what = format!("round {round}");
+            let mut change = Change::default();
+            for _ in 0..draw(4) {
+                let stream = draw(3);
+                let at = &mut next[stream as usize];
+                // Some are larger than a row, a few larger than the journal takes.
+                let most = if draw(20) == 0 { 9_000 } else { 600 };
+                let (count, size) = (1 + draw(20), 1 + draw(most));
+                let key = (stream as u32, *at);
+                let last = *at + count - 1;
+                change.add.insert(key, packed(key.0, key.1, last, size as usize));
+                model.insert(key, (last, size as usize));
+                *at = last + 1;
+            }
+            for _ in 0..draw(3) {
+                let old: Vec<_> =
+                    model.keys().filter(|key| !change.add.contains_key(key)).copied().collect();
+                if old.is_empty() {
+                    continue;
+                }
+                let key = old[draw(old.len() as u64) as usize];
+                let (last, size) = model.remove(&key).unwrap();
+                let rows = block::rows(packed(key.0, key.1, last, size).bytes().len());
+                change.remove.insert(key, rows);
+                // Thinned: another block, a smaller one, in its place.
+                if draw(2) == 0 {
+                    change.add.insert(key, packed(key.0, key.1, last, 3));
+                    model.insert(key, (last, 3));
+                }
+            }
+            if draw(3) == 0 {
+                figure = Some(vec![round as u8; 5]);
+                change.meta.insert("ledger".into(), vec![round as u8; 5]);
+            }
+            file.apply(change).unwrap();
+            if file.pending.is_empty() {
+                settled += 1
+            } else {
+                journaled += 1
+            }
+            let killed = draw(20) == 0;
+            if killed {
+                // Nothing is said to it.
+                drop(file);
+                let (again, found) = File::open(&path).unwrap();
+                assert!(!found.rolled_back, "{what}");
+                file = again;
+            }
+            if killed || round % 8 == 0 {
+                check(&file, &model, &what);
+                assert_eq!(file.meta("ledger").unwrap(), figure, "{what}");
+            }
+        }
+        assert!(settled > 10 && journaled > 100, "{settled} {journaled}");
+        file.settle().unwrap();
+        std::fs::remove_file(path.with_extension("journal")).unwrap();
+        drop(file);
+        let (file, found) = File::open(&path).unwrap();
+        assert!(found.rolled_back, "a journal that is gone is no empty one");
+        check(&file, &model, "the database alone");
+    }
 }

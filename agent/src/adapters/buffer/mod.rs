@@ -7,9 +7,11 @@
 
 mod block;
 mod ceilings;
+mod change;
 mod contain;
 mod counted;
 mod file;
+mod journal;
 mod queue;
 mod worker;
 

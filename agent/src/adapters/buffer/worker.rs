@@ -15,12 +15,14 @@ use holdfast_protocol::data::{GapReason, Range, RangeSet, Ship, StreamName};
 use holdfast_protocol::ids::Name;
 
 use super::ceilings::Ceilings;
+use super::change::Change;
 use super::contain;
-use super::file::{Change, File, Found, Trouble};
+use super::file::{File, Found, Trouble};
 use super::queue::{Job, Next, Queue};
 use super::{StreamSummary, Summary, Written, path};
 use crate::adapters::crash;
 use crate::core::data::stream::Stream;
+use group::Weight;
 
 /// Nothing happens for so long: what is only marked in memory is stored, and the disk looked at.
 const IDLE: Duration = Duration::from_secs(30);
@@ -136,6 +138,8 @@ impl Worker {
                 }
                 Next::Answer(Job::Close { tell }) => {
                     self.keep_marks(true);
+                    // An agent of before the journal reads all of it.
+                    let _said = self.with_file(File::settle);
                     self.file = None;
                     self.queue.close();
                     let _nobody = tell.send(());
@@ -147,6 +151,7 @@ impl Worker {
                 }
                 Next::Idle => {
                     self.open();
+                    let _said = self.with_file(File::settle_much);
                     asked = false;
                 }
             }
@@ -207,6 +212,13 @@ impl Worker {
         self.store = self.figure("store");
         let new = self.figure::<bool>("whole").is_none();
         let lost = new || found.rolled_back;
+        if found.older {
+            // An older copy of the file: the ceilings may be as old.
+            let why = "the buffer's file (data.redb) is an older copy of itself; what was stored since stands in the gap ledger";
+            tracing::error!("{why}");
+            self.damage = Some(why.to_owned());
+            self.ceilings.damaged = true;
+        }
         let had = self.ceilings.damaged || self.ceilings.iter().next().is_some();
         if new && had && self.damage.is_none() {
             let why = "the buffer's file is gone (data.redb): begun anew; what was in it stands in the gap ledger";
@@ -244,9 +256,9 @@ impl Worker {
         }
         let mut change = Change::default();
         self.take_marks(&mut change);
-        change.meta.insert("base", serde_cbor::to_vec(&self.base).unwrap_or_default());
-        change.meta.insert("whole", serde_cbor::to_vec(&true).unwrap_or_default());
-        let _said = self.apply(&change, 0);
+        change.meta.insert("base".into(), serde_cbor::to_vec(&self.base).unwrap_or_default());
+        change.meta.insert("whole".into(), serde_cbor::to_vec(&true).unwrap_or_default());
+        let _said = self.apply(change, 0);
     }
 
     /// Sees to it that every stream has a ceiling, whatever happened to them: what stands only in
@@ -359,8 +371,8 @@ impl Worker {
         // Stored with what it means for the streams: not one without the other.
         let mut change = Change::default();
         self.take_marks(&mut change);
-        change.meta.insert("store", serde_cbor::to_vec(&store).unwrap_or_default());
-        if self.apply(&change, 0).is_ok() {
+        change.meta.insert("store".into(), serde_cbor::to_vec(&store).unwrap_or_default());
+        if self.apply(change, 0).is_ok() {
             self.store = Some(store);
         }
         self.queue.changed.notify_one();
@@ -400,14 +412,14 @@ impl Worker {
         if !self.forgotten.is_empty() {
             let forgotten = std::mem::take(&mut self.forgotten);
             change.streams.extend(forgotten.into_iter().map(|id| (id, None)));
-            change.meta.insert("base", serde_cbor::to_vec(&self.base).unwrap_or_default());
+            change.meta.insert("base".into(), serde_cbor::to_vec(&self.base).unwrap_or_default());
         }
         for (id, start) in std::mem::take(&mut self.segments) {
             let segment = self.streams.get(&id).and_then(|stream| stream.segment(start));
             change.segments.insert((id, start), segment.copied());
         }
         if let Some(ledger) = self.ledger.take() {
-            change.meta.insert("ledger", ledger);
+            change.meta.insert("ledger".into(), ledger);
         }
         self.marked_at = None;
     }
@@ -422,27 +434,28 @@ impl Worker {
         self.take_marks(&mut change);
         self.note_written(&mut change);
         if !change.is_empty() {
-            let _said = self.apply(&change, 0);
+            let _said = self.apply(change, 0);
             crash::point("shipped-stored");
         }
     }
 
     /// Makes a change; after a failure the file is opened anew, and read anew.
-    fn apply(&mut self, change: &Change, payload: u64) -> Result<(), Trouble> {
-        let Some(file) = &self.file else {
+    fn apply(&mut self, change: Change, payload: u64) -> Result<(), Trouble> {
+        let weight = Weight::of(&change, payload);
+        self.with_file(|file| file.apply(change))?;
+        self.count(weight);
+        self.full = None;
+        Ok(())
+    }
+
+    fn with_file(
+        &mut self,
+        write: impl FnOnce(&mut File) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let Some(file) = &mut self.file else {
             return Err(Trouble::Other("the buffer is not open".into()));
         };
-        match file.apply(change) {
-            Ok(()) => {
-                self.count(change, payload);
-                self.full = None;
-                Ok(())
-            }
-            Err(trouble) => {
-                self.not_written(&trouble);
-                Err(trouble)
-            }
-        }
+        write(file).inspect_err(|trouble| self.not_written(trouble))
     }
 
     /// A step failed: memory may be ahead of the file, so both are opened anew.

@@ -7,7 +7,8 @@ use holdfast_protocol::data::{GapReason, Range, Record};
 
 use super::super::Written;
 use super::super::block::{self, Packed};
-use super::super::file::{Change, Trouble};
+use super::super::change::Change;
+use super::super::file::Trouble;
 use super::super::queue::{Answer, Append, Refused};
 use super::Worker;
 use crate::adapters::crash;
@@ -27,6 +28,24 @@ struct Part {
     doubted: bool,
     /// How many records each answer is for.
     answers: Vec<(Answer, u64)>,
+}
+
+/// What a step is made of.
+pub(super) struct Weight {
+    /// Bytes of the blocks that come.
+    rows: u64,
+    /// Rows that go.
+    removed: u64,
+    /// Bytes of the records as they were published.
+    payload: u64,
+}
+
+impl Weight {
+    pub(super) fn of(change: &Change, payload: u64) -> Self {
+        let rows = change.add.values().map(|packed| packed.block.bytes).sum();
+        let removed = change.remove.values().map(|rows| u64::from(*rows)).sum();
+        Self { rows, removed, payload }
+    }
 }
 
 impl Worker {
@@ -168,7 +187,7 @@ impl Worker {
                 if room {
                     let closed = stream.stored(&packed.block, ttl);
                     self.segments.extend(closed.map(|start| (id, start)));
-                    change.add.push((id, packed));
+                    change.add.insert((id, packed.block.first), packed);
                 } else {
                     let block = packed.block;
                     stream.lost(Range { from: block.first, to: block.last }, GapReason::Quota);
@@ -180,25 +199,23 @@ impl Worker {
         // What is marked is stored with what is stored anyway, if something of it must be.
         self.take_marks(&mut change);
         self.note_written(&mut change);
-        self.apply(&change, payload).map(|()| dropped)
+        self.apply(change, payload).map(|()| dropped)
     }
 
     /// Counts what a step wrote, by cause.
-    pub(super) fn count(&mut self, change: &Change, payload: u64) {
+    pub(super) fn count(&mut self, weight: Weight) {
         let Some(file) = &self.file else { return };
         let now = file.written();
         let all = now.saturating_sub(self.counted);
         self.counted = now;
-        let rows: u64 = change.add.iter().map(|(_, packed)| packed.block.bytes).sum();
-        let records = rows.min(all);
-        let removed: u64 = change.remove.iter().map(|(_, _, rows)| u64::from(*rows)).sum();
-        let added: u64 = rows.div_ceil(4_096);
+        let records = weight.rows.min(all);
         let rest = all - records;
-        let retention = (rest * removed).checked_div(removed + added).unwrap_or(0);
+        let added = weight.rows.div_ceil(4_096);
+        let retention = (rest * weight.removed).checked_div(weight.removed + added).unwrap_or(0);
         self.written.records += records;
         self.written.retention += retention;
         self.written.bookkeeping += rest - retention;
-        self.written.payload += payload;
+        self.written.payload += weight.payload;
     }
 
     /// Totals go along when there is something to tell.
@@ -208,7 +225,7 @@ impl Worker {
             let it = self.written;
             let all = [it.records, it.retention, it.bookkeeping, it.payload, it.since];
             if let Ok(bytes) = serde_cbor::to_vec(&all) {
-                change.meta.insert("written", bytes);
+                change.meta.insert("written".into(), bytes);
                 self.noted = it.total();
             }
         }

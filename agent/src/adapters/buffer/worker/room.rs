@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use holdfast_protocol::data::{GapReason, Range, StreamPolicy};
 
-use super::super::block::{self, Packed};
-use super::super::file::{Change, Trouble, rows};
+use super::super::block::{self, Packed, rows};
+use super::super::change::Change;
+use super::super::file::Trouble;
 use super::super::{Limits, path};
 use super::Worker;
 use crate::core::data::quota::{self, How, Relief, Rules};
@@ -141,10 +142,7 @@ impl Worker {
         let (mut heads, _) = file.heads(id, segment.first, segment.last)?;
         heads.retain(|head| {
             let settled = &stream.kept().settled;
-            let gone = change
-                .remove
-                .iter()
-                .any(|(other, first, _)| *other == id && *first == head.block.first);
+            let gone = change.remove.contains_key(&(id, head.block.first));
             !gone
                 && (how != How::Settled
                     || settled.missing(head.block.first, head.block.last).is_empty())
@@ -159,7 +157,7 @@ impl Worker {
             }
             freed += head.block.bytes;
             stream.dropped(start, &head.block, why);
-            change.remove.push((id, head.block.first, rows(head.length)));
+            change.remove.insert((id, head.block.first), rows(head.length));
         }
         if freed > 0 {
             self.segments.insert((id, start));
@@ -172,10 +170,10 @@ impl Worker {
     fn is_added_to(&self, id: u32, start: u64, change: &Change) -> bool {
         let segment = self.streams.get(&id).and_then(|stream| stream.segment(start));
         segment.is_some_and(|segment| {
-            change.add.iter().any(|(other, packed)| {
-                let block = packed.block;
-                *other == id && block.first <= segment.last && block.last >= segment.first
-            })
+            change
+                .add
+                .range((id, 0)..=(id, segment.last))
+                .any(|(_, packed)| packed.block.last >= segment.first)
         })
     }
 
@@ -210,7 +208,7 @@ impl Worker {
         }
         let Some(first) = heads.first().map(|head| head.block.first) else { return Ok(0) };
         for head in &heads {
-            change.remove.push((id, head.block.first, rows(head.length)));
+            change.remove.insert((id, head.block.first), rows(head.length));
         }
         // Blocks answer for everything between them: what they do not hold was thinned out.
         let cuts = block::cut(&kept);
@@ -221,7 +219,7 @@ impl Worker {
                 if at + 1 == cuts.len() { last } else { ends.get(at).copied().unwrap_or(last) };
             let packed = Packed::new(id, from, to, cut);
             blocks.push(packed.block);
-            change.add.push((id, packed));
+            change.add.insert((id, from), packed);
             from = to + 1;
         }
         // What cannot be read was not thinned out.
@@ -264,7 +262,7 @@ impl Worker {
         if !change.remove.is_empty() {
             self.take_marks(&mut change);
             self.note_written(&mut change);
-            let _said = self.apply(&change, 0);
+            let _said = self.apply(change, 0);
             self.queue.changed.notify_one();
         }
     }
