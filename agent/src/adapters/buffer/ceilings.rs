@@ -1,6 +1,7 @@
 //! `data.ceilings`: for each stream a number above which none was given, and the first number of
 //! every other stream. It outlives a damaged `data.redb`, so that no number comes twice. Replaced
-//! whole, seldom: ceilings are raised far ahead.
+//! whole, seldom: ceilings are raised ahead, the further the more is published, and brought down to
+//! what was given when the buffer is closed.
 //!
 //! `buffer.made` says that numbers were given at all: a folder without the other two files is then
 //! not taken for that of a new device.
@@ -14,8 +15,12 @@ use holdfast_protocol::data::crc::crc;
 
 use crate::adapters::files;
 
-/// How far ahead a ceiling is raised: a file of a few KiB is replaced once in so many records.
+/// How far ahead a ceiling is raised at most: a file of a few KiB is replaced once in so many
+/// records.
 const AHEAD: u64 = 65_536;
+/// And at first, doubled each time: what is between the last number and the ceiling is told as
+/// lost, should the database be.
+const FIRST: u64 = 256;
 
 /// What stands in the place of a stream's name for the first number of every other stream: no
 /// stream is called so.
@@ -31,6 +36,8 @@ pub(super) fn mark(data: &Path) -> PathBuf {
 pub(super) struct Ceilings {
     path: PathBuf,
     by_stream: BTreeMap<StreamName, u64>,
+    /// How far each is raised next.
+    ahead: BTreeMap<StreamName, u64>,
     base: u64,
     /// The file is not what it was: it cannot be read, or is gone although numbers were given.
     pub(super) damaged: bool,
@@ -52,7 +59,7 @@ impl Ceilings {
         };
         let damaged = read.is_none();
         let (base, by_stream) = read.unwrap_or((1, BTreeMap::new()));
-        Self { path, by_stream, base, damaged, mark, marked }
+        Self { path, by_stream, ahead: BTreeMap::new(), base, damaged, mark, marked }
     }
 
     /// The first number of streams that have no ceiling.
@@ -97,12 +104,31 @@ impl Ceilings {
         raised.retain(|stream, _| !gone.contains(stream));
         for (stream, to) in needed {
             if short(&raised, stream, *to) {
-                raised.insert(stream.clone(), to.saturating_add(AHEAD));
+                let ahead = self.ahead.get(stream).map_or(FIRST, |last| (last * 2).min(AHEAD));
+                raised.insert(stream.clone(), to.saturating_add(ahead));
+                self.ahead.insert(stream.clone(), ahead);
             }
         }
-        let text = format(&raised, base);
+        self.ahead.retain(|stream, _| raised.contains_key(stream));
+        self.replace(raised, base)
+    }
+
+    /// No stream gives another number for now: these are the last ones given.
+    ///
+    /// # Errors
+    /// When the file cannot be replaced; the ceilings stay.
+    pub(super) fn lower(&mut self, given: BTreeMap<StreamName, u64>) -> io::Result<()> {
+        if self.damaged || given == self.by_stream {
+            return Ok(());
+        }
+        self.ahead.clear();
+        self.replace(given, self.base).map(drop)
+    }
+
+    fn replace(&mut self, by_stream: BTreeMap<StreamName, u64>, base: u64) -> io::Result<u64> {
+        let text = format(&by_stream, base);
         files::replace(&self.path, text.as_bytes(), 0o600)?;
-        (self.by_stream, self.base) = (raised, base);
+        (self.by_stream, self.base) = (by_stream, base);
         Ok(u64::try_from(text.len()).unwrap_or(0))
     }
 }
@@ -151,13 +177,13 @@ mod tests {
             ceilings.cover(&needed, &gone, base).unwrap()
         };
         assert!(cover(&[("pump/temp", 1)], &[], 1) > 0);
-        assert_eq!(cover(&[("pump/temp", AHEAD)], &[], 1), 0, "it is covered");
+        assert_eq!(cover(&[("pump/temp", FIRST)], &[], 1), 0, "it is covered");
         assert!(cover(&[("b", 7), ("c", 7)], &[], 1) > 0);
         assert!(cover(&[("c", AHEAD)], &["b", "c"], 1_000) > 0);
         assert_eq!(cover(&[], &["b"], 900), 0, "it is gone, and the base is never lowered");
         let again = Ceilings::open(scratch.path());
         let there: Vec<_> = again.iter().map(|(name, at)| (name.as_str(), at)).collect();
-        assert_eq!(there, [("c", 2 * AHEAD), ("pump/temp", 1 + AHEAD)]);
+        assert_eq!(there, [("c", AHEAD + 2 * FIRST), ("pump/temp", 1 + FIRST)]);
         assert_eq!(again.base(), 1_000);
         let path = scratch.path().join("data.ceilings");
         let whole = std::fs::read(&path).unwrap();
@@ -174,5 +200,33 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
         assert!(Ceilings::open(scratch.path()).damaged, "numbers were given, and it is gone");
+    }
+    #[test]
+    fn ceilings_are_raised_the_further_the_more_comes_and_end_at_what_was_given() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut ceilings = Ceilings::open(scratch.path());
+        let stream: StreamName = "a".parse().unwrap();
+        let (mut written, mut worst) = (0, 0);
+        for number in (1..=2_000_000_u64).step_by(100) {
+            let needed = [(stream.clone(), number)];
+            written += u64::from(ceilings.cover(&needed, &BTreeSet::new(), 1).unwrap() > 0);
+            let ceiling = ceilings.iter().next().unwrap().1;
+            assert!(
+                ceiling >= number && ceiling <= number * 2 + FIRST && ceiling <= number + AHEAD
+            );
+            worst = worst.max(ceiling - number);
+        }
+        assert!(worst > AHEAD / 2 && written < 8 + 2_000_000 / AHEAD + 2, "{worst} {written}");
+        ceilings.lower(BTreeMap::from([(stream.clone(), 2_000_000)])).unwrap();
+        let mut ceilings = Ceilings::open(scratch.path());
+        assert_eq!(ceilings.iter().collect::<Vec<_>>(), [(&stream, 2_000_000)]);
+        let needed = [(stream.clone(), 2_000_001)];
+        ceilings.cover(&needed, &BTreeSet::new(), 1).unwrap();
+        assert_eq!(ceilings.iter().next().unwrap().1, 2_000_001 + FIRST);
+        // What is known of no file is not lowered.
+        std::fs::write(scratch.path().join("data.ceilings"), "noise").unwrap();
+        let mut ceilings = Ceilings::open(scratch.path());
+        ceilings.lower(BTreeMap::new()).unwrap();
+        assert!(Ceilings::open(scratch.path()).damaged);
     }
 }

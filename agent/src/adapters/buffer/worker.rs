@@ -139,7 +139,9 @@ impl Worker {
                 Next::Answer(Job::Close { tell }) => {
                     self.keep_marks(true);
                     // An agent of before the journal reads all of it.
-                    let _said = self.with_file(File::settle);
+                    if self.with_file(File::settle).is_ok() {
+                        self.lower();
+                    }
                     self.file = None;
                     self.queue.close();
                     let _nobody = tell.send(());
@@ -191,6 +193,9 @@ impl Worker {
     fn loaded(&mut self, file: File, found: Found) {
         self.counted = 0;
         self.full = None;
+        // What this thread has given itself it knows better than the ceilings.
+        let given: BTreeMap<_, _> =
+            self.streams.values().map(|it| (it.name().clone(), it.next())).collect();
         self.streams = found.streams;
         self.marked.clear();
         self.forgotten.clear();
@@ -227,15 +232,15 @@ impl Worker {
         }
         self.base = self.figure("base").unwrap_or(1).max(self.ceilings.base());
         if lost {
-            self.go_above();
+            self.go_above(&given);
         }
         let _tried_with_the_next_records = self.cover_all();
         self.queue.changed.notify_one();
     }
 
     /// What the file knows is not all that there was: every stream goes on above what it can have
-    /// given.
-    fn go_above(&mut self) {
+    /// given. Of some it is known what comes next.
+    fn go_above(&mut self, known: &BTreeMap<StreamName, u64>) {
         if self.ceilings.damaged {
             // No device gives more than a thousand numbers a second for decades.
             self.base = self.base.max(self.queue.time.now_ms());
@@ -244,10 +249,11 @@ impl Worker {
                 self.marked.insert(*id);
             }
         }
-        let known: Vec<_> =
+        let above: Vec<_> =
             self.ceilings.iter().map(|(name, ceiling)| (name.clone(), ceiling)).collect();
-        for (name, ceiling) in known {
-            let next = ceiling.saturating_add(1);
+        for (name, ceiling) in above {
+            let above = ceiling.saturating_add(1);
+            let next = known.get(&name).map_or(above, |next| above.min(*next));
             let id = self.id_of(&name, next, None);
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.skip_to(next);
@@ -284,6 +290,14 @@ impl Worker {
                 self.full = Some(trouble.words().to_owned());
                 Err(trouble)
             }
+        }
+    }
+
+    /// No number is given any more: the ceilings are what was given.
+    fn lower(&mut self) {
+        let given = self.streams.values().map(|stream| (stream.name().clone(), stream.next() - 1));
+        if let Err(error) = self.ceilings.lower(given.collect()) {
+            tracing::warn!(%error, "data.ceilings stays as it is");
         }
     }
 
