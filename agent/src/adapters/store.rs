@@ -20,8 +20,12 @@ use redb::{
 
 use crate::core::record::Record;
 
-const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("workloads");
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// As those of the buffer: redb's code is compiled once for each pair of types.
+type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+const RECORDS: Table = TableDefinition::new("workloads");
+const META: Table = TableDefinition::new("meta");
+/// Seconds since 1970, in eight bytes.
+const FLOOR: &[u8] = b"floor";
 /// redb's default is 1 GiB. A device holds tens of small records.
 const CACHE: usize = 128 * 1024;
 /// Largest store of which a copy is made in memory, in bytes: ten times one that holds much.
@@ -132,10 +136,10 @@ impl Store {
                 match record {
                     Some(record) => {
                         let bytes = serde_cbor::to_vec(record).map_err(StoreError::Encode)?;
-                        table.insert(name.as_str(), bytes.as_slice())?;
+                        table.insert(name.as_str().as_bytes(), bytes.as_slice())?;
                     }
                     None => {
-                        table.remove(name.as_str())?;
+                        table.remove(name.as_str().as_bytes())?;
                     }
                 }
             }
@@ -149,7 +153,7 @@ impl Store {
     /// As [`Store::put`].
     pub fn put_floor(&mut self, floor: u64) -> Result<(), StoreError> {
         self.transact(|write| {
-            write.open_table(META)?.insert("floor", floor)?;
+            write.open_table(META)?.insert(FLOOR, floor.to_be_bytes().as_slice())?;
             Ok(())
         })
     }
@@ -165,12 +169,18 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.transact(|write| {
             let mut table = write.open_table(RECORDS)?;
-            table.retain(|_, _| false)?;
+            let mut former = Vec::new();
+            for row in table.iter()? {
+                former.push(row?.0.value().to_vec());
+            }
+            for name in former {
+                table.remove(name.as_slice())?;
+            }
             for (name, record) in records {
                 let bytes = serde_cbor::to_vec(record).map_err(StoreError::Encode)?;
-                table.insert(name.as_str(), bytes.as_slice())?;
+                table.insert(name.as_str().as_bytes(), bytes.as_slice())?;
             }
-            write.open_table(META)?.insert("floor", floor)?;
+            write.open_table(META)?.insert(FLOOR, floor.to_be_bytes().as_slice())?;
             Ok(())
         })
     }
@@ -228,14 +238,16 @@ fn load(db: &Database) -> Result<Loaded, StoreError> {
     for entry in read.open_table(RECORDS)?.iter()? {
         let (name, bytes) = entry?;
         let record = codec::from_slice(bytes.value());
-        if let (Ok(name), Ok(record)) = (name.value().parse(), record) {
+        let name = String::from_utf8_lossy(name.value());
+        if let (Ok(name), Ok(record)) = (name.parse(), record) {
             loaded.records.insert(name, record);
         } else {
             // Of another version, or damaged: its process is found by its environment.
-            tracing::warn!(workload = name.value(), "a record cannot be read and is left out");
+            tracing::warn!(workload = %name, "a record cannot be read and is left out");
         }
     }
-    loaded.floor = read.open_table(META)?.get("floor")?.map_or(0, |it| it.value());
+    let floor = read.open_table(META)?.get(FLOOR)?.map(|it| it.value().try_into());
+    loaded.floor = floor.and_then(Result::ok).map_or(0, u64::from_be_bytes);
     Ok(loaded)
 }
 

@@ -18,12 +18,12 @@ pub(super) const BLOCK_RECORDS: usize = 4_096;
 /// Below this compression gains nothing, in bytes.
 const COMPRESS_FROM: usize = 256;
 /// What a row of the table may hold so that it has one page of 4 KiB to itself: redb's leaf has 4
-/// bytes of its own, an offset of 4, and the key.
-pub(super) const ROW: usize = 4_096 - 4 - 4 - KEY;
+/// bytes of its own.
+pub(super) const ROW: usize = 4_096 - 4 - ROW_OVERHEAD;
 /// Bytes of a row's key: stream, first number, part.
-const KEY: usize = 4 + 8 + 2;
-/// What a row takes beside its value.
-const ROW_OVERHEAD: usize = KEY + 4;
+pub(super) const KEY: usize = 4 + 8 + 2;
+/// What a row takes beside its value: its key, and an offset of 4 bytes for each of both.
+const ROW_OVERHEAD: usize = KEY + 8;
 const VERSION: u8 = 1;
 
 /// A block that is to be written.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,21 +18,27 @@ use redb::{
     WriteTransaction,
 };
 
-use super::block::{Head, ROW};
+use super::block::{Head, KEY, ROW};
 use super::change::{Change, Key};
 use super::counted::Counted;
 use super::journal::{Journal, LARGEST};
 use crate::adapters::crash;
 use crate::core::data::stream::{Kept, Segment, Stream};
 
-type Row = (u32, u64, u16);
-type Blocks = ReadOnlyTable<Row, &'static [u8]>;
-const BLOCKS: TableDefinition<'_, Row, &[u8]> = TableDefinition::new("blocks");
-const SEGMENTS: TableDefinition<'_, (u32, u64), &[u8]> = TableDefinition::new("segments");
-const STREAMS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("streams");
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// redb's code is compiled once for each pair of types: keys are bytes, in the order of what they
+/// say.
+type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+type Blocks = ReadOnlyTable<&'static [u8], &'static [u8]>;
+/// Stream, first number, part.
+const BLOCKS: Table = TableDefinition::new("blocks");
+/// Stream, beginning.
+const SEGMENTS: Table = TableDefinition::new("segments");
+/// Stream.
+const STREAMS: Table = TableDefinition::new("streams");
+/// Name.
+const META: Table = TableDefinition::new("meta");
 /// The journal's generation that holds; 0: there is no journal.
-const GENERATION: &str = "journal";
+const GENERATION: &[u8] = b"journal";
 /// With so many pages in the journal it is emptied when there is nothing else to do.
 const MUCH: usize = 16;
 /// redb's default is 1 GiB. A group commits a few hundred pages, which are written when the cache
@@ -155,15 +162,16 @@ impl File {
         let mut streams = BTreeMap::new();
         for row in read.open_table(STREAMS)?.iter()? {
             let (id, bytes) = row?;
-            streams.insert(id.value(), Some(decode(bytes.value())?));
+            streams.insert(stream_of(id.value())?, Some(decode(bytes.value())?));
         }
         streams.extend(self.pending.streams.iter().map(|(id, kept)| (*id, kept.clone())));
         for (id, kept) in streams {
             let Some(kept): Option<Kept> = kept else { continue };
             let mut closed = BTreeMap::new();
-            for row in segments.range((id, 0)..=(id, u64::MAX))? {
+            let all = segment_key((id, 0))..=segment_key((id, u64::MAX));
+            for row in segments.range(slices(&all))? {
                 let (key, bytes) = row?;
-                closed.insert(key.value().1, Some(decode(bytes.value())?));
+                closed.insert(first_of(key.value())?, Some(decode(bytes.value())?));
             }
             let newer = self.pending.segments.range((id, 0)..=(id, u64::MAX));
             closed.extend(newer.map(|((_, start), segment)| (*start, *segment)));
@@ -194,7 +202,7 @@ impl File {
             return Ok(Some(newer.clone()));
         }
         let read = self.db.begin_read()?;
-        Ok(read.open_table(META)?.get(name)?.map(|it| it.value().to_vec()))
+        Ok(read.open_table(META)?.get(name.as_bytes())?.map(|it| it.value().to_vec()))
     }
 
     /// Changes everything or nothing, durably. After an error the file is to be opened anew.
@@ -292,9 +300,10 @@ impl File {
     fn last_until(&self, blocks: &Blocks, (stream, at): Key) -> Result<Option<u64>, Trouble> {
         let newer = self.pending.add.range((stream, 0)..=(stream, at)).next_back();
         let mut last = newer.map(|((_, first), _)| *first);
-        let mut rows = blocks.range((stream, 0, 0)..=(stream, at, u16::MAX))?;
+        let all = row_key((stream, 0), 0)..=row_key((stream, at), u16::MAX);
+        let mut rows = blocks.range(slices(&all))?;
         while let Some(row) = rows.next_back() {
-            let first = row?.0.value().1;
+            let first = first_of(row?.0.value())?;
             if !self.is_former((stream, first)) {
                 last = last.max(Some(first));
                 break;
@@ -313,9 +322,10 @@ impl File {
         let newer = self.pending.add.range((stream, at)..=(stream, u64::MAX)).next();
         let newer = newer.map(|((_, first), packed)| (*first, packed.head()));
         let to = newer.map_or(u64::MAX, |(first, _)| first);
-        for row in blocks.range((stream, at, 0)..=(stream, to, u16::MAX))? {
+        let all = row_key((stream, at), 0)..=row_key((stream, to), u16::MAX);
+        for row in blocks.range(slices(&all))? {
             let (key, row) = row?;
-            let (_, first, part) = key.value();
+            let (first, part) = (first_of(key.value())?, part_of(key.value()));
             if !self.is_former((stream, first)) {
                 let sane = |head: &Head| part == 0 && row.value().len() == head.length.min(ROW);
                 return Ok(Some((first, Head::read(first, row.value()).filter(sane))));
@@ -333,7 +343,8 @@ impl File {
         let read = self.db.begin_read()?;
         let blocks = read.open_table(BLOCKS)?;
         let mut bytes = Vec::with_capacity(head.length);
-        for row in blocks.range((stream, first, 0)..=(stream, first, u16::MAX))? {
+        let all = row_key((stream, first), 0)..=row_key((stream, first), u16::MAX);
+        for row in blocks.range(slices(&all))? {
             bytes.extend_from_slice(row?.1.value());
             if bytes.len() > head.length {
                 return Ok(None);
@@ -361,41 +372,81 @@ fn generation(db: &Database) -> Result<u64, Trouble> {
 
 fn change_all(write: &WriteTransaction, change: &Change) -> Result<(), Trouble> {
     let mut blocks = write.open_table(BLOCKS)?;
-    for ((stream, first), rows) in &change.remove {
+    for (key, rows) in &change.remove {
         for part in 0..*rows {
-            blocks.remove((*stream, *first, part))?;
+            blocks.remove(row_key(*key, part).as_slice())?;
         }
     }
-    for ((stream, first), packed) in &change.add {
+    for (key, packed) in &change.add {
         for (part, row) in packed.rows() {
-            blocks.insert((*stream, *first, part), row)?;
+            blocks.insert(row_key(*key, part).as_slice(), row)?;
         }
     }
     if !change.segments.is_empty() {
         let mut table = write.open_table(SEGMENTS)?;
         for (key, segment) in &change.segments {
+            let key = segment_key(*key);
             match segment {
-                Some(segment) => table.insert(key, encode(segment)?.as_slice())?,
-                None => table.remove(key)?,
+                Some(segment) => table.insert(key.as_slice(), encode(segment)?.as_slice())?,
+                None => table.remove(key.as_slice())?,
             };
         }
     }
     if !change.streams.is_empty() {
         let mut table = write.open_table(STREAMS)?;
         for (id, kept) in &change.streams {
+            let id = id.to_be_bytes();
             match kept {
-                Some(kept) => table.insert(id, encode(kept)?.as_slice())?,
-                None => table.remove(id)?,
+                Some(kept) => table.insert(id.as_slice(), encode(kept)?.as_slice())?,
+                None => table.remove(id.as_slice())?,
             };
         }
     }
     if !change.meta.is_empty() {
         let mut table = write.open_table(META)?;
         for (name, bytes) in &change.meta {
-            table.insert(name.as_ref(), bytes.as_slice())?;
+            table.insert(name.as_bytes(), bytes.as_slice())?;
         }
     }
     Ok(())
+}
+
+fn row_key(key: Key, part: u16) -> [u8; KEY] {
+    let mut bytes = [0; KEY];
+    bytes[..12].copy_from_slice(&segment_key(key));
+    bytes[12..].copy_from_slice(&part.to_be_bytes());
+    bytes
+}
+
+fn segment_key((stream, first): Key) -> [u8; 12] {
+    let mut bytes = [0; 12];
+    bytes[..4].copy_from_slice(&stream.to_be_bytes());
+    bytes[4..].copy_from_slice(&first.to_be_bytes());
+    bytes
+}
+
+fn slices<const N: usize>(keys: &RangeInclusive<[u8; N]>) -> RangeInclusive<&[u8]> {
+    keys.start().as_slice()..=keys.end().as_slice()
+}
+
+/// Bytes of a key. A key that is too short was not written here.
+fn within<const N: usize>(key: &[u8], at: usize) -> Result<[u8; N], Trouble> {
+    let bytes = key.get(at..at + N).and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| Trouble::Damaged("a key is too short".into()))
+}
+
+fn stream_of(key: &[u8]) -> Result<u32, Trouble> {
+    within(key, 0).map(u32::from_be_bytes)
+}
+
+/// The number that a block or a segment begins with.
+fn first_of(key: &[u8]) -> Result<u64, Trouble> {
+    within(key, 4).map(u64::from_be_bytes)
+}
+
+/// Which row of its block; no row has a key without one.
+fn part_of(key: &[u8]) -> u16 {
+    within(key, 12).map_or(u16::MAX, u16::from_be_bytes)
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Trouble> {
