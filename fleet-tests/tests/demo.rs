@@ -162,6 +162,14 @@ fn runs_shows_changes_and_leaves_nothing() {
         for device in items {
             assert_eq!(device["status"]["connection"], "online", "{device}");
         }
+        // What the examples under images/streams say of streams is on the page about data.
+        for (device, stream) in [("gateway-2", "pump/temperature"), ("sensor-1", "device/metrics")]
+        {
+            eventually(DEADLINE, &format!("records of {stream}"), || {
+                let ran = cli.run(&["data", "get", device, stream, "--limit", "1"]);
+                if ran.out.contains("\"seq\":1,") { Ok(()) } else { Err(ran.to_string()) }
+            });
+        }
         cli.run(&["device", "label", "gateway-1", "site=hamburg"]).ok();
         let line = demo.until("relay: gone");
         assert!(line.contains("gateway-1"), "{line}");
@@ -201,9 +209,10 @@ fn what_it_prints_can_be_pasted() {
         .filter_map(|line| line.strip_prefix("  "))
         .filter(|line| line.starts_with("holdfast") && !line.ends_with(" -f"))
         .collect();
-    assert_eq!(commands.len(), 3, "{commands:?}");
+    assert_eq!(commands.len(), 5, "{commands:?}");
     for command in commands {
-        shell(&format!("{exports}\n{command}"));
+        let said = shell(&format!("{exports}\n{command}"));
+        assert!(!command.contains(" data get ") || said.contains("beat "), "{command}: {said}");
     }
     let kills: Vec<&str> =
         demo.said.iter().filter_map(|line| line.trim().strip_prefix("kill ")).collect();

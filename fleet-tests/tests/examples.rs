@@ -1,5 +1,5 @@
-//! The example workloads that `make demo` applies: admitted as they stand, placed on the devices
-//! that their comments name, and programs that run anywhere.
+//! The example documents that `make demo` applies: admitted as they stand, placed on the devices
+//! that their comments name, workloads that run anywhere, and every field about data shown.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,6 +9,7 @@
     reason = "tests fail loudly, read files and start the examples' own programs"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,22 +17,105 @@ use std::time::{Duration, Instant};
 
 use holdfast_control::core::admission::{Admitted, admit};
 use holdfast_protocol::workload::{Executable, Probe, Run};
+use serde_json::Value;
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/workloads")
+fn files(of: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images").join(of);
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
 }
 
-fn examples() -> Vec<Admitted> {
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
+/// The documents of a folder's files, in their order.
+fn documents(of: &str) -> Vec<Value> {
     let read = |file: &PathBuf| {
         let text = fs::read_to_string(file).unwrap();
         assert!(text.starts_with("# "), "{}: says first what it shows", file.display());
-        serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+        let parse = |part: &str| {
+            serde_saphyr::from_str::<Value>(part)
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+        };
+        text.split("\n---\n").map(parse).collect::<Vec<_>>()
     };
-    let documents: Vec<serde_json::Value> = files.iter().map(read).collect();
+    files(of).iter().flat_map(read).collect()
+}
+
+/// What is admitted of both folders at once, as the demo applies them.
+fn examples() -> Vec<Admitted> {
+    let documents = [documents("workloads"), documents("streams")].concat();
     admit(&documents, &|_| None).unwrap_or_else(|faults| panic!("{faults:#?}"))
+}
+
+fn workloads() -> impl Iterator<Item = Admitted> {
+    examples().into_iter().filter(|example| example.workload().is_some())
+}
+
+/// Every path of fields below a value; a list's items count as the list.
+fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let path = format!("{path}.{key}");
+                fields(value, &path, found);
+                found.insert(path);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| fields(item, path, found)),
+        _ => {}
+    }
+}
+
+/// Whoever looks for a field about data finds it in an example, and the README names each file.
+#[test]
+fn every_field_about_data_is_shown_and_every_file_is_linked() {
+    let mut shown = BTreeSet::new();
+    for document in documents("streams") {
+        let kind = document["kind"].as_str().unwrap();
+        fields(&document["spec"], kind, &mut shown);
+    }
+    for field in [
+        "Stream.devices",
+        "Stream.streams",
+        "Stream.source.metrics.every",
+        "Stream.source.logs.workload",
+        "Stream.priority",
+        "Stream.ttl",
+        "Stream.quota",
+        "Stream.overflow",
+        "Stream.ship.onChange.field",
+        "Stream.ship.onChange.deadband",
+        "Stream.ship.window.every",
+        "Stream.ship.window.fields",
+        "Stream.ship.window.aggregates",
+        "Stream.order",
+        "Stream.compress",
+        "Stream.durability",
+        "Stream.windows",
+        "Stream.retention.age",
+        "Stream.retention.bytes",
+        "LinkBudget.devices",
+        "LinkBudget.per",
+        "LinkBudget.bytes",
+        "LinkBudget.shares.control",
+        "LinkBudget.shares.events",
+        "LinkBudget.shares.data",
+        "LinkBudget.shares.logs",
+        "LinkBudget.shares.artifacts",
+        "LinkBudget.interfaces.name",
+        "LinkBudget.interfaces.metered",
+        "LinkBudget.interfaces.cost",
+        "Workload.bus.subscribe",
+        "Workload.bus.publish",
+    ] {
+        assert!(shown.contains(field), "{field} is in no file of images/streams: {shown:#?}");
+    }
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    for file in files("streams") {
+        let link = format!("(images/streams/{})", file.file_name().unwrap().display());
+        assert!(readme.contains(&link), "README does not link {link}");
+    }
 }
 
 #[test]
@@ -51,12 +135,22 @@ fn each_is_placed_on_the_demos_devices() {
             (example.name.to_string(), runs.map(|(name, _)| *name).collect())
         })
         .collect();
+    let (gateways, all) =
+        (vec!["gateway-1", "gateway-2"], vec!["gateway-1", "gateway-2", "sensor-1"]);
     let expected = [
-        ("heartbeat", vec!["gateway-1", "gateway-2"]),
-        ("inventory", vec!["gateway-1", "gateway-2", "sensor-1"]),
+        ("heartbeat", gateways.clone()),
+        ("inventory", all.clone()),
         ("relay", vec!["gateway-1"]),
         ("sample", vec!["sensor-1"]),
         ("watch-config", vec!["gateway-1", "sensor-1"]),
+        ("pressure", gateways.clone()),
+        ("pump", gateways.clone()),
+        ("satellite", vec!["gateway-2"]),
+        ("at-night", vec!["gateway-2"]),
+        ("heartbeat-log", gateways.clone()),
+        ("figures", all),
+        ("temperatures", gateways.clone()),
+        ("vibration", gateways),
     ];
     assert_eq!(placed, expected.map(|(name, devices)| (name.to_owned(), devices)));
 }
@@ -65,7 +159,7 @@ fn each_is_placed_on_the_demos_devices() {
 /// runs on or ends well.
 #[test]
 fn each_runs_with_nothing_but_the_base_system() {
-    for example in examples() {
+    for example in workloads() {
         let (name, scratch) = (&example.name, tempfile::tempdir().unwrap());
         for (path, content) in &example.workload().unwrap().config {
             let path = scratch.path().join(path);
@@ -80,6 +174,8 @@ fn each_runs_with_nothing_but_the_base_system() {
             .args(&process.args)
             .envs(&process.env)
             .current_dir(scratch.path())
+            // No agent: who publishes says that nobody takes it, and goes on.
+            .env("HOLDFAST_SOCKET", scratch.path().join("none.sock"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -1,6 +1,6 @@
-//! What the README quotes is true of the programs: every command parses, every document is
-//! admitted, every configuration is read and says the defaults. The tests that ARCHITECTURE.md
-//! names exist.
+//! What the README quotes is true of the programs: every command parses, its questions too, every
+//! document is admitted, every configuration is read and says the defaults; what it says about data
+//! is done on a real device, word for word. The tests that ARCHITECTURE.md names exist.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,8 +13,9 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use fleet_tests::harness::Binaries;
+use fleet_tests::harness::{Binaries, DEADLINE, Plane, Scratch, eventually, target_dir};
 use holdfast_control::core::admission::admit;
+use holdfast_protocol::data::query;
 
 fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap()
@@ -22,7 +23,10 @@ fn readme() -> String {
 
 /// The fenced blocks of a language.
 fn blocks(language: &str) -> Vec<String> {
-    let text = readme();
+    blocks_of(&readme(), language)
+}
+
+fn blocks_of(text: &str, language: &str) -> Vec<String> {
     let (fence, mut found) = (format!("```{language}"), Vec::new());
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -53,25 +57,48 @@ fn quoted() -> Vec<String> {
     typed.chain(named).collect()
 }
 
+/// The words of a line of shell. Outside of quotes `$(` and `)` divide words, and `#` ends them.
+fn split(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for letter in line.replace("$(", " ").chars() {
+        match (quote, letter) {
+            (Some(end), _) if letter == end => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None, '#') if word.is_none() => break,
+            (None, ')') => words.extend(word.take()),
+            (None, _) if letter.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    words
+}
+
 /// The words of our program in a line of shell, up to where the shell takes over.
 fn words(line: &str) -> Option<Vec<String>> {
-    let line = line.replace("$(", " ").replace(')', " ");
-    let line = line.split(" #").next()?;
-    let mut words = line
-        .split_whitespace()
-        .skip_while(|word| *word == "sudo" || word.contains('=') && !word.starts_with("holdfast"));
+    let mut words = split(line)
+        .into_iter()
+        .skip_while(|word| word == "sudo" || word.contains('=') && !word.starts_with("holdfast"));
     let program = words.next().filter(|word| *word == "holdfast" || *word == "holdfast-agent")?;
-    let ends = |word: &&str| !word.starts_with(['>', '|', '&', ';']) && !word.starts_with("2>");
-    let arguments = words.take_while(ends).map(ToOwned::to_owned);
-    Some(std::iter::once(program.to_owned()).chain(arguments).collect())
+    // Of `>` a comparison begins otherwise: it stands within a quoted word.
+    let ends = |word: &String| !word.starts_with(['>', '|', '&', ';']) && !word.starts_with("2>");
+    Some(std::iter::once(program).chain(words.take_while(ends)).collect())
+}
+
+fn commands() -> Vec<Vec<String>> {
+    let commands: Vec<Vec<String>> = quoted().iter().filter_map(|line| words(line)).collect();
+    assert!(commands.len() > 25, "{commands:?}");
+    commands
 }
 
 #[test]
 fn every_command_parses() {
     let binaries = Binaries::find();
-    let commands: Vec<Vec<String>> = quoted().iter().filter_map(|line| words(line)).collect();
-    assert!(commands.len() > 25, "{commands:?}");
-    for command in commands {
+    let mut wrong = Vec::new();
+    for command in commands() {
         let program = if command[0] == "holdfast" { &binaries.control } else { &binaries.agent };
         // `--help` stops before anything is done; what is wrong before it is said all the same.
         let mut arguments = command[1..].to_vec();
@@ -84,8 +111,35 @@ fn every_command_parses() {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        assert!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        if !ran.status.success() {
+            wrong.push(format!("{command:?}: {}", String::from_utf8_lossy(&ran.stderr)));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `--help` does not look into expressions: the parser of the questions does, and that of times.
+#[test]
+fn every_question_is_understood() {
+    let mut questions = 0;
+    for command in commands() {
+        let value = |option: &str| {
+            let at = command.iter().position(|word| word == option);
+            at.map_or("", |at| command[at + 1].as_str())
+        };
+        if command[1..].starts_with(&["query".to_owned()]) && command.len() > 2 {
+            questions += 1;
+            let [select, filter, by, every] = ["--select", "--where", "--by", "--every"].map(value);
+            assert_ne!(select, "", "{command:?}");
+            query::parse::question(select, filter, by, every)
+                .unwrap_or_else(|fault| panic!("{command:?}: {fault}"));
+        }
+        for time in ["--since", "--until"].map(value).into_iter().filter(|time| !time.is_empty()) {
+            query::parse::duration(time.trim_start_matches('-'))
+                .unwrap_or_else(|fault| panic!("{command:?}: {fault}"));
+        }
+    }
+    assert!(questions > 0);
 }
 
 #[test]
@@ -94,6 +148,107 @@ fn every_document_is_admitted() {
         let document: serde_json::Value = serde_saphyr::from_str(&block).unwrap();
         admit(&[document], &|_| None).unwrap_or_else(|faults| panic!("{faults:#?} in\n{block}"));
     }
+}
+
+/// Where what the README tells to type is typed.
+struct Shell {
+    plane: Plane,
+    scratch: Scratch,
+    env: Vec<(&'static str, String)>,
+}
+
+impl Shell {
+    /// `text` for the shell, with the addresses of this control plane in the place of the tour's.
+    fn command(&self, text: &str) -> Command {
+        let (api, mqtt) = (self.plane.api, self.plane.mqtt);
+        // Its certificate does not name an address of this test's own.
+        let here = format!("--insecure -h {} -p {}", mqtt.ip(), mqtt.port());
+        let mut command = Command::new("/bin/sh");
+        command.args(["-ec", &text.replace("-h 127.0.0.1 -p 8883", &here)]);
+        self.scratch.write(".curlrc", format!("connect-to = \"127.0.0.1:8443:{api}\"\n"));
+        let tools = target_dir().parent().unwrap().join("tools/python/bin");
+        let programs = self.plane.binaries().control.parent().unwrap();
+        let path = format!("{}:{}:/usr/bin:/bin", programs.display(), tools.display());
+        let cli = self.plane.cli();
+        command.env_clear().env("PATH", path).env("HOME", self.scratch.join("")).env("TZ", "UTC");
+        command.env("HOLDFAST_URL", cli.url).env("HOLDFAST_TOKEN", cli.token);
+        command.env("HOLDFAST_CA", cli.ca).envs(self.env.iter().cloned());
+        command.current_dir(self.scratch.join("")).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, text: &str) -> String {
+        let ran = self.command(text).output().unwrap();
+        assert!(ran.status.success(), "{text}\n{ran:?}");
+        String::from_utf8(ran.stdout).unwrap()
+    }
+}
+
+/// Numbers and what is of one run only do not count.
+fn form(line: &str) -> String {
+    let mut form = String::new();
+    for letter in line.chars() {
+        if !letter.is_ascii_digit() {
+            form.push(letter);
+        } else if !form.ends_with('0') {
+            form.push('0');
+        }
+    }
+    form.replace("0.0}", "0}").replace("0.0 ", "0 ")
+}
+
+/// The part about data, as somebody does it who pastes it: every document, every command, and of
+/// the ways out one line as it is shown. (Whoever makes `ca.pem` and `sensors.env` has tests of its
+/// own, and must parse.)
+#[test]
+fn what_it_says_about_data_works_on_a_real_device() {
+    let text = readme();
+    let text = text.split("\n## ").find(|part| part.starts_with("Data that stays")).unwrap();
+    let [shell, shown] = ["sh", "text"].map(|language| blocks_of(text, language));
+    let [publish, follow, scrape, duckdb] = &shell[..] else { panic!("{shell:#?}") };
+    let [followed, scraped] = &shown[..] else { panic!("{shown:#?}") };
+
+    let plane = Plane::start();
+    let device = plane.device("pump-7", &["role=gateway"]);
+    let access = device.access("sensors");
+    let scratch = Scratch::new();
+    scratch.write("ca.pem", plane.secrets().ca);
+    let env = vec![
+        ("HOLDFAST_MQTT_HOST", access.mqtt.ip().to_string()),
+        ("HOLDFAST_MQTT_PORT", access.mqtt.port().to_string()),
+        ("HOLDFAST_MQTT_USERNAME", access.user),
+        ("HOLDFAST_MQTT_PASSWORD", access.password),
+        ("HOLDFAST_SOCKET", access.socket.display().to_string()),
+    ];
+    let here = Shell { plane, scratch, env };
+    for document in blocks_of(text, "yaml") {
+        here.plane.cli().apply(&document).ok();
+    }
+    device.await_status("the agent takes records in", |_| access.socket.exists());
+
+    let follow = &mut here.command(&format!("{follow} -C 1 -W 60"));
+    let mut reader = follow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually(DEADLINE, "a record comes to the reader", || {
+        let answers = here.run(publish);
+        assert_eq!(answers.matches("\"stored\":").count(), 4, "{answers}");
+        if reader.try_wait().unwrap().is_some() { Ok(()) } else { Err(answers) }
+    });
+    let came = reader.wait_with_output().unwrap();
+    let line = String::from_utf8(came.stdout.clone()).unwrap();
+    assert_eq!(form(line.trim_end()), form(followed), "{came:?}");
+
+    let typed = blocks_of(text, "console").join("\n");
+    let typed = typed.lines().filter_map(|line| line.strip_prefix("$ holdfast "));
+    let typed: Vec<&str> = typed.filter(|line| !line.starts_with("ca ")).collect();
+    assert_eq!(typed.len(), 5, "{typed:?}");
+    for line in typed {
+        here.run(&format!("holdfast {line}"));
+    }
+    let values = here.run(scrape);
+    let value = values.lines().find(|line| line.starts_with("holdfast_stream_value{")).unwrap();
+    assert_eq!(form(value), form(scraped));
+    let table = here.run(duckdb);
+    assert!(table.contains("21.5"), "{table}");
 }
 
 #[test]

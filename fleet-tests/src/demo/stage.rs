@@ -74,9 +74,11 @@ impl Stage {
         self.start_plane(inbox)?;
         watch::start(self.https()?, inbox.sender.clone());
         self.start_devices(inbox)?;
-        let applied = self.cli()?.run(&["apply", "-f", &examples()]);
+        let [workloads, streams] = ["workloads", "streams"].map(examples);
+        let applied = self.cli()?.run(&["apply", "-f", &workloads, "-f", &streams]);
         say(&words::indented(&worked("apply", applied)?))?;
         self.await_all(inbox)?;
+        self.await_records(inbox)?;
         let devices = self.devices()?;
         let table = self.table("devices")? + "\n\n" + &self.table("workloads")?;
         say(&words::summary(self, &devices, &table, began.elapsed())?)
@@ -225,6 +227,16 @@ impl Stage {
         settled
     }
 
+    /// Until the first records have arrived: what is proposed to be tried shows some.
+    fn await_records(&mut self, inbox: &Inbox) -> Outcome<()> {
+        let [device, stream] = words::RECORDS;
+        self.until(inbox, "records arrive", |stage| {
+            let cli = stage.cli().map_err(|end| words::ending(&end))?;
+            let ran = cli.run(&["data", "get", device, stream, "--limit", "1"]);
+            if ran.code == 0 && !ran.out.is_empty() { Ok(()) } else { Err(ran.to_string()) }
+        })
+    }
+
     /// Looks until it is given something. A process that ends meanwhile ends the demo.
     fn until<T>(
         &mut self,
@@ -295,9 +307,9 @@ fn unsettled(device: &Value) -> Option<String> {
     })
 }
 
-/// The example workloads of the repository that this program was built in.
-fn examples() -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/workloads");
+/// A folder of examples of the repository that this program was built in.
+fn examples(of: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images").join(of);
     std::fs::canonicalize(&folder).unwrap_or(folder).display().to_string()
 }
 

@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::stage::{PLANE, Stage};
 use super::{End, Outcome, parts, program};
 
+/// A device and a stream of it that fills by itself, whatever programs the machine has.
+pub(super) const RECORDS: [&str; 2] = ["gateway-1", "logs/heartbeat"];
+
 /// What people see of an agent's process.
 pub(super) fn agent_of(device: &str) -> String {
     format!("agent of {device}")
@@ -99,6 +102,7 @@ fn to_try(stage: &Stage, devices: &[Value]) -> String {
         .iter()
         .find(|device| device["metadata"]["name"] == "gateway-1")
         .map_or(&Value::Null, |device| &device["status"]["workloads"]["heartbeat"]["pid"]);
+    let [device, stream] = RECORDS;
     let again = parts::AGAIN_AFTER.as_secs();
     let lines = [
         ("holdfast logs gateway-1 heartbeat -f".into(), "what it writes, as it comes".into()),
@@ -123,6 +127,14 @@ fn to_try(stage: &Stage, devices: &[Value]) -> String {
             "on the device: works without the control plane".to_owned(),
         ),
         ("holdfast describe device gateway-1".into(), "why something is not as desired".into()),
+        (
+            format!("holdfast data get {device} {stream} --newest --limit 3"),
+            "records that have arrived; the pages show them under Data".into(),
+        ),
+        (
+            format!("holdfast query {stream} --select count --by device"),
+            "asks the devices themselves, without shipping anything".into(),
+        ),
     ];
     let lines = lines.map(|(command, what): (String, String)| format!("# {what}\n{command}"));
     lines.join("\n")

@@ -25,6 +25,18 @@ fn rules() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/prometheus")
 }
 
+/// The configuration that people copy, beside its rules, for this control plane and impatient.
+fn configuration(scratch: &Scratch, target: &str) -> std::path::PathBuf {
+    let read = |name: &str| std::fs::read_to_string(rules().join(name)).unwrap();
+    scratch.write("holdfast.rules.yml", read("holdfast.rules.yml"));
+    let mut config = read("prometheus.yml");
+    for (shown, here) in [("127.0.0.1:8443", target), ("_interval: 15s", "_interval: 1s")] {
+        assert!(config.contains(shown), "{shown} in {config}");
+        config = config.replace(shown, here);
+    }
+    scratch.write("prometheus.yml", config)
+}
+
 /// What Prometheus answers to an expression: value by the labels that are wanted.
 fn ask(port: u16, expression: &str) -> Result<Vec<Value>, String> {
     let url = format!("http://127.0.0.1:{port}/api/v1/query");
@@ -60,26 +72,7 @@ fn a_prometheus_server_reads_latest_values_and_horizons() {
     let scratch = Scratch::new();
     scratch.write("ca.pem", &pump.identity.enrolment.ca);
     scratch.write("token", &plane.cli().token);
-    let rules = rules().join("holdfast.rules.yml");
-    let target = plane.cli().url.replace("https://", "");
-    let server_name = holdfast_protocol::enrol::SERVER_NAME;
-    let config = format!(
-        "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}
-rule_files: [{rules:?}]
-scrape_configs:
-  - job_name: holdfast
-    scheme: https
-    tls_config: {{ ca_file: ca.pem, server_name: {server_name} }}
-    static_configs: [{{ targets: [\"{target}\"] }}]
-  - job_name: holdfast-streams
-    scheme: https
-    metrics_path: /api/v1/metrics/streams
-    authorization: {{ credentials_file: token }}
-    tls_config: {{ ca_file: ca.pem, server_name: {server_name} }}
-    static_configs: [{{ targets: [\"{target}\"] }}]
-"
-    );
-    let config = scratch.write("prometheus.yml", config);
+    let config = configuration(&scratch, &plane.cli().url.replace("https://", ""));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let log = std::fs::File::create(scratch.join("prometheus.log")).unwrap();
     let server = Command::new("prometheus")

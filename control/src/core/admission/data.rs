@@ -55,6 +55,8 @@ const STREAM: &[&str] = &[
     "retention",
 ];
 const SOURCE: &[&str] = &["metrics", "logs"];
+/// What a source is, as it is written.
+const SOURCES: &str = "{ metrics: { every: 10s } } or { logs: { workload: NAME } }";
 const METRICS: &[&str] = &["every"];
 const LOGS: &[&str] = &["workload"];
 const OVERFLOW: &[&str] = &["thin"];
@@ -162,14 +164,14 @@ fn patterns(at: &At<'_>) -> Option<Vec<Pattern>> {
 }
 
 fn source(at: &At<'_>) -> Option<Source> {
-    at.fields(SOURCE)?.one_of(SOURCE, "a source", |which, at| match which {
+    at.fields_like(SOURCE, SOURCES)?.one_of(SOURCE, "a source", |which, at| match which {
         "metrics" => {
-            let fields = at.fields(METRICS)?;
+            let fields = at.fields_like(METRICS, "{ every: 10s }")?;
             let every = fields.required("every", "from one record to the next, such as 10s")?;
             Some(Source::Metrics { every_ms: every.duration(SHORTEST_EVERY, DAY)? })
         }
         _ => {
-            let fields = at.fields(LOGS)?;
+            let fields = at.fields_like(LOGS, "{ workload: NAME }")?;
             let workload = fields.required("workload", "whose log it is")?;
             Some(Source::Logs { workload: workload.parsed(str::parse::<Name>)? })
         }
@@ -179,8 +181,9 @@ fn source(at: &At<'_>) -> Option<Source> {
 fn overflow(at: &At<'_>) -> Option<Overflow> {
     if at.value().is_object() {
         let thin = at.fields(OVERFLOW)?.required("thin", "{ keepEvery: 10 }, say")?;
-        let every =
-            thin.fields(THIN)?.required("keepEvery", "every how many-th older record stays")?;
+        let every = thin
+            .fields_like(THIN, "{ keepEvery: 10 }")?
+            .required("keepEvery", "every how many-th older record stays")?;
         let keep_every = u32::try_from(every.whole(2, 1_000_000)?).ok()?;
         return Some(Overflow::Thin { keep_every });
     }
@@ -206,7 +209,7 @@ fn ship(at: &At<'_>) -> Option<Ship> {
 }
 
 fn on_change(at: &At<'_>) -> Option<Ship> {
-    let fields = at.fields(ON_CHANGE)?;
+    let fields = at.fields_like(ON_CHANGE, "{ field: temp, deadband: \"0.5\" }")?;
     let field = or(fields.get("field"), String::new(), field);
     let deadband = or(fields.get("deadband"), "0".to_owned(), |at| {
         let text = match at.value() {
@@ -223,7 +226,8 @@ fn on_change(at: &At<'_>) -> Option<Ship> {
 }
 
 fn window(at: &At<'_>) -> Option<Ship> {
-    let fields = at.fields(WINDOW)?;
+    let fields =
+        at.fields_like(WINDOW, "{ every: 5m, fields: [temp], aggregates: [mean, p95] }")?;
     let every = fields
         .required("every", "how long a window is, such as 5m")
         .and_then(|at| at.duration(SHORTEST_EVERY, 31 * DAY));
@@ -296,7 +300,7 @@ fn windows(at: &At<'_>) -> Option<Vec<Window>> {
 }
 
 fn retention(at: &At<'_>) -> Option<Retention> {
-    let fields = at.fields(RETENTION)?;
+    let fields = at.fields_like(RETENTION, "{ age: 90d }")?;
     let age = or(fields.get("age"), None, |at| at.duration(60_000, LONGEST).map(Some));
     let bytes = or(fields.get("bytes"), None, |at| size(at, LEAST_QUOTA).map(Some));
     Some(Retention { age: age?.map(|millis| millis / 1_000), bytes: bytes? })
@@ -327,7 +331,7 @@ pub(super) fn link_budget(at: &At<'_>) -> Option<(Selector, Policy)> {
 }
 
 fn shares(at: &At<'_>) -> Option<BTreeMap<TrafficClass, Share>> {
-    let fields = at.fields(SHARES)?;
+    let fields = at.fields_like(SHARES, "{ data: 60% }")?;
     let mut shares = BTreeMap::new();
     let mut good = true;
     for class in TrafficClass::ALL {
@@ -346,7 +350,7 @@ fn shares(at: &At<'_>) -> Option<BTreeMap<TrafficClass, Share>> {
 }
 
 fn interface(at: &At<'_>) -> Option<Interface> {
-    let fields = at.fields(INTERFACE)?;
+    let fields = at.fields_like(INTERFACE, "{ name: \"wwan*\", metered: true }")?;
     let name = fields.required("name", "such as eth0 or wwan*").and_then(|at| {
         at.parsed(|text| {
             let bare = text.strip_suffix('*').unwrap_or(text);

@@ -87,8 +87,18 @@ impl<'a> At<'a> {
 
     /// An object with these fields and no others.
     pub(super) fn fields(&self, known: &'static [&'static str]) -> Option<Fields<'a>> {
+        self.fields_like(known, "")
+    }
+
+    /// The same; `example` shows to whoever wrote something else how such an object is written.
+    pub(super) fn fields_like(
+        &self,
+        known: &'static [&'static str],
+        example: &str,
+    ) -> Option<Fields<'a>> {
         let Value::Object(object) = self.value else {
-            self.expected(&format!("an object with {}", known.join(", ")));
+            let such = if example.is_empty() { "" } else { ", such as " };
+            self.expected(&format!("an object with {}{such}{example}", known.join(", ")));
             return None;
         };
         for key in object.keys().filter(|key| !known.contains(&key.as_str())) {

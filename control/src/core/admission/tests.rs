@@ -228,6 +228,24 @@ const DATA_FAULTS: &[(usize, &str, &str, &str)] = &[
     ),
     (0, "/spec/overflow", "7", "spec.overflow: 7: expected text"),
     (0, "/spec/source", "{}", "spec.source: a source is missing: give metrics or logs"),
+    (
+        0,
+        "/spec/source",
+        r#""metrics""#,
+        "spec.source: \"metrics\": expected an object with metrics, logs, such as { metrics: { every: 10s } } or { logs: { workload: NAME } }",
+    ),
+    (
+        0,
+        "/spec/source",
+        r#"{"logs":"pump"}"#,
+        "spec.source.logs: \"pump\": expected an object with workload, such as { workload: NAME }",
+    ),
+    (
+        0,
+        "/spec/ship",
+        r#"{"onChange":"temp"}"#,
+        "expected an object with field, deadband, such as { field: temp, deadband: \"0.5\" }",
+    ),
     (0, "/spec/source", r#"{"metrics":{}}"#, "spec.source.metrics.every: is missing"),
     (0, "/spec/source", r#"{"metrics":{"every":"10ms"}}"#, "out of bounds: at least 1s"),
     (
