@@ -9,9 +9,9 @@ const SEGMENT: u64 = 1_400;
 const RECORD: u64 = 22;
 /// Bytes of a TLS record.
 const RECORD_BYTES: u64 = 16_384;
-/// MQTT's own bytes in a publish beside topic and payload: type, length of up to two bytes, the
-/// topic's length, no properties.
-const PUBLISH: u64 = 6;
+/// MQTT's own bytes in a publish beside topic, payload and the packet's length: type, the topic's
+/// length, no properties.
+const PUBLISH: u64 = 4;
 /// Its packet id, at QoS 1.
 const PACKET_ID: u64 = 2;
 /// A PUBACK that says nothing more.
@@ -33,8 +33,10 @@ pub fn sealed(bytes: u64) -> u64 {
 /// where it is `acked` (QoS 1), MQTT's too, which carries TCP's and is acknowledged in turn.
 pub fn publish(topic: usize, payload: usize, acked: bool) -> u64 {
     let bytes = u64::try_from(topic.saturating_add(payload)).unwrap_or(u64::MAX);
-    let head = PUBLISH + if acked { PACKET_ID } else { 0 };
-    let (there, back) = on_the_wire(sealed(bytes.saturating_add(head)));
+    let body = bytes.saturating_add(PUBLISH - 1 + if acked { PACKET_ID } else { 0 });
+    let length = [1 << 7, 1 << 14, 1 << 21].iter().filter(|more| body >= **more).count();
+    let packet = body.saturating_add(2 + u64::try_from(length).unwrap_or(0));
+    let (there, back) = on_the_wire(sealed(packet));
     let puback = if acked { on_the_wire(sealed(PUBACK)).0 } else { 0 };
     there + back + puback
 }
@@ -49,6 +51,7 @@ mod tests {
         assert_eq!(on_the_wire(122), (174, 52));
         assert_eq!(on_the_wire(14_000), (14_520, 260));
         // One segment with its acknowledgement; the same with a PUBACK, which is a segment more.
+        assert_eq!(publish(30, 90, false), 5 + 120 + 22 + 52 + 52);
         assert_eq!(publish(30, 100, false), 6 + 130 + 22 + 52 + 52);
         assert_eq!(publish(30, 100, true), 8 + 130 + 22 + 52 + 52 + (4 + 22 + 52));
     }

@@ -158,8 +158,9 @@ fn a_question_is_answered_where_the_data_lies() {
 const SEGMENTS: u64 = 4;
 /// IPv4 20, TCP 20, time stamps 12.
 const HEADERS: u64 = 52;
-/// What the bytes of a day of a record a second (471,906, packed) are a thousand times of.
-const THOUSANDTH: u64 = 471;
+/// A thousandth of what a day of a record a second is as Holdfast ships it (471,906 bytes), but for
+/// the few bytes by which a day's counts are longer than those of fewer records.
+const THOUSANDTH: u64 = 471 - 7;
 
 #[test]
 fn a_question_and_its_answer_cost_less_than_half_a_kilobyte_and_that_is_counted_honestly() {
@@ -194,7 +195,7 @@ fn a_question_and_its_answer_cost_less_than_half_a_kilobyte_and_that_is_counted_
     }
     let (on_the_link, crossed) = least;
     let honest = on_the_link + SEGMENTS * HEADERS;
-    assert!(crossed.abs_diff(honest) <= 4, "{crossed} are said, {honest} crossed");
+    assert!(crossed.abs_diff(honest) <= 1, "{crossed} are said, {honest} crossed");
 }
 
 #[test]

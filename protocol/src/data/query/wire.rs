@@ -11,8 +11,10 @@ use super::ast::{Condition, Function, MAX_SELECT, Operand, Question, Select};
 use super::path::Path;
 use crate::wire::ignore_rest;
 
-/// Number of p0; those of quantiles follow, one a thousandth.
-const QUANTILES: u16 = 10;
+/// Number of p0; those of the hundredths follow.
+const HUNDREDTHS: u16 = 10;
+/// The same by thousandths, where it is no hundredth.
+const THOUSANDTHS: u16 = 1_000;
 
 fn number(function: Function) -> u16 {
     match function {
@@ -23,7 +25,10 @@ fn number(function: Function) -> u16 {
         Function::Max => 4,
         Function::Last => 5,
         Function::Stddev => 6,
-        Function::Quantile(thousandths) => QUANTILES.saturating_add(thousandths),
+        Function::Quantile(thousandths) if thousandths <= 1_000 && thousandths % 10 == 0 => {
+            HUNDREDTHS + thousandths / 10
+        }
+        Function::Quantile(thousandths) => THOUSANDTHS.saturating_add(thousandths),
     }
 }
 
@@ -36,7 +41,8 @@ fn function(number: u16) -> Option<Function> {
         4 => Function::Max,
         5 => Function::Last,
         6 => Function::Stddev,
-        _ => Function::Quantile(number.checked_sub(QUANTILES)?),
+        10..=110 => Function::Quantile((number - HUNDREDTHS) * 10),
+        _ => Function::Quantile(number.checked_sub(THOUSANDTHS)?),
     })
 }
 
@@ -282,12 +288,17 @@ mod tests {
     fn questions_take_few_bytes_and_read_back() {
         let select = "count, mean(temp), max(temp), p95(temp)";
         let mut question = parse::question(select, "", "", "").unwrap();
-        assert_eq!(reads_back(&question), 13);
+        assert_eq!(reads_back(&question), 12);
         (question.since, question.until) = (1_795_467_600_000, 1_795_554_000_000);
-        assert_eq!(reads_back(&question), 27);
+        assert_eq!(reads_back(&question), 26);
         for (select, filter, by, every) in [
             ("count", "", "", "1h"),
-            ("count, sum(a.b.c), count, p0(.), p100(.)", "a > 1.5 and not b", "x, y.z, .", ""),
+            (
+                "count, sum(a.b.c), count, p0(.), p100(.), p99.9(.), p1(.)",
+                "a > 1.5 and not b",
+                "x, y.z, .",
+                "",
+            ),
             ("last(x)", "x in (1, -2, 'a', null, true) or . contains 'x' or exists(y)", "", "5m"),
         ] {
             reads_back(&parse::question(select, filter, by, every).unwrap());
@@ -304,6 +315,8 @@ mod tests {
             json!([]),
             json!({ "select": [0] }),
             json!([[7]]),
+            json!([[111]]),
+            json!([[999]]),
             json!([[true]]),
             json!([[-1]]),
             json!([many]),
