@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use holdfast_protocol::data::TrafficClass;
 use holdfast_protocol::ids::{Name, StateVersion};
-use holdfast_protocol::message::{AgentInfo, Call, Method};
-use holdfast_protocol::signing;
+use holdfast_protocol::message::{AgentInfo, Method};
+use holdfast_protocol::signing::{self, SigningError};
 use holdfast_protocol::topic::Channel;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,7 +45,6 @@ use crate::core::agent::Agent;
 use crate::core::backoff::Entropy;
 use crate::core::effect::{Effect, Observed};
 use crate::core::report::{self, Reporter};
-use crate::core::session;
 
 pub use start::StartError;
 
@@ -353,13 +352,16 @@ impl Driver {
     fn called(&mut self, bytes: &[u8]) {
         let Some(identity) = &self.identity else { return };
         let Some(device) = identity.device() else { return };
-        let call: Call = match signing::verify(bytes, &identity.signing_key(), &device) {
+        let key = identity.signing_key();
+        let call = match signing::open_call(bytes, &key, &device, self.link.session) {
             Ok(call) => call,
+            Err(SigningError::Signature) => {
+                let why = "its signature is not the control plane's for this device and this \
+                           connection: forged, damaged, another device's, or a replay";
+                return self.refuse("a call", why);
+            }
             Err(error) => return self.refuse("a call", &error.to_string()),
         };
-        if !session::is_current(&call, self.link.session) {
-            return self.refuse("a call", "it was made for another connection: stale, a replay");
-        }
         let Some(outlet) = &self.link.outlet else { return };
         match call.method {
             Method::Logs { workload, tail, follow_seconds } => {

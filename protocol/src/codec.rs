@@ -1,7 +1,8 @@
 //! CBOR in and out, with limits. The only way bytes of the network become messages.
 
-use serde::Serialize;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::WIRE_VERSION;
 
@@ -34,10 +35,35 @@ pub enum CodecError {
     },
 }
 
-/// A message's only always-present field.
-#[derive(serde::Deserialize)]
+/// What every message has: an entry `v`, or where it is an array, its first element.
 struct Versioned {
     v: u64,
+}
+
+impl<'de> Deserialize<'de> for Versioned {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Versioned;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a message with its version")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Versioned, A::Error> {
+                let v = all.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
+                while all.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Versioned { v })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, all: A) -> Result<Versioned, A::Error> {
+                #[derive(Deserialize)]
+                struct Entry {
+                    v: u64,
+                }
+                let Entry { v } = Entry::deserialize(MapAccessDeserializer::new(all))?;
+                Ok(Versioned { v })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// Encodes a message. Equal values give equal bytes.

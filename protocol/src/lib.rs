@@ -8,6 +8,7 @@
 //! no file. It must never panic on what comes off the network.
 
 pub mod codec;
+pub mod cost;
 pub mod data;
 pub mod enrol;
 pub mod ids;
@@ -16,6 +17,7 @@ pub mod message;
 pub mod mqtt;
 pub mod signing;
 pub mod topic;
+mod wire;
 pub mod workload;
 
 /// The version of the wire that this crate speaks: the `v` field of every message.

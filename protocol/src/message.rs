@@ -182,15 +182,13 @@ pub struct Presence {
     pub session: u64,
 }
 
-/// Control plane → device, signed: do something now and answer on `reply`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Control plane → device, signed: do something now and answer on `reply`. On the wire it is an
+/// array (see `wire.rs`). For whom and for which session it is does not travel: the signature
+/// is over both (see [`crate::signing::open_call`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// Wire version.
     pub v: u8,
-    /// For whom.
-    pub device: DeviceId,
-    /// The device's present session (see [`Presence`]).
-    pub session: u64,
     /// Chosen by the caller; replies carry it.
     pub id: u64,
     /// What to do.
@@ -198,9 +196,10 @@ pub struct Call {
 }
 
 /// What a call asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {
+    /// End the call with this id early.
+    Cancel,
     /// Send the log of a workload.
     Logs {
         /// Whose.
@@ -209,7 +208,6 @@ pub enum Method {
         tail: u32,
         /// Keep sending what comes for this many seconds; a repeated call with the same id
         /// prolongs it. 0: answer once.
-        #[serde(default, skip_serializing_if = "is_zero_u32")]
         follow_seconds: u32,
     },
     /// Answer a question from the records of a stream that are on the device. The body is a
@@ -231,12 +229,12 @@ pub enum Method {
         /// Before this time.
         until: u64,
         /// At most so many bytes on disk, the oldest records first; absent: all.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         bytes: Option<u64>,
     },
-    /// End the call with this id early.
-    Cancel,
 }
+
+/// How long a question may take where the call does not say, in milliseconds.
+pub const WITHIN_MS: u32 = 60_000;
 
 /// The answer to [`Method::Fetch`]: what is going to be shipped. Blocks are shipped whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,8 +245,9 @@ pub struct Fetched {
     pub bytes: u64,
 }
 
-/// Device → control plane: a piece of the answer to a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Device → control plane: a piece of the answer to a call. On the wire it is an array (see
+/// `wire.rs`).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// Wire version.
     pub v: u8,
@@ -257,14 +256,20 @@ pub struct Reply {
     /// Number of this piece, from 0.
     pub sequence: u32,
     /// Bytes of the answer; at most [`MAX_REPLY_BODY`].
-    #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
     pub body: Vec<u8>,
     /// No piece follows.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub end: bool,
     /// Why the call could not be answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl Reply {
+    /// True: it goes at QoS 0. Nothing waits behind it, and whoever asked finds out when it is
+    /// missing, and asks again; a PUBACK would only cost. What others follow waits for its PUBACK
+    /// at QoS 1, so that a long answer fills no queue.
+    pub fn is_single(&self) -> bool {
+        self.end || self.body.is_empty()
+    }
 }
 
 /// Largest body of one reply: a page of log, well under the packet limit.

@@ -1,6 +1,7 @@
 //! COSE_Sign1 with Ed25519: what comes down to a device is signed, since the broker is not
 //! trusted. The purpose is authenticated as external data, so that bytes signed for one purpose
-//! never pass for another; the device is named inside.
+//! never pass for another. A desired state names its device inside; a call names its device and
+//! session in that data, and so not on the wire.
 
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -26,11 +27,11 @@ impl Signed for DesiredState {
     }
 }
 
-impl Signed for Call {
-    const PURPOSE: &'static [u8] = b"holdfast/v1/call";
-    fn device(&self) -> &DeviceId {
-        &self.device
-    }
+/// The external authenticated data of a call: for whom it is, and for which of its sessions. Both
+/// sides know that, so it need not travel; to everybody else, and in every other session, the call
+/// is forged.
+pub fn call_purpose(device: &DeviceId, session: u64) -> String {
+    format!("holdfast/v1/call/{device}/{session}")
 }
 
 /// Why a signed message was refused. Nothing of it may be used.
@@ -87,12 +88,28 @@ impl Signer {
     /// # Errors
     /// [`SigningError::Codec`] when the message is too large.
     pub fn sign<T: Signed>(&self, message: &T) -> Result<Vec<u8>, SigningError> {
-        let payload = codec::encode(message)?;
+        self.seal(codec::encode(message)?, T::PURPOSE)
+    }
+
+    /// Encodes a call and signs it for a device and its present session.
+    ///
+    /// # Errors
+    /// [`SigningError::Codec`] when the message is too large.
+    pub fn sign_call(
+        &self,
+        call: &Call,
+        device: &DeviceId,
+        session: u64,
+    ) -> Result<Vec<u8>, SigningError> {
+        self.seal(codec::encode(call)?, call_purpose(device, session).as_bytes())
+    }
+
+    fn seal(&self, payload: Vec<u8>, purpose: &[u8]) -> Result<Vec<u8>, SigningError> {
         let protected = HeaderBuilder::new().algorithm(iana::Algorithm::EdDSA).build();
         let bytes = CoseSign1Builder::new()
             .protected(protected)
             .payload(payload)
-            .create_signature(T::PURPOSE, |signed| self.pair.sign(signed).as_ref().to_vec())
+            .create_signature(purpose, |signed| self.pair.sign(signed).as_ref().to_vec())
             .build()
             .to_vec()
             .map_err(|_| SigningError::NotSigned)?;
@@ -119,6 +136,34 @@ pub fn verify<T: Signed>(
     public_key: &[u8],
     device: &DeviceId,
 ) -> Result<T, SigningError> {
+    let message: T = codec::decode(&open(bytes, public_key, T::PURPOSE)?)?;
+    if message.device() != device {
+        return Err(SigningError::Foreign { found: message.device().clone() });
+    }
+    Ok(message)
+}
+
+/// The same for a call, which must be signed for this device and this session. There is none of
+/// session 0.
+///
+/// # Errors
+/// [`SigningError`], whatever the bytes are. What is another's, or another session's, does not
+/// match the signature.
+pub fn open_call(
+    bytes: &[u8],
+    public_key: &[u8],
+    device: &DeviceId,
+    session: u64,
+) -> Result<Call, SigningError> {
+    if session == 0 {
+        return Err(SigningError::Signature);
+    }
+    let payload = open(bytes, public_key, call_purpose(device, session).as_bytes())?;
+    Ok(codec::decode(&payload)?)
+}
+
+/// The payload, once size, form, algorithm and signature are right.
+fn open(bytes: &[u8], public_key: &[u8], purpose: &[u8]) -> Result<Vec<u8>, SigningError> {
     if bytes.len() > MAX_MESSAGE {
         return Err(CodecError::TooLarge { size: bytes.len() }.into());
     }
@@ -127,21 +172,20 @@ pub fn verify<T: Signed>(
     if cose.protected.header.alg != Some(eddsa) {
         return Err(SigningError::Algorithm);
     }
-    let payload = cose.payload.as_deref().ok_or(SigningError::NotSigned)?;
-    let key = UnparsedPublicKey::new(&ED25519, public_key);
-    cose.verify_signature(T::PURPOSE, |signature, signed| key.verify(signed, signature))
-        .map_err(|_| SigningError::Signature)?;
-    let message: T = codec::decode(payload)?;
-    if message.device() != device {
-        return Err(SigningError::Foreign { found: message.device().clone() });
+    if cose.payload.is_none() {
+        return Err(SigningError::NotSigned);
     }
-    Ok(message)
+    let key = UnparsedPublicKey::new(&ED25519, public_key);
+    cose.verify_signature(purpose, |signature, signed| key.verify(signed, signature))
+        .map_err(|_| SigningError::Signature)?;
+    cose.payload.ok_or(SigningError::NotSigned)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::StateVersion;
+    use crate::message::Method;
     use std::collections::BTreeMap;
 
     /// A fixed key: PKCS#8 v1 prefix and 32 bytes of seed.
@@ -203,6 +247,39 @@ mod tests {
             verify::<DesiredState>(&good, &key, &other),
             Err(SigningError::Foreign { .. })
         ));
-        assert!(matches!(verify::<Call>(&good, &key, &id), Err(SigningError::Signature)));
+        assert!(matches!(open_call(&good, &key, &id, 7), Err(SigningError::Signature)));
+    }
+
+    #[test]
+    fn a_call_is_for_one_device_and_one_session() {
+        let id: DeviceId = "acme.dev-1".parse().unwrap();
+        let key = signer(1).public_key();
+        let call = Call { v: crate::WIRE_VERSION, id: 3, method: Method::Cancel };
+        let bytes = signer(1).sign_call(&call, &id, 7).unwrap();
+        assert_eq!(open_call(&bytes, &key, &id, 7).unwrap(), call);
+        // Another device's; a recording of another session, whose number may begin alike; no
+        // session at all; another control plane's.
+        let other: DeviceId = "acme.dev-2".parse().unwrap();
+        let none = signer(1).sign_call(&call, &id, 0).unwrap();
+        let forged = signer(2).sign_call(&call, &id, 7).unwrap();
+        for (bytes, device, session) in [
+            (&bytes, &other, 7),
+            (&bytes, &id, 8),
+            (&bytes, &id, 77),
+            (&none, &id, 0),
+            (&none, &id, 7),
+            (&forged, &id, 7),
+        ] {
+            let refused = open_call(bytes, &key, device, session);
+            assert!(matches!(refused, Err(SigningError::Signature)), "{device} {session}");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(read) = open_call(&bad, &key, &id, 7) {
+                assert_eq!(read, call, "bit {bit} changed the call");
+            }
+        }
+        assert!(verify::<DesiredState>(&bytes, &key, &id).is_err());
     }
 }

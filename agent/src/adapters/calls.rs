@@ -14,7 +14,6 @@ use holdfast_protocol::codec;
 use holdfast_protocol::data::StreamName;
 use holdfast_protocol::data::query::Question;
 use holdfast_protocol::message::{Fetched, MAX_REPLY_BODY, Reply};
-use holdfast_protocol::topic::Channel;
 use tokio::task::JoinHandle;
 
 use crate::adapters::buffer::Buffer;
@@ -226,7 +225,7 @@ impl Answer {
             Reply { v: WIRE_VERSION, id: self.id, sequence: self.sequence, body, end, error };
         self.sequence += 1;
         match codec::encode(&reply) {
-            Ok(payload) => self.outlet.publish(Channel::Reply, payload).await,
+            Ok(payload) => self.outlet.reply(payload, !reply.is_single()).await,
             Err(_) => false,
         }
     }

@@ -99,7 +99,6 @@ impl Outlet {
     /// Publishes and waits until the control plane has stored it. False: it has not.
     pub async fn publish(&self, channel: Channel, payload: Vec<u8>) -> bool {
         let class = match channel {
-            Channel::Reply => TrafficClass::Logs,
             Channel::Data => TrafficClass::Data,
             _ => TrafficClass::Control,
         };
@@ -113,9 +112,26 @@ impl Outlet {
         channel: Channel,
         payload: Vec<u8>,
     ) -> bool {
+        self.send(class, channel, payload, QoS::AtLeastOnce).await
+    }
+
+    /// A reply. One that nobody acknowledges counts as gone once it is written: whoever asked finds
+    /// out when it is missing.
+    pub async fn reply(&self, payload: Vec<u8>, acknowledged: bool) -> bool {
+        let qos = if acknowledged { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+        self.send(TrafficClass::Logs, Channel::Reply, payload, qos).await
+    }
+
+    async fn send(
+        &self,
+        class: TrafficClass,
+        channel: Channel,
+        payload: Vec<u8>,
+        qos: QoS,
+    ) -> bool {
         let topic = self.credentials.topic(channel);
         let sizes = (topic.len(), payload.len());
-        let options = PublishOptions::new(QoS::AtLeastOnce);
+        let options = PublishOptions::new(qos);
         let Ok(notice) = self.client.publish_tracked(topic, payload, options).await else {
             return false;
         };
@@ -219,10 +235,10 @@ async fn up(
     let credentials = &outlet.credentials;
     let [desired, call, ack] =
         [Channel::Desired, Channel::Call, Channel::Ack].map(|channel| credentials.topic(channel));
-    // What is not acknowledged is sent again anyway: that of data need not be kept.
-    let filters =
-        [(&desired, QoS::AtLeastOnce), (&call, QoS::AtLeastOnce), (&ack, QoS::AtMostOnce)]
-            .map(|(topic, qos)| SubscribeFilter::new(topic.clone(), qos));
+    // What of data is not acknowledged is sent again anyway, and a call that is not answered is
+    // made again: neither need be kept, and a PUBACK would cost more than many a call.
+    let filters = [(&desired, QoS::AtLeastOnce), (&call, QoS::AtMostOnce), (&ack, QoS::AtMostOnce)]
+        .map(|(topic, qos)| SubscribeFilter::new(topic.clone(), qos));
     let presence = Presence { v: WIRE_VERSION, online: true, session };
     let payload = codec::encode(&presence).unwrap_or_default();
     let options = PublishOptions::new(QoS::AtLeastOnce).retained();

@@ -10,10 +10,9 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
+use holdfast_protocol::cost::{on_the_wire, sealed};
 use holdfast_protocol::data::TrafficClass;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::core::data::budget::{on_the_wire, sealed};
 
 /// MQTT's own bytes in a publish, beside topic and payload.
 const PUBLISH: u64 = 8;

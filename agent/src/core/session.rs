@@ -1,8 +1,7 @@
-//! What the agent makes of what comes down the link: the next desired state, a call, or
-//! something to refuse. Signatures are checked before; this is about order and session.
+//! What the agent makes of what comes down the link: the next desired state, or
+//! something to refuse. Signatures are checked before; this is about order.
 
 use holdfast_protocol::ids::StateVersion;
-use holdfast_protocol::message::Call;
 
 /// What to do with a well-signed desired state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,11 +32,6 @@ pub fn judge(held: StateVersion, offered: StateVersion) -> Verdict {
         std::cmp::Ordering::Equal => Verdict::Known,
         std::cmp::Ordering::Less => Verdict::Stale { held, offered },
     }
-}
-
-/// True when the call was made in this very connection: anything else is a recording.
-pub fn is_current(call: &Call, session: u64) -> bool {
-    session != 0 && call.session == session
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_protocol::cost;
 use holdfast_protocol::ids::{DeviceId, Name};
 use holdfast_protocol::message::{Call, Method, Reply};
+use holdfast_protocol::topic::{Channel, Topic};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -27,14 +29,8 @@ const LOGS: usize = 256;
 const ANSWERS: usize = 512;
 const QUESTIONS: usize = 16;
 
-/// What a message takes on a link beside its payload, about: MQTT's header and topic, TLS's record,
-/// TCP's and IP's headers, and the same for its acknowledgement.
-const ENVELOPE: u64 = 180;
-
-/// What a reply takes beside its body.
-const REPLY: u64 = 30;
-
-/// A device that says nothing for this long does not answer.
+/// A device that says nothing for this long does not answer: one at work on a question says so
+/// every 5 s, and neither calls nor short answers are acknowledged.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A device follows a log for this long without being asked again.
@@ -55,12 +51,19 @@ struct Waiting {
     next: u32,
     is_log: bool,
     pieces: mpsc::Sender<Piece>,
+    /// Bytes of the topic of replies.
+    topic: usize,
+    /// What crosses the link for it.
+    crossed: Arc<AtomicU64>,
 }
 
 /// The calls under way.
 #[derive(Debug)]
 pub(super) struct Calls {
     waiting: Mutex<BTreeMap<u64, Waiting>>,
+    /// Of the last call: no two of this process have the same id, and a device's session ends with
+    /// the process. Small numbers are short on the wire.
+    last: AtomicU64,
     /// One for each device that answers a question.
     pub(super) answers: Semaphore,
     /// One for each question.
@@ -71,6 +74,7 @@ impl Default for Calls {
     fn default() -> Self {
         Self {
             waiting: Mutex::default(),
+            last: AtomicU64::new(0),
             answers: Semaphore::new(ANSWERS),
             questions: Arc::new(Semaphore::new(QUESTIONS)),
         }
@@ -82,12 +86,18 @@ impl Calls {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A piece came. What nobody waits for, or another device's call, is dropped.
-    pub(super) fn reply(&self, device: &DeviceId, reply: Reply) {
+    fn next_id(&self) -> u64 {
+        self.last.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// A piece of so many bytes came. What nobody waits for, or another device's call, is dropped.
+    pub(super) fn reply(&self, device: &DeviceId, reply: Reply, bytes: usize) {
         let mut all = self.lock();
         let Some(call) = all.get_mut(&reply.id).filter(|call| call.device == *device) else {
             return;
         };
+        let cost = cost::publish(call.topic, bytes, !reply.is_single());
+        call.crossed.fetch_add(cost, Ordering::Relaxed);
         if reply.sequence < call.next {
             return; // Sent again: its PUBACK was lost.
         }
@@ -141,6 +151,8 @@ impl From<Failure> for NotCalled {
 pub(super) enum NoAnswer {
     /// Not now: it may be asked again. In words that follow the device's name.
     Now(String),
+    /// Nothing came: the call or the answer may have been lost.
+    Silent,
     /// The device, or the link, said so.
     Said(String),
     /// It cannot be asked at all.
@@ -172,9 +184,10 @@ struct Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         let known = self.service.calls.lock().remove(&self.id);
-        if known.is_some() {
-            // Whoever is gone has ended it already.
-            let _gone = self.service.try_call(&self.device, self.id, Method::Cancel);
+        if let Some(call) = known
+            && let Ok(cost) = self.service.try_call(&self.device, self.id, Method::Cancel)
+        {
+            call.crossed.fetch_add(cost, Ordering::Relaxed);
         }
     }
 }
@@ -231,6 +244,11 @@ impl Drop for LogStream {
     }
 }
 
+/// Bytes of a topic.
+fn topic(shard: u8, device: DeviceId, channel: Channel) -> usize {
+    Topic { shard, device, channel }.to_string().len()
+}
+
 impl Service {
     /// Asks a device for a workload's log.
     ///
@@ -243,7 +261,7 @@ impl Service {
         tail: u32,
         follow: bool,
     ) -> Result<LogStream, Failure> {
-        let id = self.authority.random().map(u64::from_le_bytes).map_err(Failure::internal)?;
+        let id = self.calls.next_id();
         let (sender, pieces) = mpsc::channel(WAITING);
         let (name, workload) = {
             let model = self.model();
@@ -262,8 +280,14 @@ impl Service {
                 return Err(Failure::Unavailable("too many logs are being read already".into()));
             }
             let name = known.record.name.clone();
-            let waiting =
-                Waiting { device: model.id(&name), next: 0, is_log: true, pieces: sender };
+            let waiting = Waiting {
+                device: model.id(&name),
+                next: 0,
+                is_log: true,
+                pieces: sender,
+                topic: 0,
+                crossed: Arc::default(),
+            };
             calls.insert(id, waiting);
             (name, workload)
         };
@@ -298,24 +322,25 @@ impl Service {
 
     /// Calls a device; gives what the call takes on the link.
     fn try_call(&self, name: &Name, id: u64, method: Method) -> Result<u64, NotCalled> {
-        let (device, session) = {
+        let (device, shard, session) = {
             let model = self.model();
             let known = model.devices.get(name);
             let known = known.ok_or_else(|| Failure::no("device", name.as_str()))?;
             if known.live.connection == 0 {
                 return Err(NotCalled::Now("is offline"));
             }
-            (model.id(name), known.live.session)
+            (model.id(name), known.record.shard, known.live.session)
         };
         if session == 0 {
             return Err(NotCalled::Now("has only just connected"));
         }
         let v = holdfast_protocol::WIRE_VERSION;
-        let call = Call { v, device, session, id, method };
-        let bytes = self.authority.signer.sign(&call).map_err(Failure::internal)?;
-        let length = u64::try_from(bytes.len()).unwrap_or(0);
-        if self.bus.call(&call.device, bytes.into()) {
-            Ok(length + ENVELOPE)
+        let call = Call { v, id, method };
+        let signer = &self.authority.signer;
+        let bytes = signer.sign_call(&call, &device, session).map_err(Failure::internal)?;
+        let length = bytes.len();
+        if self.bus.call(&device, bytes.into()) {
+            Ok(cost::publish(topic(shard, device, Channel::Call), length, false))
         } else {
             Err(NotCalled::Now("takes no calls now"))
         }
@@ -329,29 +354,40 @@ impl Service {
         name: &Name,
         method: Method,
         most: usize,
-        crossed: &AtomicU64,
+        crossed: &Arc<AtomicU64>,
     ) -> Result<(u64, Vec<u8>), NoAnswer> {
-        let id = self.authority.random().map(u64::from_le_bytes).map_err(Failure::internal)?;
+        let id = self.calls.next_id();
         let (sender, mut pieces) = mpsc::channel(WAITING);
         {
-            let device = self.model().id(name);
+            let (device, shard) = {
+                let model = self.model();
+                let known = model.devices.get(name);
+                let known = known.ok_or_else(|| Failure::no("device", name.as_str()))?;
+                (model.id(name), known.record.shard)
+            };
             let mut calls = self.calls.lock();
             if calls.len() >= CALLS {
                 return Err(NoAnswer::Now("too many devices are being asked already".into()));
             }
-            calls.insert(id, Waiting { device, next: 0, is_log: false, pieces: sender });
+            let waiting = Waiting {
+                device: device.clone(),
+                next: 0,
+                is_log: false,
+                pieces: sender,
+                topic: topic(shard, device, Channel::Reply),
+                crossed: Arc::clone(crossed),
+            };
+            calls.insert(id, waiting);
         }
         let _ends = Ending { service: Arc::clone(self), device: name.clone(), id };
         crossed.fetch_add(self.try_call(name, id, method)?, Ordering::Relaxed);
         let mut whole = Vec::new();
         loop {
             match tokio::time::timeout(PATIENCE, pieces.recv()).await {
-                Err(_) => return Err(NoAnswer::Now("does not answer".into())),
+                Err(_) => return Err(NoAnswer::Silent),
                 Ok(None) => return Ok((id, whole)),
                 Ok(Some(Err(why))) => return Err(NoAnswer::Said(why)),
                 Ok(Some(Ok(piece))) => {
-                    let length = u64::try_from(piece.len()).unwrap_or(0);
-                    crossed.fetch_add(length + REPLY + ENVELOPE, Ordering::Relaxed);
                     whole.extend_from_slice(&piece);
                     if whole.len() > most {
                         return Err(NoAnswer::Said("its answer is too large".into()));

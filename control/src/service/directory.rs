@@ -136,7 +136,7 @@ impl Directory for Service {
             },
             Channel::Reply => match codec::decode::<Reply>(&payload) {
                 Ok(reply) => {
-                    self.calls.reply(device, reply);
+                    self.calls.reply(device, reply, payload.len());
                     done.stored();
                 }
                 Err(error) => malformed(error),

@@ -13,7 +13,7 @@ use holdfast_protocol::data::StreamName;
 use holdfast_protocol::data::query::{Fault, Partial, Question};
 use holdfast_protocol::enrol;
 use holdfast_protocol::ids::{Labels, Name};
-use holdfast_protocol::message::{Fetched, Method};
+use holdfast_protocol::message::{Fetched, Method, WITHIN_MS};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -24,9 +24,6 @@ use crate::core::query::{Answers, Asked};
 use crate::core::records::Standing;
 use crate::core::time::{duration, moment};
 use crate::core::{query, selector};
-
-/// A device answers from what it has looked at by then, in milliseconds.
-const WITHIN: u32 = 60_000;
 
 /// Largest packed answer of one device.
 const MOST: usize = 4 * MAX_MESSAGE;
@@ -40,6 +37,13 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// A device that is busy with other questions is asked so often in all.
 const BUSY: u32 = 5;
+
+/// A device from which nothing came is asked at once again so often, waited for or not: the call
+/// or the answer may have been lost, since neither is acknowledged.
+const LOST: u32 = 1;
+
+/// Said of a device from which nothing came.
+const SILENT: &str = "does not answer";
 
 /// Longest that devices are waited for, in seconds: a week.
 const LONGEST: u64 = 7 * 86_400;
@@ -158,12 +162,15 @@ impl Service {
             known.record.name.clone()
         };
         let method = Method::Fetch { stream, since, until, bytes: wanted.bytes };
-        let crossed = AtomicU64::new(0);
+        let crossed = Arc::default();
         let (id, body) =
             self.ask(&name, method, MOST, &crossed).await.map_err(|why| match why {
                 NoAnswer::Now(text) => Failure::Unavailable(format!(
                     "device {name} {text}: its records can be fetched when it is back"
                 )),
+                NoAnswer::Silent => {
+                    Failure::Unavailable(format!("device {name} {SILENT}: try again"))
+                }
                 NoAnswer::Said(text) => Failure::Unavailable(format!("device {name}: {text}")),
                 NoAnswer::Never(failure) => failure,
             })?;
@@ -177,7 +184,7 @@ impl Service {
 impl Asking {
     /// Asks, waits and puts the answers together. `tell` is told of each that has come.
     pub async fn run(self, mut tell: impl FnMut(QueryProgress)) -> QueryResult {
-        let crossed = &AtomicU64::new(0);
+        let crossed = &Arc::<AtomicU64>::default();
         let asking = &self;
         let of = self.devices.len();
         let mut answers = Answers::new(self.asked.clone());
@@ -201,13 +208,18 @@ impl Asking {
     }
 
     /// One device's answer, or why there is none.
-    async fn one(&self, name: &Name, crossed: &AtomicU64) -> Result<Partial, String> {
-        let mut busy = 0;
+    async fn one(&self, name: &Name, crossed: &Arc<AtomicU64>) -> Result<Partial, String> {
+        let (mut busy, mut silent) = (0, 0);
         loop {
             let (why, again) = match self.once(name, crossed).await {
                 Ok(partial) => return Ok(partial),
                 Err(NoAnswer::Never(failure)) => return Err(failure.to_string()),
                 Err(NoAnswer::Now(why)) => (why, AGAIN),
+                Err(NoAnswer::Silent) if silent < LOST => {
+                    silent += 1;
+                    continue;
+                }
+                Err(NoAnswer::Silent) => (SILENT.to_owned(), AGAIN),
                 Err(NoAnswer::Said(why)) => (why, ASK_AGAIN),
             };
             if why.starts_with("busy") && busy < BUSY {
@@ -238,12 +250,12 @@ impl Asking {
         }
     }
 
-    async fn once(&self, name: &Name, crossed: &AtomicU64) -> Result<Partial, NoAnswer> {
+    async fn once(&self, name: &Name, crossed: &Arc<AtomicU64>) -> Result<Partial, NoAnswer> {
         let turn = self.service.calls.answers.acquire().await;
         let _turn = turn.map_err(|_| NoAnswer::Now("cannot be asked now".into()))?;
         let question: Box<Question> = Box::new(self.asked.question.clone());
         let stream = self.stream.clone();
-        let method = Method::Query { stream, question, within_ms: WITHIN };
+        let method = Method::Query { stream, question, within_ms: WITHIN_MS };
         let (_, body) = self.service.ask(name, method, MOST, crossed).await?;
         Partial::unpack(&body, &self.asked.question).map_err(NoAnswer::Said)
     }

@@ -245,8 +245,7 @@ async fn logs_come_from_the_device_in_order() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     };
     let key = world.service.authority().signer.public_key();
-    let call: Call = signing::verify(&call, &key, &id("d-1")).unwrap();
-    assert_eq!(call.session, 77);
+    let call = signing::open_call(&call, &key, &id("d-1"), 77).unwrap();
     assert!(matches!(call.method, Method::Logs { tail: 5, follow_seconds: 0, .. }));
     let piece = |sequence, text: &str, end| {
         let v = holdfast_protocol::WIRE_VERSION;

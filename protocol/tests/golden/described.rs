@@ -7,7 +7,7 @@ use std::path::Path;
 use holdfast_protocol::codec::MAX_MESSAGE;
 use holdfast_protocol::data::block::{MAX_RECORD, MAX_UNPACKED};
 use holdfast_protocol::data::message::{MAX_BATCH, MAX_BATCH_GAPS, MAX_BATCH_RECORDS};
-use holdfast_protocol::data::query::{MAX_KEY, MAX_PARTIAL};
+use holdfast_protocol::data::query::{MAX_KEY, MAX_PARTIAL, MAX_ROWS};
 use holdfast_protocol::data::report::MAX_REPORTED_STREAMS;
 use holdfast_protocol::data::{GapReason, HorizonCause, TrafficClass};
 use holdfast_protocol::enrol::{ENROL_PATH, RENEW_PATH, SERVER_NAME};
@@ -16,8 +16,9 @@ use holdfast_protocol::message::{MAX_REASON, MAX_REPLY_BODY};
 use holdfast_protocol::topic::Channel;
 use ring::digest::{SHA256, digest};
 
-const SOURCES: [&str; 17] = [
+const SOURCES: [&str; 20] = [
     "message.rs",
+    "wire.rs",
     "workload.rs",
     "enrol.rs",
     "ids.rs",
@@ -31,6 +32,8 @@ const SOURCES: [&str; 17] = [
     "data/block/columns.rs",
     "data/block/token.rs",
     "data/query/ast.rs",
+    "data/query/wire.rs",
+    "data/query/answer.rs",
     "data/query/groups.rs",
     "data/query/sketch.rs",
     "data/query/tally.rs",
@@ -79,6 +82,7 @@ fn what_the_code_names_is_described() {
         MAX_BATCH_RECORDS,
         MAX_REPORTED_STREAMS,
         MAX_PARTIAL,
+        MAX_ROWS,
         MAX_KEY,
     ]
     .map(|limit| limit.to_string());

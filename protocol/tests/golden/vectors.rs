@@ -20,7 +20,7 @@ use holdfast_protocol::workload::{
     Stop, WorkloadSpec,
 };
 
-const DEVICE: &str = "acme.dev-1";
+pub(crate) const DEVICE: &str = "acme.dev-1";
 
 fn text(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
@@ -123,8 +123,11 @@ pub(crate) fn desired_all() -> DesiredState {
     state
 }
 
+/// The session for which calls are signed.
+pub(crate) const SESSION: u64 = u64::MAX - 1;
+
 fn call(id: u64, method: Method) -> Call {
-    Call { v: 1, device: DEVICE.parse().unwrap(), session: u64::MAX - 1, id, method }
+    Call { v: 1, id, method }
 }
 
 fn logs(tail: u32, follow_seconds: u32) -> Method {
@@ -185,7 +188,14 @@ pub(crate) fn partial() -> Partial {
         run.feed(&Record { seq, time: 1_795_467_900_000, format: Format::Plain, value });
     }
     let partial = run.finish();
-    Partial { shipping: 420, omitted: 1, note: "not all".into(), ..partial }
+    Partial {
+        shipping: 420,
+        scanned: partial.scanned + 1,
+        matched: partial.matched + 1,
+        omitted: 1,
+        note: "not all".into(),
+        ..partial
+    }
 }
 
 fn report(generation: u64, workloads: Vec<(&str, Option<WorkloadReport>)>) -> StateReport {
@@ -283,7 +293,7 @@ pub(crate) fn reply_error() -> Reply {
 }
 
 pub(crate) fn online() -> Presence {
-    Presence { v: 1, online: true, session: u64::MAX - 1 }
+    Presence { v: 1, online: true, session: SESSION }
 }
 
 pub(crate) fn will() -> Presence {

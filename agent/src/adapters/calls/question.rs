@@ -61,7 +61,7 @@ impl Answer {
             Ok(None) => return, // Nobody reads any more.
             Err(why) => return self.fail(&why).await,
         };
-        let packed = match partial.pack() {
+        let packed = match partial.pack(&call.question) {
             Ok(packed) => packed,
             Err(why) => return self.fail(&why).await,
         };

@@ -8,27 +8,6 @@ use std::collections::BTreeMap;
 use holdfast_protocol::data::{ClassUse, LinkBudget, LinkUse, Period, TrafficClass};
 use serde::{Deserialize, Serialize};
 
-/// Bytes of IP and TCP headers in a segment, time stamps included.
-const SEGMENT_HEADERS: u64 = 52;
-/// Bytes of a segment beside its headers, as most links carry them.
-const SEGMENT: u64 = 1_400;
-/// TLS adds to a record: header, type and tag.
-const RECORD: u64 = 22;
-/// Bytes of a TLS record.
-const RECORD_BYTES: u64 = 16_384;
-
-/// What so many bytes that one side writes at once cost on the wire: in their direction, and in the
-/// other, where every second segment is acknowledged.
-pub fn on_the_wire(bytes: u64) -> (u64, u64) {
-    let segments = bytes.div_ceil(SEGMENT).max(1);
-    (bytes + segments * SEGMENT_HEADERS, segments.div_ceil(2) * SEGMENT_HEADERS)
-}
-
-/// What so many bytes are once TLS has sealed them.
-pub fn sealed(bytes: u64) -> u64 {
-    bytes + bytes.div_ceil(RECORD_BYTES).max(1) * RECORD
-}
-
 /// Bytes of one class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
@@ -338,13 +317,6 @@ mod tests {
             assert_eq!(cost(Some(&budget), Some(name)), percent, "{name}");
         }
         assert_eq!(cost(Some(&budget), None), 100);
-    }
-
-    #[test]
-    fn headers_are_counted() {
-        assert_eq!(sealed(100), 122);
-        assert_eq!(on_the_wire(122), (174, 52));
-        assert_eq!(on_the_wire(14_000), (14_520, 260));
     }
 
     proptest! {

@@ -98,7 +98,7 @@ impl Reducer {
                 let how = How::Window {
                     every: *every_ms,
                     aggregates: aggregates.clone(),
-                    kept: Kept { squares: false, sketch },
+                    kept: Kept { sketch, ..Kept::default() },
                     open: None,
                 };
                 (fields.clone(), how)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 use super::path::Path;
 
@@ -17,62 +17,35 @@ pub const MAX_TERMS: usize = 64;
 /// Longest text of a part of a question, in bytes.
 pub const MAX_TEXT: usize = 4096;
 
-impl Serialize for Path {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.parts().serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Path {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(Vec::deserialize(deserializer)?).map_err(de::Error::custom)
-    }
-}
-
 /// What is asked of the records of a stream.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Question {
     /// What is said of each group; at least one.
     pub select: Vec<Select>,
     /// Which records count; absent: all.
-    #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Condition>,
     /// Values in records by which they are grouped.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by: Vec<Path>,
     /// Length of a window in milliseconds, beginning at multiples of it since 1970; 0: all time
     /// is one.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub every_ms: u64,
     /// Only records from this time on, in milliseconds since 1970.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub since: u64,
-    /// Only records before this time; 0: until now.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    /// Only records before this time, which is later than `since`; 0: until now.
     pub until: u64,
 }
 
-#[allow(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if passes a reference"
-)]
-fn is_zero(value: &u64) -> bool {
-    *value == 0
-}
-
 /// One thing said of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Select {
     /// What.
     pub function: Function,
     /// Of the numbers at this path; absent: of the records (`count` alone).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<Path>,
 }
 
 /// What can be said of numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Function {
     /// How many.
     Count,
@@ -123,34 +96,39 @@ impl fmt::Display for Select {
 
 /// Which records count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub enum Condition {
     /// All of these.
+    #[serde(rename = "&")]
     And(Vec<Condition>),
     /// One of these.
+    #[serde(rename = "|")]
     Or(Vec<Condition>),
     /// Not this.
+    #[serde(rename = "!")]
     Not(Box<Condition>),
     /// One value beside another.
+    #[serde(rename = "c")]
     Compare(Operand, Comparison, Operand),
     /// The value is one of these.
+    #[serde(rename = "i")]
     In(Path, Vec<Operand>),
     /// The text has this in it.
+    #[serde(rename = "t")]
     Contains(Path, String),
     /// There is something, and it is not `null`.
+    #[serde(rename = "e")]
     Exists(Path),
     /// It is `true`.
+    #[serde(rename = "b")]
     True(Path),
 }
 
 /// One side of a comparison.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Operand {
     /// What the record has there.
     Path(Path),
     /// A finite number.
-    #[serde(deserialize_with = "finite")]
     Number(f64),
     /// A text.
     Text(String),
@@ -162,15 +140,6 @@ pub enum Operand {
 
 /// A number is finite: there is none that differs from itself.
 impl Eq for Operand {}
-
-fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    let number = f64::deserialize(deserializer)?;
-    if number.is_finite() {
-        Ok(number)
-    } else {
-        Err(de::Error::custom("a number that is not finite"))
-    }
-}
 
 /// How two values are compared. Those of different kinds are different, and neither is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,21 +3,17 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::ast::{Function, Question};
 use super::path::Found;
 use super::tally::{Kept, Tally};
-use crate::codec;
 
 /// Longest text that groups, in bytes: what is longer is cut.
 pub const MAX_KEY: usize = 256;
 
-/// Most bytes of what a device answers, unpacked: a hostile one cannot fill a memory.
-pub const MAX_PARTIAL: usize = 16 * 1024 * 1024;
-
 /// A value that groups.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Key {
     /// Nothing there, or nothing that groups.
@@ -91,32 +87,20 @@ impl Eq for Key {}
 
 /// Which group: its keys, in the order of the question, and when its window begins (in
 /// milliseconds since 1970; 0 where all time is one).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Group {
     /// The keys.
-    #[serde(rename = "k", default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<Key>,
     /// The window.
-    #[serde(rename = "w", default, skip_serializing_if = "is_zero")]
     pub window: u64,
 }
 
-#[allow(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if passes a reference"
-)]
-fn is_zero(value: &u64) -> bool {
-    *value == 0
-}
-
 /// What was counted of a group.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Counted {
     /// Records.
-    #[serde(rename = "n")]
     pub records: u64,
     /// Numbers, one tally for each different path of the question's selection, in their order.
-    #[serde(rename = "t", default, skip_serializing_if = "Vec::is_empty")]
     pub tallies: Vec<Tally>,
 }
 
@@ -226,9 +210,15 @@ impl Groups {
         self.bytes >= self.limits.bytes
     }
 
-    /// What was counted, to be sent.
-    pub(super) fn into_rows(self) -> Vec<(Group, Counted)> {
-        self.all.into_iter().collect()
+    /// What was counted, to be sent: what nobody asked for is left out.
+    pub(super) fn into_rows(self, kept: &[Kept]) -> Vec<(Group, Counted)> {
+        let mut rows: Vec<_> = self.all.into_iter().collect();
+        for (_, counted) in &mut rows {
+            for (tally, kept) in counted.tallies.iter_mut().zip(kept) {
+                tally.keep(*kept);
+            }
+        }
+        rows
     }
 }
 
@@ -257,8 +247,7 @@ impl Plan {
                 plan.paths.len() - 1
             });
             if let Some(kept) = plan.kept.get_mut(at) {
-                kept.squares |= select.function == Function::Stddev;
-                kept.sketch |= matches!(select.function, Function::Quantile(_));
+                kept.take(select.function);
             }
             plan.places.push(Some(at));
         }
@@ -295,70 +284,18 @@ impl Plan {
 }
 
 /// What one device has counted, and what that took.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Partial {
     /// By group.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<(Group, Counted)>,
     /// Records looked at: those of the stream in the question's time.
     pub scanned: u64,
-    /// Records that counted.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    /// Records that counted: those of all groups, and those omitted.
     pub matched: u64,
-    /// Bytes of the values of what was looked at.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub bytes: u64,
     /// Bytes that shipping what was looked at would have cost, packed, estimated.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub shipping: u64,
     /// Records of groups for which there was no room.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub omitted: u64,
     /// What is not whole about it, in words: its time or its memory was used up.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
-}
-
-impl Partial {
-    /// For the way: CBOR, as zstd packs it.
-    ///
-    /// # Errors
-    /// In words.
-    pub fn pack(&self) -> Result<Vec<u8>, String> {
-        let plain = serde_cbor::to_vec(self).map_err(|error| error.to_string())?;
-        if plain.len() > MAX_PARTIAL {
-            return Err(format!(
-                "the answer has {} groups and is too large: group by less, or ask for less",
-                self.rows.len()
-            ));
-        }
-        zstd::bulk::compress(&plain, 3).map_err(|error| error.to_string())
-    }
-
-    /// From what [`Partial::pack`] made, checked against the question.
-    ///
-    /// # Errors
-    /// In words, whatever the bytes are.
-    pub fn unpack(bytes: &[u8], question: &Question) -> Result<Self, String> {
-        let said = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
-        let size = said.and_then(|size| usize::try_from(size).ok()).unwrap_or(MAX_PARTIAL);
-        if size > MAX_PARTIAL {
-            return Err("the answer is too large".into());
-        }
-        let plain = zstd::bulk::decompress(bytes, size)
-            .map_err(|_| "the answer is damaged: not what zstd wrote".to_owned())?;
-        let partial: Self =
-            codec::from_slice(&plain).map_err(|error| format!("the answer is damaged: {error}"))?;
-        let plan = Plan::new(question);
-        let fits = |(group, counted): &(Group, Counted)| {
-            group.keys.len() == question.by.len()
-                && counted.tallies.len() == plan.paths.len()
-                && counted.tallies.iter().all(Tally::is_sound)
-        };
-        if partial.rows.iter().all(fits) {
-            Ok(partial)
-        } else {
-            Err("the answer is not to this question".into())
-        }
-    }
 }

@@ -5,6 +5,7 @@
 //! device answers ([`Partial`]) merges in any order: counts, ends, last values and the sketch of
 //! quantiles exactly, sums and deviations to within the last digits of a double.
 
+mod answer;
 mod ast;
 mod cbor;
 mod groups;
@@ -14,14 +15,15 @@ pub mod path;
 mod run;
 pub mod sketch;
 pub mod tally;
+mod wire;
 
+pub use answer::{MAX_PARTIAL, MAX_ROWS};
 pub use ast::{
     Comparison, Condition, Function, MAX_BY, MAX_NESTED, MAX_SELECT, MAX_TERMS, MAX_TEXT, Operand,
     Question, Select,
 };
 pub use groups::{
-    AT_THE_CENTRE, AT_THE_EDGE, Counted, Group, Groups, Key, Limits, MAX_KEY, MAX_PARTIAL, Partial,
-    Plan,
+    AT_THE_CENTRE, AT_THE_EDGE, Counted, Group, Groups, Key, Limits, MAX_KEY, Partial, Plan,
 };
 pub use parse::Fault;
 pub use path::{Found, Path, Paths};

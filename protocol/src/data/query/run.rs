@@ -123,11 +123,10 @@ impl Run {
         Partial {
             scanned: self.scanned,
             matched: self.matched,
-            bytes: self.bytes,
             shipping: 0,
             omitted,
             note,
-            rows: self.groups.into_rows(),
+            rows: self.groups.into_rows(&self.plan.kept),
         }
     }
 }
@@ -346,13 +345,13 @@ mod tests {
     fn what_comes_from_a_device_is_checked() {
         let question = parse::question("count, p95(t)", "", "m", "").unwrap();
         let partial = ask(&question, &[record(1, 0, r#"{"t":1,"m":"a"}"#)]);
-        let packed = partial.pack().unwrap();
+        let packed = partial.pack(&question).unwrap();
         assert_eq!(Partial::unpack(&packed, &question).unwrap(), partial);
         let other = parse::question("count, p95(t), min(x)", "", "m", "").unwrap();
         assert!(Partial::unpack(&packed, &other).unwrap_err().contains("not to this question"));
         assert!(Partial::unpack(b"rubbish", &question).is_err());
-        let bomb =
-            zstd::bulk::compress(&vec![0; super::super::groups::MAX_PARTIAL + 1], 3).unwrap();
+        let zeros = vec![0; super::super::answer::MAX_PARTIAL + 1];
+        let bomb = [vec![1], zstd::bulk::compress(&zeros, 3).unwrap()].concat();
         assert!(Partial::unpack(&bomb, &question).unwrap_err().contains("too large"));
     }
 
@@ -380,7 +379,7 @@ mod tests {
             let begun = std::time::Instant::now();
             let partial = ask(&question, &records);
             let took = begun.elapsed().as_secs_f64();
-            let packed = partial.pack().unwrap().len();
+            let packed = partial.pack(&question).unwrap().len();
             println!("{select}: {:.0}k records a second, {packed} bytes", 86.4 / took);
         }
     }
@@ -404,7 +403,7 @@ mod tests {
             for part in (0..parts).rev() {
                 let some: Vec<Record> =
                     records.iter().filter(|one| one.seq as usize % parts == part).cloned().collect();
-                let packed = ask(&question, &some).pack().unwrap();
+                let packed = ask(&question, &some).pack(&question).unwrap();
                 for (group, counted) in Partial::unpack(&packed, &question).unwrap().rows {
                     merged.merge(group, &counted);
                 }

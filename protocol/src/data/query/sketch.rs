@@ -6,7 +6,7 @@
 //! in the last of them. That bound depends on the greatest number alone, and so merging is
 //! associative and commutative, exactly.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
 use super::super::block::{take_varint, unzigzag, varint, zigzag};
 
@@ -143,58 +143,101 @@ impl Sketch {
         None
     }
 
-    /// Zero's count, then for each sign the number of bins and each bin's difference to the one
-    /// before (signed) and count, as varints.
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(3 + 3 * self.bins());
-        varint(&mut out, self.zero);
-        for bins in [&self.positive, &self.negative] {
-            varint(&mut out, u64::try_from(bins.counts.len()).unwrap_or(0));
-            let mut before = 0i64;
-            for (bin, count) in &bins.counts {
-                let bin = i64::from(*bin);
-                varint(&mut out, zigzag((bin - before).cast_unsigned()));
-                varint(&mut out, *count);
-                before = bin;
-            }
+    /// Writes it; of `total` numbers most were counted, or all.
+    ///
+    /// A varint: how many of `total` are not counted; one: bins above 0 times 4, plus 2 if there
+    /// are bins below, plus 1 if there are zeros. The zeros' count. Bins above 0, then those below
+    /// with their number before them. Of each the first bin (signed), and for each bin, rising,
+    /// its count times 2, plus 1 if the next is not its neighbour: then how far beyond it is. The
+    /// last count of all is 0 instead: what is left of the total.
+    pub(super) fn put(&self, out: &mut Vec<u8>, total: u64) {
+        let many = |bins: &Bins| u64::try_from(bins.counts.len()).unwrap_or(0);
+        let (up, down) = (many(&self.positive), many(&self.negative));
+        varint(out, total.saturating_sub(self.count()));
+        varint(out, up << 2 | u64::from(down > 0) << 1 | u64::from(self.zero > 0));
+        if self.zero > 0 {
+            varint(out, if up + down == 0 { 0 } else { self.zero });
         }
-        out
+        self.positive.put(out, down == 0);
+        if down > 0 {
+            varint(out, down);
+            self.negative.put(out, true);
+        }
     }
 
-    fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
-        let mut sketch = Self { zero: take_varint(&mut bytes).ok()?, ..Self::default() };
-        for bins in [&mut sketch.positive, &mut sketch.negative] {
-            let many = usize::try_from(take_varint(&mut bytes).ok()?).ok()?;
-            if many > usize::try_from(MAX_SPAN).ok()? || many > bytes.len() {
-                return None;
-            }
-            let mut before = 0i64;
-            for at in 0..many {
-                let step = unzigzag(take_varint(&mut bytes).ok()?).cast_signed();
-                let bin = before.checked_add(step)?;
-                let count = take_varint(&mut bytes).ok()?;
-                if (at > 0 && bin <= before) || count == 0 {
-                    return None;
-                }
-                bins.counts.push((i32::try_from(bin).ok()?, count));
-                before = bin;
-            }
-            bins.fold();
+    /// What [`Sketch::put`] wrote. None: it did not.
+    pub(super) fn take(bytes: &mut &[u8], total: u64) -> Option<Self> {
+        let mut rest = total.checked_sub(take_varint(bytes).ok()?)?;
+        if rest >= 1 << 62 {
+            return None; // More than can have been counted, and than a count has room for.
         }
-        bytes.is_empty().then_some(sketch)
+        let head = take_varint(bytes).ok()?;
+        let (up, down) = (head >> 2, head & 2 != 0);
+        let mut sketch = Self::default();
+        if head & 1 != 0 {
+            sketch.zero = part(&mut rest, take_varint(bytes).ok()?, up == 0 && !down)?;
+        }
+        sketch.positive = Bins::take(bytes, up, &mut rest, !down)?;
+        if down {
+            let many = take_varint(bytes).ok().filter(|many| *many > 0)?;
+            sketch.negative = Bins::take(bytes, many, &mut rest, true)?;
+        }
+        (rest == 0).then_some(sketch)
     }
 }
 
+/// A count, of what is left of the total: of the last one all of it.
+fn part(rest: &mut u64, count: u64, last: bool) -> Option<u64> {
+    let count = if last && count == 0 { *rest } else { count };
+    *rest = rest.checked_sub(count)?;
+    (count > 0).then_some(count)
+}
+
+impl Bins {
+    fn put(&self, out: &mut Vec<u8>, last: bool) {
+        if let Some((first, _)) = self.counts.first() {
+            varint(out, zigzag(i64::from(*first).cast_unsigned()));
+        }
+        let nexts = self.counts.iter().skip(1).map(Some).chain([None]);
+        for ((bin, count), next) in self.counts.iter().zip(nexts) {
+            let beyond = next.map_or(0, |(next, _)| next.abs_diff(*bin).saturating_sub(1));
+            let count = if last && next.is_none() { 0 } else { *count };
+            varint(out, count << 1 | u64::from(beyond > 0));
+            if beyond > 0 {
+                varint(out, u64::from(beyond));
+            }
+        }
+    }
+
+    fn take(bytes: &mut &[u8], many: u64, rest: &mut u64, last: bool) -> Option<Self> {
+        let mut bins = Self::default();
+        if many == 0 {
+            return Some(bins);
+        }
+        if many > u64::try_from(MAX_SPAN).ok()? {
+            return None;
+        }
+        let mut bin = unzigzag(take_varint(bytes).ok()?).cast_signed();
+        for left in (0..many).rev() {
+            let head = take_varint(bytes).ok()?;
+            let count = part(rest, head >> 1, last && left == 0)?;
+            bins.counts.push((i32::try_from(bin).ok()?, count));
+            let beyond = if head & 1 == 0 { 0 } else { take_varint(bytes).ok()? };
+            bin = bin.checked_add(i64::try_from(beyond).ok()?)?.checked_add(1)?;
+        }
+        bins.fold();
+        Some(bins)
+    }
+}
+
+/// For people: counts of bins.
 impl Serialize for Sketch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.to_bytes())
-    }
-}
-
-impl<'de> Deserialize<'de> for Sketch {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes: serde_bytes::ByteBuf = Deserialize::deserialize(deserializer)?;
-        Self::from_bytes(&bytes).ok_or_else(|| de::Error::custom("not a sketch of quantiles"))
+        let mut all = serializer.serialize_struct("Sketch", 3)?;
+        all.serialize_field("zero", &self.zero)?;
+        all.serialize_field("positive", &self.positive.counts)?;
+        all.serialize_field("negative", &self.negative.counts)?;
+        all.end()
     }
 }
 
@@ -265,14 +308,23 @@ mod tests {
             }
             prop_assert_eq!(whole.count(), (a.len() + b.len() + c.len()) as u64);
             prop_assert!(whole.bins() <= 2 * MAX_SPAN as usize);
-            let bytes = serde_cbor::to_vec(&whole).unwrap();
-            prop_assert_eq!(serde_cbor::from_slice::<Sketch>(&bytes).unwrap(), whole);
+            for total in [whole.count(), whole.count() + 7] {
+                let mut bytes = Vec::new();
+                whole.put(&mut bytes, total);
+                let mut rest = &bytes[..];
+                prop_assert_eq!(Sketch::take(&mut rest, total), Some(whole.clone()));
+                prop_assert!(rest.is_empty());
+            }
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
-            if let Some(sketch) = Sketch::from_bytes(&bytes) {
-                let _any = (sketch.quantile(0.5), sketch.count());
+        fn no_bytes_make_it_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..60),
+            total in prop_oneof![0..300u64, any::<u64>()],
+        ) {
+            if let Some(sketch) = Sketch::take(&mut &bytes[..], total) {
+                prop_assert!(sketch.count() <= total);
+                let _any = sketch.quantile(0.5);
             }
         }
     }
@@ -281,7 +333,9 @@ mod tests {
     fn ten_thousand_temperatures_take_few_bytes() {
         let numbers: Vec<f64> = (0..10_000).map(|n| 20.0 + f64::from(n % 700) / 100.0).collect();
         let sketch = of(&numbers);
-        assert!(sketch.bins() < 20 && sketch.to_bytes().len() < 70, "{}", sketch.to_bytes().len());
+        let mut bytes = Vec::new();
+        sketch.put(&mut bytes, 10_000);
+        assert!(sketch.bins() < 20 && bytes.len() < 2 * sketch.bins() + 4, "{}", bytes.len());
         assert_eq!(Sketch::default().quantile(0.5), None);
     }
 }

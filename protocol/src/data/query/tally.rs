@@ -1,24 +1,22 @@
 //! What is kept of the numbers of one field: enough for every aggregate, and mergeable.
 
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, Serializer};
 
+use super::ast::Function;
 use super::sketch::Sketch;
 
 /// A sum of two doubles that do not overlap: what one alone would lose stands in `low`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sum {
-    #[serde(rename = "h")]
     high: f64,
-    #[serde(rename = "l", default, skip_serializing_if = "is_zero")]
     low: f64,
 }
 
-#[allow(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if passes a reference"
-)]
-fn is_zero(value: &f64) -> bool {
-    *value == 0.0
+/// As one number, the nearest.
+impl Serialize for Sum {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value().serialize(serializer)
+    }
 }
 
 /// `a + b` exactly, as the nearest double and what is left.
@@ -41,6 +39,11 @@ impl Sum {
         *self = if high.is_finite() { Self { high, low } } else { Self { high, low: 0.0 } };
     }
 
+    /// Of one number.
+    pub(super) fn of(number: f64) -> Self {
+        Self { high: number, low: 0.0 }
+    }
+
     /// It as one number.
     pub fn value(&self) -> f64 {
         self.high + self.low
@@ -50,37 +53,47 @@ impl Sum {
 /// Which parts of a [`Tally`] are kept: those that somebody asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Kept {
+    /// The sum, for means too, and for deviations, which need the mean.
+    pub sum: bool,
+    /// The least and the greatest, for quantiles too, which are never outside of them.
+    pub ends: bool,
+    /// The last.
+    pub last: bool,
     /// Square distances, for deviations.
     pub squares: bool,
     /// The sketch, for quantiles.
     pub sketch: bool,
 }
 
-/// What is kept of the numbers of one field.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Tally {
-    /// How many.
-    #[serde(rename = "n")]
-    pub count: u64,
-    /// Their sum.
-    #[serde(rename = "s")]
-    pub sum: Sum,
-    /// The least and the greatest.
-    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
-    pub ends: Option<(f64, f64)>,
-    /// The last, with its time and number: of the same time the greater number.
-    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<(u64, u64, f64)>,
-    /// Sum of the squares of their distances from the mean (Chan, Golub and LeVeque).
-    #[serde(rename = "q", default, skip_serializing_if = "is_zero")]
-    pub squares: f64,
-    /// Their quantiles.
-    #[serde(rename = "d", default, skip_serializing_if = "is_empty")]
-    pub sketch: Sketch,
+impl Kept {
+    /// Keeps what this function needs too.
+    pub(super) fn take(&mut self, function: Function) {
+        match function {
+            Function::Count => {}
+            Function::Sum | Function::Mean => self.sum = true,
+            Function::Min | Function::Max => self.ends = true,
+            Function::Last => self.last = true,
+            Function::Stddev => (self.sum, self.squares) = (true, true),
+            Function::Quantile(_) => (self.ends, self.sketch) = (true, true),
+        }
+    }
 }
 
-fn is_empty(sketch: &Sketch) -> bool {
-    *sketch == Sketch::default()
+/// What is kept of the numbers of one field.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Tally {
+    /// How many.
+    pub count: u64,
+    /// Their sum.
+    pub sum: Sum,
+    /// The least and the greatest.
+    pub ends: Option<(f64, f64)>,
+    /// The last, with its time and number: of the same time the greater number.
+    pub last: Option<(u64, u64, f64)>,
+    /// Sum of the squares of their distances from the mean (Chan, Golub and LeVeque).
+    pub squares: f64,
+    /// Their quantiles.
+    pub sketch: Sketch,
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts are below 2^53")]
@@ -135,10 +148,13 @@ impl Tally {
         self.sketch.merge(&other.sketch);
     }
 
-    /// Whether it can have come about: what is off the network may not.
-    pub(super) fn is_sound(&self) -> bool {
-        let finite = self.ends.is_none_or(|ends| ends.0.is_finite() && ends.1.is_finite());
-        finite && self.last.is_none_or(|last| last.2.is_finite())
+    /// Leaves out what is not kept. The sum becomes one number: what it loses is less than what
+    /// that one can say.
+    pub(super) fn keep(&mut self, kept: Kept) {
+        self.sum = if kept.sum { Sum::of(self.sum.value()) } else { Sum::default() };
+        self.ends = self.ends.filter(|_| kept.ends);
+        self.last = self.last.filter(|_| kept.last);
+        // Squares and sketch are not even begun where nobody asked for them.
     }
 
     /// The mean; None: no number.
@@ -170,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: Kept = Kept { squares: true, sketch: true };
+    const ALL: Kept = Kept { sum: true, ends: true, last: true, squares: true, sketch: true };
 
     fn of(numbers: &[(u64, f64)]) -> Tally {
         let mut tally = Tally::default();

@@ -1,0 +1,401 @@
+//! A device's answer as it travels: numbers only, in an order that the question gives. Whoever asked
+//! knows the names, and what can be worked out from the rest is not sent. PROTOCOL.md has the form.
+
+use super::super::block::{take_varint, unzigzag, varint, zigzag};
+use super::ast::Question;
+use super::groups::{AT_THE_EDGE, Counted, Group, Key, Partial, Plan};
+use super::sketch::Sketch;
+use super::tally::{Kept, Sum, Tally};
+
+/// Most bytes of what a device answers, unpacked: a hostile one cannot fill a memory, and an honest
+/// one keeps less than that.
+pub const MAX_PARTIAL: usize = 8 * 1024 * 1024;
+
+/// Most groups of a device's answer, each window of each counted.
+pub const MAX_ROWS: usize = AT_THE_EDGE.groups;
+
+/// As it is, and as one zstd frame.
+const PLAIN: u8 = 0;
+const ZSTD: u8 = 1;
+
+/// Kinds of keys.
+const NONE: u8 = 0;
+const FALSE: u8 = 1;
+const TRUE: u8 = 2;
+const NUMBER: u8 = 3;
+const TEXT: u8 = 4;
+
+/// Most digits behind the point of numbers that are written as decimal ones.
+const MAX_SCALE: u8 = 9;
+/// In the place of a scale: doubles follow as they are.
+const DOUBLES: u8 = 255;
+/// Whole numbers below are exact as doubles.
+const EXACT: u64 = 1 << 53;
+
+impl Partial {
+    /// For the way.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn pack(&self, question: &Question) -> Result<Vec<u8>, String> {
+        let mut plain = vec![PLAIN];
+        self.put(&mut plain, question);
+        if plain.len() > MAX_PARTIAL || self.rows.len() > MAX_ROWS {
+            return Err(format!(
+                "the answer has {} groups and is too large: group by less, or ask for less",
+                self.rows.len()
+            ));
+        }
+        let content = plain.get(1..).unwrap_or_default();
+        let mut packed = zstd::bulk::compress(content, 3).map_err(|error| error.to_string())?;
+        if packed.len() >= content.len() {
+            return Ok(plain);
+        }
+        packed.insert(0, ZSTD);
+        Ok(packed)
+    }
+
+    /// From what [`Partial::pack`] made of an answer to this question.
+    ///
+    /// # Errors
+    /// In words, whatever the bytes are.
+    pub fn unpack(bytes: &[u8], question: &Question) -> Result<Self, String> {
+        let damaged = || "the answer is damaged, or not to this question".to_owned();
+        let unpacked;
+        let content = match bytes.split_first().ok_or_else(damaged)? {
+            (&PLAIN, content) if content.len() <= MAX_PARTIAL => content,
+            (&ZSTD, frame) => {
+                let said = zstd::zstd_safe::get_frame_content_size(frame).ok().flatten();
+                let size = said.and_then(|size| usize::try_from(size).ok());
+                let size = size.unwrap_or(MAX_PARTIAL);
+                if size > MAX_PARTIAL {
+                    return Err("the answer is too large".into());
+                }
+                unpacked = zstd::bulk::decompress(frame, size).map_err(|_| damaged())?;
+                &*unpacked
+            }
+            (&PLAIN, _) => return Err("the answer is too large".into()),
+            _ => return Err(damaged()),
+        };
+        Self::take(content, question).ok_or_else(damaged)
+    }
+
+    fn put(&self, out: &mut Vec<u8>, question: &Question) {
+        let plan = Plan::new(question);
+        varint(out, u64::try_from(self.rows.len()).unwrap_or(u64::MAX));
+        let (mut window, mut matched) = (0u64, self.omitted);
+        for (group, counted) in &self.rows {
+            group.keys.iter().for_each(|key| put_key(out, key));
+            if let Some(now) = group.window.checked_div(question.every_ms) {
+                varint(out, zigzag(now.wrapping_sub(window)));
+                window = now;
+            }
+            varint(out, counted.records);
+            for (tally, kept) in counted.tallies.iter().zip(&plan.kept) {
+                tally.put(out, *kept, counted.records, question.since);
+            }
+            matched = matched.saturating_add(counted.records);
+        }
+        varint(out, self.scanned.saturating_sub(matched));
+        varint(out, self.shipping);
+        if self.omitted > 0 || !self.note.is_empty() {
+            varint(out, self.omitted);
+            out.extend_from_slice(self.note.as_bytes());
+        }
+    }
+
+    fn take(mut bytes: &[u8], question: &Question) -> Option<Self> {
+        let (bytes, plan) = (&mut bytes, Plan::new(question));
+        let many = usize::try_from(number(bytes)?).ok()?;
+        // A row has a byte at least.
+        if many > MAX_ROWS.min(bytes.len()) {
+            return None;
+        }
+        let (mut window, mut matched) = (0u64, 0u64);
+        let mut rows = Vec::new();
+        for _ in 0..many {
+            let keys = question.by.iter().map(|_| take_key(bytes)).collect::<Option<_>>()?;
+            if question.every_ms > 0 {
+                window = window.wrapping_add(unzigzag(number(bytes)?));
+            }
+            let records = number(bytes)?;
+            matched = matched.checked_add(records)?;
+            let tally = |kept: &Kept| Tally::take(bytes, *kept, records, question.since);
+            let tallies = plan.kept.iter().map(tally).collect::<Option<_>>()?;
+            let group = Group { keys, window: window.checked_mul(question.every_ms)? };
+            rows.push((group, Counted { records, tallies }));
+        }
+        let (others, shipping) = (number(bytes)?, number(bytes)?);
+        let omitted = if bytes.is_empty() { 0 } else { number(bytes)? };
+        let note = std::str::from_utf8(bytes).ok()?.to_owned();
+        let matched = matched.checked_add(omitted)?;
+        let scanned = matched.checked_add(others)?;
+        Some(Self { rows, scanned, matched, shipping, omitted, note })
+    }
+}
+
+fn number(bytes: &mut &[u8]) -> Option<u64> {
+    take_varint(bytes).ok()
+}
+
+fn byte(bytes: &mut &[u8]) -> Option<u8> {
+    let (first, rest) = bytes.split_first()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+fn put_key(out: &mut Vec<u8>, key: &Key) {
+    match key {
+        Key::None => out.push(NONE),
+        Key::Bool(false) => out.push(FALSE),
+        Key::Bool(true) => out.push(TRUE),
+        Key::Number(number) => {
+            out.push(NUMBER);
+            put_doubles(out, &[*number]);
+        }
+        Key::Text(text) => {
+            out.push(TEXT);
+            varint(out, u64::try_from(text.len()).unwrap_or(0));
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+}
+
+fn take_key(bytes: &mut &[u8]) -> Option<Key> {
+    Some(match byte(bytes)? {
+        NONE => Key::None,
+        FALSE => Key::Bool(false),
+        TRUE => Key::Bool(true),
+        NUMBER => {
+            let [number] = take_doubles(bytes)?;
+            Key::Number(Some(number).filter(|number| number.is_finite())?)
+        }
+        TEXT => {
+            let length = usize::try_from(number(bytes)?).ok()?;
+            let (text, rest) = bytes.split_at_checked(length)?;
+            *bytes = rest;
+            Key::Text(std::str::from_utf8(text).ok()?.to_owned())
+        }
+        _ => return None,
+    })
+}
+
+impl Tally {
+    fn put(&self, out: &mut Vec<u8>, kept: Kept, records: u64, since: u64) {
+        varint(out, records.saturating_sub(self.count));
+        if self.count == 0 {
+            return;
+        }
+        if kept.sum {
+            put_doubles(out, &[self.sum.value()]);
+        }
+        if kept.ends {
+            let (low, high) = self.ends.unwrap_or_default();
+            put_doubles(out, &[low, high]);
+        }
+        if kept.last {
+            let (time, seq, last) = self.last.unwrap_or_default();
+            varint(out, zigzag(time.wrapping_sub(since)));
+            varint(out, seq);
+            put_doubles(out, &[last]);
+        }
+        if kept.squares {
+            put_doubles(out, &[self.squares]);
+        }
+        if kept.sketch {
+            self.sketch.put(out, self.count);
+        }
+    }
+
+    fn take(bytes: &mut &[u8], kept: Kept, records: u64, since: u64) -> Option<Self> {
+        let count = records.checked_sub(number(bytes)?)?;
+        let mut tally = Self { count, ..Self::default() };
+        if count == 0 {
+            return Some(tally);
+        }
+        if kept.sum {
+            let [sum] = take_doubles(bytes)?;
+            tally.sum = Sum::of(sum);
+        }
+        if kept.ends {
+            let [low, high] = take_doubles(bytes)?;
+            tally.ends = Some((low, high)).filter(|_| low.is_finite() && high.is_finite());
+            tally.ends?;
+        }
+        if kept.last {
+            let time = since.wrapping_add(unzigzag(number(bytes)?));
+            let seq = number(bytes)?;
+            let [last] = take_doubles(bytes)?;
+            tally.last = Some((time, seq, last)).filter(|_| last.is_finite());
+            tally.last?;
+        }
+        if kept.squares {
+            [tally.squares] = take_doubles(bytes)?;
+        }
+        if kept.sketch {
+            tally.sketch = Sketch::take(bytes, count)?;
+        }
+        Some(tally)
+    }
+}
+
+/// The whole number that a double is with so many digits behind the point, if it is one exactly.
+#[allow(clippy::cast_possible_truncation, reason = "what is out of bounds is not exact")]
+fn decimal(number: f64, scale: u8) -> Option<i64> {
+    let whole = (number * 10f64.powi(i32::from(scale))).round() as i64;
+    let exact = read(whole, scale).to_bits() == number.to_bits(); // -0 is not
+    (exact && whole.unsigned_abs() < EXACT).then_some(whole)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "whoever writes it keeps it below 2^53")]
+fn read(whole: i64, scale: u8) -> f64 {
+    whole as f64 / 10f64.powi(i32::from(scale))
+}
+
+/// The fewest digits behind the point with which all of them can be said; then the first as a
+/// signed varint and the others as their differences to it.
+fn put_doubles(out: &mut Vec<u8>, numbers: &[f64]) {
+    for scale in 0..=MAX_SCALE {
+        let all: Option<Vec<i64>> = numbers.iter().map(|one| decimal(*one, scale)).collect();
+        if let Some(all) = all {
+            out.push(scale);
+            let mut first = 0;
+            for one in all {
+                varint(out, zigzag(one.wrapping_sub(first).cast_unsigned()));
+                first = if first == 0 { one } else { first };
+            }
+            return;
+        }
+    }
+    out.push(DOUBLES);
+    for number in numbers {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
+fn take_doubles<const N: usize>(bytes: &mut &[u8]) -> Option<[f64; N]> {
+    let scale = byte(bytes)?;
+    let mut numbers = [0.0; N];
+    let mut first = 0i64;
+    for one in &mut numbers {
+        *one = if scale == DOUBLES {
+            let (eight, rest) = bytes.split_first_chunk::<8>()?;
+            *bytes = rest;
+            f64::from_le_bytes(*eight)
+        } else if scale <= MAX_SCALE {
+            let whole = first.wrapping_add(unzigzag(number(bytes)?).cast_signed());
+            first = if first == 0 { whole } else { first };
+            read(whole, scale)
+        } else {
+            return None;
+        };
+    }
+    Some(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Run, parse};
+    use super::*;
+    use crate::data::{Format, Record};
+
+    /// Of these numbers, one a second.
+    fn answer(question: &Question, numbers: impl Iterator<Item = f64>) -> Partial {
+        let mut run = Run::new(question, AT_THE_EDGE).unwrap();
+        for (seq, number) in (1..).zip(numbers) {
+            let value = format!("{{\"temp\":{number},\"m\":{}}}", seq % 3).into_bytes();
+            let time = question.since + seq * 1_000;
+            run.feed(&Record { seq, time, format: Format::Plain, value });
+        }
+        Partial { shipping: 471_906, ..run.finish() }
+    }
+
+    /// The benchmark's question over as many records, of a machine's temperature.
+    #[test]
+    fn a_day_of_temperatures_is_answered_in_forty_bytes() {
+        let select = "count, mean(temp), max(temp), p95(temp)";
+        let since = 1_795_467_600_000;
+        let question = Question { since, ..parse::question(select, "", "", "").unwrap() };
+        let temperature = |at: u32| {
+            let noise = f64::from(at.wrapping_mul(2_654_435_761) % 1_000) / 1_000.0;
+            ((64.0 + f64::from(at).sin() * 1.5 + noise) * 100.0).round() / 100.0
+        };
+        let partial = answer(&question, (0..86_400).map(temperature));
+        let packed = partial.pack(&question).unwrap();
+        assert_eq!(Partial::unpack(&packed, &question).unwrap(), partial);
+        assert!(packed.len() <= 40, "{} bytes: {packed:02x?}", packed.len());
+    }
+
+    #[test]
+    fn doubles_come_back_as_they_were() {
+        for numbers in [
+            [0.0, -0.0],
+            [20.25, 20.24],
+            [-1e-9, 5e8],
+            [1e300, f64::MIN_POSITIVE],
+            [0.1 + 0.2, 1.0 / 3.0],
+            [9_007_199_254_740_992.0, -9_007_199_254_740_993.0],
+            [1e19, f64::NEG_INFINITY],
+            [f64::INFINITY, 1.0],
+            [0.0, 7.0],
+        ] {
+            let mut bytes = Vec::new();
+            put_doubles(&mut bytes, &numbers);
+            let mut rest = &bytes[..];
+            let read: [f64; 2] = take_doubles(&mut rest).unwrap();
+            assert_eq!(read.map(f64::to_bits), numbers.map(f64::to_bits), "{numbers:?}");
+            assert!(rest.is_empty());
+        }
+    }
+
+    fn questions() -> [Question; 4] {
+        [
+            ("count", "", ""),
+            ("last(temp), stddev(temp)", "m", "5m"),
+            ("sum(temp), count(temp), p50(temp), count(x), max(x)", "m, temp", ""),
+            ("min(m), p99.9(temp)", "", "1s"),
+        ]
+        .map(|(select, by, every)| Question {
+            since: 1_795_467_600_000,
+            ..parse::question(select, "", by, every).unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_answer_comes_back(
+            numbers in proptest::collection::vec(
+                prop_oneof![-100..100i32, Just(0)].prop_map(|one| f64::from(one) / 8.0), 0..60,
+            ),
+            omitted in 0..3u64,
+            note in "[a-zé]{0,9}",
+        ) {
+            for question in questions() {
+                let mut partial = answer(&question, numbers.iter().copied());
+                (partial.omitted, partial.note) = (omitted, note.clone());
+                (partial.matched, partial.scanned) =
+                    (partial.matched + omitted, partial.scanned + omitted + 1);
+                let packed = partial.pack(&question).unwrap();
+                prop_assert_eq!(Partial::unpack(&packed, &question).unwrap(), partial);
+                for length in 0..packed.len() {
+                    let _cut = Partial::unpack(&packed[..length], &question);
+                }
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            for question in questions() {
+                if let Some(layout) = bytes.first_mut() {
+                    *layout = PLAIN;
+                }
+                if let Ok(partial) = Partial::unpack(&bytes, &question) {
+                    let packed = partial.pack(&question).unwrap();
+                    prop_assert_eq!(Partial::unpack(&packed, &question).unwrap(), partial);
+                }
+            }
+        }
+    }
+}

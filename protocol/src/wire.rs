@@ -1,0 +1,165 @@
+//! Calls and replies as they travel: arrays whose elements stand for themselves, since a question
+//! to a device must cost next to nothing. What is at its default at the end is left out; what is
+//! not known at the end is ignored.
+
+use std::fmt;
+
+use serde::de::{Error, IgnoredAny, SeqAccess, Visitor};
+use serde::ser::SerializeSeq as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_bytes::{ByteBuf, Bytes};
+
+use crate::message::{Call, Method, Reply, WITHIN_MS};
+
+/// Numbers of the methods.
+const CANCEL: u8 = 0;
+const LOGS: u8 = 1;
+const QUERY: u8 = 2;
+const FETCH: u8 = 3;
+
+/// The next element, which must be there.
+fn next<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
+    all: &mut A,
+    what: &str,
+) -> Result<T, A::Error> {
+    all.next_element()?.ok_or_else(|| A::Error::custom(format_args!("{what} is missing")))
+}
+
+/// Elements of tomorrow.
+pub(crate) fn ignore_rest<'de, A: SeqAccess<'de>>(all: &mut A) -> Result<(), A::Error> {
+    while all.next_element::<IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
+impl Serialize for Call {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let many = 3 + match &self.method {
+            Method::Cancel => 0,
+            Method::Logs { follow_seconds, .. } => 2 + usize::from(*follow_seconds != 0),
+            Method::Query { within_ms, .. } => 2 + usize::from(*within_ms != WITHIN_MS),
+            Method::Fetch { bytes, .. } => 3 + usize::from(bytes.is_some()),
+        };
+        let mut all = serializer.serialize_seq(Some(many))?;
+        all.serialize_element(&self.v)?;
+        all.serialize_element(&self.id)?;
+        match &self.method {
+            Method::Cancel => all.serialize_element(&CANCEL)?,
+            Method::Logs { workload, tail, follow_seconds } => {
+                all.serialize_element(&LOGS)?;
+                all.serialize_element(workload)?;
+                all.serialize_element(tail)?;
+                if *follow_seconds != 0 {
+                    all.serialize_element(follow_seconds)?;
+                }
+            }
+            Method::Query { stream, question, within_ms } => {
+                all.serialize_element(&QUERY)?;
+                all.serialize_element(stream)?;
+                all.serialize_element(question)?;
+                if *within_ms != WITHIN_MS {
+                    all.serialize_element(within_ms)?;
+                }
+            }
+            Method::Fetch { stream, since, until, bytes } => {
+                all.serialize_element(&FETCH)?;
+                all.serialize_element(stream)?;
+                all.serialize_element(since)?;
+                all.serialize_element(until)?;
+                if let Some(bytes) = bytes {
+                    all.serialize_element(bytes)?;
+                }
+            }
+        }
+        all.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Call {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements;
+        impl<'de> Visitor<'de> for Elements {
+            type Value = Call;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a call")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Call, A::Error> {
+                let v = next(&mut all, "the version")?;
+                let id = next(&mut all, "the id")?;
+                let method = method(&mut all)?;
+                ignore_rest(&mut all)?;
+                Ok(Call { v, id, method })
+            }
+        }
+        deserializer.deserialize_seq(Elements)
+    }
+}
+
+fn method<'de, A: SeqAccess<'de>>(all: &mut A) -> Result<Method, A::Error> {
+    match next(all, "the method")? {
+        CANCEL => Ok(Method::Cancel),
+        LOGS => Ok(Method::Logs {
+            workload: next(all, "the workload")?,
+            tail: next(all, "how many lines")?,
+            follow_seconds: all.next_element()?.unwrap_or(0),
+        }),
+        QUERY => Ok(Method::Query {
+            stream: next(all, "the stream")?,
+            question: next(all, "the question")?,
+            within_ms: all.next_element()?.unwrap_or(WITHIN_MS),
+        }),
+        FETCH => Ok(Method::Fetch {
+            stream: next(all, "the stream")?,
+            since: next(all, "since")?,
+            until: next(all, "until")?,
+            bytes: all.next_element()?,
+        }),
+        other => Err(A::Error::custom(format_args!("method {other} is not known"))),
+    }
+}
+
+impl Serialize for Reply {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let error = self.error.as_deref();
+        let many = match (error, self.body.is_empty()) {
+            (Some(_), _) => 5,
+            (None, false) => 4,
+            (None, true) => 3,
+        };
+        let mut all = serializer.serialize_seq(Some(many))?;
+        all.serialize_element(&self.v)?;
+        all.serialize_element(&self.id)?;
+        all.serialize_element(&(u64::from(self.sequence) * 2 + u64::from(self.end)))?;
+        if many > 3 {
+            all.serialize_element(Bytes::new(&self.body))?;
+        }
+        if let Some(error) = error {
+            all.serialize_element(error)?;
+        }
+        all.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Reply {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements;
+        impl<'de> Visitor<'de> for Elements {
+            type Value = Reply;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a reply")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Reply, A::Error> {
+                let v = next(&mut all, "the version")?;
+                let id = next(&mut all, "the id")?;
+                let place: u64 = next(&mut all, "the sequence")?;
+                let sequence =
+                    u32::try_from(place / 2).map_err(|_| A::Error::custom("no sequence"))?;
+                let body: Option<ByteBuf> = all.next_element()?;
+                let error = all.next_element()?;
+                ignore_rest(&mut all)?;
+                let body = body.map(ByteBuf::into_vec).unwrap_or_default();
+                Ok(Reply { v, id, sequence, body, end: place % 2 == 1, error })
+            }
+        }
+        deserializer.deserialize_seq(Elements)
+    }
+}
