@@ -15,8 +15,12 @@ const PUBLISHERS: u32 = 25;
 /// From one publisher to the next.
 const APART: Duration = Duration::from_millis(30);
 
-fn written(device: &Device) -> u64 {
-    device.status().unwrap()["data"]["storage"]["written"]["total"].as_u64().unwrap()
+/// Bytes written once so many records of a stream are.
+fn written(device: &Device, stream: &str, records: u32) -> u64 {
+    let status = device.await_status(&format!("{records} of {stream} are stored"), |status| {
+        status["data"]["streams"][stream]["last"] == records
+    });
+    status["data"]["storage"]["written"]["total"].as_u64().unwrap()
 }
 
 /// One record of each publisher, one after the other, nobody waiting for anybody. When each was
@@ -63,27 +67,15 @@ fn what_may_be_gathered_is_stored_in_few_steps_and_an_acknowledgement_still_mean
     device.await_link("down");
     post(&access, "before", &noise(1));
 
-    let before = written(&device);
+    let before = written(&device, "before", 1);
     let each = publish_apart(&access, "each");
-    let for_each = written(&device) - before;
-    let before = written(&device);
+    let for_each = written(&device, "each", PUBLISHERS) - before;
     let together = publish_apart(&access, "gathered/one");
-    let for_all = written(&device) - before;
+    let for_all = written(&device, "gathered/one", PUBLISHERS) - before - for_each;
     // Acknowledged: nothing of it may go, whatever ends now.
     publish_apart(&access, "gathered/two");
     device.kill_agent();
     println!("acknowledged each {each:?}\ngathered {together:?}");
-    println!("{for_each} bytes written for each, {for_all} together");
-    assert!(for_all < for_each, "{for_all} bytes written together, {for_each} one by one");
-
-    let last = APART * (PUBLISHERS - 1);
-    assert!(each[0] < last, "at once: the first is answered before the last is published");
-    let steps = bursts(&each, APART / 4);
-    assert!(steps > 4, "stored as they came: {steps}");
-    // 720 ms of publishing, and 1.5 s to gather.
-    assert!(together[0] > last, "the first waits for others: {:?}", together[0]);
-    let steps = bursts(&together, Duration::from_millis(300));
-    assert!(steps <= 2, "answered in {steps} steps");
 
     device.up();
     device.await_status("all that was acknowledged is there", |status| {
@@ -102,6 +94,18 @@ fn what_may_be_gathered_is_stored_in_few_steps_and_an_acknowledgement_still_mean
         publishers.sort_unstable();
         assert!(publishers.into_iter().eq(0..PUBLISHERS.into()), "{stream}: each once");
     }
+
+    println!("{for_each} bytes written for each, {for_all} together");
+    assert!(for_all < for_each, "{for_all} bytes written together, {for_each} one by one");
+
+    let last = APART * (PUBLISHERS - 1);
+    assert!(each[0] < last, "at once: the first is answered before the last is published");
+    let steps = bursts(&each, APART / 4);
+    assert!(steps > 4, "stored as they came: {steps}");
+    // 720 ms of publishing, and 1.5 s to gather.
+    assert!(together[0] > last, "the first waits for others: {:?}", together[0]);
+    let steps = bursts(&together, Duration::from_millis(300));
+    assert!(steps <= 2, "answered in {steps} steps");
 }
 
 /// A device of which the test moves the clock, in seconds, by writing into the file.

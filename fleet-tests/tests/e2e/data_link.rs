@@ -196,7 +196,8 @@ fn a_control_plane_that_asks_to_hold_back_is_obeyed_and_nothing_is_lost_or_doubl
     });
     let waited = began.elapsed();
     println!("it held back for {waited:?}");
-    assert!(waited > Duration::from_secs(3), "it held back for {waited:?}, of 5 s that were asked");
+    let asked = Duration::from_secs(3)..Duration::from_secs(15);
+    assert!(asked.contains(&waited), "it held back for {waited:?}, of 5 s that were asked");
     assert!(device.status().is_ok_and(|it| it["link"] == "up"), "the link is up all the while");
     disk.free();
     await_ledger(&plane, "d-1", "line", "all came", |it| {
