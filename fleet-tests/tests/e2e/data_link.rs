@@ -23,6 +23,7 @@ fn after_midnight(days: u64) -> String {
 fn device(plane: &Plane) -> (Device, Access) {
     let mut device = plane.bare_device("d-1");
     device.env.insert("HOLDFAST_TEST_CLOCK_OFFSET".into(), after_midnight(1));
+    device.env.insert("HOLDFAST_LOG".into(), "debug".into());
     device.enrol(&plane.token(&["--uses", "1"]), &["role=a"]).ok();
     device.up();
     device.await_link("up");
@@ -168,6 +169,22 @@ fn what_is_urgent_borrows_where_its_class_is_used_up_and_other_data_does_not() {
     assert!((201..3_000).contains(&came), "{came}");
 }
 
+/// From an agent's log, how many seconds passed between two batches from the same number on.
+fn tried_again(log: &str) -> Option<f64> {
+    let batches: Vec<(f64, &str)> = log
+        .lines()
+        .filter_map(|line| {
+            let from = line.split(" from=").nth(1)?.split(' ').next()?;
+            // `2026-11-27T14:26:27.116356Z DEBUG shipping stream=line from=1001 to=...`
+            let time = line.contains(" shipping ").then(|| line.get(11..26))??;
+            let seconds = time.split(':').map(|part| part.parse::<f64>().unwrap());
+            Some((seconds.fold(0.0, |sum, part| sum * 60.0 + part), from))
+        })
+        .collect();
+    let again = batches.windows(2).find(|pair| pair[0].1 == pair[1].1)?;
+    Some((again[1].0 - again[0].0).rem_euclid(86_400.0))
+}
+
 #[test]
 fn a_control_plane_that_asks_to_hold_back_is_obeyed_and_nothing_is_lost_or_doubled() {
     let scratch = Scratch::new();
@@ -177,31 +194,21 @@ fn a_control_plane_that_asks_to_hold_back_is_obeyed_and_nothing_is_lost_or_doubl
     let arguments = vec!["--reserve".to_owned(), "0".to_owned()];
     let plane = Plane::start_in(scratch, data, Options { arguments, ..Options::default() });
     let (device, access) = device(&plane);
-    let all = noise(20_000);
+    let all = noise(10_000);
     post(&access, "line", &all[..1_000]);
     await_ledger(&plane, "d-1", "line", "the first came", |it| it["received"] == 1_000);
     disk.fill();
     post(&access, "line", &all[1_000..]);
-    eventually(DEADLINE, "the store takes no more", || {
-        let failed = plane.metric("holdfast_data_commits_failed_total");
-        if failed > 0.0 { Ok(()) } else { Err(format!("{failed} failed")) }
+    // Of its own accord it would try again after a second; it is asked for five, and it may be a
+    // quarter more.
+    let waited = eventually(DEADLINE, "a batch that was not stored is sent again", || {
+        tried_again(&device.log()).ok_or_else(|| device.log())
     });
-    // Of its own accord it would try again after a second; it is asked for five, and looked at a
-    // little late.
-    let batches = || plane.metric("holdfast_data_batches_total");
-    let (began, before) = (Instant::now(), batches());
-    eventually(DEADLINE, "it tries again", || {
-        let now = batches();
-        if now > before { Ok(()) } else { Err(format!("{now} batches")) }
-    });
-    let waited = began.elapsed();
-    println!("it held back for {waited:?}");
-    let asked = Duration::from_secs(3)..Duration::from_secs(15);
-    assert!(asked.contains(&waited), "it held back for {waited:?}, of 5 s that were asked");
+    assert!((4.9..10.0).contains(&waited), "it held back for {waited} s, of 5 that were asked");
     assert!(device.status().is_ok_and(|it| it["link"] == "up"), "the link is up all the while");
     disk.free();
     await_ledger(&plane, "d-1", "line", "all came", |it| {
-        it["received"] == 20_000 && it["missing"] == json!([])
+        it["received"] == 10_000 && it["missing"] == json!([])
     });
     let found = records(&plane, "d-1", "line");
     assert!(found.iter().zip(1..).all(|(got, seq)| got.seq == seq), "each once");
@@ -241,7 +248,7 @@ fn a_device_that_was_away_for_a_month_starves_neither_itself_nor_others() {
     device.link.cut();
     device.await_link("down");
     post(&access, "short", &noise(1_000));
-    let bulk = noise(20_000);
+    let bulk = noise(12_000);
     post(&access, "bulk", &bulk);
     device.power_off();
     device.env.insert("HOLDFAST_TEST_CLOCK_OFFSET".into(), after_midnight(30));
@@ -261,7 +268,7 @@ fn a_device_that_was_away_for_a_month_starves_neither_itself_nor_others() {
     let status = device.status().unwrap();
     let problems = status["problems"].to_string();
     assert!(!problems.contains("link-budget"), "the backlog has its budget still: {problems}");
-    assert!(status["data"]["streams"]["bulk"]["waiting"].as_u64() > Some(10_000), "{status}");
+    assert!(status["data"]["streams"]["bulk"]["waiting"].as_u64() > Some(6_000), "{status}");
     let said = await_ledger(&plane, "d-1", "short", "what expired is told", |it| {
         missing(it, "expired") == 1_000
     });
@@ -273,12 +280,12 @@ fn a_device_that_was_away_for_a_month_starves_neither_itself_nor_others() {
     device.await_problem("link-budget");
     takes(&plane, "d-1", &access, "alarm", 2);
     let came = received(&plane, "bulk");
-    assert!((1..12_000).contains(&came), "{came} of the backlog");
+    assert!((1..8_000).contains(&came), "{came} of the backlog");
     let used = carried(&device, "data");
     assert!(used < 512 * 1024, "{used} bytes, of which 384 KiB and a little were due");
 
     // Without a budget it takes all that the link gives. Another device's data comes as ever.
-    device.link.rate(Some(256 * 1024));
+    device.link.rate(Some(128 * 1024));
     plane.cli().run(&["delete", "linkbudget", "modem"]).ok();
     device.await_healed("link-budget");
     let waits: Vec<Duration> =
@@ -286,10 +293,10 @@ fn a_device_that_was_away_for_a_month_starves_neither_itself_nor_others() {
     println!("another device's alarms took {waits:?}");
     assert!(waits.iter().all(|it| *it < Duration::from_secs(4)), "it was starved: {waits:?}");
     let came = received(&plane, "bulk");
-    assert!(came < 20_000, "the backlog was on its way still");
+    assert!(came < 12_000, "the backlog was on its way still");
     device.link.rate(None);
     await_ledger(&plane, "d-1", "bulk", "all came", |it| {
-        it["received"] == 20_000 && it["missing"] == json!([])
+        it["received"] == 12_000 && it["missing"] == json!([])
     });
     let found = records(&plane, "d-1", "bulk");
     let values = found.iter().map(|got| got.value.as_bytes());
