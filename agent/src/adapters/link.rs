@@ -138,7 +138,8 @@ impl Outlet {
         if class != TrafficClass::Control {
             self.credentials.meter.published(class, true, sizes.0, sizes.1);
         }
-        notice.wait_async().await.is_ok()
+        // What came back may be that it was not stored.
+        notice.wait_completion_async().await.is_ok()
     }
 
     /// A word on an idle link, which nobody answers.

@@ -9,6 +9,7 @@ use super::{Driver, Inner};
 use crate::adapters::clock::uptime_ms;
 use crate::core::data::budget::{Ledger, cost};
 use crate::core::data::route::default_interface;
+use crate::core::data::ship::is_used_up;
 
 /// The ledger is kept so often, in milliseconds, and when so many bytes came to it: a crash forgets
 /// little of what a person pays for, and costs no flash.
@@ -136,11 +137,8 @@ impl Driver {
         let differ = budget.is_some_and(|budget| !budget.interfaces.is_empty());
         let routes = differ.then(|| std::fs::read_to_string("/proc/net/route").ok()).flatten();
         link.cost = cost(budget, routes.as_deref().and_then(default_interface));
-        let may_wait = [TrafficClass::Data, TrafficClass::Logs, TrafficClass::Artifacts];
-        link.held = may_wait
-            .into_iter()
-            .filter(|class| link.allowed(*class, policies) == Some(0))
-            .collect();
+        let used_up = |class: &TrafficClass| is_used_up(*class, link.allowed(*class, policies));
+        link.held = TrafficClass::ALL.into_iter().filter(used_up).collect();
         self.meter.hold(&link.held);
     }
 }

@@ -21,6 +21,8 @@ use super::{loopback, processes};
 pub struct Options {
     /// Content of its `--config` file.
     pub config: Option<String>,
+    /// More arguments of `holdfast serve`.
+    pub arguments: Vec<String>,
     /// More environment.
     pub env: Vec<(String, String)>,
 }
@@ -104,6 +106,7 @@ impl Plane {
             .args(["--api", &self.api.to_string(), "--mqtt", &self.mqtt.to_string()])
             .arg("--data")
             .arg(&self.data)
+            .args(&self.options.arguments)
             .env_remove("HOLDFAST_TOKEN")
             .envs(self.options.env.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())

@@ -79,7 +79,7 @@ fn clock_far_ahead_on_boot() {
 #[test]
 fn certificates_are_renewed_in_time_and_after_an_absence() {
     let config = "[certificates]\ndevice_ttl = \"6s\"\n".to_owned();
-    let plane = Plane::start_with(Options { config: Some(config), env: vec![] });
+    let plane = Plane::start_with(Options { config: Some(config), ..Options::default() });
     let device = plane.device("d-1", &["role=a"]);
     let marker = marker();
     plane.cli().apply(&sleeper("w", "a", &marker)).ok();
@@ -266,7 +266,7 @@ fn an_agent_starts_where_no_file_can_be_made_any_more() {
 #[test]
 fn a_certificate_is_renewed_on_a_full_disk() {
     let config = "[certificates]\ndevice_ttl = \"6s\"\n".to_owned();
-    let plane = Plane::start_with(Options { config: Some(config), env: vec![] });
+    let plane = Plane::start_with(Options { config: Some(config), ..Options::default() });
     let marker = marker();
     let (disk, device, pid) = on_a_small_disk(&plane, "24m", &marker);
     disk.fill();

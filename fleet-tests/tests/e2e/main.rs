@@ -22,6 +22,8 @@ mod crash_points;
 mod data;
 mod data_chaos;
 mod data_intake;
+mod data_keeping;
+mod data_link;
 mod data_policies;
 mod data_query;
 mod data_trouble;

@@ -89,12 +89,15 @@ impl Ledger {
         }
         let shares = shares(budget);
         let share = |class| shares.get(&class).copied().unwrap_or(0);
-        let left =
-            |class| self.filled(share(class), budget, now).saturating_sub(self.charged(class));
+        let filled = |class| self.filled(share(class), budget, now);
+        let left = |class| filled(class).saturating_sub(self.charged(class));
         let mut may = left(class);
         if class == TrafficClass::Events {
             let others = [TrafficClass::Data, TrafficClass::Logs, TrafficClass::Artifacts];
-            may = others.into_iter().map(left).fold(may, u64::saturating_add);
+            let lent = others.into_iter().map(left).fold(0, u64::saturating_add);
+            // What was borrowed is not there a second time.
+            let borrowed = self.charged(class).saturating_sub(filled(class));
+            may = may.saturating_add(lent.saturating_sub(borrowed));
         }
         // Control's share stays its own, and what it used beyond it is gone.
         let kept = share(TrafficClass::Control).max(self.charged(TrafficClass::Control));
@@ -241,6 +244,11 @@ mod tests {
         assert_eq!(ledger.allowed(Data, budget, 10 * DAY), Some(0));
         // Of three classes that share what is left, events have 10%, and a quarter of it now.
         assert_eq!(ledger.allowed(Events, budget, 10 * DAY), Some(75_000));
+        let mut borrower = ledger.clone();
+        borrower.add(Events, 70_000, 0, 100);
+        assert_eq!(borrower.allowed(Events, budget, 10 * DAY), Some(5_000), "of 50,000 lent");
+        borrower.add(Events, 5_000, 0, 100);
+        assert_eq!(borrower.allowed(Events, budget, 10 * DAY), Some(0), "nothing is lent twice");
         let end = 11 * DAY - 1;
         assert_eq!(ledger.allowed(Data, budget, end), Some(300_000));
         ledger.add(Control, 900_000, 0, 100);

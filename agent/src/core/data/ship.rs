@@ -17,6 +17,10 @@ const SLOW: u64 = 4_000;
 /// A batch that has arrived and that nobody acknowledged is sent again after this, in milliseconds;
 /// twice as long each time, up to the second.
 const RESEND: (u64, u64) = (30_000, 300_000);
+/// A batch that did not arrive, or that the control plane could not store without a word on when to
+/// come again, is sent again after this, in milliseconds; twice as long each time, up to the second
+/// of [`RESEND`]: one that can never be stored must not cost the link a batch a second.
+const AGAIN: u64 = 1_000;
 /// How long a record may wait for others to go with it, in milliseconds: urgent ones, others, and
 /// others where the link has a budget.
 const LINGER: (u64, u64, u64) = (200, 2_000, 30_000);
@@ -30,6 +34,10 @@ const REFUSED: u64 = 300_000;
 
 /// One of which there was nothing, against what was known of it, for this.
 const NOTHING: u64 = 500;
+
+/// A budget that leaves fewer bytes than this is used up for now: headers and the acknowledgement
+/// would outweigh what is sent.
+const LEAST: usize = SMALLEST / 8;
 
 /// Priorities that are urgent: events, which may borrow from the budget.
 pub const URGENT: u8 = 8;
@@ -229,7 +237,7 @@ impl Shipper {
             return Err(now.uptime + wait);
         }
         let left = budget.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
-        if left < SMALLEST / 8 {
+        if left < LEAST {
             return Err(now.uptime + 60_000);
         }
         Ok(self.size.min(left))
@@ -267,7 +275,10 @@ impl Shipper {
             flight.arrived = Some(now);
         } else {
             self.flight = None;
-            self.not_before = self.not_before.max(now + 1_000);
+            self.size = SMALLEST;
+            let pause = (AGAIN << self.late.min(16)).min(RESEND.1);
+            self.late = self.late.saturating_add(1);
+            self.not_before = self.not_before.max(now + pause);
         }
     }
 
@@ -303,9 +314,20 @@ impl Shipper {
             // Not all at once again either.
             let ms = u64::from(ms);
             let until = now + ms + self.entropy.draw() % (ms / 4 + 1);
+            // It knows when it is to be asked again.
+            self.late = 0;
             self.not_before = self.not_before.max(until);
         }
     }
+}
+
+/// Whether what a class may still use is too little to begin anything; None: it may use any.
+pub fn is_used_up(class: TrafficClass, left: Option<u64>) -> bool {
+    let least = match class {
+        TrafficClass::Events | TrafficClass::Data => LEAST as u64,
+        TrafficClass::Control | TrafficClass::Logs | TrafficClass::Artifacts => 1,
+    };
+    left.is_some_and(|left| left < least)
 }
 
 impl Offer {
@@ -444,6 +466,46 @@ mod tests {
         shipper.hold(60_000, NOW.uptime);
         let Next::Wait(until) = shipper.next(&offers, |_| None, NOW) else { panic!() };
         assert!((60_000..=75_000).contains(&(until - NOW.uptime)), "{until}");
+    }
+
+    #[test]
+    fn what_could_not_be_stored_goes_again_when_it_was_said_or_ever_less_often() {
+        let offers = [offer("a", 5, 1)];
+        let name: StreamName = "a".parse().unwrap();
+        let (mut shipper, mut now) = (up(), NOW);
+        let mut refuse = |hold| {
+            let Next::Ship { bytes, .. } = shipper.next(&offers, |_| None, now) else { panic!() };
+            let number = shipper.sent(name.clone(), 1, 2, bytes, now.uptime);
+            shipper.hold(hold, now.uptime);
+            shipper.arrived(number, false, now.uptime);
+            let Next::Wait(until) = shipper.next(&offers, |_| None, now) else { panic!() };
+            let waited = until - now.uptime;
+            now.uptime = until;
+            waited
+        };
+        let waits: Vec<u64> = (0..10).map(|_| refuse(0)).collect();
+        assert_eq!((&waits[..3], waits[9]), ([1_000, 2_000, 4_000].as_slice(), RESEND.1));
+        for _ in 0..3 {
+            let wait = refuse(5_000);
+            assert!((5_000..=6_250).contains(&wait), "{wait}");
+        }
+        assert_eq!(refuse(0), 2_000, "and it begins anew");
+    }
+
+    #[test]
+    fn a_budget_that_leaves_less_than_a_batch_is_used_up() {
+        let mut shipper = up();
+        let offers = [offer("a", 5, 1)];
+        let class = TrafficClass::Data;
+        for left in [0, 1, LEAST as u64 - 1] {
+            assert!(is_used_up(class, Some(left)));
+            assert!(matches!(shipper.next(&offers, |_| Some(left), NOW), Next::Wait(_)));
+        }
+        assert!(!is_used_up(class, Some(LEAST as u64)) && !is_used_up(class, None));
+        assert!(ships(shipper.next(&offers, |_| Some(LEAST as u64), NOW)).is_some());
+        assert!(
+            is_used_up(TrafficClass::Logs, Some(0)) && !is_used_up(TrafficClass::Logs, Some(1))
+        );
     }
 
     #[test]
