@@ -9,6 +9,7 @@ use super::{Driver, Inner};
 use crate::adapters::clock::uptime_ms;
 use crate::core::data::budget::{Ledger, cost};
 use crate::core::data::route::default_interface;
+use crate::core::data::wait::Waits;
 
 /// The ledger is kept so often, in milliseconds, and when so many bytes came to it: a crash forgets
 /// little of what a person pays for, and costs no flash.
@@ -25,6 +26,8 @@ pub(super) struct LinkLedger {
     cost: u32,
     /// The classes that have nothing left.
     held: Vec<TrafficClass>,
+    /// What is said of them.
+    waits: Waits,
     asked: bool,
     /// What was kept before the agent started is in it.
     restored: bool,
@@ -65,23 +68,22 @@ impl LinkLedger {
         }
         self.restored = true;
     }
-
-    /// Which classes wait, in words.
-    pub(super) fn problem(&self) -> Option<String> {
-        let names: Vec<&str> = self.held.iter().map(|class| class.as_str()).collect();
-        (!names.is_empty()).then(|| {
-            format!(
-                "the link budget for {} is used up for now: it waits until more is due",
-                names.join(", ")
-            )
-        })
-    }
 }
 
 impl Shipping {
-    /// Nothing of this class may begin.
-    pub(super) fn is_held(&self, class: TrafficClass) -> bool {
-        self.link.held.contains(&class)
+    /// Why nothing of this class may begin; None: it may.
+    pub(super) fn held(&self, class: TrafficClass) -> Option<String> {
+        let (link, policies) = (&self.link, &self.policies);
+        link.held.contains(&class).then(|| {
+            let said = link.waits.of(class, policies.link.as_ref(), policies.link_name.as_ref());
+            said.unwrap_or_else(|| format!("the link budget for {} is used up", class.as_str()))
+        })
+    }
+
+    /// Which classes wait, in words.
+    pub(super) fn link_problems(&self) -> Vec<String> {
+        let policies = &self.policies;
+        self.link.waits.all(policies.link.as_ref(), policies.link_name.as_ref())
     }
 
     /// Hands the ledger to the buffer's file, when it is time or `now`.
@@ -141,6 +143,10 @@ impl Driver {
             .into_iter()
             .filter(|class| link.allowed(*class, policies) == Some(0))
             .collect();
+        for class in may_wait {
+            let left = link.allowed(class, policies);
+            link.waits.note(class, budget, (left, &link.ledger), link.now);
+        }
         self.meter.hold(&link.held);
     }
 }
