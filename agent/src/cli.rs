@@ -4,7 +4,9 @@
     reason = "the command line reads the files and the environment that it is told to"
 )]
 
-use std::collections::BTreeMap;
+mod access;
+mod standing;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -13,13 +15,14 @@ use holdfast_protocol::enrol::EnrolToken;
 use holdfast_protocol::ids::{Labels, Name, check_label_key, check_label_value};
 use serde_json::Value;
 
-use crate::adapters::access::{Access, Entry};
 use crate::adapters::clock::Time;
 use crate::adapters::https::{HttpsError, Url};
 use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::{crash, files, status};
 use crate::config::Config;
 use crate::driver::Driver;
+
+use access::LocalAccess;
 
 /// Runs what this device should run, through every outage.
 #[derive(Debug, Parser)]
@@ -62,7 +65,7 @@ enum Command {
     /// Lets programs that the agent does not run put data in: MQTT and HTTP, like a workload
     #[command(
         subcommand,
-        after_help = "Examples:\n  holdfast-agent local-access create plc-reader\n  holdfast-agent local-access create plc-reader -o json | jq -r .password\n  holdfast-agent local-access list\n\nIt works beside a running agent, which needs no restart, and before its first start. Creating one that is there gives it again."
+        after_help = "Examples:\n  holdfast-agent local-access create plc-reader\n  holdfast-agent local-access create plc-reader -o json | jq -r .password\n  holdfast-agent local-access create viewer --subscribe 'sensors/+' -o env > viewer.env\n  holdfast-agent local-access list\n\nIt works beside a running agent, which needs no restart, and before its first start. Creating one that is there gives it again, with the rights that it has."
     )]
     LocalAccess(LocalAccess),
     /// What becomes a workload; the agent starts it
@@ -71,58 +74,6 @@ enum Command {
     /// Names of the places where a debug build can be made to crash
     #[command(hide = true)]
     CrashPoints,
-}
-
-#[derive(Debug, Subcommand)]
-enum LocalAccess {
-    /// Make one, or show the one that there is
-    Create {
-        /// Its user name: 1 to 63 of a-z, 0-9 and '-', and no workload's
-        name: Name,
-        /// Topics of workloads that it may subscribe to, as workloads/NAME/TOPIC; repeatable
-        #[arg(long, value_name = "NAME/TOPIC", value_parser = filter)]
-        subscribe: Vec<String>,
-        /// Topics of workloads that it may publish to, as workloads/NAME/TOPIC; repeatable
-        #[arg(long, value_name = "NAME/TOPIC", value_parser = filter)]
-        publish: Vec<String>,
-        /// How to show it
-        #[arg(short, long, value_enum, default_value_t = Output::Text)]
-        output: Output,
-        #[command(flatten)]
-        place: AccessPlace,
-    },
-    /// Show their names
-    List {
-        /// How to show them
-        #[arg(short, long, value_enum, default_value_t = Output::Text)]
-        output: Output,
-        #[command(flatten)]
-        place: AccessPlace,
-    },
-    /// Remove one: whoever is connected with it is cut
-    Remove {
-        /// Which
-        name: Name,
-        #[command(flatten)]
-        place: AccessPlace,
-    },
-}
-
-#[derive(Debug, clap::Args)]
-struct AccessPlace {
-    /// The agent's configuration, if it is started with one: for [bus] port
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(flatten)]
-    data: Data,
-}
-
-fn filter(text: &str) -> Result<String, String> {
-    if holdfast_protocol::mqtt::is_filter(text) && !text.starts_with('$') {
-        Ok(text.to_owned())
-    } else {
-        Err("an MQTT filter over NAME/TOPIC is needed, such as pump/#".into())
-    }
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -192,7 +143,7 @@ impl Cli {
             Command::Launch => crate::adapters::launcher::main(),
             Command::CrashPoints => say(&(crash::POINTS.join("\n") + "\n")),
             Command::Status { output, data } => show_status(&data.folder(), output),
-            Command::LocalAccess(command) => local_access(command),
+            Command::LocalAccess(command) => command.run(),
             Command::Enroll(enroll) => {
                 log_to_stderr();
                 in_runtime(enrol(enroll))
@@ -356,76 +307,6 @@ async fn enrol(enroll: Enroll) -> i32 {
     }
 }
 
-fn local_access(command: LocalAccess) -> i32 {
-    let (LocalAccess::Create { place, .. }
-    | LocalAccess::List { place, .. }
-    | LocalAccess::Remove { place, .. }) = &command;
-    let Some(config) = configuration(place.config.clone()) else { return USAGE };
-    let folder = place.data.folder();
-    if matches!(command, LocalAccess::Create { .. })
-        && let Err(error) = files::folder(&folder, 0o711)
-    {
-        complain(&format!("{}: {error}; use --data DIR or run as root", folder.display()));
-        return FAILED;
-    }
-    // As an agent would call it: it is told to others.
-    let data = folder.canonicalize().unwrap_or(folder);
-    let access = Access::new(&data, config.bus_port);
-    let done = match command {
-        LocalAccess::Create { name, subscribe, publish, output, .. } => {
-            let bus = holdfast_protocol::workload::Bus { subscribe, publish };
-            access.create(&name, bus).map(|entry| shown_entry(&entry, output))
-        }
-        LocalAccess::List { output, .. } => {
-            access.look();
-            let names: Vec<String> = access.locals().into_keys().map(String::from).collect();
-            match (access.problem(), output) {
-                (Some(why), _) => Err(why),
-                (None, Output::Json) => {
-                    Ok(serde_json::json!({ "items": names }).to_string() + "\n")
-                }
-                (None, Output::Text) if names.is_empty() => Ok("no local access\n".into()),
-                (None, Output::Text) => Ok(names.join("\n") + "\n"),
-            }
-        }
-        LocalAccess::Remove { name, .. } => match access.remove(&name) {
-            Ok(true) => Ok(format!("{name} is removed\n")),
-            Ok(false) => Err(format!("there is no local access {name}")),
-            Err(why) => Err(why),
-        },
-    };
-    // An agent that runs looks at once when it is asked anything; one that does not will look.
-    let _no_agent = status::ask(&data);
-    match done {
-        Ok(text) => say(&text),
-        Err(why) => {
-            complain(&why);
-            FAILED
-        }
-    }
-}
-
-fn shown_entry(entry: &Entry, output: Output) -> String {
-    match output {
-        Output::Json => serde_json::to_string_pretty(entry).unwrap_or_default() + "\n",
-        Output::Text => format!(
-            "mqtt      {}:{}\nusername  {}\npassword  {}\nsocket    {}\n\n\
-             mosquitto_pub -h {} -p {} -u {} -P PASSWORD -q 1 -t STREAM -m 21.5\n\
-             curl --unix-socket {} -u {}:PASSWORD -H 'content-type: application/x-ndjson' --data-binary @FILE http://localhost/v1/streams/STREAM\n",
-            entry.host,
-            entry.port,
-            entry.username,
-            entry.password,
-            entry.socket.display(),
-            entry.host,
-            entry.port,
-            entry.username,
-            entry.socket.display(),
-            entry.username,
-        ),
-    }
-}
-
 fn show_status(data: &Path, output: Output) -> i32 {
     let text = match status::ask(data) {
         Ok(text) => text,
@@ -441,117 +322,10 @@ fn show_status(data: &Path, output: Output) -> i32 {
         (Output::Json, Ok(status)) => {
             say(&(serde_json::to_string_pretty(&status).unwrap_or(text) + "\n"))
         }
-        (Output::Text, Ok(status)) => say(&describe(&status)),
+        (Output::Text, Ok(status)) => say(&standing::describe(&status)),
         (_, Err(error)) => {
             complain(&format!("the agent's answer cannot be read: {error}"));
             FAILED
         }
     }
-}
-
-/// For a tired person.
-fn describe(status: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let number = |value: &Value| value.as_u64().unwrap_or(0);
-    let generation = status.get("generation").cloned().unwrap_or_default();
-    let part = |name: &str| number(generation.get(name).unwrap_or(&Value::Null));
-    let field = |name: &str| status.get(name).cloned().unwrap_or_default();
-    let link = match text(&field("link")).as_str() {
-        "up" => "up".to_owned(),
-        _ => format!("down ({})", text(&field("linkReason"))),
-    };
-    let mut out = format!(
-        "device      {}\nlink        {link}\ngeneration  {} applied, {} desired (epoch {})\n",
-        text(&field("device")),
-        part("applied"),
-        part("desired"),
-        number(&field("epoch")),
-    );
-    let workloads: BTreeMap<String, Value> =
-        serde_json::from_value(field("workloads")).unwrap_or_default();
-    let widest = workloads.keys().map(String::len).max().unwrap_or(0).max(8);
-    out += &if workloads.is_empty() {
-        "workloads   none\n".to_owned()
-    } else {
-        let heads = ["PHASE", "REVISION", "PID", "RESTARTS"];
-        let [phase, revision, pid, restarts] = heads;
-        format!("\n{:widest$}  {phase:9}  {revision:>8}  {pid:>8}  {restarts:>8}\n", "WORKLOAD")
-    };
-    for (name, it) in &workloads {
-        let get = |key: &str| it.get(key).cloned().unwrap_or_default();
-        let pid = get("pid").as_u64().map_or_else(|| "-".into(), |pid| pid.to_string());
-        let why = text(&get("reason"));
-        out += &format!(
-            "{name:widest$}  {:9}  {:>8}  {pid:>8}  {:>8}{}{why}\n",
-            text(&get("phase")),
-            number(&get("revision")),
-            number(&get("restarts")),
-            if why.is_empty() { "" } else { "  " },
-        );
-    }
-    out += &describe_data(&field("data"));
-    for problem in field("problems").as_array().into_iter().flatten() {
-        let get = |key: &str| text(problem.get(key).unwrap_or(&Value::Null));
-        out += &format!("\nproblem     {}: {}\n", get("code"), get("message"));
-    }
-    out
-}
-
-/// Streams, the buffer, the link and the horizon, if there is anything of it.
-fn describe_data(data: &Value) -> String {
-    let at = |path: &str| data.pointer(path).cloned().unwrap_or_default();
-    let number = |path: &str| at(path).as_u64().unwrap_or(0);
-    if data.is_null() {
-        return String::new();
-    }
-    let streams: BTreeMap<String, Value> =
-        serde_json::from_value(at("/streams")).unwrap_or_default();
-    let widest = streams.keys().map(String::len).max().unwrap_or(0).max(8);
-    let heads = ["RECORDS", "WAITING", "BYTES"];
-    let [records, waiting, bytes] = heads;
-    let mut out = format!("\n{:widest$}  {records:>10}  {waiting:>10}  {bytes:>12}\n", "STREAM");
-    for (name, it) in &streams {
-        let get = |key: &str| it.get(key).and_then(Value::as_u64).unwrap_or(0);
-        let why = it.get("problem").and_then(Value::as_str).unwrap_or_default();
-        out += &format!(
-            "{name:widest$}  {:>10}  {:>10}  {:>12}{}{why}\n",
-            get("last"),
-            get("waiting"),
-            get("bytes"),
-            if why.is_empty() { "" } else { "  " },
-        );
-    }
-    out += &format!(
-        "\nbuffer      {} of {} bytes; {} written ({} records, {} retention, {} bookkeeping)\n",
-        number("/storage/used"),
-        number("/storage/quota"),
-        number("/storage/written/total"),
-        number("/storage/written/records"),
-        number("/storage/written/retention"),
-        number("/storage/written/bookkeeping"),
-    );
-    if let Some(years) = at("/storage/lifeYears").as_f64() {
-        out += &format!("flash       {years:.1} years at this rate\n");
-    }
-    let classes: BTreeMap<String, Value> =
-        serde_json::from_value(at("/link/classes")).unwrap_or_default();
-    for (class, it) in &classes {
-        let get = |key: &str| it.get(key).and_then(Value::as_u64);
-        let budget = get("budget").map_or_else(String::new, |budget| format!(" of {budget}"));
-        out += &format!(
-            "link        {class}: {} sent, {} received{budget}\n",
-            get("sent").unwrap_or(0),
-            get("received").unwrap_or(0),
-        );
-    }
-    if let Some(until) = at("/horizon/until").as_u64() {
-        let cause = at("/horizon/cause");
-        let detail = at("/horizon/detail");
-        out += &format!(
-            "horizon     {until} (seconds since 1970): {} {}\n",
-            cause.as_str().unwrap_or_default(),
-            detail.as_str().unwrap_or_default(),
-        );
-    }
-    out
 }

@@ -367,13 +367,13 @@ impl Driver {
             Method::Logs { workload, tail, follow_seconds } => {
                 let here = self.agent.view().workloads.contains_key(&workload);
                 let log = here.then(|| self.place.log(&workload));
-                let held = self.shipping.is_held(TrafficClass::Logs);
+                let held = self.shipping.held(TrafficClass::Logs);
                 let call = LogCall { id: call.id, log, tail, follow_seconds, held };
                 self.calls.log(outlet, call);
             }
             Method::Query { stream, question, within_ms } => {
                 let buffer = self.shipping.buffer();
-                let held = self.shipping.is_held(TrafficClass::Logs);
+                let held = self.shipping.held(TrafficClass::Logs);
                 let call = QueryCall { id: call.id, stream, question, within_ms, held };
                 self.calls.query(outlet, buffer, call);
             }
@@ -398,7 +398,7 @@ impl Driver {
     fn report(&mut self) {
         let Some(outlet) = self.link.outlet.clone() else { return };
         let problems = self.problems();
-        let data = self.data_report();
+        let data = Some(self.data_report());
         let info = || AgentInfo {
             version: env!("CARGO_PKG_VERSION").into(),
             arch: std::env::consts::ARCH.into(),

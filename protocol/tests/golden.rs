@@ -155,6 +155,7 @@ fn desired_states() {
         ("desired-small", "one workload, every default", vectors::desired_small()),
         ("desired-all", "every field of a workload", vectors::desired_all()),
         ("desired-data", "every field of streams, link and bus", vectors::desired_data()),
+        ("desired-data-named", "the same, and whose budget it is", vectors::desired_data_named()),
         ("desired-data-small", "policies, and none in them", vectors::desired_data_small()),
     ] {
         holds::<DesiredState>(name, "desired-state", about, &message);

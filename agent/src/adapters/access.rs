@@ -15,6 +15,7 @@ use holdfast_protocol::workload::Bus;
 use serde::{Deserialize, Serialize};
 
 use super::files;
+use crate::core::bus::asked_for;
 
 /// The address of the bus: no other machine reaches it.
 pub const HOST: &str = "127.0.0.1";
@@ -59,8 +60,19 @@ impl Entry {
     }
 }
 
+/// What a local access is told once it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The way in.
+    pub entry: Entry,
+    /// What it may do beyond its own topics.
+    pub bus: Bus,
+    /// What it might do before, where that was something else.
+    pub before: Option<Bus>,
+}
+
 /// A program that the agent does not run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LocalAccess {
     /// Its password.
@@ -274,31 +286,38 @@ impl Access {
         })
     }
 
-    /// Makes a local access, or gives the one that there is, with what it may do now.
+    /// Makes a local access, or gives the one that there is. What is asked for in `bus` takes the
+    /// place of what it might do before; where nothing is, that stays.
     ///
     /// # Errors
     /// In words that say what to do.
-    pub fn create(&self, name: &Name, bus: Bus) -> Result<Entry, String> {
+    pub fn create(&self, name: &Name, bus: Bus) -> Result<Made, String> {
         if self.data.join("workloads").join(name.as_str()).exists() {
             return Err(format!(
                 "{name} is a workload of this device: it has credentials in its environment; take another name"
             ));
         }
-        let mut password = String::new();
+        let mut made = None;
         self.change(|all| {
             if all.len() >= MAX_LOCAL && !all.contains_key(name) {
                 return Err(format!("there are {MAX_LOCAL} local accesses already: remove one"));
             }
-            let fresh = hex(&random().map_err(|error| error.to_string())?);
-            let known = all
-                .entry(name.clone())
-                .or_insert_with(|| LocalAccess { password: fresh, bus: Bus::default() });
-            known.bus = bus;
-            password.clone_from(&known.password);
+            let former = all.get(name).cloned();
+            let password = match &former {
+                Some(known) => known.password.clone(),
+                None => hex(&random().map_err(|error| error.to_string())?),
+            };
+            let before = former.map(|known| known.bus);
+            let bus = asked_for(before.as_ref().unwrap_or(&Bus::default()), bus);
+            let local = LocalAccess { password, bus };
+            made = Some((local.clone(), before.filter(|before| *before != local.bus)));
+            all.insert(name.clone(), local);
             Ok(())
         })?;
-        self.entry(name, &LocalAccess { password, bus: Bus::default() })
-            .map_err(|error| format!("no port for the bus: {error}"))
+        let (local, before) = made.unwrap_or_default();
+        let entry =
+            self.entry(name, &local).map_err(|error| format!("no port for the bus: {error}"))?;
+        Ok(Made { entry, bus: local.bus, before })
     }
 
     /// Removes a local access. False: there was none.
@@ -422,12 +441,28 @@ mod tests {
     }
 
     #[test]
+    fn a_local_access_that_is_asked_for_again_keeps_its_rights() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (agent, tool) = (Access::new(scratch.path(), None), Access::new(scratch.path(), None));
+        let reads = |filter: &str| Bus { subscribe: vec![filter.to_owned()], ..Bus::default() };
+        let first = tool.create(&name("viewer"), reads("sensors/+")).unwrap();
+        assert_eq!((&first.bus, &first.before), (&reads("sensors/+"), &None));
+        let again = tool.create(&name("viewer"), Bus::default()).unwrap();
+        assert_eq!(again, first, "as it was, and nothing was changed");
+        assert!(agent.look());
+        assert_eq!(agent.local_bus(&name("viewer")), Some(reads("sensors/+")));
+        let other = tool.create(&name("viewer"), reads("pump/#")).unwrap();
+        assert_eq!(other.entry, first.entry);
+        assert_eq!((other.bus, other.before), (reads("pump/#"), Some(reads("sensors/+"))));
+    }
+
+    #[test]
     fn local_accesses_come_and_go_beside_a_running_agent() {
         let scratch = tempfile::tempdir().unwrap();
         let (agent, tool) = (Access::new(scratch.path(), None), Access::new(scratch.path(), None));
         assert!(!agent.look(), "there is nothing to read");
-        let entry = tool.create(&name("meter"), Bus::default()).unwrap();
-        let again = tool.create(&name("meter"), Bus::default()).unwrap();
+        let entry = tool.create(&name("meter"), Bus::default()).unwrap().entry;
+        let again = tool.create(&name("meter"), Bus::default()).unwrap().entry;
         assert_eq!(entry, again, "the same, however often it is asked for");
         assert_eq!(agent.local(&name("meter"), entry.password.as_bytes()), None);
         assert!(agent.look() && !agent.look());
@@ -437,7 +472,7 @@ mod tests {
         assert!(tool.remove(&name("meter")).unwrap() && !tool.remove(&name("meter")).unwrap());
         assert!(agent.look());
         assert!(agent.local(&name("meter"), entry.password.as_bytes()).is_none());
-        let another = tool.create(&name("meter"), Bus::default()).unwrap();
+        let another = tool.create(&name("meter"), Bus::default()).unwrap().entry;
         assert_ne!(entry.password, another.password, "what was removed stays removed");
         std::fs::create_dir_all(scratch.path().join("workloads/pump")).unwrap();
         assert!(tool.create(&name("pump"), Bus::default()).unwrap_err().contains("another name"));

@@ -41,8 +41,8 @@ pub struct LogCall {
     pub tail: u32,
     /// Seconds to go on.
     pub follow_seconds: u32,
-    /// The link's budget for logs is used up.
-    pub held: bool,
+    /// Why the link's budget allows none; None: it does.
+    pub held: Option<String>,
 }
 
 /// A question about the records of a stream.
@@ -56,8 +56,8 @@ pub struct QueryCall {
     pub question: Box<Question>,
     /// How long it may take, in milliseconds.
     pub within_ms: u32,
-    /// The link's budget for logs, which answers count as, is used up.
-    pub held: bool,
+    /// Why the link's budget for logs, which answers count as, allows none; None: it does.
+    pub held: Option<String>,
 }
 
 /// Records that are to be shipped as they are.
@@ -103,11 +103,11 @@ impl Calls {
         let id = call.id;
         let shared = Arc::clone(&deadline);
         let task = tokio::spawn(async move {
-            match call.log {
-                _ if call.held => answer.fail("the device's link budget for logs is used up").await,
+            match (call.log, call.held) {
+                (_, Some(why)) => answer.fail(&why).await,
                 _ if busy => answer.fail("too many calls at once; try again").await,
-                None => answer.fail("this device has no such workload").await,
-                Some(log) => answer.stream(&log, call.tail, &shared).await,
+                (None, None) => answer.fail("this device has no such workload").await,
+                (Some(log), None) => answer.stream(&log, call.tail, &shared).await,
             }
         });
         if !busy {
@@ -129,11 +129,11 @@ impl Calls {
         let mut answer = Answer { outlet: outlet.clone(), id, sequence: 0 };
         let questions = self.open.values().filter(|open| open.is_question).count();
         let busy = questions >= QUESTIONS || self.open.len() >= AT_ONCE;
-        let begins = !busy && !call.held;
+        let begins = !busy && call.held.is_none();
         let task = tokio::spawn(async move {
-            if call.held {
+            if let Some(why) = &call.held {
                 // An answer may be as large as what it saves the link from.
-                answer.fail("its link budget for logs and answers is used up for now").await;
+                answer.fail(why).await;
             } else if busy {
                 answer.fail("busy: it is answering other questions; try again").await;
             } else {

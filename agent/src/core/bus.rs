@@ -5,7 +5,7 @@
 
 use holdfast_protocol::data::StreamName;
 use holdfast_protocol::ids::Name;
-use holdfast_protocol::mqtt::matches;
+use holdfast_protocol::mqtt::{is_filter, matches};
 use holdfast_protocol::workload::Bus;
 
 /// Where others' topics begin.
@@ -115,6 +115,43 @@ pub fn means(filter: &str, name: &str) -> bool {
     (filter.starts_with(OTHERS) || !name.starts_with(OTHERS)) && matches(filter, name)
 }
 
+/// Why a filter over other workloads' topics, as a document or a local access has it, can never
+/// match, with the form that does. None: it can.
+pub fn fault_of_filter(text: &str) -> Option<String> {
+    if let Some(rest) = text.strip_prefix(OTHERS) {
+        let form = if fault_of_filter(rest).is_none() { rest } else { "pump/#" };
+        return Some(format!(
+            "give NAME/TOPIC alone, such as {form}: `{OTHERS}` is what the client itself puts before it"
+        ));
+    }
+    if !is_filter(text) || text.starts_with('$') {
+        return Some("an MQTT filter over NAME/TOPIC is needed, such as pump/#".into());
+    }
+    match text.split_once('/') {
+        None if text == "#" => None,
+        None => Some(format!(
+            "it has no topic: give NAME/TOPIC, such as {text}/# for every topic of {text}"
+        )),
+        Some(("+", _)) => None,
+        Some((owner, _)) => owner.parse::<Name>().err().map(|_| {
+            format!("{owner:?} is no workload's name: give NAME/TOPIC, such as pump/{text}")
+        }),
+    }
+}
+
+/// What a local access may do once it was asked for with these filters: those of a kind take the
+/// place of the former ones, and where none is given the former ones stay, so that asking for the
+/// password again takes nothing away.
+pub fn asked_for(known: &Bus, asked: Bus) -> Bus {
+    let or = |asked: Vec<String>, known: &Vec<String>| {
+        if asked.is_empty() { known.clone() } else { asked }
+    };
+    Bus {
+        subscribe: or(asked.subscribe, &known.subscribe),
+        publish: or(asked.publish, &known.publish),
+    }
+}
+
 fn any_matches(filters: &[String], name: &str) -> bool {
     filters.iter().any(|filter| matches(filter, name))
 }
@@ -206,6 +243,37 @@ mod tests {
         ] {
             assert_eq!(rights.may_subscribe(filter), yes, "{filter}");
         }
+    }
+
+    #[test]
+    fn a_filter_that_can_never_match_is_refused_with_the_form_that_does() {
+        for good in ["pump/#", "pump/a/+", "+/state", "#", "pump/workloads/x", "pump/a b"] {
+            assert_eq!(fault_of_filter(good), None, "{good}");
+        }
+        for (bad, form) in [
+            ("workloads/sensors/+", "sensors/+"),
+            ("workloads/workloads/x", "pump/#"),
+            ("foo", "foo/#"),
+            ("+", "+/#"),
+            ("Pump/#", "pump/Pump/#"),
+            ("/x", "pump/"),
+            ("", "pump/#"),
+            ("a/#/b", "pump/#"),
+            ("$SYS/x", "pump/#"),
+        ] {
+            let fault = fault_of_filter(bad).unwrap_or_default();
+            assert!(fault.contains(form), "{bad}: {fault}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_again_keeps_its_rights() {
+        let bus = |subscribe: &[&str], publish: &[&str]| rights(subscribe, publish).bus;
+        let known = bus(&["sensors/+"], &["pump/set/+"]);
+        assert_eq!(asked_for(&known, bus(&[], &[])), known);
+        let more = asked_for(&known, bus(&["fan/#"], &[]));
+        assert_eq!(more, bus(&["fan/#"], &["pump/set/+"]), "of each kind by itself");
+        assert_eq!(asked_for(&bus(&[], &[]), known.clone()), known);
     }
 
     #[test]

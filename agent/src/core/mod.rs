@@ -19,3 +19,4 @@ pub mod record;
 pub mod records;
 pub mod report;
 pub mod session;
+pub mod words;

@@ -1,6 +1,7 @@
 //! Shipping: carries out what the core decides about the buffer and the link.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,46 @@ const LOOK: u64 = 100;
 const SENT: usize = 32;
 /// How often what its ttl has passed for is dropped, in milliseconds.
 const EXPIRE: u64 = 60_000;
+
+/// What was no good and was set aside, in the data folder.
+pub(super) const ASIDE: &str = "data.damaged";
+
+/// Whether there is something that was set aside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Aside {
+    /// There never was since the agent started.
+    #[default]
+    No,
+    /// There is.
+    Here,
+    /// Somebody took it away.
+    Gone,
+}
+
+impl Aside {
+    /// As it is seen now.
+    pub(super) fn look(self, there: bool) -> Self {
+        match (self, there) {
+            (_, true) => Self::Here,
+            (Self::No, false) => Self::No,
+            (Self::Here | Self::Gone, false) => Self::Gone,
+        }
+    }
+}
+
+/// What a person should know of a damaged buffer: also after the agent was started again, until
+/// what was set aside is deleted.
+fn damage(said: Option<&str>, path: &Path, aside: Aside) -> Option<String> {
+    let heal = format!("delete {} when you have looked at it, and this is over", path.display());
+    match (said, aside) {
+        (Some(why), Aside::Here) => Some(format!("{why}; {heal}")),
+        (None, Aside::Here) => Some(format!(
+            "the buffer was damaged before the agent was started, and set aside; what was in it stands in the gap ledger; {heal}"
+        )),
+        (Some(why), Aside::No) => Some(why.to_owned()),
+        (Some(_), Aside::Gone) | (None, Aside::No | Aside::Gone) => None,
+    }
+}
 
 /// What comes back of the driver's tasks.
 pub(super) enum Back {
@@ -229,7 +270,6 @@ impl Driver {
             Back::Looked(Some(summary)) => {
                 self.shipping.looking = false;
                 self.shipping.summary = *summary;
-                self.note_rates();
                 self.shipping.wake_at = None;
             }
             Back::Made(Err(stream)) => {
@@ -312,7 +352,8 @@ impl Driver {
     /// What a person should know of data.
     pub(super) fn data_problems(&self, say: &mut impl FnMut(&str, Option<String>)) {
         let shipping = &self.shipping;
-        say("data-damaged", shipping.summary.damage.clone());
+        let said = shipping.summary.damage.as_deref();
+        say("data-damaged", damage(said, &self.data.join(ASIDE), self.trouble.aside));
         let full = shipping.summary.full.as_ref();
         say("data-not-stored", full.map(|why| {
             format!("data streams are not taken in ({why}): who publishes is told so, workloads go on")
@@ -342,5 +383,25 @@ impl Driver {
             shipping.expire_at = now + EXPIRE;
             shipping.buffer.expire(self.time.now_ms());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_said_over_restarts_until_what_was_set_aside_is_deleted() {
+        let path = Path::new("/data/data.damaged");
+        let mut aside = Aside::default();
+        assert_eq!(damage(None, path, aside), None);
+        assert_eq!(damage(Some("it is gone"), path, aside).unwrap(), "it is gone");
+        aside = aside.look(false).look(true);
+        let said = damage(Some("damaged"), path, aside).unwrap();
+        assert!(said.starts_with("damaged; delete /data/data.damaged"), "{said}");
+        let later = damage(None, path, Aside::default().look(true)).unwrap();
+        assert!(later.contains("delete /data/data.damaged"), "{later}");
+        aside = aside.look(false);
+        assert_eq!(damage(Some("damaged"), path, aside), None, "somebody has looked at it");
     }
 }

@@ -1,9 +1,12 @@
 //! What is reported and shown of data: streams, the buffer, the link's ledger, the horizon.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_protocol::data::report::MAX_REPORTED_STREAMS;
-use holdfast_protocol::data::{DataReport, Horizon, Ship, Storage, StreamName, StreamReport};
+use holdfast_protocol::data::{
+    DataReport, Horizon, Ship, Storage, StreamName, StreamPolicy, StreamReport,
+};
+use holdfast_protocol::ids::Name;
 use serde_json::{Value, json};
 
 use super::Driver;
@@ -11,42 +14,35 @@ use super::health::LOW;
 use crate::adapters::buffer::StreamSummary;
 use crate::adapters::clock::{self, uptime_ms};
 use crate::adapters::identity::Identity;
-use crate::core::data::horizon::{Filling, Known, Rate, horizon, life};
+use crate::core::data::horizon::{Filling, Known, Rate, Room, horizon, life};
+use crate::core::data::ship::until_window;
 
 /// How fast what fills is filled.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     streams: BTreeMap<StreamName, Rate>,
-    disk: Rate,
-    /// Bytes of the disk in use since the agent started, as far as they grew.
-    grown: u64,
-    free: Option<u64>,
+    disk: Room,
 }
 
 impl Driver {
-    /// Takes note of how the buffer has grown.
+    /// Takes note of how buffer and disk have grown: also of what rests, so that a rate ends.
     pub(super) fn note_rates(&mut self) {
         let now = uptime_ms();
         let rates = &mut self.shipping.rates;
         let present = &self.shipping.summary.streams;
-        rates.streams.retain(|name, _| present.iter().any(|it| it.name == *name));
+        let names: BTreeSet<&StreamName> = present.iter().map(|it| &it.name).collect();
+        rates.streams.retain(|name, _| names.contains(name));
         for stream in present {
             rates.streams.entry(stream.name.clone()).or_default().note(stream.taken, now);
         }
         if let Some(free) = self.trouble.free {
-            rates.grown += rates.free.map_or(0, |former| former.saturating_sub(free));
-            rates.free = Some(free);
-            rates.disk.note(rates.grown, now);
+            rates.disk.note(free, now);
         }
     }
 
-    /// Everything about data; None: there is nothing to tell.
-    pub(super) fn data_report(&self) -> Option<DataReport> {
+    /// Everything about data. A device that has none has a horizon all the same.
+    pub(super) fn data_report(&self) -> DataReport {
         let shipping = &self.shipping;
-        let silent = !shipping.buffer.is_in_use() && !shipping.buffer.has_failed();
-        if silent && *shipping.policies == Default::default() {
-            return None;
-        }
         let summary = &shipping.summary;
         let mut busiest: Vec<&StreamSummary> = summary.streams.iter().collect();
         busiest.sort_by_key(|it| std::cmp::Reverse((it.waiting, it.bytes)));
@@ -72,12 +68,12 @@ impl Driver {
             life_years_hundredths: endurance
                 .and_then(|endurance| life(endurance, written.total(), written.since, now)),
         };
-        Some(DataReport {
+        DataReport {
             streams: streams.collect(),
             storage,
             link: shipping.link.report(&shipping.policies),
             horizon: self.horizon(),
-        })
+        }
     }
 
     fn horizon(&self) -> Option<Horizon> {
@@ -101,9 +97,7 @@ impl Driver {
         }
         let left = summary.quota.saturating_sub(waiting);
         buffers.push((String::new(), Filling { left, per_hour: rate }));
-        let free = self.trouble.free.unwrap_or(u64::MAX);
-        let disk =
-            Filling { left: free.saturating_sub(LOW), per_hour: shipping.rates.disk.per_hour() };
+        let disk = shipping.rates.disk.filling(LOW);
         let life = self.identity.as_ref().and_then(Identity::life);
         horizon(&Known {
             now: self.time.now(),
@@ -115,25 +109,18 @@ impl Driver {
         })
     }
 
-    /// What `holdfast-agent status` shows of it.
+    /// What `holdfast-agent status` shows of it: of every stream, also where the report has the
+    /// busiest alone.
     pub(super) fn data_status(&self) -> Value {
-        let Some(report) = self.data_report() else { return Value::Null };
+        let report = self.data_report();
         let written = self.shipping.summary.written;
-        let streams: BTreeMap<String, Value> = report
-            .streams
-            .iter()
-            .map(|(name, it)| {
-                let shown = json!({
-                    "policy": it.policy,
-                    "last": it.last,
-                    "waiting": it.waiting,
-                    "bytes": it.bytes,
-                    "oldest": it.oldest,
-                    "problem": it.problem,
-                });
-                (name.to_string(), shown)
-            })
-            .collect();
+        let now_ms = self.time.now_ms();
+        let shown = |it: &StreamSummary| {
+            let policy = self.shipping.policies.of(&it.name);
+            (it.name.to_string(), stream_status(it, policy, now_ms))
+        };
+        let streams: BTreeMap<String, Value> =
+            self.shipping.summary.streams.iter().map(shown).collect();
         let classes: BTreeMap<&str, Value> = report
             .link
             .classes
@@ -163,6 +150,7 @@ impl Driver {
             },
             "link": {
                 "since": report.link.since,
+                "period": report.link.period,
                 "budget": report.link.budget,
                 "classes": classes,
             },
@@ -171,4 +159,24 @@ impl Driver {
             }),
         })
     }
+}
+
+/// A stream, for `holdfast-agent status`. `withheld`: nothing of it is shipped. `shipsFrom`: it has
+/// something to ship and waits for its window, which opens then, in seconds since 1970.
+fn stream_status(it: &StreamSummary, policy: Option<(&Name, &StreamPolicy)>, now_ms: u64) -> Value {
+    let rules = policy.map(|(_, policy)| policy);
+    let windows = rules.map(|policy| policy.windows.as_slice()).unwrap_or_default();
+    let waits = until_window(windows, now_ms);
+    let has_something = it.waiting > 0 || it.wanted;
+    json!({
+        "policy": policy.map(|(name, _)| name),
+        "last": it.last,
+        "held": it.count,
+        "waiting": it.waiting,
+        "bytes": it.bytes,
+        "oldest": it.oldest,
+        "withheld": rules.is_some_and(|policy| policy.ship == Ship::Never),
+        "shipsFrom": (waits > 0 && has_something).then(|| (now_ms + waits) / 1_000),
+        "problem": it.problem,
+    })
 }

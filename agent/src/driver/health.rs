@@ -6,6 +6,7 @@ use holdfast_protocol::data::TrafficClass;
 use holdfast_protocol::message::Problem;
 use holdfast_protocol::workload::Resources;
 
+use super::data::{ASIDE, Aside};
 use super::{Driver, Inner};
 use crate::adapters::clock::{system_seconds, uptime_ms};
 use crate::adapters::https::HttpsError;
@@ -46,6 +47,8 @@ pub(super) struct Trouble {
     pub(super) full: bool,
     /// Free bytes, as last seen.
     pub(super) free: Option<u64>,
+    /// A buffer that was set aside.
+    pub(super) aside: Aside,
     /// The store cannot be written for another reason.
     pub(super) store: Option<String>,
     /// Nobody can ask for the status.
@@ -74,6 +77,7 @@ impl Driver {
     /// Everything that needs a look now and then.
     pub(super) fn keep_house(&mut self) {
         self.trouble.free = files::free_bytes(&self.data).ok();
+        self.trouble.aside = self.trouble.aside.look(self.data.join(ASIDE).exists());
         if self.trouble.free.is_some_and(|free| free >= FULL) {
             self.trouble.full = false;
         }
@@ -94,6 +98,7 @@ impl Driver {
         self.renew_if_due();
         self.expire_data();
         self.count_link();
+        self.note_rates();
         if self.time.now() >= self.floor_stored.saturating_add(FLOOR_EVERY) {
             self.keep_floor();
         }
@@ -332,7 +337,7 @@ impl Driver {
                 .then(|| format!("little space left for {data}: free some before it is full")),
         );
         say("limits-not-enforced", self.limits_problem());
-        say("link-budget", self.shipping.link.problem());
+        self.shipping.link_problems().into_iter().for_each(|why| say("link-budget", Some(why)));
         say("link-refused", self.link_problem());
         say(
             "not-enrolled",
@@ -345,7 +350,7 @@ impl Driver {
         say("store", self.trouble.store.clone());
         say("store-recovered", self.trouble.damage.clone());
         say("waiting-for-approval", self.approval_problem());
-        list.extend(self.inlets.problems());
+        list.extend(self.inlets.problems(self.time.now()));
         let sources = self.sources.problem();
         list.extend(sources.map(|message| Problem { code: "sources".into(), message }));
         list.sort_by(|one, other| one.code.cmp(&other.code));

@@ -67,9 +67,11 @@ impl Inlets {
     }
 
     /// What a person should know.
-    pub(super) fn problems(&self) -> Vec<Problem> {
+    /// `now`: in seconds since 1970.
+    pub(super) fn problems(&self, now: u64) -> Vec<Problem> {
         let mut list = self.bus.problems();
-        list.push(("intake-refused", self.said.problem(uptime_ms())));
+        let refused = self.said.problems(uptime_ms(), now);
+        list.extend(refused.into_iter().map(|why| ("intake-refused", Some(why))));
         list.push(("data-socket", self.socket.problem()));
         let problem = |(code, message): (&str, Option<String>)| {
             message.map(|message| Problem { code: code.into(), message })

@@ -10,6 +10,7 @@ use crate::adapters::clock::uptime_ms;
 use crate::core::data::budget::{Ledger, cost};
 use crate::core::data::route::default_interface;
 use crate::core::data::ship::is_used_up;
+use crate::core::data::wait::Waits;
 
 /// The ledger is kept so often, in milliseconds, and when so many bytes came to it: a crash forgets
 /// little of what a person pays for, and costs no flash.
@@ -26,6 +27,8 @@ pub(super) struct LinkLedger {
     cost: u32,
     /// The classes that have nothing left.
     held: Vec<TrafficClass>,
+    /// What is said of them.
+    waits: Waits,
     asked: bool,
     /// What was kept before the agent started is in it.
     restored: bool,
@@ -66,23 +69,22 @@ impl LinkLedger {
         }
         self.restored = true;
     }
-
-    /// Which classes wait, in words.
-    pub(super) fn problem(&self) -> Option<String> {
-        let names: Vec<&str> = self.held.iter().map(|class| class.as_str()).collect();
-        (!names.is_empty()).then(|| {
-            format!(
-                "the link budget for {} is used up for now: it waits until more is due",
-                names.join(", ")
-            )
-        })
-    }
 }
 
 impl Shipping {
-    /// Nothing of this class may begin.
-    pub(super) fn is_held(&self, class: TrafficClass) -> bool {
-        self.link.held.contains(&class)
+    /// Why nothing of this class may begin; None: it may.
+    pub(super) fn held(&self, class: TrafficClass) -> Option<String> {
+        let (link, policies) = (&self.link, &self.policies);
+        link.held.contains(&class).then(|| {
+            let said = link.waits.of(class, policies.link.as_ref(), policies.link_name.as_ref());
+            said.unwrap_or_else(|| format!("the link budget for {} is used up", class.as_str()))
+        })
+    }
+
+    /// Which classes wait, in words.
+    pub(super) fn link_problems(&self) -> Vec<String> {
+        let policies = &self.policies;
+        self.link.waits.all(policies.link.as_ref(), policies.link_name.as_ref())
     }
 
     /// Hands the ledger to the buffer's file, when it is time or `now`.
@@ -139,6 +141,10 @@ impl Driver {
         link.cost = cost(budget, routes.as_deref().and_then(default_interface));
         let used_up = |class: &TrafficClass| is_used_up(*class, link.allowed(*class, policies));
         link.held = TrafficClass::ALL.into_iter().filter(used_up).collect();
+        for class in TrafficClass::ALL {
+            let left = link.allowed(class, policies);
+            link.waits.note(class, budget, (left, &link.ledger), link.now);
+        }
         self.meter.hold(&link.held);
     }
 }

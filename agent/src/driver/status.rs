@@ -33,6 +33,7 @@ impl Driver {
         let up = self.link.outlet.is_some();
         json!({
             "device": device,
+            "time": self.time.now(),
             "link": if up { "up" } else { "down" },
             "linkReason": self.link.reason,
             "epoch": view.applied.epoch,

@@ -390,7 +390,10 @@ impl Model {
                 Policy::Stream { policy, .. } => {
                     policies.streams.insert(known.record.name.clone(), policy.clone());
                 }
-                Policy::LinkBudget { budget } => policies.link = Some(budget.clone()),
+                Policy::LinkBudget { budget } => {
+                    policies.link = Some(budget.clone());
+                    policies.link_name = Some(known.record.name.clone());
+                }
             }
         }
         (policies != DataPolicies::default()).then(|| Box::new(policies))

@@ -270,8 +270,9 @@ impl Device {
 /// The message of a problem with this code.
 pub(crate) fn problem(status: &Value, code: &str) -> Option<String> {
     let problems = status["problems"].as_array()?;
-    let found = problems.iter().find(|problem| problem["code"] == code)?;
-    Some(found["message"].as_str().unwrap_or_default().to_owned())
+    let found = problems.iter().filter(|problem| problem["code"] == code);
+    let texts: Vec<&str> = found.filter_map(|problem| problem["message"].as_str()).collect();
+    (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
 /// The pid of a workload in a status; 0: none.

@@ -586,6 +586,10 @@ fn the_status_is_told_without_a_link_and_reads_well() {
     assert_eq!(find("bad")[..5], ["bad", "failed", "1", "-", "0"], "{text}");
     assert_says(&text, &["ended with code 3"]);
     assert!(text.lines().all(|line| line.len() < 200), "{text}");
+    // Also a device without streams has a horizon, here and at the control plane.
+    assert_eq!(find("horizon")[1], "in", "{text}");
+    let told = &plane.view("d-1")["status"]["data"]["horizon"];
+    assert!(told["until"].is_u64() && told["cause"].is_string(), "{told}");
 
     let json = device.status().unwrap();
     for key in ["device", "link", "epoch", "generation", "workloads", "problems"] {

@@ -187,6 +187,17 @@ fn a_workload_finds_the_ways_in_and_they_outlive_the_agent() {
         await_more(stream, before);
     }
     assert_eq!(await_copies(&marker, 1).len(), 1);
+    // Who asks for its password again keeps what it may do.
+    let rights = ["--subscribe", "pump/#"];
+    let _with_rights = Way::create(&device, "viewer", &rights);
+    let again = Way::create(&device, "viewer", &[]);
+    let shown = device.command(&["local-access", "create", "viewer"]).output().unwrap();
+    assert_says(&String::from_utf8_lossy(&shown.stdout), &["workloads/pump/#", &again.password]);
+    let read = again
+        .mosquitto("mosquitto_sub", "mqttv5", &["-t", "workloads/pump/#", "-C", "1", "-W", "30"])
+        .output()
+        .unwrap();
+    assert!(read.status.success(), "{read:?}");
     // Its name is taken.
     let output = device.command(&["local-access", "create", "pump"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -295,7 +306,7 @@ fn ten_thousand_topics_are_bounded_and_said() {
     // Every one is answered, most of them with a no.
     succeeded(&way.paho("5", "topic-{}", 10_000).output().unwrap());
     let problem = device.await_problem("intake-refused");
-    assert_says(&problem, &["as many streams"]);
+    assert_says(&problem, &["as many streams as one may make, 200", "last: topic-", "UTC"]);
     let refused = device.status().unwrap()["bus"]["refused"].as_u64().unwrap();
     assert!(refused >= 9_800, "{refused}");
     assert!(resident() < 64 * 1024, "{} KiB", resident());

@@ -108,7 +108,8 @@ fn a_used_up_link_budget_holds_data_back_and_nothing_that_devices_should_run() {
     plane.await_settled("d-1");
     let all = noise(2_000);
     post(&access, "noise", &all);
-    device.await_problem("link-budget");
+    let said = device.await_problem("link-budget");
+    assert!(said.contains("link budget satellite (200Ki a month): data"), "{said}");
     // A quarter of 40 KiB at once, all of it at the end of a month; and a batch that went over it.
     let said =
         await_ledger(&plane, "d-1", "noise", "some came", |it| it["received"].as_u64() > Some(0));

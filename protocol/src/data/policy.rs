@@ -18,6 +18,9 @@ pub struct DataPolicies {
     /// What the device's link may carry; absent: as much as it likes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<LinkBudget>,
+    /// The document that this is of, for people; absent: there is none, or nobody says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_name: Option<Name>,
 }
 
 impl DataPolicies {

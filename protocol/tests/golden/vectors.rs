@@ -352,11 +352,18 @@ pub(crate) fn desired_data() -> DesiredState {
         ],
     };
     let streams = policies().into_iter().map(|(name, policy)| (name.parse().unwrap(), policy));
-    let data = DataPolicies { streams: streams.collect(), link: Some(link) };
+    let data = DataPolicies { streams: streams.collect(), link: Some(link), link_name: None };
     let mut web = spec(Executable::Path("/usr/bin/web".into()));
     web.bus = Bus { subscribe: text(&["pump/level/#"]), publish: text(&["pump/set", "+/reset"]) };
     let mut state = desired(3, vec![("web", 2, web)]);
     state.data = Some(Box::new(data));
+    state
+}
+
+/// The same, and the name of the link's document.
+pub(crate) fn desired_data_named() -> DesiredState {
+    let mut state = desired_data();
+    state.data.as_mut().unwrap().link_name = Some("satellite".parse().unwrap());
     state
 }
 

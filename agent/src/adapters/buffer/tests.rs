@@ -175,7 +175,7 @@ fn policy(change: impl FnOnce(&mut StreamPolicy)) -> Arc<DataPolicies> {
         StreamPolicy { streams: vec!["*".parse().unwrap()], ..StreamPolicy::default() };
     change(&mut policy);
     let streams = [("p".parse().unwrap(), policy)].into();
-    Arc::new(DataPolicies { streams, link: None })
+    Arc::new(DataPolicies { streams, ..DataPolicies::default() })
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ type Answer = Result<(), Fault>;
 
 /// Records on their way into the buffer, and the publishes that wait for them.
 struct Appending {
+    stream: StreamName,
     stored: Stored,
     tokens: Vec<u64>,
 }
@@ -207,13 +208,14 @@ impl Connection {
         qos: u8,
     ) {
         let Some(name) = self.session.policy().name().cloned() else { return };
-        if matches!(route, Route::Stream(_)) && payload.len() > MAX_RECORD {
-            return self.refused(token.as_slice(), &Refused::TooLarge);
-        }
-        let is_sourced = |stream| self.shared().sourced().contains(stream);
-        if matches!(&route, Route::Stream(stream) if is_sourced(stream)) {
-            const WHY: &str = "published to a stream that the agent itself fills";
-            return self.fail(token.as_slice(), Code::NotAuthorized, WHY);
+        if let Route::Stream(stream) = &route {
+            if payload.len() > MAX_RECORD {
+                return self.refused(stream, token.as_slice(), &Refused::TooLarge);
+            }
+            if self.shared().sourced().contains(stream) {
+                const WHY: &str = "published to a stream that the agent itself fills";
+                return self.fail(stream, token.as_slice(), Code::NotAuthorized, WHY);
+            }
         }
         let (owner, topic, stream) = match route {
             Route::Stream(stream) => (name, Box::from(stream.as_str()), Some(stream)),
@@ -254,7 +256,7 @@ impl Connection {
 
     fn append(&mut self, cx: &mut Context<'_>) {
         for Group { stream, qos, records, tokens } in std::mem::take(&mut self.groups) {
-            let owner = self.session.policy().name().cloned();
+            let (owner, name) = (self.session.policy().name().cloned(), stream.clone());
             let count = u64::try_from(records.len()).unwrap_or(0);
             let intake = &self.shared().intake;
             // QoS 1 waits for room, and its client with it; QoS 0 does not wait.
@@ -263,16 +265,16 @@ impl Connection {
                 _ => Ok(intake.append(owner, stream, records)),
             };
             match stored {
-                Ok(stored) => self.appending.push(Appending { stored, tokens }),
+                Ok(stored) => self.appending.push(Appending { stream: name, stored, tokens }),
                 Err(Refused::Busy) => {
                     add(&self.shared().counters.dropped, count);
                     self.note(
                         "published with QoS 0 faster than can be stored: records were dropped",
-                        "",
+                        name.as_str(),
                     );
                     tokens.iter().for_each(|token| self.answers.put(*token, Ok(())));
                 }
-                Err(why) => self.refused(&tokens, &why),
+                Err(why) => self.refused(&name, &tokens, &why),
             }
         }
         self.stored(cx);
@@ -283,7 +285,7 @@ impl Connection {
         let mut done = Vec::new();
         self.appending.retain_mut(|it| match it.stored.as_mut().poll(cx) {
             Poll::Ready(result) => {
-                done.push((std::mem::take(&mut it.tokens), result));
+                done.push((it.stream.clone(), std::mem::take(&mut it.tokens), result));
                 false
             }
             Poll::Pending => true,
@@ -291,44 +293,25 @@ impl Connection {
         if self.appending.is_empty() {
             self.appending = Vec::new();
         }
-        for (tokens, result) in done {
+        for (stream, tokens, result) in done {
             match result {
                 Ok(range) => {
                     add(&self.shared().counters.stored, range.len());
                     tokens.iter().for_each(|token| self.answers.put(*token, Ok(())));
                 }
-                Err(why) => self.refused(&tokens, &why),
+                Err(why) => self.refused(&stream, &tokens, &why),
             }
         }
     }
 
-    fn refused(&mut self, tokens: &[u64], why: &Refused) {
-        let (code, text) = match why {
-            Refused::Busy => (Code::Quota, "the buffer is busy"),
-            Refused::DiskFull(_) => (Code::Quota, "a record was refused: the disk is full"),
-            Refused::Dropped(_) => (
-                Code::Quota,
-                "a record was dropped: its stream has used up its quota, or the buffer is full of what goes before it",
-            ),
-            Refused::TooManyStreams => {
-                (Code::Quota, "a record was refused: the device has as many streams as it can have")
-            }
-            Refused::TooManyOfOne => (
-                Code::Quota,
-                "a record was refused: whoever published it has made as many streams as one may make",
-            ),
-            Refused::TooLarge => (Code::Quota, "a record of more than 64 KiB was refused"),
-            Refused::Closed => (
-                Code::Implementation,
-                "the buffer is closed: the agent ends, or its problems say why",
-            ),
-        };
-        self.fail(tokens, code, text);
+    fn refused(&mut self, stream: &StreamName, tokens: &[u64], why: &Refused) {
+        let (code, text) = said_of(why);
+        self.fail(stream, tokens, code, text);
     }
 
-    fn fail(&mut self, tokens: &[u64], code: Code, text: &'static str) {
+    fn fail(&mut self, stream: &StreamName, tokens: &[u64], code: Code, text: &'static str) {
         add(&self.shared().counters.refused, u64::try_from(tokens.len()).unwrap_or(0));
-        self.note(text, "");
+        self.note(text, stream.as_str());
         tokens.iter().for_each(|token| self.answers.put(*token, Err(Fault::new(code, text))));
     }
 
@@ -546,9 +529,44 @@ impl Future for Connection {
     }
 }
 
+/// How a publish that was not stored is answered, and what is said of it.
+fn said_of(why: &Refused) -> (Code, &'static str) {
+    match why {
+        Refused::Busy => (Code::Quota, "the buffer is busy"),
+        Refused::DiskFull(_) => (Code::Quota, "a record was refused: the disk is full"),
+        Refused::Dropped(_) => (
+            Code::Quota,
+            "a record was dropped: its stream has used up its quota, or the buffer is full of what goes before it",
+        ),
+        Refused::TooManyStreams => (
+            Code::Quota,
+            "a record was refused: the device has as many streams as it can have, 1000: publish to fewer names",
+        ),
+        Refused::TooManyOfOne => (
+            Code::Quota,
+            "a record was refused: whoever published it has made as many streams as one may make, 200: publish to fewer names",
+        ),
+        Refused::TooLarge => (Code::Quota, "a record of more than 64 KiB was refused"),
+        Refused::Closed => {
+            (Code::Implementation, "the buffer is closed: the agent ends, or its problems say why")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bounds_that_are_said_are_those_that_hold() {
+        use crate::core::data::places::{MAX_OF_ONE, MAX_STREAMS};
+        let (_, one) = said_of(&Refused::TooManyOfOne);
+        assert!(one.contains(&format!("may make, {MAX_OF_ONE}:")), "{one}");
+        let (_, all) = said_of(&Refused::TooManyStreams);
+        assert!(all.contains(&format!("can have, {MAX_STREAMS}:")), "{all}");
+        let (_, large) = said_of(&Refused::TooLarge);
+        assert!(large.contains(&format!("{} KiB", MAX_RECORD / 1024)), "{large}");
+    }
 
     #[test]
     fn answers_go_out_in_the_order_of_the_publishes() {

@@ -7,18 +7,55 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use holdfast_protocol::ids::Name;
 
+use crate::core::words::time_of_day;
+
 /// Between two lines of the log about the same, in milliseconds.
 const EVERY: u64 = 60_000;
-/// So long after it happened last it is no problem any more, in milliseconds.
+/// So long after it happened last it is no problem any more, in milliseconds, and up to the next
+/// [`STEP`]: until when it is said stands in its text, and a text that changes is reported.
 const KEPT: u64 = 600_000;
+/// A text changes so often at most, in milliseconds.
+const STEP: u64 = 900_000;
 /// Different things that are remembered: a few for each workload. They are all made here, never by
 /// a client; the bound is for a device of very many workloads.
 const MAX_KEPT: usize = 64;
+/// Of those, so many are told; a control plane keeps 50 problems of a device.
+const MAX_TOLD: usize = 20;
+/// Characters of what it was about that are kept: a client chose them.
+const MAX_ABOUT: usize = 120;
 
+#[derive(Default)]
 struct Seen {
     last: u64,
+    /// What it was about then.
+    about: String,
     logged: u64,
     times: u64,
+    /// Until when it is said, and its text with that.
+    told: Option<(u64, String)>,
+}
+
+impl Seen {
+    /// It is a problem until then.
+    fn until(&self) -> u64 {
+        self.last.saturating_add(KEPT).div_ceil(STEP).saturating_mul(STEP)
+    }
+
+    fn text(&mut self, who: Option<&Name>, what: &str, now: u64, wall: u64) -> String {
+        let until = self.until();
+        if let Some((of, text)) = &self.told
+            && *of == until
+        {
+            return text.clone();
+        }
+        let who = who.map(|who| format!("{who}: ")).unwrap_or_default();
+        let about = Some(&self.about).filter(|about| !about.is_empty());
+        let about = about.map(|about| format!(", last: {about}")).unwrap_or_default();
+        let then = time_of_day(wall.saturating_add(until.saturating_sub(now) / 1_000));
+        let text = format!("{who}{what}{about} (said until {then} UTC, unless it goes on)");
+        self.told = Some((until, text.clone()));
+        text
+    }
 }
 
 /// See the module's documentation.
@@ -37,38 +74,38 @@ impl Said {
         self.note_about(who, what, "", now);
     }
 
-    /// The same, with what it was about, for the log alone.
+    /// The same, with what it was about: a topic, mostly.
     pub fn note_about(&self, who: Option<&Name>, what: &'static str, about: &str, now: u64) {
         let mut seen = self.seen();
-        seen.retain(|_, it| now < it.last.saturating_add(KEPT));
+        seen.retain(|_, it| now < it.until());
         let key = (who.cloned(), what);
         if seen.len() >= MAX_KEPT && !seen.contains_key(&key) {
             return;
         }
-        let it = seen.entry(key).or_insert(Seen { last: now, logged: 0, times: 0 });
+        let it = seen.entry(key).or_default();
         it.last = now;
         it.times += 1;
+        it.about = about.chars().take(MAX_ABOUT).flat_map(char::escape_debug).collect();
         if it.times > 1 && now < it.logged.saturating_add(EVERY) {
             return;
         }
         it.logged = now;
         let who = who.map_or("-", Name::as_str);
-        let about = about.escape_debug();
-        tracing::warn!(workload = who, times = it.times, %about, "{what}");
+        tracing::warn!(workload = who, times = it.times, about = %it.about, "{what}");
     }
 
-    /// What went wrong lately, for a person; without counts: a text that changes is reported.
-    pub fn problem(&self, now: u64) -> Option<String> {
+    /// What went wrong lately, each for a person; without counts: a text that changes is reported.
+    /// `wall`: the time of the day, in seconds since 1970.
+    pub fn problems(&self, now: u64, wall: u64) -> Vec<String> {
         let mut seen = self.seen();
-        seen.retain(|_, it| now < it.last.saturating_add(KEPT));
-        let texts: Vec<String> = seen
-            .keys()
-            .map(|(who, what)| match who {
-                Some(who) => format!("{who}: {what}"),
-                None => (*what).to_owned(),
-            })
-            .collect();
-        (!texts.is_empty()).then(|| texts.join("; "))
+        seen.retain(|_, it| now < it.until());
+        let more = seen.len().saturating_sub(MAX_TOLD);
+        let told = seen.iter_mut().take(MAX_TOLD);
+        let mut texts: Vec<String> =
+            told.map(|((who, what), it)| it.text(who.as_ref(), what, now, wall)).collect();
+        texts
+            .extend((more > 0).then(|| format!("and {more} more like these: see the agent's log")));
+        texts
     }
 }
 
@@ -76,18 +113,43 @@ impl Said {
 mod tests {
     use super::*;
 
+    /// 15:10 UTC as the rising clock shows 0.
+    const WALL: u64 = 20_000 * 86_400 + 15 * 3_600 + 600;
+
     #[test]
     fn what_goes_wrong_is_a_problem_for_a_while_and_the_same_words_however_often() {
         let said = Said::default();
-        assert_eq!(said.problem(0), None);
+        let problems = |now: u64| said.problems(now, WALL + now / 1_000);
+        assert_eq!(problems(0), Vec::<String>::new());
         let name: Name = "pump".parse().unwrap();
-        said.note(Some(&name), "published nonsense", 1_000);
-        let first = said.problem(1_000).unwrap();
-        assert_eq!(first, "pump: published nonsense");
-        (0..1_000).for_each(|now| said.note(Some(&name), "published nonsense", 1_000 + now));
-        assert_eq!(said.problem(2_000).unwrap(), first);
-        said.note(None, "too many", 2_000);
-        assert_eq!(said.problem(2_000).unwrap(), "too many; pump: published nonsense");
-        assert_eq!(said.problem(2_000 + KEPT), None);
+        said.note_about(Some(&name), "published nonsense", "a b", 1_000);
+        let first = problems(1_000);
+        assert_eq!(
+            first,
+            ["pump: published nonsense, last: a b (said until 15:25 UTC, unless it goes on)"]
+        );
+        for at in 0..200 {
+            let about = format!("topic {at}");
+            said.note_about(Some(&name), "published nonsense", &about, 1_000 + at * 1_000);
+        }
+        assert_eq!(problems(201_000), first, "whatever it was about");
+        said.note(None, "too many", 200_000);
+        let both = problems(200_000);
+        assert_eq!(both[0], "too many (said until 15:25 UTC, unless it goes on)", "a line each");
+        assert_eq!(both[1..], first);
+        assert_eq!(problems(899_999).len(), 2);
+        assert_eq!(problems(900_000), Vec::<String>::new(), "as it was said");
+    }
+
+    #[test]
+    fn what_goes_on_changes_its_words_seldom() {
+        let said = Said::default();
+        let mut texts = std::collections::BTreeSet::new();
+        for second in 0..6 * 3_600 {
+            let now = 1_000 + second * 1_000;
+            said.note_about(None, "published nonsense", &format!("{second}"), now);
+            texts.extend(said.problems(now, WALL + second));
+        }
+        assert!((20..=25).contains(&texts.len()), "{} in six hours", texts.len());
     }
 }

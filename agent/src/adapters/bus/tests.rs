@@ -55,7 +55,7 @@ impl Rig {
     }
 
     fn problem(&self) -> String {
-        self.said.problem(uptime_ms()).unwrap_or_default()
+        self.said.problems(uptime_ms(), 0).join("\n")
     }
 
     fn counted(&self, what: &str) -> u64 {
@@ -456,13 +456,13 @@ async fn a_local_access_is_let_in_as_soon_as_it_is_made_and_no_longer_than_it_is
     let mut rig = Rig::new();
     assert!(rig.bus.is_idle(), "nobody may come, and nothing listens");
     let tool = Access::new(rig.scratch.path(), None);
-    let entry = tool.create(&name("meter"), Permissions::default()).unwrap();
+    let entry = tool.create(&name("meter"), Permissions::default()).unwrap().entry;
     rig.bus.look();
     let mut client = Client::open(entry.port, 4).await;
     client.connect("", "meter", &entry.password).await;
     assert_eq!(client.read().await.unwrap(), [0x20, 2, 0, 0]);
     // Another one needs no look: who knocks is looked for.
-    let entry = tool.create(&name("other"), Permissions::default()).unwrap();
+    let entry = tool.create(&name("other"), Permissions::default()).unwrap().entry;
     let mut other = Client::open(entry.port, 5).await;
     other.connect("me", "other", &entry.password).await;
     assert_eq!(other.read().await.unwrap()[3], 0);

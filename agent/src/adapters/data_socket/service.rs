@@ -117,7 +117,7 @@ fn words(code: &str) -> &'static str {
             "posted records that were dropped: the stream has used up its quota, or the buffer is full of what goes before it"
         }
         "too-many-streams" => {
-            "posted to one stream too many: it, or the device, has as many streams as it may have"
+            "posted to one stream too many: it has 200, or the device 1000, as many streams as it may have"
         }
         _ => "a call to the data socket was refused",
     }

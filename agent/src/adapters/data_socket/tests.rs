@@ -136,7 +136,7 @@ async fn what_is_wrong_is_said_with_what_to_do_and_nothing_of_it_is_stored() {
     let huge = vec![b'\n'; 8 * 1024 * 1024 + 1];
     assert_eq!(rig.post("a", "", &huge).await.0, 413);
     assert_eq!(rig.fake.stored("a"), Vec::<String>::new());
-    assert!(rig.said.problem(uptime_ms()).unwrap().contains("pump: posted"));
+    assert!(rig.said.problems(uptime_ms(), 0).join("\n").contains("pump: posted"));
     let get =
         format!("GET /v1/streams/a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\n", rig.basic);
     assert_eq!(rig.send(get.as_bytes()).await.0, 405);
@@ -152,7 +152,7 @@ async fn nobody_posts_to_a_stream_that_the_agent_fills() {
     assert!(code == 403 && text.contains("source"), "{code} {text}");
     assert_eq!(rig.post("logs/fan", "", b"1").await.0, 200);
     assert_eq!(rig.fake.stored("logs/pump"), Vec::<String>::new());
-    assert!(rig.said.problem(uptime_ms()).unwrap().contains("the agent itself fills"));
+    assert!(rig.said.problems(uptime_ms(), 0).join("\n").contains("the agent itself fills"));
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use holdfast_protocol::data::{ClassUse, LinkBudget, LinkUse, Period, TrafficClass};
 use serde::{Deserialize, Serialize};
 
+use crate::core::words::date;
+
 /// Bytes of one class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
@@ -106,6 +108,47 @@ impl Ledger {
         Some(may.min(budget.bytes.saturating_sub(kept).saturating_sub(used)))
     }
 
+    /// When a class may use so many bytes, in seconds since 1970: its share fills as the period
+    /// passes, and the next period begins with nothing used. None: never with this budget.
+    pub fn goes_on(
+        &self,
+        class: TrafficClass,
+        budget: &LinkBudget,
+        now: u64,
+        bytes: u64,
+    ) -> Option<u64> {
+        let end = self.end(budget);
+        let next = Self { since: end, classes: BTreeMap::new() };
+        let here = self.first(class, budget, bytes, (now, end));
+        here.or_else(|| next.first(class, budget, bytes, (end, next.end(budget))))
+    }
+
+    fn end(&self, budget: &LinkBudget) -> u64 {
+        self.since.saturating_add(length_of(budget.period, self.since).max(1))
+    }
+
+    /// The first moment from one to before another at which a class may use so many bytes: it never
+    /// becomes less within a period.
+    fn first(
+        &self,
+        class: TrafficClass,
+        budget: &LinkBudget,
+        bytes: u64,
+        (mut from, end): (u64, u64),
+    ) -> Option<u64> {
+        let enough = |at| self.allowed(class, Some(budget), at).is_none_or(|left| left >= bytes);
+        let mut to = end.checked_sub(1).filter(|last| *last >= from && enough(*last))?;
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if enough(middle) {
+                to = middle;
+            } else {
+                from = middle + 1;
+            }
+        }
+        Some(to)
+    }
+
     /// What of a share may have been used by now.
     fn filled(&self, share: u64, budget: &LinkBudget, now: u64) -> u64 {
         let length = u128::from(length_of(budget.period, self.since)).max(1);
@@ -133,6 +176,11 @@ impl Ledger {
             classes,
         }
     }
+}
+
+/// Bytes of a class in a period.
+pub fn share(budget: &LinkBudget, class: TrafficClass) -> u64 {
+    shares(budget).get(&class).copied().unwrap_or(0)
 }
 
 /// Bytes of each class: its share, or what the others leave, in equal parts.
@@ -181,7 +229,7 @@ fn begin_of(period: Period, now: u64) -> u64 {
     let day = now / DAY;
     match period {
         Period::Day => day * DAY,
-        Period::Month => (day - (day_of_month(day) - 1)) * DAY,
+        Period::Month => (day - (date(day).2 - 1)) * DAY,
     }
 }
 
@@ -191,16 +239,6 @@ fn length_of(period: Period, begin: u64) -> u64 {
         // Another month begins within 31 days.
         Period::Month => begin_of(Period::Month, begin + 31 * DAY).saturating_sub(begin),
     }
-}
-
-/// 1 to 31, of days since 1970-01-01 (after Howard Hinnant's `civil_from_days`).
-fn day_of_month(day: u64) -> u64 {
-    let shifted = day + 719_468;
-    let of_era = shifted % 146_097;
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    of_year - (153 * month + 2) / 5 + 1
 }
 
 #[cfg(test)]
@@ -226,7 +264,7 @@ mod tests {
         // 2023-12-31T23:59:59Z, 1970-01-01.
         assert_eq!(begin_of(Period::Month, 1_704_067_199), 1_701_388_800);
         assert_eq!(begin_of(Period::Month, 5), 0);
-        let days: Vec<_> = (0..60).map(day_of_month).collect();
+        let days: Vec<_> = (0..60).map(|day| date(day).2).collect();
         assert_eq!((days[0], days[30], days[31], days[58], days[59]), (1, 31, 1, 28, 1));
     }
 
@@ -256,6 +294,23 @@ mod tests {
         ledger.turn(budget, 11 * DAY);
         assert_eq!(ledger.allowed(Data, budget, 11 * DAY), Some(100_000));
         assert_eq!(ledger.allowed(Data, None, 11 * DAY), None);
+    }
+
+    #[test]
+    fn what_waits_goes_on_when_enough_is_due() {
+        use TrafficClass::{Data, Logs};
+        let budget = budget(Period::Day, 1_000_000, &[(Data, 40), (Logs, 0)]);
+        let mut ledger = Ledger::default();
+        ledger.turn(Some(&budget), 10 * DAY);
+        let goes_on = |ledger: &Ledger, class| ledger.goes_on(class, &budget, 10 * DAY, 2_000);
+        assert_eq!(goes_on(&ledger, Data), Some(10 * DAY));
+        assert_eq!(goes_on(&ledger, Logs), None, "a share of nothing never fills");
+        ledger.add(Data, 300_000, 0, 100);
+        let at = goes_on(&ledger, Data).unwrap();
+        let left = |at| ledger.allowed(Data, Some(&budget), at).unwrap();
+        assert!(left(at) >= 2_000 && left(at - 1) < 2_000, "{at}");
+        ledger.add(Data, 100_000, 0, 100);
+        assert_eq!(goes_on(&ledger, Data), Some(11 * DAY), "with the next period");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The horizon: until when a device can go on without the control plane, and what ends it.
 
+use std::collections::VecDeque;
+
 use holdfast_protocol::data::{Horizon, HorizonCause};
 
 /// Further ahead than this nothing is foreseen, in seconds: ten years.
@@ -86,6 +88,9 @@ pub struct Rate {
 const SMOOTH: u64 = 6 * 3_600_000;
 /// The shortest time that says something, in milliseconds.
 const LEAST: u64 = 10_000;
+/// Nothing is said of a rate before it was watched for so long, in milliseconds: what a program
+/// publishes as it starts says nothing of the hours to come.
+const ENOUGH: u64 = 600_000;
 
 impl Rate {
     /// A total that only rises is this much now (milliseconds of the rising clock).
@@ -109,9 +114,53 @@ impl Rate {
         self.per_hour = u64::try_from(mixed).unwrap_or(u64::MAX);
     }
 
-    /// Bytes an hour.
+    /// Bytes an hour; 0: it rests, or was not watched for long enough.
     pub fn per_hour(&self) -> u64 {
-        self.per_hour
+        if self.seen < ENOUGH { 0 } else { self.per_hour }
+    }
+}
+
+/// Of a part of the time in which the disk is watched, in milliseconds. What comes and goes within
+/// one (a package, a log that is rotated, most builds) is not seen.
+const PART: u64 = 30 * 60_000;
+/// Parts that are compared at most: six hours, and the present one.
+const PARTS: usize = 13;
+/// Parts that must have passed before anything is said: two alone would take a file that comes
+/// between them for a rate.
+const ENOUGH_PARTS: usize = 3;
+
+/// How fast the disk fills: the net change over up to six hours of the most that was free in each
+/// half hour. A rise counts against a fall, and what is there for a while only leaves no trace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Room {
+    /// When each part began, and the most that was free in it; the last one is under way.
+    parts: VecDeque<(u64, u64)>,
+}
+
+impl Room {
+    /// So many bytes are free now (milliseconds of the rising clock).
+    pub fn note(&mut self, free: u64, now: u64) {
+        match self.parts.back_mut() {
+            Some((began, most)) if now < began.saturating_add(PART) => *most = free.max(*most),
+            _ => self.parts.push_back((now, free)),
+        }
+        if self.parts.len() > PARTS {
+            self.parts.pop_front();
+        }
+    }
+
+    /// What it is filled with, but for `reserve` bytes that are no room; nothing before it was
+    /// watched for long enough.
+    pub fn filling(&self, reserve: u64) -> Filling {
+        let passed = self.parts.len().saturating_sub(1);
+        let ends = self.parts.front().zip(passed.checked_sub(1).and_then(|it| self.parts.get(it)));
+        let Some(((from, then), (to, now))) = ends.filter(|_| passed >= ENOUGH_PARTS) else {
+            return Filling::default();
+        };
+        let fell = u128::from(then.saturating_sub(*now));
+        let per_hour = fell * 3_600_000 / u128::from(to.saturating_sub(*from).max(1));
+        let left = self.parts.back().map_or(*now, |(_, most)| *most).saturating_sub(reserve);
+        Filling { left, per_hour: u64::try_from(per_hour).unwrap_or(u64::MAX) }
     }
 }
 
@@ -165,6 +214,8 @@ mod tests {
         let (mut total, mut now) = (0, 1);
         rate.note(total, now);
         for _ in 0..60 {
+            let enough = now >= ENOUGH;
+            assert_eq!(rate.per_hour() > 0, enough, "after {now} ms");
             (total, now) = (total + 1_000, now + 60_000);
             rate.note(total, now);
         }
@@ -174,6 +225,57 @@ mod tests {
         assert!((50_000..60_000).contains(&rate.per_hour()), "{}", rate.per_hour());
         rate.note(5, now + 60_000);
         assert_eq!(rate.per_hour(), 0, "it began anew");
+    }
+
+    const HOUR: u64 = 3_600_000;
+    const GB: u64 = 1_000_000_000;
+
+    /// A file of 1.5 GB that is there for ten seconds of every twenty.
+    fn temporary(now: u64) -> u64 {
+        if (now / 10_000).is_multiple_of(2) { 1_500_000_000 } else { 0 }
+    }
+
+    /// Looks every five seconds for so long.
+    fn watched(milliseconds: u64, free: impl Fn(u64) -> u64) -> Room {
+        let mut room = Room::default();
+        (0..milliseconds).step_by(5_000).for_each(|now| room.note(free(now), 1_000 + now));
+        room
+    }
+
+    #[test]
+    fn files_that_come_and_go_do_not_fill_the_disk() {
+        // 1.5 GB, written and deleted for hours, and for 75 seconds at the end.
+        let busy = |now: u64| 50 * GB - temporary(now);
+        let late = |now: u64| if now > 3 * HOUR - 75_000 { busy(now) } else { 50 * GB };
+        // A build for twenty minutes of each hour, and one that stays for good half of the time.
+        let build = |now: u64| 50 * GB - if now % HOUR < 1_200_000 { 10 * GB } else { 0 };
+        for free in [&busy as &dyn Fn(u64) -> u64, &late, &build] {
+            for hours in [2, 3, 9] {
+                assert_eq!(watched(hours * HOUR, free).filling(0).per_hour, 0);
+            }
+        }
+        // What was freed again is no growth.
+        let back = |now: u64| if now < HOUR { 50 * GB - now * 1_000 } else { 50 * GB };
+        assert_eq!(watched(3 * HOUR, back).filling(0).per_hour, 0);
+    }
+
+    #[test]
+    fn what_fills_the_disk_is_seen_once_there_is_enough_to_go_by() {
+        // A gigabyte an hour, with a temporary file on top.
+        let fills = |now: u64| 50 * GB - now * GB / HOUR - temporary(now);
+        for minutes in [1, 30, 89] {
+            assert_eq!(
+                watched(minutes * 60_000, fills).filling(0),
+                Filling::default(),
+                "{minutes}"
+            );
+        }
+        for hours in [2, 6, 40] {
+            let filling = watched(hours * HOUR, fills).filling(GB);
+            let left = (50 - hours - 1) * GB;
+            assert!(filling.per_hour.abs_diff(GB) < GB / 50, "{filling:?}");
+            assert!(filling.left.abs_diff(left) < GB, "{filling:?} after {hours} hours");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod report;
 pub mod route;
 pub mod ship;
 pub mod stream;
+pub mod wait;
 
 /// What the buffer may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

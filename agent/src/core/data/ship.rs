@@ -7,7 +7,9 @@ use holdfast_protocol::data::{Order, StreamName, TrafficClass, Window};
 use crate::core::backoff::Entropy;
 
 /// Smallest batch that is aimed at, in bytes: below it headers and acknowledgements outweigh.
-const SMALLEST: usize = 16 * 1024;
+pub const SMALLEST: usize = 16 * 1024;
+/// With less left of a budget than this none is made, in bytes.
+pub const LEAST: usize = SMALLEST / 8;
 /// Largest: what is encoded must stay below [`MAX_BATCH`].
 const LARGEST: usize = MAX_BATCH - 16 * 1024;
 /// An acknowledgement within this, in milliseconds: the link takes more at a time.
@@ -34,10 +36,6 @@ const REFUSED: u64 = 300_000;
 
 /// One of which there was nothing, against what was known of it, for this.
 const NOTHING: u64 = 500;
-
-/// A budget that leaves fewer bytes than this is used up for now: headers and the acknowledgement
-/// would outweigh what is sent.
-const LEAST: usize = SMALLEST / 8;
 
 /// Priorities that are urgent: events, which may borrow from the budget.
 pub const URGENT: u8 = 8;
@@ -214,7 +212,7 @@ impl Shipper {
             return Err(*until);
         }
         let until_window = until_window(&offer.windows, now.wall);
-        if until_window > 0 {
+        if until_window > 0 && !offer.only_tells() {
             return Err(now.uptime + until_window);
         }
         if let Some(due) = offer.due.filter(|due| *due > now.wall) {
@@ -240,7 +238,9 @@ impl Shipper {
         if left < LEAST {
             return Err(now.uptime + 60_000);
         }
-        Ok(self.size.min(left))
+        // Should a record have come meanwhile, little of it goes with what is told.
+        let most = if until_window > 0 { LEAST } else { self.size };
+        Ok(most.min(left))
     }
 
     fn patience(&self) -> u64 {
@@ -334,10 +334,16 @@ impl Offer {
     fn has_something(&self) -> bool {
         self.waiting > 0 || self.untold || self.wanted
     }
+
+    /// It has no record to ship, and tells what is lost: a few bytes, which wait for no window, for
+    /// until then nobody would know of it.
+    fn only_tells(&self) -> bool {
+        self.untold && self.waiting == 0 && !self.wanted
+    }
 }
 
 /// Milliseconds until one of these times of the day begins; 0: within one, or none is set.
-fn until_window(windows: &[Window], wall: u64) -> u64 {
+pub fn until_window(windows: &[Window], wall: u64) -> u64 {
     const DAY: u64 = 1_440;
     if windows.is_empty() {
         return 0;
@@ -454,7 +460,18 @@ mod tests {
         assert!(ships(shipper.next(&[night.clone()], |_| None, then)).is_some());
         night.windows = vec![Window { from: 1_380, to: 840 }];
         let mut shipper = up();
-        assert!(ships(shipper.next(&[night], |_| None, NOW)).is_some(), "past midnight");
+        assert!(ships(shipper.next(&[night.clone()], |_| None, NOW)).is_some(), "past midnight");
+
+        // What is lost is told at any time, in a batch that has room for little else.
+        night.windows = vec![Window { from: 60, to: 240 }];
+        let lost = Offer { waiting: 0, untold: true, oldest: None, ..night.clone() };
+        let told = up().next(std::slice::from_ref(&lost), |_| None, NOW);
+        let Next::Ship { bytes, .. } = told else { panic!() };
+        assert_eq!(bytes, LEAST);
+        for held in [Offer { waiting: 1, ..lost.clone() }, Offer { wanted: true, ..lost }] {
+            let next = up().next(&[held], |_| None, NOW);
+            assert!(matches!(next, Next::Wait(_)), "records wait for their window: {next:?}");
+        }
 
         let mut shipper = up();
         let some = |class| Some(if class == TrafficClass::Data { 0 } else { 5_000 });

@@ -28,7 +28,7 @@ export function Overview({ device }: { device: Device }) {
           {(status.problems ?? []).length === 0 ? <p>It reports none.</p> : (
             <ul className="hf-list">
               {(status.problems ?? []).map((problem) => (
-                <li key={problem.code}><State tone="bad">{problem.code}</State> {problem.message}</li>
+                <li key={`${problem.code} ${problem.message}`}><State tone="bad">{problem.code}</State> {problem.message}</li>
               ))}
             </ul>
           )}

@@ -1,0 +1,268 @@
+//! `holdfast-agent local-access`: the way in for programs that the agent does not run. It never asks
+//! a running agent for more than to look.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use holdfast_protocol::ids::Name;
+use holdfast_protocol::workload::Bus;
+
+use super::{Data, FAILED, Output, USAGE, complain, configuration, say};
+use crate::adapters::access::{Access, Made};
+use crate::adapters::{files, status};
+use crate::core::bus::fault_of_filter;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LocalAccess {
+    /// Make one, or show the one that there is
+    #[command(
+        after_help = "Filters that are given take the place of the former ones of their kind; without any, the one that there is keeps its rights. To take them all away, remove it.\n\nExamples:\n  holdfast-agent local-access create viewer --subscribe 'sensors/+'\n  mosquitto_sub ... -t 'workloads/sensors/+'    # what viewer then reads\n  eval \"$(holdfast-agent local-access create viewer -o env)\""
+    )]
+    Create {
+        /// Its user name: 1 to 63 of a-z, 0-9 and '-', and no workload's
+        name: Name,
+        /// Topics of workloads that it may subscribe to, such as pump/#; the client calls them
+        /// workloads/NAME/TOPIC; repeatable
+        #[arg(long, value_name = "NAME/TOPIC", value_parser = filter)]
+        subscribe: Vec<String>,
+        /// Topics of workloads that it may publish to, such as pump/set/+; the client calls them
+        /// workloads/NAME/TOPIC; repeatable
+        #[arg(long, value_name = "NAME/TOPIC", value_parser = filter)]
+        publish: Vec<String>,
+        /// How to show it; env: lines HOLDFAST_MQTT_HOST=... for a shell or an EnvironmentFile
+        #[arg(short, long, value_enum, default_value_t = EntryOutput::Text)]
+        output: EntryOutput,
+        #[command(flatten)]
+        place: AccessPlace,
+    },
+    /// Show their names
+    List {
+        /// How to show them
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        #[command(flatten)]
+        place: AccessPlace,
+    },
+    /// Remove one: whoever is connected with it is cut
+    Remove {
+        /// Which
+        name: Name,
+        #[command(flatten)]
+        place: AccessPlace,
+    },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum EntryOutput {
+    Text,
+    Json,
+    Env,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct AccessPlace {
+    /// The agent's configuration, if it is started with one: for [bus] port
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    data: Data,
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    match fault_of_filter(text) {
+        None => Ok(text.to_owned()),
+        Some(why) => Err(why),
+    }
+}
+
+impl LocalAccess {
+    fn place(&self) -> &AccessPlace {
+        let (Self::Create { place, .. } | Self::List { place, .. } | Self::Remove { place, .. }) =
+            self;
+        place
+    }
+
+    /// Does it; gives the exit code.
+    pub(super) fn run(self) -> i32 {
+        let Some(config) = configuration(self.place().config.clone()) else { return USAGE };
+        let folder = self.place().data.folder();
+        let creates = matches!(self, Self::Create { .. });
+        if creates && let Err(error) = files::folder(&folder, 0o711) {
+            complain(&format!("{}: {error}; use --data DIR or run as root", folder.display()));
+            return FAILED;
+        }
+        // As an agent would call it: it is told to others.
+        let data = folder.canonicalize().unwrap_or(folder);
+        let done = self.carry_out(&Access::new(&data, config.bus_port));
+        // An agent that runs looks at once when it is asked anything; one that does not will look.
+        let answered = status::ask(&data).is_ok();
+        match done {
+            Ok(text) => {
+                if creates && let Some(warning) = unserved(&data, answered) {
+                    complain(&warning);
+                }
+                say(&text)
+            }
+            Err(why) => {
+                complain(&why);
+                FAILED
+            }
+        }
+    }
+
+    fn carry_out(self, access: &Access) -> Result<String, String> {
+        match self {
+            Self::Create { name, subscribe, publish, output, .. } => {
+                let made = access.create(&name, Bus { subscribe, publish })?;
+                if let Some(before) = &made.before {
+                    complain(&changed(&name, before));
+                }
+                Ok(shown(&made, output))
+            }
+            Self::List { output, .. } => {
+                access.look();
+                let names: Vec<String> = access.locals().into_keys().map(String::from).collect();
+                match (access.problem(), output) {
+                    (Some(why), _) => Err(why),
+                    (None, Output::Json) => {
+                        Ok(serde_json::json!({ "items": names }).to_string() + "\n")
+                    }
+                    (None, Output::Text) if names.is_empty() => Ok("no local access\n".into()),
+                    (None, Output::Text) => Ok(names.join("\n") + "\n"),
+                }
+            }
+            Self::Remove { name, .. } => {
+                if access.remove(&name)? {
+                    Ok(format!("{name} is removed\n"))
+                } else {
+                    Err(format!("there is no local access {name}"))
+                }
+            }
+        }
+    }
+}
+
+/// Why nobody lets in whoever comes with what was just made, as far as that can be seen.
+fn unserved(data: &Path, answered: bool) -> Option<String> {
+    let folder = data.display();
+    if answered {
+        return None;
+    }
+    if !data.join("identity.json").exists() {
+        return Some(format!(
+            "warning: {folder} is not an agent's folder yet (no identity.json): nobody serves this access before `holdfast-agent run --data {folder}` does; is it the folder that your agent is started with?"
+        ));
+    }
+    Some(format!(
+        "warning: no agent answers in {folder}: nobody serves this access before one runs there"
+    ))
+}
+
+/// What is said when rights were changed.
+fn changed(name: &Name, before: &Bus) -> String {
+    format!(
+        "the rights of {name} are changed; before, it could subscribe to {}, and publish to {}",
+        topics(&before.subscribe),
+        topics(&before.publish)
+    )
+}
+
+fn shown(made: &Made, output: EntryOutput) -> String {
+    let (entry, bus) = (&made.entry, &made.bus);
+    match output {
+        EntryOutput::Json => {
+            let mut value = serde_json::json!(entry);
+            if let Some(object) = value.as_object_mut() {
+                object.insert("subscribe".into(), serde_json::json!(bus.subscribe));
+                object.insert("publish".into(), serde_json::json!(bus.publish));
+            }
+            serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
+        }
+        EntryOutput::Env => {
+            let lines = entry.environment();
+            lines.iter().map(|(key, value)| format!("{key}={}\n", quoted(value))).collect()
+        }
+        EntryOutput::Text => format!(
+            "mqtt       {}:{}\nusername   {}\npassword   {}\nsocket     {}\nsubscribe  {}\npublish    {}\n\n\
+             mosquitto_pub -h {} -p {} -u {} -P PASSWORD -q 1 -t STREAM -m 21.5\n\
+             curl --unix-socket {} -u {}:PASSWORD -H 'content-type: application/x-ndjson' --data-binary @FILE http://localhost/v1/streams/STREAM\n",
+            entry.host,
+            entry.port,
+            entry.username,
+            entry.password,
+            entry.socket.display(),
+            topics(&bus.subscribe),
+            topics(&bus.publish),
+            entry.host,
+            entry.port,
+            entry.username,
+            entry.socket.display(),
+            entry.username,
+        ),
+    }
+}
+
+/// Its own topics, and others' as the client has to call them.
+fn topics(filters: &[String]) -> String {
+    let others: String = filters.iter().map(|filter| format!(", workloads/{filter}")).collect();
+    format!("its own topics{others}")
+}
+
+/// A value as a shell and systemd's `EnvironmentFile` read it.
+fn quoted(value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    if !value.is_empty() && value.chars().all(plain) {
+        return value.to_owned();
+    }
+    format!("'{}'", value.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made() -> Made {
+        let scratch = tempfile::tempdir().unwrap();
+        let access = Access::new(&scratch.path().join("it's"), None);
+        std::fs::create_dir(access.data()).unwrap();
+        let bus = Bus { subscribe: vec!["sensors/+".into()], publish: Vec::new() };
+        access.create(&"viewer".parse().unwrap(), bus).unwrap()
+    }
+
+    #[test]
+    fn rights_are_shown_however_it_is_shown() {
+        let made = made();
+        let text = shown(&made, EntryOutput::Text);
+        assert!(text.contains("subscribe  its own topics, workloads/sensors/+\n"), "{text}");
+        assert!(text.contains("publish    its own topics\n"), "{text}");
+        let json: serde_json::Value =
+            serde_json::from_str(&shown(&made, EntryOutput::Json)).unwrap();
+        assert_eq!(json["subscribe"], serde_json::json!(["sensors/+"]));
+        assert_eq!(json["publish"], serde_json::json!([]));
+        let said = changed(&"viewer".parse().unwrap(), &made.bus);
+        assert!(said.contains("workloads/sensors/+"), "{said}");
+    }
+
+    #[test]
+    fn a_shell_reads_the_environment() {
+        let made = made();
+        let script = shown(&made, EntryOutput::Env)
+            + "printf '%s\\n' \"$HOLDFAST_MQTT_HOST\" \"$HOLDFAST_MQTT_PORT\" \"$HOLDFAST_MQTT_USERNAME\" \"$HOLDFAST_MQTT_PASSWORD\" \"$HOLDFAST_SOCKET\"";
+        let ran = std::process::Command::new("/bin/sh").args(["-c", &script]).output().unwrap();
+        let values: Vec<String> =
+            made.entry.environment().into_iter().map(|(_, value)| value).collect();
+        let read = String::from_utf8(ran.stdout).unwrap();
+        assert_eq!(read.lines().collect::<Vec<_>>(), values, "{script}");
+    }
+
+    #[test]
+    fn whoever_is_served_by_nobody_is_warned() {
+        let scratch = tempfile::tempdir().unwrap();
+        let warned = unserved(scratch.path(), false).unwrap_or_default();
+        assert!(warned.contains("no identity.json"), "{warned}");
+        std::fs::write(scratch.path().join("identity.json"), "{}").unwrap();
+        let warned = unserved(scratch.path(), false).unwrap_or_default();
+        assert!(warned.contains("no agent answers"), "{warned}");
+        assert_eq!(unserved(scratch.path(), true), None);
+    }
+}
