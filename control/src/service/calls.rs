@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_protocol::ids::{DeviceId, Name};
 use holdfast_protocol::message::{Call, Method, Reply};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::{Failure, Service};
@@ -65,6 +65,8 @@ pub(super) struct Calls {
     pub(super) answers: Semaphore,
     /// One for each question.
     pub(super) questions: Arc<Semaphore>,
+    /// The questions themselves, each with what ends it.
+    open: Mutex<BTreeMap<String, Arc<Notify>>>,
 }
 
 impl Default for Calls {
@@ -73,6 +75,7 @@ impl Default for Calls {
             waiting: Mutex::default(),
             answers: Semaphore::new(ANSWERS),
             questions: Arc::new(Semaphore::new(QUESTIONS)),
+            open: Mutex::default(),
         }
     }
 }
@@ -80,6 +83,11 @@ impl Default for Calls {
 impl Calls {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Questions under way.
+    pub(super) fn open(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A piece came. What nobody waits for, or another device's call, is dropped.
