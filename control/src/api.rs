@@ -31,8 +31,8 @@ pub use fleet::{
 };
 
 pub use query::{
-    FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress, QueryRecords,
-    QueryResult, QueryRow,
+    FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,
+    QueryRecords, QueryResult, QueryRow,
 };
 
 /// `apiVersion` of every document.

@@ -38,12 +38,18 @@ pub struct NewQuery {
 }
 
 /// How far a question is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueryProgress {
+    /// Names the question, for whoever does not want to wait any longer.
+    #[serde(default)]
+    pub id: String,
     /// Devices that have answered.
     pub answered: usize,
     /// Devices that are asked.
     pub of: usize,
+    /// Names of some that have not answered, the first ones.
+    #[serde(default)]
+    pub missing: Vec<String>,
 }
 
 /// A line of a streamed answer: one of both.
@@ -120,10 +126,14 @@ pub struct NewFetch {
     /// Before: likewise; now unless given.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub until: String,
-    /// At most so many bytes on the device's disk, the oldest records first.
+    /// At most so many bytes on the device's disk, the oldest records first; 10485760 unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }
+
+/// Bytes of a fetch that does not say how many: hours of a busy stream, and no whole buffer over a
+/// paid link because of a mistyped time.
+pub const FETCH_BYTES: u64 = 10 * 1024 * 1024;
 
 /// What the device will ship.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -134,4 +144,7 @@ pub struct FetchStarted {
     pub records: u64,
     /// Their bytes on the device's disk.
     pub bytes: u64,
+    /// What they wait for, in words; absent: they are on their way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
 }

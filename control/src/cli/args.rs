@@ -97,6 +97,13 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
     /// Files that workloads execute.
     #[command(subcommand)]
     Artifact(Artifact),
+    /// Print the certificate of the control plane's CA as PEM, for programs that read its data.
+    #[command(after_help = "Examples:
+  holdfast ca > ca.pem
+  mosquitto_sub --cafile ca.pem -h HOST -p 8883 -u any -P hfa1.… -t 'data/#'
+
+It comes over a connection that is checked against the CA that you logged in with.")]
+    Ca,
     /// Write a backup of the running control plane to a file.
     #[command(after_help = "Examples:
   holdfast backup /var/backups/holdfast-$(date +%F).tar
@@ -475,8 +482,8 @@ pub(crate) struct DataFetch {
     )]
     pub(crate) until: String,
     /// At most so many bytes on the device's disk, the oldest records first.
-    #[arg(long, value_name = "N")]
-    pub(crate) bytes: Option<u64>,
+    #[arg(long, value_name = "N", default_value_t = crate::api::FETCH_BYTES)]
+    pub(crate) bytes: u64,
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: LedgerFormat,
@@ -484,6 +491,21 @@ pub(crate) struct DataFetch {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Data {
+    /// List streams: what has come of each, and what its device holds.
+    #[command(after_help = "Examples:
+  holdfast data list                 # of every device
+  holdfast data list gw-1
+  holdfast data list gw-1 -o json
+
+KEPT is what the control plane keeps; WAITING and HELD are what the device said last: records that
+are to be shipped, and bytes on its disk.")]
+    List {
+        /// Only this device's.
+        device: Option<String>,
+        /// How to print them.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: LedgerFormat,
+    },
     /// Print records of a stream.
     #[command(after_help = "Examples:
   holdfast data get gw-1 pump/temperature --since 2h
@@ -498,7 +520,9 @@ JSON, other bytes as {\"base64\":…}).")]
   holdfast data fetch gw-1 pump/temperature --since 2026-11-23T10:00:00Z --until 2026-11-23T10:15:00Z
   holdfast data fetch gw-1 camera/raw --since 1h --bytes 10000000
 
-They come like other records, in whole blocks and under the link budget: holdfast data get shows them.")]
+They come like other records, in whole blocks, in the windows of their policy and under the link
+budget: holdfast data get shows them. Where there are more than --bytes, ask again from where they
+end.")]
     Fetch(DataFetch),
     /// Show what of a stream was received, and what is missing and why.
     #[command(after_help = "Examples:

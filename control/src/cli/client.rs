@@ -4,8 +4,10 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use bytes::Bytes;
 use holdfast_protocol::enrol::ApiErrorBody;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::failure::{Exit, Failure, Outcome};
@@ -78,19 +80,29 @@ impl Client {
     }
 
     async fn answer(&self, request: RequestBuilder) -> Outcome<Response> {
+        self.answer_to(request, Exit::Failed).await
+    }
+
+    /// `faulty`: the exit code when what was sent is not valid.
+    async fn answer_to(&self, request: RequestBuilder, faulty: Exit) -> Outcome<Response> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+        let is_good = response.status().is_success();
+        if is_good { Ok(response) } else { Err(refusal(response, faulty).await) }
     }
 
     async fn json(&self, request: RequestBuilder) -> Outcome<Value> {
-        let response = self.answer(request.timeout(ANSWER)).await?;
-        if response.status() == StatusCode::NO_CONTENT {
-            return Ok(Value::Null);
-        }
+        self.json_to(request, Exit::Failed).await
+    }
+
+    async fn json_to<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        faulty: Exit,
+    ) -> Outcome<T> {
+        let response = self.answer_to(request.timeout(ANSWER), faulty).await?;
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        if bytes.is_empty() {
-            return Ok(Value::Null);
-        }
+        // What answers nothing answers null.
+        let bytes = if bytes.is_empty() { Bytes::from_static(b"null") } else { bytes };
         serde_json::from_slice(&bytes).map_err(|error| {
             Failure::failed(format!(
                 "{} answered what is no JSON ({error}): is it a Holdfast control plane, and as new as this program?",
@@ -102,6 +114,21 @@ impl Client {
     /// One document.
     pub(crate) async fn get(&self, parts: &[&str], query: &[(&str, &str)]) -> Outcome<Value> {
         self.json(self.request(Method::GET, parts, query)?).await
+    }
+
+    /// One document, read as it is sent: the order of keys is the sender's. The query is what
+    /// somebody typed.
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        parts: &[&str],
+        query: &[(&str, &str)],
+    ) -> Outcome<T> {
+        self.json_to(self.request(Method::GET, parts, query)?, Exit::Usage).await
+    }
+
+    /// The answer to a JSON body that somebody typed.
+    pub(crate) async fn post(&self, parts: &[&str], body: &Value) -> Outcome<Value> {
+        self.json_to(self.request(Method::POST, parts, &[])?.json(body), Exit::Usage).await
     }
 
     /// Any request, with a JSON body unless that is null.
@@ -137,7 +164,7 @@ impl Client {
 
     /// A long answer, to be read as it comes.
     pub(crate) async fn stream(&self, parts: &[&str], query: &[(&str, &str)]) -> Outcome<Response> {
-        self.answer(self.request(Method::GET, parts, query)?).await
+        self.answer_to(self.request(Method::GET, parts, query)?, Exit::Usage).await
     }
 
     /// A long answer of this kind.
@@ -148,12 +175,13 @@ impl Client {
         kind: &'static str,
     ) -> Outcome<Response> {
         let request = self.request(Method::GET, parts, query)?;
-        self.answer(request.header(header::ACCEPT, header::HeaderValue::from_static(kind))).await
+        let request = request.header(header::ACCEPT, header::HeaderValue::from_static(kind));
+        self.answer_to(request, Exit::Usage).await
     }
 
-    /// A long answer to a JSON body.
+    /// A long answer to a JSON body that somebody typed.
     pub(crate) async fn post_stream(&self, parts: &[&str], body: &Value) -> Outcome<Response> {
-        self.answer(self.request(Method::POST, parts, &[])?.json(body)).await
+        self.answer_to(self.request(Method::POST, parts, &[])?.json(body), Exit::Usage).await
     }
 
     /// All items of a list, over all its pages.
@@ -250,7 +278,7 @@ fn deepest(error: &reqwest::Error) -> String {
 }
 
 /// The control plane's own words, and the exit code that they mean.
-async fn refusal(mut response: Response) -> Failure {
+async fn refusal(mut response: Response, faulty: Exit) -> Failure {
     let status = response.status();
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
@@ -259,20 +287,52 @@ async fn refusal(mut response: Response) -> Failure {
         }
         body.extend_from_slice(&chunk);
     }
+    refused(status, &body, faulty)
+}
+
+fn refused(status: StatusCode, body: &[u8], faulty: Exit) -> Failure {
     let exit = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::CONFLICT => Exit::Refused,
         StatusCode::NOT_FOUND => Exit::NotFound,
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => faulty,
         _ => Exit::Failed,
     };
-    let Ok(ApiErrorBody { error }) = serde_json::from_slice(&body) else {
+    let Ok(ApiErrorBody { error }) = serde_json::from_slice(body) else {
         let message = format!("the control plane answered {status} without saying why");
         return Failure { exit, message, faults: Vec::new() };
     };
+    // One alone is the message already.
+    let more = error.faults.iter().filter(|fault| fault.message != error.message);
+    let faults = more.map(ToString::to_string).collect();
     let mut message = error.message;
     if status == StatusCode::UNAUTHORIZED {
         message.push_str(
             "; log in again with a good token: holdfast login URL --token TOKEN --ca-sha256 HEX, or set HOLDFAST_TOKEN",
         );
     }
-    Failure { exit, message, faults: error.faults.iter().map(ToString::to_string).collect() }
+    Failure { exit, message, faults }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_fault_that_is_the_message_is_said_once() {
+        let body = |faults: Value| {
+            let error = json!({ "code": "invalid", "message": "select, at character 5: what?", "faults": faults });
+            json!({ "error": error }).to_string()
+        };
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        let fault = |message: &str| json!({ "path": "select", "message": message });
+        let one = body(json!([fault("select, at character 5: what?")]));
+        let said = refused(status, one.as_bytes(), Exit::Usage);
+        assert_eq!(said.to_string(), "error: select, at character 5: what?\n");
+        assert_eq!(said.exit, Exit::Usage, "what was typed is at fault");
+        let two = body(json!([fault("one"), fault("other")]));
+        let said = refused(status, two.as_bytes(), Exit::Failed);
+        assert_eq!((said.faults.len(), said.exit), (2, Exit::Failed));
+    }
 }

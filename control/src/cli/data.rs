@@ -1,22 +1,31 @@
-//! `data`: records and ledgers of streams.
+//! `data`: streams, their records and their ledgers.
 
+use std::fs::File;
+use std::path::Path;
+
+use holdfast_protocol::data::GapReason;
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde_json::{Value, json};
 
 use super::args::{Data, DataExport, DataFormat, DataGet, LedgerFormat, OfStream};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
+use super::moment;
 use super::rows::read;
 use super::table::{Cell, table};
-use super::text::{Mood, Output, note};
+use super::text::{Mood, Output, note, size};
 use super::transfer::fetch;
-use crate::api::{DataRecord, Ledger};
+use crate::api::{DataRecord, DataRecords, Ledger, MissingRange, StreamItem};
 
 /// Records of one request for a table.
 const PAGE: usize = 1_000;
 
 /// Runs one of them.
-pub(crate) async fn data(client: &Client, output: Output, command: &Data) -> Outcome {
+pub(crate) async fn data(client: &Client, output: Output, now: u64, command: &Data) -> Outcome {
     match command {
+        Data::List { device, output: format } => {
+            list(client, output, now, device.as_deref(), *format).await
+        }
         Data::Get(wanted) => get(client, output, wanted).await,
         Data::Fetch(wanted) => super::query::fetch(client, output, wanted).await,
         Data::Ledger { of, output: format } => ledger(client, output, of, *format).await,
@@ -63,15 +72,12 @@ async fn get_table(client: &Client, output: Output, wanted: &DataGet) -> Outcome
         let mut query = query(wanted);
         query.push(("limit", &limit));
         query.extend(next.as_deref().map(|next| ("continue", next)));
-        let page = client.get(&path(&wanted.of, "records"), &query).await?;
-        let items = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-        let rows = items.iter().map(row).collect::<Outcome<Vec<_>>>()?;
-        for range in page.get("damaged").and_then(Value::as_array).into_iter().flatten() {
-            let end = |name| range.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let page: DataRecords = client.read(&path(&wanted.of, "records"), &query).await?;
+        let rows: Vec<Vec<Cell>> = page.items.into_iter().map(row).collect();
+        for range in &page.damaged {
             note(&format!(
                 "between numbers {} and {} records are left out: the control plane's disk has changed them; see `holdfast data ledger`",
-                end("from"),
-                end("to")
+                range.from, range.to
             ));
         }
         if rows.is_empty() && !headings.is_empty() {
@@ -81,7 +87,7 @@ async fn get_table(client: &Client, output: Output, wanted: &DataGet) -> Outcome
         output.bytes(table(output, 0, headings, &rows).as_bytes())?;
         headings = &[];
         left = left.saturating_sub(rows.len());
-        next = page.pointer("/metadata/continue").and_then(Value::as_str).map(str::to_owned);
+        next = page.metadata.next;
         if next.is_none() {
             break;
         }
@@ -89,14 +95,10 @@ async fn get_table(client: &Client, output: Output, wanted: &DataGet) -> Outcome
     Ok(())
 }
 
-fn row(item: &Value) -> Outcome<Vec<Cell>> {
-    let record: DataRecord = serde_json::from_str(&item.to_string())
-        .map_err(|error| Failure::failed(format!("the answer is not understood ({error})")))?;
-    Ok(vec![
-        record.seq.to_string().into(),
-        record.time.into(),
-        record.value.get().to_owned().into(),
-    ])
+/// The value as it came, its keys in their order.
+fn row(record: DataRecord) -> Vec<Cell> {
+    let value = record.value.get().to_owned();
+    vec![record.seq.to_string().into(), record.time.into(), value.into()]
 }
 
 async fn export(client: &Client, output: Output, wanted: &DataExport) -> Outcome {
@@ -113,7 +115,15 @@ async fn export(client: &Client, output: Output, wanted: &DataExport) -> Outcome
     query.extend(wanted.until.as_deref().map(|until| ("until", until)));
     query.extend(wanted.selector.as_deref().map(|selector| ("labelSelector", selector)));
     let size = fetch(client, &parts, &query, &wanted.output, "exporting").await?;
-    output.line(&format!("{size} bytes in {}", wanted.output.display()))
+    let records = records(&wanted.output)
+        .map_err(|error| Failure::file("read what was exported to", &wanted.output, error))?;
+    output.line(&format!("{records} records, {size} bytes in {}", wanted.output.display()))
+}
+
+/// How many records a Parquet file says that it has.
+fn records(path: &Path) -> Result<i64, parquet::errors::ParquetError> {
+    let reader = SerializedFileReader::new(File::open(path)?)?;
+    Ok(reader.metadata().file_metadata().num_rows())
 }
 
 async fn ledger(client: &Client, output: Output, of: &OfStream, format: LedgerFormat) -> Outcome {
@@ -146,31 +156,214 @@ async fn ledger(client: &Client, output: Output, of: &OfStream, format: LedgerFo
         let text = serde_json::to_string_pretty(&value);
         return output.line(&text.map_err(|error| Failure::failed(error.to_string()))?);
     }
-    let missing: u64 = ledger.missing_count.values().sum();
-    output.line(&format!(
-        "received {}, duplicates {}, late {}, missing {missing}",
+    output.bytes(ledger_text(output, &ledger).as_bytes())
+}
+
+/// Most ranges of a ledger that people are shown.
+const RANGES: usize = 20;
+
+/// Records that a policy leaves on the device: they are no loss, and can be fetched.
+fn is_policy(reason: &str) -> bool {
+    [GapReason::Reduced, GapReason::Withheld].iter().any(|known| known.as_str() == reason)
+}
+
+/// Counts by reason in words: `quota 10, unknown 2`.
+fn by_reason<'a>(counts: impl Iterator<Item = (&'a String, &'a u64)>) -> String {
+    let counts = counts.filter(|(_, count)| **count > 0);
+    counts.map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+/// First what was lost, then the newest ranges: losses before what a policy asked for.
+fn ledger_text(output: Output, ledger: &Ledger) -> String {
+    let (asked, lost): (Vec<_>, Vec<_>) =
+        ledger.missing_count.iter().partition(|(reason, _)| is_policy(reason));
+    let missing: u64 = lost.iter().map(|(_, count)| **count).sum();
+    let mut text = format!(
+        "received {}, duplicates {}, late {}; missing {missing}",
         ledger.received, ledger.duplicates, ledger.late
-    ))?;
-    if let Some(below) = ledger.summed_below {
-        let summed = ledger.summed.iter().map(|(reason, count)| format!(", {count} {reason}"));
-        let summed: String = summed.collect();
-        output.line(&format!("below {below} not every range is kept{summed}"))?;
+    );
+    if missing > 0 {
+        text.push_str(&format!(" ({})", by_reason(lost.into_iter())));
     }
-    if ledger.missing.is_empty() {
+    let asked = by_reason(asked.into_iter());
+    if !asked.is_empty() {
+        text.push_str(&format!("; by policy: {asked}"));
+    }
+    text.push('\n');
+    if let Some(below) = ledger.summed_below {
+        let summed = by_reason(ledger.summed.iter());
+        let summed = if summed.is_empty() { summed } else { format!(": {summed}") };
+        text.push_str(&format!("below {below} not every range is kept{summed}\n"));
+    }
+    let (asked, lost): (Vec<_>, Vec<_>) =
+        ledger.missing.iter().partition(|range| is_policy(&range.reason));
+    let newest = lost.iter().rev().chain(asked.iter().rev()).take(RANGES);
+    let mut shown: Vec<&MissingRange> = newest.copied().collect();
+    shown.sort_by_key(|range| std::cmp::Reverse(range.from));
+    if shown.is_empty() {
+        return text;
+    }
+    let rows: Vec<Vec<Cell>> = shown.into_iter().map(range).collect();
+    text.push_str(&table(output, 0, &["FROM", "TO", "COUNT", "REASON"], &rows));
+    let more = ledger.missing.len().saturating_sub(RANGES);
+    if more > 0 {
+        text.push_str(&format!("{more} more: -o json\n"));
+    }
+    text
+}
+
+fn range(range: &MissingRange) -> Vec<Cell> {
+    let mood = if range.reason == "unknown" { Mood::Bad } else { Mood::Plain };
+    vec![
+        range.from.to_string().into(),
+        range.to.to_string().into(),
+        (range.to - range.from + 1).to_string().into(),
+        Cell::new(range.reason.as_str(), mood),
+    ]
+}
+
+async fn list(
+    client: &Client,
+    output: Output,
+    now: u64,
+    device: Option<&str>,
+    format: LedgerFormat,
+) -> Outcome {
+    let query: Vec<(&str, &str)> = device.map(|device| ("device", device)).into_iter().collect();
+    let found = client.list(&["streams"], &query).await?;
+    if format == LedgerFormat::Json {
+        let text = serde_json::to_string_pretty(&json!({ "items": found }));
+        return output.line(&text.map_err(|error| Failure::failed(error.to_string()))?);
+    }
+    if found.is_empty() {
+        note("no streams found");
         return Ok(());
     }
-    let rows: Vec<Vec<Cell>> = ledger
-        .missing
+    let items = found.iter().map(read).collect::<Outcome<Vec<StreamItem>>>()?;
+    let rows: Vec<Vec<Cell>> = items
         .iter()
-        .map(|range| {
-            let mood = if range.reason == "unknown" { Mood::Bad } else { Mood::Plain };
-            vec![
-                range.from.to_string().into(),
-                range.to.to_string().into(),
-                (range.to - range.from + 1).to_string().into(),
-                Cell::new(range.reason.as_str(), mood),
-            ]
+        .map(|item| {
+            let device = Cell::from(item.device.as_str());
+            std::iter::once(device).chain(stream_row(item, now)).collect()
         })
         .collect();
-    output.bytes(table(output, 0, &["FROM", "TO", "COUNT", "REASON"], &rows).as_bytes())
+    let headings: Vec<&str> = std::iter::once("DEVICE").chain(STREAM_HEADINGS).collect();
+    output.bytes(table(output, 0, &headings, &rows).as_bytes())
+}
+
+/// The columns of [`stream_row`]: `RECEIVED`, `MISSING` and `KEPT` (bytes) are the control plane's,
+/// `WAITING` and `HELD` (bytes) the device's word.
+pub(crate) const STREAM_HEADINGS: [&str; 8] =
+    ["STREAM", "RECEIVED", "MISSING", "LAST", "KEPT", "WAITING", "HELD", "POLICY"];
+
+/// A stream's line.
+pub(crate) fn stream_row(item: &StreamItem, now: u64) -> Vec<Cell> {
+    let said = |field: &str| item.reported.as_ref().and_then(|said| said.get(field));
+    let number = |field: &str| said(field).and_then(Value::as_u64);
+    let last = item.last.as_ref().map(|last| moment::ago(&last.time, now));
+    let problem = said("problem").and_then(Value::as_str).unwrap_or_default();
+    let policy = match said("policy").and_then(Value::as_str) {
+        None if item.reported.is_some() => "default",
+        policy => policy.unwrap_or_default(),
+    };
+    let policy = match problem {
+        "" => Cell::from(policy),
+        problem => Cell::new(format!("{policy}: {problem}"), Mood::Bad),
+    };
+    vec![
+        Cell::from(item.stream.as_str()),
+        Cell::from(item.received.to_string()),
+        Cell::new(
+            item.missing.to_string(),
+            if item.missing == 0 { Mood::Plain } else { Mood::Busy },
+        ),
+        Cell::from(last.unwrap_or_default()),
+        Cell::from(size(item.bytes)),
+        Cell::from(number("waiting").map(|count| count.to_string()).unwrap_or_default()),
+        Cell::from(number("bytes").map(size).unwrap_or_default()),
+        policy,
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::DataMeta;
+
+    fn ledger(counts: &[(&str, u64)], missing: Vec<MissingRange>) -> Ledger {
+        Ledger {
+            received: 200,
+            duplicates: 1,
+            late: 0,
+            highest: 1_000,
+            missing_count: counts.iter().map(|(word, count)| ((*word).into(), *count)).collect(),
+            summed_below: None,
+            summed: std::collections::BTreeMap::new(),
+            records: 200,
+            bytes: 1,
+            missing,
+            metadata: DataMeta::default(),
+        }
+    }
+
+    fn range(from: u64, to: u64, reason: &str) -> MissingRange {
+        MissingRange { from, to, reason: reason.into() }
+    }
+
+    #[test]
+    fn what_a_policy_asked_for_is_no_loss_and_hides_none() {
+        let plain = Output { colour: false };
+        let mut missing = vec![range(1, 3, "quota")];
+        missing.extend((1..=333).map(|at| range(at * 10, at * 10 + 1, "reduced")));
+        let text = ledger_text(plain, &ledger(&[("quota", 3), ("reduced", 666)], missing));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[0],
+            "received 200, duplicates 1, late 0; missing 3 (quota 3); by policy: reduced 666"
+        );
+        assert_eq!(lines.len(), 1 + 1 + RANGES + 1, "{text}");
+        assert!(lines[2].starts_with("3330"), "the newest first: {text}");
+        assert!(lines[RANGES + 1].ends_with("quota"), "a loss is shown: {text}");
+        assert_eq!(lines[RANGES + 2], "314 more: -o json");
+
+        let text = ledger_text(plain, &ledger(&[("reduced", 800)], Vec::new()));
+        assert!(text.contains("missing 0; by policy: reduced 800\n"), "{text}");
+        let summed = Ledger {
+            summed_below: Some(7),
+            summed: [("quota".to_owned(), 4)].into(),
+            ..ledger(&[], Vec::new())
+        };
+        assert!(
+            ledger_text(plain, &summed).ends_with("below 7 not every range is kept: quota 4\n")
+        );
+    }
+
+    #[test]
+    fn a_table_keeps_the_order_of_keys() {
+        let page =
+            r#"{"items":[{"seq":7,"time":"t","value":{"z":1,"a":{"y":2,"b":3}}}],"metadata":{}}"#;
+        let page: DataRecords = serde_json::from_str(page).unwrap();
+        let rows: Vec<Vec<Cell>> = page.items.into_iter().map(row).collect();
+        let text = table(Output { colour: false }, 0, &[], &rows);
+        assert_eq!(text, "7  t  {\"z\":1,\"a\":{\"y\":2,\"b\":3}}\n");
+    }
+
+    #[test]
+    fn a_stream_at_a_glance() {
+        let item = json!({
+            "device": "d-1", "stream": "temp", "received": 9, "duplicates": 0, "late": 0,
+            "missing": 2, "records": 9, "bytes": 2_048,
+            "last": { "seq": 11, "time": "2026-11-23T20:51:01.000Z" },
+            "reported": { "policy": "raw", "last": 11, "waiting": 4, "bytes": 4_096, "problem": "no x" },
+        });
+        let item: StreamItem = read(&item).unwrap();
+        // 2026-11-23T21:01:01Z
+        let row = stream_row(&item, 1_795_467_661);
+        let text = table(Output { colour: false }, 0, &STREAM_HEADINGS, &[row]);
+        assert_eq!(
+            text,
+            "STREAM  RECEIVED  MISSING  LAST     KEPT  WAITING  HELD  POLICY\n\
+             temp    9         2        10m ago  2Ki   4        4Ki   raw: no x\n"
+        );
+    }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::args::{Kind, Named};
 use super::client::Client;
+use super::described_data;
 use super::failure::Outcome;
 use super::get;
 use super::moment;
@@ -20,9 +21,23 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
     let (kind, name) = (named.kind, named.name.as_str());
     let item = get::one(client, kind, name).await?;
     let mut text = match kind {
-        Kind::Device => device(output, now, &rows::read(&item)?),
+        Kind::Device => {
+            let streams = client.get(&["devices", name, "streams"], &[]).await;
+            let data = match streams.and_then(|streams| rows::read(&streams)) {
+                Ok(streams) => described_data::of_device(output, now, name, &streams),
+                // What else is known of it is said all the same.
+                Err(failure) => format!("  {}\n", clean(&failure.message)),
+            };
+            format!("{}\nData\n{data}", device(output, now, &rows::read(&item)?))
+        }
         Kind::Workload => workload(output, now, &rows::read(&item)?)?,
-        Kind::Revision | Kind::Token | Kind::Stream | Kind::LinkBudget => get::yaml(&item)?,
+        Kind::LinkBudget => {
+            let budgets = client.list(kind.path(), &[]).await?;
+            let devices = client.list(Kind::Device.path(), &[]).await?;
+            let used = described_data::of_budget(output, name, &budgets, &devices)?;
+            format!("{}\nUse\n{used}", get::yaml(&item)?)
+        }
+        Kind::Revision | Kind::Token | Kind::Stream => get::yaml(&item)?,
     };
     if !matches!(kind, Kind::Revision | Kind::Token) {
         let explained = client.get(&["explain", kind.singular(), name], &[]).await?;
@@ -42,12 +57,12 @@ fn explanation(output: Output, explained: &Explanation) -> String {
     text
 }
 
-fn facts(output: Output, facts: Vec<(&str, Cell)>) -> String {
+pub(super) fn facts(output: Output, indent: usize, facts: Vec<(&str, Cell)>) -> String {
     let rows: Vec<Vec<Cell>> = facts
         .into_iter()
         .map(|(name, value)| vec![Cell::new(format!("{name}:"), Mood::Heading), value])
         .collect();
-    table(output, 0, &[], &rows)
+    table(output, indent, &[], &rows)
 }
 
 fn moment_and_ago(moment: Option<&String>, now: u64) -> String {
@@ -60,6 +75,7 @@ fn device(output: Output, now: u64, device: &Device) -> String {
     let text = |value: &Option<String>| Cell::from(value.clone().unwrap_or_default());
     let mut shown = facts(
         output,
+        0,
         vec![
             ("Device", Cell::from(device.metadata.name.as_str())),
             ("Labels", Cell::from(rows::labels(&device.metadata.labels))),
@@ -144,6 +160,7 @@ fn workload(output: Output, now: u64, workload: &Workload) -> Outcome<String> {
     let changed = workload.metadata.updated_at.as_ref().or(workload.metadata.created_at.as_ref());
     let mut shown = facts(
         output,
+        0,
         vec![
             ("Workload", Cell::from(workload.metadata.name.as_str())),
             ("Labels", Cell::from(rows::labels(&workload.metadata.labels))),

@@ -11,6 +11,7 @@ mod args;
 mod client;
 mod data;
 mod describe;
+mod described_data;
 mod documents;
 mod failure;
 mod get;
@@ -108,9 +109,10 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Describe(named) => describe::describe(client, output, now, &named).await,
         Command::Device(command) => manage::device(client, output, &command).await,
         Command::Logs(wanted) => transfer::logs(client, output, &wanted).await,
-        Command::Data(command) => data::data(client, output, &command).await,
+        Command::Data(command) => data::data(client, output, now, &command).await,
         Command::Query(wanted) => query::query(client, output, wanted).await,
         Command::Artifact(Artifact::Push(file)) => transfer::push(client, output, &file.file).await,
+        Command::Ca => transfer::ca(client, output).await,
         Command::Backup(file) => transfer::backup(client, output, &file.file).await,
         Command::Restore(wanted) => transfer::restore(client, output, &wanted).await,
         Command::Serve(_)

@@ -142,7 +142,13 @@ pub(crate) fn last_seen(device: &Device, now: u64) -> String {
 
 /// What is wrong, in a few words each: the device's own problems, then its workloads'.
 fn problems(device: &Device) -> Vec<String> {
-    let of_device = device.status.problems.iter().map(|problem| problem.code.clone());
+    let codes: Vec<&str> =
+        device.status.problems.iter().map(|problem| problem.code.as_str()).collect();
+    let of_device = codes.iter().enumerate().filter_map(|(at, code)| {
+        let is_first = !codes.iter().take(at).any(|earlier| earlier == code);
+        let count = codes.iter().filter(|other| *other == code).count();
+        is_first.then(|| if count > 1 { format!("{code} ({count})") } else { (*code).to_owned() })
+    });
     let of_workloads = device.status.workloads.iter().filter_map(|(name, is)| {
         let bad = matches!(is.phase, Phase::Unhealthy | Phase::Backoff | Phase::Failed);
         bad.then(|| format!("{name} {}", word(is.phase)))
@@ -358,6 +364,11 @@ mod tests {
              gw-1  offline     10m ago    0/2        2/3         disk-full, b backoff\n"
         );
         assert!(shown(Kind::Device, true, &device).contains("role=gateway"));
+        let mut device = device;
+        let same = json!({ "code": "stream-policy", "message": "x" });
+        device["status"]["problems"] = json!([same, { "code": "clock", "message": "" }, same]);
+        let text = shown(Kind::Device, false, &device);
+        assert!(text.ends_with("stream-policy (2), clock, b backoff\n"), "{text}");
     }
 
     #[test]

@@ -184,6 +184,15 @@ impl Progress {
     }
 }
 
+/// Prints the CA's certificate as PEM.
+pub(crate) async fn ca(client: &Client, output: Output) -> Outcome {
+    let mut response = client.stream(&["ca"], &[]).await?;
+    while let Some(chunk) = response.chunk().await.map_err(|error| client.unreachable(&error))? {
+        output.bytes(&chunk)?;
+    }
+    Ok(())
+}
+
 /// Writes a backup to a file, which takes its place once it is whole.
 pub(crate) async fn backup(client: &Client, output: Output, path: &Path) -> Outcome {
     let size = fetch(client, &["backup"], &[], path, "backing up").await?;

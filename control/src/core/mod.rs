@@ -17,6 +17,7 @@ pub mod records;
 pub mod room;
 pub mod selector;
 pub mod session;
+pub mod shipping;
 pub mod throttle;
 pub mod time;
 pub mod values;

@@ -10,7 +10,7 @@ use holdfast_protocol::cost;
 use holdfast_protocol::ids::{DeviceId, Name};
 use holdfast_protocol::message::{Call, Method, Reply};
 use holdfast_protocol::topic::{Channel, Topic};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::{Failure, Service};
@@ -68,6 +68,8 @@ pub(super) struct Calls {
     pub(super) answers: Semaphore,
     /// One for each question.
     pub(super) questions: Arc<Semaphore>,
+    /// The questions themselves, each with what ends it.
+    open: Mutex<BTreeMap<String, Arc<Notify>>>,
 }
 
 impl Default for Calls {
@@ -77,6 +79,7 @@ impl Default for Calls {
             last: AtomicU64::new(0),
             answers: Semaphore::new(ANSWERS),
             questions: Arc::new(Semaphore::new(QUESTIONS)),
+            open: Mutex::default(),
         }
     }
 }
@@ -88,6 +91,11 @@ impl Calls {
 
     fn next_id(&self) -> u64 {
         self.last.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// Questions under way.
+    pub(super) fn open(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A piece of so many bytes came. What nobody waits for, or another device's call, is dropped.

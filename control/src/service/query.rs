@@ -14,12 +14,13 @@ use holdfast_protocol::data::query::{Fault, Partial, Question};
 use holdfast_protocol::enrol;
 use holdfast_protocol::ids::{Labels, Name};
 use holdfast_protocol::message::{Fetched, Method, WITHIN_MS};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::calls::NoAnswer;
+use super::records::no_stream;
 use super::{Failure, Service};
-use crate::api::{FetchStarted, NewFetch, NewQuery, QueryProgress, QueryResult};
+use crate::api::{FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryProgress, QueryResult};
 use crate::core::query::{Answers, Asked};
 use crate::core::records::Standing;
 use crate::core::time::{duration, moment};
@@ -48,6 +49,31 @@ const SILENT: &str = "does not answer";
 /// Longest that devices are waited for, in seconds: a week.
 const LONGEST: u64 = 7 * 86_400;
 
+/// Devices that a line of progress names.
+const NAMED: usize = 3;
+
+/// A question that may be ended before every device has answered. Dropped: it is over.
+struct Open {
+    service: Arc<Service>,
+    id: String,
+    enough: Arc<Notify>,
+}
+
+impl Open {
+    fn new(service: &Arc<Service>) -> Result<Self, Failure> {
+        let id = service.authority.random().map(u64::from_le_bytes).map_err(Failure::internal)?;
+        let (id, enough) = (format!("{id:016x}"), Arc::<Notify>::default());
+        service.calls.open().insert(id.clone(), Arc::clone(&enough));
+        Ok(Self { service: Arc::clone(service), id, enough })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.service.calls.open().remove(&self.id);
+    }
+}
+
 /// A question under way. Dropped: every device is told to stop.
 pub struct Asking {
     service: Arc<Service>,
@@ -55,6 +81,7 @@ pub struct Asking {
     asked: Asked,
     devices: Vec<(Name, Labels)>,
     until: Option<Instant>,
+    open: Open,
     _one_of: OwnedSemaphorePermit,
 }
 
@@ -135,6 +162,7 @@ impl Service {
             Failure::Unavailable("too many questions are being asked already: try again".into())
         })?;
         Ok(Asking {
+            open: Open::new(self)?,
             service: Arc::clone(self),
             stream,
             asked,
@@ -142,6 +170,17 @@ impl Service {
             until: wait.map(|wait| Instant::now() + Duration::from_secs(wait)),
             _one_of: one_of,
         })
+    }
+
+    /// Ends a question: its answer is what has come until now.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`]: it is not being asked.
+    pub fn end_query(&self, id: &str) -> Result<(), Failure> {
+        let open = self.calls.open();
+        let enough = open.get(id).ok_or_else(|| Failure::no("question", id))?;
+        enough.notify_one();
+        Ok(())
     }
 
     /// Has a device ship records as they are, though they were reduced or withheld.
@@ -161,7 +200,8 @@ impl Service {
             let known = model.devices.get(device).ok_or_else(|| Failure::no("device", device))?;
             known.record.name.clone()
         };
-        let method = Method::Fetch { stream, since, until, bytes: wanted.bytes };
+        let bytes = Some(wanted.bytes.unwrap_or(FETCH_BYTES));
+        let method = Method::Fetch { stream: stream.clone(), since, until, bytes };
         let crossed = Arc::default();
         let (id, body) =
             self.ask(&name, method, MOST, &crossed).await.map_err(|why| match why {
@@ -177,7 +217,13 @@ impl Service {
         let Fetched { records, bytes } = codec::from_slice(&body).map_err(|error| {
             Failure::Unavailable(format!("device {name} answered what is not understood: {error}"))
         })?;
-        Ok(FetchStarted { id: format!("{id:016x}"), records, bytes })
+        // The device alone knows all that it has: what it reports may be older than a stream.
+        if records == 0 && !self.has_stream(&name, &stream) {
+            return Err(no_stream(&name, stream.as_str()));
+        }
+        let waits = if records > 0 { self.held_back(&name, &stream, true) } else { Vec::new() };
+        let waits = (!waits.is_empty()).then(|| waits.join("; "));
+        Ok(FetchStarted { id: format!("{id:016x}"), records, bytes, waits })
     }
 }
 
@@ -188,22 +234,45 @@ impl Asking {
         let asking = &self;
         let of = self.devices.len();
         let mut answers = Answers::new(self.asked.clone());
-        tell(QueryProgress { answered: 0, of });
+        let mut missing: BTreeSet<&Name> = self.devices.iter().map(|(name, _)| name).collect();
+        let mut failed: BTreeSet<&Name> = BTreeSet::new();
+        let so_far = |answered: usize, missing: &BTreeSet<&Name>| QueryProgress {
+            id: self.open.id.clone(),
+            answered,
+            of,
+            missing: missing.iter().take(NAMED).map(ToString::to_string).collect(),
+        };
+        tell(so_far(0, &missing));
         let mut asked: FuturesUnordered<_> = self
             .devices
             .iter()
             .map(|(name, labels)| async move { (name, labels, asking.one(name, crossed).await) })
             .collect();
-        while let Some((name, labels, answer)) = asked.next().await {
+        let enough = self.open.enough.notified();
+        tokio::pin!(enough);
+        loop {
+            let next = tokio::select! {
+                next = asked.next() => next,
+                () = &mut enough => None,
+            };
+            let Some((name, labels, answer)) = next else { break };
             match answer {
                 Ok(partial) => {
                     answers.take(name, labels, partial);
-                    tell(QueryProgress { answered: answers.answered(), of });
+                    missing.remove(name);
+                    tell(so_far(answers.answered(), &missing));
                 }
-                Err(why) => answers.miss(name, why),
+                Err(why) => {
+                    answers.miss(name, why);
+                    failed.insert(name);
+                }
             }
         }
         drop(asked);
+        // Nobody waits for these any longer.
+        for name in missing.difference(&failed) {
+            answers.miss(name, self.why_late(name).into());
+        }
         answers.finish(crossed.load(Ordering::Relaxed))
     }
 
@@ -234,6 +303,13 @@ impl Asking {
             tokio::time::sleep(again).await;
             self.is_back(name).await;
         }
+    }
+
+    /// Why a device has not answered when the question is ended.
+    fn why_late(&self, name: &Name) -> &'static str {
+        let model = self.service.model();
+        let there = model.devices.get(name).is_some_and(|known| known.live.connection != 0);
+        if there { "had not answered when the question was ended" } else { "is offline" }
     }
 
     /// Waits until a device is connected, or for as long as it is waited for.

@@ -217,7 +217,7 @@ impl Service {
         let authority = &self.authority;
         let ca = api::Authority {
             sha256: hex(&authority.ca_sha256()),
-            pem: authority.keys().ca_pem.clone(),
+            pem: self.ca_pem(),
             not_after: rfc3339(authority.ca_end().map_err(Failure::internal)?),
         };
         let model = self.model();
@@ -232,6 +232,11 @@ impl Service {
             ca,
             server_certificate_not_after: authority.server_end().map(rfc3339),
         })
+    }
+
+    /// The certificate of the CA.
+    pub fn ca_pem(&self) -> String {
+        self.authority.keys().ca_pem.clone()
     }
 
     /// Devices by connection, and the sum of what they refused.

@@ -13,6 +13,7 @@ use super::read::page;
 use super::{Failure, Listed, Query, Service};
 use crate::api::{DeviceStreams, Ledger, Point, StreamItem, StreamLast};
 use crate::core::ledger::{Missing, MissingList};
+use crate::core::shipping::{Circumstances, nothing_shipped};
 use crate::core::time::rfc3339_millis;
 use crate::core::{ingest, values, view};
 use crate::data_store::{Block, Direction, Head, StreamRow};
@@ -110,9 +111,56 @@ impl Service {
     /// [`Failure::NotFound`]; [`Failure::Unavailable`] at the start.
     pub fn stream(&self, device: &str, stream: &str) -> Result<StreamRow, Failure> {
         let name = self.device_of_streams(device)?;
-        let none = || Failure::NotFound(format!("device {device} has sent no stream {stream:?}"));
+        let none = || no_stream(&name, stream);
         let stream: StreamName = stream.parse().map_err(|_| none())?;
-        self.of_device(&name, |streams| streams.get(&stream).cloned()).ok_or_else(none)
+        let sent = self.of_device(&name, |streams| streams.get(&stream).cloned());
+        sent.ok_or_else(|| self.why_none(&name, &stream).map_or_else(none, Failure::NotFound))
+    }
+
+    /// Why nothing is here of a stream that a device says it has. None: it does not say so.
+    fn why_none(&self, device: &Name, stream: &StreamName) -> Option<String> {
+        let said = {
+            let model = self.model();
+            let data = model.devices.get(device)?.report.data.as_deref()?;
+            data.streams.get(stream)?.clone()
+        };
+        let reasons = self.held_back(device, stream, false);
+        Some(nothing_shipped(device.as_str(), stream, &said, &reasons))
+    }
+
+    /// Whether a device has sent records of a stream, or says that it has it.
+    pub(super) fn has_stream(&self, device: &Name, stream: &StreamName) -> bool {
+        let said = {
+            let model = self.model();
+            let data = model.devices.get(device).and_then(|known| known.report.data.as_deref());
+            data.is_some_and(|data| data.streams.contains_key(stream))
+        };
+        said || self.of_device(device, |streams| streams.contains_key(stream))
+    }
+
+    /// What holds back records of a stream on a device, in words.
+    pub(super) fn held_back(
+        &self,
+        device: &Name,
+        stream: &StreamName,
+        fetched: bool,
+    ) -> Vec<String> {
+        let model = self.model();
+        let Some(known) = model.devices.get(device) else { return Vec::new() };
+        let wanted = model.desired_state(device).and_then(|desired| desired.data);
+        let problems: Vec<(&str, &str)> = known
+            .report
+            .problems
+            .iter()
+            .map(|problem| (problem.code.as_str(), problem.message.as_str()))
+            .collect();
+        let now = Circumstances {
+            policies: wanted.as_deref(),
+            problems: &problems,
+            online: known.live.connection != 0,
+            minute: u16::try_from(self.now() / 60 % 1_440).unwrap_or(0),
+        };
+        now.hold_back(stream, fetched)
     }
 
     fn device_of_streams(&self, device: &str) -> Result<Name, Failure> {
@@ -452,6 +500,14 @@ impl Service {
         let data = self.model().devices.get(&name).and_then(view::reported);
         Ok(DeviceStreams { items: self.streams_of(&name), data })
     }
+}
+
+/// A device has no such stream.
+pub(super) fn no_stream(device: &Name, stream: &str) -> Failure {
+    let stream: String = stream.chars().take(80).collect();
+    Failure::NotFound(format!(
+        "device {device} has no stream {stream:?}: `holdfast data list {device}` shows those that it has"
+    ))
 }
 
 /// Ranges around these numbers: those that one block may hold together are one.

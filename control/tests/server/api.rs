@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use holdfast_protocol::codec;
-use holdfast_protocol::message::{Call, Method, Reply};
+use holdfast_protocol::message::{Method, Reply};
 use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
@@ -144,6 +144,11 @@ async fn every_refusal_is_the_same_json() {
     for path in ["/healthz", "/readyz", "/metrics", "/api/v1/openapi.json", "/api/v1/schema.json"] {
         assert_eq!(world.request("GET", path, json!(null)).await.0, 200, "{path} needs no token");
     }
+    let ca = world.raw("GET", "/api/v1/ca", &[], "").await;
+    assert_eq!(ca.status(), 200, "a certificate is public");
+    assert_eq!(ca.headers()["content-type"], "application/x-pem-file");
+    let pem = String::from_utf8(ca.body().to_vec()).unwrap();
+    assert!(pem.starts_with("-----BEGIN CERTIFICATE-----") && !pem.contains("PRIVATE"), "{pem}");
 }
 
 #[tokio::test]

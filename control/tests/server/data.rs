@@ -298,6 +298,7 @@ async fn records_are_read_by_number_and_time_in_both_orders() {
     assert!(some[0].starts_with("{\"seq\":10,"), "{some:?}");
     for (bad, said) in [
         ("since=yesterday", "since: RFC 3339"),
+        ("since=2h&until=3h", "since is not before until"),
         ("order=up", "asc or desc"),
         ("limit=0", "from 1 to 5000"),
         ("colour=1", "unknown field"),

@@ -203,6 +203,7 @@ async fn a_stream_is_exported_as_parquet() {
         ("/api/v1/streams/none/export.parquet", 404),
         ("/api/v1/streams/s/export.parquet?labelSelector=site%3Dparis", 404),
         ("/api/v1/streams/s/export.parquet?since=soon", 400),
+        ("/api/v1/streams/s/export.parquet?since=2h&until=3h", 400),
     ] {
         assert_eq!(world.send("GET", path, &[], Body::empty()).await.0, wanted, "{path}");
     }

@@ -271,3 +271,34 @@ async fn with_the_reserve_alone_left_no_data_is_taken_and_all_else_goes_on() {
     assert!(world.ship("d-1", &crate::data::of("old", 2, 2, &[noise(2)])).await);
     assert_eq!(ready().await.body(), "ready\n");
 }
+
+#[tokio::test]
+async fn a_stream_of_which_nothing_was_shipped_says_why() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let never = stream("raw", "a", json!({ "streams": ["camera/*"], "ship": "never" }));
+    assert_eq!(world.post(&[never], "").await.0, 200);
+    world.connect("d-1", 1);
+    let state = world.desired("d-1").unwrap();
+    let mut said: message::StateReport =
+        codec::decode(&report(true, state.epoch, state.generation, &[])).unwrap();
+    let held = StreamReport { last: 1_000, bytes: 4_096, ..StreamReport::default() };
+    let streams = [("camera/1".parse().unwrap(), held.clone()), ("temp".parse().unwrap(), held)];
+    said.data = Some(Box::new(DataReport { streams: streams.into(), ..DataReport::default() }));
+    assert!(world.publish("d-1", Channel::State, codec::encode(&said).unwrap()).await);
+    for (stream, parts) in [
+        ("camera%2F1", &["4096 bytes", "record 1000", "policy raw: ship never", "data fetch"][..]),
+        ("temp", &["4096 bytes", "nothing of it has arrived yet"]),
+        ("tmep", &["has no stream \"tmep\"", "holdfast data list d-1"]),
+    ] {
+        for what in ["records", "ledger", "series", "export.parquet"] {
+            let path = format!("/api/v1/devices/d-1/streams/{stream}/{what}");
+            let (status, answer) = world.request("GET", &path, json!(null)).await;
+            let text = answer["error"]["message"].as_str().unwrap();
+            assert!(
+                status == 404 && parts.iter().all(|part| text.contains(part)),
+                "{what}: {text}"
+            );
+        }
+    }
+}

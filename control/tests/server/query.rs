@@ -234,15 +234,55 @@ async fn who_comes_back_is_waited_for_and_progress_is_told() {
     let mut text = String::new();
     while let Some(frame) = body.frame().await {
         text.push_str(std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap());
-        if text.ends_with("{\"progress\":{\"answered\":1,\"of\":2}}\n") {
+        if text.ends_with("\"answered\":1,\"of\":2,\"missing\":[\"d-2\"]}}\n") {
             fleet.online("d-2").await;
         }
     }
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines[0]["progress"], json!({ "answered": 0, "of": 2 }));
+    let first = &lines[0]["progress"];
+    assert_eq!((&first["answered"], &first["of"]), (&json!(0), &json!(2)));
+    assert_eq!(first["missing"], json!(["d-1", "d-2"]), "who is waited for is named");
     let result = &lines.last().unwrap()["result"];
     assert_eq!((&result["answered"], &result["missing"]), (&json!(2), &json!([])), "{text}");
     assert_eq!(result["rows"][0]["values"], json!({ "count": 2, "sum(.)": 3 }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_is_ended_with_what_has_come() {
+    let fleet = Fleet::new(&[
+        ("d-1", holds(&["1"])),
+        ("d-2", holds(&["2"])),
+        ("d-3", Manner::Silent),
+        ("d-4", holds(&[])),
+        ("d-5", holds(&[])),
+    ])
+    .await;
+    fleet.online("d-1").await;
+    fleet.online("d-3").await;
+    let question = json!({ "stream": "x", "select": "count", "wait": "7d" });
+    let answer =
+        fleet.world.answer("POST", "/api/v1/query", &[], Body::from(question.to_string())).await;
+    let mut body = answer.into_body();
+    let (mut text, mut end) = (String::new(), String::new());
+    while let Some(frame) = body.frame().await {
+        text.push_str(std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap());
+        let last = text.lines().last().unwrap_or_default();
+        let Ok(line) = serde_json::from_str::<Value>(last) else { continue };
+        let progress = &line["progress"];
+        assert!(progress["missing"].as_array().is_none_or(|named| named.len() <= 3), "{text}");
+        if progress["answered"] == 1 {
+            end = format!("/api/v1/query/{}/end", progress["id"].as_str().unwrap());
+            assert_eq!(fleet.world.request("POST", &end, Value::Null).await.0, 204);
+        }
+    }
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let result = &last["result"];
+    assert_eq!(result["answered"], 1, "{text}");
+    assert_eq!(result["missing"], json!(["d-2", "d-3", "d-4", "d-5"]), "{text}");
+    assert_eq!(result["reasons"]["d-2"], "is offline");
+    assert!(result["reasons"]["d-3"].as_str().unwrap().contains("had not answered"), "{text}");
+    assert_eq!(result["rows"][0]["values"]["count"], 1);
+    assert_eq!(fleet.world.request("POST", &end, Value::Null).await.0, 404, "it is over");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -301,6 +341,55 @@ async fn records_are_fetched() {
     let asked = fleet.seen.lock().unwrap()[0].1.method.clone();
     let Method::Fetch { stream, since, until, bytes } = &asked else { panic!() };
     assert_eq!((stream.as_str(), until - since, *bytes), ("press/temp", 3_600_000, Some(5_000)));
+    // Its own bound, unless told otherwise.
+    assert_eq!(fleet.world.request("POST", path, json!({})).await.0, 200);
+    let asked = fleet.seen.lock().unwrap().last().unwrap().1.method.clone();
+    let Method::Fetch { bytes, .. } = &asked else { panic!() };
+    assert_eq!(*bytes, Some(10 << 20));
     let none = "/api/v1/devices/d-9/streams/x/fetch";
     assert_eq!(fleet.world.request("POST", none, json!({})).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_of_a_misspelt_stream_is_an_error() {
+    let fleet = Fleet::new(&[("d-1", holds(&[]))]).await;
+    fleet.online("d-1").await;
+    let path = "/api/v1/devices/d-1/streams/tmep/fetch";
+    let (status, said) = fleet.world.request("POST", path, json!({})).await;
+    assert_eq!(status, 404, "{said}");
+    assert!(said["error"]["message"].as_str().unwrap().contains("no stream \"tmep\""), "{said}");
+    // One that it has, of which there is nothing at that time, is none.
+    let batch = crate::data::batch("temp", 1, 3);
+    assert!(fleet.world.ship("d-1", &batch).await);
+    let path = "/api/v1/devices/d-1/streams/temp/fetch";
+    let (status, said) = fleet.world.request("POST", path, json!({})).await;
+    assert_eq!(
+        (status, &said["records"], &said["waits"]),
+        (200, &json!(0), &Value::Null),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_says_that_it_waits_for_a_window() {
+    let fleet = Fleet::new(&[("d-1", holds(&["1"]))]).await;
+    fleet.online("d-1").await;
+    let hour = crate::world::clock() / 3_600 % 24;
+    let (from, to) = ((hour + 5) % 24, (hour + 6) % 24);
+    let policy = json!({
+        "apiVersion": "holdfast/v1", "kind": "Stream", "metadata": { "name": "night" },
+        "spec": {
+            "devices": { "matchLabels": { "role": "a" } }, "streams": ["x"],
+            "windows": [format!("{from:02}:00-{to:02}:00")],
+        },
+    });
+    let (status, said) =
+        fleet.world.request("POST", "/api/v1/apply", json!({ "documents": [policy] })).await;
+    assert_eq!(status, 200, "{said}");
+    let fetch = |stream: &str| format!("/api/v1/devices/d-1/streams/{stream}/fetch");
+    let (_, said) = fleet.world.request("POST", &fetch("x"), json!({})).await;
+    let waits = format!("policy night: shipped from {from:02}:00 UTC");
+    assert_eq!(said["waits"], waits, "{said}");
+    let (_, said) = fleet.world.request("POST", &fetch("y"), json!({})).await;
+    assert_eq!(said["waits"], Value::Null, "{said}");
 }

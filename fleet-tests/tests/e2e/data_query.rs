@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::process::Stdio;
 use std::time::Duration;
 
-use fleet_tests::harness::{DEADLINE, Device, Plane, eventually};
+use fleet_tests::harness::{DEADLINE, Device, Plane, eventually, processes};
 use fleet_tests::telemetry::Telemetry;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::data::{http, ledger, records};
@@ -138,7 +139,9 @@ fn a_question_is_answered_where_the_data_lies() {
     let csv = plane.cli().run(&[&question[..], &["-o", "csv"]].concat()).ok();
     assert_eq!(csv, "site,count\r\nberlin,20000");
     let wrong = plane.cli().run(&["query", STREAM, "--select", "mean(temp) x"]);
-    assert!(wrong.fails(1).contains("at character 12"), "the fault's place is said");
+    let said = wrong.fails(2);
+    assert!(said.contains("at character 12"), "the fault's place is said");
+    assert_eq!(said.trim().lines().count(), 1, "once: {said}");
 
     // Who was away is waited for.
     let waiting = plane
@@ -240,7 +243,9 @@ fn a_question_waits_for_the_link_budget() {
     publish(&device, 1_000);
     plane.cli().apply(NO_LOGS).ok();
     device.await_problem("link-budget");
-    let said = query(&plane, &["--select", "count"]);
+    let asked = plane.cli().run(&["query", STREAM, "--select", "count", "-o", "json"]);
+    assert_eq!(asked.code, 1, "nobody has answered: {asked}");
+    let said: Value = serde_json::from_str(&asked.out).unwrap();
     assert_eq!((&said["answered"], &said["missing"]), (&json!(0), &json!(["d-1"])), "{said}");
     assert!(said["reasons"]["d-1"].as_str().unwrap().contains("link budget"), "{said}");
     plane.cli().run(&["delete", "linkbudget", "satellite"]).ok();
@@ -281,4 +286,43 @@ fn a_question_can_be_ended_early() {
         if said["answered"] == 1 { Ok(said) } else { Err(said.to_string()) }
     });
     assert_eq!(said["rows"][0]["values"]["count"], 1_000);
+}
+
+/// Ctrl-C of a question that waits: what has come is printed, and who is missing.
+#[test]
+fn ctrl_c_prints_what_has_come() {
+    let plane = Plane::start();
+    let here = plane.device("d-1", &["role=a"]);
+    let mut away = plane.device("d-2", &["role=a"]);
+    for device in [&here, &away] {
+        device.await_link("up");
+    }
+    publish(&here, 1_000);
+    away.stop_agent();
+    plane.await_connection("d-2", "offline");
+    let mut wait = Duration::from_secs(1);
+    let said: Value = eventually(DEADLINE, "it is asked before it is ended", || {
+        let asking = plane
+            .cli()
+            .command(&["query", STREAM, "--select", "count", "--wait", "1h", "-o", "json"])
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Nobody but the program itself knows how far it is: on a slow machine it takes longer.
+        std::thread::sleep(wait);
+        wait *= 2;
+        processes::send(asking.id(), Signal::INT);
+        let output = asking.wait_with_output().unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout).map_err(|e| e.to_string())?;
+        if said["answered"] == 1 && output.status.success() {
+            Ok(said)
+        } else {
+            Err(format!("{output:?}"))
+        }
+    });
+    assert_eq!(
+        (&said["missing"], &said["reasons"]["d-2"]),
+        (&json!(["d-2"]), &json!("is offline"))
+    );
+    assert_eq!(said["rows"][0]["values"]["count"], 1_000, "{said}");
 }

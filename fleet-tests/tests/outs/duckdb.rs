@@ -52,7 +52,7 @@ fn duckdb_reads_what_was_exported() {
     let one = scratch.join("one.parquet");
     let said =
         plane.cli().run(&["data", "export", "pump-1", "temp", "-o", one.to_str().unwrap()]).ok();
-    assert!(said.contains("bytes in"), "{said}");
+    assert!(said.starts_with("20000 records, ") && said.contains("bytes in"), "{said}");
     assert_eq!(
         sql(&one, "select column_name, column_type from (describe select * from FILE)"),
         "device|VARCHAR\nstream|VARCHAR\nseq|UBIGINT\ntime|TIMESTAMP WITH TIME ZONE\nvalue|VARCHAR\n\

@@ -31,6 +31,15 @@ fn mosquitto_sub_follows_with_an_api_token_and_is_cut_when_it_ends() {
         let readers = plane.metric("holdfast_gateway_readers");
         if readers == 1.0 { Ok(()) } else { Err(format!("{readers} readers")) }
     });
+    // Another asks for more than there is: it shows nothing but "denied", the log says what.
+    let mut greedy = Command::new("mosquitto_sub");
+    greedy.args(["-h", &host, "-p", &port, "-u", "tool", "-P", token, "-t", "everything/#", "-E"]);
+    greedy.arg("--cafile").arg(&ca).arg("--insecure");
+    greedy.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    eventually(DEADLINE, "the refused filter stands in the log", || {
+        let log = plane.log();
+        if log.contains("everything/#") { Ok(()) } else { Err(log) }
+    });
     // Records of before a subscription do not come, and it is not seen from here when it is made:
     // sent until the first one came, then exactly what follows.
     let mut seq = 0;

@@ -141,6 +141,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/ca": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The certificate of its CA as PEM: public, so no token is needed. Whoever takes it on trust from
+         *     here compares its sha256 with the one that `holdfast serve` prints.
+         */
+        get: operations["getCa"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices": {
         parameters: {
             query?: never;
@@ -556,6 +576,23 @@ export interface paths {
          *     `{"result"}`; with `Accept: application/json` the result alone. A closed connection ends it.
          */
         post: operations["query"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/query/{id}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ends a question that waits for devices: its answer is what has come until now. */
+        post: operations["endQuery"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1246,6 +1283,8 @@ export interface components {
              * @description Records, in whole blocks.
              */
             records: number;
+            /** @description What they wait for, in words; absent: they are on their way. */
+            waits?: string | null;
         };
         /** @description `GET /api/v1/fleet`. */
         Fleet: {
@@ -1672,7 +1711,7 @@ export interface components {
         NewFetch: {
             /**
              * Format: int64
-             * @description At most so many bytes on the device's disk, the oldest records first.
+             * @description At most so many bytes on the device's disk, the oldest records first; 10485760 unless given.
              */
             bytes?: number | null;
             /** @description Not before: RFC 3339, or a length of time before now; the oldest unless given. */
@@ -1782,6 +1821,10 @@ export interface components {
         QueryProgress: {
             /** @description Devices that have answered. */
             answered: number;
+            /** @description Names the question, for whoever does not want to wait any longer. */
+            id?: string;
+            /** @description Names of some that have not answered, the first ones. */
+            missing?: string[];
             /** @description Devices that are asked. */
             of: number;
         };
@@ -2418,6 +2461,25 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getCa: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-pem-file": string;
                 };
             };
         };
@@ -3303,6 +3365,34 @@ export interface operations {
                 content: {
                     "application/x-ndjson": components["schemas"]["QueryLine"];
                 };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    endQuery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `id` of its progress */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             "4XX": {
                 headers: {

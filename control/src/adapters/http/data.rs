@@ -130,13 +130,28 @@ fn limit(given: Option<usize>, (usual, most): (usize, usize)) -> Result<usize, F
 }
 
 /// A moment of a query, in milliseconds since 1970.
-pub(super) fn time(what: &str, text: Option<&str>, now: u64) -> Result<Option<u64>, Failure> {
+fn time(what: &str, text: Option<&str>, now: u64) -> Result<Option<u64>, Failure> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     moment(text, now).map(Some).ok_or_else(|| {
         Failure::invalid(format!(
             "{what}: RFC 3339 such as 2026-11-23T21:00:00Z, or a length of time before now such as 2h"
         ))
     })
+}
+
+/// Since and until when, all of the time unless told otherwise.
+pub(super) fn times(
+    since: Option<&str>,
+    until: Option<&str>,
+    now: u64,
+) -> Result<(u64, u64), Failure> {
+    let usual = Window::default();
+    let since = time("since", since, now)?.unwrap_or(usual.since);
+    let until = time("until", until, now)?.unwrap_or(usual.until);
+    if since >= until {
+        return Err(Failure::invalid("since is not before until"));
+    }
+    Ok((since, until))
 }
 
 impl RecordsQuery {
@@ -156,12 +171,8 @@ impl RecordsQuery {
             Some(after) => numbers.from = after.saturating_add(1),
             None => {}
         }
-        Ok(Window {
-            numbers: Range { ..numbers },
-            since: time("since", self.since.as_deref(), now)?.unwrap_or(usual.since),
-            until: time("until", self.until.as_deref(), now)?.unwrap_or(usual.until),
-            newest_first,
-        })
+        let (since, until) = times(self.since.as_deref(), self.until.as_deref(), now)?;
+        Ok(Window { numbers: Range { ..numbers }, since, until, newest_first })
     }
 }
 

@@ -12,7 +12,7 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 
 use super::App;
-use super::data::time;
+use super::data::times;
 use super::extract::{Params, Path};
 use crate::adapters::parquet::{Look, Table};
 use crate::core::selector;
@@ -48,12 +48,8 @@ pub(crate) struct FleetExportQuery {
 
 fn window(app: &App, since: Option<&str>, until: Option<&str>) -> Result<Window, Failure> {
     let now = app.service.now().saturating_mul(1_000);
-    let usual = Window::default();
-    Ok(Window {
-        since: time("since", since, now)?.unwrap_or(usual.since),
-        until: time("until", until, now)?.unwrap_or(usual.until),
-        ..usual
-    })
+    let (since, until) = times(since, until, now)?;
+    Ok(Window { since, until, ..Window::default() })
 }
 
 /// Records of a stream as a Parquet file: `device`, `stream`, `seq`, `time`, `value` (as JSON), and

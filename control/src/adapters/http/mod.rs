@@ -146,6 +146,7 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(policies::get, policies::delete))
         .routes(routes!(metrics::streams))
         .routes(routes!(query::query))
+        .routes(routes!(query::end))
         .routes(routes!(query::fetch))
         .routes(routes!(export::one))
         .routes(routes!(export::all))
@@ -176,6 +177,7 @@ fn anybody() -> OpenApiRouter<App> {
         .routes(routes!(system::readyz))
         .routes(routes!(system::schema))
         .routes(routes!(system::openapi))
+        .routes(routes!(system::ca))
         .routes(routes!(metrics::metrics))
 }
 

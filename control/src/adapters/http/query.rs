@@ -8,7 +8,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
@@ -77,6 +77,17 @@ async fn answer(
             drop(to.send(Err(stops)).await);
         }
     }
+}
+
+/// Ends a question that waits for devices: its answer is what has come until now.
+#[utoipa::path(post, path = "/api/v1/query/{id}/end", operation_id = "endQuery", tag = "data",
+    params(("id" = String, Path, description = "`id` of its progress")), security(("bearer" = [])),
+    responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn end(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Failure> {
+    app.service.end_query(&id).map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Has a device ship records as they are, though its policy reduced or withheld them.

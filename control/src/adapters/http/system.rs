@@ -63,6 +63,14 @@ pub(super) async fn about(State(app): State<App>) -> Result<Json<About>, Failure
     app.service.about().map(Json)
 }
 
+/// The certificate of its CA as PEM: public, so no token is needed. Whoever takes it on trust from
+/// here compares its sha256 with the one that `holdfast serve` prints.
+#[utoipa::path(get, path = "/api/v1/ca", operation_id = "getCa", tag = "system",
+    responses((status = 200, body = String, content_type = "application/x-pem-file")))]
+pub(super) async fn ca(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], app.service.ca_pem())
+}
+
 /// The crates that the programs are made of, and their licences.
 #[utoipa::path(get, path = "/api/v1/licences", operation_id = "listLicences", tag = "system", security(("bearer" = [])),
     responses((status = 200, body = Licences), (status = "4XX", body = super::error_schema::ErrorBody)))]

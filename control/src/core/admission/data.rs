@@ -36,6 +36,8 @@ const SHORTEST_EVERY: u64 = 1_000;
 const MAX_FIELD: usize = 256;
 /// Least budget of a link, in bytes: less does not carry a day's keep-alive.
 const LEAST_BUDGET: u64 = 16 * 1024;
+/// Of a list that may be absent.
+const OR_NOT: &str = ", or leave it out";
 /// Most interfaces of a budget.
 const MAX_INTERFACES: usize = 16;
 
@@ -135,8 +137,14 @@ fn size(at: &At<'_>, least: u64) -> Option<u64> {
     })
 }
 
-/// A list of so many things at most, each of them good; none is a fault if there must be one.
-fn list<T>(at: &At<'_>, most: usize, decode: impl Fn(&At<'_>) -> Option<T>) -> Option<Vec<T>> {
+/// A list of so many things at most, each of them good, and at least one. `or_not`: what there is to
+/// do without any.
+fn list<T>(
+    at: &At<'_>,
+    most: usize,
+    or_not: &str,
+    decode: impl Fn(&At<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
     let items = at.items();
     if items.len() > most {
         at.fault(format!("{} of them, at most {most}", items.len()));
@@ -144,7 +152,7 @@ fn list<T>(at: &At<'_>, most: usize, decode: impl Fn(&At<'_>) -> Option<T>) -> O
     }
     if items.is_empty() {
         if at.value().is_array() {
-            at.fault("an empty list; name at least one, or leave it out");
+            at.fault(format!("an empty list; name at least one{or_not}"));
         }
         return None;
     }
@@ -154,7 +162,7 @@ fn list<T>(at: &At<'_>, most: usize, decode: impl Fn(&At<'_>) -> Option<T>) -> O
 }
 
 fn patterns(at: &At<'_>) -> Option<Vec<Pattern>> {
-    list(at, MAX_ITEMS, |at| {
+    list(at, MAX_ITEMS, "", |at| {
         at.parsed(|text| {
             text.parse::<Pattern>().map_err(|_| {
                 "not a stream's name, nor the beginning of one and a final '*', such as pump/temperature or pump/*"
@@ -233,10 +241,10 @@ fn window(at: &At<'_>) -> Option<Ship> {
         .and_then(|at| at.duration(SHORTEST_EVERY, 31 * DAY));
     let paths = fields
         .required("fields", "paths of numbers in the records, such as [\"temp\"]")
-        .and_then(|at| list(&at, MAX_ITEMS, field));
+        .and_then(|at| list(&at, MAX_ITEMS, "", field));
     let aggregates = fields
         .required("aggregates", "what is said of each field, such as [min, max, mean, p95]")
-        .and_then(|at| list(&at, MAX_ITEMS, aggregate));
+        .and_then(|at| list(&at, MAX_ITEMS, "", aggregate));
     let aggregates = aggregates?.into_iter().flatten().collect();
     Some(Ship::Window { every_ms: every?, fields: paths?, aggregates })
 }
@@ -280,7 +288,7 @@ fn quantile(text: &str) -> Option<u16> {
 }
 
 fn windows(at: &At<'_>) -> Option<Vec<Window>> {
-    list(at, MAX_WINDOWS, |at| {
+    list(at, MAX_WINDOWS, OR_NOT, |at| {
         at.parsed(|text| {
             let minute = |text: &str| {
                 let (hour, minute) = text.trim().split_once(':')?;
@@ -324,7 +332,7 @@ pub(super) fn link_budget(at: &At<'_>) -> Option<(Selector, Policy)> {
         .and_then(|at| size(&at, LEAST_BUDGET));
     let shares = or(spec.get("shares"), BTreeMap::new(), shares);
     let interfaces =
-        or(spec.get("interfaces"), Vec::new(), |at| list(at, MAX_INTERFACES, interface));
+        or(spec.get("interfaces"), Vec::new(), |at| list(at, MAX_INTERFACES, OR_NOT, interface));
     let budget =
         LinkBudget { period: period?, bytes: bytes?, shares: shares?, interfaces: interfaces? };
     Some((devices?, Policy::LinkBudget { budget }))

@@ -208,7 +208,8 @@ fn documents_about_data_become_their_values() {
 const DATA_FAULTS: &[(usize, &str, &str, &str)] = &[
     (0, "/spec/devices", "null", "spec.devices: is missing"),
     (0, "/spec/streams", "null", "spec.streams: is missing"),
-    (0, "/spec/streams", "[]", "spec.streams: an empty list"),
+    (0, "/spec/streams", "[]", "spec.streams: an empty list; name at least one\n"),
+    (0, "/spec/windows", "[]", "spec.windows: an empty list; name at least one, or leave it out\n"),
     (0, "/spec/streams", r#"["a b"]"#, r#"spec.streams[0]: "a b": not a stream's name"#),
     (0, "/spec/streams", r#"["local/x"]"#, "not a stream's name"),
     (0, "/spec/streams", r#"["*/x"]"#, "not a stream's name"),
@@ -219,6 +220,7 @@ const DATA_FAULTS: &[(usize, &str, &str, &str)] = &[
     (0, "/spec/ttl", r#""1ms""#, "spec.ttl: \"1ms\": out of bounds: at least 1s"),
     (0, "/spec/ttl", r#""9999d""#, "at most 3653d"),
     (0, "/spec/quota", r#""1Ki""#, "spec.quota: \"1Ki\": 1024 bytes: at least 131072"),
+    (0, "/spec/quota", r#""100MB""#, "\"100MB\": unknown unit; a size is bytes, or a number"),
     (0, "/spec/overflow", r#""drop""#, "spec.overflow: \"drop\": unknown; there are drop-oldest"),
     (
         0,
@@ -342,9 +344,12 @@ fn each_fault_about_data_is_said_with_its_path() {
         }
         let found = faults(&[document]);
         assert_eq!(found.len(), 1, "{pointer} = {value}: {found:#?}");
-        assert!(found[0].contains(said), "{pointer} = {value}:\n{}\nexpected {said}", found[0]);
+        // A whole line, where it is the end that matters.
+        let line = format!("{}\n", found[0]);
+        assert!(line.contains(said), "{pointer} = {value}:\n{line}expected {said}");
     }
 }
+
 #[test]
 fn the_document_of_the_documentation_is_let_in() {
     let hello = hello();

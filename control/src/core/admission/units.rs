@@ -3,7 +3,7 @@
 /// Why a text with a unit was refused. Completes `"12Q": ...`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotAUnit {
-    #[error("unknown unit; memory is bytes, or a number with Ki, Mi, Gi, k, M or G, such as 64Mi")]
+    #[error("unknown unit; a size is bytes, or a number with Ki, Mi, Gi, k, M or G, such as 64Mi")]
     Memory,
     #[error("unknown unit; cpu is cores or thousandths of one, such as 500m, 1 or 1.5")]
     Cpu,

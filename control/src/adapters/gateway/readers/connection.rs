@@ -51,6 +51,8 @@ pub(in crate::adapters::gateway) struct Connection {
     _open: Open,
     /// It is counted among the readers.
     known: bool,
+    /// A refused filter of it stands in the log.
+    is_told: bool,
 }
 
 impl Connection {
@@ -75,6 +77,7 @@ impl Connection {
             slot: Some(new.slot),
             _open: new.open,
             known: false,
+            is_told: false,
         }
     }
 
@@ -86,6 +89,7 @@ impl Connection {
                 Event::Subscribed { refused, .. } => {
                     if refused {
                         count(&self.shared.counters.refused_topic);
+                        self.refused();
                     }
                     self.wants();
                 }
@@ -111,6 +115,20 @@ impl Connection {
         })));
         let access = self.session.policy().access().map_or("", |access| &*access.id);
         tracing::info!(peer = %self.peer, access, "a reader is connected");
+    }
+
+    /// Says once what was refused: clients show "denied", and ask again and again.
+    fn refused(&mut self) {
+        if std::mem::replace(&mut self.is_told, true) {
+            return;
+        }
+        let reader = self.session.policy();
+        let access = reader.access().map_or("", |access| &*access.id);
+        let filter = reader.refused().unwrap_or_default();
+        tracing::info!(
+            peer = %self.peer, access, filter,
+            "a filter of a reader is refused: there are data/DEVICE/STREAM and data-cbor/DEVICE/STREAM, each with + and #, and nothing shared"
+        );
     }
 
     fn wants(&mut self) {

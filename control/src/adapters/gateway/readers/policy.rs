@@ -1,13 +1,16 @@
 //! What a reader may: follow streams, and nothing else. Its password is an access token.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use holdfast_protocol::ids::hex;
 use holdfast_protocol::mqtt::{Client, Code, Fault, Policy};
 
 use super::{Form, Place, Readers};
 use crate::ports::{Access, Directory};
+
+/// Longest part of a refused filter that is kept, in characters.
+const LONGEST: usize = 200;
 
 /// One reader's policy.
 pub(super) struct Reader {
@@ -16,16 +19,23 @@ pub(super) struct Reader {
     number: u64,
     /// Once it is let in.
     admitted: Option<(Access, Place)>,
+    /// The first filter that it was refused.
+    refused: OnceLock<Box<str>>,
 }
 
 impl Reader {
     pub(super) fn new(directory: Arc<dyn Directory>, readers: Arc<Readers>, number: u64) -> Self {
-        Self { directory, readers, number, admitted: None }
+        Self { directory, readers, number, admitted: None, refused: OnceLock::new() }
     }
 
     /// Whose token it showed.
     pub(super) fn access(&self) -> Option<&Access> {
         self.admitted.as_ref().map(|(access, _)| access)
+    }
+
+    /// The first filter that it was refused. None: it was refused for what it is, not where.
+    pub(super) fn refused(&self) -> Option<&str> {
+        self.refused.get().map(|filter| &**filter)
     }
 
     /// Whether its token still holds.
@@ -62,7 +72,11 @@ impl Policy for Reader {
 
     fn subscribe(&self, filter: &str) -> bool {
         let root = filter.split('/').next().unwrap_or_default();
-        Form::ALL.iter().any(|form| form.root() == root)
+        let is_served = Form::ALL.iter().any(|form| form.root() == root);
+        if !is_served {
+            self.refused.get_or_init(|| filter.chars().take(LONGEST).collect());
+        }
+        is_served
     }
 
     fn refusal(&self, _topic: &str) -> Fault {
