@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use holdfast_protocol::codec;
-use holdfast_protocol::message::{Call, Method, Reply};
+use holdfast_protocol::message::{Method, Reply};
 use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
