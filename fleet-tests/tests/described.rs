@@ -33,11 +33,12 @@ fn the_agents_problem_codes_are_described() {
     assert_eq!(described, said);
     let besides = section.split("About data streams besides:").nth(1).unwrap();
     let named: BTreeSet<&str> = besides.split('`').skip(1).step_by(2).collect();
-    for (file, before) in [("data", "say("), ("intake", "list.push(")] {
+    for (file, before) in [("data", "say("), ("intake", "(")] {
         let source = read(&format!("agent/src/driver/{file}.rs"));
+        // A code, and then why.
         let codes = source.split(before).skip(1).filter_map(|rest| {
-            let rest = rest.trim_start().trim_start_matches('(');
-            rest.strip_prefix('"')?.split('"').next()
+            let (code, after) = rest.trim_start().strip_prefix('"')?.split_once('"')?;
+            after.starts_with(", ").then_some(code)
         });
         let codes: Vec<&str> = codes.collect();
         assert!(codes.len() > 1, "{file}: {codes:?}");

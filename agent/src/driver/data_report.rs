@@ -87,11 +87,12 @@ impl Driver {
                 continue;
             }
             let rates = &shipping.rates.streams;
-            let per_hour = rates.get(&stream.name).map_or(0, Rate::per_hour);
             let waits = stream.waiting_bytes();
+            let quota = policy.and_then(|policy| policy.quota_bytes);
+            let left = quota.unwrap_or(summary.quota).saturating_sub(waits);
+            let per_hour = rates.get(&stream.name).map_or(0, |rate| rate.per_hour(left));
             (waiting, rate) = (waiting + waits, rate + per_hour);
-            if let Some(quota) = policy.and_then(|policy| policy.quota_bytes) {
-                let left = quota.saturating_sub(waits);
+            if quota.is_some() {
                 buffers.push((stream.name.to_string(), Filling { left, per_hour }));
             }
         }

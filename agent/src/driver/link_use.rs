@@ -75,7 +75,7 @@ impl Shipping {
     /// Why nothing of this class may begin; None: it may.
     pub(super) fn held(&self, class: TrafficClass) -> Option<String> {
         let (link, policies) = (&self.link, &self.policies);
-        link.held.contains(&class).then(|| {
+        is_used_up(class, link.allowed(class, policies)).then(|| {
             let said = link.waits.of(class, policies.link.as_ref(), policies.link_name.as_ref());
             said.unwrap_or_else(|| format!("the link budget for {} is used up", class.as_str()))
         })

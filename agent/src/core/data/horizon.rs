@@ -78,6 +78,7 @@ pub fn horizon(known: &Known) -> Option<Horizon> {
 /// not count for noon.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rate {
+    first: u64,
     total: u64,
     at: u64,
     per_hour: u64,
@@ -88,8 +89,8 @@ pub struct Rate {
 const SMOOTH: u64 = 6 * 3_600_000;
 /// The shortest time that says something, in milliseconds.
 const LEAST: u64 = 10_000;
-/// Nothing is said of a rate before it was watched for so long, in milliseconds: what a program
-/// publishes as it starts says nothing of the hours to come.
+/// Nothing is said of a rate before it was watched for so long, in milliseconds, or as much came as
+/// there is room for: what a program publishes as it starts says nothing of the hours to come.
 const ENOUGH: u64 = 600_000;
 
 impl Rate {
@@ -97,7 +98,7 @@ impl Rate {
     pub fn note(&mut self, total: u64, now: u64) {
         let passed = now.saturating_sub(self.at);
         if self.at == 0 || total < self.total {
-            *self = Self { total, at: now.max(1), per_hour: 0, seen: 0 };
+            *self = Self { first: total, total, at: now.max(1), per_hour: 0, seen: 0 };
             return;
         }
         if passed < LEAST {
@@ -114,9 +115,10 @@ impl Rate {
         self.per_hour = u64::try_from(mixed).unwrap_or(u64::MAX);
     }
 
-    /// Bytes an hour; 0: it rests, or was not watched for long enough.
-    pub fn per_hour(&self) -> u64 {
-        if self.seen < ENOUGH { 0 } else { self.per_hour }
+    /// Bytes an hour, for what has so many left; 0: it rests, or was not watched for long enough.
+    pub fn per_hour(&self, left: u64) -> u64 {
+        let is_enough = self.seen >= ENOUGH || self.total - self.first >= left;
+        if is_enough { self.per_hour } else { 0 }
     }
 }
 
@@ -215,16 +217,26 @@ mod tests {
         rate.note(total, now);
         for _ in 0..60 {
             let enough = now >= ENOUGH;
-            assert_eq!(rate.per_hour() > 0, enough, "after {now} ms");
+            assert_eq!(rate.per_hour(1_000_000) > 0, enough, "after {now} ms");
             (total, now) = (total + 1_000, now + 60_000);
             rate.note(total, now);
         }
-        assert_eq!(rate.per_hour(), 60_000);
+        assert_eq!(rate.per_hour(1_000_000), 60_000);
         now += 60_000;
         rate.note(total, now);
-        assert!((50_000..60_000).contains(&rate.per_hour()), "{}", rate.per_hour());
+        assert!((50_000..60_000).contains(&rate.per_hour(1_000_000)), "{}", rate.per_hour(1_000_000));
+        assert!(rate.per_hour(1) > 0);
         rate.note(5, now + 60_000);
-        assert_eq!(rate.per_hour(), 0, "it began anew");
+        assert_eq!(rate.per_hour(1_000_000), 0, "it began anew");
+    }
+
+    #[test]
+    fn what_fills_within_minutes_is_said_within_minutes() {
+        let mut rate = Rate::default();
+        rate.note(500, 1);
+        rate.note(100_500, 20_001);
+        assert_eq!(rate.per_hour(100_001), 0);
+        assert_eq!(rate.per_hour(100_000), 100_000 * 180);
     }
 
     const HOUR: u64 = 3_600_000;
