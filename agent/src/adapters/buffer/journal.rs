@@ -167,18 +167,17 @@ fn is_of_the_file(error: &io::Error) -> bool {
 }
 
 fn page(out: &mut Vec<u8>, generation: u64, entry: u32, (part, parts): (u16, usize), piece: &[u8]) {
-    let begin = out.len();
-    out.extend([0; 4]);
-    out.extend(generation.to_be_bytes());
-    out.extend(entry.to_be_bytes());
-    out.extend(part.to_be_bytes());
+    let mut content = Vec::with_capacity(PAGE);
+    content.extend(generation.to_be_bytes());
+    content.extend(entry.to_be_bytes());
+    content.extend(part.to_be_bytes());
     for number in [parts, piece.len()] {
-        out.extend(u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes());
+        content.extend(u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes());
     }
-    out.extend(piece);
-    out.resize(begin + PAGE, 0);
-    let sum = crc(&[&out[begin + 4..]]);
-    out[begin..begin + 4].copy_from_slice(&sum.to_be_bytes());
+    content.extend(piece);
+    content.resize(PAGE - 4, 0);
+    out.extend(crc(&[&content]).to_be_bytes());
+    out.extend(content);
 }
 
 /// A page as it stands.
@@ -200,21 +199,27 @@ fn parse(page: &[u8]) -> Page<'_> {
     if page.iter().all(|byte| *byte == 0) {
         return Page::Empty;
     }
-    let number = |from: usize, length: usize| {
-        page[from..from + length].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
-    };
-    let short = |from: usize| u16::try_from(number(from, 2)).unwrap_or(u16::MAX);
-    let length = usize::from(short(20));
-    if number(0, 4) != u64::from(crc(&[&page[4..]])) || length > ROOM {
-        return Page::Bad;
+    written(page).unwrap_or(Page::Bad)
+}
+
+/// None: it is not what was written.
+fn written(page: &[u8]) -> Option<Page<'_>> {
+    let (sum, mut rest) = page.split_first_chunk()?;
+    if u32::from_be_bytes(*sum) != crc(&[rest]) {
+        return None;
     }
-    Page::Good {
-        generation: number(4, 8),
-        entry: u32::try_from(number(12, 4)).unwrap_or(u32::MAX),
-        part: short(16),
-        parts: short(18),
-        piece: &page[HEAD..HEAD + length],
-    }
+    let generation = u64::from_be_bytes(take(&mut rest)?);
+    let entry = u32::from_be_bytes(take(&mut rest)?);
+    let part = u16::from_be_bytes(take(&mut rest)?);
+    let parts = u16::from_be_bytes(take(&mut rest)?);
+    let length = u16::from_be_bytes(take(&mut rest)?);
+    Some(Page::Good { generation, entry, part, parts, piece: rest.get(..length.into())? })
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*head)
 }
 
 /// The entries of a generation.

@@ -224,7 +224,11 @@ mod tests {
         assert_eq!(rate.per_hour(1_000_000), 60_000);
         now += 60_000;
         rate.note(total, now);
-        assert!((50_000..60_000).contains(&rate.per_hour(1_000_000)), "{}", rate.per_hour(1_000_000));
+        assert!(
+            (50_000..60_000).contains(&rate.per_hour(1_000_000)),
+            "{}",
+            rate.per_hour(1_000_000)
+        );
         assert!(rate.per_hour(1) > 0);
         rate.note(5, now + 60_000);
         assert_eq!(rate.per_hour(1_000_000), 0, "it began anew");
