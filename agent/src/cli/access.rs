@@ -208,7 +208,7 @@ fn topics(filters: &[String]) -> String {
     format!("its own topics{others}")
 }
 
-/// A value as a shell and systemd's `EnvironmentFile` read it.
+/// A value as a shell reads it.
 fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
     if !value.is_empty() && value.chars().all(plain) {

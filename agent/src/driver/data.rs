@@ -30,39 +30,40 @@ const EXPIRE: u64 = 60_000;
 pub(super) const ASIDE: &str = "data.damaged";
 
 /// Whether there is something that was set aside.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Aside {
     /// There never was since the agent started.
     #[default]
     No,
     /// There is.
     Here,
-    /// Somebody took it away.
-    Gone,
+    /// Somebody took it away, when this was said.
+    Gone(Option<String>),
 }
 
 impl Aside {
     /// As it is seen now.
-    pub(super) fn look(self, there: bool) -> Self {
+    pub(super) fn look(self, there: bool, said: Option<&str>) -> Self {
         match (self, there) {
             (_, true) => Self::Here,
-            (Self::No, false) => Self::No,
-            (Self::Here | Self::Gone, false) => Self::Gone,
+            (Self::Here, false) => Self::Gone(said.map(str::to_owned)),
+            (before @ (Self::No | Self::Gone(_)), false) => before,
         }
     }
 }
 
 /// What a person should know of a damaged buffer: also after the agent was started again, until
 /// what was set aside is deleted.
-fn damage(said: Option<&str>, path: &Path, aside: Aside) -> Option<String> {
+fn damage(said: Option<&str>, path: &Path, aside: &Aside) -> Option<String> {
     let heal = format!("delete {} when you have looked at it, and this is over", path.display());
     match (said, aside) {
         (Some(why), Aside::Here) => Some(format!("{why}; {heal}")),
         (None, Aside::Here) => Some(format!(
             "the buffer was damaged before the agent was started, and set aside; what was in it stands in the gap ledger; {heal}"
         )),
-        (Some(why), Aside::No) => Some(why.to_owned()),
-        (Some(_), Aside::Gone) | (None, Aside::No | Aside::Gone) => None,
+        (Some(why), Aside::Gone(then)) if then.as_deref() == Some(why) => None,
+        (Some(why), Aside::No | Aside::Gone(_)) => Some(why.to_owned()),
+        (None, Aside::No | Aside::Gone(_)) => None,
     }
 }
 
@@ -353,7 +354,7 @@ impl Driver {
     pub(super) fn data_problems(&self, say: &mut impl FnMut(&str, Option<String>)) {
         let shipping = &self.shipping;
         let said = shipping.summary.damage.as_deref();
-        say("data-damaged", damage(said, &self.data.join(ASIDE), self.trouble.aside));
+        say("data-damaged", damage(said, &self.data.join(ASIDE), &self.trouble.aside));
         let full = shipping.summary.full.as_ref();
         say("data-not-stored", full.map(|why| {
             format!("data streams are not taken in ({why}): who publishes is told so, workloads go on")
@@ -394,14 +395,16 @@ mod tests {
     fn damage_is_said_over_restarts_until_what_was_set_aside_is_deleted() {
         let path = Path::new("/data/data.damaged");
         let mut aside = Aside::default();
-        assert_eq!(damage(None, path, aside), None);
-        assert_eq!(damage(Some("it is gone"), path, aside).unwrap(), "it is gone");
-        aside = aside.look(false).look(true);
-        let said = damage(Some("damaged"), path, aside).unwrap();
+        assert_eq!(damage(None, path, &aside), None);
+        assert_eq!(damage(Some("it is gone"), path, &aside).unwrap(), "it is gone");
+        aside = aside.look(false, None).look(true, Some("damaged"));
+        let said = damage(Some("damaged"), path, &aside).unwrap();
         assert!(said.starts_with("damaged; delete /data/data.damaged"), "{said}");
-        let later = damage(None, path, Aside::default().look(true)).unwrap();
+        let later = damage(None, path, &Aside::default().look(true, None)).unwrap();
         assert!(later.contains("delete /data/data.damaged"), "{later}");
-        aside = aside.look(false);
-        assert_eq!(damage(Some("damaged"), path, aside), None, "somebody has looked at it");
+        aside = aside.look(false, Some("damaged"));
+        assert_eq!(damage(Some("damaged"), path, &aside), None, "somebody has looked at it");
+        aside = aside.look(false, Some("damaged again"));
+        assert_eq!(damage(Some("damaged again"), path, &aside).unwrap(), "damaged again");
     }
 }

@@ -77,7 +77,9 @@ impl Driver {
     /// Everything that needs a look now and then.
     pub(super) fn keep_house(&mut self) {
         self.trouble.free = files::free_bytes(&self.data).ok();
-        self.trouble.aside = self.trouble.aside.look(self.data.join(ASIDE).exists());
+        let (there, said) =
+            (self.data.join(ASIDE).exists(), self.shipping.summary.damage.as_deref());
+        self.trouble.aside = std::mem::take(&mut self.trouble.aside).look(there, said);
         if self.trouble.free.is_some_and(|free| free >= FULL) {
             self.trouble.full = false;
         }

@@ -135,6 +135,8 @@ async fn ask(client: &Client, wanted: &NewQuery) -> Outcome<QueryResult> {
     Err(Failure::failed("the answer ended early: the control plane may have stopped; ask again"))
 }
 
+const GIVEN_UP: &str = "given up; the devices are told to stop";
+
 /// Ctrl-C: the first asks for what has come, the second gives up.
 struct Stop {
     signal: Signal,
@@ -156,11 +158,16 @@ impl Stop {
 
     async fn end(&mut self, client: &Client) -> Outcome {
         if self.is_ending || self.question.is_empty() {
-            return Err(Failure::failed("given up; the devices are told to stop"));
+            return Err(Failure::failed(GIVEN_UP));
         }
         self.is_ending = true;
         note("ending: the answer is what has come; Ctrl-C again gives up");
-        match client.post(&["query", &self.question, "end"], &Value::Null).await {
+        let path = ["query", &self.question, "end"];
+        let ended = tokio::select! {
+            ended = client.post(&path, &Value::Null) => ended,
+            _ = self.signal.recv() => return Err(Failure::failed(GIVEN_UP)),
+        };
+        match ended {
             // It has come meanwhile.
             Err(failure) if failure.exit == Exit::NotFound => Ok(()),
             ended => ended.map(drop),
@@ -300,7 +307,7 @@ fn print(output: Output, about: &About, columns: &Columns, result: &QueryResult)
         result.bytes.shipping_would_have_cost
     ))?;
     for (device, why) in &result.reasons {
-        output.line(&format!("not answered: {device}: {why}"))?;
+        output.line(&one_line(&format!("not answered: {device}: {why}")))?;
     }
     Ok(())
 }
@@ -316,7 +323,7 @@ pub(crate) async fn fetch(client: &Client, output: Output, wanted: &DataFetch) -
     if wanted.output == LedgerFormat::Json {
         return output.line(&json!(started).to_string());
     }
-    output.line(&will_be_shipped(wanted, &started))
+    output.line(&one_line(&will_be_shipped(wanted, &started)))
 }
 
 fn will_be_shipped(wanted: &DataFetch, started: &FetchStarted) -> String {

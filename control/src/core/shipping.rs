@@ -37,12 +37,12 @@ impl Circumstances<'_> {
         }
         let usual = StreamPolicy::default().priority;
         let urgent = found.map_or(usual, |(_, policy)| policy.priority) >= URGENT;
-        let class = if urgent { "events" } else { "data" };
-        // It tells which classes wait.
+        // It tells which class waits, after the budget's name.
+        let waits = format!(": {} has ", if urgent { "events" } else { "data" });
         let used_up = self
             .problems
             .iter()
-            .find(|(code, message)| *code == LINK_BUDGET && message.contains(class));
+            .find(|(code, message)| *code == LINK_BUDGET && message.contains(&waits));
         reasons.extend(used_up.map(|(_, message)| (*message).to_owned()));
         if !self.online {
             reasons.push("the device is offline".into());
@@ -77,7 +77,7 @@ pub fn nothing_shipped(
     };
     format!(
         "device {device} holds {} bytes of stream \"{stream}\", up to record {}, and has shipped none ({why}): \
-         `holdfast query {stream}` asks the device about them, `holdfast data fetch {device} {stream}` \
+         `holdfast query {stream} --select count` asks the device about them, `holdfast data fetch {device} {stream}` \
          has them shipped",
         said.bytes, said.last
     )
@@ -101,7 +101,10 @@ mod tests {
         let windows = vec![Window { from: 60, to: 240 }, Window { from: 1_320, to: 30 }];
         let night = policies(StreamPolicy { windows, ..StreamPolicy::default() });
         let urgent = policies(StreamPolicy { priority: 9, ..StreamPolicy::default() });
-        let budget = [("clock", "1970"), ("link-budget", "the link budget for data is used up")];
+        let budget = [
+            ("clock", "1970"),
+            ("link-budget", "link budget my-events (1Mi a day): data has used what is due"),
+        ];
         let quiet: &[(&str, &str)] = &[];
         let open: &[&str] = &[];
         let noon = 12 * 60;
@@ -113,7 +116,14 @@ mod tests {
             (&night, quiet, true, 40, true, &["policy night: shipped from 01:00 UTC"]),
             (&night, quiet, true, noon, true, &["policy night: shipped from 22:00 UTC"]),
             (&urgent, &budget, true, noon, true, open),
-            (&never, &budget, true, noon, true, &["the link budget for data is used up"]),
+            (
+                &never,
+                &budget,
+                true,
+                noon,
+                true,
+                &["link budget my-events (1Mi a day): data has used what is due"],
+            ),
             (&never, quiet, false, noon, true, &["the device is offline"]),
         ] {
             let now = Circumstances { policies: Some(policies), problems, online, minute };

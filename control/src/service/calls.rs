@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_protocol::cost;
 use holdfast_protocol::ids::{DeviceId, Name};
-use holdfast_protocol::message::{Call, Method, Reply};
+use holdfast_protocol::message::{Call, MAX_REASON, Method, Reply};
 use holdfast_protocol::topic::{Channel, Topic};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
@@ -38,6 +38,10 @@ const FOLLOW_SECONDS: u32 = 30;
 
 /// It is asked again this often.
 const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
+
+/// Why an answer ends before its end.
+const GAP: &str = "a part of the answer was lost on the way";
+const SLOW: &str = "more came than was taken: the rest is cut; read it faster, or ask for less";
 
 /// Most lines from the end of a log.
 const MAX_TAIL: u32 = 100_000;
@@ -109,18 +113,23 @@ impl Calls {
         if reply.sequence < call.next {
             return; // Sent again: its PUBACK was lost.
         }
+        // Why there is no more always finds a place: pieces leave it one.
         let mut over = reply.end;
         if reply.sequence > call.next {
             over = true;
-            let gap = "a part of the answer was lost on the way".to_owned();
-            drop(call.pieces.try_send(Err(gap)));
+            drop(call.pieces.try_send(Err(GAP.to_owned())));
         } else if let Some(error) = reply.error {
             over = true;
-            drop(call.pieces.try_send(Err(error)));
-        } else if (!reply.body.is_empty() || !reply.end)
-            && call.pieces.try_send(Ok(reply.body.into())).is_err()
-        {
-            over = true; // One without a body is a sign of life.
+            drop(call.pieces.try_send(Err(error.chars().take(MAX_REASON).collect())));
+        } else if !reply.body.is_empty() || !reply.end {
+            // One without a body is a sign of life.
+            if call.pieces.capacity() <= 1 {
+                drop(call.pieces.try_send(Err(SLOW.to_owned())));
+                // The device is told to stop once the reader has gone: what comes until then is late.
+                call.next = u32::MAX;
+                return;
+            }
+            over |= call.pieces.try_send(Ok(reply.body.into())).is_err();
         }
         call.next = reply.sequence.saturating_add(1);
         if over {
@@ -394,6 +403,7 @@ impl Service {
             match tokio::time::timeout(PATIENCE, pieces.recv()).await {
                 Err(_) => return Err(NoAnswer::Silent),
                 Ok(None) => return Ok((id, whole)),
+                Ok(Some(Err(why))) if why == GAP => return Err(NoAnswer::Silent),
                 Ok(Some(Err(why))) => return Err(NoAnswer::Said(why)),
                 Ok(Some(Ok(piece))) => {
                     whole.extend_from_slice(&piece);
@@ -402,6 +412,70 @@ impl Service {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A call with room for so many pieces.
+    fn call(room: usize) -> (Calls, DeviceId, mpsc::Receiver<Piece>) {
+        let (sender, pieces) = mpsc::channel(room);
+        let device: DeviceId = "default.d-1".parse().unwrap();
+        let calls = Calls::default();
+        let waiting = Waiting {
+            device: device.clone(),
+            next: 0,
+            is_log: true,
+            pieces: sender,
+            topic: 0,
+            crossed: Arc::default(),
+        };
+        calls.lock().insert(1, waiting);
+        (calls, device, pieces)
+    }
+
+    fn piece(sequence: u32, body: &[u8], end: bool, error: Option<&str>) -> Reply {
+        let (v, error) = (holdfast_protocol::WIRE_VERSION, error.map(str::to_owned));
+        Reply { v, id: 1, sequence, end, body: body.to_vec().into(), error }
+    }
+
+    #[test]
+    fn what_nobody_takes_is_said_to_be_cut() {
+        let (calls, device, mut pieces) = call(4);
+        for sequence in 0..10 {
+            calls.reply(&device, piece(sequence, b"line", sequence == 9, None), 10);
+        }
+        for _ in 0..3 {
+            assert_eq!(pieces.try_recv().unwrap().unwrap(), "line");
+        }
+        assert_eq!(pieces.try_recv().unwrap().unwrap_err(), SLOW);
+        assert_eq!(
+            pieces.try_recv(),
+            Err(mpsc::error::TryRecvError::Empty),
+            "and nothing after it"
+        );
+        assert!(calls.lock().contains_key(&1), "so that the device is told to stop");
+    }
+
+    #[test]
+    fn why_it_ended_is_said_however_much_waits() {
+        for (last, why) in [
+            (piece(3, b"", true, Some(&"x".repeat(1_000))), "x".repeat(MAX_REASON)),
+            (piece(5, b"line", true, None), GAP.to_owned()),
+        ] {
+            let (calls, device, mut pieces) = call(4);
+            for sequence in 0..3 {
+                calls.reply(&device, piece(sequence, b"line", false, None), 10);
+            }
+            calls.reply(&device, last, 10);
+            for _ in 0..3 {
+                pieces.try_recv().unwrap().unwrap();
+            }
+            assert_eq!(pieces.try_recv().unwrap().unwrap_err(), why);
+            assert_eq!(pieces.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
         }
     }
 }

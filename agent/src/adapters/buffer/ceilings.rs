@@ -117,12 +117,13 @@ impl Ceilings {
     ///
     /// # Errors
     /// When the file cannot be replaced; the ceilings stay.
-    pub(super) fn lower(&mut self, given: BTreeMap<StreamName, u64>) -> io::Result<()> {
-        if self.damaged || given == self.by_stream {
+    pub(super) fn lower(&mut self, given: BTreeMap<StreamName, u64>, base: u64) -> io::Result<()> {
+        let base = base.max(self.base);
+        if self.damaged || (given == self.by_stream && base == self.base) {
             return Ok(());
         }
         self.ahead.clear();
-        self.replace(given, self.base).map(drop)
+        self.replace(given, base).map(drop)
     }
 
     fn replace(&mut self, by_stream: BTreeMap<StreamName, u64>, base: u64) -> io::Result<u64> {
@@ -217,16 +218,17 @@ mod tests {
             worst = worst.max(ceiling - number);
         }
         assert!(worst > AHEAD / 2 && written < 8 + 2_000_000 / AHEAD + 2, "{worst} {written}");
-        ceilings.lower(BTreeMap::from([(stream.clone(), 2_000_000)])).unwrap();
+        ceilings.lower(BTreeMap::from([(stream.clone(), 2_000_000)]), 7).unwrap();
         let mut ceilings = Ceilings::open(scratch.path());
         assert_eq!(ceilings.iter().collect::<Vec<_>>(), [(&stream, 2_000_000)]);
+        assert_eq!(ceilings.base(), 7);
         let needed = [(stream.clone(), 2_000_001)];
         ceilings.cover(&needed, &BTreeSet::new(), 1).unwrap();
         assert_eq!(ceilings.iter().next().unwrap().1, 2_000_001 + FIRST);
         // What is known of no file is not lowered.
         std::fs::write(scratch.path().join("data.ceilings"), "noise").unwrap();
         let mut ceilings = Ceilings::open(scratch.path());
-        ceilings.lower(BTreeMap::new()).unwrap();
+        ceilings.lower(BTreeMap::new(), 1).unwrap();
         assert!(Ceilings::open(scratch.path()).damaged);
     }
 }

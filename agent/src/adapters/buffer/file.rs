@@ -180,7 +180,13 @@ impl File {
             let after = closed.values().map(|segment| segment.last).max();
             let mut stream = Stream::load(kept, closed);
             let ends = after.map_or(0, |last| last + 1);
-            let (heads, damaged) = self.heads_in(&blocks, id, ends, u64::MAX)?;
+            let (mut heads, mut damaged) = self.heads_in(&blocks, id, ends, u64::MAX)?;
+            // What comes next follows from the last block: it is read whole.
+            if let Some(head) =
+                heads.pop_if(|head| !matches!(self.records_in(&blocks, id, head), Ok(Some(_))))
+            {
+                damaged.push(Range { from: head.block.first, to: head.block.first });
+            }
             for head in heads {
                 let closed = stream.found(&head.block);
                 found.closed.extend(closed.map(|start| (id, start)));
@@ -209,12 +215,17 @@ impl File {
     pub(super) fn apply(&mut self, change: Change) -> Result<(), Trouble> {
         if change.size() <= LARGEST {
             let entry = change.encode().map_err(|error| Trouble::Other(error.to_string()))?;
-            if entry.len() <= LARGEST
-                && let Some(bytes) = self.journal.append(&entry).map_err(redb::Error::Io)?
-            {
-                self.written.fetch_add(bytes, Ordering::Relaxed);
-                self.pending.then(change);
-                return Ok(());
+            if entry.len() <= LARGEST {
+                match self.journal.append(&entry) {
+                    Ok(None) => {}
+                    Ok(Some(bytes)) => {
+                        self.written.fetch_add(bytes, Ordering::Relaxed);
+                        self.pending.then(change);
+                        return Ok(());
+                    }
+                    // The database may serve where the journal does not.
+                    Err(error) => tracing::warn!(%error, "the journal is given up"),
+                }
             }
         }
         self.pending.then(change);
@@ -336,12 +347,20 @@ impl File {
 
     /// The records of a block. None: damaged.
     pub(super) fn records(&self, stream: u32, head: &Head) -> Result<Option<Vec<Record>>, Trouble> {
+        let read = self.db.begin_read()?;
+        self.records_in(&read.open_table(BLOCKS)?, stream, head)
+    }
+
+    fn records_in(
+        &self,
+        blocks: &Blocks,
+        stream: u32,
+        head: &Head,
+    ) -> Result<Option<Vec<Record>>, Trouble> {
         let first = head.block.first;
         if let Some(packed) = self.pending.add.get(&(stream, first)) {
             return Ok(head.records(stream, packed.bytes()));
         }
-        let read = self.db.begin_read()?;
-        let blocks = read.open_table(BLOCKS)?;
         let mut bytes = Vec::with_capacity(head.length);
         let all = row_key((stream, first), 0)..=row_key((stream, first), u16::MAX);
         for row in blocks.range(slices(&all))? {

@@ -11,6 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use holdfast_protocol::data::crc::crc;
 
@@ -26,6 +27,9 @@ const ROOM: usize = PAGE - HEAD;
 /// records, so that larger ones are as cheap there.
 pub(super) const LARGEST: usize = 5 * ROOM;
 
+/// Where there is no room for one, it is tried again after so long.
+const RETRY: Duration = Duration::from_secs(60);
+
 /// The file.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -35,6 +39,8 @@ pub(super) struct Journal {
     /// What stands in it would be misunderstood later: it is made anew, once the database has taken
     /// what could be read.
     torn: bool,
+    /// When one could not be made.
+    tried: Option<Instant>,
     generation: u64,
     /// Where the next entry begins.
     page: usize,
@@ -60,6 +66,7 @@ impl Journal {
             path: path.to_owned(),
             file: None,
             torn: false,
+            tried: None,
             generation,
             page: PAGES,
             entry: 0,
@@ -74,7 +81,9 @@ impl Journal {
             }
             Err(error) if is_of_the_file(&error) => {
                 tracing::error!(%error, "data.journal cannot be read");
-                Stood { torn: true, ..Stood::default() }
+                // Where it is gone altogether, this may be a copy of the database.
+                let later = error.kind() == io::ErrorKind::NotFound;
+                Stood { torn: true, later, ..Stood::default() }
             }
             Err(error) => return Err(error),
         };
@@ -84,6 +93,10 @@ impl Journal {
 
     /// Takes an entry, durably. None: there is no room, and the database takes it. Else how many
     /// bytes were written.
+    ///
+    /// # Errors
+    /// What the disk says; the journal is given up, and made anew once the database has taken what
+    /// stands in it.
     pub(super) fn append(&mut self, entry: &[u8]) -> io::Result<Option<u64>> {
         let parts = entry.len().div_ceil(ROOM);
         let Some(file) = self.file.as_ref().filter(|_| self.page + parts <= PAGES) else {
@@ -97,10 +110,13 @@ impl Journal {
         if self.path.with_extension("full").exists() {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        for (page, bytes) in (self.page..).zip(bytes.chunks(PAGE)) {
-            file.write_all_at(bytes, (page * PAGE) as u64)?;
+        let written = (self.page..)
+            .zip(bytes.chunks(PAGE))
+            .try_for_each(|(page, bytes)| file.write_all_at(bytes, (page * PAGE) as u64));
+        if let Err(error) = written.and_then(|()| file.sync_data()) {
+            (self.torn, self.page) = (true, PAGES);
+            return Err(error);
         }
-        file.sync_data()?;
         self.page += parts;
         self.entry += 1;
         Ok(Some(bytes.len() as u64))
@@ -116,15 +132,21 @@ impl Journal {
         if self.file.is_some() {
             return (self.generation + 1, 0);
         }
+        if self.tried.is_some_and(|at| at.elapsed() < RETRY) {
+            return (0, 0);
+        }
+        // Above that of any copy of the database that this one may have been the journal of.
+        let former = std::fs::read(&self.path).map_or(0, |bytes| latest(&bytes));
+        self.generation = self.generation.max(former);
         let made = files::replace(&self.path, &vec![0; PAGES * PAGE], 0o600)
-            .and_then(|()| OpenOptions::new().read(true).write(true).open(&self.path));
+            .and_then(|()| load(&self.path));
         match made {
-            Ok(file) => {
-                by_pages(&file);
+            Ok((file, _)) => {
                 self.file = Some(file);
                 (self.generation + 1, (PAGES * PAGE) as u64)
             }
             Err(error) => {
+                self.tried = Some(Instant::now());
                 tracing::warn!(%error, "no journal: each step is the database's");
                 (0, 0)
             }
@@ -145,6 +167,8 @@ impl Journal {
 
 fn load(path: &Path) -> io::Result<(File, Vec<u8>)> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
+    // What is read may stand in the kernel's memory alone, and is about to be shipped.
+    file.sync_data()?;
     let mut bytes = vec![0; PAGES * PAGE];
     if file.metadata()?.len() != bytes.len() as u64 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -220,6 +244,15 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (head, rest) = bytes.split_first_chunk()?;
     *bytes = rest;
     Some(*head)
+}
+
+/// The highest generation that stands in it.
+fn latest(bytes: &[u8]) -> u64 {
+    let generations = bytes.chunks(PAGE).filter_map(|page| match parse(page) {
+        Page::Good { generation, .. } => Some(generation),
+        Page::Empty | Page::Bad => None,
+    });
+    generations.max().unwrap_or(0)
 }
 
 /// The entries of a generation.
@@ -381,6 +414,44 @@ mod tests {
             let stood = stood(&path, 1);
             assert!(!stood.torn && stood.entries.len() == 1, "part {gone}: {stood:?}");
         }
+    }
+
+    #[test]
+    fn one_that_cannot_be_written_is_made_anew_and_costs_nothing_else() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("data.journal");
+        let mut journal = filled(&path, &[100]);
+        // As after an error of the disk.
+        journal.file = Some(File::open(&path).unwrap());
+        assert!(journal.append(b"more").is_err(), "it cannot be written");
+        assert_eq!(journal.append(b"more").unwrap(), None, "the database takes it");
+        let (none, _) = journal.next();
+        journal.begin(none);
+        assert_eq!(none, 0);
+        assert_eq!(stood(&path, 1).entries.len(), 1, "until then what stands there is needed");
+        let (next, _) = journal.next();
+        journal.begin(next);
+        assert!(next > 1 && journal.append(b"more").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_new_one_is_above_the_one_that_it_takes_the_place_of() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("data.journal");
+        let mut journal = filled(&path, &[100]);
+        for _ in 0..40 {
+            let (next, _) = journal.next();
+            journal.begin(next);
+            journal.append(b"one").unwrap();
+        }
+        let (mut anew, _) = Journal::open(&path, 0).unwrap();
+        let (generation, _) = anew.next();
+        assert!(generation > 41, "{generation}");
+        anew.begin(generation);
+        anew.append(b"one").unwrap();
+        assert!(stood(&path, 41).later, "the former database is an older one");
+        std::fs::remove_file(&path).unwrap();
+        assert!(stood(&path, 41).later, "and so may one be that has none");
     }
 
     #[test]

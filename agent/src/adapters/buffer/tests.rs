@@ -471,6 +471,37 @@ fn files_of(data: &Path) -> [Vec<u8>; 3] {
     FILES.map(|name| std::fs::read(data.join(name)).unwrap())
 }
 
+/// An old copy of the database and of what outlives it, put back with and without a journal: the
+/// numbers that were given since are not given again.
+#[tokio::test]
+async fn an_old_copy_gives_no_number_again() {
+    let original = quick();
+    let old = filled(original.path()).await;
+    let copy = files_of(original.path());
+    let buffer = open(original.path());
+    let last = fill(&buffer, old, (3, 100)).await;
+    buffer.close().await;
+    let [_, newer, _] = files_of(original.path());
+    // Set aside meanwhile, so that its generations might have begun anew.
+    std::fs::write(original.path().join("data.redb"), vec![7; 100_000]).unwrap();
+    let buffer = open(original.path());
+    let later = fill(&buffer, last, (3, 10)).await;
+    buffer.close().await;
+    let [_, anew, _] = files_of(original.path());
+    for (journal, given) in [(None, last), (Some(&newer), last), (Some(&anew), later)] {
+        let scratch = quick();
+        std::fs::write(scratch.path().join("data.redb"), &copy[0]).unwrap();
+        std::fs::write(scratch.path().join("data.ceilings"), &copy[2]).unwrap();
+        std::fs::write(scratch.path().join("buffer.made"), b"").unwrap();
+        journal.map(|it| std::fs::write(scratch.path().join("data.journal"), it).unwrap());
+        let buffer = open(scratch.path());
+        let next = buffer.append(None, stream("a"), 99, records(1, 1, 10)).await.unwrap();
+        assert!(next.from > given[0], "{next:?}, {given:?} were given");
+        assert!(buffer.summary().await.unwrap().damage.is_some(), "and it is said");
+        buffer.close().await;
+    }
+}
+
 #[tokio::test]
 async fn whatever_happens_to_the_journal_nothing_is_wrong_and_nothing_lost_in_silence() {
     let original = quick();
@@ -531,7 +562,7 @@ async fn whatever_happens_to_the_file_nothing_is_wrong_and_nothing_lost_in_silen
     let original = quick();
     let last = filled(original.path()).await;
     let whole = std::fs::read(original.path().join("data.redb")).unwrap();
-    let ceilings = std::fs::read(original.path().join("data.ceilings")).unwrap();
+    let [_, journal, ceilings] = files_of(original.path());
     let mut entropy = Entropy::new(7);
     let rounds = std::env::var("HOLDFAST_TEST_ROUNDS").ok().and_then(|it| it.parse().ok());
     for round in 0..rounds.unwrap_or(40_u64) {
@@ -556,6 +587,7 @@ async fn whatever_happens_to_the_file_nothing_is_wrong_and_nothing_lost_in_silen
         }
         let scratch = quick();
         std::fs::write(scratch.path().join("data.redb"), &bytes).unwrap();
+        std::fs::write(scratch.path().join("data.journal"), &journal).unwrap();
         std::fs::write(scratch.path().join("data.ceilings"), &ceilings).unwrap();
         await_accounted(scratch.path(), last, &format!("round {round}")).await;
     }

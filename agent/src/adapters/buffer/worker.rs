@@ -138,7 +138,7 @@ impl Worker {
                 }
                 Next::Answer(Job::Close { tell }) => {
                     self.keep_marks(true);
-                    // An agent of before the journal reads all of it.
+                    // Whoever copies the file then has all of it.
                     if self.with_file(File::settle).is_ok() {
                         self.lower();
                     }
@@ -203,6 +203,7 @@ impl Worker {
         self.reductions.clear();
         self.segments = found.closed.into_iter().collect();
         self.ids = self.streams.iter().map(|(id, stream)| (stream.name().clone(), *id)).collect();
+        let damaged = !found.damaged.is_empty();
         for (id, range) in found.damaged {
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.lost(range, GapReason::Damaged);
@@ -216,7 +217,8 @@ impl Worker {
         self.load_written();
         self.store = self.figure("store");
         let new = self.figure::<bool>("whole").is_none();
-        let lost = new || found.rolled_back;
+        // The last block of a stream may be what is damaged: what it gave is not known.
+        let lost = new || found.rolled_back || damaged;
         if found.older {
             // An older copy of the file: the ceilings may be as old.
             let why = "the buffer's file (data.redb) is an older copy of itself; what was stored since stands in the gap ledger";
@@ -253,7 +255,11 @@ impl Worker {
             self.ceilings.iter().map(|(name, ceiling)| (name.clone(), ceiling)).collect();
         for (name, ceiling) in above {
             let above = ceiling.saturating_add(1);
-            let next = known.get(&name).map_or(above, |next| above.min(*next));
+            let next = match known.get(&name) {
+                Some(next) => above.min(*next),
+                None if self.ceilings.damaged => above.max(self.base),
+                None => above,
+            };
             let id = self.id_of(&name, next, None);
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.skip_to(next);
@@ -296,7 +302,7 @@ impl Worker {
     /// No number is given any more: the ceilings are what was given.
     fn lower(&mut self) {
         let given = self.streams.values().map(|stream| (stream.name().clone(), stream.next() - 1));
-        if let Err(error) = self.ceilings.lower(given.collect()) {
+        if let Err(error) = self.ceilings.lower(given.collect(), self.base) {
             tracing::warn!(%error, "data.ceilings stays as it is");
         }
     }

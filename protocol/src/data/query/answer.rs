@@ -3,16 +3,19 @@
 
 use super::super::block::{take_varint, unzigzag, varint, zigzag};
 use super::ast::Question;
-use super::groups::{AT_THE_EDGE, Counted, Group, Key, Partial, Plan};
+use super::groups::{AT_THE_EDGE, Counted, Group, Key, Partial, Plan, weight};
 use super::sketch::Sketch;
 use super::tally::{Kept, Sum, Tally};
+use crate::message::MAX_REASON;
 
-/// Most bytes of what a device answers, unpacked: a hostile one cannot fill a memory, and an honest
-/// one keeps less than that.
+/// Most bytes of what a device answers, unpacked.
 pub const MAX_PARTIAL: usize = 8 * 1024 * 1024;
 
 /// Most groups of a device's answer, each window of each counted.
 pub const MAX_ROWS: usize = AT_THE_EDGE.groups;
+
+/// And in memory: a hostile device cannot fill it, and an honest one keeps less than half of that.
+const MAX_WEIGHT: usize = 2 * AT_THE_EDGE.bytes;
 
 /// As it is, and as one zstd frame.
 const PLAIN: u8 = 0;
@@ -40,7 +43,7 @@ impl Partial {
     pub fn pack(&self, question: &Question) -> Result<Vec<u8>, String> {
         let mut plain = vec![PLAIN];
         self.put(&mut plain, question);
-        if plain.len() > MAX_PARTIAL || self.rows.len() > MAX_ROWS {
+        if plain.len() > MAX_PARTIAL + 1 || self.rows.len() > MAX_ROWS {
             return Err(format!(
                 "the answer has {} groups and is too large: group by less, or ask for less",
                 self.rows.len()
@@ -112,7 +115,7 @@ impl Partial {
             return None;
         }
         let (mut window, mut matched) = (0u64, 0u64);
-        let mut rows = Vec::new();
+        let (mut rows, mut room) = (Vec::new(), MAX_WEIGHT);
         for _ in 0..many {
             let keys = question.by.iter().map(|_| take_key(bytes)).collect::<Option<_>>()?;
             if question.every_ms > 0 {
@@ -123,11 +126,14 @@ impl Partial {
             let tally = |kept: &Kept| Tally::take(bytes, *kept, records, question.since);
             let tallies = plan.kept.iter().map(tally).collect::<Option<_>>()?;
             let group = Group { keys, window: window.checked_mul(question.every_ms)? };
-            rows.push((group, Counted { records, tallies }));
+            let counted = Counted { records, tallies };
+            // A byte on the way may be many in memory.
+            room = room.checked_sub(weight(&group, &counted))?;
+            rows.push((group, counted));
         }
         let (others, shipping) = (number(bytes)?, number(bytes)?);
         let omitted = if bytes.is_empty() { 0 } else { number(bytes)? };
-        let note = std::str::from_utf8(bytes).ok()?.to_owned();
+        let note = std::str::from_utf8(bytes).ok()?.chars().take(MAX_REASON).collect();
         let matched = matched.checked_add(omitted)?;
         let scanned = matched.checked_add(others)?;
         Some(Self { rows, scanned, matched, shipping, omitted, note })
@@ -215,11 +221,13 @@ impl Tally {
         }
         if kept.sum {
             let [sum] = take_doubles(bytes)?;
-            tally.sum = Sum::of(sum);
+            // Out of bounds, either way.
+            tally.sum = Sum::of(if sum.is_nan() { f64::INFINITY } else { sum });
         }
         if kept.ends {
             let [low, high] = take_doubles(bytes)?;
-            tally.ends = Some((low, high)).filter(|_| low.is_finite() && high.is_finite());
+            tally.ends =
+                Some((low, high)).filter(|_| low.is_finite() && high.is_finite() && low <= high);
             tally.ends?;
         }
         if kept.last {
@@ -230,7 +238,8 @@ impl Tally {
             tally.last?;
         }
         if kept.squares {
-            [tally.squares] = take_doubles(bytes)?;
+            let [squares] = take_doubles(bytes)?;
+            tally.squares = if squares.is_nan() { f64::INFINITY } else { squares };
         }
         if kept.sketch {
             tally.sketch = Sketch::take(bytes, count)?;
@@ -350,6 +359,38 @@ mod tests {
         }
     }
 
+    /// What is shown of an answer, whatever a device put into it.
+    fn show(partial: &Partial, question: &Question) {
+        let plan = Plan::new(question);
+        partial.rows.iter().for_each(|(_, counted)| drop(plan.values(question, counted)));
+    }
+
+    #[test]
+    fn ends_the_wrong_way_round_are_refused() {
+        let question = parse::question("p50(temp)", "", "", "").unwrap();
+        let mut partial = answer(&question, [1.0, 5.0].into_iter());
+        let tally = partial.rows.first_mut().unwrap().1.tallies.first_mut().unwrap();
+        tally.ends = Some((5.0, 1.0));
+        let packed = partial.pack(&question).unwrap();
+        assert!(Partial::unpack(&packed, &question).is_err());
+    }
+
+    #[test]
+    fn what_is_small_on_the_way_and_large_in_memory_is_refused() {
+        let select: Vec<String> = (0..30).map(|at| format!("p50(a{at})")).collect();
+        let question = parse::question(&select.join(", "), "", "m", "").unwrap();
+        let of = |groups: usize| {
+            let counted = Counted { records: 0, tallies: vec![Tally::default(); 30] };
+            let group = |at: usize| Group { keys: vec![Key::Text(at.to_string())], window: 0 };
+            let rows = (0..groups).map(|at| (group(at), counted.clone())).collect();
+            Partial { rows, ..Partial::default() }.pack(&question).unwrap()
+        };
+        assert!(Partial::unpack(&of(1_000), &question).is_ok());
+        let large = of(MAX_ROWS);
+        assert!(large.len() < 100_000, "{} bytes", large.len());
+        assert!(Partial::unpack(&large, &question).is_err());
+    }
+
     fn questions() -> [Question; 4] {
         [
             ("count", "", ""),
@@ -392,6 +433,7 @@ mod tests {
                     *layout = PLAIN;
                 }
                 if let Ok(partial) = Partial::unpack(&bytes, &question) {
+                    show(&partial, &question);
                     let packed = partial.pack(&question).unwrap();
                     prop_assert_eq!(Partial::unpack(&packed, &question).unwrap(), partial);
                 }

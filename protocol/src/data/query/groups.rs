@@ -134,7 +134,8 @@ const BIN: usize = 24;
 const TALLY: usize = 160;
 const GROUP: usize = 120;
 
-fn weight(group: &Group, counted: &Counted) -> usize {
+/// About how many bytes a group takes in memory.
+pub(super) fn weight(group: &Group, counted: &Counted) -> usize {
     let bins: usize = counted.tallies.iter().map(|tally| tally.sketch.bins()).sum();
     let keys: usize = group.keys.iter().map(Key::bytes).sum();
     GROUP + keys + counted.tallies.len() * TALLY + bins * BIN
