@@ -493,7 +493,9 @@ async fn an_old_copy_gives_no_number_again() {
         std::fs::write(scratch.path().join("data.redb"), &copy[0]).unwrap();
         std::fs::write(scratch.path().join("data.ceilings"), &copy[2]).unwrap();
         std::fs::write(scratch.path().join("buffer.made"), b"").unwrap();
-        journal.map(|it| std::fs::write(scratch.path().join("data.journal"), it).unwrap());
+        if let Some(journal) = journal {
+            std::fs::write(scratch.path().join("data.journal"), journal).unwrap();
+        }
         let buffer = open(scratch.path());
         let next = buffer.append(None, stream("a"), 99, records(1, 1, 10)).await.unwrap();
         assert!(next.from > given[0], "{next:?}, {given:?} were given");
