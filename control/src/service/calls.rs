@@ -439,7 +439,7 @@ mod tests {
 
     fn piece(sequence: u32, body: &[u8], end: bool, error: Option<&str>) -> Reply {
         let (v, error) = (holdfast_protocol::WIRE_VERSION, error.map(str::to_owned));
-        Reply { v, id: 1, sequence, end, body: body.to_vec().into(), error }
+        Reply { v, id: 1, sequence, end, body: body.to_vec(), error }
     }
 
     #[test]
