@@ -44,7 +44,8 @@ fuzz_target!(|bytes: &[u8]| {
         block(&batch.block);
     }
     round::<Acknowledgement>(bytes);
-    let question = parse::question("count, p95(t), last(t), stddev(x)", "", "m", "1h").expect("a question");
+    let question =
+        parse::question("count, p95(t), last(t), stddev(x)", "", "m", "1h").expect("a question");
     answer(bytes, &question);
     if let Ok(text) = std::str::from_utf8(bytes) {
         let (select, filter) = text.split_once('\n').unwrap_or(("count", text));

@@ -150,8 +150,10 @@ impl File {
         }
         let file = Self { db, journal, pending, written };
         let mut found = file.load()?;
-        found.rolled_back = torn || rolled_back.load(Ordering::Relaxed);
-        found.older = stood.later;
+        let taken_back = rolled_back.load(Ordering::Relaxed);
+        found.rolled_back = torn || taken_back;
+        // A database that took its last step back is older than its journal, too, but no copy.
+        found.older = stood.later && !taken_back;
         Ok((file, found))
     }
 
