@@ -1,7 +1,7 @@
 //! The wire between Holdfast's agent and control plane.
 //!
 //! Identifiers, messages, the CBOR codec and its size limits, topics, signing and the
-//! enrolment documents. `PROTOCOL.md` and `holdfast.cddl` beside this crate describe the same
+//! enrolment documents; and the words in which both programs tell people of moments and amounts. `PROTOCOL.md` and `holdfast.cddl` beside this crate describe the same
 //! for someone who writes an agent in another language.
 //!
 //! This crate is the ground both programs stand on: no async runtime, no clock, no randomness,
@@ -18,6 +18,7 @@ pub mod mqtt;
 pub mod signing;
 pub mod topic;
 mod wire;
+pub mod words;
 pub mod workload;
 
 /// The version of the wire that this crate speaks: the `v` field of every message.

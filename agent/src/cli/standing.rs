@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::core::words::{size, until};
+use holdfast_protocol::words::{size, until};
 
 /// Streams that are shown; a person reads no more, and problems must not scroll away.
 const SHOWN: usize = 20;

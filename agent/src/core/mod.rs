@@ -19,4 +19,3 @@ pub mod record;
 pub mod records;
 pub mod report;
 pub mod session;
-pub mod words;

@@ -13,9 +13,10 @@ use super::failure::{Failure, Outcome};
 use super::moment;
 use super::rows::read;
 use super::table::{Cell, table};
-use super::text::{Mood, Output, note, size};
+use super::text::{Mood, Output, note};
 use super::transfer::fetch;
 use crate::api::{DataRecord, DataRecords, Ledger, MissingRange, StreamItem};
+use holdfast_protocol::words::size;
 
 /// Records of one request for a table.
 const PAGE: usize = 1_000;

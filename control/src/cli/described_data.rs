@@ -8,9 +8,10 @@ use super::describe::facts;
 use super::failure::Outcome;
 use super::rows::read;
 use super::table::{Cell, table};
-use super::text::{Mood, Output, size};
+use super::text::{Mood, Output};
 use crate::api::{Device, DeviceStreams, Policy, StreamItem};
 use crate::core::selector::Selector;
+use holdfast_protocol::words::size;
 
 /// Most streams, and most devices, that are told one by one.
 const SHOWN: usize = 20;

@@ -1,5 +1,7 @@
 //! Moments and lengths of time, from the API's text to words and back.
 
+use holdfast_protocol::words;
+
 /// Seconds since 1970 of `2026-11-23T21:00:00Z`. None: not of that form.
 pub(crate) fn seconds(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
@@ -25,31 +27,13 @@ pub(crate) fn ago(moment: &str, now: u64) -> String {
     match seconds(moment) {
         None => moment.to_owned(),
         Some(then) if then >= now => "now".to_owned(),
-        Some(then) => format!("{} ago", length(now - then)),
+        Some(then) => format!("{} ago", words::length(now - then)),
     }
 }
 
 /// How far a moment is away, in words.
 pub(crate) fn until(moment: &str, now: u64) -> String {
-    seconds(moment).map_or_else(|| moment.to_owned(), |then| until_seconds(then, now))
-}
-
-/// The same of seconds since 1970.
-pub(crate) fn until_seconds(then: u64, now: u64) -> String {
-    if then > now {
-        format!("in {}", length(then - now))
-    } else {
-        format!("{} ago", length(now - then))
-    }
-}
-
-fn length(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7_200 => format!("{}m", seconds / 60),
-        7_200..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
+    seconds(moment).map_or_else(|| moment.to_owned(), |then| words::until(then, now))
 }
 
 /// Reads `90s`, `15m`, `24h`, `30d` as seconds.

@@ -8,8 +8,9 @@ use super::client::Client;
 use super::failure::{Exit, Failure, Outcome};
 use super::rows::read;
 use super::table::{Cell, table};
-use super::text::{Output, note, one_line, size};
+use super::text::{Output, note, one_line};
 use crate::api::{FetchStarted, NewFetch, NewQuery, QueryLine, QueryProgress, QueryResult};
+use holdfast_protocol::words::size;
 
 /// Longest line of an answer, in bytes.
 const MAX_LINE: usize = 256 * 1024 * 1024;

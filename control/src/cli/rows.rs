@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use holdfast_protocol::ids::Labels;
 use holdfast_protocol::message::Phase;
+use holdfast_protocol::words;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -114,7 +115,7 @@ pub(crate) fn horizon(data: Option<&Value>, now: u64) -> Cell {
         1..NEAR => Mood::Busy,
         _ => Mood::Plain,
     };
-    let words = moment::until_seconds(until, now);
+    let words = words::until(until, now);
     Cell::new(format!("{words} ({})", cause.unwrap_or("unknown")), mood)
 }
 

@@ -67,25 +67,6 @@ pub(crate) enum Mood {
     Heading,
 }
 
-/// Bytes for people: `812`, `1.5Ki`, `20Mi`.
-pub(crate) fn size(bytes: u64) -> String {
-    let mut unit = 1_u64;
-    for word in ["", "Ki", "Mi", "Gi"] {
-        // Up to 1024 of it, and the last one for all that is more.
-        if bytes / 1_024 < unit || word == "Gi" {
-            let tenths = u128::from(bytes) * 10 / u128::from(unit);
-            let (whole, tenth) = (tenths / 10, tenths % 10);
-            return if whole >= 10 || tenth == 0 {
-                format!("{whole}{word}")
-            } else {
-                format!("{whole}.{tenth}{word}")
-            };
-        }
-        unit *= 1_024;
-    }
-    bytes.to_string()
-}
-
 /// Writes a line to standard error; when nobody reads it, there is nobody to tell.
 pub(crate) fn note(line: &str) {
     let _nobody_reads = writeln!(io::stderr().lock(), "{}", clean(line));
@@ -104,24 +85,4 @@ pub(crate) fn one_line(text: &str) -> String {
         .map(|c| if c == '\n' { ' ' } else { c })
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_have_units() {
-        for (bytes, text) in [
-            (0, "0"),
-            (1_023, "1023"),
-            (1_024, "1Ki"),
-            (1_536, "1.5Ki"),
-            (20 << 20, "20Mi"),
-            (3 << 40, "3072Gi"),
-            (u64::MAX, "17179869183Gi"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
-    }
 }

@@ -1,9 +1,11 @@
 //! Moments as text: RFC 3339 in UTC with seconds, and lengths of time as people write them.
 
+use holdfast_protocol::words::date;
+
 /// Seconds since 1970 as `2026-11-23T21:00:00Z`.
 pub fn rfc3339(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = date(days);
     let (hour, minute, second) = (rest / 3_600, rest % 3_600 / 60, rest % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
@@ -13,19 +15,6 @@ pub fn rfc3339_millis(millis: u64) -> String {
     let mut text = rfc3339(millis / 1_000);
     text.pop();
     format!("{text}.{:03}Z", millis % 1_000)
-}
-
-/// The date of a number of days since 1970 (Howard Hinnant, "chrono-compatible low-level date
-/// algorithms").
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 /// `30d`, `12h`, `15m`, `90s` in seconds. None: not of that form, zero, or more than a century.

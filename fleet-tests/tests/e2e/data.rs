@@ -126,6 +126,17 @@ fn device(plane: &Plane) -> (Device, Access) {
     (device, access)
 }
 
+/// How many records of a stream of d-1 are at the control plane.
+pub(crate) fn received(plane: &Plane, stream: &str) -> u64 {
+    ledger(plane, "d-1", stream)["received"].as_u64().unwrap_or(0)
+}
+
+/// What is on the device's account with a class, in bytes both ways.
+pub(crate) fn carried(device: &Device, class: &str) -> u64 {
+    let it = &device.status().unwrap()["data"]["link"]["classes"][class];
+    it["sent"].as_u64().unwrap_or(0) + it["received"].as_u64().unwrap_or(0)
+}
+
 #[test]
 fn what_mosquitto_pub_and_http_publish_comes_back_byte_for_byte() {
     let plane = Plane::start();

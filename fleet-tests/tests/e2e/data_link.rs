@@ -10,7 +10,7 @@ use fleet_tests::harness::{
 };
 use serde_json::json;
 
-use crate::data::{await_ledger, ledger, missing, mqtt, noise, policy, post, records};
+use crate::data::{await_ledger, carried, missing, mqtt, noise, policy, post, received, records};
 
 /// Seconds to ten minutes past midnight UTC in so many days: little more than a quarter of a day's
 /// budget is due then, whenever the test runs.
@@ -30,16 +30,6 @@ fn device(plane: &Plane) -> (Device, Access) {
     let access = device.access("plc");
     drop(mqtt(&access, "first"));
     (device, access)
-}
-
-fn received(plane: &Plane, stream: &str) -> u64 {
-    ledger(plane, "d-1", stream)["received"].as_u64().unwrap_or(0)
-}
-
-/// What is on the device's account with a class, in bytes both ways.
-fn carried(device: &Device, class: &str) -> u64 {
-    let it = &device.status().unwrap()["data"]["link"]["classes"][class];
-    it["sent"].as_u64().unwrap_or(0) + it["received"].as_u64().unwrap_or(0)
 }
 
 /// A link budget for devices with this label.

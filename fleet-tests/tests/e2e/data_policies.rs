@@ -7,7 +7,7 @@ use fleet_tests::harness::publisher::Access;
 use fleet_tests::harness::{DEADLINE, Device, Plane, eventually, holds_for};
 use serde_json::{Value, json};
 
-use crate::data::{await_ledger, ledger, missing, mqtt, noise, policy, post, records};
+use crate::data::{await_ledger, carried, missing, mqtt, noise, policy, post, received, records};
 use crate::{await_copies, marker, sleeper};
 
 fn device(plane: &Plane) -> (Device, Access) {
@@ -16,16 +16,6 @@ fn device(plane: &Plane) -> (Device, Access) {
     let access = device.access("plc");
     drop(mqtt(&access, "first"));
     (device, access)
-}
-
-fn received(plane: &Plane, stream: &str) -> u64 {
-    ledger(plane, "d-1", stream)["received"].as_u64().unwrap_or(0)
-}
-
-/// What is on the device's account with a class, in bytes both ways.
-fn carried(device: &Device, class: &str) -> u64 {
-    let it = &device.status().unwrap()["data"]["link"]["classes"][class];
-    it["sent"].as_u64().unwrap_or(0) + it["received"].as_u64().unwrap_or(0)
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use holdfast_protocol::ids::Name;
 
-use crate::core::words::time_of_day;
+use holdfast_protocol::words::time_of_day;
 
 /// Between two lines of the log about the same, in milliseconds.
 const EVERY: u64 = 60_000;

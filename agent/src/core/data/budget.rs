@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use holdfast_protocol::data::{ClassUse, LinkBudget, LinkUse, Period, TrafficClass};
 use serde::{Deserialize, Serialize};
 
-use crate::core::words::date;
+use holdfast_protocol::words::date;
 
 /// Bytes of one class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use holdfast_protocol::ids::Name;
 
 use super::budget::{Ledger, share};
 use super::ship::{LEAST, SMALLEST, is_used_up};
-use crate::core::words::{moment, size};
+use holdfast_protocol::words::{moment, size};
 
 /// What is nearer than this, in seconds, is told without a time: the share is being used as it fills.
 const SOON: u64 = 3_600;

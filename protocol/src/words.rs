@@ -26,7 +26,8 @@ pub fn until(then: u64, now: u64) -> String {
     }
 }
 
-fn length(seconds: u64) -> String {
+/// A length of time in one unit: `119s`, `2m`, `47h`, `2d`.
+pub fn length(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds}s"),
         120..7_200 => format!("{}m", seconds / 60),
