@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::adapters::clock::Time;
 use crate::adapters::https::{HttpsError, Url};
 use crate::adapters::identity::{Identity, IdentityError};
-use crate::adapters::{crash, files, status};
+use crate::adapters::{crash, files, kernel, status};
 use crate::config::Config;
 use crate::driver::Driver;
 
@@ -149,6 +149,7 @@ impl Cli {
                 in_runtime(enrol(enroll))
             }
             Command::Run { config, data } => {
+                kernel::begin_anew();
                 log_to_stderr();
                 in_runtime(serve(config, data.folder()))
             }
@@ -275,6 +276,9 @@ async fn enrol(enroll: Enroll) -> i32 {
     if let Err(error) = files::folder(&data, 0o711) {
         complain(&format!("{}: {error}; use --data DIR or run as root", data.display()));
         return FAILED;
+    }
+    if let Some(why) = data.canonicalize().ok().and_then(|data| files::closed_to_others(&data)) {
+        complain(&format!("warning: {why}"));
     }
     let labels: Labels = enroll.labels.into_iter().collect();
     let result = async {

@@ -125,6 +125,7 @@ impl Bench {
             "killed" => Observed::Exited(name(), pid(), Exit::Signal(9)),
             "well" => Observed::Probed(name(), pid(), Ok(())),
             "unwell" => Observed::Probed(name(), pid(), Err("refused".into())),
+            "behind" => Observed::LeftBehind(name(), words[1].parse().unwrap()),
             "swept" => Observed::Swept(name(), words[1].parse().unwrap()),
             "fetched" => Observed::Fetched(DIGEST),
             "missing" => Observed::Missing(name(), DIGEST),
@@ -289,6 +290,44 @@ fn idle_launching_recording_opening() {
             ("wait 300", "launch 1", "starting 1 0"),
         ],
     );
+}
+
+#[test]
+fn what_a_program_leaves_behind_is_told_with_what_to_do() {
+    for (ending, behind, said) in [
+        (
+            "exited 7 0",
+            "behind 1",
+            "ended with code 0 and left 1 process behind, which was ended: a program must stay in the foreground",
+        ),
+        (
+            "exited 7 3",
+            "behind 2",
+            "ended with code 3 and left 2 processes behind, which were ended",
+        ),
+        (
+            "killed 7",
+            "behind 2",
+            "was ended by signal 9 (SIGKILL) and left 2 processes behind, which were ended",
+        ),
+    ] {
+        let mut bench = running(7, "plain");
+        for what in
+            [ending, behind, "swept 2", "wait 60", "behind 1", "swept 1", "wait 200", "swept 0"]
+        {
+            bench.happens(what);
+            bench.does();
+        }
+        assert_eq!(bench.reason(), said, "said once, of the first look");
+        assert!(bench.reports().starts_with("backoff"), "{}", bench.reports());
+    }
+    // What is left of one that was asked to end is nothing to tell.
+    let mut bench = running(7, "plain");
+    for what in ["want 2 other", "exited 7 0", "behind 3", "swept 0"] {
+        bench.happens(what);
+        bench.does();
+    }
+    assert_eq!(bench.reason(), "");
 }
 
 #[test]

@@ -167,6 +167,12 @@ impl Census {
         self.living().filter_map(found).collect()
     }
 
+    /// True for what one of the workload's probes started.
+    pub fn is_probes(&self, pid: u32) -> bool {
+        let mark = self.seen.iter().find(|it| it.pid == pid).and_then(|it| it.mark.as_ref());
+        mark.is_some_and(|mark| mark.revision == 0 && !mark.is_unknown())
+    }
+
     /// Live processes of one workload, by id and start: by user or marker, by the session of its
     /// last main process, and by its control group. With `spare`, only what certainly belongs to
     /// another instance.
@@ -281,7 +287,7 @@ mod tests {
     }
 
     fn seen(pid: u32, session: u32, marker: Option<&str>) -> Seen {
-        let stat = Stat { zombie: false, kernel: false, session, start: u64::from(pid) };
+        let stat = Stat { zombie: false, kernel: false, parent: 1, session, start: u64::from(pid) };
         Seen { pid, stat, mark: marker.and_then(Marked::parse), at_gate: false }
     }
 

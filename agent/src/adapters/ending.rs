@@ -1,8 +1,10 @@
 //! The end of processes: seen by pidfd, or by looking each second where no descriptor can be had
 //! for it; and how they are killed and reaped.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -11,8 +13,9 @@ use rustix::process::{
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::SignalKind;
 
-use super::procfs;
+use super::{kernel, procfs};
 use crate::core::record::{Exit, Instance};
 
 /// How often a process without a pidfd is looked at, and how soon what could not be done for want
@@ -24,8 +27,49 @@ const FIRST_LOOK: Duration = Duration::from_millis(10);
 /// whoever asks for the status. Without them the agent would see ends and could do nothing.
 const RESERVE: u64 = 32;
 
+/// Processes whose ends somebody waits for: nobody else reaps these.
+#[derive(Debug, Clone, Default)]
+pub struct Awaited(Arc<Mutex<BTreeSet<u32>>>);
+
+impl Awaited {
+    pub(super) fn add(&self, pid: u32) {
+        let _poisoned = self.0.lock().map(|mut pids| pids.insert(pid));
+    }
+
+    pub(super) fn remove(&self, pid: u32) {
+        let _poisoned = self.0.lock().map(|mut pids| pids.remove(&pid));
+    }
+
+    fn has(&self, pid: u32) -> bool {
+        self.0.lock().is_ok_and(|pids| pids.contains(&pid))
+    }
+
+    /// Reaps children that nobody waits for: as the first process of a container (or a subreaper)
+    /// the agent is given every orphan.
+    pub async fn reap_orphans(self) {
+        let Ok(mut ends) = tokio::signal::unix::signal(SignalKind::child()) else { return };
+        loop {
+            while let Some(pid) = kernel::ended_child() {
+                if self.has(pid) {
+                    // Whoever waits for it reaps it in a moment, and uncovers those behind it.
+                    tokio::time::sleep(FIRST_LOOK).await;
+                } else if let Some(orphan) = raw(pid) {
+                    let _reaped = reap(WaitId::Pid(orphan));
+                }
+            }
+            ends.recv().await;
+        }
+    }
+}
+
 /// The end of a child of this agent, which is reaped.
-pub(super) async fn of_child(pid: u32) -> Exit {
+pub(super) async fn of_child(pid: u32, awaited: &Awaited) -> Exit {
+    let exit = child_end(pid).await;
+    awaited.remove(pid);
+    exit
+}
+
+async fn child_end(pid: u32) -> Exit {
     if let Ok(fd) = watched(pid)
         && fd.readable().await.is_ok()
         && let Ok(Some(status)) = reap(WaitId::PidFd(fd.get_ref().as_fd()))
@@ -66,18 +110,6 @@ pub(super) async fn of_adopted(instance: &Instance, boot: &str) -> Exit {
     Exit::Unseen
 }
 
-/// Waits for the end of a child; None: not in time, and it was killed.
-pub(super) async fn within(pid: u32, limit: Duration) -> Option<Exit> {
-    let end = of_child(pid);
-    tokio::pin!(end);
-    if let Ok(exit) = tokio::time::timeout(limit, &mut end).await {
-        return Some(exit);
-    }
-    kill_child(pid);
-    let _reaped = end.await;
-    None
-}
-
 /// Kills a child that was not reaped yet, so that its id is still its own, and its group: a probe
 /// may have children.
 pub(super) fn kill_child(pid: u32) {
@@ -106,7 +138,8 @@ pub(super) fn kill_exactly(pid: u32, start: u64) {
     }
 }
 
-/// Signals the process group of this very process. One that is gone is fine.
+/// Signals the process group of this very process, and wakes what is frozen of it. One that is
+/// gone is fine.
 ///
 /// # Errors
 /// When it could not be looked at.
@@ -116,11 +149,13 @@ pub(super) fn signal(instance: &Instance, boot: &str, signal: u8) -> io::Result<
         && let (Some(pid), Some(signal)) = (raw(instance.pid), signal)
     {
         let _gone = rustix::process::kill_process_group(pid, signal);
+        // One that is frozen (SIGSTOP, a debugger) sees no other signal before it goes on.
+        let _gone = rustix::process::kill_process_group(pid, Signal::CONT);
     }
     Ok(())
 }
 
-fn raw(pid: u32) -> Option<Pid> {
+pub(super) fn raw(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
 
@@ -149,7 +184,7 @@ fn reap(id: WaitId<'_>) -> rustix::io::Result<Option<WaitIdStatus>> {
     rustix::process::waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
 }
 
-fn exit(status: &WaitIdStatus) -> Exit {
+pub(super) fn exit(status: &WaitIdStatus) -> Exit {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Exit::Code(code),
         (None, Some(signal)) => Exit::Signal(signal),

@@ -79,6 +79,26 @@ pub fn folder(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
+/// Why workloads that run as users of their own cannot reach this folder, with what helps: a
+/// folder on the way to it that other users may not enter. None where they can, and where the
+/// agent is not root: there everything runs as the agent.
+pub fn closed_to_others(path: &Path) -> Option<String> {
+    rustix::process::geteuid().is_root().then(|| closed(path)).flatten()
+}
+
+fn closed(path: &Path) -> Option<String> {
+    let mode = |folder: &Path| std::fs::metadata(folder).ok().map(|it| it.permissions().mode());
+    let (folder, mode) = path
+        .ancestors()
+        .filter_map(|folder| Some((folder, mode(folder)? & 0o7777)))
+        .filter(|(_, mode)| mode & 0o001 == 0)
+        .last()?;
+    let folder = folder.display();
+    Some(format!(
+        "other users may not enter {folder} (mode {mode:04o}): workloads, which run as users of their own, cannot start; `chmod o+x {folder}`, or give another folder with --data"
+    ))
+}
+
 /// Bytes that can still be written below `path`.
 ///
 /// # Errors
@@ -94,4 +114,27 @@ pub fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topmost_folder_that_others_may_not_enter_is_named() {
+        let scratch = tempfile::tempdir_in("/tmp").unwrap();
+        let chmod = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let (home, data) = (scratch.path().join("home"), scratch.path().join("home/data"));
+        folder(&data, 0o711).unwrap();
+        chmod(scratch.path(), 0o755);
+        chmod(&home, 0o711);
+        assert_eq!(closed(&data), None);
+        chmod(&data, 0o700);
+        assert!(closed(&data).unwrap().contains("home/data (mode 0700)"));
+        chmod(&home, 0o750);
+        let said = closed(&data).unwrap();
+        assert!(said.contains("home (mode 0750)") && said.contains("chmod o+x"), "{said}");
+    }
 }

@@ -19,22 +19,83 @@ pub const LOG: &str = "log";
 /// A configuration file that is being written: where only the agent has names, so that it is
 /// nobody's, however a workload and its configuration call theirs.
 const UNFINISHED: &str = "config.new";
+/// So many folders of a former configuration can be in the way of a file, at most; more are not
+/// of the agent's making.
+const FOLDERS: usize = 1_000;
 /// Mode of a configuration file: the workload's own and its group's.
 const MODE: u32 = 0o640;
 
-/// Makes the folder and lays the configuration into it; gives the workload's own folder.
+/// Why a workload's folder or configuration cannot be laid.
+#[derive(Debug, thiserror::Error)]
+pub enum LayError {
+    /// What stands there is not the agent's to remove.
+    #[error(
+        "its configuration {path} cannot be laid: {obstacle}; move that away, or choose another path"
+    )]
+    InTheWay {
+        /// The configuration file, as the workload names it.
+        path: String,
+        /// What stands in its way.
+        obstacle: String,
+    },
+    /// The file system refuses.
+    #[error("its {what}: {source}")]
+    Io {
+        /// The folder or file.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Makes the folder and lays the configuration into it; gives the workload's own folder. First it
+/// is seen that nothing of the program's is in the way, then what the former revision laid goes
+/// (with folders that it leaves empty in the way), then the new files come.
 ///
 /// # Errors
-/// Whatever the file system says; nothing of the former configuration is lost before.
+/// [`LayError`]: with an obstacle nothing of the former configuration was touched; when the
+/// file system refuses, files that were not there before are taken away again.
 pub fn lay(
     folder: &Path,
     config: &BTreeMap<String, String>,
     stale: &[String],
     user: Option<User>,
-) -> io::Result<PathBuf> {
-    files::folder(folder, 0o711)?;
+) -> Result<PathBuf, LayError> {
     let own = folder.join(FILES);
-    match rustix::fs::mkdirat(CWD, &own, Mode::from_raw_mode(0o700)) {
+    let (home, root) = own_folder(folder, &own, user)
+        .map_err(|source| LayError::Io { what: format!("folder {}", folder.display()), source })?;
+    let mut emptied = Vec::new();
+    for path in config.keys() {
+        let clear = clear_way(&root, path, stale, &mut emptied);
+        clear.map_err(|obstacle| LayError::InTheWay { path: path.clone(), obstacle })?;
+    }
+    for path in stale {
+        remove_at(&root, path);
+    }
+    // Those within others were found later.
+    for path in emptied.iter().rev() {
+        if let Ok((folder, last)) = descend(&root, path, None) {
+            let _in_use_again = rustix::fs::unlinkat(&folder, last, AtFlags::REMOVEDIR);
+        }
+    }
+    let mut made: Vec<&String> = Vec::new();
+    for (path, content) in config {
+        let was_there = is_file(&root, path);
+        if let Err(source) = write_at(&home, &root, path, content.as_bytes(), user) {
+            made.into_iter().for_each(|path| remove_at(&root, path));
+            return Err(LayError::Io { what: format!("configuration {path}"), source });
+        }
+        if !was_there {
+            made.push(path);
+        }
+    }
+    Ok(own)
+}
+
+/// The workload's folder and its own one within, opened.
+fn own_folder(folder: &Path, own: &Path, user: Option<User>) -> io::Result<(OwnedFd, OwnedFd)> {
+    files::folder(folder, 0o711)?;
+    match rustix::fs::mkdirat(CWD, own, Mode::from_raw_mode(0o700)) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
@@ -46,13 +107,71 @@ pub fn lay(
         tree::hand_over(&root, owner, user)?;
     }
     give(&root, user)?;
-    for path in stale {
-        remove_at(&root, path);
+    Ok((home, root))
+}
+
+/// What stands at a path: a link is not followed, and no folder on the way may be one.
+fn kind_at(root: &OwnedFd, path: &str) -> Option<FileType> {
+    let (folder, last) = descend(root, path, None).ok()?;
+    let stat = rustix::fs::statat(&folder, last, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some(FileType::from_raw_mode(stat.st_mode))
+}
+
+fn is_file(root: &OwnedFd, path: &str) -> bool {
+    kind_at(root, path) == Some(FileType::RegularFile)
+}
+
+/// Sees that a configuration file can come to its place once the `stale` ones are gone. Folders
+/// there that will be empty by then are noted, each before those within it.
+fn clear_way(
+    root: &OwnedFd,
+    path: &str,
+    stale: &[String],
+    emptied: &mut Vec<String>,
+) -> Result<(), String> {
+    let is_stale =
+        |path: &str, kind| kind == FileType::RegularFile && stale.iter().any(|stale| stale == path);
+    for (end, _) in path.match_indices('/') {
+        let above = path.get(..end).unwrap_or_default();
+        match kind_at(root, above) {
+            Some(FileType::Directory) => {}
+            None => return Ok(()),
+            Some(kind) if is_stale(above, kind) => return Ok(()),
+            Some(FileType::Symlink) => return Err(format!("{above} is a link of the program")),
+            Some(_) => return Err(format!("{above} is a file of the program")),
+        }
     }
-    for (path, content) in config {
-        write_at(&home, &root, path, content.as_bytes(), user)?;
+    if kind_at(root, path) != Some(FileType::Directory) {
+        // Whatever else it is, it is replaced.
+        return Ok(());
     }
-    Ok(own)
+    let foreign =
+        |file: &str| format!("{path} is a folder with files of the program in it ({file})");
+    let mut folders = vec![path.to_owned()];
+    while let Some(within) = folders.pop() {
+        if emptied.len() >= FOLDERS {
+            return Err(format!("{path} is a folder with many others in it"));
+        }
+        let listed = descend(root, &within, None)
+            .and_then(|(folder, last)| open_folder(folder.as_fd(), last.as_bytes()))
+            .and_then(|folder| Ok(rustix::fs::Dir::read_from(folder)?));
+        let listed = listed.map_err(|error| format!("{within} cannot be looked into: {error}"))?;
+        for entry in listed {
+            let entry = entry.map_err(|error| format!("{within}: {error}"))?;
+            let name = entry.file_name().to_string_lossy();
+            if name == "." || name == ".." {
+                continue;
+            }
+            let file = format!("{within}/{name}");
+            match kind_at(root, &file) {
+                Some(FileType::Directory) => folders.push(file),
+                Some(kind) if is_stale(&file, kind) => {}
+                _ => return Err(foreign(&file)),
+            }
+        }
+        emptied.push(within);
+    }
+    Ok(())
 }
 
 pub(super) fn open_folder(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
@@ -150,10 +269,9 @@ fn stands(folder: &OwnedFd, name: &str, content: &[u8], user: Option<User>) -> b
 
 /// Removes a file that a former revision laid; whatever else stands there stays.
 fn remove_at(root: &OwnedFd, path: &str) {
-    let Ok((folder, last)) = descend(root, path, None) else { return };
-    let is_file = rustix::fs::statat(&folder, last, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
-    if is_file {
+    if is_file(root, path)
+        && let Ok((folder, last)) = descend(root, path, None)
+    {
         let _gone = rustix::fs::unlinkat(&folder, last, AtFlags::empty());
     }
 }
@@ -242,6 +360,145 @@ mod tests {
             assert_eq!(std::fs::read_dir(&own).unwrap().count(), names.len());
             std::fs::write(own.join("x"), "changed").unwrap();
         }
+    }
+
+    fn of(files: &[(&str, &str)]) -> BTreeMap<String, String> {
+        files.iter().map(|&(path, text)| (path.to_owned(), text.to_owned())).collect()
+    }
+
+    /// Every file below a folder with its content, sorted.
+    fn files_in(folder: &Path) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(at) = folders.pop() {
+            for entry in std::fs::read_dir(at).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    found.push((path.strip_prefix(folder).unwrap().display().to_string(), text));
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn what_the_agent_laid_itself_is_never_in_the_way() {
+        for (former, next) in [
+            (&["etc/d.conf"][..], &["etc"][..]),
+            (&["etc/a/b/d.conf", "etc/e.conf"], &["etc"]),
+            (&["etc/a/b/d.conf", "etc/e.conf"], &["etc/a", "etc/e.conf"]),
+            (&["etc"], &["etc/d.conf"]),
+            (&["a", "b/c"], &["a/b/c", "b"]),
+            (&["a/b", "c/d/e"], &["a/b/c", "c"]),
+            (&["a/b/c/d/e/f/g/h"], &["a/b/c"]),
+        ] {
+            for user in [None, Some(User { uid: 61_300, gid: 61_300 })] {
+                if user.is_some() && !rustix::process::geteuid().is_root() {
+                    continue;
+                }
+                let scratch = tempfile::tempdir().unwrap();
+                let folder = scratch.path().join("w");
+                let with = |paths: &[&str], text| {
+                    of(&paths.iter().map(|&path| (path, text)).collect::<Vec<_>>())
+                };
+                for (paths, before, text) in
+                    [(former, next, "1"), (next, former, "2"), (former, next, "3")]
+                {
+                    let config = with(paths, text);
+                    let stale: Vec<String> = before
+                        .iter()
+                        .filter(|path| !paths.contains(path))
+                        .map(|&path| path.to_owned())
+                        .collect();
+                    let own = lay(&folder, &config, &stale, user).unwrap();
+                    let laid: Vec<_> = config.into_iter().collect();
+                    assert_eq!(files_in(&own), laid, "{before:?} to {paths:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_program_put_in_the_way_is_named_and_nothing_is_lost() {
+        type Put = fn(&Path);
+        let cases: [(&[&str], Put, &str); 6] = [
+            (
+                &["etc"],
+                |own| std::fs::write(own.join("etc/db"), "x").unwrap(),
+                "etc is a folder with files of the program in it (etc/db)",
+            ),
+            (
+                &["etc"],
+                |own| {
+                    std::fs::create_dir_all(own.join("etc/a/b")).unwrap();
+                    std::fs::write(own.join("etc/a/b/db"), "x").unwrap();
+                },
+                "etc is a folder with files of the program in it (etc/a/b/db)",
+            ),
+            (
+                &["run/x/y"],
+                |own| std::fs::write(own.join("run"), "x").unwrap(),
+                "run is a file of the program",
+            ),
+            (
+                &["run/x/y"],
+                |own| {
+                    std::fs::create_dir(own.join("run")).unwrap();
+                    std::fs::write(own.join("run/x"), "x").unwrap();
+                },
+                "run/x is a file of the program",
+            ),
+            (
+                &["run/x"],
+                |own| std::os::unix::fs::symlink("etc", own.join("run")).unwrap(),
+                "run is a link of the program",
+            ),
+            (
+                &["etc/keep/x"],
+                |own| {
+                    std::fs::remove_file(own.join("etc/keep")).unwrap();
+                    std::os::unix::fs::symlink("/etc", own.join("etc/keep")).unwrap();
+                },
+                "etc/keep is a link of the program",
+            ),
+        ];
+        for (wanted, put, said) in cases {
+            let scratch = tempfile::tempdir().unwrap();
+            let folder = scratch.path().join("w");
+            let former = of(&[("a.conf", "1"), ("etc/d.conf", "1"), ("etc/keep", "1")]);
+            let own = lay(&folder, &former, &[], None).unwrap();
+            put(&own);
+            let before = || {
+                let names = ["a.conf", "etc/d.conf", "etc/db", "etc/a/b/db", "run", "run/x"];
+                names.map(|name| std::fs::read(own.join(name)).ok())
+            };
+            let was = before();
+            let mut config = of(&[("0-first", "2"), ("a.conf", "2")]);
+            config.extend(wanted.iter().map(|&path| (path.to_owned(), "2".to_owned())));
+            let stale = ["etc/d.conf".to_owned(), "etc/keep".to_owned()];
+            let error = lay(&folder, &config, &stale, None).unwrap_err();
+            let text = error.to_string();
+            assert!(matches!(error, LayError::InTheWay { .. }) && text.contains(said), "{text}");
+            assert!(text.contains(wanted[0]) && !text.contains("workloads"), "{text}");
+            assert_eq!(before(), was, "the former configuration is as it was: {said}");
+            assert!(!own.join("0-first").exists(), "nothing of the new one was laid");
+        }
+    }
+
+    #[test]
+    fn what_the_file_system_refuses_is_named_and_taken_back() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("w");
+        let own = lay(&folder, &of(&[("a.conf", "1")]), &[], None).unwrap();
+        let long = format!("z{}", "n".repeat(255));
+        let config = of(&[("b/new.conf", "2"), (&long, "2")]);
+        let error = lay(&folder, &config, &[], None).unwrap_err();
+        assert!(error.to_string().contains(&long), "{error}");
+        assert_eq!(files_in(&own), [("a.conf".to_owned(), "1".to_owned())]);
     }
 
     #[test]

@@ -6,19 +6,25 @@
 //! dies meanwhile closes the pipe, and the launcher ends without having run anything.
 //!
 //! It says "R" when ready and "E" and the reason when it cannot go on; the pipe closes at the execution.
+//!
+//! A plan without a gate is a probe's: there the launcher stays, as the keeper of what the probe
+//! starts (`keeper.rs`), and a copy of it becomes the probe's command.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{Gid, Mode, Uid};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::users::User;
+use super::{keeper, kernel, program};
 
 /// What a launcher calls itself.
 pub const NAME: &str = "holdfast-agent";
@@ -46,12 +52,37 @@ pub struct Plan {
     pub log: Option<PathBuf>,
     /// Who it becomes; None: it stays who the agent is.
     pub user: Option<User>,
+    /// Its groups besides its user's own.
+    pub groups: Vec<u32>,
     /// `cgroup.procs` of its control group.
     pub cgroup: Option<PathBuf>,
     /// Its soft limit of open files; None: as the agent's.
     pub open_files: Option<u64>,
-    /// Whether it waits for the byte that opens the gate.
+    /// Limits in the place of a control group's.
+    pub bounds: Bounds,
+    /// Whether it waits for the byte that opens the gate. A probe does not.
     pub gate: bool,
+}
+
+/// Limits that the kernel keeps for a process, where there are no control groups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Bytes of memory that the workload is to have.
+    pub memory: Option<u64>,
+    /// Processes and threads of its user.
+    pub processes: Option<u64>,
+}
+
+/// Bytes of private memory that one process gets for a limit of `memory`: twice as much and
+/// 128 MiB, for stacks of threads and pieces that allocators take ahead count in full.
+fn private_memory(memory: u64) -> u64 {
+    memory.saturating_mul(2).saturating_add(128 << 20)
+}
+
+/// Bytes of address space that one process gets: 4 GiB more, for many programs reserve some that
+/// they never use (Go, Java, V8).
+fn address_space(memory: u64) -> u64 {
+    private_memory(memory).saturating_add(4 << 30)
 }
 
 /// Raises the agent's own limit of open files as far as it may go: each workload takes some. Gives
@@ -108,6 +139,23 @@ fn status_pipe() -> io::Result<OwnedFd> {
 fn become_workload(status: &mut std::fs::File) -> Result<(), String> {
     let mut stdin = io::stdin().lock();
     let plan = read_plan(&mut stdin).map_err(|error| format!("the plan: {error}"))?;
+    if !plan.gate {
+        drop(stdin);
+        return keeper::run(&plan, status);
+    }
+    let log = output(plan.log.as_deref()).map_err(|error| format!("log: {error}"))?;
+    prepare(&plan, &log)?;
+    status.write_all(&[READY]).map_err(|error| format!("gate: {error}"))?;
+    let mut byte = [0];
+    match stdin.read(&mut byte) {
+        Ok(1) if byte == [OPEN] => Err(execute(&plan)),
+        // The agent is gone, or does not want it any more.
+        _ => Ok(()),
+    }
+}
+
+/// Everything that can be done before the gate: session, limits, output.
+pub(super) fn prepare(plan: &Plan, output: &impl std::os::fd::AsFd) -> Result<(), String> {
     let tell = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
     rustix::process::setsid().map_err(|error| tell("session", &error))?;
     if let Some(procs) = &plan.cgroup {
@@ -115,38 +163,96 @@ fn become_workload(status: &mut std::fs::File) -> Result<(), String> {
     }
     // The agent may be shielded from the kernel's out-of-memory killer; its workloads are not.
     let _without_proc = std::fs::write("/proc/self/oom_score_adj", "0");
-    direct_output(plan.log.as_ref()).map_err(|error| tell("log", &error))?;
+    // Nor do they run more or less gladly than others; one who may not change that stays so.
+    let _may_not = rustix::process::setpriority_process(None, 0);
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    rustix::stdio::dup2_stdout(output).map_err(|error| tell("output", &error))?;
+    rustix::stdio::dup2_stderr(output).map_err(|error| tell("output", &error))?;
     if plan.open_files.is_some() {
         set_open_files(plan.open_files).map_err(|error| tell("limit of open files", &error))?;
     }
-    rustix::thread::set_no_new_privs(true).map_err(|error| tell("no_new_privs", &error))?;
-    if plan.gate {
-        status.write_all(&[READY]).map_err(|error| tell("gate", &error))?;
-        let mut byte = [0];
-        match stdin.read(&mut byte) {
-            Ok(1) if byte == [OPEN] => {}
-            // The agent is gone, or does not want it any more.
-            _ => return Ok(()),
+    let bound = |what: &str, resource: Resource, limit: Option<u64>| match limit {
+        None => Ok(()),
+        Some(limit) => {
+            // A limit that is there already is not raised.
+            let limit = getrlimit(resource).maximum.map_or(limit, |most| most.min(limit));
+            let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+            setrlimit(resource, limit).map_err(|error| tell(what, &error))
         }
+    };
+    bound("limit of memory", Resource::Data, plan.bounds.memory.map(private_memory))?;
+    bound("limit of memory", Resource::As, plan.bounds.memory.map(address_space))?;
+    bound("limit of processes", Resource::Nproc, plan.bounds.processes)?;
+    rustix::thread::set_no_new_privs(true).map_err(|error| tell("no_new_privs", &error))
+}
+
+/// Becomes the program; returns only when it cannot, with the reason.
+pub(super) fn execute(plan: &Plan) -> String {
+    match try_execute(plan) {
+        Ok(never) => match never {},
+        Err(why) => why,
     }
+}
+
+fn try_execute(plan: &Plan) -> Result<std::convert::Infallible, String> {
+    let tell = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
     let null = std::fs::File::open("/dev/null").map_err(|error| tell("/dev/null", &error))?;
     rustix::stdio::dup2_stdin(&null).map_err(|error| tell("standard input", &error))?;
-    let name: OsString = plan.program.clone().into_os_string();
-    let mut command = std::process::Command::new(&plan.program);
-    command.arg0(name).args(&plan.args).env_clear().envs(&plan.env).current_dir(&plan.workdir);
     if let Some(user) = plan.user {
-        // As root this clears the supplementary groups too.
-        command.gid(user.gid).uid(user.uid);
+        become_user(user, &plan.groups).map_err(|error| {
+            format!("it cannot run as user {} with group {}: {error}", user.uid, user.gid)
+        })?;
     }
-    let error = command.exec();
-    let workdir = plan.workdir.display();
-    match std::fs::metadata(&plan.workdir) {
-        Ok(meta) if meta.is_dir() => {
-            Err(format!("{} cannot be executed: {error}", plan.program.display()))
-        }
-        Ok(_) => Err(format!("its working folder {workdir}: not a folder")),
-        Err(error) => Err(format!("its working folder {workdir}: {error}")),
+    if let Err(error) = std::env::set_current_dir(&plan.workdir) {
+        let inside = plan.workdir.join("x");
+        let closed = program::told_closed(&inside);
+        let why = closed.unwrap_or_else(|| match error.kind() {
+            io::ErrorKind::NotADirectory => "not a folder".into(),
+            io::ErrorKind::NotFound => "there is no such folder".into(),
+            _ => error.to_string(),
+        });
+        return Err(format!("its working folder {}: {why}", plan.workdir.display()));
     }
+    let file = find(&plan.program, plan.env.get("PATH"))?;
+    if let Some(why) = program::spoilt(&file) {
+        return Err(why);
+    }
+    let text = |text: &[u8]| CString::new(text).map_err(|error| tell("its arguments", &error));
+    let path = text(file.as_os_str().as_bytes())?;
+    let mut args = vec![text(plan.program.as_os_str().as_bytes())?];
+    for arg in &plan.args {
+        args.push(text(arg.as_bytes())?);
+    }
+    let mut env = Vec::new();
+    for (key, value) in &plan.env {
+        env.push(text(format!("{key}={value}").as_bytes())?);
+    }
+    kernel::leave_nothing();
+    let error = kernel::execute(&path, &args, &env);
+    Err(program::why_not(&file, &error))
+}
+
+/// The launcher has one thread: what is changed of it is changed of the whole process.
+fn become_user(user: User, groups: &[u32]) -> io::Result<()> {
+    let groups: Vec<Gid> = groups.iter().map(|&group| Gid::from_raw(group)).collect();
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    rustix::thread::set_thread_groups(&groups)?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    Ok(rustix::thread::set_thread_res_uid(uid, uid, uid)?)
+}
+
+/// The file of a program: one without a slash is looked for in the folders of `PATH`.
+fn find(program: &Path, path: Option<&String>) -> Result<PathBuf, String> {
+    if program.as_os_str().as_bytes().contains(&b'/') {
+        return Ok(program.to_owned());
+    }
+    let folders = path.map_or("", String::as_str);
+    let is_there = |file: &PathBuf| file.is_file();
+    let found = folders.split(':').map(|folder| Path::new(folder).join(program)).find(is_there);
+    found.ok_or_else(|| {
+        let program = program.display();
+        format!("{program} cannot be executed: it is in no folder of PATH ({folders})")
+    })
 }
 
 fn read_plan(stdin: &mut impl io::Read) -> io::Result<Plan> {
@@ -165,27 +271,20 @@ fn nowhere() -> io::Result<std::fs::File> {
     std::fs::OpenOptions::new().write(true).open("/dev/null")
 }
 
-fn direct_output(log: Option<&PathBuf>) -> io::Result<()> {
-    let file = match log {
-        Some(path) => {
-            let mut options = std::fs::OpenOptions::new();
-            let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-            match options.append(true).create(true).mode(0o640).custom_flags(flags).open(path) {
-                // What cannot be kept is not worth a workload.
-                Err(error)
-                    if error.kind() == io::ErrorKind::ReadOnlyFilesystem
-                        || super::files::is_full(&error) =>
-                {
-                    nowhere()?
-                }
-                other => other?,
-            }
+fn output(log: Option<&Path>) -> io::Result<std::fs::File> {
+    let Some(path) = log else { return nowhere() };
+    let mut options = std::fs::OpenOptions::new();
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    match options.append(true).create(true).mode(0o640).custom_flags(flags).open(path) {
+        // What cannot be kept is not worth a workload.
+        Err(error)
+            if error.kind() == io::ErrorKind::ReadOnlyFilesystem
+                || super::files::is_full(&error) =>
+        {
+            nowhere()
         }
-        None => nowhere()?,
-    };
-    rustix::stdio::dup2_stdout(&file)?;
-    rustix::stdio::dup2_stderr(&file)?;
-    Ok(())
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -201,8 +300,10 @@ mod tests {
             workdir: "/".into(),
             log: Some("/log".into()),
             user: Some(User { uid: 61_200, gid: 61_200 }),
+            groups: vec![20, 44],
             cgroup: None,
             open_files: Some(1024),
+            bounds: Bounds { memory: Some(64 << 20), processes: Some(32) },
             gate: true,
         }
     }

@@ -9,11 +9,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::ending;
-use super::runtime::{Place, probe_plan, start};
-use crate::core::record::{Exit, Instance};
+use super::launcher::Plan;
+use super::runtime::{Place, Started, probe_plan, start, trouble};
+use crate::core::record::Instance;
 
 /// Of an HTTP answer only the status line is read.
 const MAX_STATUS_LINE: u64 = 256;
+/// How long a probe's keeper has to end everything that the probe started.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// Runs a probe to its end.
 ///
@@ -39,15 +42,45 @@ pub async fn run(
         }
         Probe::Exec { command } => {
             let plan = probe_plan(&place, &name, &spec, &command, instance.nonce)?;
-            let started = start(&place, &plan).await?;
             let shown = command.first().map_or("", String::as_str);
-            match ending::within(started.pid, within).await {
-                Some(exit) if exit.is_success() => Ok(()),
-                Some(Exit::Code(126)) => Err(format!("{shown} cannot be executed")),
-                Some(exit) => Err(format!("{shown} {exit}")),
-                None => Err(late()),
-            }
+            execute(&place, &plan, shown, within).await.unwrap_or_else(|line| {
+                let colon = if line.is_empty() { "" } else { ": " };
+                Err(format!("{}{colon}{line}", late()))
+            })
         }
+    }
+}
+
+/// Runs a command below its keeper; the outer error is the last line of one that was late.
+async fn execute(
+    place: &Place,
+    plan: &Plan,
+    shown: &str,
+    within: Duration,
+) -> Result<Result<(), String>, String> {
+    let Started { pid, stdin, mut stdout } = match start(place, plan).await {
+        Ok(started) => started,
+        Err(why) => return Ok(Err(why)),
+    };
+    let mut said = Box::pin(trouble(&mut stdout));
+    let mut text = tokio::time::timeout(within, &mut said).await;
+    if text.is_err() {
+        // Its keeper ends all that it started, and says how far it had come.
+        drop(stdin);
+        text = tokio::time::timeout(ENDING, &mut said).await;
+    }
+    ending::kill_child(pid);
+    ending::of_child(pid, &place.awaited).await;
+    let text = text.unwrap_or_default();
+    let (refused, ended) = text.split_once('\0').unwrap_or((&text, "T"));
+    if let Some(why) = refused.strip_prefix('E') {
+        return Ok(Err(why.into()));
+    }
+    match ended.split_at_checked(1) {
+        Some(("+", _)) => Ok(Ok(())),
+        Some(("-", how)) => Ok(Err(format!("{shown} {how}"))),
+        Some((_, line)) => Err(line.into()),
+        None => Err(String::new()),
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Stat {
     pub zombie: bool,
     /// The kernel's own.
     pub kernel: bool,
+    /// Its parent's id.
+    pub parent: u32,
     /// Its session's id.
     pub session: u32,
     /// Its start in ticks since the boot.
@@ -39,11 +41,12 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
-    let session = fields.nth(2)?.parse().ok()?;
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
     let flags: u64 = fields.nth(2)?.parse().ok()?;
     let start = fields.nth(12)?.parse().ok()?;
     let zombie = matches!(state, "Z" | "X");
-    Some(Stat { zombie, kernel: flags & KERNEL_THREAD != 0, session, start })
+    Some(Stat { zombie, kernel: flags & KERNEL_THREAD != 0, parent, session, start })
 }
 
 /// Reads a file of a process; None: it is gone, or shows this to nobody.
@@ -108,6 +111,7 @@ mod tests {
         let text = "42 (a) R 1 (x) S 1 42 77 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2";
         let stat = parse_stat(text).unwrap();
         assert_eq!((stat.session, stat.start, stat.zombie), (77, 98_765, false));
+        assert_eq!(stat.parent, 1);
         assert!(!stat.kernel);
         let text = text.replace("4194560", "69238880");
         assert!(parse_stat(&text).unwrap().kernel);

@@ -14,11 +14,12 @@ use holdfast_protocol::ids::{Digest, Name};
 use holdfast_protocol::workload::{Executable, Process, Run, WorkloadSpec};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::census::{self, Census};
 use super::cgroup::Cgroups;
-use super::launcher::{self, Plan};
+use super::ending::Awaited;
+use super::launcher::{self, Bounds, Plan};
 use super::{crash, ending, folder, procfs, users};
 use crate::core::effect::Observed;
 use crate::core::record::{Instance, Revision};
@@ -50,6 +51,8 @@ pub struct Place {
     pub open_files: Option<u64>,
     /// What workloads are told of the ways to put data in.
     pub access: Arc<super::access::Access>,
+    /// Processes whose ends are waited for.
+    pub awaited: Awaited,
 }
 
 impl Place {
@@ -75,6 +78,8 @@ struct Gate {
     instance: Instance,
     open: pipe::Sender,
     status: pipe::Receiver,
+    /// Its end is told after this is gone: first whether it was executed, then how it ended.
+    _told: oneshot::Sender<()>,
 }
 
 /// The runtime.
@@ -123,24 +128,27 @@ impl Runtime {
         let gate = self.gates.lock().ok().and_then(|mut gates| gates.remove(&name));
         let tell = self.tell.clone();
         tokio::spawn(async move {
-            let result = match gate {
-                Some(mut gate) if gate.instance == instance => {
-                    let opened = pass(&mut gate).await;
+            let mut gate = gate.filter(|gate| gate.instance == instance);
+            let result = match &mut gate {
+                Some(gate) => {
+                    let opened = pass(gate).await;
                     crash::point("gate-opened");
                     opened
                 }
-                _ => Err("its launcher is gone".into()),
+                None => Err("its launcher is gone".into()),
             };
             send(&tell, Observed::Opened(name, instance, result)).await;
+            drop(gate);
         });
     }
 
     /// Watches a process that the agent did not start itself.
     pub fn watch(&self, name: Name, instance: Instance) {
-        let tell = self.tell.clone();
-        let boot = self.place.boot.clone();
+        let (tell, place) = (self.tell.clone(), self.place.clone());
         tokio::spawn(async move {
-            let exit = ending::of_adopted(&instance, &boot).await;
+            place.awaited.add(instance.pid);
+            let exit = ending::of_adopted(&instance, &place.boot).await;
+            place.awaited.remove(instance.pid);
             send(&tell, Observed::Exited(name, instance, exit)).await;
         });
     }
@@ -174,7 +182,10 @@ impl Runtime {
             loop {
                 match looked {
                     Ok(swept) => {
-                        for (name, left) in swept {
+                        for (name, behind, left) in swept {
+                            if behind > 0 {
+                                send(&tell, Observed::LeftBehind(name.clone(), behind)).await;
+                            }
                             send(&tell, Observed::Swept(name, left)).await;
                         }
                         return;
@@ -203,8 +214,9 @@ pub struct Sweep {
     pub kill: bool,
 }
 
-/// One look for all of them; how many live processes each workload has left.
-fn look(place: &Place, sweeps: &[Sweep]) -> io::Result<Vec<(Name, usize)>> {
+/// One look for all of them: how many live processes each workload has left that are no probe's
+/// and were ended, and in all.
+fn look(place: &Place, sweeps: &[Sweep]) -> io::Result<Vec<(Name, usize, usize)>> {
     let census = Census::take(place)?;
     let mut swept = Vec::new();
     for sweep in sweeps {
@@ -224,7 +236,8 @@ fn look(place: &Place, sweeps: &[Sweep]) -> io::Result<Vec<(Name, usize)>> {
         if left.is_empty() {
             crash::point("swept");
         }
-        swept.push((sweep.name.clone(), left.len()));
+        let behind = left.iter().filter(|(pid, _)| sweep.kill && !census.is_probes(*pid)).count();
+        swept.push((sweep.name.clone(), behind, left.len()));
     }
     Ok(swept)
 }
@@ -245,14 +258,15 @@ enum Fault {
 }
 
 impl Fault {
-    fn of_folder(folder: &std::path::Path, error: &io::Error) -> Self {
+    fn of_folder(error: folder::LayError) -> Self {
         use std::io::ErrorKind::{
             AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory,
         };
-        let why = format!("its folder {}: {error}", folder.display());
+        let why = error.to_string();
+        let folder::LayError::Io { source, .. } = error else { return Self::Revision(why) };
         // A link where a folder should be (ELOOP) has no stable kind.
-        let looped = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
-        match error.kind() {
+        let looped = source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        match source.kind() {
             AlreadyExists | InvalidFilename | InvalidInput | IsADirectory | NotADirectory => {
                 Self::Revision(why)
             }
@@ -280,9 +294,10 @@ fn prepare(
     let user =
         users::resolve(process.user.as_deref(), name, &place.workloads).map_err(Fault::Revision)?;
     let folder = place.folder(name);
-    let own = folder::lay(&folder, &spec.config, stale_config, user)
-        .map_err(|error| Fault::of_folder(&folder, &error))?;
+    let own = folder.join(folder::FILES);
     let mut plan = plan_of(place, name, spec, process, own, user).map_err(Fault::Machine)?;
+    // The last that can fail before there is a process: what it laid in vain it takes back.
+    folder::lay(&folder, &spec.config, stale_config, user).map_err(Fault::of_folder)?;
     let marker = census::marker(&place.agent, name, revision.number, nonce);
     plan.env.insert(census::MARKER.into(), marker);
     plan.env.insert("HOLDFAST_REVISION".into(), revision.number.to_string());
@@ -317,17 +332,29 @@ fn plan_of(
         Err(error) => tracing::error!(workload = %name, %error, "it has no way to put data in"),
     }
     env.extend(process.env.iter().map(|(key, value)| (key.clone(), value.clone())));
-    let cgroup = match &place.cgroups {
-        Ok(cgroups) => Some(cgroups.prepare(name, spec.resources)?),
-        Err(_) => None,
-    };
+    let (mut cgroup, mut bounds) = (None, Bounds::default());
+    match &place.cgroups {
+        Ok(cgroups) => cgroup = Some(cgroups.prepare(name, spec.resources)?),
+        Err(_) => {
+            bounds.memory = spec.resources.memory_bytes;
+            bounds.processes = spec.resources.pids.map(u64::from).filter(|_| counts_alone(process));
+        }
+    }
     let workdir = match &process.workdir {
         Some(path) => own.join(path),
         None => own,
     };
     let args = process.args.clone();
     let open_files = place.open_files;
-    Ok(Plan { program, args, env, workdir, log: None, user, cgroup, open_files, gate: true })
+    let groups = users::groups(process.user.as_deref());
+    let (log, gate) = (None, true);
+    Ok(Plan { program, args, env, workdir, log, user, groups, cgroup, open_files, bounds, gate })
+}
+
+/// True where the kernel's count of a user's processes is one of this workload's: it has a user
+/// to itself.
+pub fn counts_alone(process: &Process) -> bool {
+    process.user.is_none() && rustix::process::geteuid().is_root()
 }
 
 /// A plan for a probe that runs in the workload's place.
@@ -378,12 +405,14 @@ pub(super) async fn start(place: &Place, plan: &Plan) -> Result<Started, String>
         .current_dir("/");
     let bytes = launcher::encode(plan).map_err(|error| format!("its plan: {error}"))?;
     let mut child = command.spawn().map_err(|error| format!("its launcher: {error}"))?;
+    place.awaited.add(child.id());
     match give(&mut child, &bytes).await {
         Ok((stdin, stdout)) => Ok(Started { pid: child.id(), stdin, stdout }),
         Err(error) => {
             // It may have ended early; nobody else would reap it.
             let _ended = child.kill();
             let _reaped = child.wait();
+            place.awaited.remove(child.id());
             Err(format!("its launcher's pipe: {error}"))
         }
     }
@@ -409,22 +438,25 @@ async fn to_gate(
     tell: &mpsc::Sender<Observed>,
 ) -> Result<Gate, String> {
     let Started { pid, stdin, stdout } = start(place, plan).await?;
+    let awaited = place.awaited.clone();
     let start = match procfs::stat(pid) {
         Ok(Some(stat)) => stat.start,
         other => {
             ending::kill_child(pid);
-            tokio::spawn(ending::of_child(pid));
+            tokio::spawn(async move { ending::of_child(pid, &awaited).await });
             let why = other.err().map(|error| format!("its launcher cannot be looked at: {error}"));
             return Err(why.unwrap_or_else(|| "its launcher ended at once".into()));
         }
     };
     let instance = Instance { pid, start, boot: place.boot.clone(), nonce };
     let (who, which, tell) = (name.clone(), instance.clone(), tell.clone());
+    let (gone, is_told) = oneshot::channel();
     tokio::spawn(async move {
-        let exit = ending::of_child(pid).await;
+        let exit = ending::of_child(pid, &awaited).await;
+        let _told = is_told.await;
         send(&tell, Observed::Exited(who, which, exit)).await;
     });
-    let mut gate = Gate { instance, open: stdin, status: stdout };
+    let mut gate = Gate { instance, open: stdin, status: stdout, _told: gone };
     let ready = tokio::time::timeout(GATE_TIMEOUT, await_ready(&mut gate.status)).await;
     match ready.unwrap_or_else(|_late| Err("its launcher did not get ready in time".into())) {
         Ok(()) => Ok(gate),
@@ -457,7 +489,7 @@ async fn pass(gate: &mut Gate) -> Result<(), String> {
 }
 
 /// The rest of what the launcher says after "E".
-async fn trouble(status: &mut pipe::Receiver) -> String {
+pub(super) async fn trouble(status: &mut pipe::Receiver) -> String {
     let mut text = Vec::new();
     let _as_far_as_it_came = status.take(MAX_TROUBLE).read_to_end(&mut text).await;
     String::from_utf8_lossy(&text).into_owned()

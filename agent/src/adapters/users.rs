@@ -2,7 +2,7 @@
 //! load the system's other name services.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -38,10 +38,9 @@ pub fn resolve(
     let user = match wanted {
         None if me == 0 => return Ok(Some(own(workload, workloads))),
         None => return Ok(None),
-        Some(text) => {
-            let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-            look_up(text, &passwd).ok_or_else(|| format!("user {text:?}: not in /etc/passwd"))?
-        }
+        Some(text) => look_up(text, &table("/etc/passwd"))
+            .map(|(user, _)| user)
+            .ok_or_else(|| format!("user {text:?}: not in /etc/passwd"))?,
     };
     if me == 0 {
         Ok(Some(user))
@@ -52,7 +51,54 @@ pub fn resolve(
     }
 }
 
-fn look_up(text: &str, passwd: &str) -> Option<User> {
+/// The groups that a user has besides its own, of `/etc/group`: for one with a line in
+/// `/etc/passwd`, as at a login. Only root can give them, and a workload's own user has none.
+pub fn groups(wanted: Option<&str>) -> Vec<u32> {
+    let Some(wanted) = wanted.filter(|_| rustix::process::geteuid().is_root()) else {
+        return Vec::new();
+    };
+    match look_up(wanted, &table("/etc/passwd")) {
+        Some((user, Some(name))) => groups_of(&name, user.gid, &table("/etc/group")),
+        _ => Vec::new(),
+    }
+}
+
+/// Longest table of users or groups that is read, in bytes.
+const TABLE: u64 = 4 << 20;
+/// The kernel takes no more groups of a user (`NGROUPS_MAX`).
+const GROUPS: usize = 65_536;
+
+/// A table of `/etc`; empty where there is none. Names need not be UTF-8 everywhere in it.
+fn table(path: &str) -> String {
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(path);
+    let _as_far_as_it_goes = opened.and_then(|file| file.take(TABLE).read_to_end(&mut bytes));
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The user's own group and every group that names it as a member, each once.
+fn groups_of(name: &str, own: u32, group: &str) -> Vec<u32> {
+    let mut groups = vec![own];
+    for line in group.lines() {
+        let mut fields = line.split(':');
+        let (_, _, Some(gid), Some(members)) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        if let Ok(gid) = gid.trim().parse()
+            && members.split(',').any(|member| member.trim() == name)
+            && !groups.contains(&gid)
+            && groups.len() < GROUPS
+        {
+            groups.push(gid);
+        }
+    }
+    groups
+}
+
+/// A user by its name or number, and the name that stands in its line, if it has one.
+fn look_up(text: &str, passwd: &str) -> Option<(User, Option<String>)> {
     let number: Option<u32> = text.parse().ok();
     for line in passwd.lines() {
         let mut fields = line.split(':');
@@ -63,10 +109,10 @@ fn look_up(text: &str, passwd: &str) -> Option<User> {
         };
         let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse()) else { continue };
         if name == text || number == Some(uid) {
-            return Some(User { uid, gid });
+            return Some((User { uid, gid }, Some(name.to_owned())));
         }
     }
-    number.map(|uid| User { uid, gid: uid })
+    number.map(|uid| (User { uid, gid: uid }, None))
 }
 
 /// True for a user that can be a workload's own: not one that systemd holds for a service.
@@ -126,10 +172,20 @@ mod tests {
     #[test]
     fn users_are_found_by_name_and_by_number() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34:w:/:/bin/false\nbroken\n";
-        assert_eq!(look_up("web", passwd), Some(User { uid: 33, gid: 34 }));
-        assert_eq!(look_up("33", passwd), Some(User { uid: 33, gid: 34 }));
-        assert_eq!(look_up("4000", passwd), Some(User { uid: 4000, gid: 4000 }));
+        let web = Some((User { uid: 33, gid: 34 }, Some("web".to_owned())));
+        assert_eq!(look_up("web", passwd), web);
+        assert_eq!(look_up("33", passwd), web);
+        assert_eq!(look_up("4000", passwd), Some((User { uid: 4000, gid: 4000 }, None)));
         assert_eq!(look_up("nobody-here", passwd), None);
+    }
+
+    #[test]
+    fn groups_are_those_of_a_login() {
+        let group = "root:x:0:\nweb:x:34:\ndialout:x:20:pi,web\nvideo:x:44: web , pi\n\
+                     webs:x:50:webmaster\nbroken:x\nodd:x:no:web\ntwice:x:20:web\ni2c:x:998:web";
+        assert_eq!(groups_of("web", 34, group), [34, 20, 44, 998]);
+        assert_eq!(groups_of("nobody", 9, group), [9]);
+        assert_eq!(groups_of("web", 34, ""), [34]);
     }
 
     #[test]

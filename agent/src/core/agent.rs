@@ -226,6 +226,7 @@ impl Agent {
             | Observed::Opened(name, ..)
             | Observed::Exited(name, ..)
             | Observed::Probed(name, ..)
+            | Observed::LeftBehind(name, _)
             | Observed::Swept(name, _)
             | Observed::Removed(name, _) => {
                 let name = name.clone();

@@ -114,6 +114,8 @@ pub enum Observed {
     Exited(Name, Instance, Exit),
     /// A probe's result.
     Probed(Name, Instance, Result<(), String>),
+    /// How many processes a sweep found alive that no probe had started, and ended.
+    LeftBehind(Name, usize),
     /// How many processes a sweep found alive.
     Swept(Name, usize),
     /// The processes could not be looked at: a census is wanted still.

@@ -4,7 +4,7 @@ use std::io;
 
 use holdfast_protocol::data::TrafficClass;
 use holdfast_protocol::message::Problem;
-use holdfast_protocol::workload::Resources;
+use holdfast_protocol::workload::Run;
 
 use super::data::{ASIDE, Aside};
 use super::{Driver, Inner};
@@ -12,6 +12,7 @@ use crate::adapters::clock::{system_seconds, uptime_ms};
 use crate::adapters::https::HttpsError;
 use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::link::Credentials;
+use crate::adapters::runtime::counts_alone;
 use crate::adapters::store::StoreError;
 use crate::adapters::{files, status};
 use crate::core::backoff;
@@ -24,6 +25,9 @@ pub(super) const LOW: u64 = 32 * 1024 * 1024;
 const FLOOR_EVERY: u64 = 3_600;
 /// Between tries to renew: milliseconds, first and longest.
 const RENEW_RETRY: (u64, u64) = (2_000, 300_000);
+
+/// So many workloads are named in a problem.
+const NAMED: usize = 3;
 
 /// Why there is no link with a certificate that is over.
 const OVER: &str = "not tried: by this device's clock its certificate has expired; it is renewed as soon as it can be, and if the clock is wrong, set it";
@@ -45,6 +49,8 @@ pub(super) struct Trouble {
     pub(super) identity: Option<String>,
     /// A write failed for want of room, and none has succeeded since.
     pub(super) full: bool,
+    /// A folder on the way to the workloads' that their users may not enter.
+    pub(super) closed: Option<String>,
     /// Free bytes, as last seen.
     pub(super) free: Option<u64>,
     /// A buffer that was set aside.
@@ -77,6 +83,11 @@ impl Driver {
     /// Everything that needs a look now and then.
     pub(super) fn keep_house(&mut self) {
         self.trouble.free = files::free_bytes(&self.data).ok();
+        let closed = files::closed_to_others(&self.place.workloads);
+        if let Some(why) = closed.as_ref().filter(|_| closed != self.trouble.closed) {
+            tracing::error!("{why}");
+        }
+        self.trouble.closed = closed;
         let (there, said) =
             (self.data.join(ASIDE).exists(), self.shipping.summary.damage.as_deref());
         self.trouble.aside = std::mem::take(&mut self.trouble.aside).look(there, said);
@@ -321,6 +332,7 @@ impl Driver {
         say("certificate-not-stored", self.storing_problem());
         say("clock", self.time.problem());
         self.data_problems(&mut say);
+        say("data-folder-closed", self.trouble.closed.clone());
         say("desired-not-stored", self.trouble.desired.clone());
         say("desired-refused", self.trouble.refusal.clone());
         say("desired-untrusted", self.trouble.untrusted.clone());
@@ -394,12 +406,42 @@ impl Driver {
         })
     }
 
+    /// Which limits are asked for and not enforced by control groups, and what keeps them instead.
     fn limits_problem(&self) -> Option<String> {
         let why = self.place.cgroups.as_ref().err()?;
-        let limited = |resources: &Resources| !resources.is_unlimited();
-        let wanted = self.agent.records().any(|(_, record)| {
-            record.current.as_ref().is_some_and(|current| limited(&current.spec.resources))
+        let wanted = self.agent.records().filter_map(|(name, record)| {
+            let spec = &record.current.as_ref()?.spec;
+            let Run::Process(process) = &spec.run;
+            Some((name, spec.resources, process))
         });
-        wanted.then(|| format!("limits on cpu, memory and pids are not enforced: {why}"))
+        let (mut cpu, mut memory, mut pids) = (false, false, false);
+        let mut uncounted: Vec<&str> = Vec::new();
+        for (name, resources, process) in wanted {
+            cpu |= resources.cpu_millis.is_some();
+            memory |= resources.memory_bytes.is_some();
+            if resources.pids.is_some() {
+                if counts_alone(process) { pids = true } else { uncounted.push(name.as_str()) }
+            }
+        }
+        let mut parts = Vec::new();
+        if cpu {
+            parts.push("cpu is not enforced".to_owned());
+        }
+        if memory {
+            parts.push("memory is enforced for each process alone, with twice the limit and 128 MiB of private memory (RLIMIT_DATA, RLIMIT_AS)".into());
+        }
+        if pids {
+            parts.push("pids by the workload's own user (RLIMIT_NPROC)".into());
+        }
+        if !uncounted.is_empty() {
+            let more = if uncounted.len() > NAMED { ", …" } else { "" };
+            uncounted.truncate(NAMED);
+            let names = uncounted.join(", ");
+            parts.push(format!("pids is not enforced where the user is shared ({names}{more})"));
+        }
+        let how = parts.join("; ");
+        (!parts.is_empty()).then(|| {
+            format!("limits of workloads are not enforced by control groups: {how}. {why}")
+        })
     }
 }

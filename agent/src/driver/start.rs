@@ -19,6 +19,7 @@ use crate::adapters::calls::Calls;
 use crate::adapters::census::Census;
 use crate::adapters::cgroup::Cgroups;
 use crate::adapters::clock::{Time, boot_id, uptime_ms};
+use crate::adapters::ending::Awaited;
 use crate::adapters::identity::Identity;
 use crate::adapters::intake::Buffered;
 use crate::adapters::meter::Meter;
@@ -115,6 +116,7 @@ impl Driver {
             entropy: seed,
         };
         let policies = start.desired.as_ref().and_then(|state| state.data.clone());
+        tokio::spawn(place.awaited.clone().reap_orphans());
         tokio::spawn(link::run(credentials_seen, link_tell, seed ^ 1));
         let mut driver = Self {
             config,
@@ -234,6 +236,7 @@ fn place(
         cgroups: Cgroups::take(),
         open_files: launching::raise_open_files(),
         access,
+        awaited: Awaited::default(),
     })
 }
 

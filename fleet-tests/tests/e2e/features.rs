@@ -219,8 +219,8 @@ fn what_cannot_be_executed_is_failed_with_the_reason_why() {
         )
     };
     for (name, process, said) in [
-        ("absent", "path: /no/such/program", &["/no/such/program", "No such file"][..]),
-        ("forbidden", "path: /etc/passwd", &["/etc/passwd", "Permission denied"]),
+        ("absent", "path: /no/such/program", &["/no/such/program", "there is no such file"][..]),
+        ("forbidden", "path: /etc/passwd", &["/etc/passwd", "no execute permission"]),
         ("homeless", "path: /bin/sleep, args: ['9'], workdir: nowhere", &["folder", "nowhere"]),
     ] {
         plane.cli().apply(&document(name, process)).ok();
@@ -291,7 +291,26 @@ fn limits_that_cannot_be_enforced_are_said_once_they_are_asked_for() {
         return;
     }
     let why = device.await_problem("limits-not-enforced");
-    assert_says(&why, &["not enforced: ", "cgroup"]);
+    assert_says(&why, &["cgroup", "cpu is not enforced", "RLIMIT_DATA", "RLIMIT_NPROC"]);
+    assert!(!why.contains("shared"), "{why}");
+    // What a process gets in their place: twice 64 MiB and 128, and 4 GiB more to reserve.
+    let bounds = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let bound = |what: &str| -> Vec<u64> {
+        let line = bounds.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+        line.split_whitespace().take(2).map(|number| number.parse().unwrap_or(u64::MAX)).collect()
+    };
+    assert_eq!(bound("Max processes"), [32; 2]);
+    assert_eq!(bound("Max data size"), [256 << 20; 2]);
+    assert_eq!(bound("Max address space"), [(256 << 20) + (4 << 30); 2]);
+    let forks = "i=0; while [ $i -lt 60 ]; do sleep 1000 & i=$((i+1)); done; exec sleep 1000";
+    plane.cli().apply(&script("forks", "a", forks, limits)).ok();
+    let status = device.await_status("it runs into its limit", |status| {
+        status["workloads"]["forks"]["reason"].as_str().is_some_and(|why| why.contains("behind"))
+    });
+    let why = status["workloads"]["forks"]["reason"].as_str().unwrap();
+    let left = why.split(' ').filter_map(|word| word.parse::<u32>().ok()).next_back().unwrap();
+    assert!((20..=32).contains(&left), "{why}");
+    plane.cli().run(&["delete", "workload", "forks"]).ok();
     eventually(DEADLINE, "the control plane is told", || {
         let view = plane.view("d-1")["status"].to_string();
         if view.contains("limits-not-enforced") { Ok(()) } else { Err(view) }

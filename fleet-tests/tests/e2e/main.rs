@@ -29,6 +29,7 @@ mod data_query;
 mod data_trouble;
 mod features;
 mod hostile;
+mod launching;
 mod lifecycle;
 mod main_job;
 mod outage;

@@ -50,6 +50,7 @@ impl Workload {
             Observed::Opened(_, instance, result) => self.opened(&instance, result, world),
             Observed::Exited(_, instance, exit) => self.exited(&instance, exit, world),
             Observed::Probed(_, instance, result) => self.probed(&instance, result, world),
+            Observed::LeftBehind(_, left) => self.left_behind(left),
             Observed::Swept(_, left) => self.swept(left, world),
             // The device's, not one workload's.
             Observed::Census(_) | Observed::Blind => {}
@@ -175,6 +176,18 @@ impl Workload {
             }
             _ => {}
         }
+    }
+
+    /// It ended by itself and something of it went on. Said once: the sweep looks again.
+    fn left_behind(&mut self, left: usize) {
+        let Stage::Sweeping { then: Then::Judge(Some(exit)), .. } = &self.stage else { return };
+        let exit = *exit;
+        if left == 0 || self.reason != exit.to_string() {
+            return;
+        }
+        let (processes, were) = if left == 1 { ("process", "was") } else { ("processes", "were") };
+        let hint = if exit.is_success() { ": a program must stay in the foreground" } else { "" };
+        self.say(&format!("{exit} and left {left} {processes} behind, which {were} ended{hint}"));
     }
 
     fn swept(&mut self, left: usize, world: &mut Surroundings<'_>) {

@@ -1,0 +1,105 @@
+//! The few system calls that no safe library offers: executing a file and no shell for it, forking
+//! the launcher, and getting rid of what somebody else left in this process. Nothing is decided
+//! here, and no other file of the workspace holds unsafe code.
+#![allow(
+    unsafe_code,
+    reason = "execve, fork, signal, sigprocmask, close_range and waitid for any child have no safe form in rustix"
+)]
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::ptr;
+
+/// The first descriptor behind standard input, output and error.
+const FIRST: libc::c_int = 3;
+/// The highest number of a signal.
+const LAST_SIGNAL: libc::c_int = 64;
+
+/// Makes the agent independent of who started it: descriptors behind the standard three are
+/// closed, no signal is blocked, and children that end are waited for.
+///
+/// Only right before anything was opened.
+pub fn begin_anew() {
+    each_inherited(0, |fd| {
+        // SAFETY: nothing was opened yet, so nobody in this program owns the descriptor.
+        unsafe { libc::close(fd) };
+    });
+    block_nothing();
+    // Ignored, it would have the kernel reap children before anybody saw how they ended.
+    // SAFETY: no handler is set that could run.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Prepares for the execution of a program that inherits standard input, output and error, and
+/// no signal that is ignored or blocked.
+pub(super) fn leave_nothing() {
+    each_inherited(libc::CLOSE_RANGE_CLOEXEC, |fd| {
+        // SAFETY: a flag of the descriptor is set; one that is not open is an error and no more.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    });
+    for signal in 1..=LAST_SIGNAL {
+        // SAFETY: no handler is set that could run. Signals that cannot be set (SIGKILL, those of
+        // the C library) are refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    block_nothing();
+}
+
+fn block_nothing() {
+    // SAFETY: an all-zero set is a valid value, and `sigemptyset` makes it what it should be.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// Does to every descriptor behind the standard ones what `flags` of `close_range` say; a kernel
+/// without it (before 5.9, or 5.11 for the flag) has `each` done to those that are open.
+fn each_inherited(flags: libc::c_uint, each: impl Fn(libc::c_int)) {
+    // SAFETY: three numbers; whose the descriptors are is with the callers.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, flags) };
+    if done == 0 {
+        return;
+    }
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let open: Vec<libc::c_int> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    open.into_iter().filter(|&fd| fd >= FIRST).for_each(each);
+}
+
+/// Executes exactly this file in the place of this process; returns only when it could not.
+pub(super) fn execute(program: &CStr, args: &[CString], env: &[CString]) -> io::Error {
+    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+    };
+    let (args, env) = (pointers(args), pointers(env));
+    // SAFETY: both lists end with a null pointer, and all texts outlive the call.
+    unsafe { libc::execve(program.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Makes a copy of this process; None in the copy, its id in the original. Only for a process with
+/// a single thread: the launcher.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn fork() -> io::Result<Option<u32>> {
+    // SAFETY: with a single thread no lock can be held by somebody who is not in the copy.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(u32::try_from(pid).ok().filter(|&pid| pid != 0)),
+    }
+}
+
+/// A child of this process that has ended and was not reaped. It is not reaped by this.
+pub(super) fn ended_child() -> Option<u32> {
+    // SAFETY: an all-zero value is a valid one, which the call fills; without an ended child it
+    // stays zero, and so does the id.
+    let (failed, pid) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        (libc::waitid(libc::P_ALL, 0, &raw mut info, options), info.si_pid())
+    };
+    u32::try_from(pid).ok().filter(|&pid| failed == 0 && pid != 0)
+}
