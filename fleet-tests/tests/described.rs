@@ -49,6 +49,27 @@ fn the_agents_problem_codes_are_described() {
 }
 
 #[test]
+fn one_module_alone_holds_unsafe_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders: Vec<_> =
+        ["protocol", "agent", "control", "fleet-tests"].map(|it| root.join(it).join("src")).into();
+    let mut opted_in = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs")
+                && fs::read_to_string(&path).unwrap().contains("unsafe_code")
+            {
+                opted_in.push(path.strip_prefix(&root).unwrap().to_owned());
+            }
+        }
+    }
+    assert_eq!(opted_in, [Path::new("agent/src/adapters/kernel.rs")]);
+}
+
+#[test]
 fn the_architectures_table_names_every_route() {
     let architecture = read("ARCHITECTURE.md");
     let table = architecture.split("## HTTPS API").nth(1).unwrap();

@@ -14,6 +14,8 @@ use std::ptr;
 const FIRST: libc::c_int = 3;
 /// The highest number of a signal.
 const LAST_SIGNAL: libc::c_int = 64;
+/// The kernel's set of signals, in bytes: a bit each.
+const SIGNAL_SET: usize = 8;
 
 /// Makes the agent independent of who started it: descriptors behind the standard three are
 /// closed, no signal is blocked, and children that end are waited for.
@@ -37,10 +39,16 @@ pub(super) fn leave_nothing() {
         // SAFETY: a flag of the descriptor is set; one that is not open is an error and no more.
         unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     });
+    // The kernel's own form of "default, no flags" is all zeros, on every processor. The C library
+    // would leave out two signals that it keeps for itself, and that can be ignored all the same.
+    let default = [0_u64; 8];
     for signal in 1..=LAST_SIGNAL {
-        // SAFETY: no handler is set that could run. Signals that cannot be set (SIGKILL, those of
-        // the C library) are refused.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel reads its structure, which is smaller, and writes nothing; no handler
+        // is set that could run. Signals that cannot be set (SIGKILL) are refused.
+        unsafe {
+            let none = ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, SIGNAL_SET);
+        }
     }
     block_nothing();
 }

@@ -56,7 +56,10 @@ pub(super) fn told_closed(path: &Path) -> Option<String> {
 }
 
 fn open(program: &Path) -> io::Result<File> {
-    // A pipe or a device of that name must hold nobody up.
+    // A pipe or a device of that name must hold nobody up, nor be told that it was opened.
+    if !std::fs::metadata(program)?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     std::fs::OpenOptions::new().read(true).custom_flags(flags).open(program)
 }
@@ -145,7 +148,10 @@ fn unfit(program: &Path, error: &io::Error, depth: u32) -> String {
     let (what, needed) = match (interpreter(&head), loader(&head, &read)) {
         (Some(path), _) => ("interpreter", path),
         (_, Some(path)) if is_taken => ("loader", path),
-        _ => return format_fault(&head, rustix::system::uname().machine().to_bytes()),
+        _ if matches!(Errno::from_io_error(error), Some(Errno::NOEXEC | Errno::LIBBAD)) => {
+            return format_fault(&head, rustix::system::uname().machine().to_bytes());
+        }
+        _ => return format!("this system forbids it: {error}"),
     };
     let shown = String::from_utf8_lossy(&needed).into_owned();
     let path = PathBuf::from(shown.clone());
@@ -155,6 +161,9 @@ fn unfit(program: &Path, error: &io::Error, depth: u32) -> String {
             format!("its {what} {shown}: {why}")
         }
         Ok(_) => format!("its {what} {shown}: {error}"),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            format!("its {what} {shown}: {}", absent(&path, &error))
+        }
         Err(_) if what == "loader" => {
             format!("its loader {shown} is not there: it was built for another system or C library")
         }
@@ -427,6 +436,7 @@ mod tests {
             (file("nested", nested.as_bytes(), 0o755), Errno::NOENT, "python9 is not there"),
             (arm, Errno::NOEXEC, "it is for "),
             (file("text", b"echo hi\n", 0o755), Errno::NOEXEC, "begin a script with"),
+            (file("policy", b"\x7fELF", 0o755), Errno::ACCESS, "this system forbids it"),
             (file("busy", b"#!/bin/sh\n", 0o755), Errno::TXTBSY, "open for writing"),
             (file("big", b"#!/bin/sh\n", 0o755), Errno::TOOBIG, "arguments and variables"),
         ];
