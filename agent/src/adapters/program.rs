@@ -1,8 +1,10 @@
 //! Why a file cannot be executed, in words: read from the error and from the first bytes of the
 //! file. The kernel has one number for many causes.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,9 @@ use rustix::io::Errno;
 
 /// What is read of a file: the kernel reads 256 bytes of a script; heads of ELF files fit in.
 const HEAD: usize = 4096;
+/// Why a script with Windows line ends is none.
+const SPOILT: &str =
+    "its first line ends with a carriage return: save it with Unix line ends (LF, not CR LF)";
 /// Longest first line of a script that the kernel takes.
 const LINE: usize = 255;
 /// How many interpreters of interpreters are looked at; the kernel follows five.
@@ -31,9 +36,7 @@ fn refused(program: &Path, why: &str) -> String {
 pub(super) fn spoilt(program: &Path) -> Option<String> {
     let head = head(&open(program).ok()?);
     let line = first_line(&head)?;
-    line.ends_with(b"\r").then(|| {
-        refused(program, "its first line ends with a carriage return: save it with Unix line ends (LF, not CR LF)")
-    })
+    line.ends_with(b"\r").then(|| refused(program, SPOILT))
 }
 
 /// The folder on the way to this file that this process may not enter.
@@ -153,16 +156,19 @@ fn unfit(program: &Path, error: &io::Error, depth: u32) -> String {
         }
         _ => return format!("this system forbids it: {error}"),
     };
-    let shown = String::from_utf8_lossy(&needed).into_owned();
-    let path = PathBuf::from(shown.clone());
-    match std::fs::metadata(&path) {
+    if needed.ends_with(b"\r") {
+        return SPOILT.into();
+    }
+    let shown = String::from_utf8_lossy(&needed).escape_debug().to_string();
+    let path = Path::new(OsStr::from_bytes(&needed));
+    match std::fs::metadata(path) {
         Ok(_) if depth < DEPTH => {
-            let why = fault(&path, error, depth + 1);
+            let why = fault(path, error, depth + 1);
             format!("its {what} {shown}: {why}")
         }
         Ok(_) => format!("its {what} {shown}: {error}"),
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            format!("its {what} {shown}: {}", absent(&path, &error))
+            format!("its {what} {shown}: {}", absent(path, &error))
         }
         Err(_) if what == "loader" => {
             format!("its loader {shown} is not there: it was built for another system or C library")
@@ -414,6 +420,7 @@ mod tests {
         );
         let on_arm = format!("#!{}\n", arm.display());
         let python = file("python", b"#!/usr/bin/python9 -u\nprint(1)\n", 0o755);
+        let on_cr = format!("#!{}\n", file("cr", b"#!/bin/sh\r\n", 0o755).display());
         let nested = format!("#!{}\n", python.display());
         let dangling = scratch.path().join("dangling");
         symlink("/no/such/target", &dangling).unwrap();
@@ -434,6 +441,7 @@ mod tests {
             (python.clone(), Errno::NOENT, "its interpreter /usr/bin/python9 is not there"),
             (file("on-arm", on_arm.as_bytes(), 0o755), Errno::NOEXEC, "arm: it is for "),
             (file("nested", nested.as_bytes(), 0o755), Errno::NOENT, "python9 is not there"),
+            (file("on-cr", on_cr.as_bytes(), 0o755), Errno::NOENT, "cr: its first line ends with"),
             (arm, Errno::NOEXEC, "it is for "),
             (file("text", b"echo hi\n", 0o755), Errno::NOEXEC, "begin a script with"),
             (file("policy", b"\x7fELF", 0o755), Errno::ACCESS, "this system forbids it"),
