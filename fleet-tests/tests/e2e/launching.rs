@@ -37,6 +37,14 @@ fn started_by(device: &mut Device, line: &str) {
     device.program = program;
 }
 
+/// The numbers of a process' descriptors, sorted.
+fn descriptors(pid: u32) -> Vec<String> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let mut all: Vec<String> = entries.map(|it| it.file_name().into_string().unwrap()).collect();
+    all.sort();
+    all
+}
+
 /// The head of an ELF file for another processor than this.
 fn foreign() -> Vec<u8> {
     let mut head = std::fs::read("/proc/self/exe").unwrap();
@@ -134,13 +142,6 @@ fn a_workload_inherits_nothing_from_whoever_started_the_agent() {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let nice = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().to_owned();
     assert_eq!(nice, "0");
-    let descriptors = |pid: u32| -> Vec<String> {
-        let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-        let mut all: Vec<String> =
-            entries.map(|it| it.file_name().into_string().unwrap()).collect();
-        all.sort();
-        all
-    };
     assert_eq!(descriptors(pid), ["0", "1", "2"]);
     let folder = own(&device, "w").canonicalize().unwrap();
     assert_eq!(std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap(), folder);
