@@ -52,7 +52,7 @@ pub use overview::DevicesQuery;
 pub use query::Asking;
 pub use read::{Listed, Query};
 pub use records::{Visitor, Window};
-pub use restore::{Backup, Checked};
+pub use restore::{Backup, Checked, Checking};
 pub use sessions::Credential;
 
 use change::{After, Change};
@@ -160,6 +160,14 @@ fn load(store: &dyn Store, tenant: &Name) -> Result<Model, StartError> {
 }
 
 impl Service {
+    /// Whether everything of a store can be read.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn check(store: &dyn Store, tenant: &Name) -> Result<(), StartError> {
+        load(store, tenant).map(drop)
+    }
+
     /// Reads the store and begins to write to it and to the data store, on threads that end with
     /// [`Service::close`].
     ///

@@ -2,6 +2,7 @@
 //! certificate. A session serves only where no token is given.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
@@ -12,6 +13,7 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::App;
+use crate::adapters::seats::Seat;
 use crate::core::session::Secret;
 use crate::service::{Credential, Failure, Service};
 
@@ -105,6 +107,13 @@ fn bearer(service: &Service, headers: &HeaderMap) -> Result<Credential, Failure>
     service.authorize_token(token.trim())
 }
 
+/// The request's connection has shown a right: it is no stranger's any more.
+pub(super) fn known(request: &Request) {
+    if let Some(seat) = request.extensions().get::<Arc<Seat>>() {
+        seat.known();
+    }
+}
+
 /// Lets operators through.
 pub(super) async fn operators(
     State(app): State<App>,
@@ -113,6 +122,7 @@ pub(super) async fn operators(
 ) -> Response {
     match operator(&app.service, request.method(), request.headers()) {
         Ok(credential) => {
+            known(&request);
             request.extensions_mut().insert(Operator(credential.access.clone()));
             request.extensions_mut().insert(credential);
             next.run(request).await
@@ -135,7 +145,10 @@ pub(super) async fn operators_and_devices(
         _ => operator(&app.service, request.method(), request.headers()).map(drop),
     };
     match allowed {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            known(&request);
+            next.run(request).await
+        }
         Err(failure) => failure.into_response(),
     }
 }
