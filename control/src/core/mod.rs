@@ -16,6 +16,7 @@ pub mod placement;
 pub mod query;
 pub mod records;
 pub mod room;
+pub mod scope;
 pub mod selector;
 pub mod session;
 pub mod shipping;

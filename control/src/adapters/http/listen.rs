@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
+use axum::http::header;
+use axum::http::uri::Authority;
+use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::RootCertStore;
@@ -28,6 +31,7 @@ use super::stall::Stall;
 use crate::adapters::gateway::ServerIdentity;
 use crate::adapters::seats::{Seat, Seats};
 use crate::core::crowd::{Bounds, Stage};
+use crate::service::Failure;
 
 /// The places. A connection costs some 30 KiB while it works. Half of them are out of reach of
 /// who has shown no token, cookie or device's certificate, and a network (a NAT, a proxy, this
@@ -178,9 +182,13 @@ async fn connection(
         }
         place.at(Stage::Busy);
         let busy = Busy(Arc::clone(&place));
+        let wrong = misdirected(&request);
         let answered = router.clone().oneshot(request);
         Box::pin(async move {
-            let answer = answered.await?;
+            let answer = match wrong {
+                Some(wrong) => Failure::invalid(wrong).into_response(),
+                None => answered.await?,
+            };
             Ok::<_, Infallible>(answer.map(|body| Tracked { body, _busy: busy }))
         })
     });
@@ -202,6 +210,27 @@ async fn connection(
         Ok(()) => serving.into_parts().io.into_inner().farewell().await,
         Err(error) => tracing::debug!(%error, "connection ended"),
     }
+}
+
+/// What is wrong with how a request names the host that it is for. Whoever stands in between
+/// could read another host than this server does.
+fn misdirected(request: &hyper::Request<Body>) -> Option<&'static str> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (host, another) = (hosts.next(), hosts.next());
+    if another.is_some() {
+        return Some("Host: it is given more than once");
+    }
+    let Some(host) = host else {
+        let old = request.version() < hyper::Version::HTTP_11;
+        return (!old).then_some("Host: HTTP/1.1 asks for it");
+    };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else {
+        return Some("Host: it is no host, such as edge.example:8443");
+    };
+    let whole = request.uri().authority();
+    whole
+        .is_some_and(|whole| !whole.as_str().eq_ignore_ascii_case(authority.as_str()))
+        .then_some("Host: it is not the host of the request's address")
 }
 
 /// A request is under way until this is dropped.
@@ -236,5 +265,33 @@ impl HttpBody for Tracked {
 
     fn size_hint(&self) -> hyper::body::SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_one_host_and_the_same_everywhere() {
+        for (uri, hosts, good) in [
+            ("/x", &["edge.example:8443"][..], true),
+            ("/x", &["[::1]:8443"], true),
+            ("https://edge/x", &["Edge"], true),
+            ("/x", &[], false),
+            ("/x", &["a", "b"], false),
+            ("/x", &["a", "a"], false),
+            ("/x", &["a/b"], false),
+            ("/x", &["a b"], false),
+            ("https://other/x", &["edge"], false),
+        ] {
+            let request = hosts.iter().fold(hyper::Request::builder().uri(uri), |made, host| {
+                made.header(header::HOST, *host)
+            });
+            let request = request.body(Body::empty()).unwrap();
+            assert_eq!(misdirected(&request).is_none(), good, "{uri} {hosts:?}");
+        }
+        let old = hyper::Request::builder().version(hyper::Version::HTTP_10);
+        assert_eq!(misdirected(&old.body(Body::empty()).unwrap()), None);
     }
 }
