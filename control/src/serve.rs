@@ -22,11 +22,10 @@ use crate::adapters::http::{self, App, Pages, Requests, Tls};
 use crate::adapters::{clock, data_store::RedbDataStore, store::RedbStore};
 use crate::config::Config;
 use crate::core::admission;
-use crate::core::room::Room;
 use crate::data_store::DataStore;
 use crate::folder::{Folder, Kept};
 use crate::ports::{Bus, Directory};
-use crate::service::{Checked, Service, Settings, StartError};
+use crate::service::{Checked, Service, Settings, StartError, Threads};
 use crate::store::Store;
 
 /// Port of the API unless told otherwise.
@@ -88,21 +87,14 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     log_to_stderr(args.log);
     raise_file_limit();
     let new_admin_token = args.new_admin_token;
+    let begin = Begin::of(args.restore, args.begin_anew);
     let config = read_config(args.config.as_deref())?;
     let folder = Folder::open(data_folder(args.data)?)?;
     let api = listen(args.api.as_deref(), API_PORT, "--api").await?;
     let mqtt = listen(args.mqtt.as_deref(), MQTT_PORT, "--mqtt").await?;
     let (stop, stopping) = watch::channel(false);
 
-    let artifacts = Artifacts::open(&folder.artifacts(), config.max_artifact)
-        .context("cannot use the folder of artifacts")?;
-    let begin = match args.restore {
-        Some(file) => Begin::Restored(file),
-        None if args.begin_anew => Begin::Anew,
-        None => Begin::Usual,
-    };
-    let room = Room::new(args.reserve);
-    let (opened, artifacts) = open_store(&folder, &begin, artifacts, room)?;
+    let (opened, artifacts) = open_store(&folder, &begin, config.max_artifact)?;
     let store: Arc<dyn Store> = Arc::new(opened.store);
     let authority = Arc::new(Authority::new(opened.keys, &config.trust_domain)?);
     let identity = || authority.server_identity(clock::now());
@@ -116,10 +108,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     if let Some(backup) = opened.backup {
         restore(&service, backup, &folder).await?;
     }
-    let admin = if new_admin_token {
-        Some(service.new_admin_token().await?)
-    } else {
-        service.first_start().await?
+    let admin = match new_admin_token {
+        true => Some(service.new_admin_token().await?),
+        false => service.first_start().await?,
     };
     let app = App {
         service: Arc::clone(&service),
@@ -157,6 +148,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     serving.await?;
     service.close().await;
     drop(service);
+    stopped(writing, writer_ended).await
+}
+
+/// Waits for the threads that write, and says how it ended.
+async fn stopped(writing: Threads, writer_ended: bool) -> anyhow::Result<()> {
     if tokio::task::spawn_blocking(move || writing.join()).await?.is_err() {
         bail!("a thread that writes to a store ended badly");
     }
@@ -228,6 +224,16 @@ enum Begin {
     Restored(PathBuf),
 }
 
+impl Begin {
+    fn of(restore: Option<PathBuf>, anew: bool) -> Self {
+        match restore {
+            Some(file) => Self::Restored(file),
+            None if anew => Self::Anew,
+            None => Self::Usual,
+        }
+    }
+}
+
 /// The store to serve from.
 struct Opened {
     store: RedbStore,
@@ -241,9 +247,10 @@ struct Opened {
 fn open_store(
     folder: &Folder,
     begin: &Begin,
-    artifacts: Artifacts,
-    room: Room,
+    max_artifact: u64,
 ) -> anyhow::Result<(Opened, Artifacts)> {
+    let artifacts = Artifacts::open(&folder.artifacts(), max_artifact)
+        .context("cannot use the folder of artifacts")?;
     let kept = folder.kept()?;
     if let Kept::Whole(whole) = kept {
         // A damage inside it shows when all of it is read.
@@ -261,13 +268,13 @@ fn open_store(
             return Ok((Opened { store, keys, backup: None }, artifacts));
         };
         drop(whole);
-        return replace_store(folder, begin, Some(why.to_string()), artifacts, room);
+        return replace_store(folder, begin, Some(why.to_string()), artifacts);
     }
     let lost = match kept {
         Kept::Lost(why) => Some(why),
         _ => None,
     };
-    replace_store(folder, begin, lost, artifacts, room)
+    replace_store(folder, begin, lost, artifacts)
 }
 
 /// A store in the place of one that was lost, or the first one.
@@ -276,7 +283,6 @@ fn replace_store(
     begin: &Begin,
     lost: Option<String>,
     artifacts: Artifacts,
-    room: Room,
 ) -> anyhow::Result<(Opened, Artifacts)> {
     let aside = |everything| -> anyhow::Result<()> {
         let aside = folder.set_aside(clock::now(), everything)?;
@@ -286,7 +292,7 @@ fn replace_store(
     if let Begin::Restored(file) = begin {
         let tenant = TENANT.parse()?;
         // Nothing is touched before the backup is known to be good.
-        let backup = http::read_backup(file, &artifacts, &tenant, room)
+        let backup = http::read_backup(file, &artifacts, &tenant)
             .with_context(|| format!("cannot restore {}", file.display()))?;
         if lost.is_some() {
             aside(false)?;

@@ -25,7 +25,6 @@ use crate::adapters::artifacts::{Artifacts, Temporary, digest};
 use crate::adapters::authority::Keys;
 use crate::api::{BACKUP_HEAD, BACKUP_MANIFEST, Restored, begins_like_a_backup};
 use crate::core::model::{AUTHORITY, key};
-use crate::core::room::Room;
 use crate::service::{Backup, Checked, Checking, Failure};
 
 /// Largest backup that is taken in, artifacts included.
@@ -183,26 +182,29 @@ pub(super) async fn restore(
     body: Body,
 ) -> Result<Json<Restored>, Failure> {
     let mut upload = app.artifacts.begin().await.map_err(disk)?;
-    let spare = spare(&app.artifacts, app.service.room());
+    let spare = spare(&app.artifacts);
     let (most, what) = if spare < MAX_BACKUP {
-        (spare, "the disk of the control plane is nearly full (see --reserve): a backup")
+        (spare, "the disk of the control plane has little room left: a backup")
     } else {
         (MAX_BACKUP, "a backup")
     };
     take(body, &mut upload, most, what).await?;
     let file = upload.into_file().await.map_err(disk)?;
     let artifacts = Arc::clone(&app.artifacts);
-    let (tenant, room) = (app.service.tenant(), app.service.room());
-    let read = tokio::task::spawn_blocking(move || read_backup(&file.0, &artifacts, &tenant, room));
+    let tenant = app.service.tenant();
+    let read = tokio::task::spawn_blocking(move || read_backup(&file.0, &artifacts, &tenant));
     let checked = read.await.map_err(Failure::internal)??;
     app.service.restore(checked, &by).await.map(Json)
 }
 
-/// Bytes that may be written beside what else the disk is needed for.
-fn spare(artifacts: &Artifacts, mut room: Room) -> u64 {
-    let Some(disk) = artifacts.disk() else { return u64::MAX };
-    room.look(Some(disk));
-    disk.free.saturating_sub(room.reserve())
+/// Bytes of the disk that a restore leaves free, so that what it brings can be stored. The
+/// reserve (`--reserve`) is kept free of streams' data, for work like this.
+const KEPT_FREE: u64 = 16 * 1024 * 1024;
+
+/// Bytes that a restore may write.
+fn spare(artifacts: &Artifacts) -> u64 {
+    let disk = artifacts.disk();
+    disk.map_or(u64::MAX, |disk| disk.free.saturating_sub(KEPT_FREE.min(disk.total / 20)))
 }
 
 /// Reads a backup from a file and takes in its artifacts; the rest is judged and not yet used.
@@ -213,9 +215,8 @@ pub fn read_backup(
     file: &FilePath,
     artifacts: &Artifacts,
     tenant: &Name,
-    room: Room,
 ) -> Result<Checked, Failure> {
-    let Whole { checked, artifacts: found } = read(file, artifacts, tenant, room)?;
+    let Whole { checked, artifacts: found } = read(file, artifacts, tenant)?;
     for (temporary, digest, size) in &found {
         artifacts.adopt(temporary, *digest, *size).map_err(disk)?;
     }
@@ -261,12 +262,7 @@ fn kind(of: tar::EntryType) -> &'static str {
 /// Reads a whole backup: its artifacts into temporary files, the rest into memory. Nothing of the
 /// tar is interpreted but the headers of regular files, whose bytes are all in it: what is written
 /// is never more than what was sent.
-fn read(
-    file: &FilePath,
-    artifacts: &Artifacts,
-    tenant: &Name,
-    room: Room,
-) -> Result<Whole, Failure> {
+fn read(file: &FilePath, artifacts: &Artifacts, tenant: &Name) -> Result<Whole, Failure> {
     let mut file = std::fs::File::open(file).map_err(disk)?;
     let mut head = Vec::new();
     (&file).take(BACKUP_HEAD as u64).read_to_end(&mut head).map_err(disk)?;
@@ -301,7 +297,7 @@ fn read(
                 if found.len() >= MAX_ARTIFACTS {
                     return Err(bad(format!("it holds more than {MAX_ARTIFACTS} artifacts")));
                 }
-                if let Some(artifact) = artifact(&mut entry, artifacts, digest, room)? {
+                if let Some(artifact) = artifact(&mut entry, artifacts, digest)? {
                     found.push(artifact);
                 }
             }
@@ -353,13 +349,12 @@ fn artifact(
     from: &mut tar::Entry<'_, impl Read>,
     artifacts: &Artifacts,
     expected: Digest,
-    room: Room,
 ) -> Result<Option<(Temporary, Digest, u64)>, Failure> {
     let size = from.size();
     let known = artifacts.size(&expected) == Some(size);
-    if !known && size > spare(artifacts, room) {
+    if !known && size > spare(artifacts) {
         return Err(Failure::Unavailable(format!(
-            "the control plane's disk has no room for artifact {expected} of {size} bytes (some is kept free, see --reserve): free some and restore again"
+            "the control plane's disk has no room for artifact {expected} of {size} bytes: free some and restore again"
         )));
     }
     let temporary = artifacts.temporary();

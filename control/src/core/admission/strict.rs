@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn many_small_values_are_refused_before_they_are_built() {
-        #[derive(Deserialize)]
+        #[derive(serde::Deserialize)]
         struct Body(#[serde(deserialize_with = "strict_values")] Vec<Value>);
         let read = |item: &str, count: usize| {
             let items = vec![item; count].join(",");
