@@ -51,17 +51,17 @@ impl Seats {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Gives a newcomer a place. True: another connection was ended for it.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr, stage: Stage) -> (Seat, bool) {
+    /// Gives a newcomer a place, and says how many others were ended for it.
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr, stage: Stage) -> (Seat, u64) {
         let now = self.now();
         let mut held = self.lock();
         let number = held.next;
         held.next += 1;
         let ended = held.crowd.enter(number, address, stage, now);
-        if let Some(ended) = ended {
-            held.end(ended);
+        for one in &ended {
+            held.end(*one);
         }
-        (Seat { seats: Arc::clone(self), number }, ended.is_some())
+        (Seat { seats: Arc::clone(self), number }, ended.len() as u64)
     }
 
     /// Returns when there is room for another stranger; one who has stalled is ended. True: one

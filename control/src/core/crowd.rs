@@ -141,12 +141,14 @@ impl Crowd {
         Room::After(left.min().unwrap_or(0).max(1))
     }
 
-    /// Lets a newcomer in. Gives who must end for it and is no longer counted.
-    pub fn enter(&mut self, number: u64, address: IpAddr, stage: Stage, now: u64) -> Option<u64> {
+    /// Lets a newcomer in. Gives who must end for it and is no longer counted: one for its place
+    /// where none is left, and those of its network that stall beyond what a network may.
+    pub fn enter(&mut self, number: u64, address: IpAddr, stage: Stage, now: u64) -> Vec<u64> {
         let network = network(address);
-        let ended = self.makes_room(network, now);
-        if let Some(ended) = ended {
-            self.leave(ended);
+        let mut ended = Vec::new();
+        while let Some(one) = self.makes_room(network, now, ended.is_empty()) {
+            self.leave(one);
+            ended.push(one);
         }
         let place = (stage, now, number);
         self.members.insert(number, Member { network, known: false, place });
@@ -155,17 +157,17 @@ impl Crowd {
         ended
     }
 
-    fn makes_room(&self, network: IpAddr, now: u64) -> Option<u64> {
+    fn makes_room(&self, network: IpAddr, now: u64, needed: bool) -> Option<u64> {
         let own = self.networks.get(&network).map(|network| &network.strangers);
         let own = own.filter(|own| own.len() >= self.bounds.each);
-        if self.strangers.len() >= self.bounds.strangers {
+        if needed && self.strangers.len() >= self.bounds.strangers {
             let first = own.unwrap_or(&self.strangers).first();
             return first.map(|(_, _, number)| *number);
         }
         if let Some(stalled) = own.and_then(|own| self.stalled(own, now)) {
             return Some(stalled);
         }
-        (self.members.len() >= self.bounds.all).then(|| self.of_the_greatest()).flatten()
+        (needed && self.members.len() >= self.bounds.all).then(|| self.of_the_greatest()).flatten()
     }
 
     /// The first of the network that has the most connections whose right is known.
@@ -237,7 +239,7 @@ mod tests {
     fn crowd(members: &[(&str, Stage, u64)]) -> Crowd {
         let mut crowd = Crowd::new(Bounds { strangers: 99, each: 99, ..BOUNDS });
         for (number, (address, stage, at)) in members.iter().enumerate() {
-            assert_eq!(crowd.enter(number as u64, ip(address), *stage, *at), None);
+            assert!(crowd.enter(number as u64, ip(address), *stage, *at).is_empty());
         }
         crowd.bounds = BOUNDS;
         crowd
@@ -286,8 +288,10 @@ mod tests {
             ),
         ] {
             let mut crowd = crowd(members);
-            assert_eq!(crowd.enter(100, ip(newcomer), Silent, now), ended, "{why}: {members:?}");
-            assert_eq!(crowd.len(), members.len() + 1 - usize::from(ended.is_some()));
+            let ended: Vec<u64> = ended.into_iter().collect();
+            let said = crowd.enter(100, ip(newcomer), Silent, now);
+            assert_eq!(said, ended, "{why}: {members:?}");
+            assert_eq!(crowd.len(), members.len() + 1 - ended.len());
         }
     }
 
@@ -315,9 +319,19 @@ mod tests {
         }
         assert_eq!(crowd.len(), BOUNDS.all);
         crowd.at(99, Stage::Idle, 100);
-        assert_eq!(crowd.enter(100, ip("192.0.2.2"), Stage::Silent, 101), Some(99), "an idle one");
+        assert_eq!(crowd.enter(100, ip("192.0.2.2"), Stage::Silent, 101), [99], "an idle one");
         crowd.known(100);
-        assert_eq!(crowd.enter(101, ip("192.0.2.3"), Stage::Silent, 102), Some(92), "the oldest");
+        assert_eq!(crowd.enter(101, ip("192.0.2.3"), Stage::Silent, 102), [92], "the oldest");
+    }
+
+    #[test]
+    fn many_that_came_at_once_go_when_they_have_stalled() {
+        let mut crowd = Crowd::new(Bounds { all: 100, strangers: 50, ..BOUNDS });
+        for number in 0..40 {
+            assert!(crowd.enter(number, ip("192.0.2.1"), Stage::Handshake, 0).is_empty());
+        }
+        let ended = crowd.enter(40, ip("192.0.2.1"), Stage::Silent, 2_000);
+        assert_eq!((ended.len(), crowd.len()), (39, BOUNDS.each));
     }
 
     #[test]

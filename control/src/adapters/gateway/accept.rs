@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Shared;
 use super::connection;
-use super::counters::{count, drop_one};
+use super::counters::{add, count, drop_one};
 use super::identity::identify;
 use super::meter::Meter;
 use super::readers;
@@ -78,8 +78,9 @@ pub(super) async fn run(
     let half_open = Seats::new(Bounds {
         all: usize::MAX,
         strangers,
-        // One network's stalled ones leave half of the places to all others.
-        each: strangers.div_ceil(2),
+        // A whole site comes back behind one address: only where all places are taken does
+        // anybody end.
+        each: strangers,
         stalled_after: u64::try_from(stalled_after).unwrap_or(u64::MAX),
     });
     loop {
@@ -119,9 +120,7 @@ fn welcome(
     };
     let number = shared.registry.number();
     let (slot, ended) = half_open.enter(peer.ip(), Stage::Handshake);
-    if ended {
-        count(&shared.counters.refused_slow);
-    }
+    add(&shared.counters.refused_slow, ended);
     let seat = slot.number();
     let newcomer = Newcomer {
         shared: Arc::clone(shared),
