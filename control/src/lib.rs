@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod data_store;
+mod folder;
 pub mod ports;
 pub mod serve;
 pub mod service;

@@ -4,10 +4,8 @@
     reason = "the outermost layer: files, environment and tasks come together here"
 )]
 
-use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +22,10 @@ use crate::adapters::http::{self, App, Pages, Requests, Tls};
 use crate::adapters::{clock, data_store::RedbDataStore, store::RedbStore};
 use crate::config::Config;
 use crate::core::admission;
-use crate::core::model::AUTHORITY;
 use crate::data_store::DataStore;
+use crate::folder::{Folder, Kept};
 use crate::ports::{Bus, Directory};
-use crate::service::{Service, Settings};
+use crate::service::{Checked, Service, Settings, StartError, Threads};
 use crate::store::Store;
 
 /// Port of the API unless told otherwise.
@@ -67,6 +65,15 @@ pub struct ServeArgs {
     /// Make and print a new admin token: the former one ends. For when it was lost or leaked.
     #[arg(long)]
     pub new_admin_token: bool,
+    /// After the store of the data folder was lost (it is missing, empty or damaged): begin as a
+    /// new control plane. The old files are set aside in the folder; every device must enrol again.
+    #[arg(long, conflicts_with = "restore")]
+    pub begin_anew: bool,
+    /// After the store was lost, or in an empty folder: begin with this backup, which `holdfast
+    /// backup` made. Records of streams and artifacts that are in the folder stay. A control plane
+    /// that runs takes one with `holdfast restore`.
+    #[arg(long, value_name = "FILE")]
+    pub restore: Option<PathBuf>,
     /// What is logged to standard error: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", env = "HOLDFAST_LOG", default_value = "info")]
     pub log: tracing::Level,
@@ -80,28 +87,30 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     log_to_stderr(args.log);
     raise_file_limit();
     let new_admin_token = args.new_admin_token;
+    let begin = Begin::of(args.restore, args.begin_anew);
     let config = read_config(args.config.as_deref())?;
-    let data = data_folder(args.data)?;
-    let _lock = lock(&data)?;
+    let folder = Folder::open(data_folder(args.data)?)?;
     let api = listen(args.api.as_deref(), API_PORT, "--api").await?;
     let mqtt = listen(args.mqtt.as_deref(), MQTT_PORT, "--mqtt").await?;
     let (stop, stopping) = watch::channel(false);
 
-    let store: Arc<dyn Store> = Arc::new(open_store(&data)?);
-    let authority = Arc::new(authority(&*store, &config)?);
+    let (opened, artifacts) = open_store(&folder, &begin, config.max_artifact)?;
+    let store: Arc<dyn Store> = Arc::new(opened.store);
+    let authority = Arc::new(Authority::new(opened.keys, &config.trust_domain)?);
     let identity = || authority.server_identity(clock::now());
     let gateway = Gateway::new(authority.ca_der(), identity()?, Limits::default())?;
     let tls = Tls::new(authority.ca_der(), identity()?)?;
-    let artifacts = Artifacts::open(&data.join("artifacts"), config.max_artifact)
-        .context("cannot use the folder of artifacts")?;
     let bus: Arc<dyn Bus> = Arc::new(gateway.clone());
     let settings = settings(&config, api.local_addr()?, mqtt.local_addr()?, args.reserve)?;
-    let records: Arc<dyn DataStore> = Arc::new(RedbDataStore::new(&data.join("data.redb")));
-    let (service, writing) = Service::start(store, records, bus, Arc::clone(&authority), settings)?;
-    let admin = if new_admin_token {
-        Some(service.new_admin_token().await?)
-    } else {
-        service.first_start().await?
+    let records: Arc<dyn DataStore> = Arc::new(RedbDataStore::new(&folder.data()));
+    let (service, writing) = Service::start(store, records, bus, Arc::clone(&authority), settings)
+        .map_err(|error| explain(error, &folder))?;
+    if let Some(backup) = opened.backup {
+        restore(&service, backup, &folder).await?;
+    }
+    let admin = match new_admin_token {
+        true => Some(service.new_admin_token().await?),
+        false => service.first_start().await?,
     };
     let app = App {
         service: Arc::clone(&service),
@@ -139,6 +148,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     serving.await?;
     service.close().await;
     drop(service);
+    stopped(writing, writer_ended).await
+}
+
+/// Waits for the threads that write, and says how it ended.
+async fn stopped(writing: Threads, writer_ended: bool) -> anyhow::Result<()> {
     if tokio::task::spawn_blocking(move || writing.join()).await?.is_err() {
         bail!("a thread that writes to a store ended badly");
     }
@@ -198,54 +212,128 @@ fn data_folder(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
             home.context("neither HOME nor XDG_DATA_HOME is set: say --data DIR")?.join("holdfast")
         }
     };
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .with_context(|| format!("cannot make the data folder {}", folder.display()))?;
     Ok(folder)
 }
 
-/// One process a data folder. The lock ends with the process, however it ends.
-fn lock(data: &Path) -> anyhow::Result<File> {
-    let path = data.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("cannot write to the data folder {}", data.display()))?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => bail!(
-            "another `holdfast serve` uses the data folder {}: stop it, or say another --data",
-            data.display()
-        ),
-        Err(error) => Err(error).context("cannot lock the data folder"),
+/// How the start was asked for.
+enum Begin {
+    Usual,
+    /// As a new control plane, where the store was lost.
+    Anew,
+    /// From this backup, where the store was lost or nothing was yet.
+    Restored(PathBuf),
+}
+
+impl Begin {
+    fn of(restore: Option<PathBuf>, anew: bool) -> Self {
+        match restore {
+            Some(file) => Self::Restored(file),
+            None if anew => Self::Anew,
+            None => Self::Usual,
+        }
     }
 }
 
-fn open_store(data: &Path) -> anyhow::Result<RedbStore> {
-    let path = data.join("store.redb");
-    // It holds keys: made for its owner alone before anything is in it.
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("cannot write to {}", path.display()))?;
-    RedbStore::open(&path).with_context(|| format!("cannot open {}", path.display()))
+/// The store to serve from.
+struct Opened {
+    store: RedbStore,
+    keys: Keys,
+    /// What it is to hold; it is as new until then.
+    backup: Option<Checked>,
 }
 
-/// The authority of the store, or a new one: [`Service::first_start`] stores it.
-fn authority(store: &dyn Store, config: &Config) -> anyhow::Result<Authority> {
-    let kept = store.read(AUTHORITY, 1)?;
-    let keys = match kept.iter().find(|(key, _)| key == AUTHORITY) {
-        Some((_, keys)) => serde_json::from_slice(keys)?,
-        None => Keys::generate(clock::now())?,
+/// Opens the store, or makes one where that is right: in a new folder, or where the store was
+/// lost and somebody said what to do.
+fn open_store(
+    folder: &Folder,
+    begin: &Begin,
+    max_artifact: u64,
+) -> anyhow::Result<(Opened, Artifacts)> {
+    let artifacts = Artifacts::open(&folder.artifacts(), max_artifact)
+        .context("cannot use the folder of artifacts")?;
+    let kept = folder.kept()?;
+    if let Kept::Whole(whole) = kept {
+        // A damage inside it shows when all of it is read.
+        let why = match begin {
+            Begin::Usual => None,
+            Begin::Anew | Begin::Restored(_) => Service::check(&whole.0, &TENANT.parse()?).err(),
+        };
+        let Some(why) = why else {
+            if !matches!(begin, Begin::Usual) {
+                bail!(
+                    "the store of this data folder is whole: --begin-anew and --restore are for one that was lost. Start without them; a control plane that runs takes a backup with `holdfast restore FILE`"
+                );
+            }
+            let (store, keys) = *whole;
+            return Ok((Opened { store, keys, backup: None }, artifacts));
+        };
+        drop(whole);
+        return replace_store(folder, begin, Some(why.to_string()), artifacts);
+    }
+    let lost = match kept {
+        Kept::Lost(why) => Some(why),
+        _ => None,
     };
-    Ok(Authority::new(keys, &config.trust_domain)?)
+    replace_store(folder, begin, lost, artifacts)
+}
+
+/// A store in the place of one that was lost, or the first one.
+fn replace_store(
+    folder: &Folder,
+    begin: &Begin,
+    lost: Option<String>,
+    artifacts: Artifacts,
+) -> anyhow::Result<(Opened, Artifacts)> {
+    let aside = |everything| -> anyhow::Result<()> {
+        let aside = folder.set_aside(clock::now(), everything)?;
+        tracing::warn!(aside = %aside.display(), "the old files are set aside");
+        Ok(())
+    };
+    if let Begin::Restored(file) = begin {
+        let tenant = TENANT.parse()?;
+        // Nothing is touched before the backup is known to be good.
+        let backup = http::read_backup(file, &artifacts, &tenant)
+            .with_context(|| format!("cannot restore {}", file.display()))?;
+        if lost.is_some() {
+            aside(false)?;
+        }
+        folder.restoring()?;
+        let keys = backup.keys().clone();
+        let store = folder.begin(&keys)?;
+        return Ok((Opened { store, keys, backup: Some(backup) }, artifacts));
+    }
+    let artifacts = match lost {
+        Some(why) if !matches!(begin, Begin::Anew) => bail!("{}", folder.advice(&why)),
+        Some(_) => {
+            let max = artifacts.max;
+            aside(true)?;
+            Artifacts::open(&folder.artifacts(), max)
+                .context("cannot use the folder of artifacts")?
+        }
+        None => artifacts,
+    };
+    let keys = Keys::generate(clock::now())?;
+    let store = folder.begin(&keys)?;
+    Ok((Opened { store, keys, backup: None }, artifacts))
+}
+
+/// Fills a store that was made for a backup.
+async fn restore(service: &Service, backup: Checked, folder: &Folder) -> anyhow::Result<()> {
+    let restored = service.restore(backup, "holdfast").await?;
+    folder.restored()?;
+    tracing::warn!(
+        devices = restored.devices,
+        workloads = restored.workloads,
+        "restored: the access tokens of the backup count from now on (--new-admin-token makes one)"
+    );
+    Ok(())
+}
+
+/// Why the service could not start, with what to do when the store is damaged.
+fn explain(error: StartError, folder: &Folder) -> anyhow::Error {
+    let damaged = matches!(error, StartError::Record(_) | StartError::Read(_));
+    let error = anyhow::Error::from(error);
+    if damaged { anyhow::anyhow!("{}", folder.advice(&format!("{error:#}"))) } else { error }
 }
 
 fn settings(

@@ -162,7 +162,7 @@ impl Api {
         Request::builder()
             .method(method)
             .uri(path)
-            .header("host", format!("{}:{}", self.url.host, self.url.port))
+            .header("host", self.url.to_string().trim_start_matches("https://"))
             .header("user-agent", concat!("holdfast-agent/", env!("CARGO_PKG_VERSION")))
     }
 

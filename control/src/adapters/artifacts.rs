@@ -10,6 +10,8 @@ use std::sync::{PoisonError, RwLock};
 use holdfast_protocol::ids::{Digest, unhex};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::core::room::Disk;
+
 /// The folder of artifacts.
 #[derive(Debug)]
 pub struct Artifacts {
@@ -57,6 +59,11 @@ impl Artifacts {
     /// Where an artifact is, or would be.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.whole.join(digest.hex())
+    }
+
+    /// The file system that they are on.
+    pub fn disk(&self) -> Option<Disk> {
+        super::disk(&self.whole)
     }
 
     /// A name for a file that is on its way; whoever made it removes it.

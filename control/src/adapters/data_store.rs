@@ -2,6 +2,8 @@
 //! devices should run. A file that cannot be read is set aside, and an empty one takes its place.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
@@ -54,7 +56,7 @@ pub struct RedbDataStore {
 }
 
 /// Why it did not work.
-enum Trouble {
+pub(super) enum Trouble {
     /// Of the system: no room, no permission. What is on disk is whole.
     System(redb::Error),
     /// What is on disk is not what was written.
@@ -80,7 +82,7 @@ impl Trouble {
         }
     }
 
-    fn words(self) -> String {
+    pub(super) fn words(self) -> String {
         match self {
             Self::System(error) => error.to_string(),
             Self::Damage(why) => format!("the file is damaged: {why}"),
@@ -89,7 +91,7 @@ impl Trouble {
 }
 
 /// redb finds some damage by an assertion of its own: that ends this call and nothing else.
-fn guarded<T>(act: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Trouble> {
+pub(super) fn guarded<T>(act: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Trouble> {
     match catch_unwind(AssertUnwindSafe(act)) {
         Ok(result) => result.map_err(Trouble::of),
         Err(panic) => {
@@ -102,6 +104,8 @@ fn guarded<T>(act: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Trouble
 
 fn open(path: &Path) -> Result<Database, Trouble> {
     guarded(|| {
+        // Records of every device: for this user alone, whatever the umask.
+        OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         let database = Database::builder().set_cache_size(CACHE).create(path)?;
         write(&database, &DataBatch::default())?;
         identify(&database)?;
@@ -357,9 +361,7 @@ impl DataStore for RedbDataStore {
     }
 
     fn disk(&self) -> Option<Disk> {
-        let seen = rustix::fs::statvfs(self.path.parent()?).ok()?;
-        let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);
-        Some(Disk { total: bytes(seen.f_blocks), free: bytes(seen.f_bavail) })
+        super::disk(self.path.parent()?)
     }
 
     fn damaged(&self) -> Option<String> {

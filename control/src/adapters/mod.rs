@@ -7,4 +7,12 @@ pub mod data_store;
 pub mod gateway;
 pub mod http;
 pub mod parquet;
+mod seats;
 pub mod store;
+
+/// The file system of a folder.
+fn disk(folder: &std::path::Path) -> Option<crate::core::room::Disk> {
+    let seen = rustix::fs::statvfs(folder).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);
+    Some(crate::core::room::Disk { total: bytes(seen.f_blocks), free: bytes(seen.f_bavail) })
+}

@@ -1,12 +1,16 @@
 //! The store on redb: one file, one table, durable when `commit` returns.
+#![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::ops::Bound;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 
+use super::data_store::{Trouble, guarded};
 use crate::store::{Batch, Snapshot, Store, StoreError, Visit};
 
 const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("holdfast");
@@ -28,9 +32,27 @@ fn failed(what: &'static str) -> impl Fn(redb::Error) -> StoreError {
     move |error| StoreError { what, cause: error.to_string() }
 }
 
-fn open(path: &Path) -> Result<Database, redb::Error> {
+/// Why a store that is there cannot be used.
+#[derive(Debug)]
+pub enum Unusable {
+    /// What is on disk is not what was written.
+    Damaged(String),
+    /// The system's: no permission, no room, open elsewhere.
+    System(String),
+}
+
+fn create(path: &Path) -> Result<Database, redb::Error> {
+    // It holds keys: made for its owner alone before anything is in it.
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
     let database = Database::builder().set_cache_size(CACHE).create(path)?;
     // An empty file gets its table.
+    write(&database, &[])?;
+    Ok(database)
+}
+
+/// Opens a file that is there: one that is missing or empty was lost, and is never made anew.
+fn reopen(path: &Path) -> Result<Database, redb::Error> {
+    let database = Database::builder().set_cache_size(CACHE).open(path)?;
     write(&database, &[])?;
     Ok(database)
 }
@@ -65,7 +87,19 @@ impl RedbStore {
     /// # Errors
     /// When it cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = open(path).map_err(failed("cannot open the store"))?;
+        let database = create(path).map_err(failed("cannot open the store"))?;
+        Ok(Self { path: path.to_owned(), database: RwLock::new(Some(database)) })
+    }
+
+    /// Opens the file, which must be there and whole.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn existing(path: &Path) -> Result<Self, Unusable> {
+        let database = guarded(|| reopen(path)).map_err(|trouble| match trouble {
+            Trouble::Damage(why) => Unusable::Damaged(why),
+            trouble @ Trouble::System(_) => Unusable::System(trouble.words()),
+        })?;
         Ok(Self { path: path.to_owned(), database: RwLock::new(Some(database)) })
     }
 
@@ -92,7 +126,7 @@ impl RedbStore {
     fn reopen(&self) {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         *database = None;
-        match open(&self.path) {
+        match reopen(&self.path) {
             Ok(opened) => *database = Some(opened),
             Err(error) => tracing::error!(%error, "the store cannot be opened again yet"),
         }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::core::scope::Scope;
+
 /// `POST /api/v1/session`.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +25,8 @@ impl std::fmt::Debug for Login {
 pub struct Session {
     /// Id of the access token that it was begun with.
     pub operator: String,
+    /// What it may do: the token's scope.
+    pub scope: Scope,
     /// Goes into the header `X-CSRF-Token` of every request that is not GET or HEAD.
     pub csrf: String,
     /// When it ends.
@@ -37,6 +41,11 @@ pub struct Access {
     pub metadata: AccessMetadata,
     /// What it is for, in words; may be empty.
     pub comment: String,
+    /// What it may do.
+    pub scope: Scope,
+    /// When it ends; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
     /// When it was last used, a few minutes behind at most; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<String>,
@@ -54,11 +63,17 @@ pub struct AccessMetadata {
 
 /// `POST /api/v1/access`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewAccess {
     /// What it is for, in words: at most 200 characters of one line.
     #[serde(default)]
     pub comment: String,
+    /// What it may do; default `read`.
+    #[serde(default)]
+    pub scope: Scope,
+    /// How long it counts, in seconds: up to ten years; absent: until it is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<u64>,
 }
 
 /// The answer to [`NewAccess`]: the only time that the secret is shown.

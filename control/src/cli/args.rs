@@ -32,6 +32,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   holdfast serve                                   # every address, ports 8443 and 8883
   holdfast serve --data ./plane --api 127.0.0.1:0 --mqtt 127.0.0.1:0
+  holdfast serve --data ./plane --restore monday.tar   # its store was lost; then start as before
 
 The first start makes the CA and prints an admin token, once. Logs go to standard error.")]
     Serve(ServeArgs),
@@ -45,6 +46,9 @@ The first start makes the CA and prints an admin token, once. Logs go to standar
     /// Tokens with which devices enrol.
     #[command(subcommand)]
     Token(Token),
+    /// Access tokens: who may use the API, and for what.
+    #[command(subcommand)]
+    Access(Access),
     /// Apply documents: all of them or, when one is faulty, none.
     #[command(after_help = "Examples:
   holdfast apply -f hello.yaml
@@ -192,6 +196,55 @@ pub(crate) struct CreateToken {
     pub(crate) approve: Approve,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Access {
+    /// Make an access token and print it, alone: nobody can read it again.
+    #[command(after_help = "Examples:
+  holdfast access create --comment prometheus            # it may read, and no more
+  holdfast access create --scope operate --ttl 90d --comment 'night duty'
+  holdfast access create --scope admin")]
+    Create(CreateAccess),
+    /// List the access tokens, without their secrets.
+    #[command(after_help = "Examples:
+  holdfast access list
+  holdfast access list -o json")]
+    List {
+        /// How to print them.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// End an access token, and the sessions that were begun with it.
+    #[command(after_help = "Examples:
+  holdfast access revoke 0011223344556677")]
+    Revoke {
+        /// The token's id: the part after `hfa1.`.
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateAccess {
+    /// What it may do.
+    #[arg(long, value_enum, default_value = "read")]
+    pub(crate) scope: AccessScope,
+    /// How long it counts: a number with s, m, h or d [default: until it is revoked].
+    #[arg(long, value_parser = moment::ttl)]
+    pub(crate) ttl: Option<u64>,
+    /// What it is for, in words.
+    #[arg(long, default_value = "")]
+    pub(crate) comment: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum AccessScope {
+    /// Read everything but secrets: monitoring, MQTT readers, a screen on the wall.
+    Read,
+    /// Also change workloads, streams, devices and enrolment tokens, and ask devices.
+    Operate,
+    /// Everything: also backups, restores and access tokens.
+    Admin,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Approve {
     /// Accepted at once.
@@ -232,6 +285,9 @@ pub(crate) enum Kind {
     /// Enrolment tokens.
     #[value(name = "tokens", alias = "token")]
     Token,
+    /// Access tokens: who may use the API.
+    #[value(name = "access")]
+    Access,
     /// What becomes of streams of records.
     #[value(name = "streams", alias = "stream")]
     Stream,
@@ -248,6 +304,7 @@ impl Kind {
             Self::Workload => "workloads",
             Self::Revision => "revisions",
             Self::Token => "tokens",
+            Self::Access => "access",
             Self::Stream => "streams",
             Self::LinkBudget => "linkbudgets",
         }
@@ -260,6 +317,7 @@ impl Kind {
             Self::Workload => &["workloads"],
             Self::Revision => &["revisions"],
             Self::Token => &["tokens"],
+            Self::Access => &["access"],
             Self::Stream => &["policies", "streams"],
             Self::LinkBudget => &["policies", "linkbudgets"],
         }
@@ -282,6 +340,7 @@ impl Kind {
             Self::Workload => "workload",
             Self::Revision => "revision",
             Self::Token => "token",
+            Self::Access => "access token",
             Self::Stream => "stream",
             Self::LinkBudget => "linkbudget",
         }
@@ -290,7 +349,7 @@ impl Kind {
 
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
-    /// device, workload, stream, linkbudget or token.
+    /// device, workload, stream, linkbudget, token or access.
     #[arg(value_enum, ignore_case = true, required_unless_present = "files")]
     pub(crate) kind: Option<Kind>,
     /// Its name; several may be given.
@@ -303,7 +362,7 @@ pub(crate) struct Delete {
 
 #[derive(Debug, Args)]
 pub(crate) struct Named {
-    /// device, workload, revision, token, stream or linkbudget.
+    /// device, workload, revision, token, access, stream or linkbudget.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// Its name.
@@ -312,7 +371,8 @@ pub(crate) struct Named {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// devices, workloads, revisions, tokens, streams or linkbudgets; the singular does as well.
+    /// devices, workloads, revisions, tokens, access, streams or linkbudgets; the singular does as
+    /// well.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// Only this one. Of revisions: WORKLOAD.NUMBER is one, WORKLOAD all of its.

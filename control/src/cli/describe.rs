@@ -37,9 +37,9 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
             let used = described_data::of_budget(output, name, &budgets, &devices)?;
             format!("{}\nUse\n{used}", get::yaml(&item)?)
         }
-        Kind::Revision | Kind::Token | Kind::Stream => get::yaml(&item)?,
+        Kind::Revision | Kind::Token | Kind::Access | Kind::Stream => get::yaml(&item)?,
     };
-    if !matches!(kind, Kind::Revision | Kind::Token) {
+    if !matches!(kind, Kind::Revision | Kind::Token | Kind::Access) {
         let explained = client.get(&["explain", kind.singular(), name], &[]).await?;
         text = format!("{}\n{text}", explanation(output, &rows::read(&explained)?));
     }

@@ -64,6 +64,7 @@ pub(crate) async fn one(client: &Client, kind: Kind, name: &str) -> Outcome<Valu
             client.list(&["revisions"], &[("workload", workload)]).await?
         }
         Kind::Token => client.list(&["tokens"], &[]).await?,
+        Kind::Access => client.list(&["access"], &[]).await?,
     };
     let named = |item: &Value| item.pointer("/metadata/name").and_then(Value::as_str) == Some(name);
     among.into_iter().find(named).ok_or_else(|| no(kind, name))

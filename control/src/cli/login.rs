@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -132,6 +132,8 @@ pub(crate) async fn login(
 fn store(file: &Path, stored: &Stored) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // One that is there may have been made with another mode; the login works all the same.
+    let _stays = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
     let mut json = serde_json::to_vec_pretty(stored)?;
     json.push(b'\n');
     replace(file, |to| to.write_all(&json))
@@ -252,9 +254,15 @@ mod tests {
             ca_sha256: "aa".repeat(32),
         };
         let file = environment.file().unwrap();
+        let folder = file.parent().unwrap();
+        fs::create_dir_all(folder).unwrap();
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         store(&file, &stored).unwrap();
-        let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&file).unwrap());
-        assert_eq!(mode & 0o777, 0o600);
+        for (path, mode) in [(file.as_path(), 0o600), (folder, 0o700)] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
+        }
         assert!(environment.client().is_ok());
         environment.ca = Some("bb".repeat(32));
         assert!(environment.client().unwrap_err().message.contains("the token is not known"));

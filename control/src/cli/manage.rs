@@ -1,4 +1,4 @@
-//! `token` and `device`: who may enrol, and what becomes of who did.
+//! `token`, `access` and `device`: who may enrol, who may use the API, and what becomes of devices.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,14 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::apply::Tries;
-use super::args::{Approve, CreateToken, Device, Kind, Token};
+use super::args::{Access, AccessScope, Approve, CreateToken, Device, Kind, Token};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::get::{Found, print};
 use super::rows::read;
 use super::text::Output;
-use crate::api::{self, CreatedToken, LabelPatch, NewToken};
+use crate::api::{self, CreatedAccess, CreatedToken, LabelPatch, NewAccess, NewToken};
+use crate::core::scope::Scope;
 
 /// Tokens with which devices enrol.
 pub(crate) async fn token(client: &Client, output: Output, now: u64, command: &Token) -> Outcome {
@@ -49,6 +50,35 @@ fn new_token(wanted: &CreateToken) -> NewToken {
 
 fn document(value: &impl serde::Serialize) -> Outcome<Value> {
     serde_json::to_value(value).map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// Access tokens.
+pub(crate) async fn access(client: &Client, output: Output, now: u64, command: &Access) -> Outcome {
+    match command {
+        Access::Create(wanted) => {
+            let new = NewAccess {
+                comment: wanted.comment.clone(),
+                scope: match wanted.scope {
+                    AccessScope::Read => Scope::Read,
+                    AccessScope::Operate => Scope::Operate,
+                    AccessScope::Admin => Scope::Admin,
+                },
+                ttl_seconds: wanted.ttl,
+            };
+            let answer = client.send(Method::POST, &["access"], &[], &document(&new)?).await?;
+            output.line(&read::<CreatedAccess>(&answer)?.token)
+        }
+        Access::List { output: format } => {
+            let all = client.list(&["access"], &[]).await?;
+            print(output, now, Kind::Access, *format, Found::All(all))
+        }
+        Access::Revoke { id } => {
+            // As with enrolment tokens: of a whole one its id is enough.
+            let id = id.strip_prefix("hfa1.").and_then(|rest| rest.split('.').next()).unwrap_or(id);
+            client.send(Method::DELETE, &["access", id], &[], &Value::Null).await?;
+            output.line(&format!("access/{id} revoked"))
+        }
+    }
 }
 
 /// Approves, labels and revokes.

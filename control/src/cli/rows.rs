@@ -13,7 +13,8 @@ use super::failure::{Failure, Outcome};
 use super::moment;
 use super::table::Cell;
 use super::text::Mood;
-use crate::api::{Approve, Connection, Device, Policy, Revision, Token, Workload};
+use crate::api::{Access, Approve, Connection, Device, Policy, Revision, Token, Workload};
+use crate::core::scope::Scope;
 
 /// Longest list of problems in a table that is not wide, in characters.
 const NARROW: usize = 48;
@@ -44,6 +45,7 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
         ),
         Kind::Revision => (&["NAME", "MADE", "BY", "RUNS"], &["ON"]),
         Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS"], &[]),
+        Kind::Access => (&["ID", "SCOPE", "ENDS", "LAST USED", "MADE", "FOR"], &[]),
         Kind::Stream => (
             &[
                 "NAME", "STREAMS", "PRIORITY", "SHIP", "TTL", "QUOTA", "DEVICES", "APPLIED",
@@ -65,6 +67,7 @@ pub(crate) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec
         Kind::Workload => workload(wide, now, &read(item)?),
         Kind::Revision => revision(wide, now, &read(item)?),
         Kind::Token => token(now, &read(item)?),
+        Kind::Access => access(now, &read(item)?),
         Kind::Stream | Kind::LinkBudget => policy(kind, wide, now, &read(item)?),
     })
 }
@@ -252,6 +255,27 @@ fn token(now: u64, token: &Token) -> Vec<Cell> {
     ]
 }
 
+fn access(now: u64, access: &Access) -> Vec<Cell> {
+    let when = |at: &Option<String>, or: &str| match at {
+        None => or.to_owned(),
+        Some(moment) => moment::ago(moment, now),
+    };
+    vec![
+        Cell::from(access.metadata.name.as_str()),
+        Cell::new(
+            access.scope.as_str(),
+            if access.scope == Scope::Admin { Mood::Busy } else { Mood::Plain },
+        ),
+        Cell::from(match &access.expires_at {
+            None => "never".to_owned(),
+            Some(moment) => moment::until(moment, now),
+        }),
+        Cell::from(when(&access.last_used_at, "never")),
+        Cell::from(moment::ago(&access.metadata.created_at, now)),
+        Cell::from(access.comment.as_str()),
+    ]
+}
+
 /// What a written spec runs, in short.
 pub(crate) fn runs(spec: &Value) -> String {
     let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str);
@@ -398,5 +422,11 @@ mod tests {
         assert!(
             shown(Kind::Token, false, &token).contains("0011  active  2/5   in 24h   manual   -")
         );
+        let access = json!({
+            "metadata": { "name": "0022", "createdAt": "2026-11-23T20:51:01Z" }, "comment": "wall",
+            "scope": "read", "expiresAt": "2026-11-24T21:01:01Z",
+        });
+        let text = shown(Kind::Access, false, &access);
+        assert!(text.contains("0022  read   in 24h  never      10m ago  wall"), "{text}");
     }
 }

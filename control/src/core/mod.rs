@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod attention;
+pub mod crowd;
 pub mod enrolment;
 pub mod explain;
 pub mod exposition;
@@ -15,6 +16,7 @@ pub mod placement;
 pub mod query;
 pub mod records;
 pub mod room;
+pub mod scope;
 pub mod selector;
 pub mod session;
 pub mod shipping;

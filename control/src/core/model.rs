@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use holdfast_protocol::data::{DataPolicies, Pattern, StreamName};
 use holdfast_protocol::enrol::Fault;
-use holdfast_protocol::ids::{DeviceId, Labels, Name, unhex};
+use holdfast_protocol::ids::{DeviceId, Digest, Labels, Name, unhex};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::ingest::Retention;
 use super::liveness::Live;
@@ -80,6 +81,16 @@ impl KnownPolicy {
     pub fn new(record: PolicyRecord) -> Self {
         let encoded = policy_size(&record);
         Self { record, encoded }
+    }
+}
+
+/// Whether this text is somewhere in a written document.
+fn holds(written: &Value, text: &str) -> bool {
+    match written {
+        Value::String(found) => found == text,
+        Value::Array(items) => items.iter().any(|item| holds(item, text)),
+        Value::Object(object) => object.values().any(|item| holds(item, text)),
+        _ => false,
     }
 }
 
@@ -380,6 +391,18 @@ impl Model {
             generation: device.desired.generation,
             workloads,
             data: self.data_policies(&device.desired.data),
+        })
+    }
+
+    /// Whether an artifact is of a workload that a device should run, in any revision that is
+    /// known: a device may go back to the one that worked.
+    pub fn names_artifact(&self, device: &Name, digest: &Digest) -> bool {
+        let Some(device) = self.devices.get(device) else { return false };
+        let text = digest.to_string();
+        let wanted = device.desired.workloads.iter();
+        wanted.filter_map(|(name, _)| self.workloads.get(name)).any(|known| {
+            known.record.spec.run.artifacts().any(|artifact| artifact.digest == *digest)
+                || known.revisions.iter().any(|revision| holds(&revision.written, &text))
         })
     }
 

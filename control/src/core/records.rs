@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ingest::Retention;
+use super::scope::Scope;
 use super::selector::Selector;
 use crate::api::Approve;
 
@@ -492,12 +493,30 @@ pub struct AccessRecord {
     /// Made, and not known to have been shown to anybody: the next start makes another.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unshown: bool,
+    /// What it may do. Tokens from before there were scopes may do everything.
+    #[serde(default = "Scope::of_old")]
+    pub scope: Scope,
+    /// When it ends, in seconds since 1970; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
     /// What it is for, in words.
     #[serde(default)]
     pub comment: Box<str>,
     /// Seconds since 1970, a few minutes behind at most; 0: never.
     #[serde(default)]
     pub last_used: u64,
+}
+
+impl AccessRecord {
+    /// Whether it has not ended.
+    pub fn counts(&self, now: u64) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Whether it can do everything, for ever: without one such nobody could make another.
+    pub fn keeps_the_door(&self) -> bool {
+        self.scope == Scope::Admin && self.expires_at.is_none()
+    }
 }
 
 /// A person's session in the pages: it stands for an access token. Its key in the store is the

@@ -20,8 +20,9 @@ pub struct Throttle {
     clean_at: BTreeMap<IpAddr, u64>,
 }
 
-/// Whoever has one IPv6 address has 2^64 of them.
-fn network(address: IpAddr) -> IpAddr {
+/// What counts as one sender: an IPv4 address, or an IPv6 network of /64, since whoever has one
+/// address of it has all 2^64.
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX))),
         four => four,

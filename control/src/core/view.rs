@@ -116,6 +116,8 @@ pub fn access(record: &AccessRecord) -> api::Access {
             created_at: rfc3339(record.created_at),
         },
         comment: record.comment.to_string(),
+        scope: record.scope,
+        expires_at: record.expires_at.map(rfc3339),
         last_used_at: (record.last_used > 0).then(|| rfc3339(record.last_used)),
     }
 }

@@ -2,12 +2,14 @@
 
 use holdfast_protocol::ids::{hex, unhex};
 
+use super::change::Change;
 use super::read::page;
 use super::sessions::{self, Credential};
 use super::{Failure, Listed, Query, Service};
 use crate::api::{self, CreatedAccess, NewAccess};
 use crate::core::model::{AUTHORITY, key, sha256};
 use crate::core::records::AccessRecord;
+use crate::core::scope::Scope;
 use crate::core::view;
 
 /// Name of the first access token.
@@ -15,6 +17,9 @@ const ADMIN: &str = "admin";
 
 /// Most access tokens.
 const MAX_ACCESS: usize = 1_000;
+
+/// Longest life that can be asked for, in seconds: ten years.
+const MAX_TTL: u64 = 10 * 366 * 86_400;
 
 /// Longest comment, in characters.
 const MAX_COMMENT: usize = 200;
@@ -82,6 +87,8 @@ impl Service {
             secret_sha256: hex(&sha256(secret.as_bytes())).into(),
             created_at: 0,
             comment: comment.into(),
+            scope: Scope::Admin,
+            expires_at: None,
             last_used: 0,
             unshown: false,
         };
@@ -117,19 +124,33 @@ impl Service {
                 "comment: one line of at most {MAX_COMMENT} characters"
             )));
         }
+        if new.ttl_seconds.is_some_and(|ttl| ttl == 0 || ttl > MAX_TTL) {
+            return Err(Failure::invalid("ttlSeconds: from one second to ten years"));
+        }
         let id: [u8; 8] = self.authority.random().map_err(Failure::internal)?;
         let id = hex(&id);
         let (token, record) = self.new_token(&id, comment)?;
         self.change(|change| {
+            let now = change.now;
+            if change.model.access.len() >= MAX_ACCESS {
+                forget(change);
+            }
             if change.model.access.len() >= MAX_ACCESS {
                 return Err(Failure::Conflict(format!(
                     "there are {MAX_ACCESS} access tokens: delete some"
                 )));
             }
-            let record = AccessRecord { created_at: change.now, ..record };
+            let record = AccessRecord {
+                created_at: now,
+                scope: new.scope,
+                expires_at: new.ttl_seconds.map(|ttl| now + ttl),
+                ..record
+            };
             change.put(key::access(&id), &record);
             change.event("access", &id, "changed", "created".into());
-            change.audit(by, "access.create", &id, record.comment.to_string());
+            let detail = format!("scope {}: {}", record.scope, record.comment);
+            let detail = detail.trim_end_matches([':', ' ']).to_owned();
+            change.audit(by, "access.create", &id, detail);
             change.model.access.insert(record.id.clone(), record);
             Ok(CreatedAccess { id: id.clone(), token })
         })
@@ -139,15 +160,18 @@ impl Service {
     /// Ends an access token and every session that was begun with it.
     ///
     /// # Errors
-    /// [`Failure::NotFound`]; [`Failure::Conflict`] when it is the last one.
+    /// [`Failure::NotFound`]; [`Failure::Conflict`] when no other could make new ones.
     pub async fn delete_access(&self, id: &str, by: &str) -> Result<(), Failure> {
         self.change(|change| {
-            if !change.model.access.contains_key(id) {
+            let Some(record) = change.model.access.get(id) else {
                 return Err(Failure::no("access token", id));
-            }
-            if change.model.access.len() == 1 {
+            };
+            let mut all = change.model.access.values();
+            if record.keeps_the_door()
+                && !all.any(|other| *other.id != *id && other.keeps_the_door())
+            {
                 return Err(Failure::Conflict(
-                    "it is the last access token: without it nobody could log in. Make another one first".into(),
+                    "it is the last access token of scope admin that does not end: without it nobody could make another. Make one first".into(),
                 ));
             }
             change.model.access.remove(id);
@@ -160,11 +184,11 @@ impl Service {
         .await
     }
 
-    /// Whose access token this is: its id.
+    /// Who asks with this access token.
     ///
     /// # Errors
     /// [`Failure::Unauthorized`].
-    pub fn authorize(&self, token: &str) -> Result<Box<str>, Failure> {
+    pub fn authorize(&self, token: &str) -> Result<Credential, Failure> {
         let mut parts = token.split('.');
         let (Some("hfa1"), Some(id), Some(secret), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -174,28 +198,26 @@ impl Service {
             ));
         };
         let given = sha256(secret.as_bytes());
+        let now = self.now();
         let known = self
             .model()
             .access
             .get(id)
             // Digests are compared, not secrets: how far two of them agree tells nothing.
             .filter(|known| unhex::<32>(&known.secret_sha256) == Some(given))
-            .map(|known| (known.id.clone(), known.last_used));
-        let Some((id, last_used)) = known else {
+            .map(|known| (known.id.clone(), known.scope, known.counts(now), known.last_used));
+        let Some((access, scope, counts, last_used)) = known else {
             return Err(Failure::Unauthorized(
                 "the access token is not known here: `holdfast login` again".into(),
             ));
         };
-        self.note_use(&id, last_used);
-        Ok(id)
-    }
-
-    /// Who asks with this access token.
-    ///
-    /// # Errors
-    /// [`Failure::Unauthorized`].
-    pub fn authorize_token(&self, token: &str) -> Result<Credential, Failure> {
-        Ok(Credential { access: self.authorize(token)?, session: None })
+        if !counts {
+            return Err(Failure::Unauthorized(format!(
+                "the access token {access} has ended: ask for another one"
+            )));
+        }
+        self.note_use(&access, last_used);
+        Ok(Credential { access, scope, session: None })
     }
 
     fn note_use(&self, id: &str, last_used: u64) {
@@ -215,5 +237,17 @@ impl Service {
         if !noted {
             tracing::debug!(id, "the use of an access token is not written down: too much waits");
         }
+    }
+}
+
+/// Forgets the tokens that have ended.
+fn forget(change: &mut Change<'_>) {
+    let now = change.now;
+    let ended = change.model.access.values().filter(|record| !record.counts(now));
+    let ended: Vec<Box<str>> = ended.map(|record| record.id.clone()).collect();
+    for id in ended {
+        change.model.access.remove(&id);
+        change.delete(key::access(&id));
+        sessions::end(change, |session| session.access == id);
     }
 }

@@ -147,7 +147,8 @@ impl Directory for Service {
     }
 
     fn reader(&self, token: &str) -> Option<Access> {
-        let id = self.authorize(token).ok()?;
+        // Reading needs the least scope that there is.
+        let id = self.authorize(token).ok()?.access;
         let secret_sha256 = self.secret_of(&id)?;
         Some(Access { id, secret_sha256 })
     }
@@ -164,7 +165,9 @@ impl Directory for Service {
 impl Service {
     /// Digest of the secret of an access token.
     fn secret_of(&self, access: &str) -> Option<[u8; 32]> {
-        unhex::<32>(&self.model().access.get(access)?.secret_sha256)
+        let model = self.model();
+        let known = model.access.get(access).filter(|known| known.counts(self.now()))?;
+        unhex::<32>(&known.secret_sha256)
     }
 
     fn report(&self, name: &Name, report: StateReport, done: Done) {

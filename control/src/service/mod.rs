@@ -27,6 +27,7 @@ mod records;
 mod restore;
 mod sessions;
 mod tokens;
+mod watching;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -52,8 +53,9 @@ pub use overview::DevicesQuery;
 pub use query::Asking;
 pub use read::{Listed, Query};
 pub use records::{Visitor, Window};
-pub use restore::{Backup, Checked};
+pub use restore::{Backup, Checked, Checking};
 pub use sessions::Credential;
+pub use watching::Watch;
 
 use change::{After, Change};
 use writer::Job;
@@ -95,6 +97,9 @@ pub struct Service {
     started: u64,
     throttle: Mutex<Throttle>,
     summary: Mutex<Option<overview::Summary>>,
+    watching: Arc<watching::Watching>,
+    /// Why the store did not take the last change. None: it did.
+    refusing: Mutex<Option<String>>,
     /// Memory is not what is on disk and could not be read anew: nothing may be changed.
     adrift: AtomicBool,
 }
@@ -160,6 +165,14 @@ fn load(store: &dyn Store, tenant: &Name) -> Result<Model, StartError> {
 }
 
 impl Service {
+    /// Whether everything of a store can be read.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn check(store: &dyn Store, tenant: &Name) -> Result<(), StartError> {
+        load(store, tenant).map(drop)
+    }
+
     /// Reads the store and begins to write to it and to the data store, on threads that end with
     /// [`Service::close`].
     ///
@@ -195,6 +208,8 @@ impl Service {
             started: (settings.clock)(),
             throttle: Mutex::default(),
             summary: Mutex::default(),
+            watching: Arc::default(),
+            refusing: Mutex::default(),
             adrift: AtomicBool::new(false),
             settings,
         });
@@ -230,6 +245,24 @@ impl Service {
     /// True when nothing can be stored any more.
     pub fn is_closed(&self) -> bool {
         self.jobs.is_closed()
+    }
+
+    /// Why the store did not take the last change, which is tried at least once a minute. None:
+    /// it did.
+    pub fn refusing(&self) -> Option<String> {
+        self.refusing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn refuses(&self, why: Option<String>) {
+        *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// Counts an unending answer of this kind for an access token, until it is dropped.
+    ///
+    /// # Errors
+    /// [`Failure::TooMany`].
+    pub fn unending(&self, what: &'static str, credential: &Credential) -> Result<Watch, Failure> {
+        self.watching.begin(what, &credential.access)
     }
 
     /// What it has counted.

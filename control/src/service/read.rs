@@ -270,4 +270,19 @@ impl Service {
             .map(|_| ())
             .map_err(|refusal| Failure::Refused(format!("device {device}: {refusal}")))
     }
+
+    /// May this device fetch this artifact? Only what one of its workloads is made of.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`].
+    pub fn may_fetch(
+        &self,
+        device: &holdfast_protocol::ids::DeviceId,
+        digest: &holdfast_protocol::ids::Digest,
+    ) -> Result<(), Failure> {
+        if self.model().names_artifact(&device.device, digest) {
+            return Ok(());
+        }
+        Err(Failure::Refused(format!("{digest} is of no workload that device {device} should run")))
+    }
 }

@@ -31,6 +31,15 @@ impl std::fmt::Debug for Backup {
     }
 }
 
+/// A backup's store while it is read: each record is judged as it comes, so that of a file that
+/// is none no more is held in memory than what was good of it.
+#[derive(Debug)]
+pub struct Checking {
+    records: Vec<(String, Vec<u8>)>,
+    model: Model,
+    late: Late,
+}
+
 /// A backup that was read whole and found good.
 #[derive(Debug)]
 pub struct Checked {
@@ -39,45 +48,74 @@ pub struct Checked {
     keys: Keys,
 }
 
-impl Checked {
-    /// Checks the store's records and the authority of a backup.
+fn bad(what: impl std::fmt::Display) -> Failure {
+    Failure::invalid(format!("the backup cannot be used: {what}"))
+}
+
+impl Checking {
+    /// Nothing was read yet.
+    pub fn new(tenant: &Name) -> Self {
+        let model = Model::empty(tenant.clone());
+        Self { records: Vec::new(), model, late: Late::default() }
+    }
+
+    /// The next record of the store.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn new(
-        tenant: &Name,
-        records: Vec<(String, Vec<u8>)>,
-        keys: Keys,
-    ) -> Result<Self, Failure> {
-        let bad = |what: String| Failure::invalid(format!("the backup cannot be used: {what}"));
-        Authority::new(keys.clone(), "check").map_err(|error| bad(error.to_string()))?;
-        let mut model = Model::empty(tenant.clone());
-        let mut late = Late::default();
-        let of_another_day =
-            |key: &str| key.starts_with(key::SESSIONS) || key.starts_with(key::HISTORIES);
-        let records: Vec<(String, Vec<u8>)> =
-            records.into_iter().filter(|(key, _)| !of_another_day(key)).collect();
-        for (key, value) in &records {
-            model.take(&mut late, key, value).map_err(|error| bad(error.to_string()))?;
+    pub fn take(&mut self, key: String, value: Vec<u8>) -> Result<(), Failure> {
+        // Of another day.
+        if key.starts_with(key::SESSIONS) || key.starts_with(key::HISTORIES) {
+            return Ok(());
         }
-        model.settle(late);
-        if model.meta == Meta::default() {
-            return Err(bad("its store has no \"meta\"".into()));
+        self.model.take(&mut self.late, &key, &value).map_err(bad)?;
+        self.records.push((key, value));
+        Ok(())
+    }
+
+    /// That was all: with the authority it is a backup.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn finish(mut self, keys: Keys) -> Result<Checked, Failure> {
+        Authority::new(keys.clone(), "check").map_err(bad)?;
+        self.model.settle(self.late);
+        if self.model.meta == Meta::default() {
+            return Err(bad("its store has no \"meta\""));
         }
-        if model.access.is_empty() {
-            return Err(bad("it holds no access token: nobody could log in".into()));
+        if self.model.access.is_empty() {
+            return Err(bad("it holds no access token: nobody could log in"));
         }
-        Ok(Self { records, model, keys })
+        Ok(Checked { records: self.records, model: self.model, keys })
+    }
+}
+
+impl Checked {
+    /// The authority of the backup.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 }
 
 impl Service {
-    /// What a backup holds now; changes go on meanwhile.
+    /// What a backup holds now; changes go on meanwhile. Who read it is in the audit log before
+    /// the first byte is sent; only a disk that takes nothing more does not keep the last backup
+    /// from being read.
     ///
     /// # Errors
     /// The store's.
-    pub fn backup(&self, by: &str) -> Result<Backup, Failure> {
+    pub async fn backup(&self, by: &str) -> Result<Backup, Failure> {
         tracing::info!(by, "a backup is read");
+        let audited = self
+            .change(|change| {
+                let detail = "with the CA's and the signing key".to_owned();
+                change.audit(by, "backup.read", "control plane", detail);
+                Ok(())
+            })
+            .await;
+        if let Err(error) = audited {
+            tracing::warn!(by, %error, "that a backup is read cannot be written to the audit log");
+        }
         Ok(Backup {
             snapshot: self.store.snapshot()?,
             keys: self.authority.keys().clone(),

@@ -9,6 +9,7 @@ use super::{Failure, Service};
 use crate::api;
 use crate::core::model::key;
 use crate::core::records::SessionRecord;
+use crate::core::scope::Scope;
 use crate::core::session::{LIFE, MAX_SESSIONS, Secret};
 use crate::core::time::rfc3339;
 
@@ -17,6 +18,8 @@ use crate::core::time::rfc3339;
 pub struct Credential {
     /// Id of the access token.
     pub access: Box<str>,
+    /// What it may do.
+    pub scope: Scope,
     /// Digest of the session's secret, if it came with one.
     pub session: Option<[u8; 32]>,
 }
@@ -31,44 +34,47 @@ impl Service {
         token: &str,
         from: IpAddr,
     ) -> Result<(Secret, api::Session), Failure> {
-        let access = self.authorize_slowly(token, from)?;
+        let Credential { access, .. } = self.authorize_slowly(token, from)?;
         let secret = Secret::new(self.authority.random().map_err(Failure::internal)?);
         let digest = secret.digest();
         let record = self
             .change(|change| {
-                if !change.model.access.contains_key(&access) {
-                    return Err(Failure::Unauthorized("the access token was just ended".into()));
-                }
-                make_room(change);
                 let now = change.now;
-                let record = SessionRecord {
-                    access: access.clone(),
-                    created_at: now,
-                    expires_at: now + LIFE,
+                let Some(known) = change.model.access.get(&access).filter(|it| it.counts(now))
+                else {
+                    return Err(Failure::Unauthorized("the access token was just ended".into()));
                 };
+                let end = known.expires_at.unwrap_or(u64::MAX).min(now + LIFE);
+                let scope = known.scope;
+                make_room(change);
+                let record =
+                    SessionRecord { access: access.clone(), created_at: now, expires_at: end };
                 change.put(key::session(&digest), &record);
                 change.model.sessions.insert(digest, record.clone());
                 change.audit(&access, "session.begin", &access, format!("from {from}"));
-                Ok(record)
+                Ok((record, scope))
             })
             .await?;
-        let session = shown(&record, &secret);
+        let session = shown(&record.0, record.1, &secret);
         Ok((secret, session))
     }
 
-    /// Checks a token, and makes whoever has many wrong ones wait.
-    fn authorize_slowly(&self, token: &str, from: IpAddr) -> Result<Box<str>, Failure> {
+    /// Checks a token. Only wrong ones are counted and made to wait, by address: whoever shares
+    /// the address of somebody who guesses gets in with the right one.
+    fn authorize_slowly(&self, token: &str, from: IpAddr) -> Result<Credential, Failure> {
+        let wrong = match self.authorize(token) {
+            Ok(credential) => return Ok(credential),
+            Err(wrong) => wrong,
+        };
+        self.counters.logins_refused.fetch_add(1, Ordering::Relaxed);
         let now = self.now();
         let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seconds) = throttle.wait(from, now) {
-            self.counters.logins_refused.fetch_add(1, Ordering::Relaxed);
             let message = format!("too many logins from {from} failed: try again in {seconds} s");
             return Err(Failure::TooMany { message, seconds });
         }
-        self.authorize(token).inspect_err(|_| {
-            throttle.failed(from, now);
-            self.counters.logins_refused.fetch_add(1, Ordering::Relaxed);
-        })
+        throttle.failed(from, now);
+        Err(wrong)
     }
 
     /// The session with this secret.
@@ -79,7 +85,9 @@ impl Service {
         let model = self.model();
         let record = model.sessions.get(&secret.digest());
         let record = record.filter(|record| record.expires_at > self.now());
-        record.map(|record| shown(record, secret)).ok_or_else(over)
+        let record = record.ok_or_else(over)?;
+        let scope = model.access.get(&record.access).ok_or_else(over)?.scope;
+        Ok(shown(record, scope, secret))
     }
 
     /// Who asks with this session's secret.
@@ -91,13 +99,15 @@ impl Service {
         let model = self.model();
         let record = model.sessions.get(&digest);
         let record = record.filter(|record| record.expires_at > self.now()).ok_or_else(over)?;
-        Ok(Credential { access: record.access.clone(), session: Some(digest) })
+        let known = model.access.get(&record.access).filter(|known| known.counts(self.now()));
+        let scope = known.ok_or_else(over)?.scope;
+        Ok(Credential { access: record.access.clone(), scope, session: Some(digest) })
     }
 
     /// Whether this still counts: tokens are ended and sessions too, while long answers go on.
     pub fn holds(&self, credential: &Credential) -> bool {
         let (model, now) = (self.model(), self.now());
-        model.access.contains_key(&credential.access)
+        model.access.get(&credential.access).is_some_and(|known| known.counts(now))
             && credential.session.is_none_or(|digest| {
                 model.sessions.get(&digest).is_some_and(|record| record.expires_at > now)
             })
@@ -123,9 +133,10 @@ fn over() -> Failure {
     Failure::Unauthorized("the session is over: log in again".into())
 }
 
-fn shown(record: &SessionRecord, secret: &Secret) -> api::Session {
+fn shown(record: &SessionRecord, scope: Scope, secret: &Secret) -> api::Session {
     api::Session {
         operator: record.access.to_string(),
+        scope,
         csrf: secret.csrf(),
         expires_at: rfc3339(record.expires_at),
     }

@@ -44,12 +44,16 @@ pub(super) fn run(service: &Arc<Service>, mut jobs: mpsc::Receiver<Job>) {
         match &result {
             Ok(()) => {
                 service.durable.fetch_max(number, Ordering::Release);
+                if writes > 0 || clears {
+                    service.refuses(None);
+                }
                 if writes > 0 {
                     service.counters.commits.fetch_add(1, Ordering::Relaxed);
                     service.counters.writes.fetch_add(writes as u64, Ordering::Relaxed);
                 }
             }
             Err(error) => {
+                service.refuses(Some(error.to_string()));
                 service.counters.commits_failed.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, "the store did not take a change; memory is read anew");
                 last |= service.after_failure(&mut jobs, error);

@@ -288,3 +288,13 @@ async fn explanations_say_why() {
     let (_, workload) = world.request("GET", "/api/v1/workloads/w", json!(null)).await;
     assert_eq!(workload["status"]["running"], 1, "{workload}");
 }
+
+#[tokio::test]
+async fn a_body_of_countless_documents_is_refused_in_words() {
+    let world = World::new().await;
+    let body = format!("{{\"documents\":[{}]}}", vec!["{}"; 100_000].join(","));
+    let (status, answer) = world.send("POST", "/api/v1/apply", &[], Body::from(body)).await;
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!((status, &answer["error"]["code"]), (413, &json!("too-large")), "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("5000 documents"), "{answer}");
+}

@@ -46,10 +46,16 @@ async fn a_failed_write_is_said_and_leaves_nothing_behind() {
     );
     let stored = world.publish("d-1", Channel::State, report(true, 1, 1, &[("w", 1)])).await;
     assert!(!stored, "the device must send again");
+    let ready = || world.raw("GET", "/readyz", &[], "");
+    let said = ready().await;
+    let text = String::from_utf8_lossy(said.body()).into_owned();
+    assert_eq!(said.status(), 503, "{text}");
+    assert!(text.contains("changes are refused") && text.contains("no space"), "{text}");
     assert_eq!(world.desired("d-1").unwrap(), before);
     assert_eq!(world.view("d-1")["status"]["connection"], "online", "it is still connected");
     world.store.fails.store(false, Ordering::Relaxed);
     world.apply("w", "3").await.unwrap();
+    assert_eq!(ready().await.body(), "ready\n");
     let after = world.desired("d-1").unwrap();
     assert_eq!(after.generation, before.generation + 1);
     assert_eq!(after.workloads.values().next().unwrap().revision, 2);

@@ -27,5 +27,6 @@ mod pages;
 mod policies;
 mod query;
 mod restore;
+mod scopes;
 mod session;
 mod world;

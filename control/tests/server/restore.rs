@@ -98,6 +98,90 @@ async fn what_is_no_whole_backup_changes_nothing() {
     }
 }
 
+/// A tar's entry of this type that says a size and holds 512 bytes.
+fn entry(name: &str, of: u8, said: u64, stored: u64) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_path(name).unwrap();
+    header.set_size(stored);
+    header.set_mode(0o600);
+    header.set_entry_type(tar::EntryType::new(of));
+    if of == b'S'
+        && let Some(gnu) = header.as_gnu_mut()
+    {
+        let octal = |number: u64| format!("{number:011o}\0");
+        gnu.sparse[0].offset.copy_from_slice(octal(said - stored).as_bytes());
+        gnu.sparse[0].numbytes.copy_from_slice(octal(stored).as_bytes());
+        gnu.realsize.copy_from_slice(octal(said).as_bytes());
+    }
+    if of == b'2' || of == b'1' {
+        header.set_link_name("/etc/passwd").unwrap();
+    }
+    header.set_cksum();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.resize(512 + usize::try_from(stored.next_multiple_of(512)).unwrap(), b'a');
+    bytes
+}
+
+#[tokio::test]
+async fn a_backup_holds_files_alone_and_takes_no_more_room_than_it_has() {
+    let world = World::new().await;
+    let mut tar = backup(&world).await;
+    while tar.ends_with(&[0; 512]) {
+        tar.truncate(tar.len() - 512);
+    }
+    let name = format!("artifacts/sha256/{}", "3".repeat(64));
+    for (what, name, of, said) in [
+        ("holes", name.as_str(), b'S', "a file with holes"),
+        ("holes in the store", "store.ndjson", b'S', "a file with holes"),
+        ("a symbolic link", &name, b'2', "a link"),
+        ("a hard link", &name, b'1', "a link"),
+        ("a FIFO", &name, b'6', "a FIFO"),
+        ("a device", &name, b'3', "a device"),
+        ("a folder", &name, b'5', "a folder"),
+        ("a long name", "long", b'L', "never holds"),
+        ("an extended header", "pax", b'x', "never holds"),
+    ] {
+        let stored = if matches!(of, b'S' | b'L' | b'x') { 512 } else { 0 };
+        let mut evil = tar.clone();
+        evil.extend(entry(name, of, 1 << 32, stored));
+        evil.extend([0; 1024]);
+        let began = std::time::Instant::now();
+        let (status, answer) = restore(&world, evil).await;
+        assert_eq!(status, 400, "{what}: {answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains(said) && message.contains(name), "{what}: {message}");
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{what} was written out");
+    }
+    let line = format!("{{\"key\":\"{}\"}}", "k".repeat(33 * 1024 * 1024));
+    let mut long = tar[..1024].to_vec();
+    let mut header = tar::Header::new_gnu();
+    header.set_path("store.ndjson").unwrap();
+    header.set_size(line.len() as u64);
+    header.set_cksum();
+    long.extend(header.as_bytes());
+    long.extend(line.as_bytes());
+    let (status, answer) = restore(&world, long).await;
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("line 1: longer"), "{answer}");
+}
+
+#[tokio::test]
+async fn who_reads_a_backup_and_who_restores_one_is_written_down() {
+    let world = World::new().await;
+    let tar = backup(&world).await;
+    let audited = || async {
+        let (_, audit) = world.request("GET", "/api/v1/audit?order=newest", Value::Null).await;
+        let last = audit["items"][0].clone();
+        [last["by"].clone(), last["action"].clone()]
+    };
+    assert_eq!(audited().await, ["admin", "backup.read"]);
+    assert_eq!(restore(&world, tar).await.0, 200);
+    assert_eq!(audited().await, ["admin", "restore"]);
+    // A disk that takes nothing more does not keep the last backup from being read.
+    world.store.fails.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(!backup(&world).await.is_empty());
+}
+
 /// The thread that keeps data looks at every stream once.
 async fn round(world: &World) {
     advance(31);

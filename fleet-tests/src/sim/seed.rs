@@ -6,9 +6,10 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use holdfast_control::adapters::authority::Keys;
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
-use holdfast_control::core::model::key;
+use holdfast_control::core::model::{AUTHORITY, key};
 use holdfast_control::core::records::{
     DesiredRecord, DeviceRecord, HistoryRecord, Issued, ReportRecord, RevisionRecord, Standing,
     WorkloadRecord,
@@ -59,6 +60,8 @@ pub fn seed(data: &Path, devices: u64, now: u64) -> anyhow::Result<()> {
     }
     let store = RedbStore::open(&path)?;
     let mut writing = Writing { store, batch: Batch::default() };
+    // A store without an authority counts as damaged.
+    writing.put(AUTHORITY.into(), &Keys::generate(now)?)?;
     for (name, role, _) in WORKLOADS {
         workload(&mut writing, name, role, now)?;
     }

@@ -2,6 +2,7 @@
 //! does not read the answer, a log is cut on its way.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -282,4 +283,123 @@ fn offline_since_is_right_after_the_control_plane_was_killed() {
     assert_eq!(status["connection"], "offline");
     let said = status["lastSeen"].as_str().unwrap();
     assert!(said >= later.as_str(), "seen {seen}, there until {later} at least, said {said}");
+}
+
+/// Connections of which nothing is heard make room: for others at once, and for who is at the
+/// same address (a NAT, a proxy, this machine) as well.
+#[test]
+fn who_says_nothing_shuts_nobody_out() {
+    let plane = Plane::start();
+    let https = plane.https();
+    let mut silent = Vec::new();
+    for number in 0..400 {
+        let stream = TcpStream::connect(plane.api).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        if number % 2 == 1 {
+            // The begin of a handshake whose rest never comes.
+            (&stream).write_all(&[0x16, 3, 1, 2, 0, 1]).unwrap();
+        }
+        silent.push(stream);
+    }
+    let mut half = Vec::new();
+    for _ in 0..20 {
+        // The begin of a request, and of a body, whose rest never comes.
+        let mut stream = https.dial().unwrap();
+        let begun = if half.len() % 2 == 0 {
+            "GET / HTTP/1.1\r\nhost: x"
+        } else {
+            "POST /api/v1/enrol HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{"
+        };
+        stream.write_all(begun.as_bytes()).unwrap();
+        stream.flush().unwrap();
+        half.push(stream);
+    }
+    let began = Instant::now();
+    assert_eq!(https.get("/healthz").unwrap().status, 200);
+    // All of them are less than ten seconds old, when a handshake is given up anyway.
+    let cut = eventually(Duration::from_secs(6), "silent ones make room for new ones", || {
+        assert_eq!(https.get("/healthz").unwrap().status, 200);
+        let over = |stream: &&TcpStream| match stream.peek(&mut [0]) {
+            Ok(0) => true,
+            Ok(_) => false,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        };
+        let cut = silent.iter().filter(over).count();
+        if cut >= 100 { Ok(cut) } else { Err(format!("{cut} were cut")) }
+    });
+    assert!(cut < 400 && began.elapsed() < Duration::from_secs(8), "{cut} {:?}", began.elapsed());
+}
+
+/// Ends one that must not start, and gives what it said.
+fn refuses(mut command: Command) -> String {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > DEADLINE {
+            let _gone = child.kill();
+            panic!("it serves");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stdout.is_empty(), "no address and no token: {output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_lost_store_never_becomes_a_new_control_plane() {
+    let scratch = Scratch::new();
+    let (mut bare, said) = greeted(serve(&scratch, &[]), scratch, "admin-token: ");
+    let (ca, token) = (value(&said, "ca-sha256: "), value(&said, "admin-token: "));
+    cli(&bare, &said, &token).apply(&script("w", "a", "true", "")).ok();
+    let backup = bare.scratch.join("backup.tar");
+    cli(&bare, &said, &token).run(&["backup", backup.to_str().unwrap()]).ok();
+    let stop = |bare: &mut Bare| {
+        processes::terminate(bare.child.id());
+        assert_eq!(ended(bare), Some(0));
+    };
+    stop(&mut bare);
+    let data = bare.scratch.join("plane");
+    let store = data.join("store.redb");
+    let restore = ["--restore", backup.to_str().unwrap()];
+    for wrong in [&["--begin-anew"][..], &restore] {
+        assert_says(&refuses(serve(&bare.scratch, wrong)), &["is whole"]);
+    }
+    let marker = std::fs::read(data.join("served")).unwrap();
+    for (what, lost) in [("missing", None), ("empty", Some("")), ("damaged", Some("nonsense"))] {
+        for marked in [true, false] {
+            match lost {
+                None => std::fs::remove_file(&store).unwrap(),
+                Some(text) => std::fs::write(&store, text.repeat(2_000)).unwrap(),
+            }
+            // What lies beside it tells it without the marker as well.
+            if marked {
+                std::fs::write(data.join("served"), &marker).unwrap();
+            } else {
+                std::fs::remove_file(data.join("served")).unwrap();
+            }
+            for _ in 0..2 {
+                let said = refuses(serve(&bare.scratch, &[]));
+                assert_says(&said, &[what, "--restore", "--begin-anew", "holdfast backup"]);
+            }
+            let said = refuses(serve(&bare.scratch, &["--restore", "/dev/null"]));
+            assert_says(&said, &["cannot restore /dev/null", "not a backup"]);
+            let (child, greeting) = greeted_quietly(serve(&bare.scratch, &restore));
+            bare.child = child;
+            assert_eq!(value(&greeting, "ca-sha256: "), ca, "devices know it again");
+            let workloads =
+                cli(&bare, &greeting, &token).run(&["get", "workload", "w", "-o", "json"]);
+            assert_eq!(workloads.json()["metadata"]["name"], "w");
+            stop(&mut bare);
+        }
+    }
+    std::fs::write(&store, "").unwrap();
+    let fresh = serve(&bare.scratch, &["--begin-anew"]);
+    let (mut anew, said) = greeted(fresh, Scratch::new(), "admin-token: ");
+    assert_ne!(value(&said, "ca-sha256: "), ca);
+    stop(&mut anew);
+    let aside = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path());
+    let aside: Vec<_> = aside.filter(|path| path.join("data.redb").exists()).collect();
+    assert_eq!(aside.len(), 1, "nothing of the old one is deleted");
 }

@@ -4,6 +4,7 @@ import { queries } from "./query-client";
 import type { components } from "./schema";
 
 type NewToken = components["schemas"]["NewToken"];
+type NewAccess = components["schemas"]["NewAccess"];
 
 /** The event stream tells too; this makes the one who acted see it at once. */
 const refresh = (...keys: string[][]) => Promise.all(keys.map((queryKey) => queries.invalidateQueries({ queryKey })));
@@ -47,8 +48,8 @@ export const revokeToken = async (id: string) => {
   await ask(client.DELETE("/api/v1/tokens/{id}", { params: { path: { id } } }));
   await refresh(["tokens"]);
 };
-export const createAccess = async (comment: string) => {
-  const made = await ask(client.POST("/api/v1/access", { body: { comment } }));
+export const createAccess = async (body: NewAccess) => {
+  const made = await ask(client.POST("/api/v1/access", { body }));
   await refresh(["access"]);
   return made;
 };

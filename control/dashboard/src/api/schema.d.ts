@@ -97,7 +97,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** An artifact's bytes; one `Range` is served. */
+        /** An artifact's bytes; one `Range` is served. A device gets those of its own workloads. */
         get: operations["getArtifact"];
         put?: never;
         post?: never;
@@ -876,10 +876,14 @@ export interface components {
         Access: {
             /** @description What it is for, in words; may be empty. */
             comment: string;
+            /** @description When it ends; absent: never. */
+            expiresAt?: string | null;
             /** @description When it was last used, a few minutes behind at most; absent: never. */
             lastUsedAt?: string | null;
             /** @description Its id, and when it was made. */
             metadata: components["schemas"]["AccessMetadata"];
+            /** @description What it may do. */
+            scope: components["schemas"]["Scope"];
         };
         /** @description Which access token. */
         AccessMetadata: {
@@ -1469,10 +1473,14 @@ export interface components {
             items: {
                 /** @description What it is for, in words; may be empty. */
                 comment: string;
+                /** @description When it ends; absent: never. */
+                expiresAt?: string | null;
                 /** @description When it was last used, a few minutes behind at most; absent: never. */
                 lastUsedAt?: string | null;
                 /** @description Its id, and when it was made. */
                 metadata: components["schemas"]["AccessMetadata"];
+                /** @description What it may do. */
+                scope: components["schemas"]["Scope"];
             }[];
             /** @description Where the page stands. */
             metadata?: components["schemas"]["ListMeta"];
@@ -1706,6 +1714,13 @@ export interface components {
         NewAccess: {
             /** @description What it is for, in words: at most 200 characters of one line. */
             comment?: string;
+            /** @description What it may do; default `read`. */
+            scope?: components["schemas"]["Scope"];
+            /**
+             * Format: int64
+             * @description How long it counts, in seconds: up to ten years; absent: until it is revoked.
+             */
+            ttlSeconds?: number | null;
         };
         /** @description Which records are to be shipped as they are. */
         NewFetch: {
@@ -1918,6 +1933,11 @@ export interface components {
             /** @description Whose. */
             workload: string;
         };
+        /**
+         * @description What an access token may do.
+         * @enum {string}
+         */
+        Scope: "read" | "operate" | "admin";
         /** @description `GET …/series`. */
         Series: {
             /**
@@ -1936,6 +1956,8 @@ export interface components {
             expiresAt: string;
             /** @description Id of the access token that it was begun with. */
             operator: string;
+            /** @description What it may do: the token's scope. */
+            scope: components["schemas"]["Scope"];
         };
         /**
          * @description How urgent something is.
@@ -3064,6 +3086,15 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": components["schemas"]["Event"];
+                };
+            };
+            /** @description the access token has too many open: `Retry-After` says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
             "4XX": {

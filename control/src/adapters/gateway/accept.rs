@@ -1,23 +1,23 @@
 //! Letting connections in: TCP, then TLS in a task of its own, with bounds on how many and for
 //! how long, so that whoever stalls there holds up nobody.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
-use tokio::task::AbortHandle;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::Shared;
 use super::connection;
-use super::counters::{count, drop_one};
+use super::counters::{add, count, drop_one};
 use super::identity::identify;
 use super::meter::Meter;
 use super::readers;
+use crate::adapters::seats::{Seat, Seats};
+use crate::core::crowd::{Bounds, Stage};
 use crate::ports::Directory;
 
 /// After a failed accept (no file descriptors left, mostly): time for some to be freed.
@@ -26,81 +26,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What the kernel keeps for one device, in bytes: enough for 300 kB/s over 100 ms, and so
 /// little that the stall limit means a device slower than 2 kB/s.
 const SEND_BUFFER: usize = 32 * 1024;
-
-/// Connections that are not yet devices, oldest first.
-pub(super) struct HalfOpen {
-    limit: usize,
-    stalled_after: Duration,
-    entries: Mutex<BTreeMap<u64, (Instant, Option<AbortHandle>)>>,
-    freed: Notify,
-}
-
-impl HalfOpen {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, (Instant, Option<AbortHandle>)>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns when there is room; ends the oldest when it has stalled. True: one was ended.
-    async fn room(&self) -> bool {
-        let mut ended = false;
-        loop {
-            let freed = self.freed.notified();
-            let wait = {
-                let mut entries = self.lock();
-                if entries.len() < self.limit {
-                    return ended;
-                }
-                let Some(oldest) = entries.first_entry() else { return ended };
-                let age = oldest.get().0.elapsed();
-                if age >= self.stalled_after {
-                    if let (_, Some(task)) = oldest.remove() {
-                        task.abort();
-                    }
-                    ended = true;
-                    continue;
-                }
-                self.stalled_after - age
-            };
-            // Either a slot is freed or the oldest has stalled: both are seen by looking again.
-            drop(tokio::time::timeout(wait, freed).await);
-        }
-    }
-
-    fn enter(self: &Arc<Self>, number: u64) -> Slot {
-        self.lock().insert(number, (Instant::now(), None));
-        Slot { half_open: Arc::clone(self), number }
-    }
-
-    fn abort_all(&self) {
-        for (_, task) in std::mem::take(&mut *self.lock()).into_values() {
-            if let Some(task) = task {
-                task.abort();
-            }
-        }
-    }
-}
-
-/// A place among the half-open connections; given back when dropped.
-pub(super) struct Slot {
-    half_open: Arc<HalfOpen>,
-    number: u64,
-}
-
-impl Slot {
-    /// The task that is ended when this one has stalled and others need the place.
-    fn held_by(half_open: &HalfOpen, number: u64, task: AbortHandle) {
-        if let Some(entry) = half_open.lock().get_mut(&number) {
-            entry.1 = Some(task);
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.half_open.lock().remove(&self.number);
-        self.half_open.freed.notify_one();
-    }
-}
 
 /// One accepted connection on its way to becoming a device's.
 pub(super) struct Newcomer {
@@ -113,7 +38,7 @@ pub(super) struct Newcomer {
     /// Counts it among the open connections.
     pub(super) open: Open,
     /// Held until CONNECT.
-    pub(super) slot: Slot,
+    pub(super) slot: Seat,
 }
 
 /// A connection counted as open until this is dropped.
@@ -148,11 +73,15 @@ pub(super) async fn run(
     directory: Arc<dyn Directory>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let half_open = Arc::new(HalfOpen {
-        limit: shared.limits.handshakes.max(1),
-        stalled_after: shared.limits.stalled_after,
-        entries: Mutex::default(),
-        freed: Notify::new(),
+    let strangers = shared.limits.handshakes.max(1);
+    let stalled_after = shared.limits.stalled_after.as_millis();
+    let half_open = Seats::new(Bounds {
+        all: usize::MAX,
+        strangers,
+        // A whole site comes back behind one address: only where all places are taken does
+        // anybody end.
+        each: strangers,
+        stalled_after: u64::try_from(stalled_after).unwrap_or(u64::MAX),
     });
     loop {
         let next = async {
@@ -181,7 +110,7 @@ fn welcome(
     peer: SocketAddr,
     shared: &Arc<Shared>,
     directory: &Arc<dyn Directory>,
-    half_open: &Arc<HalfOpen>,
+    half_open: &Arc<Seats>,
     stop: &watch::Receiver<bool>,
 ) {
     count(&shared.counters.accepted);
@@ -190,6 +119,9 @@ fn welcome(
         return;
     };
     let number = shared.registry.number();
+    let (slot, ended) = half_open.enter(peer.ip(), Stage::Handshake);
+    add(&shared.counters.refused_slow, ended);
+    let seat = slot.number();
     let newcomer = Newcomer {
         shared: Arc::clone(shared),
         directory: Arc::clone(directory),
@@ -197,10 +129,10 @@ fn welcome(
         number,
         stop: stop.clone(),
         open,
-        slot: half_open.enter(number),
+        slot,
     };
     let task = tokio::spawn(handshake(tcp, newcomer));
-    Slot::held_by(half_open, number, task.abort_handle());
+    half_open.held_by(seat, task.abort_handle());
 }
 
 /// TLS within the time limit, then over to the connection's own, smaller task.
@@ -228,7 +160,7 @@ async fn handshake(tcp: TcpStream, newcomer: Newcomer) {
     };
     let (_, session) = stream.get_ref();
     let identity = session.peer_certificates().and_then(<[_]>::first).map(identify);
-    let (half_open, number) = (Arc::clone(&newcomer.slot.half_open), newcomer.number);
+    let (half_open, seat) = (newcomer.slot.seats(), newcomer.slot.number());
     let task = match identity {
         None => tokio::spawn(readers::Connection::new(stream, newcomer)),
         Some(Ok(identity)) => tokio::spawn(connection::Connection::new(stream, identity, newcomer)),
@@ -238,7 +170,7 @@ async fn handshake(tcp: TcpStream, newcomer: Newcomer) {
             return;
         }
     };
-    Slot::held_by(&half_open, number, task.abort_handle());
+    half_open.held_by(seat, task.abort_handle());
 }
 
 /// Says why a handshake failed; whoever merely went away is no news.

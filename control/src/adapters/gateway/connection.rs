@@ -11,13 +11,14 @@ use holdfast_protocol::topic::Channel;
 use tokio_rustls::server::TlsStream;
 
 use super::Shared;
-use super::accept::{Newcomer, Open, Slot};
+use super::accept::{Newcomer, Open};
 use super::counters::{add, count, drop_one};
 use super::gatekeeper::{Gatekeeper, Why};
 use super::identity::Identity;
 use super::meter::Meter;
 use super::pipe::{Pipe, TURNS_A_POLL, millis};
 use super::registry::{End, Inbox, Mailbox};
+use crate::adapters::seats::Seat;
 use crate::ports::{Directory, Done, Refusal};
 
 /// Whether the device is owed its desired state.
@@ -40,7 +41,7 @@ pub(super) struct Connection {
     peer: std::net::SocketAddr,
     stop: tokio::sync::watch::Receiver<bool>,
     /// Held until CONNECT.
-    slot: Option<Slot>,
+    slot: Option<Seat>,
     _open: Open,
     owed: Owed,
     /// The registry and the directory know this connection.

@@ -25,13 +25,19 @@ use crate::adapters::artifacts::{Artifacts, Temporary, digest};
 use crate::adapters::authority::Keys;
 use crate::api::{BACKUP_HEAD, BACKUP_MANIFEST, Restored, begins_like_a_backup};
 use crate::core::model::{AUTHORITY, key};
-use crate::service::{Backup, Checked, Failure};
+use crate::service::{Backup, Checked, Checking, Failure};
 
 /// Largest backup that is taken in, artifacts included.
 const MAX_BACKUP: u64 = 256 * 1024 * 1024 * 1024;
 
-/// Largest store of a backup: it is read into memory to be checked.
+/// Largest store of a backup: its records are held in memory until they are written.
 const MAX_STORE: u64 = 1024 * 1024 * 1024;
+
+/// Longest record of it, in bytes: more than the largest workload that can be applied.
+const MAX_LINE: u64 = 32 * 1024 * 1024;
+
+/// Most artifacts of a backup.
+const MAX_ARTIFACTS: usize = 100_000;
 
 /// What a backup leaves out: sessions end with a restore, and what devices' links were like is
 /// worth less than the room that it takes.
@@ -87,7 +93,7 @@ pub(super) async fn backup(
     State(app): State<App>,
     Extension(Operator(by)): Extension<Operator>,
 ) -> Result<Response, Failure> {
-    let backup = app.service.backup(&by)?;
+    let backup = app.service.backup(&by).await?;
     let (to, from) = mpsc::channel(8);
     let artifacts = Arc::clone(&app.artifacts);
     tokio::task::spawn_blocking(move || {
@@ -176,16 +182,45 @@ pub(super) async fn restore(
     body: Body,
 ) -> Result<Json<Restored>, Failure> {
     let mut upload = app.artifacts.begin().await.map_err(disk)?;
-    take(body, &mut upload, MAX_BACKUP, "a backup").await?;
+    let spare = spare(&app.artifacts);
+    let (most, what) = if spare < MAX_BACKUP {
+        (spare, "the disk of the control plane has little room left: a backup")
+    } else {
+        (MAX_BACKUP, "a backup")
+    };
+    take(body, &mut upload, most, what).await?;
     let file = upload.into_file().await.map_err(disk)?;
     let artifacts = Arc::clone(&app.artifacts);
     let tenant = app.service.tenant();
-    let read = tokio::task::spawn_blocking(move || read(&file, &artifacts, &tenant)).await;
-    let read = read.map_err(Failure::internal)??;
-    for (temporary, digest, size) in &read.artifacts {
-        app.artifacts.adopt(temporary, *digest, *size).map_err(disk)?;
+    let read = tokio::task::spawn_blocking(move || read_backup(&file.0, &artifacts, &tenant));
+    let checked = read.await.map_err(Failure::internal)??;
+    app.service.restore(checked, &by).await.map(Json)
+}
+
+/// Bytes of the disk that a restore leaves free, so that what it brings can be stored. The
+/// reserve (`--reserve`) is kept free of streams' data, for work like this.
+const KEPT_FREE: u64 = 16 * 1024 * 1024;
+
+/// Bytes that a restore may write.
+fn spare(artifacts: &Artifacts) -> u64 {
+    let disk = artifacts.disk();
+    disk.map_or(u64::MAX, |disk| disk.free.saturating_sub(KEPT_FREE.min(disk.total / 20)))
+}
+
+/// Reads a backup from a file and takes in its artifacts; the rest is judged and not yet used.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_backup(
+    file: &FilePath,
+    artifacts: &Artifacts,
+    tenant: &Name,
+) -> Result<Checked, Failure> {
+    let Whole { checked, artifacts: found } = read(file, artifacts, tenant)?;
+    for (temporary, digest, size) in &found {
+        artifacts.adopt(temporary, *digest, *size).map_err(disk)?;
     }
-    app.service.restore(read.checked, &by).await.map(Json)
+    Ok(checked)
 }
 
 struct Whole {
@@ -212,9 +247,23 @@ fn quoted(path: &str) -> String {
     format!("{:?}", path.chars().take(QUOTED).collect::<String>())
 }
 
-/// Reads a whole backup: its artifacts into temporary files, the rest into memory.
-fn read(file: &Temporary, artifacts: &Artifacts, tenant: &Name) -> Result<Whole, Failure> {
-    let mut file = std::fs::File::open(&file.0).map_err(disk)?;
+/// What a tar may hold beside files, in words.
+fn kind(of: tar::EntryType) -> &'static str {
+    match of {
+        tar::EntryType::GNUSparse => "a file with holes",
+        tar::EntryType::Link | tar::EntryType::Symlink => "a link",
+        tar::EntryType::Directory => "a folder",
+        tar::EntryType::Fifo => "a FIFO",
+        tar::EntryType::Char | tar::EntryType::Block => "a device",
+        _ => "of a kind that a backup never holds",
+    }
+}
+
+/// Reads a whole backup: its artifacts into temporary files, the rest into memory. Nothing of the
+/// tar is interpreted but the headers of regular files, whose bytes are all in it: what is written
+/// is never more than what was sent.
+fn read(file: &FilePath, artifacts: &Artifacts, tenant: &Name) -> Result<Whole, Failure> {
+    let mut file = std::fs::File::open(file).map_err(disk)?;
     let mut head = Vec::new();
     (&file).take(BACKUP_HEAD as u64).read_to_end(&mut head).map_err(disk)?;
     if !begins_like_a_backup(&head) {
@@ -225,22 +274,29 @@ fn read(file: &Temporary, artifacts: &Artifacts, tenant: &Name) -> Result<Whole,
     let (mut manifest, mut keys, mut records) = (None, None, None);
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    for entry in tar.entries().map_err(damaged)? {
+    for entry in tar.entries().map_err(damaged)?.raw(true) {
         let mut entry = entry.map_err(damaged)?;
         let path = entry.path().map_err(damaged)?.to_string_lossy().into_owned();
+        let of = entry.header().entry_type();
+        if !of.is_file() {
+            return Err(bad(format!("{} is {}, not a regular file", quoted(&path), kind(of))));
+        }
         if !seen.insert(path.clone()) {
             return Err(bad(format!("{} is in it twice", quoted(&path))));
         }
         match path.as_str() {
             BACKUP_MANIFEST => manifest = Some(small::<Manifest>(&mut entry, &path)?),
             "authority.json" => keys = Some(small::<Keys>(&mut entry, &path)?),
-            "store.ndjson" => records = Some(store(entry)?),
+            "store.ndjson" => records = Some(store(entry, tenant)?),
             _ => {
                 let digest = path
                     .strip_prefix("artifacts/sha256/")
                     .and_then(unhex::<32>)
                     .map(Digest)
                     .ok_or_else(|| bad(format!("{} does not belong into it", quoted(&path))))?;
+                if found.len() >= MAX_ARTIFACTS {
+                    return Err(bad(format!("it holds more than {MAX_ARTIFACTS} artifacts")));
+                }
                 if let Some(artifact) = artifact(&mut entry, artifacts, digest)? {
                     found.push(artifact);
                 }
@@ -256,7 +312,7 @@ fn read(file: &Temporary, artifacts: &Artifacts, tenant: &Name) -> Result<Whole,
     }
     let keys = keys.ok_or_else(|| bad("authority.json is missing"))?;
     let records = records.ok_or_else(|| bad("store.ndjson is missing"))?;
-    Ok(Whole { checked: Checked::new(tenant, records, keys)?, artifacts: found })
+    Ok(Whole { checked: records.finish(keys)?, artifacts: found })
 }
 
 fn small<T: serde::de::DeserializeOwned>(from: &mut impl Read, name: &str) -> Result<T, Failure> {
@@ -265,18 +321,27 @@ fn small<T: serde::de::DeserializeOwned>(from: &mut impl Read, name: &str) -> Re
     serde_json::from_slice(&bytes).map_err(|error| bad(format!("{name}: {error}")))
 }
 
-fn store(from: tar::Entry<'_, impl Read>) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+fn store(from: tar::Entry<'_, impl Read>, tenant: &Name) -> Result<Checking, Failure> {
     if from.size() > MAX_STORE {
         return Err(bad(format!("store.ndjson is larger than {MAX_STORE} bytes")));
     }
-    let mut records = Vec::new();
-    for (number, line) in io::BufReader::new(from).lines().enumerate() {
-        let line = line.map_err(damaged)?;
-        let Line { key, value } = serde_json::from_str(&line)
-            .map_err(|error| bad(format!("store.ndjson, line {}: {error}", number + 1)))?;
-        records.push((key, value.get().as_bytes().to_vec()));
+    let mut checking = Checking::new(tenant);
+    let (mut from, mut line) = (io::BufReader::new(from), Vec::new());
+    for number in 1_u64.. {
+        line.clear();
+        let count = (&mut from).take(MAX_LINE).read_until(b'\n', &mut line).map_err(damaged)?;
+        if count == 0 {
+            break;
+        }
+        let wrong =
+            |why: &dyn std::fmt::Display| bad(format!("store.ndjson, line {number}: {why}"));
+        if count as u64 == MAX_LINE {
+            return Err(wrong(&format!("longer than {MAX_LINE} bytes")));
+        }
+        let Line { key, value } = serde_json::from_slice(&line).map_err(|error| wrong(&error))?;
+        checking.take(key, value.get().as_bytes().to_vec())?;
     }
-    Ok(records)
+    Ok(checking)
 }
 
 /// One artifact into a temporary file. None: it is here already.
@@ -287,6 +352,11 @@ fn artifact(
 ) -> Result<Option<(Temporary, Digest, u64)>, Failure> {
     let size = from.size();
     let known = artifacts.size(&expected) == Some(size);
+    if !known && size > spare(artifacts) {
+        return Err(Failure::Unavailable(format!(
+            "the control plane's disk has no room for artifact {expected} of {size} bytes: free some and restore again"
+        )));
+    }
     let temporary = artifacts.temporary();
     let mut out = if known { None } else { Some(create(&temporary.0).map_err(disk)?) };
     let mut hash = ring::digest::Context::new(&ring::digest::SHA256);

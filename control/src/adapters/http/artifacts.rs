@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use holdfast_protocol::ids::Digest;
@@ -14,6 +14,7 @@ use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::App;
+use super::auth::FetchingDevice;
 use super::extract::Path;
 use crate::adapters::artifacts::Upload;
 use crate::api::StoredArtifact;
@@ -102,7 +103,7 @@ fn part(headers: &HeaderMap, size: u64) -> Part {
     if first >= size { Part::Unsatisfiable } else { Part::From(first, last) }
 }
 
-/// An artifact's bytes; one `Range` is served.
+/// An artifact's bytes; one `Range` is served. A device gets those of its own workloads.
 #[utoipa::path(get, path = "/api/v1/artifacts/{digest}", operation_id = "getArtifact", tag = "artifacts",
     params(("digest" = String, Path, description = "`sha256:<64 hex>`"),
         ("Range" = Option<String>, Header, description = "`bytes=FIRST-LAST`")),
@@ -113,11 +114,15 @@ fn part(headers: &HeaderMap, size: u64) -> Part {
         (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn get(
     State(app): State<App>,
+    device: Option<Extension<FetchingDevice>>,
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let digest: Digest =
         digest.parse().map_err(|error| Failure::invalid(format!("digest: {error}")))?;
+    if let Some(Extension(FetchingDevice(device))) = device {
+        app.service.may_fetch(&device, &digest)?;
+    }
     let none = || Failure::no("artifact", &digest.to_string());
     let size = app.artifacts.size(&digest).ok_or_else(none)?;
     let (status, first, last) = match part(&headers, size) {

@@ -2,8 +2,9 @@
 //! certificate. A session serves only where no token is given.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -12,6 +13,8 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::App;
+use crate::adapters::seats::Seat;
+use crate::core::scope::{self, Scope};
 use crate::core::session::Secret;
 use crate::service::{Credential, Failure, Service};
 
@@ -30,6 +33,10 @@ pub(super) struct PeerDevice {
     serial: Box<[u8]>,
     not_after: i64,
 }
+
+/// The device for which a request is answered that shows no operator's right.
+#[derive(Debug, Clone)]
+pub(super) struct FetchingDevice(pub(super) DeviceId);
 
 impl PeerDevice {
     /// Reads it from a certificate of our CA. None: it names no device.
@@ -77,18 +84,37 @@ pub(super) fn meant(secret: &Secret, headers: &HeaderMap) -> Result<(), Failure>
     }
 }
 
-/// For whom the request is answered.
-fn operator(
-    service: &Service,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Result<Credential, Failure> {
-    let Ok(secret) = secret(headers) else { return bearer(service, headers) };
-    let credential = service.authorize_session(&secret)?;
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        meant(&secret, headers)?;
-    }
+/// For whom the request is answered, who may do what it asks for.
+fn operator(service: &Service, request: &Request) -> Result<Credential, Failure> {
+    let (method, headers) = (request.method(), request.headers());
+    let credential = match secret(headers) {
+        Err(_) => bearer(service, headers)?,
+        Ok(secret) => {
+            let credential = service.authorize_session(&secret)?;
+            if !matches!(*method, Method::GET | Method::HEAD) {
+                meant(&secret, headers)?;
+            }
+            credential
+        }
+    };
+    known(request);
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    // A route of which nobody has said what it needs is for who may do everything.
+    let needed = scope::needed(method.as_str(), route).unwrap_or(Scope::Admin);
+    allow(&credential, needed)?;
     Ok(credential)
+}
+
+/// Whether its scope suffices.
+fn allow(credential: &Credential, needed: Scope) -> Result<(), Failure> {
+    if credential.scope >= needed {
+        return Ok(());
+    }
+    Err(Failure::Refused(format!(
+        "this needs an access token of scope {needed}, and {} has scope {}: whoever has one of scope admin makes another with `holdfast access create --scope {needed}` or on the settings page",
+        credential.access, credential.scope
+    )))
 }
 
 /// Whose bearer token the request carries.
@@ -102,7 +128,14 @@ fn bearer(service: &Service, headers: &HeaderMap) -> Result<Credential, Failure>
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Failure::Unauthorized("Authorization: only Bearer is served".into()));
     }
-    service.authorize_token(token.trim())
+    service.authorize(token.trim())
+}
+
+/// The request's connection has shown a right: it is no stranger's any more.
+pub(super) fn known(request: &Request) {
+    if let Some(seat) = request.extensions().get::<Arc<Seat>>() {
+        seat.known();
+    }
 }
 
 /// Lets operators through.
@@ -111,7 +144,7 @@ pub(super) async fn operators(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match operator(&app.service, request.method(), request.headers()) {
+    match operator(&app.service, &request) {
         Ok(credential) => {
             request.extensions_mut().insert(Operator(credential.access.clone()));
             request.extensions_mut().insert(credential);
@@ -124,15 +157,17 @@ pub(super) async fn operators(
 /// Lets operators and approved devices through.
 pub(super) async fn operators_and_devices(
     State(app): State<App>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let device = request.extensions().get::<PeerDevice>().cloned();
     let allowed = match device {
         Some(device) if !request.headers().contains_key(header::AUTHORIZATION) => {
-            device.check(&app.service)
+            let checked = device.check(&app.service);
+            request.extensions_mut().insert(FetchingDevice(device.device));
+            checked
         }
-        _ => operator(&app.service, request.method(), request.headers()).map(drop),
+        _ => operator(&app.service, &request).map(drop),
     };
     match allowed {
         Ok(()) => next.run(request).await,

@@ -7,7 +7,7 @@ use axum::{Extension, Json};
 
 use super::App;
 use super::auth::Operator;
-use super::extract::{LARGE, Path, json};
+use super::extract::{Path, SMALL, json};
 use crate::api::{Device, LabelPatch};
 use crate::service::Failure;
 
@@ -31,7 +31,7 @@ pub(super) async fn patch(
     Path(name): Path<String>,
     body: Body,
 ) -> Answer<Device> {
-    let patch: LabelPatch = json(body, LARGE).await?;
+    let patch: LabelPatch = json(body, SMALL).await?;
     app.service.label(&name, patch, &by).await.map(Json)
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::App;
 use crate::api::Event;
 use crate::core::time::rfc3339;
-use crate::service::{Credential, Page, Service};
+use crate::service::{Credential, Failure, Page, Service, Watch};
 
 /// Comments in between, so that a dead connection is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -26,6 +26,7 @@ struct Reader {
     stop: watch::Receiver<bool>,
     at: u64,
     credential: Credential,
+    _counted: Watch,
 }
 
 fn event(id: u64, event: &Event) -> sse::Event {
@@ -75,22 +76,25 @@ impl Reader {
 #[utoipa::path(get, path = "/api/v1/events", operation_id = "watchEvents", tag = "system", security(("bearer" = [])),
     params(("Last-Event-ID" = Option<u64>, Header, description = "id of the last event seen")),
     responses((status = 200, body = Event, content_type = "text/event-stream"),
+        (status = 429, description = "the access token has too many open: `Retry-After` says when to try again", body = super::error_schema::ErrorBody),
         (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn events(
     State(app): State<App>,
     Extension(credential): Extension<Credential>,
     headers: HeaderMap,
-) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
+    let counted = app.service.unending("event streams", &credential)?;
     let newest = app.service.events().watch();
     let now = *newest.borrow();
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     // An id that is none counts as one that is long gone.
     let at = last.map_or(now, |text| text.trim().parse().unwrap_or(0));
-    let reader = Reader { service: app.service, newest, stop: app.stop, at, credential };
+    let App { service, stop, .. } = app;
+    let reader = Reader { service, newest, stop, at, credential, _counted: counted };
     let pages = stream::unfold(reader, |mut reader| async {
         let page = reader.next().await?;
         Some((stream::iter(page.into_iter().map(Ok)), reader))
     });
-    Sse::new(futures_util::StreamExt::flatten(pages))
-        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+    Ok(Sse::new(futures_util::StreamExt::flatten(pages))
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }

@@ -4,29 +4,39 @@
     reason = "an adapter: it spawns the tasks of its connections, whose end serve() awaits"
 )]
 
+use std::convert::Infallible;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
+use axum::http::header;
+use axum::http::uri::Authority;
+use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::RootCertStore;
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use super::auth::{PeerAddress, PeerDevice};
 use super::stall::Stall;
 use crate::adapters::gateway::ServerIdentity;
+use crate::adapters::seats::{Seat, Seats};
+use crate::core::crowd::{Bounds, Stage};
+use crate::service::Failure;
 
-/// Connections at the same time; beyond, new ones wait in the kernel's queue. Each costs some
-/// 30 KiB while it works.
-const CONNECTIONS: usize = 4_096;
+/// The places. A connection costs some 30 KiB while it works. Half of them are out of reach of
+/// who has shown no token, cookie or device's certificate, and a network (a NAT, a proxy, this
+/// machine) that lets more than 256 such connections stall gives those up first.
+const BOUNDS: Bounds = Bounds { all: 4_096, strangers: 2_048, each: 256, stalled_after: 2_000 };
 
 /// From accept to the end of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -95,41 +105,42 @@ fn config(
     Ok(config)
 }
 
-/// Serves until `stop` is true, then waits a little for answers under way.
+/// Serves until `stop` is true, then waits a little for answers under way. A connection is
+/// accepted first, and then it is decided who else ends for it: whoever is silent never keeps
+/// others waiting.
 pub async fn serve(
     listener: TcpListener,
     tls: Tls,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let seats = Seats::new(BOUNDS);
     let stopping = stop.clone();
     while !*stop.borrow() {
-        let next = async {
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot, listener.accept().await)
-        };
-        let (slot, accepted) = tokio::select! {
-            (Ok(slot), accepted) = next => (slot, accepted),
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             _ = stop.changed() => break,
-            else => break,
         };
         match accepted {
             Ok((socket, address)) => {
                 let from = PeerAddress(address.ip().to_canonical());
+                let (seat, _) = seats.enter(from.0, Stage::Silent);
+                let number = seat.number();
                 let (acceptor, router, stop) = (tls.acceptor(), router.clone(), stopping.clone());
-                tokio::spawn(connection(socket, from, acceptor, router, stop, slot));
+                let seat = Arc::new(seat);
+                let task = tokio::spawn(connection(socket, from, acceptor, router, stop, seat));
+                seats.held_by(number, task.abort_handle());
             }
             Err(error) => {
-                // Out of file descriptors, most likely: others end, and then it goes on.
+                // Out of file descriptors, most likely: a stranger gives one back.
+                seats.relieve();
                 tracing::warn!(%error, "the API's port cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
     drop(listener);
-    let all = slots.acquire_many(u32::try_from(CONNECTIONS).unwrap_or(u32::MAX));
-    if tokio::time::timeout(FAREWELL, all).await.is_err() {
+    if tokio::time::timeout(FAREWELL, seats.empty()).await.is_err() {
         tracing::info!("stopped with requests that did not end in time");
     }
 }
@@ -140,25 +151,46 @@ async fn connection(
     acceptor: TlsAcceptor,
     router: Router,
     mut stop: watch::Receiver<bool>,
-    _slot: OwnedSemaphorePermit,
+    seat: Arc<Seat>,
 ) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(socket)).await {
+    let secured = async {
+        socket.readable().await?;
+        seat.at(Stage::Handshake);
+        acceptor.accept(socket).await
+    };
+    let stream = match tokio::time::timeout(HANDSHAKE, secured).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => return tracing::debug!("TLS handshake took too long"),
     };
+    seat.at(Stage::Idle);
     let certificates = stream.get_ref().1.peer_certificates();
     let peer = certificates.and_then(|chain| chain.first()).and_then(PeerDevice::of);
+    if peer.is_some() {
+        seat.known();
+    }
+    let place = Arc::clone(&seat);
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(from);
+        request.extensions_mut().insert(Arc::clone(&place));
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());
         }
-        router.clone().oneshot(request)
+        place.at(Stage::Busy);
+        let busy = Busy(Arc::clone(&place));
+        let wrong = misdirected(&request);
+        let answered = router.clone().oneshot(request);
+        Box::pin(async move {
+            let answer = match wrong {
+                Some(wrong) => Failure::invalid(wrong).into_response(),
+                None => answered.await?,
+            };
+            Ok::<_, Infallible>(answer.map(|body| Tracked { body, _busy: busy }))
+        })
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -170,12 +202,96 @@ async fn connection(
     let ended = tokio::select! {
         ended = poll_fn(|cx| serving.poll_without_shutdown(cx)) => ended,
         () = stopped => {
-            std::pin::Pin::new(&mut serving).graceful_shutdown();
+            Pin::new(&mut serving).graceful_shutdown();
             poll_fn(|cx| serving.poll_without_shutdown(cx)).await
         }
     };
     match ended {
         Ok(()) => serving.into_parts().io.into_inner().farewell().await,
         Err(error) => tracing::debug!(%error, "connection ended"),
+    }
+}
+
+/// What is wrong with how a request names the host that it is for. Whoever stands in between
+/// could read another host than this server does.
+fn misdirected(request: &hyper::Request<Body>) -> Option<&'static str> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (host, another) = (hosts.next(), hosts.next());
+    if another.is_some() {
+        return Some("Host: it is given more than once");
+    }
+    let Some(host) = host else {
+        let old = request.version() < hyper::Version::HTTP_11;
+        return (!old).then_some("Host: HTTP/1.1 asks for it");
+    };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else {
+        return Some("Host: it is no host, such as edge.example:8443");
+    };
+    let whole = request.uri().authority();
+    whole
+        .is_some_and(|whole| !whole.as_str().eq_ignore_ascii_case(authority.as_str()))
+        .then_some("Host: it is not the host of the request's address")
+}
+
+/// A request is under way until this is dropped.
+struct Busy(Arc<Seat>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.at(Stage::Idle);
+    }
+}
+
+/// An answer's body; the connection is busy until it is sent or given up.
+struct Tracked {
+    body: Body,
+    _busy: Busy,
+}
+
+impl HttpBody for Tracked {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_one_host_and_the_same_everywhere() {
+        for (uri, hosts, good) in [
+            ("/x", &["edge.example:8443"][..], true),
+            ("/x", &["[::1]:8443"], true),
+            ("https://edge/x", &["Edge"], true),
+            ("/x", &[], false),
+            ("/x", &["a", "b"], false),
+            ("/x", &["a", "a"], false),
+            ("/x", &["a/b"], false),
+            ("/x", &["a b"], false),
+            ("https://other/x", &["edge"], false),
+        ] {
+            let request = hosts.iter().fold(hyper::Request::builder().uri(uri), |made, host| {
+                made.header(header::HOST, *host)
+            });
+            let request = request.body(Body::empty()).unwrap();
+            assert_eq!(misdirected(&request).is_none(), good, "{uri} {hosts:?}");
+        }
+        let old = hyper::Request::builder().version(hyper::Version::HTTP_10);
+        assert_eq!(misdirected(&old.body(Body::empty()).unwrap()), None);
     }
 }

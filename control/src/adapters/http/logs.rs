@@ -12,7 +12,7 @@ use futures_util::stream;
 
 use super::App;
 use super::extract::{Params, Path};
-use crate::service::{Credential, Failure, LogStream, Service};
+use crate::service::{Credential, Failure, LogStream, Service, Watch};
 
 /// Which part of a log.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
@@ -44,6 +44,10 @@ pub(super) async fn logs(
     Path((name, workload)): Path<(String, String)>,
     Params(query): Params<LogQuery>,
 ) -> Result<Response, Failure> {
+    let counted = match query.follow {
+        true => Some(app.service.unending("followed logs", &credential)?),
+        false => None,
+    };
     let mut log = app.service.logs(&name, &workload, query.tail, query.follow)?;
     // The first piece decides about the status: an error of the device is an error here. While
     // a log is followed it may be long in coming.
@@ -57,7 +61,7 @@ pub(super) async fn logs(
         }
     };
     let App { service, stop, .. } = app;
-    let sending = Sending { service, credential, first, log, stop, cut: None };
+    let sending = Sending { service, credential, first, log, stop, cut: None, _counted: counted };
     let pieces = stream::unfold(sending, Sending::step);
     let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     Ok((kind, Body::from_stream(pieces)).into_response())
@@ -71,6 +75,7 @@ struct Sending {
     stop: tokio::sync::watch::Receiver<bool>,
     /// Why there is no more.
     cut: Option<String>,
+    _counted: Option<Watch>,
 }
 
 impl Sending {

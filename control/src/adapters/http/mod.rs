@@ -44,6 +44,7 @@ use crate::adapters::gateway::Gateway;
 use crate::core::session::COOKIE;
 use crate::service::{Failure, Service};
 
+pub use archive::read_backup;
 pub use listen::{Tls, serve};
 pub use pages::{File, Pages};
 

@@ -1,6 +1,7 @@
 //! Sessions of the pages: a cookie in the place of an access token.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::App;
 use super::auth::{self, PeerAddress};
 use super::extract::{SMALL, json};
+use crate::adapters::seats::Seat;
 use crate::api::{Login, Session};
 use crate::core::session::no_cookie;
 use crate::service::Failure;
@@ -37,6 +39,9 @@ pub(super) async fn login(State(app): State<App>, request: Request) -> Result<Re
     let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
     let Login { token } = json(body, SMALL).await?;
     let (secret, session) = app.service.login(token.trim(), from).await?;
+    if let Some(seat) = parts.extensions.get::<Arc<Seat>>() {
+        seat.known();
+    }
     let cookie = [(header::SET_COOKIE, secret.cookie())];
     Ok((StatusCode::CREATED, cookie, Json(session)).into_response())
 }

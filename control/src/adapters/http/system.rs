@@ -21,6 +21,12 @@ pub(super) async fn healthz() -> &'static str {
     responses((status = 200, body = String), (status = 503, body = String)))]
 pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Cow<'static, str>) {
     let (status, text) = ready(&app);
+    if let Some(why) = app.service.refusing().filter(|_| status == StatusCode::OK) {
+        let text = format!(
+            "changes are refused: {why}. Free space on the control plane's disk, or see its log\n"
+        );
+        return (StatusCode::SERVICE_UNAVAILABLE, text.into());
+    }
     // Data may wait on devices: what else the control plane does, it does.
     match app.service.data_trouble().filter(|_| status == StatusCode::OK) {
         Some(trouble) => (status, format!("{text}but {trouble}\n").into()),

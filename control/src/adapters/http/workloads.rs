@@ -9,7 +9,7 @@ use super::auth::Operator;
 use super::extract::{LARGE, Params, Path, json};
 use super::{App, ListQuery};
 use crate::api::{Applied, Apply, Explanation, List, Revision, Workload};
-use crate::core::admission::admit;
+use crate::core::admission::{TOO_MANY, admit};
 use crate::service::Failure;
 
 type Answer<T> = Result<Json<T>, Failure>;
@@ -34,7 +34,12 @@ pub(super) async fn apply(
     Params(query): Params<ApplyQuery>,
     body: Body,
 ) -> Answer<Applied> {
-    let Apply { documents } = json(body, LARGE).await?;
+    let Apply { documents } = json(body, LARGE).await.map_err(|failure| match failure {
+        Failure::Invalid { message, .. } if message.contains(TOO_MANY) => {
+            Failure::TooLarge(message)
+        }
+        other => other,
+    })?;
     let admitted = admit(&documents, &|digest| app.artifacts.size(digest)).map_err(|faults| {
         let count = faults.len();
         let message = if count == 1 {

@@ -25,7 +25,7 @@ use crate::api::API_VERSION;
 use crate::core::records::Policy;
 
 pub use self::documents::schema;
-pub use self::strict::{Strict, strict_values};
+pub use self::strict::{Strict, TOO_MANY, strict_values};
 
 /// Largest document as compact JSON, in bytes: a quarter of what a device accepts in one message,
 /// so that one workload cannot take a device's whole desired state.

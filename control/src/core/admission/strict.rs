@@ -1,12 +1,24 @@
 //! JSON in which no key stands twice. Of two values for one key a plain reader keeps the last
 //! without a word, and an operator wonders why the first does nothing; YAML refuses it as well.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// A JSON value; reading it fails where an object has a key twice.
+/// Most documents of one body.
+const MAX_DOCUMENTS: usize = 5_000;
+
+/// Most values of one body, those inside others included: some thousand workloads. A value of two
+/// bytes takes some hundred in memory, so that the body's length alone bounds nothing.
+const MAX_VALUES: usize = 250_000;
+
+/// How a body is refused that holds too many.
+pub const TOO_MANY: &str = "too many values";
+
+/// A JSON value; reading it fails where an object has a key twice, and where it holds more than
+/// 250,000 values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strict(
     /// The value.
@@ -15,22 +27,60 @@ pub struct Strict(
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(StrictVisitor).map(Self)
+        StrictVisitor(&Cell::new(MAX_VALUES)).deserialize(from).map(Self)
     }
 }
 
-/// Reads a list of them as plain values.
+/// Reads a list of them as plain values: at most 5,000, which hold 250,000 together.
 ///
 /// # Errors
-/// Of the reader, or the name of a key that stands twice.
+/// Of the reader, the name of a key that stands twice, or [`TOO_MANY`].
 pub fn strict_values<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Value>, D::Error> {
-    let values = Vec::<Strict>::deserialize(from)?;
-    Ok(values.into_iter().map(|Strict(value)| value).collect())
+    from.deserialize_seq(Documents)
 }
 
-struct StrictVisitor;
+struct Documents;
 
-impl<'de> Visitor<'de> for StrictVisitor {
+impl<'de> Visitor<'de> for Documents {
+    type Value = Vec<Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of documents")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Vec<Value>, A::Error> {
+        let left = Cell::new(MAX_VALUES);
+        let mut documents = Vec::new();
+        while let Some(document) = from.next_element_seed(StrictVisitor(&left))? {
+            if documents.len() >= MAX_DOCUMENTS {
+                return Err(A::Error::custom(format_args!(
+                    "{TOO_MANY}: more than {MAX_DOCUMENTS} documents; apply them in parts"
+                )));
+            }
+            documents.push(document);
+        }
+        Ok(documents)
+    }
+}
+
+/// Reads a value while so many more are allowed.
+struct StrictVisitor<'a>(&'a Cell<usize>);
+
+impl<'de> DeserializeSeed<'de> for StrictVisitor<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        let left = self.0.get().checked_sub(1).ok_or_else(|| {
+            D::Error::custom(format_args!(
+                "{TOO_MANY}: more than {MAX_VALUES}; apply them in parts"
+            ))
+        })?;
+        self.0.set(left);
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for StrictVisitor<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,7 +117,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(Strict(item)) = from.next_element()? {
+        while let Some(item) = from.next_element_seed(StrictVisitor(self.0))? {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -80,7 +130,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
                 let key = super::decode::shorten(&key);
                 return Err(A::Error::custom(format!("the key {key:?} stands here twice")));
             }
-            let Strict(value) = from.next_value()?;
+            let value = from.next_value_seed(StrictVisitor(self.0))?;
             object.insert(key, value);
         }
         Ok(Value::Object(object))
@@ -101,6 +151,23 @@ mod tests {
         assert!(
             serde_json::from_str::<Strict>(&deep).unwrap_err().to_string().contains("recursion")
         );
+    }
+
+    #[test]
+    fn many_small_values_are_refused_before_they_are_built() {
+        #[derive(serde::Deserialize)]
+        struct Body(#[serde(deserialize_with = "strict_values")] Vec<Value>);
+        let read = |item: &str, count: usize| {
+            let items = vec![item; count].join(",");
+            serde_json::from_str::<Body>(&format!("[{items}]")).map(|body| body.0.len())
+        };
+        assert_eq!(read("{}", MAX_DOCUMENTS).unwrap(), MAX_DOCUMENTS);
+        let said = read("{}", MAX_DOCUMENTS + 1).err().unwrap().to_string();
+        assert!(said.contains(TOO_MANY) && said.contains("documents"), "{said}");
+        let wide = format!(r#"{{"a": [{}]}}"#, vec!["0"; MAX_VALUES / 2].join(","));
+        assert_eq!(read(&wide, 1).unwrap(), 1);
+        let said = read(&wide, 2).err().unwrap().to_string();
+        assert!(said.contains(TOO_MANY), "{said}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 // Access tokens: who (and which script) may use the API.
-import { Button, TextInput } from "@mantine/core";
+import { Button, Select, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { createAccess, revokeAccess } from "../../api/actions";
@@ -17,6 +17,14 @@ import { say } from "../../ui/say";
 import { Time } from "../../ui/Time";
 import { useSearch } from "../../ui/useSearch";
 
+const SCOPES = [
+  { value: "read", label: "Read", text: "See everything but secrets: monitoring, a screen on the wall, readers by MQTT" },
+  { value: "operate", label: "Operate", text: "Also change workloads, streams, devices and enrolment tokens, and ask devices" },
+  { value: "admin", label: "Admin", text: "Everything: also backups, which hold the CA's key, restores and access tokens" },
+] as const;
+
+type Scope = (typeof SCOPES)[number]["value"];
+
 export function AccessTokens() {
   const { data, error, refetch } = useQuery(read.access());
   const [search, setSearch] = useSearch();
@@ -29,12 +37,14 @@ export function AccessTokens() {
       {!data && (error ? <Failed error={error} what="The access tokens could not be read" retry={() => void refetch()} /> : <Loading />)}
       {data && (
         <table className="hf-table hf-folds">
-          <thead><tr><th>Token</th><th>For</th><th>Made</th><th>Last used</th><th><span className="hf-hidden">Revoke</span></th></tr></thead>
+          <thead><tr><th>Token</th><th>For</th><th>May</th><th>Ends</th><th>Made</th><th>Last used</th><th><span className="hf-hidden">Revoke</span></th></tr></thead>
           <tbody>
-            {data.items.map(({ metadata, comment, lastUsedAt }) => (
+            {data.items.map(({ metadata, comment, scope, expiresAt, lastUsedAt }) => (
               <tr key={metadata.name}>
                 <td><span className="hf-row"><span className="hf-mono">{metadata.name}</span>{metadata.name === mine && <State tone="move">this session</State>}</span></td>
                 <td data-label="For">{comment}</td>
+                <td data-label="May">{scope}</td>
+                <td data-label="Ends"><Time at={expiresAt} /></td>
                 <td data-label="Made"><Time at={metadata.createdAt} /></td>
                 <td data-label="Last used"><Time at={lastUsedAt} /></td>
                 <td><Button size="compact-xs" variant="outline" color="red" onClick={() => setEnding({ id: metadata.name, comment })} aria-label={`Revoke access token ${metadata.name}`}>Revoke…</Button></td>
@@ -54,6 +64,7 @@ export function AccessTokens() {
 
 function Make({ close }: { close: () => void }) {
   const [comment, setComment] = useState("");
+  const [scope, setScope] = useState<Scope>("read");
   const [made, setMade] = useState("");
   const [failure, setFailure] = useState("");
   const [busy, setBusy] = useState(false);
@@ -61,7 +72,7 @@ function Make({ close }: { close: () => void }) {
     setBusy(true);
     setFailure("");
     try {
-      setMade((await createAccess(comment.trim())).token);
+      setMade((await createAccess({ comment: comment.trim(), scope })).token);
     } catch (error) {
       setFailure(reason(error));
     } finally {
@@ -81,6 +92,7 @@ function Make({ close }: { close: () => void }) {
   return (
     <form className="hf-stack hf-tight" onSubmit={(event) => { event.preventDefault(); void go(); }}>
       <TextInput label="What it is for" description="A person or a script; shown here and in the activity" value={comment} onChange={(event) => setComment(event.currentTarget.value)} maxLength={200} autoFocus required />
+      <Select label="What it may do" description={SCOPES.find(({ value }) => value === scope)?.text} data={SCOPES.map(({ value, label }) => ({ value, label }))} value={scope} onChange={(value) => setScope((value ?? "read") as Scope)} allowDeselect={false} maw={260} />
       {failure && <Notice tone="bad" title="No access token was made" alert>{failure}</Notice>}
       <div className="hf-row"><Button type="submit" size="xs" loading={busy}>Make it</Button><Button size="xs" variant="default" onClick={close}>Cancel</Button></div>
     </form>

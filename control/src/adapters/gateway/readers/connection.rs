@@ -13,10 +13,11 @@ use tokio_rustls::server::TlsStream;
 use super::Form;
 use super::policy::Reader;
 use crate::adapters::gateway::Shared;
-use crate::adapters::gateway::accept::{Newcomer, Open, Slot};
+use crate::adapters::gateway::accept::{Newcomer, Open};
 use crate::adapters::gateway::counters::{add, count, drop_one};
 use crate::adapters::gateway::meter::Meter;
 use crate::adapters::gateway::pipe::{Pipe, TURNS_A_POLL, millis};
+use crate::adapters::seats::Seat;
 use crate::core::values::{record_cbor, record_json};
 use crate::ports::{Directory, Feed, Stored};
 
@@ -47,7 +48,7 @@ pub(in crate::adapters::gateway) struct Connection {
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_stopping: bool,
     /// Held until CONNECT.
-    slot: Option<Slot>,
+    slot: Option<Seat>,
     _open: Open,
     /// It is counted among the readers.
     known: bool,

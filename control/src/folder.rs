@@ -1,0 +1,441 @@
+//! The data folder of `holdfast serve`: its modes, its lock, and whether it has served before.
+//!
+//! A folder that has served and whose store is lost never becomes a new control plane by itself:
+//! every device would be cut off by another CA. The store of a new one is made beside its place
+//! and moved there once it holds the authority, so that `store.redb` is whole or damaged, and a
+//! first start that was cut short leaves nothing that looks like a loss.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the outermost layer: the files of the data folder are its trade"
+)]
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use crate::adapters::authority::Keys;
+use crate::adapters::store::{RedbStore, Unusable};
+use crate::core::model::AUTHORITY;
+use crate::store::{Batch, Store as _};
+
+const STORE: &str = "store.redb";
+/// The store of a new control plane until it holds its authority.
+const NEW: &str = "store.new";
+const DATA: &str = "data.redb";
+/// A data store that was found damaged.
+const DAMAGED: &str = "data.damaged";
+const ARTIFACTS: &str = "artifacts";
+/// Written at the first start: the folder has served.
+const SERVED: &str = "served";
+/// There while a lost store is restored from a backup: the store is not whole yet.
+const RESTORING: &str = "restoring";
+const LOCK: &str = "lock";
+
+/// Everything that begins to be somebody else's when a new control plane takes the folder. The
+/// marker goes last: a move that was cut short can be asked for again.
+const ALL: [&str; 6] = [STORE, DATA, DAMAGED, ARTIFACTS, RESTORING, SERVED];
+
+/// The data folder, locked for this process.
+pub(crate) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// What the folder holds.
+pub(crate) enum Kept {
+    /// Nothing of a control plane.
+    Nothing,
+    /// A store that can be read, and its authority.
+    Whole(Box<(RedbStore, Keys)>),
+    /// It has served, and its store is lost; why, in words.
+    Lost(String),
+}
+
+/// A file of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum There {
+    No,
+    Empty,
+    Yes,
+}
+
+/// Why the store counts as lost, judged by what lies in the folder. None: it does not.
+fn lost(store: There, evidence: Option<&str>, restoring: bool) -> Option<String> {
+    let evidence =
+        evidence.map(|name| format!(", though the folder has served before ({name} is there)"));
+    match (store, evidence) {
+        (_, _) if restoring => Some("a restore of store.redb was not finished".into()),
+        (There::Empty, evidence) => {
+            Some(format!("store.redb is empty{}", evidence.unwrap_or_default()))
+        }
+        (There::No, Some(evidence)) => Some(format!("store.redb is missing{evidence}")),
+        (There::No, None) | (There::Yes, _) => None,
+    }
+}
+
+impl Folder {
+    /// Makes the folder, or takes the one that is there: sets its modes, and locks it.
+    pub(crate) fn open(path: PathBuf) -> anyhow::Result<Self> {
+        // Whatever this process makes is its own user's alone, by whomever it was started.
+        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+        private_folder(&path)
+            .with_context(|| format!("cannot make the data folder {}", path.display()))?;
+        let lock = lock(&path)?;
+        close(&path);
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Where a file of the folder is.
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Where artifacts are.
+    pub(crate) fn artifacts(&self) -> PathBuf {
+        self.join(ARTIFACTS)
+    }
+
+    /// The file of the data store, which is made with its first use.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.join(DATA)
+    }
+
+    /// A file that only a control plane which has served leaves behind.
+    fn evidence(&self) -> Option<&'static str> {
+        let filled = |name: &str| {
+            fs::read_dir(self.artifacts().join(name)).is_ok_and(|mut all| all.next().is_some())
+        };
+        [SERVED, DATA, DAMAGED]
+            .into_iter()
+            .find(|name| self.join(name).symlink_metadata().is_ok())
+            .or_else(|| filled("sha256").then_some(ARTIFACTS))
+    }
+
+    /// What the folder holds.
+    pub(crate) fn kept(&self) -> anyhow::Result<Kept> {
+        let path = self.join(STORE);
+        let store = match fs::metadata(&path) {
+            Ok(file) if file.len() == 0 => There::Empty,
+            Ok(_) => There::Yes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => There::No,
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        let restoring = self.join(RESTORING).exists();
+        if let Some(why) = lost(store, self.evidence(), restoring) {
+            return Ok(Kept::Lost(why));
+        }
+        if store == There::No {
+            return Ok(Kept::Nothing);
+        }
+        let opened = RedbStore::existing(&path).and_then(|store| {
+            let kept = store.read(AUTHORITY, 1);
+            let kept = kept.map_err(|error| Unusable::Damaged(error.to_string()))?;
+            let keys = kept.iter().find(|(key, _)| key == AUTHORITY);
+            let keys = keys.and_then(|(_, keys)| serde_json::from_slice(keys).ok());
+            let keys = keys.ok_or_else(|| Unusable::Damaged("it holds no authority".into()))?;
+            Ok((store, keys))
+        });
+        match opened {
+            Ok(whole) => {
+                self.mark(SERVED, HAS_SERVED).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "the file \"{SERVED}\" cannot be written");
+                });
+                Ok(Kept::Whole(Box::new(whole)))
+            }
+            Err(Unusable::Damaged(why)) => Ok(Kept::Lost(format!("store.redb is damaged: {why}"))),
+            Err(Unusable::System(why)) => bail!("cannot open {}: {why}", path.display()),
+        }
+    }
+
+    /// Makes the store of a new control plane with these keys.
+    pub(crate) fn begin(&self, keys: &Keys) -> anyhow::Result<RedbStore> {
+        let (new, path) = (self.join(NEW), self.join(STORE));
+        let made = || -> anyhow::Result<RedbStore> {
+            // A first start was cut short before anybody was told anything.
+            remove(&new)?;
+            let authority = serde_json::to_vec(keys)?;
+            let writes = vec![(AUTHORITY.to_owned(), Some(authority))];
+            RedbStore::open(&new)?.commit(&[Batch { clear: false, writes }])?;
+            fs::rename(&new, &path)?;
+            self.sync()?;
+            self.mark(SERVED, HAS_SERVED)?;
+            RedbStore::existing(&path).map_err(|unusable| match unusable {
+                Unusable::Damaged(why) | Unusable::System(why) => anyhow::anyhow!(why),
+            })
+        };
+        made().with_context(|| format!("cannot make {}", path.display()))
+    }
+
+    /// Says that a lost store is being restored: until [`Folder::restored`] it counts as lost.
+    pub(crate) fn restoring(&self) -> anyhow::Result<()> {
+        self.mark(RESTORING, "A restore of the store has begun here.\n")
+            .with_context(|| format!("cannot write to {}", self.path.display()))
+    }
+
+    /// The store that was lost is whole again.
+    pub(crate) fn restored(&self) -> anyhow::Result<()> {
+        remove(&self.join(RESTORING))
+            .and_then(|()| self.sync())
+            .with_context(|| format!("cannot write to {}", self.path.display()))
+    }
+
+    fn mark(&self, name: &str, text: &str) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        match options.write(true).create_new(true).mode(0o600).open(self.join(name)) {
+            Ok(mut file) => {
+                file.write_all(text.as_bytes())?;
+                file.sync_all()?;
+                self.sync()
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// Sets the store aside, or everything: into a folder beside them, whose path it gives.
+    pub(crate) fn set_aside(&self, now: u64, everything: bool) -> anyhow::Result<PathBuf> {
+        let names: &[&str] = if everything { &ALL } else { &[STORE] };
+        let free = (0..).map(|count| self.join(&format!("before-{}", now + count)));
+        let aside = free.into_iter().find(|path| path.symlink_metadata().is_err());
+        let aside = aside.unwrap_or_else(|| self.join("before"));
+        let moved = || -> io::Result<()> {
+            DirBuilder::new().mode(0o700).create(&aside)?;
+            for name in names {
+                match fs::rename(self.join(name), aside.join(name)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            File::open(&aside)?.sync_all()?;
+            self.sync()
+        };
+        moved().with_context(|| format!("cannot move the old files to {}", aside.display()))?;
+        Ok(aside)
+    }
+
+    /// What to do about a lost store.
+    pub(crate) fn advice(&self, why: &str) -> String {
+        let data = self.path.display();
+        format!(
+            "{why}. It holds the CA, the access tokens and every device: nothing is served without it.\n\
+             Is {data} the right folder, and is its file system mounted?\n\
+             With a backup (`holdfast backup` made it): holdfast serve --data {data} --restore BACKUP.tar\n\
+             Without one: holdfast serve --data {data} --begin-anew\n\
+             (a new CA and admin token: every device must enrol again; the old files are kept in {data}/before-…)"
+        )
+    }
+}
+
+const HAS_SERVED: &str = "A control plane of Holdfast keeps its state in this folder. While this file is here, a missing store.redb is a loss, not a new beginning.\n";
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// One process a data folder. The lock ends with the process, however it ends.
+fn lock(data: &Path) -> anyhow::Result<File> {
+    let path = data.join(LOCK);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot write to the data folder {}", data.display()))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => bail!(
+            "another `holdfast serve` uses the data folder {}: stop it, or say another --data",
+            data.display()
+        ),
+        Err(error) => Err(error).context("cannot lock the data folder"),
+    }
+}
+
+/// Names that a control plane gives to what it keeps.
+fn ours(name: &str) -> bool {
+    [LOCK, NEW].contains(&name) || ALL.contains(&name) || name.starts_with("before-")
+}
+
+/// Closes to other users what is there already, whatever made it and with which modes. A folder
+/// that also holds other things (somebody said --data /srv) keeps its own mode.
+fn close(path: &Path) {
+    let mut alone = true;
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_ours = name.to_str().is_some_and(ours);
+        // A new file system brings this one.
+        alone &= is_ours || name == "lost+found";
+        if is_ours {
+            tighten(&entry.path());
+        }
+    }
+    for folder in ["sha256", "incoming"] {
+        let folder = path.join(ARTIFACTS).join(folder);
+        tighten(&folder);
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            tighten(&entry.path());
+        }
+    }
+    if alone {
+        tighten(path);
+    } else if fs::metadata(path).is_ok_and(|folder| folder.mode() & 0o077 != 0) {
+        tracing::warn!(
+            folder = %path.display(),
+            "the data folder holds other things as well and is open to other users: its mode stays; what the control plane keeps in it is closed to them"
+        );
+    }
+}
+
+/// Takes every right of group and others away. A link is not followed: what it points to may be
+/// anybody's.
+fn tighten(path: &Path) {
+    let changed = || -> io::Result<()> {
+        let there = fs::symlink_metadata(path)?;
+        if there.mode() & 0o077 == 0 || !(there.is_file() || there.is_dir()) {
+            return Ok(());
+        }
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let flags = i32::try_from(flags.bits()).unwrap_or_default();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let mode = if file.metadata()?.is_dir() { 0o700 } else { 0o600 };
+        file.set_permissions(Permissions::from_mode(mode))
+    };
+    match changed() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => tracing::warn!(
+            path = %path.display(), %error,
+            "this stays open to other users: its mode cannot be set"
+        ),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_store_is_told_from_a_new_folder() {
+        for (store, evidence, restoring, is_lost) in [
+            (There::No, None, false, false),
+            (There::No, Some(SERVED), false, true),
+            (There::No, Some(DATA), false, true),
+            (There::Empty, None, false, true),
+            (There::Empty, Some(SERVED), false, true),
+            (There::Yes, None, false, false),
+            (There::Yes, Some(SERVED), false, false),
+            (There::Yes, Some(SERVED), true, true),
+        ] {
+            let found = lost(store, evidence, restoring);
+            assert_eq!(found.is_some(), is_lost, "{store:?} {evidence:?} {restoring}: {found:?}");
+        }
+    }
+
+    fn keys() -> Keys {
+        Keys::generate(1_795_000_000).unwrap()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn what_lies_in_a_folder_decides() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("data");
+        let begun = Folder::open(path.clone()).unwrap();
+        assert!(matches!(begun.kept().unwrap(), Kept::Nothing));
+        // A first start that was killed half-way: nobody is locked out.
+        fs::write(path.join(NEW), "half").unwrap();
+        fs::create_dir_all(path.join("artifacts/sha256")).unwrap();
+        assert!(matches!(begun.kept().unwrap(), Kept::Nothing));
+        let keys = keys();
+        drop(begun.begin(&keys).unwrap());
+        let whole = begun.kept().unwrap();
+        assert!(matches!(&whole, Kept::Whole(whole) if whole.1 == keys));
+        drop(whole);
+        let store = path.join(STORE);
+        let bytes = fs::read(&store).unwrap();
+        for (damaged, why) in [
+            (None, "missing"),
+            (Some(&b""[..]), "empty"),
+            (Some(&[0; 8_192][..]), "damaged"),
+            (Some(bytes.get(..5_000).unwrap()), "damaged"),
+        ] {
+            match damaged {
+                Some(bytes) => fs::write(&store, bytes).unwrap(),
+                None => fs::remove_file(&store).unwrap(),
+            }
+            let Kept::Lost(said) = begun.kept().unwrap() else { panic!("{why}") };
+            assert!(said.contains(why), "{said}");
+            let advice = begun.advice(&said);
+            assert!(advice.contains("--restore") && advice.contains("--begin-anew"), "{advice}");
+        }
+        // A store of another program's making, or one without its authority.
+        fs::remove_file(&store).unwrap();
+        drop(RedbStore::open(&store).unwrap());
+        assert!(matches!(begun.kept().unwrap(), Kept::Lost(_)));
+        // Without the marker the data tells it.
+        fs::remove_file(&store).unwrap();
+        fs::remove_file(path.join(SERVED)).unwrap();
+        fs::write(path.join("artifacts/sha256/00"), "x").unwrap();
+        assert!(matches!(begun.kept().unwrap(), Kept::Lost(_)));
+        let aside = begun.set_aside(1, true).unwrap();
+        assert!(aside.join("artifacts/sha256/00").exists(), "nothing is deleted");
+        assert_ne!(begun.set_aside(1, true).unwrap(), aside);
+        assert!(matches!(begun.kept().unwrap(), Kept::Nothing));
+        drop(begun.begin(&keys).unwrap());
+        begun.restoring().unwrap();
+        assert!(matches!(begun.kept().unwrap(), Kept::Lost(_)), "a restore that was cut short");
+        begun.restored().unwrap();
+        assert!(matches!(begun.kept().unwrap(), Kept::Whole(_)));
+    }
+
+    #[test]
+    fn what_is_there_is_closed_to_others() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("data");
+        fs::create_dir_all(path.join("artifacts/sha256")).unwrap();
+        let outside = scratch.path().join("outside");
+        for file in ["lock", "data.redb", "served", "artifacts/sha256/00"] {
+            fs::write(path.join(file), "x").unwrap();
+            fs::set_permissions(path.join(file), Permissions::from_mode(0o666)).unwrap();
+        }
+        fs::write(&outside, "x").unwrap();
+        fs::set_permissions(&outside, Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::symlink(&outside, path.join("data.damaged")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        drop(Folder::open(path.clone()).unwrap());
+        for file in ["lock", "data.redb", "served", "artifacts/sha256/00"] {
+            assert_eq!(mode(&path.join(file)), 0o600, "{file}");
+        }
+        for folder in ["", "artifacts", "artifacts/sha256"] {
+            assert_eq!(mode(&path.join(folder)), 0o700, "{folder}");
+        }
+        assert_eq!(mode(&outside), 0o644, "no link is followed");
+        // Somebody else's folder is not shut.
+        fs::write(path.join("letter.txt"), "x").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(path.join("letter.txt"), Permissions::from_mode(0o644)).unwrap();
+        drop(Folder::open(path.clone()).unwrap());
+        assert_eq!((mode(&path), mode(&path.join("letter.txt"))), (0o755, 0o644));
+    }
+}
