@@ -139,6 +139,7 @@ impl Bus {
             connect_timeout: CONNECT_TIMEOUT,
             partial_timeout: 10_000,
             max_keep_alive: 3_600,
+            lenient: true,
         };
         let shared = Shared {
             access,

@@ -204,6 +204,7 @@ async fn what_cannot_be_stored_is_refused_and_said() {
         (Refused::TooManyStreams, "as many streams as it"),
         (Refused::TooManyOfOne, "as many streams as one"),
     ] {
+        let for_good = matches!(why, Refused::TooManyStreams | Refused::TooManyOfOne);
         let rig = Rig::with(&[("pump", &[], &[])]);
         rig.fake.refuse(Some(why));
         let mut five = rig.client("pump", 5).await;
@@ -211,7 +212,8 @@ async fn what_cannot_be_stored_is_refused_and_said() {
         assert_eq!(five.read().await.unwrap(), [0x40, 3, 0, 7, 0x97]);
         let mut three = rig.client("pump", 4).await;
         three.send_publish("temp", 7, "21").await;
-        assert_eq!(three.read().await, None, "3.1.1 has no word for it");
+        let word = for_good.then(|| vec![0x40, 2, 0, 7]);
+        assert_eq!(three.read().await, word, "3.1.1 has no word for it");
         assert!(rig.problem().contains(words), "{}", rig.problem());
         rig.fake.refuse(None);
         five.send_publish("temp", 8, "21").await;
@@ -240,15 +242,18 @@ async fn qos_0_does_not_wait_for_a_busy_buffer_and_its_loss_is_counted() {
 async fn a_topic_that_is_no_stream_is_refused() {
     let rig = Rig::with(&[("pump", &[], &[])]);
     let mut five = rig.client("pump", 5).await;
-    for topic in ["a b", "$SYS/x", "workloads/pump", "/", &"x".repeat(200)] {
+    for topic in ["a*", "a/+", "$SYS/x", "workloads/pump", "a/../b", &"x".repeat(200)] {
         five.send_publish(topic, 7, "1").await;
         assert_eq!(five.read().await.unwrap(), [0x40, 3, 0, 7, 0x90], "{topic}");
     }
     five.send_publish("workloads/fan/x", 7, "1").await;
     assert_eq!(five.read().await.unwrap(), [0x40, 3, 0, 7, 0x87], "not allowed");
     let mut three = rig.client("pump", 4).await;
-    three.send_publish("a b", 7, "1").await;
-    assert_eq!(three.read().await, None);
+    three.send_publish("a*", 7, "1").await;
+    three.send_publish("zigbee2mqtt/Living Room", 8, "1").await;
+    assert_eq!(three.read().await.unwrap(), [0x40, 2, 0, 7], "3.1.1 has no word for it");
+    assert_eq!(three.read().await.unwrap(), [0x40, 2, 0, 8], "what comes behind is taken");
+    assert_eq!(rig.fake.stored("zigbee2mqtt/Living Room"), ["1"]);
     assert!(rig.problem().contains("names no stream"));
     assert!(rig.counted("refused") >= 7);
     five.ping().await;
@@ -267,7 +272,8 @@ async fn nobody_publishes_to_a_stream_that_the_agent_fills() {
     assert_eq!(five.read().await.unwrap(), [0x40, 2, 0, 8]);
     let mut three = rig.client("pump", 4).await;
     three.send_publish("device/metrics", 7, "1").await;
-    assert_eq!(three.read().await, None);
+    assert_eq!(three.read().await.unwrap(), [0x40, 2, 0, 7], "3.1.1 has no word for it");
+    three.ping().await;
     assert_eq!(rig.fake.stored("device/metrics"), Vec::<String>::new());
     assert!(rig.problem().contains("the agent itself fills"));
     rig.bus.keep_for_sources([].into());
@@ -276,23 +282,24 @@ async fn nobody_publishes_to_a_stream_that_the_agent_fills() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_too_large_is_refused_before_it_is_read() {
+async fn a_record_that_is_too_large_is_refused_and_its_client_goes_on() {
     for level in [4, 5] {
         let rig = Rig::with(&[("pump", &[], &[])]);
         let mut client = rig.client("pump", level).await;
         let largest = "x".repeat(MAX_RECORD);
         client.send_publish("temp", 7, &largest).await;
         assert_eq!(client.read().await.unwrap(), [0x40, 2, 0, 7]);
-        // A little more fits the packet, and is refused as a record.
-        let mut other = rig.client("pump", level).await;
-        other.send_publish("temp", 7, &format!("{largest}x")).await;
-        let answer = other.read().await;
-        assert_eq!(answer, (level == 5).then(|| vec![0x40, 3, 0, 7, 0x97]));
-        // Much more: the header tells.
-        client.stream.write_all(&[0x32, 0xff, 0xff, 0xff, 0x7f]).await.unwrap();
-        let end = client.read().await;
-        assert_eq!(end.is_some(), level == 5, "{end:?}");
-        assert!(end.is_none_or(|it| it[0] == 0xe0 && it[2] == 0x95));
+        // A little more fits the packet; much more does not, and is never kept.
+        for (id, size) in [(8, MAX_RECORD + 1), (9, 20 * MAX_RECORD)] {
+            client.send_publish("temp", id, &"x".repeat(size)).await;
+            let word = if level == 5 {
+                vec![0x40, 3, 0, id as u8, 0x97]
+            } else {
+                vec![0x40, 2, 0, id as u8]
+            };
+            assert_eq!(client.read().await.unwrap(), word);
+        }
+        client.ping().await;
         assert!(rig.problem().contains("64 KiB"));
         assert_eq!(rig.fake.stored("temp").len(), 1);
     }
@@ -496,4 +503,68 @@ async fn a_newer_client_of_the_same_id_takes_the_place_of_the_older() {
     assert_eq!((end[0], end[2]), (0xe0, 0x8e), "taken over");
     clients[1].ping().await;
     clients[2].ping().await;
+}
+
+/// What stands in hand when the server ends a connection is on disk a moment later: its client is
+/// told, or it sends it again with each reconnect.
+#[tokio::test]
+async fn what_is_stored_is_acknowledged_before_the_connection_ends() {
+    for level in [4, 5] {
+        let rig = Rig::with(&[("pump", &[], &[])]);
+        let entry = rig.access.workload(&name("pump")).unwrap();
+        for end in ["a bad packet", "a newer client", "no more to send"] {
+            let mut client = Client::open(entry.port, level).await;
+            client.connect("same", "pump", &entry.password).await;
+            client.read().await.unwrap();
+            rig.fake.hold();
+            for id in [1, 2] {
+                client.send_publish("temp", id, "x").await;
+            }
+            client.ping().await;
+            match end {
+                "a bad packet" => client.stream.write_all(&[0, 0]).await.unwrap(),
+                "a newer client" => {
+                    let mut newer = Client::open(entry.port, level).await;
+                    newer.connect("same", "pump", &entry.password).await;
+                    newer.read().await.unwrap();
+                }
+                _ => client.stream.shutdown().await.unwrap(),
+            }
+            rig.fake.release();
+            for id in [1, 2] {
+                assert_eq!(client.read().await.unwrap(), [0x40, 2, 0, id], "{end}");
+            }
+            let reason = client.read().await.map(|it| it[0]);
+            assert_eq!(reason, (level == 5 && end != "no more to send").then_some(0xe0), "{end}");
+        }
+        assert_eq!(rig.fake.stored("temp").len(), 6);
+    }
+}
+
+/// MQTT 5 clients that do not count what is in flight send all they have at once.
+#[tokio::test]
+async fn a_burst_of_any_size_is_taken_once() {
+    for (level, qos) in [(4, 1), (5, 1), (4, 2), (5, 2)] {
+        let rig = Rig::with(&[("pump", &[], &[])]);
+        let mut client = rig.client("pump", level).await;
+        let mut burst = Vec::new();
+        for id in 1..=1_000 {
+            let mut one = client.publish("temp", id, b"x");
+            one[0] = 0x30 | qos << 1;
+            burst.extend(one);
+        }
+        let (mut read, mut write) = client.stream.split();
+        let answers = async {
+            let mut word = [0; 4];
+            for id in 1..=1_000_u16 {
+                read.read_exact(&mut word).await.unwrap();
+                let first = if qos == 2 { 0x50 } else { 0x40 };
+                assert_eq!((word[0], u16::from_be_bytes([word[2], word[3]])), (first, id));
+            }
+        };
+        let both = async { tokio::join!(write.write_all(&burst), answers) };
+        let (sent, ()) = tokio::time::timeout(PATIENCE, both).await.unwrap();
+        sent.unwrap();
+        assert_eq!(rig.fake.stored("temp").len(), 1_000, "{level} {qos}");
+    }
 }
