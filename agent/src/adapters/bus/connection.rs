@@ -24,6 +24,7 @@ use super::{STALL, Seat, Shared, add};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused, Stored};
 use crate::core::bus::Route;
+use crate::core::records;
 
 /// One read, in bytes.
 const READ: usize = 16 * 1024;
@@ -102,15 +103,16 @@ impl Connection {
     }
 
     fn note(&self, what: &'static str, about: &str) {
-        self.shared().said.note_about(self.session.policy().name(), what, about, uptime_ms());
+        self.session.policy().say(what, about);
     }
 
     fn events(&mut self, cx: &mut Context<'_>) {
         while let Some(event) = self.session.poll_event() {
             match event {
                 Event::Connected { .. } => self.connected(),
-                Event::Published { token, route, payload, retain, qos, .. } => {
-                    self.published(Some(token), route, payload, retain, qos);
+                Event::Published { token, route, payload, retain, qos, content_type } => {
+                    let kind = content_type.as_deref();
+                    self.published(Some(token), route, payload, retain, qos, kind);
                 }
                 Event::TooLarge { topic } => {
                     add(&self.shared().counters.refused, 1);
@@ -170,6 +172,7 @@ impl Connection {
         payload: Bytes,
         retain: bool,
         qos: u8,
+        content_type: Option<&str>,
     ) {
         let Some(name) = self.session.policy().name().cloned() else { return };
         if let Route::Stream(stream) = &route {
@@ -180,6 +183,19 @@ impl Connection {
                 const WHY: &str = "published to a stream that the agent itself fills";
                 let never = Answer::Never(Fault::new(Code::NotAuthorized, WHY));
                 return self.fail(stream, token.as_slice(), WHY, never);
+            }
+        }
+        let mut record = None;
+        // An empty one that is to be retained clears what is, and is no record.
+        if let Route::Stream(stream) = &route
+            && !(retain && payload.is_empty())
+        {
+            match self.record(stream, &payload, content_type) {
+                Ok(taken) => record = Some(taken),
+                Err(why) => {
+                    let never = Answer::Never(Fault::new(Code::PayloadFormat, why));
+                    return self.fail(stream, token.as_slice(), why, never);
+                }
             }
         }
         let (owner, topic, stream) = match route {
@@ -195,17 +211,38 @@ impl Connection {
         if outcome.not_retained {
             self.note("more retained messages than the local bus keeps: one was not retained", "");
         }
-        match stream {
-            Some(stream) => self.gather(stream, qos, &payload, token),
+        match stream.zip(record) {
+            Some((stream, record)) => self.gather(stream, qos, record, token),
             None => self.answer(token.as_slice(), Answer::Stored),
         }
     }
 
+    /// The record that a payload is.
+    fn record(
+        &self,
+        stream: &StreamName,
+        payload: &[u8],
+        content_type: Option<&str>,
+    ) -> Result<(Format, Vec<u8>), &'static str> {
+        let taken = records::published(payload, content_type)?;
+        if taken.is_broken {
+            let text = String::from_utf8_lossy(taken.value);
+            let who = self.session.policy().name();
+            self.shared().said.note_on(who, BROKEN, stream.as_str(), &text, uptime_ms());
+        }
+        Ok((taken.format, taken.value.to_vec()))
+    }
+
     /// Records of one stream that came together go into the buffer together.
-    fn gather(&mut self, stream: StreamName, qos: u8, payload: &Bytes, token: Option<u64>) {
+    fn gather(
+        &mut self,
+        stream: StreamName,
+        qos: u8,
+        record: (Format, Vec<u8>),
+        token: Option<u64>,
+    ) {
         // Nobody waits for a last will: its connection is over.
-        let qos = if token.is_some() { qos } else { 0 };
-        let record = (Format::Plain, payload.to_vec());
+        let qos = if token.is_some() { qos.min(1) } else { 0 };
         let known = self.groups.iter_mut().find(|it| it.stream == stream && it.qos == qos);
         match known {
             Some(group) => {
@@ -324,7 +361,7 @@ impl Connection {
             }
         }
         if let Some(will) = will {
-            self.published(None, will.route, will.payload, will.retain, 1);
+            self.published(None, will.route, will.payload, will.retain, 1, None);
         }
         self.shared().exchange.leave(self.number);
     }
@@ -498,6 +535,8 @@ impl Future for Connection {
     }
 }
 
+/// What is said of a payload that somebody meant as JSON.
+const BROKEN: &str = "published what begins like JSON and is none (nan, a comma too many, single quotes?), kept as text without numbers,";
 /// What is said of a publish that is larger than a record may be.
 const TOO_LARGE: &str = "a record of more than 64 KiB was refused";
 

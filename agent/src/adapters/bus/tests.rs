@@ -1,7 +1,5 @@
 //! The bus over real sockets, with a buffer that can be held back.
 
-use std::time::Duration;
-
 use holdfast_protocol::data::Range;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -510,9 +508,9 @@ async fn a_newer_client_of_the_same_id_takes_the_place_of_the_older() {
 #[tokio::test]
 async fn what_is_stored_is_acknowledged_before_the_connection_ends() {
     for level in [4, 5] {
-        let rig = Rig::with(&[("pump", &[], &[])]);
+        let mut rig = Rig::with(&[("pump", &[], &[])]);
         let entry = rig.access.workload(&name("pump")).unwrap();
-        for end in ["a bad packet", "a newer client", "no more to send"] {
+        for end in ["a bad packet", "a newer client", "no more to send", "the agent stops"] {
             let mut client = Client::open(entry.port, level).await;
             client.connect("same", "pump", &entry.password).await;
             client.read().await.unwrap();
@@ -528,16 +526,29 @@ async fn what_is_stored_is_acknowledged_before_the_connection_ends() {
                     newer.connect("same", "pump", &entry.password).await;
                     newer.read().await.unwrap();
                 }
-                _ => client.stream.shutdown().await.unwrap(),
+                "no more to send" => client.stream.shutdown().await.unwrap(),
+                _ => {}
             }
-            rig.fake.release();
+            let fake = rig.fake.clone();
+            let stop = async {
+                if end == "the agent stops" {
+                    let stored = async {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        fake.release();
+                    };
+                    tokio::join!(rig.bus.stop(), stored);
+                } else {
+                    fake.release();
+                }
+            };
+            stop.await;
             for id in [1, 2] {
                 assert_eq!(client.read().await.unwrap(), [0x40, 2, 0, id], "{end}");
             }
             let reason = client.read().await.map(|it| it[0]);
             assert_eq!(reason, (level == 5 && end != "no more to send").then_some(0xe0), "{end}");
         }
-        assert_eq!(rig.fake.stored("temp").len(), 6);
+        assert_eq!(rig.fake.stored("temp").len(), 8);
     }
 }
 
@@ -567,4 +578,95 @@ async fn a_burst_of_any_size_is_taken_once() {
         sent.unwrap();
         assert_eq!(rig.fake.stored("temp").len(), 1_000, "{level} {qos}");
     }
+}
+
+#[tokio::test]
+async fn what_is_retained_is_there_after_a_restart_and_what_clears_it_is_no_record() {
+    let mut rig = Rig::with(&[("pump", &[], &[]), ("gone", &[], &[])]);
+    for (workload, topic, payload) in
+        [("pump", "local/state", "on"), ("pump", "mode", "7"), ("gone", "x", "1")]
+    {
+        let mut client = rig.client(workload, 4).await;
+        for payload in ["before", payload] {
+            let mut retained = client.publish(topic, 1, payload.as_bytes());
+            retained[0] |= 1;
+            client.stream.write_all(&retained).await.unwrap();
+            assert_eq!(client.read().await.unwrap(), [0x40, 2, 0, 1]);
+        }
+    }
+    // Without a goodbye too: it is written a moment later.
+    let path = rig.scratch.path().join("bus.retained");
+    let written = async {
+        while !std::fs::read(&path).is_ok_and(|it| it.windows(2).any(|part| part == b"on")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, written).await.unwrap();
+    rig.bus.dismiss(&name("gone"));
+    for cleared in [false, true] {
+        let (access, fake) = (Arc::clone(&rig.access), Arc::new(rig.fake.clone()));
+        // The former gives up its port, and writes what it has not written yet.
+        rig.bus = Bus::new(Arc::new(Access::new(rig.scratch.path(), None)), fake, Arc::default());
+        let port = rig.access.port().unwrap();
+        while TcpStream::connect((HOST, port)).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        rig.bus = Bus::new(access, Arc::new(rig.fake.clone()), Arc::clone(&rig.said));
+        rig.admit("pump", &[], &[]);
+        rig.admit("gone", &[], &[]);
+        let mut again = rig.client("pump", 4).await;
+        again.subscribe("#").await;
+        let mut all = vec![again.message().await];
+        if !cleared {
+            all.push(again.message().await);
+            let mut clear = again.publish("mode", 2, b"");
+            clear[0] |= 1;
+            again.stream.write_all(&clear).await.unwrap();
+            assert_eq!(again.read().await.unwrap(), [0x40, 2, 0, 2]);
+            assert_eq!(again.message().await, ("mode".into(), String::new()));
+        }
+        let found: Vec<&str> = all.iter().map(|(topic, _)| topic.as_str()).collect();
+        let wanted: &[&str] = if cleared { &["local/state"] } else { &["local/state", "mode"] };
+        assert_eq!(found, wanted);
+        again.ping().await;
+        let mut gone = rig.client("gone", 4).await;
+        gone.subscribe("#").await;
+        gone.ping().await;
+    }
+    assert_eq!(rig.fake.stored("mode"), ["before", "7"], "no empty record");
+    assert_eq!(rig.problem(), "");
+}
+
+#[tokio::test]
+async fn what_is_meant_as_json_and_is_none_is_said_or_refused() {
+    let rig = Rig::with(&[("pump", &[], &[])]);
+    let mut client = rig.client("pump", 5).await;
+    let typed = |kind: &str, payload: &[u8]| {
+        let kind = [vec![3], text(kind)].concat();
+        let properties = [vec![kind.len() as u8], kind].concat();
+        let body = [text("air"), vec![0, 7], properties, payload.to_vec()].concat();
+        packet(0x32, &body)
+    };
+    for (kind, payload, code) in [
+        ("application/json", &b"{\"t\":nan}"[..], 0x99),
+        ("application/cbor", b"\xa1", 0x99),
+        ("application/json", b"{\"t\":1}", 0),
+        ("application/cbor", b"\xa1\x61t\x01", 0),
+    ] {
+        client.stream.write_all(&typed(kind, payload)).await.unwrap();
+        let answer = client.read().await.unwrap();
+        assert_eq!(answer.get(4).copied().unwrap_or(0), code, "{kind} {payload:?}");
+    }
+    assert!(rig.problem().contains("published as application/json what is no JSON"));
+    for payload in ["{'t':1}", "{\"t\":21.7,}"] {
+        client.send_publish("air", 8, payload).await;
+        assert_eq!(client.read().await.unwrap(), [0x40, 2, 0, 8], "it is kept");
+    }
+    client.send_publish("marked", 9, "\u{feff}{\"t\":1}").await;
+    client.read().await.unwrap();
+    assert_eq!(rig.fake.stored("marked"), ["{\"t\":1}"]);
+    let problem = rig.problem();
+    let words = "begins like JSON and is none (nan, a comma too many, single quotes?), kept as text without numbers, on air, at least 2 times, last: {\\\"t\\\":21.7,}";
+    assert!(problem.contains(words), "{problem}");
+    assert!(!problem.contains("marked"), "{problem}");
 }
