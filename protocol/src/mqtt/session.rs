@@ -625,7 +625,9 @@ impl<P: Policy> Session<P> {
     /// Sends the answers whose turn it is.
     fn reply(&mut self) {
         let (State::Connected(version) | State::Ending(version)) = self.state else { return };
-        while let Some(next) = self.pending.pop_front_if(|next| next.answer.is_some()) {
+        while self.pending.front().is_some_and(|next| next.answer.is_some())
+            && let Some(next) = self.pending.pop_front()
+        {
             self.first_token += 1;
             self.pending_bytes -= next.size;
             if let (Some(id), Some(answer)) = (next.packet_id, next.answer) {
