@@ -168,6 +168,7 @@ impl Driver {
         self.notifier.stopping();
         self.keep_floor();
         self.keep_places();
+        self.inlets.stop().await;
         self.shipping.close().await;
         if let Some(outlet) = self.link.outlet.take() {
             outlet.close();

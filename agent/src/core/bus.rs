@@ -5,7 +5,7 @@
 
 use holdfast_protocol::data::StreamName;
 use holdfast_protocol::ids::Name;
-use holdfast_protocol::mqtt::{is_filter, matches};
+use holdfast_protocol::mqtt::{is_filter, is_topic_name, matches};
 use holdfast_protocol::workload::Bus;
 
 /// Where others' topics begin.
@@ -43,7 +43,7 @@ pub enum Route {
 pub enum Refusal {
     /// It names no stream.
     #[error(
-        "that topic names no stream: use letters, digits, '-', '_', '.' and '/', at most 128; local/... is delivered without being stored"
+        "that topic names no stream: use at most 128 bytes, without '*' and control characters, with no '$' at the beginning and no '.' or '..' between slashes; local/... is delivered without being stored"
     )]
     NoStream,
     /// It names no topic of a workload.
@@ -63,7 +63,7 @@ impl Rights {
         if let Some(rest) = topic.strip_prefix(OTHERS) {
             let (owner, topic) = rest.split_once('/').ok_or(Refusal::NoTopic)?;
             let owner: Name = owner.parse().map_err(|_| Refusal::NoTopic)?;
-            if topic.is_empty() || topic.starts_with('$') {
+            if topic.is_empty() || topic.starts_with('$') || !is_topic_name(topic) {
                 return Err(Refusal::NoTopic);
             }
             let allowed = owner == self.name || any_matches(&self.bus.publish, rest);
@@ -74,7 +74,7 @@ impl Rights {
                 Err(Refusal::NotAllowed)
             };
         }
-        if topic.starts_with(LOCAL) && topic.len() > LOCAL.len() {
+        if topic.starts_with(LOCAL) && topic.len() > LOCAL.len() && is_topic_name(topic) {
             return Ok(Route::Local { owner: self.name.clone(), topic: topic.into() });
         }
         let name = topic.strip_prefix(STREAMS).unwrap_or(topic);
@@ -208,8 +208,14 @@ mod tests {
             ("workloads/me/$x", Err(Refusal::NoTopic)),
             ("workloads/Not A Name/x", Err(Refusal::NoTopic)),
             ("$SYS/x", Err(Refusal::NoStream)),
-            ("a b", Err(Refusal::NoStream)),
-            ("/temp", Err(Refusal::NoStream)),
+            ("a b", stream("a b")),
+            ("/temp", stream("/temp")),
+            ("streams//temp", stream("/temp")),
+            ("a*", Err(Refusal::NoStream)),
+            ("a/../b", Err(Refusal::NoStream)),
+            ("a/+", Err(Refusal::NoStream)),
+            ("local/a+", Err(Refusal::NoStream)),
+            ("workloads/pump/set/+", Err(Refusal::NoTopic)),
             (&"x".repeat(129), Err(Refusal::NoStream)),
         ] {
             assert_eq!(rights.route(topic), route, "{topic}");

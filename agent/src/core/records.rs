@@ -23,9 +23,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// By the content type, parameters aside; without one it is NDJSON.
+    /// By the content type; without one it is NDJSON. None: another one, or another charset than
+    /// UTF-8.
     pub fn of(content_type: Option<&str>) -> Option<Self> {
         let Some(text) = content_type else { return Some(Self::Ndjson) };
+        if !is_utf8(text) {
+            return None;
+        }
         let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match kind.as_str() {
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
@@ -36,6 +40,73 @@ impl Kind {
             "application/cbor-seq" | "application/cbor" => Some(Self::Cbor),
             _ => None,
         }
+    }
+}
+
+/// Whether the charset that a content type names, if any, is UTF-8 or a part of it.
+fn is_utf8(content_type: &str) -> bool {
+    content_type.split(';').skip(1).all(|parameter| {
+        let (key, value) = parameter.split_once('=').unwrap_or_default();
+        let value = value.trim().trim_matches('"');
+        !key.trim().eq_ignore_ascii_case("charset")
+            || ["utf-8", "utf8", "us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known))
+    })
+}
+
+/// What a byte order mark is in UTF-8: some programs of Windows begin every file with it.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Without a byte order mark at its beginning.
+fn unmarked(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(MARK).unwrap_or(bytes)
+}
+
+/// A record that was published, by what its payload is said to be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Published<'a> {
+    /// Text, JSON or CBOR.
+    pub format: Format,
+    /// Without a byte order mark.
+    pub value: &'a [u8],
+    /// It begins like JSON and is none; nobody said that it is.
+    pub is_broken: bool,
+}
+
+/// Takes a published payload for what its content type (of MQTT 5) says. Without one, or with
+/// another one than JSON and CBOR, it is kept as it is.
+///
+/// # Errors
+/// Why it is not what it is said to be.
+pub fn published<'a>(
+    payload: &'a [u8],
+    content_type: Option<&str>,
+) -> Result<Published<'a>, &'static str> {
+    let kind = content_type.and_then(|text| Kind::of(Some(text)));
+    let value = if kind == Some(Kind::Cbor) { payload } else { unmarked(payload) };
+    let mut published = Published { format: Format::Plain, value, is_broken: false };
+    match kind {
+        None if content_type.is_some_and(|text| !is_utf8(text)) => {
+            return Err("published in another charset than UTF-8: refused");
+        }
+        Some(Kind::Json) if check_json(value).is_err() => {
+            return Err("published as application/json what is no JSON: refused");
+        }
+        Some(Kind::Json) => {}
+        Some(Kind::Cbor) if cbor_item(payload) != Ok(Some(payload.len())) => {
+            return Err("published as application/cbor what is not one item of CBOR: refused");
+        }
+        Some(Kind::Cbor) => published.format = Format::Cbor,
+        _ => published.is_broken = begins_like_json(value) && check_json(value).is_err(),
+    }
+    Ok(published)
+}
+
+/// An object, or an array to its end: a line of a log may begin with a bracket too.
+fn begins_like_json(value: &[u8]) -> bool {
+    match value.trim_ascii() {
+        [b'{', ..] => true,
+        [b'[', .., last] => *last == b']',
+        _ => false,
     }
 }
 
@@ -99,7 +170,7 @@ impl Reader {
             }
             Kind::Json => {
                 let whole = std::mem::take(&mut self.rest);
-                let value = whole.trim_ascii();
+                let value = unmarked(&whole).trim_ascii();
                 check_json(value).map_err(|why| self.fault(why))?;
                 self.push(Format::Plain, value.to_vec())?;
             }
@@ -154,11 +225,14 @@ impl Reader {
             piece = next;
         }
         self.rest.extend_from_slice(piece);
-        // A carriage return may still be taken off.
-        if self.rest.len() > MAX_RECORD + 1 { self.check_rest() } else { Ok(()) }
+        // A byte order mark and a carriage return may still be taken off.
+        if self.rest.len() > MAX_RECORD + MARK.len() + 1 { self.check_rest() } else { Ok(()) }
     }
 
     fn line(&mut self, mut line: Vec<u8>) -> Result<(), Fault> {
+        if self.at == 1 && line.starts_with(MARK) {
+            line.drain(..MARK.len());
+        }
         if line.last() == Some(&b'\r') {
             line.pop();
         }
@@ -337,6 +411,58 @@ mod tests {
         let format = if kind == Kind::Cbor { Format::Cbor } else { Format::Plain };
         assert!(records.iter().all(|(it, _)| *it == format));
         Ok(records.into_iter().map(|(_, value)| value).collect())
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_record() {
+        let read = |kind, body: &[u8], size: usize| {
+            let mut reader = Reader::new(kind);
+            body.chunks(size).for_each(|piece| reader.feed(piece).unwrap());
+            reader.finish().unwrap()
+        };
+        for size in [1, 2, 100] {
+            for (kind, body, records) in [
+                (Kind::Json, "\u{feff}{\"t\":1}", &["{\"t\":1}"][..]),
+                (Kind::Ndjson, "\u{feff}{\"t\":1}\r\n2\n", &["{\"t\":1}", "2"]),
+                (Kind::Ndjson, "\u{feff}\n2\n", &["2"]),
+                (Kind::Lines, "\u{feff}a\n\u{feff}b\n", &["a", "\u{feff}b"]),
+            ] {
+                let read = read(kind, body.as_bytes(), size);
+                let read: Vec<&str> =
+                    read.iter().map(|(_, value)| std::str::from_utf8(value).unwrap()).collect();
+                assert_eq!(read, records, "{body:?} in pieces of {size}");
+            }
+        }
+        assert_eq!(published("\u{feff}{\"t\":1}".as_bytes(), None).unwrap().value, b"{\"t\":1}");
+    }
+
+    #[test]
+    fn a_published_payload_is_what_its_content_type_says() {
+        let json = Some("application/json; charset=utf-8");
+        for (payload, content_type, taken) in [
+            (&b"{\"t\":1}"[..], None, Ok((Format::Plain, false))),
+            (b"{\"t\":1}", json, Ok((Format::Plain, false))),
+            (b"{\"t\":nan}", None, Ok((Format::Plain, true))),
+            (b" {\"t\":1,}", None, Ok((Format::Plain, true))),
+            (b"{'t':1}", Some("text/plain"), Ok((Format::Plain, true))),
+            (b"[1,2,]", None, Ok((Format::Plain, true))),
+            (b"[INFO] started", None, Ok((Format::Plain, false))),
+            (b"nan", None, Ok((Format::Plain, false))),
+            (b"\xff\xfe", None, Ok((Format::Plain, false))),
+            (b"{\"t\":nan}", json, Err(())),
+            (b"", json, Err(())),
+            (b"{\"t\":1}", Some("application/json; Charset=\"UTF-16\""), Err(())),
+            (b"caf\xe9", Some("text/plain;charset=iso-8859-1"), Err(())),
+            (b"\xa1\x61t\x01", Some("application/cbor"), Ok((Format::Cbor, false))),
+            (b"\xa1\x61t\x01", None, Ok((Format::Plain, false))),
+            (b"\xa1\x61t", Some("application/cbor"), Err(())),
+            (b"\x01\x02", Some("application/cbor"), Err(())),
+            (b"{\"t\":1}", Some("application/octet-stream"), Ok((Format::Plain, false))),
+        ] {
+            let found = published(payload, content_type).map(|it| (it.format, it.is_broken));
+            let text = String::from_utf8_lossy(payload);
+            assert_eq!(found.map_err(|_| ()), taken, "{text} {content_type:?}");
+        }
     }
 
     #[test]

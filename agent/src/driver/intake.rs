@@ -57,6 +57,12 @@ impl Inlets {
         }
     }
 
+    /// Whoever is there is answered: the buffer is about to be closed.
+    pub(super) async fn stop(&mut self) {
+        self.socket.stop().await;
+        self.bus.stop().await;
+    }
+
     fn listen(&mut self) {
         self.socket.listen(&self.access.socket());
     }

@@ -32,7 +32,7 @@ impl Policy for Gate {
     }
 }
 
-fn session() -> Session<Gate> {
+fn session(lenient: bool) -> Session<Gate> {
     let device: DeviceId = "acme.dev-1".parse().expect("a device id");
     let topics = DeviceTopics::new(7, &device);
     let limits = Limits {
@@ -44,6 +44,7 @@ fn session() -> Session<Gate> {
         connect_timeout: 10_000,
         partial_timeout: 60_000,
         max_keep_alive: 3_600,
+        lenient,
     };
     Session::new(Gate { device, topics }, Arc::new(limits), 0)
 }
@@ -73,8 +74,8 @@ fn settle(session: &mut Session<Gate>, told: &mut Told) {
     }
 }
 
-fn in_pieces(bytes: &[u8], size: usize) -> Told {
-    let (mut session, mut told) = (session(), Told::default());
+fn in_pieces(bytes: &[u8], size: usize, lenient: bool) -> Told {
+    let (mut session, mut told) = (session(lenient), Told::default());
     for piece in bytes.chunks(size) {
         session.receive(piece, 0);
         settle(&mut session, &mut told);
@@ -86,7 +87,7 @@ fn in_pieces(bytes: &[u8], size: usize) -> Told {
 
 /// A host and a network that behave as the script says.
 fn scripted(bytes: &[u8], script: &[u8]) {
-    let mut session = session();
+    let mut session = session(script.first().is_some_and(|first| first & 1 != 0));
     let (mut now, mut rest, mut waiting) = (0_u64, bytes, Vec::new());
     for &step in script.iter().cycle().take(script.len().max(1) + bytes.len().min(256)) {
         let size = usize::from(step >> 3) + 1;
@@ -129,9 +130,11 @@ fn scripted(bytes: &[u8], script: &[u8]) {
 
 fuzz_target!(|bytes: &[u8]| {
     let (script, bytes) = bytes.split_at(bytes.len().min(8));
-    let whole = in_pieces(bytes, usize::MAX);
-    for size in [1, usize::from(script.first().copied().unwrap_or(7)) + 1] {
-        assert_eq!(in_pieces(bytes, size), whole, "in pieces of {size}");
+    for lenient in [false, true] {
+        let whole = in_pieces(bytes, usize::MAX, lenient);
+        for size in [1, usize::from(script.first().copied().unwrap_or(7)) + 1] {
+            assert_eq!(in_pieces(bytes, size, lenient), whole, "in pieces of {size}");
+        }
     }
     scripted(bytes, script);
 });

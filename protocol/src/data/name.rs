@@ -11,13 +11,15 @@ pub const MAX_STREAM_NAME: usize = 128;
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not the name of a stream: use 1 to 128 of letters, digits, '-', '_', '.' and '/', with nothing empty or hidden between the slashes"
+    "{0:?} is not the name of a stream: use 1 to 128 bytes without '+', '#', '*', control characters, a '$' at the beginning, and '.' or '..' between slashes; the first part is not `streams`, `workloads` or `local`"
 )]
 pub struct BadStreamName(pub String);
 
-/// A stream's name, unique on its device: one or more parts, divided by `/`, of ASCII letters,
-/// digits, `-`, `_` and `.`, none empty or beginning with `.`. The first part is none of
-/// `streams`, `workloads` and `local`, which mean something to the local bus.
+/// A stream's name, unique on its device: any topic that an MQTT broker takes, of at most
+/// [`MAX_STREAM_NAME`] bytes, without control characters and `*` (which ends a [`Pattern`]). No
+/// part between slashes is `.` or `..`: addresses on the web lose those. The first part is none of
+/// `streams`, `workloads` and `local`, which mean something to the local bus, and begins with no
+/// `$`, as topics of a broker's own do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct StreamName(Box<str>);
@@ -29,19 +31,20 @@ impl StreamName {
     }
 }
 
-fn is_part(part: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    !part.is_empty() && !part.starts_with('.') && part.bytes().all(inner)
+fn is_name(text: &str) -> bool {
+    let first = text.split('/').next().unwrap_or_default();
+    !text.is_empty()
+        && text.len() <= MAX_STREAM_NAME
+        && !text.starts_with('$')
+        && !text.contains(|it: char| matches!(it, '+' | '#' | '*') || it.is_control())
+        && !text.split('/').any(|part| matches!(part, "." | ".."))
+        && !matches!(first, "streams" | "workloads" | "local")
 }
 
 impl FromStr for StreamName {
     type Err = BadStreamName;
     fn from_str(text: &str) -> Result<Self, BadStreamName> {
-        let first = text.split('/').next().unwrap_or_default();
-        let good = text.len() <= MAX_STREAM_NAME
-            && text.split('/').all(is_part)
-            && !matches!(first, "streams" | "workloads" | "local");
-        if good {
+        if is_name(text) {
             Ok(Self(text.into()))
         } else {
             Err(BadStreamName(text.chars().take(80).collect()))
@@ -140,28 +143,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_plain_parts() {
-        for good in ["temp", "pump/temp", "A_b-c.d/9", "device.metrics", &"x".repeat(128)] {
+    fn names_are_what_brokers_take() {
+        for good in [
+            "temp",
+            "pump/temp",
+            "A_b-c.d/9",
+            "device.metrics",
+            "zigbee2mqtt/Living Room",
+            "te/device/main///m/env",
+            "/",
+            "a/",
+            "/a",
+            ".a",
+            "a/...",
+            "温度/ü",
+            "opc:ns=2;s=Pump,1@plant",
+            "a%2Fb",
+            "a$",
+            " a ",
+            &"x".repeat(128),
+            &"ü".repeat(64),
+        ] {
             assert_eq!(good.parse::<StreamName>().unwrap().as_str(), good);
         }
         for bad in [
             "",
-            "/",
-            "a/",
-            "/a",
-            "a//b",
-            ".a",
+            ".",
             "a/..",
-            "a b",
+            "./a",
             "a+",
             "a#",
+            "a*",
+            "*/a",
             "$SYS/x",
-            "ü",
             "streams/a",
+            "local",
             "local/x",
             "workloads/a/b",
             &"x".repeat(129),
+            &"ü".repeat(65),
             "a\0",
+            "a\n",
+            "a\u{7f}",
+            "a\u{85}",
         ] {
             assert!(bad.parse::<StreamName>().is_err(), "{bad}");
         }
@@ -180,7 +204,10 @@ mod tests {
         ] {
             assert_eq!(pattern.parse::<Pattern>().unwrap().matches(&name), yes, "{pattern}");
         }
-        for bad in ["", "**", "a*b", "/*", "a//*", "+"] {
+        for good in ["/*", "a//*", "Living Room*"] {
+            assert!(good.parse::<Pattern>().is_ok(), "{good}");
+        }
+        for bad in ["", "**", "a*b", "+", "$*", "a/+*"] {
             assert!(bad.parse::<Pattern>().is_err(), "{bad}");
         }
         let weight = |text: &str| text.parse::<Pattern>().unwrap().weight();

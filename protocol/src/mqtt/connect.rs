@@ -1,10 +1,9 @@
 //! CONNECT: taking it apart and checking what the parser lets through.
 
-use mqtt_protocol_core::mqtt::packet::{Property, Qos, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::packet::{Property, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::MqttError;
 
 use super::Version;
-use super::filter::is_topic_name;
 use super::packet::fault_of;
 use super::reason::{Code, Fault};
 
@@ -39,15 +38,20 @@ pub(super) struct WillPacket {
 pub(super) type Refused = (Fault, Option<Version>);
 
 /// Takes the body of a CONNECT apart.
-pub(super) fn parse(body: &[u8]) -> Result<Connect, Refused> {
+/// `qos_2`: it is offered.
+pub(super) fn parse(body: &[u8], qos_2: bool) -> Result<Connect, Refused> {
     let (version, flags) = version_and_flags(body)?;
     let refuse = |fault| (fault, Some(version));
-    check_flags(version, flags).map_err(refuse)?;
+    check_flags(version, flags, qos_2).map_err(refuse)?;
     let connect = match version {
         Version::V311 => parse_v311(body),
         Version::V5 => parse_v5(body),
     }
     .map_err(refuse)?;
+    if version == Version::V311 && connect.client_id.is_empty() && flags & 2 == 0 {
+        let fault = Fault::new(Code::ClientId, "an empty client id needs a clean session");
+        return Err(refuse(fault));
+    }
     check_text(&connect).map_err(refuse)?;
     Ok(connect)
 }
@@ -71,7 +75,7 @@ fn version_and_flags(body: &[u8]) -> Result<(Version, u8), Refused> {
     Ok((version, *flags))
 }
 
-fn check_flags(version: Version, flags: u8) -> Result<(), Fault> {
+fn check_flags(version: Version, flags: u8, qos_2: bool) -> Result<(), Fault> {
     let (will, will_qos, will_retain) = (flags & 4 != 0, (flags >> 3) & 3, flags & 0x20 != 0);
     if flags & 1 != 0 {
         return Err(Fault::malformed("reserved CONNECT flag"));
@@ -81,7 +85,7 @@ fn check_flags(version: Version, flags: u8) -> Result<(), Fault> {
     }
     match will_qos {
         3 => return Err(Fault::malformed("last will of QoS 3")),
-        2 => return Err(Fault::new(Code::QosNotSupported, "QoS 2 is not offered")),
+        2 if !qos_2 => return Err(Fault::new(Code::QosNotSupported, "QoS 2 is not offered")),
         _ => {}
     }
     if version == Version::V311 && flags & 0x80 == 0 && flags & 0x40 != 0 {
@@ -120,7 +124,6 @@ fn parse_v5(body: &[u8]) -> Result<Connect, Fault> {
         maximum_packet: usize::MAX,
         session_expiry: false,
     };
-    debug_assert!(packet.will_qos() != Qos::ExactlyOnce, "checked in the flags");
     for property in packet.props() {
         match property {
             Property::ReceiveMaximum(value) if value.val() == 0 => {
@@ -176,9 +179,6 @@ fn check_text(connect: &Connect) -> Result<(), Fault> {
     let Some(will) = &connect.will else { return Ok(()) };
     if nul(&will.topic) {
         return Err(Fault::malformed("NUL in a text"));
-    }
-    if !is_topic_name(&will.topic) {
-        return Err(Fault::new(Code::TopicInvalid, "the last will's topic is not a topic name"));
     }
     if will.payload.len() > MAX_WILL {
         return Err(Fault::new(Code::Quota, "last will too large"));

@@ -42,6 +42,7 @@ fn packet(out: &mut Vec<u8>, first: u8, body: &[u8]) {
 pub(super) struct Offer {
     pub(super) receive_maximum: u16,
     pub(super) max_packet: usize,
+    pub(super) qos_2: bool,
     /// When it differs from what the client asked for.
     pub(super) server_keep_alive: Option<u16>,
     /// The client asked for a session that outlives the connection; there is none.
@@ -67,7 +68,9 @@ pub(super) fn connack(out: &mut Vec<u8>, version: Version, offer: &Offer) {
         props.push(0x21);
         props.extend_from_slice(&offer.receive_maximum.to_be_bytes());
     }
-    props.extend_from_slice(&[0x24, 1]); // Maximum QoS 1
+    if !offer.qos_2 {
+        props.extend_from_slice(&[0x24, 1]); // Maximum QoS 1
+    }
     let max_packet = u32::try_from(offer.max_packet).unwrap_or(u32::MAX);
     props.push(0x27);
     props.extend_from_slice(&max_packet.to_be_bytes());
@@ -118,12 +121,20 @@ fn reason_packet(out: &mut Vec<u8>, first: u8, head: &[u8], words: &str, maximum
     }
 }
 
-pub(super) fn puback(out: &mut Vec<u8>, packet_id: u16, code: u8) {
+/// First byte of the answer to a publish of QoS 1.
+pub(super) const PUBACK: u8 = 0x40;
+/// First byte of the answer to a publish of QoS 2.
+pub(super) const PUBREC: u8 = 0x50;
+/// First byte of the answer to PUBREL.
+pub(super) const PUBCOMP: u8 = 0x70;
+
+/// One of the answers to a publish.
+pub(super) fn answer(out: &mut Vec<u8>, first: u8, packet_id: u16, code: u8) {
     let [high, low] = packet_id.to_be_bytes();
     if code == 0 {
-        out.extend_from_slice(&[0x40, 2, high, low]);
+        out.extend_from_slice(&[first, 2, high, low]);
     } else {
-        out.extend_from_slice(&[0x40, 3, high, low, code]);
+        out.extend_from_slice(&[first, 3, high, low, code]);
     }
 }
 

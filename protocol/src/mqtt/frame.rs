@@ -13,6 +13,7 @@ pub(super) enum Kind {
     Connect,
     Publish,
     Puback,
+    Pubrel,
     Subscribe,
     Unsubscribe,
     Pingreq,
@@ -32,10 +33,11 @@ pub(super) struct Frame {
 }
 
 /// Looks at what has come so far. `Ok(None)`: the header is not whole yet. `Ok(Some)`: the
-/// header is good; the body may still be on its way.
-pub(super) fn peek(bytes: &[u8], max_packet: usize) -> Result<Option<Frame>, Fault> {
+/// header is good; the body may still be on its way. `lenient`: QoS 2 is served, and a PUBLISH of
+/// any size is no fault here.
+pub(super) fn peek(bytes: &[u8], max_packet: usize, lenient: bool) -> Result<Option<Frame>, Fault> {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
-    let (kind, flags) = (kind(first)?, first & 0x0f);
+    let (kind, flags) = (kind(first, lenient)?, first & 0x0f);
     let mut length = 0_usize;
     for (index, &byte) in rest.iter().take(4).enumerate() {
         length |= usize::from(byte & 0x7f) << (7 * index);
@@ -47,6 +49,7 @@ pub(super) fn peek(bytes: &[u8], max_packet: usize) -> Result<Option<Frame>, Fau
         }
         let header = index + 2;
         let total = header + length;
+        let max_packet = if lenient && kind == Kind::Publish { total } else { max_packet };
         check(kind, length, total, max_packet)?;
         return Ok(Some(Frame { kind, flags, header, total }));
     }
@@ -74,19 +77,20 @@ fn check(kind: Kind, length: usize, total: usize, max_packet: usize) -> Result<(
 }
 
 /// The packet's type, when a client may send it with these flags.
-fn kind(first: u8) -> Result<Kind, Fault> {
+fn kind(first: u8, qos_2: bool) -> Result<Kind, Fault> {
     let flags = first & 0x0f;
     let (kind, wanted) = match first >> 4 {
         1 => (Kind::Connect, 0),
         3 => {
             return match (flags >> 1) & 3 {
                 3 => Err(Fault::malformed("QoS 3")),
-                2 => Err(Fault::new(Code::QosNotSupported, "QoS 2 is not offered")),
+                2 if !qos_2 => Err(Fault::new(Code::QosNotSupported, "QoS 2 is not offered")),
                 0 if flags & 8 != 0 => Err(Fault::malformed("DUP flag with QoS 0")),
                 _ => Ok(Kind::Publish),
             };
         }
         4 => (Kind::Puback, 0),
+        6 if qos_2 => (Kind::Pubrel, 2),
         5..=7 => return Err(Fault::protocol("a QoS 2 packet: no QoS 2 is under way")),
         8 => (Kind::Subscribe, 2),
         10 => (Kind::Unsubscribe, 2),

@@ -2,13 +2,11 @@
 //! and the standard forbids is refused here.
 
 use bytes::Bytes;
-use mqtt_protocol_core::mqtt::ArcPayload;
 use mqtt_protocol_core::mqtt::packet::{Property, Qos, RetainHandling, SubEntry, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
-use std::sync::Arc;
 
 use super::Version;
-use super::filter::{is_filter, is_topic_name};
+use super::filter::{MAX_TOPIC, is_filter, is_topic_name};
 use super::frame::Kind;
 use super::reason::{Code, Fault};
 
@@ -18,12 +16,25 @@ const MAX_PROPERTIES: usize = 8 * 1024;
 
 /// A packet of a connected client.
 pub(super) enum Packet {
-    Publish { topic: String, packet_id: Option<u16>, retain: bool, payload: Bytes },
+    Publish(Publish),
     Puback { packet_id: u16 },
+    Pubrel { packet_id: u16 },
     Subscribe { packet_id: u16, entries: Vec<Wish> },
     Unsubscribe { packet_id: u16, filters: Vec<String> },
     Pingreq,
     Disconnect { with_will: bool, session_expiry: bool },
+}
+
+/// A PUBLISH, of whatever topic.
+pub(super) struct Publish {
+    pub(super) topic: String,
+    /// None: QoS 0.
+    pub(super) packet_id: Option<u16>,
+    pub(super) qos: u8,
+    pub(super) retain: bool,
+    /// v5: what the payload is said to be.
+    pub(super) content_type: Option<Box<str>>,
+    pub(super) payload: Bytes,
 }
 
 /// One subscription that a client asks for.
@@ -67,95 +78,147 @@ pub(super) fn parse(version: Version, kind: Kind, flags: u8, body: &[u8]) -> Res
     match (kind, version) {
         (Kind::Connect, _) => Err(Fault::protocol("a second CONNECT")),
         (Kind::Pingreq, _) => Ok(Packet::Pingreq),
-        (Kind::Publish, Version::V311) => publish_v311(flags, body),
-        (Kind::Publish, Version::V5) => publish_v5(flags, body),
+        (Kind::Publish, _) => publish(version, flags, body),
         (Kind::Puback, _) => puback(version, body),
+        (Kind::Pubrel, _) => pubrel(version, body),
         (Kind::Subscribe, _) => subscribe(version, body),
         (Kind::Unsubscribe, _) => unsubscribe(version, body),
         (Kind::Disconnect, _) => disconnect(version, body),
     }
 }
 
-/// Keeps a packet's bytes alive for the payload within them.
-struct Payload(ArcPayload);
+/// Reads a packet's body from its beginning.
+struct Body<'a>(&'a [u8]);
 
-impl AsRef<[u8]> for Payload {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_slice()
+impl<'a> Body<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Fault> {
+        let cut = Fault::malformed("a packet cut short");
+        let (taken, rest) = self.0.split_at_checked(count).ok_or(cut)?;
+        self.0 = rest;
+        Ok(taken)
     }
-}
 
-fn publish_v311(flags: u8, body: &[u8]) -> Result<Packet, Fault> {
-    let (packet, _) = v3_1_1::Publish::parse(flags, Arc::from(body)).map_err(fault_of)?;
-    publish(packet.topic_name(), packet.packet_id(), packet.retain(), packet.payload())
-}
+    fn u16(&mut self) -> Result<u16, Fault> {
+        let bytes = self.take(2)?;
+        Ok(bytes.iter().fold(0, |value, &byte| value << 8 | u16::from(byte)))
+    }
 
-fn publish_v5(flags: u8, body: &[u8]) -> Result<Packet, Fault> {
-    check_publish_properties(flags, body)?;
-    let (packet, _) = v5_0::Publish::parse(flags, Arc::from(body)).map_err(fault_of)?;
-    for property in packet.props() {
-        match property {
-            Property::TopicAlias(_) => {
-                return Err(Fault::new(Code::TopicAliasInvalid, "topic aliases are not offered"));
+    fn binary(&mut self) -> Result<&'a [u8], Fault> {
+        let length = self.u16()?;
+        self.take(usize::from(length))
+    }
+
+    fn text(&mut self) -> Result<&'a str, Fault> {
+        let text = std::str::from_utf8(self.binary()?)
+            .map_err(|_| Fault::malformed("a text that is not UTF-8"))?;
+        if text.contains('\0') { Err(NUL) } else { Ok(text) }
+    }
+
+    /// A variable byte integer.
+    fn length(&mut self) -> Result<usize, Fault> {
+        let mut value = 0_usize;
+        for index in 0..4 {
+            let byte = self.take(1)?.first().copied().unwrap_or_default();
+            value |= usize::from(byte & 0x7f) << (7 * index);
+            if byte & 0x80 == 0 {
+                return Ok(value);
             }
-            Property::SubscriptionIdentifier(_) => {
-                return Err(Fault::protocol("a subscription identifier from a client"));
-            }
-            Property::ResponseTopic(topic) if !is_topic_name(topic.val()) => {
-                return Err(Fault::new(Code::TopicInvalid, "the response topic is no topic name"));
-            }
-            _ => {}
         }
+        Err(Fault::malformed("a length of more than four bytes"))
     }
-    if packet.topic_name().is_empty() {
-        return Err(Fault::protocol("a publish without topic and topic alias"));
-    }
-    publish(packet.topic_name(), packet.packet_id(), packet.retain(), packet.payload())
 }
 
-/// The parser takes a PUBLISH without properties, and any number of them.
-fn check_publish_properties(flags: u8, body: &[u8]) -> Result<(), Fault> {
-    const CUT: Fault = Fault::malformed("PUBLISH cut short");
-    let [high, low, rest @ ..] = body else { return Err(CUT) };
-    let topic = usize::from(u16::from_be_bytes([*high, *low]));
-    let id = if flags & 6 == 0 { 0 } else { 2 };
-    let rest = rest.get(topic + id..).ok_or(CUT)?;
-    let length = variable_length(rest).ok_or(CUT)?;
-    if length > MAX_PROPERTIES {
-        return Err(Fault::new(Code::Quota, "too many properties in a publish"));
-    }
-    Ok(())
-}
-
-/// A variable byte integer; None: cut short or overlong.
-fn variable_length(bytes: &[u8]) -> Option<usize> {
-    let mut value = 0_usize;
-    for (index, &byte) in bytes.iter().take(4).enumerate() {
-        value |= usize::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn publish(
-    topic: &str,
-    packet_id: Option<u16>,
-    retain: bool,
-    payload: &ArcPayload,
-) -> Result<Packet, Fault> {
+/// A PUBLISH. Whether its topic is a topic's name at all is left to the session.
+fn publish(version: Version, flags: u8, body: &[u8]) -> Result<Packet, Fault> {
+    let mut body = Body(body);
+    let topic = body.text()?;
+    let qos = (flags >> 1) & 3;
+    let packet_id = if qos == 0 { None } else { Some(body.u16()?) };
     if packet_id == Some(0) {
         return Err(PACKET_ID_0);
     }
-    if topic.contains('\0') {
-        return Err(NUL);
+    let mut content_type = None;
+    if version == Version::V5 {
+        let length = body.length()?;
+        if length > MAX_PROPERTIES {
+            return Err(Fault::new(Code::Quota, "too many properties in a publish"));
+        }
+        content_type = publish_properties(Body(body.take(length)?))?;
+        if topic.is_empty() {
+            return Err(Fault::protocol("a publish without topic and topic alias"));
+        }
     }
-    if !is_topic_name(topic) {
-        return Err(Fault::new(Code::TopicInvalid, "not a topic name, or one that is too long"));
+    Ok(Packet::Publish(Publish {
+        topic: topic.to_owned(),
+        packet_id,
+        qos,
+        retain: flags & 1 != 0,
+        content_type: content_type.map(Box::from),
+        payload: Bytes::copy_from_slice(body.0),
+    }))
+}
+
+/// Checks the properties of a PUBLISH. Returns the content type.
+fn publish_properties(mut body: Body<'_>) -> Result<Option<&str>, Fault> {
+    let mut content_type = None;
+    let mut seen = 0_u64;
+    while let Some(&id) = body.0.first() {
+        body.take(1)?;
+        match id {
+            1 if body.take(1)?.first().is_some_and(|&format| format > 1) => {
+                return Err(Fault::protocol("a payload format that is none"));
+            }
+            1 => {}
+            2 => drop(body.take(4)?),
+            3 => content_type = Some(body.text()?),
+            8 if !is_topic_name(body.text()?) => {
+                return Err(Fault::new(Code::TopicInvalid, "the response topic is no topic name"));
+            }
+            8 => {}
+            9 => drop(body.binary()?),
+            0x23 if body.u16()? == 0 => return Err(Fault::protocol("topic alias 0")),
+            0x23 => {
+                return Err(Fault::new(Code::TopicAliasInvalid, "topic aliases are not offered"));
+            }
+            0x26 => {
+                body.text()?;
+                body.text()?;
+                continue; // the only one that may come again
+            }
+            0x0b => return Err(Fault::protocol("a subscription identifier from a client")),
+            0x11..=0x2a => return Err(Fault::protocol("a property of another packet")),
+            _ => return Err(Fault::malformed("an unknown property")),
+        }
+        if seen & (1 << id) != 0 {
+            return Err(Fault::protocol("a property twice"));
+        }
+        seen |= 1 << id;
     }
-    let payload = Bytes::from_owner(Payload(payload.clone()));
-    Ok(Packet::Publish { topic: topic.to_owned(), packet_id, retain, payload })
+    Ok(content_type)
+}
+
+/// The topic and the id of a PUBLISH whose body is too large to be kept. None: more of the
+/// beginning is needed.
+pub(super) fn beginning(flags: u8, body: &[u8]) -> Option<Result<(String, Option<u16>), Fault>> {
+    let mut body = Body(body);
+    let topic = body.binary().ok()?;
+    let packet_id = if (flags >> 1) & 3 == 0 { None } else { Some(body.u16().ok()?) };
+    if packet_id == Some(0) {
+        return Some(Err(PACKET_ID_0));
+    }
+    Some(Ok((String::from_utf8_lossy(topic).chars().take(MAX_TOPIC).collect(), packet_id)))
+}
+
+/// PUBREL's packet id. A reason and properties of version 5 change nothing.
+fn pubrel(version: Version, body: &[u8]) -> Result<Packet, Fault> {
+    let packet_id = Body(body).u16()?;
+    if packet_id == 0 {
+        return Err(PACKET_ID_0);
+    }
+    if version == Version::V311 {
+        whole(body, 2)?;
+    }
+    Ok(Packet::Pubrel { packet_id })
 }
 
 const PACKET_ID_0: Fault = Fault::protocol("packet identifier 0");

@@ -40,8 +40,8 @@ pub enum Code {
     FilterInvalid = 0x8F,
     /// Not a topic name.
     TopicInvalid = 0x90,
-    /// More unacknowledged publishes than announced.
-    ReceiveMaximum = 0x93,
+    /// PUBREL names no publish that waits for it.
+    NoPacketId = 0x92,
     /// None is offered.
     TopicAliasInvalid = 0x94,
     /// Larger than announced.
@@ -50,6 +50,8 @@ pub enum Code {
     Quota = 0x97,
     /// An operator's decision.
     Administrative = 0x98,
+    /// The payload is not of the content type that it names.
+    PayloadFormat = 0x99,
     /// More than QoS 1.
     QosNotSupported = 0x9B,
     /// No shared subscriptions.

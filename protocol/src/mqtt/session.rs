@@ -1,18 +1,24 @@
 //! One client's session: the state machine that everything else here serves.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::connect::{self, Connect};
-use super::encode::{self, Offer};
+use super::encode::{self, Offer, PUBACK, PUBCOMP, PUBREC};
+use super::filter::is_topic_name;
 use super::frame::{self, Kind};
 use super::outbound::{Message, NotTaken, OUTPUT_HIGH, Origin, Outbound, Retain, Waiting};
-use super::packet::{self, Packet, Wish};
+use super::packet::{self, Packet, Publish, Wish};
 use super::policy::{Client, Policy};
 use super::reason::{Code, Ending, Fault};
 use super::subscriptions::{Grant, Subscriptions};
 use super::{Limits, Version};
+
+/// How long an ending session waits for the answers to what it took, in milliseconds: a step of the
+/// store and a slow disk.
+const LAST_ANSWERS: u64 = 5_000;
 
 /// What a session tells its host.
 #[derive(Debug)]
@@ -35,8 +41,10 @@ pub enum Event<R> {
         payload: Bytes,
         /// Its retain flag.
         retain: bool,
-        /// 0 or 1.
+        /// 0 to 2.
         qos: u8,
+        /// v5: what the payload is said to be.
+        content_type: Option<Box<str>>,
     },
     /// The client subscribed.
     Subscribed {
@@ -49,6 +57,12 @@ pub enum Event<R> {
     Unsubscribed,
     /// A publish outside the client's rights was refused; it stays connected.
     NotAllowed,
+    /// A publish that is larger than [`Limits::max_packet`] was dropped; the client stays
+    /// connected. Only with [`Limits::lenient`].
+    TooLarge {
+        /// Its topic, of which the beginning is kept.
+        topic: String,
+    },
     /// The session is over. Write the output that is left, then close.
     Ended {
         /// How.
@@ -69,21 +83,64 @@ pub struct Will<R> {
     pub retain: bool,
 }
 
+/// What a publish is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It is stored.
+    Stored,
+    /// It can never be taken, and is dropped. 3.1.1 has no word for that: with
+    /// [`Limits::lenient`] it is acknowledged there, else the connection ends.
+    Never(Fault),
+    /// It could not be stored now. In 3.1.1 the connection ends, and the client may try again.
+    NotNow(Fault),
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Since.
     Connecting(u64),
     Connected(Version),
+    /// Nothing more is parsed; what was taken is still answered.
+    Ending(Version),
     /// Whether the host has been told.
     Ended(bool),
 }
 
-/// A publish that the host has not answered.
+/// A publish that the client has not been answered.
 struct Pending {
-    token: u64,
     /// None: QoS 0.
     packet_id: Option<u16>,
+    qos: u8,
     size: usize,
+    /// The host's; it goes out when it is the turn of this publish.
+    answer: Option<Answer>,
+}
+
+/// A PUBLISH that is too large, of which the rest is not kept.
+struct Skipping {
+    left: usize,
+    topic: String,
+    packet_id: Option<u16>,
+    qos: u8,
+}
+
+/// Packet ids of publishes of QoS 2 whose PUBREL has not come, a bit each. No memory before the
+/// first.
+#[derive(Default)]
+struct Received(Vec<u64>);
+
+impl Received {
+    /// Sets or clears it. Returns how it was.
+    fn set(&mut self, id: u16, to: bool) -> bool {
+        if self.0.is_empty() && to {
+            self.0 = vec![0; (usize::from(u16::MAX) + 1) / 64];
+        }
+        let Some(word) = self.0.get_mut(usize::from(id / 64)) else { return false };
+        let bit = 1 << (id % 64);
+        let was = *word & bit != 0;
+        *word = if to { *word | bit } else { *word & !bit };
+        was
+    }
 }
 
 /// See the module's documentation. Times are milliseconds of any one clock.
@@ -97,14 +154,22 @@ pub struct Session<P: Policy> {
     output: Vec<u8>,
     /// Bytes of `output` that are written.
     written: usize,
-    pending: Vec<Pending>,
+    /// In the order in which they came, as they are answered.
+    pending: VecDeque<Pending>,
     pending_bytes: usize,
-    next_token: u64,
+    /// Token of the first of them.
+    first_token: u64,
+    received: Received,
+    skipping: Option<Skipping>,
     outbound: Outbound,
     subscriptions: Subscriptions,
     will: Option<Box<Will<P::Route>>>,
     ending: Option<Ending>,
     last_heard: u64,
+    /// The latest time that is known.
+    now: u64,
+    /// When an ending session waits no longer.
+    ends_at: u64,
     /// Milliseconds of silence that end the session.
     silence: u64,
     /// Publishes that the client takes unacknowledged.
@@ -125,14 +190,18 @@ impl<P: Policy> Session<P> {
             parsed: 0,
             output: Vec::new(),
             written: 0,
-            pending: Vec::new(),
+            pending: VecDeque::new(),
             pending_bytes: 0,
-            next_token: 1,
+            first_token: 1,
+            received: Received::default(),
+            skipping: None,
             outbound: Outbound::new(),
             subscriptions: Subscriptions::default(),
             will: None,
             ending: None,
             last_heard: now,
+            now,
+            ends_at: 0,
             silence: 0,
             window: 1,
             maximum_packet: usize::MAX,
@@ -154,13 +223,19 @@ impl<P: Policy> Session<P> {
     /// False: read no more from the transport for now (or ever). What is given nevertheless is
     /// kept, so give no more than one read.
     pub fn wants_input(&self) -> bool {
-        !matches!(self.state, State::Ended(_)) && !self.is_blocked()
+        self.is_open() && !self.is_blocked()
+    }
+
+    /// It has not begun to end.
+    fn is_open(&self) -> bool {
+        matches!(self.state, State::Connecting(_) | State::Connected(_))
     }
 
     /// Bytes from the transport. Call [`Session::poll_event`] until it gives None before giving
     /// more.
     pub fn receive(&mut self, bytes: &[u8], now: u64) {
-        if matches!(self.state, State::Ended(_)) {
+        self.now = now;
+        if !self.is_open() {
             return;
         }
         self.last_heard = now;
@@ -172,12 +247,18 @@ impl<P: Policy> Session<P> {
         self.input.extend_from_slice(bytes);
     }
 
-    /// The transport ended.
+    /// The transport ended: nobody can be told anything any more.
     pub fn lost(&mut self) {
+        self.ending.get_or_insert(Ending::Lost);
+        self.over(None);
+    }
+
+    /// The client sends no more, and may still read.
+    pub fn half_closed(&mut self) {
         self.end(Ending::Lost);
     }
 
-    /// Ends the session from this side; v5 clients are told why.
+    /// Ends the session from this side, once what was taken is answered; v5 clients are told why.
     pub fn close(&mut self, fault: Fault) {
         self.fail(fault);
     }
@@ -192,8 +273,11 @@ impl<P: Policy> Session<P> {
                     will: self.will.take().map(|will| *will),
                 });
             }
-            if self.is_blocked() {
+            if !self.is_open() || self.is_blocked() {
                 return None;
+            }
+            if self.skipping.is_some() {
+                return self.skip();
             }
             let frame = match self.next_frame() {
                 Ok(Some(frame)) => frame,
@@ -206,6 +290,13 @@ impl<P: Policy> Session<P> {
                     continue;
                 }
             };
+            if frame.total > self.limits.max_packet {
+                if self.begin_to_skip(frame) {
+                    continue;
+                }
+                self.compact();
+                return None;
+            }
             if let Some(event) = self.take_packet(frame) {
                 return Some(event);
             }
@@ -215,14 +306,47 @@ impl<P: Policy> Session<P> {
     /// The next whole packet's place, relative to `parsed`.
     fn next_frame(&self) -> Result<Option<frame::Frame>, Fault> {
         let bytes = self.input.get(self.parsed..).unwrap_or_default();
-        let frame = frame::peek(bytes, self.limits.max_packet)?;
+        let lenient = self.limits.lenient;
+        let frame = frame::peek(bytes, self.limits.max_packet, lenient)?;
         if let Some(frame) = frame
             && matches!(self.state, State::Connecting(_))
             && frame.kind != Kind::Connect
         {
             return Err(Fault::protocol("the first packet is not a CONNECT"));
         }
-        Ok(frame.filter(|frame| bytes.len() >= frame.total))
+        let whole = |frame: &frame::Frame| {
+            frame.total > self.limits.max_packet || bytes.len() >= frame.total
+        };
+        Ok(frame.filter(whole))
+    }
+
+    /// Drops what has come of a PUBLISH that is too large.
+    fn skip(&mut self) -> Option<Event<P::Route>> {
+        let skipping = self.skipping.as_mut()?;
+        let come = (self.input.len() - self.parsed).min(skipping.left);
+        skipping.left -= come;
+        self.parsed += come;
+        self.compact();
+        let Skipping { topic, packet_id, qos, .. } = self.skipping.take_if(|it| it.left == 0)?;
+        let fault = Fault::new(Code::Quota, "larger than a publish may be");
+        self.expect(packet_id, qos, 0, Some(Answer::Never(fault)));
+        Some(Event::TooLarge { topic })
+    }
+
+    /// Begins to skip a PUBLISH that is too large. False: more of it is needed for that.
+    fn begin_to_skip(&mut self, frame: frame::Frame) -> bool {
+        let end = self.input.len().min(self.parsed + frame.total);
+        let body = self.input.get(self.parsed + frame.header..end).unwrap_or_default();
+        match packet::beginning(frame.flags, body) {
+            None if body.len() < frame.total - frame.header => return false,
+            None => self.fail(Fault::malformed("PUBLISH cut short")),
+            Some(Err(fault)) => self.fail(fault),
+            Some(Ok((topic, packet_id))) => {
+                let qos = (frame.flags >> 1) & 3;
+                self.skipping = Some(Skipping { left: frame.total, topic, packet_id, qos });
+            }
+        }
+        true
     }
 
     fn take_packet(&mut self, frame: frame::Frame) -> Option<Event<P::Route>> {
@@ -231,7 +355,7 @@ impl<P: Policy> Session<P> {
         let body = self.input.get(start + frame.header..end).unwrap_or_default();
         let event = match self.state {
             State::Connecting(_) => {
-                let connect = connect::parse(body);
+                let connect = connect::parse(body, self.limits.lenient);
                 self.parsed = end;
                 self.connect(connect)
             }
@@ -246,7 +370,7 @@ impl<P: Policy> Session<P> {
                     }
                 }
             }
-            State::Ended(_) => None,
+            State::Ending(_) | State::Ended(_) => None,
         };
         if self.parsed >= self.input.len() {
             self.compact();
@@ -278,19 +402,7 @@ impl<P: Policy> Session<P> {
             user: connect.user.as_deref(),
             password: connect.password.as_deref(),
         };
-        let will = self.policy.connect(&client).and_then(|()| match connect.will {
-            None => Ok(None),
-            Some(will) => match self.policy.publish(&will.topic) {
-                Some(route) => {
-                    let payload = Bytes::from(will.payload);
-                    Ok(Some(Box::new(Will { route, payload, retain: will.retain })))
-                }
-                None => Err(Fault::new(
-                    Code::NotAuthorized,
-                    "the last will's topic is not the client's own",
-                )),
-            },
-        });
+        let will = self.policy.connect(&client).and_then(|()| self.will(&connect));
         match will {
             Ok(will) => self.will = will,
             Err(fault) => {
@@ -312,8 +424,10 @@ impl<P: Policy> Session<P> {
             _ => keep_alive,
         };
         self.silence = u64::from(counted) * 1_500;
+        let lenient = self.limits.lenient;
         let offer = Offer {
-            receive_maximum: self.limits.inbound_in_flight,
+            receive_maximum: if lenient { u16::MAX } else { self.limits.inbound_in_flight },
+            qos_2: lenient,
             max_packet: self.limits.max_packet,
             server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
             no_session: connect.session_expiry,
@@ -327,14 +441,51 @@ impl<P: Policy> Session<P> {
         Some(Event::Connected { version: connect.version, keep_alive: counted })
     }
 
+    /// The last will, if it is one that may be published.
+    fn will(&self, connect: &Connect) -> Result<Option<Box<Will<P::Route>>>, Fault> {
+        let Some(will) = &connect.will else { return Ok(None) };
+        match self.route(&will.topic) {
+            Ok(route) => {
+                let payload = Bytes::copy_from_slice(&will.payload);
+                Ok(Some(Box::new(Will { route, payload, retain: will.retain })))
+            }
+            // 3.1.1 has no code for such a topic: who is refused looks for another fault.
+            Err(fault) if fault.code == Code::TopicInvalid && self.is_forgiven(connect.version) => {
+                Ok(None)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// A publish that can never be taken is acknowledged, since the version has no other answer.
+    fn is_forgiven(&self, version: Version) -> bool {
+        version == Version::V311 && self.limits.lenient
+    }
+
+    fn route(&self, topic: &str) -> Result<P::Route, Fault> {
+        if !self.limits.lenient && !is_topic_name(topic) {
+            return Err(Fault::new(
+                Code::TopicInvalid,
+                "not a topic name, or one that is too long",
+            ));
+        }
+        let named = Some(topic).filter(|topic| is_topic_name(topic));
+        let route = named.and_then(|topic| self.policy.publish(topic));
+        route.ok_or_else(|| self.policy.refusal(topic))
+    }
+
     fn packet(&mut self, version: Version, packet: Packet, size: usize) -> Option<Event<P::Route>> {
         match packet {
-            Packet::Publish { topic, packet_id, retain, payload } => {
-                let Some(route) = self.policy.publish(&topic) else {
-                    let fault = self.policy.refusal(&topic);
-                    return self.foreign_publish(version, packet_id, fault);
+            Packet::Publish(publish) => self.published(version, publish, size),
+            Packet::Pubrel { packet_id } => {
+                let known = self.received.set(packet_id, false);
+                let code = if known || version == Version::V311 {
+                    Code::Success
+                } else {
+                    Code::NoPacketId
                 };
-                self.published(version, route, packet_id, retain, payload, size)
+                encode::answer(&mut self.output, PUBCOMP, packet_id, code.byte());
+                None
             }
             Packet::Puback { packet_id } => {
                 self.outbound.acknowledged(packet_id);
@@ -373,42 +524,50 @@ impl<P: Policy> Session<P> {
     fn published(
         &mut self,
         version: Version,
-        route: P::Route,
-        packet_id: Option<u16>,
-        retain: bool,
-        payload: Bytes,
+        publish: Publish,
         size: usize,
     ) -> Option<Event<P::Route>> {
-        let unanswered = self.pending.iter().filter(|known| known.packet_id.is_some()).count();
-        if version == Version::V5
-            && packet_id.is_some()
-            && unanswered >= usize::from(self.limits.inbound_in_flight)
+        let Publish { topic, packet_id, qos, retain, content_type, payload } = publish;
+        if let (2, Some(id)) = (qos, packet_id)
+            && self.received.set(id, true)
         {
-            let fault = Fault::new(Code::ReceiveMaximum, "more publishes in flight than announced");
-            self.fail(fault);
+            // The same again. If it is not answered yet, it will be.
+            if !self.pending.iter().any(|known| known.qos == 2 && known.packet_id == packet_id) {
+                encode::answer(&mut self.output, PUBREC, id, 0);
+            }
             return None;
         }
-        let token = self.next_token;
-        self.next_token += 1;
-        self.pending.push(Pending { token, packet_id, size });
-        self.pending_bytes += size;
-        let qos = u8::from(packet_id.is_some());
-        Some(Event::Published { token, route, payload, retain, qos })
+        match self.route(&topic) {
+            Ok(route) => {
+                let token = self.expect(packet_id, qos, size, None);
+                Some(Event::Published { token, route, payload, retain, qos, content_type })
+            }
+            Err(fault) if self.limits.lenient || is_refusable(version, packet_id, fault) => {
+                self.expect(packet_id, qos, size, Some(Answer::Never(fault)));
+                Some(Event::NotAllowed)
+            }
+            Err(fault) => {
+                self.fail(fault);
+                None
+            }
+        }
     }
 
-    /// v5 has a negative PUBACK; without one the connection has to go.
-    fn foreign_publish(
+    /// Notes a publish that is to be answered. Returns its token.
+    fn expect(
         &mut self,
-        version: Version,
         packet_id: Option<u16>,
-        fault: Fault,
-    ) -> Option<Event<P::Route>> {
-        if let (Version::V5, Some(id)) = (version, packet_id) {
-            encode::puback(&mut self.output, id, fault.code.byte());
-            return Some(Event::NotAllowed);
+        qos: u8,
+        size: usize,
+        answer: Option<Answer>,
+    ) -> u64 {
+        let token = self.first_token + self.pending.len() as u64;
+        self.pending.push_back(Pending { packet_id, qos, size, answer });
+        self.pending_bytes += size;
+        if answer.is_some() {
+            self.reply();
         }
-        self.fail(fault);
-        None
+        token
     }
 
     fn subscribe(&mut self, version: Version, packet_id: u16, entries: &[Wish]) -> Event<P::Route> {
@@ -443,36 +602,59 @@ impl<P: Policy> Session<P> {
         }
     }
 
-    /// Answers a publish: stored, or not. Tokens of an ended session are ignored. True: a PUBACK
-    /// goes out (at QoS 0 nobody waits for one).
+    /// Answers a publish: stored, or not. Tokens of an ended session are ignored. True: the client
+    /// waits for it (at QoS 0 it does not).
     pub fn acknowledge(&mut self, token: u64, stored: bool) -> bool {
         const NOT_STORED: Fault =
             Fault::new(Code::Unspecified, "what was published could not be stored");
-        self.answer(token, if stored { Ok(()) } else { Err(NOT_STORED) })
+        self.answer(token, if stored { Answer::Stored } else { Answer::NotNow(NOT_STORED) })
     }
 
-    /// Answers a publish: stored, or why not. v3.1.1 has no word for that: a refused publish of
-    /// QoS 1 ends the connection there.
-    pub fn answer(&mut self, token: u64, result: Result<(), Fault>) -> bool {
-        let State::Connected(version) = self.state else { return false };
-        let Some(index) = self.pending.iter().position(|known| known.token == token) else {
-            return false;
-        };
-        let answered = self.pending.remove(index);
-        self.pending_bytes -= answered.size;
-        if self.pending.is_empty() {
-            self.pending = Vec::new();
-        }
-        let Some(id) = answered.packet_id else { return false };
-        match (result, version) {
-            (Ok(()), _) => encode::puback(&mut self.output, id, 0),
-            (Err(fault), Version::V5) => encode::puback(&mut self.output, id, fault.code.byte()),
-            (Err(fault), Version::V311) => {
-                self.fail(fault);
-                return false;
+    /// [`Session::acknowledge`] with a reason. Answers go out in the order of the publishes, as the
+    /// standard wants it, whatever the order in which they are given.
+    pub fn answer(&mut self, token: u64, answer: Answer) -> bool {
+        let index = token.checked_sub(self.first_token).and_then(|it| usize::try_from(it).ok());
+        let pending = index.and_then(|index| self.pending.get_mut(index));
+        let Some(pending) = pending.filter(|known| known.answer.is_none()) else { return false };
+        pending.answer = Some(answer);
+        let waits = pending.packet_id.is_some();
+        self.reply();
+        waits
+    }
+
+    /// Sends the answers whose turn it is.
+    fn reply(&mut self) {
+        let (State::Connected(version) | State::Ending(version)) = self.state else { return };
+        while self.pending.front().is_some_and(|next| next.answer.is_some())
+            && let Some(next) = self.pending.pop_front()
+        {
+            self.first_token += 1;
+            self.pending_bytes -= next.size;
+            if let (Some(id), Some(answer)) = (next.packet_id, next.answer) {
+                self.reply_to(version, id, next.qos, answer);
             }
         }
-        true
+        if self.pending.is_empty() {
+            self.pending = VecDeque::new();
+        }
+        self.end_if_answered();
+    }
+
+    fn reply_to(&mut self, version: Version, id: u16, qos: u8, answer: Answer) {
+        let first = if qos == 2 { PUBREC } else { PUBACK };
+        match answer {
+            Answer::Stored => encode::answer(&mut self.output, first, id, 0),
+            Answer::Never(_) if self.is_forgiven(version) => {
+                encode::answer(&mut self.output, first, id, 0);
+            }
+            Answer::Never(fault) | Answer::NotNow(fault) if version == Version::V5 => {
+                if qos == 2 {
+                    self.received.set(id, false);
+                }
+                encode::answer(&mut self.output, first, id, fault.code.byte());
+            }
+            Answer::Never(fault) | Answer::NotNow(fault) => self.fail(fault),
+        }
     }
 
     /// Puts a message on its way. It goes out as the window and the output allow.
@@ -557,6 +739,7 @@ impl<P: Policy> Session<P> {
     pub fn next_timeout(&self) -> Option<u64> {
         match self.state {
             State::Connecting(since) => Some(since.saturating_add(self.limits.connect_timeout)),
+            State::Ending(_) => Some(self.ends_at),
             State::Connected(_) => {
                 let silent = self.last_heard.saturating_add(self.silence);
                 let partial = self.last_heard.saturating_add(self.limits.partial_timeout);
@@ -568,8 +751,12 @@ impl<P: Policy> Session<P> {
 
     /// Ends the session if its time is over.
     pub fn handle_timeout(&mut self, now: u64) {
+        self.now = now;
         if self.next_timeout().is_none_or(|at| now < at) {
             return;
+        }
+        if let State::Ending(version) = self.state {
+            return self.over(Some(version));
         }
         if matches!(self.state, State::Connecting(_)) {
             self.end(Ending::Refused(Fault::protocol("no CONNECT in time"), None));
@@ -594,9 +781,7 @@ impl<P: Policy> Session<P> {
 
     /// True when no more may be parsed until the host answers or the client reads.
     fn is_blocked(&self) -> bool {
-        // v5 clients know the limit: one more is parsed to find those who pass it.
-        let extra = usize::from(self.state == State::Connected(Version::V5));
-        self.pending.len() >= usize::from(self.limits.inbound_in_flight) + extra
+        self.pending.len() >= usize::from(self.limits.inbound_in_flight)
             || self.pending_bytes >= self.limits.inbound_bytes
             || self.output.len() - self.written >= OUTPUT_HIGH
     }
@@ -613,28 +798,57 @@ impl<P: Policy> Session<P> {
     }
 
     fn fail(&mut self, fault: Fault) {
-        match self.state {
-            State::Connecting(_) => self.end(Ending::Refused(fault, None)),
-            State::Connected(Version::V5) => {
-                encode::disconnect(&mut self.output, fault, self.maximum_packet);
-                self.end(Ending::Fault(fault));
-            }
-            State::Connected(Version::V311) => self.end(Ending::Fault(fault)),
-            State::Ended(_) => {}
+        self.end(match self.state {
+            State::Connecting(_) => Ending::Refused(fault, None),
+            _ => Ending::Fault(fault),
+        });
+    }
+
+    /// Ends it, once every publish that was taken is answered.
+    fn end(&mut self, ending: Ending) {
+        if !self.is_open() {
+            return;
+        }
+        self.ending = Some(ending);
+        self.clear();
+        let State::Connected(version) = self.state else { return self.over(None) };
+        self.state = State::Ending(version);
+        self.ends_at = self.now.saturating_add(LAST_ANSWERS);
+        self.end_if_answered();
+    }
+
+    fn end_if_answered(&mut self) {
+        if let State::Ending(version) = self.state
+            && self.pending.iter().all(|known| known.packet_id.is_none())
+        {
+            self.over(Some(version));
         }
     }
 
-    fn end(&mut self, ending: Ending) {
+    /// It is over, whatever waits. `version`: of who is still there to be told why.
+    fn over(&mut self, version: Option<Version>) {
         if matches!(self.state, State::Ended(_)) {
             return;
         }
+        if let (Some(Version::V5), Some(Ending::Fault(fault))) = (version, self.ending) {
+            encode::disconnect(&mut self.output, fault, self.maximum_packet);
+        }
         self.state = State::Ended(false);
-        self.ending = Some(ending);
+        self.clear();
+        self.pending = VecDeque::new();
+        self.pending_bytes = 0;
+    }
+
+    fn clear(&mut self) {
         self.input = Vec::new();
         self.parsed = 0;
-        self.pending = Vec::new();
-        self.pending_bytes = 0;
+        self.skipping = None;
         self.outbound.clear();
         self.subscriptions.clear();
     }
+}
+
+/// A publish that its client can be told of in its version, without an end of the connection.
+fn is_refusable(version: Version, packet_id: Option<u16>, fault: Fault) -> bool {
+    version == Version::V5 && packet_id.is_some() && fault.code != Code::TopicInvalid
 }

@@ -2,7 +2,6 @@
 //! session, records into the buffer, and messages between the session and the exchange.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,7 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_protocol::data::block::MAX_RECORD;
 use holdfast_protocol::data::{Format, StreamName};
-use holdfast_protocol::mqtt::{Code, Ending, Event, Fault, Message, NotTaken, Session, Will};
+use holdfast_protocol::mqtt::{
+    Answer, Code, Ending, Event, Fault, Message, NotTaken, Session, Will,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
@@ -23,6 +24,7 @@ use super::{STALL, Seat, Shared, add};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused, Stored};
 use crate::core::bus::Route;
+use crate::core::records;
 
 /// One read, in bytes.
 const READ: usize = 16 * 1024;
@@ -35,9 +37,6 @@ thread_local! {
     /// Every client reads here: an idle one has no read buffer.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
 }
-
-/// What a publish is answered with.
-type Answer = Result<(), Fault>;
 
 /// Records on their way into the buffer, and the publishes that wait for them.
 struct Appending {
@@ -54,40 +53,6 @@ struct Group {
     tokens: Vec<u64>,
 }
 
-/// Publishes are answered in the order in which they came, as the standard wants it.
-#[derive(Default)]
-struct Answers {
-    /// The token of the first that waits.
-    first: u64,
-    waiting: VecDeque<Option<Answer>>,
-}
-
-impl Answers {
-    /// A publish came. Tokens rise by one.
-    fn expect(&mut self, token: u64) {
-        if self.waiting.is_empty() {
-            self.first = token;
-        }
-        self.waiting.push_back(None);
-    }
-
-    fn put(&mut self, token: u64, answer: Answer) {
-        let index = token.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        if let Some(slot) = index.and_then(|index| self.waiting.get_mut(index)) {
-            *slot = Some(answer);
-        }
-    }
-
-    /// The next that can be answered.
-    fn next(&mut self) -> Option<(u64, Answer)> {
-        let answer = (*self.waiting.front()?)?;
-        self.waiting.pop_front();
-        let token = self.first;
-        self.first += 1;
-        Some((token, answer))
-    }
-}
-
 /// The task. It ends when the connection has.
 pub(super) struct Connection {
     stream: TcpStream,
@@ -97,7 +62,6 @@ pub(super) struct Connection {
     seat: Seat,
     groups: Vec<Group>,
     appending: Vec<Appending>,
-    answers: Answers,
     timer: Pin<Box<Sleep>>,
     /// When the timer rings, or None when it is not set.
     armed: Option<u64>,
@@ -125,7 +89,6 @@ impl Connection {
             seat,
             groups: Vec::new(),
             appending: Vec::new(),
-            answers: Answers::default(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
             stalled_since: None,
@@ -140,16 +103,20 @@ impl Connection {
     }
 
     fn note(&self, what: &'static str, about: &str) {
-        self.shared().said.note_about(self.session.policy().name(), what, about, uptime_ms());
+        self.session.policy().say(what, about);
     }
 
     fn events(&mut self, cx: &mut Context<'_>) {
         while let Some(event) = self.session.poll_event() {
             match event {
                 Event::Connected { .. } => self.connected(),
-                Event::Published { token, route, payload, retain, qos } => {
-                    self.answers.expect(token);
-                    self.published(Some(token), route, payload, retain, qos);
+                Event::Published { token, route, payload, retain, qos, content_type } => {
+                    let kind = content_type.as_deref();
+                    self.published(Some(token), route, payload, retain, qos, kind);
+                }
+                Event::TooLarge { topic } => {
+                    add(&self.shared().counters.refused, 1);
+                    self.note(TOO_LARGE, &topic);
                 }
                 Event::Subscribed { retained, .. } => {
                     self.subscribed();
@@ -161,7 +128,6 @@ impl Connection {
             }
         }
         self.append(cx);
-        self.answer();
     }
 
     fn connected(&mut self) {
@@ -206,6 +172,7 @@ impl Connection {
         payload: Bytes,
         retain: bool,
         qos: u8,
+        content_type: Option<&str>,
     ) {
         let Some(name) = self.session.policy().name().cloned() else { return };
         if let Route::Stream(stream) = &route {
@@ -214,7 +181,21 @@ impl Connection {
             }
             if self.shared().sourced().contains(stream) {
                 const WHY: &str = "published to a stream that the agent itself fills";
-                return self.fail(stream, token.as_slice(), Code::NotAuthorized, WHY);
+                let never = Answer::Never(Fault::new(Code::NotAuthorized, WHY));
+                return self.fail(stream, token.as_slice(), WHY, never);
+            }
+        }
+        let mut record = None;
+        // An empty one that is to be retained clears what is, and is no record.
+        if let Route::Stream(stream) = &route
+            && !(retain && payload.is_empty())
+        {
+            match self.record(stream, &payload, content_type) {
+                Ok(taken) => record = Some(taken),
+                Err(why) => {
+                    let never = Answer::Never(Fault::new(Code::PayloadFormat, why));
+                    return self.fail(stream, token.as_slice(), why, never);
+                }
             }
         }
         let (owner, topic, stream) = match route {
@@ -230,17 +211,38 @@ impl Connection {
         if outcome.not_retained {
             self.note("more retained messages than the local bus keeps: one was not retained", "");
         }
-        match stream {
-            Some(stream) => self.gather(stream, qos, &payload, token),
-            None => token.into_iter().for_each(|token| self.answers.put(token, Ok(()))),
+        match stream.zip(record) {
+            Some((stream, record)) => self.gather(stream, qos, record, token),
+            None => self.answer(token.as_slice(), Answer::Stored),
         }
     }
 
+    /// The record that a payload is.
+    fn record(
+        &self,
+        stream: &StreamName,
+        payload: &[u8],
+        content_type: Option<&str>,
+    ) -> Result<(Format, Vec<u8>), &'static str> {
+        let taken = records::published(payload, content_type)?;
+        if taken.is_broken {
+            let text = String::from_utf8_lossy(taken.value);
+            let who = self.session.policy().name();
+            self.shared().said.note_on(who, BROKEN, stream.as_str(), &text, uptime_ms());
+        }
+        Ok((taken.format, taken.value.to_vec()))
+    }
+
     /// Records of one stream that came together go into the buffer together.
-    fn gather(&mut self, stream: StreamName, qos: u8, payload: &Bytes, token: Option<u64>) {
+    fn gather(
+        &mut self,
+        stream: StreamName,
+        qos: u8,
+        record: (Format, Vec<u8>),
+        token: Option<u64>,
+    ) {
         // Nobody waits for a last will: its connection is over.
-        let qos = if token.is_some() { qos } else { 0 };
-        let record = (Format::Plain, payload.to_vec());
+        let qos = if token.is_some() { qos.min(1) } else { 0 };
         let known = self.groups.iter_mut().find(|it| it.stream == stream && it.qos == qos);
         match known {
             Some(group) => {
@@ -272,7 +274,7 @@ impl Connection {
                         "published with QoS 0 faster than can be stored: records were dropped",
                         name.as_str(),
                     );
-                    tokens.iter().for_each(|token| self.answers.put(*token, Ok(())));
+                    self.answer(&tokens, Answer::Stored);
                 }
                 Err(why) => self.refused(&name, &tokens, &why),
             }
@@ -297,7 +299,7 @@ impl Connection {
             match result {
                 Ok(range) => {
                     add(&self.shared().counters.stored, range.len());
-                    tokens.iter().for_each(|token| self.answers.put(*token, Ok(())));
+                    self.answer(&tokens, Answer::Stored);
                 }
                 Err(why) => self.refused(&stream, &tokens, &why),
             }
@@ -306,18 +308,22 @@ impl Connection {
 
     fn refused(&mut self, stream: &StreamName, tokens: &[u64], why: &Refused) {
         let (code, text) = said_of(why);
-        self.fail(stream, tokens, code, text);
+        let fault = Fault::new(code, text);
+        let never =
+            matches!(why, Refused::TooLarge | Refused::TooManyStreams | Refused::TooManyOfOne);
+        let answer = if never { Answer::Never(fault) } else { Answer::NotNow(fault) };
+        self.fail(stream, tokens, text, answer);
     }
 
-    fn fail(&mut self, stream: &StreamName, tokens: &[u64], code: Code, text: &'static str) {
+    fn fail(&mut self, stream: &StreamName, tokens: &[u64], text: &'static str, answer: Answer) {
         add(&self.shared().counters.refused, u64::try_from(tokens.len()).unwrap_or(0));
         self.note(text, stream.as_str());
-        tokens.iter().for_each(|token| self.answers.put(*token, Err(Fault::new(code, text))));
+        self.answer(tokens, answer);
     }
 
-    fn answer(&mut self) {
-        while let Some((token, answer)) = self.answers.next() {
-            self.session.answer(token, answer);
+    fn answer(&mut self, tokens: &[u64], answer: Answer) {
+        for token in tokens {
+            self.session.answer(*token, answer);
         }
     }
 
@@ -355,7 +361,7 @@ impl Connection {
             }
         }
         if let Some(will) = will {
-            self.published(None, will.route, will.payload, will.retain, 1);
+            self.published(None, will.route, will.payload, will.retain, 1, None);
         }
         self.shared().exchange.leave(self.number);
     }
@@ -393,7 +399,6 @@ impl Connection {
                 self.session.close(why);
             }
             self.stored(cx);
-            self.answer();
             self.events(cx);
             self.deliver();
             let wrote = self.write(cx);
@@ -420,7 +425,9 @@ impl Connection {
             }
             match self.read(cx, now) {
                 Poll::Ready(Ok(1..)) => self.events(cx),
-                Poll::Ready(Ok(0) | Err(_)) => return self.lost(cx),
+                // It may have closed its side alone, to say that this is all.
+                Poll::Ready(Ok(0)) => self.session.half_closed(),
+                Poll::Ready(Err(_)) => return self.lost(cx),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -503,9 +510,8 @@ impl Connection {
 /// What is said of a client that broke the rules: one text for each kind.
 fn fault_words(fault: Fault) -> &'static str {
     match fault.code {
-        Code::PacketTooLarge => "a publish of more than 64 KiB ended its connection",
+        Code::PacketTooLarge => "a packet that is too large for its kind ended its connection",
         Code::KeepAliveTimeout => "a client of the local bus went silent",
-        Code::QosNotSupported => "used QoS 2, which the local bus does not offer",
         _ => "sent what is not MQTT as the local bus speaks it",
     }
 }
@@ -529,6 +535,11 @@ impl Future for Connection {
     }
 }
 
+/// What is said of a payload that somebody meant as JSON.
+const BROKEN: &str = "published what begins like JSON and is none (nan, a comma too many, single quotes?), kept as text without numbers,";
+/// What is said of a publish that is larger than a record may be.
+const TOO_LARGE: &str = "a record of more than 64 KiB was refused";
+
 /// How a publish that was not stored is answered, and what is said of it.
 fn said_of(why: &Refused) -> (Code, &'static str) {
     match why {
@@ -546,7 +557,7 @@ fn said_of(why: &Refused) -> (Code, &'static str) {
             Code::Quota,
             "a record was refused: whoever published it has made as many streams as one may make, 200: publish to fewer names",
         ),
-        Refused::TooLarge => (Code::Quota, "a record of more than 64 KiB was refused"),
+        Refused::TooLarge => (Code::Quota, TOO_LARGE),
         Refused::Closed => {
             (Code::Implementation, "the buffer is closed: the agent ends, or its problems say why")
         }
@@ -566,27 +577,5 @@ mod tests {
         assert!(all.contains(&format!("can have, {MAX_STREAMS}:")), "{all}");
         let (_, large) = said_of(&Refused::TooLarge);
         assert!(large.contains(&format!("{} KiB", MAX_RECORD / 1024)), "{large}");
-    }
-
-    #[test]
-    fn answers_go_out_in_the_order_of_the_publishes() {
-        let mut answers = Answers::default();
-        for token in 7..11 {
-            answers.expect(token);
-        }
-        answers.put(8, Ok(()));
-        assert_eq!(answers.next(), None, "the first is not stored yet");
-        answers.put(7, Ok(()));
-        let refused = Err(Fault::new(Code::Quota, "full"));
-        answers.put(9, refused);
-        assert_eq!(answers.next(), Some((7, Ok(()))));
-        assert_eq!(answers.next(), Some((8, Ok(()))));
-        assert_eq!(answers.next(), Some((9, refused)));
-        assert_eq!(answers.next(), None);
-        answers.put(10, Ok(()));
-        assert_eq!(answers.next(), Some((10, Ok(()))));
-        answers.expect(12);
-        answers.put(12, Ok(()));
-        assert_eq!(answers.next(), Some((12, Ok(()))));
     }
 }

@@ -6,14 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::mqtt::{Code, Fault, Origin, Retain};
+use tokio::sync::Notify;
 
+use super::kept;
 use super::mailbox::{Delivery, Mailbox};
 use crate::core::bus::{Rights, means};
 
-/// Retained messages, and their bytes: a convenience for workloads that start later, kept in
-/// memory alone.
+/// Retained messages, and their bytes: a convenience for workloads that start later, kept over
+/// restarts of the agent.
 const MAX_RETAINED: usize = 256;
 const MAX_RETAINED_BYTES: usize = 256 * 1024;
+
+/// Why a client ends whose name is no longer admitted.
+pub(super) const GONE: Fault = Fault::new(Code::Administrative, "may not come any more");
 
 /// A client.
 struct Member {
@@ -25,7 +30,7 @@ struct Member {
 }
 
 /// A message as it was published.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Published {
     /// Whose topic.
     pub(super) owner: Name,
@@ -43,12 +48,16 @@ struct Inner {
     members: BTreeMap<u64, Member>,
     retained: BTreeMap<(Name, Box<str>), Published>,
     retained_bytes: usize,
+    /// What is retained is not what is on disk.
+    changed: bool,
 }
 
 /// See the module's documentation.
 #[derive(Default)]
 pub(super) struct Exchange {
     inner: Mutex<Inner>,
+    /// Rings when what is retained has changed.
+    pub(super) changes: Notify,
 }
 
 /// What came of a message.
@@ -98,20 +107,52 @@ impl Exchange {
 
     /// Every client of this name ends, and what it retained is gone.
     pub(super) fn end_of(&self, name: &Name) {
-        self.end_where(|member| member == name);
-        let mut inner = self.inner();
-        inner.retained.retain(|(owner, _), _| owner != name);
-        inner.retained_bytes = inner.retained.values().map(|it| it.payload.len()).sum();
+        self.end_where(|member| member == name, GONE);
+        self.forget_where(|owner| owner == name);
     }
 
-    pub(super) fn end_where(&self, gone: impl Fn(&Name) -> bool) {
+    /// What these have retained is gone.
+    fn forget_where(&self, gone: impl Fn(&Name) -> bool) {
+        let mut inner = self.inner();
+        let before = inner.retained.len();
+        inner.retained.retain(|(owner, _), _| !gone(owner));
+        inner.retained_bytes = inner.retained.values().map(|it| it.payload.len()).sum();
+        if inner.retained.len() != before {
+            inner.changed = true;
+            self.changes.notify_one();
+        }
+    }
+
+    /// What was retained before a restart.
+    pub(super) fn restore(&self, messages: Vec<Published>) {
+        let mut inner = self.inner();
+        for message in messages {
+            inner.retain(message);
+        }
+        inner.changed = false;
+    }
+
+    /// What is retained, to be written, if it is not on disk. `gone`: of whom nothing is kept.
+    pub(super) fn take_changed(&self, gone: impl Fn(&Name) -> bool) -> Option<Vec<u8>> {
+        self.forget_where(gone);
+        let mut inner = self.inner();
+        let changed = std::mem::take(&mut inner.changed);
+        changed.then(|| kept::pack(inner.retained.values()))
+    }
+
+    /// It could not be written.
+    pub(super) fn not_kept(&self) {
+        self.inner().changed = true;
+    }
+
+    pub(super) fn end_where(&self, gone: impl Fn(&Name) -> bool, why: Fault) {
         let ending: Vec<Arc<Mailbox>> = {
             let inner = self.inner();
             let gone = inner.members.values().filter(|member| gone(&member.name));
             gone.map(|member| Arc::clone(&member.mailbox)).collect()
         };
         for mailbox in ending {
-            mailbox.end(Fault::new(Code::Administrative, "may not come any more"));
+            mailbox.end(why);
         }
     }
 
@@ -140,6 +181,9 @@ impl Exchange {
         }
         if message.retain {
             outcome.not_retained = !inner.retain(message);
+            if inner.changed {
+                self.changes.notify_one();
+            }
         }
         outcome
     }
@@ -172,8 +216,12 @@ impl Inner {
     /// False: there is no room.
     fn retain(&mut self, message: Published) -> bool {
         let key = (message.owner.clone(), message.topic.clone());
+        if self.retained.get(&key).is_some_and(|old| old.payload == message.payload) {
+            return true;
+        }
         if let Some(old) = self.retained.remove(&key) {
             self.retained_bytes = self.retained_bytes.saturating_sub(old.payload.len());
+            self.changed = true;
         }
         if message.payload.is_empty() {
             return true;
@@ -183,6 +231,7 @@ impl Inner {
             return false;
         }
         self.retained_bytes = bytes;
+        self.changed = true;
         // On its own: a slice would keep the whole packet.
         let payload = Bytes::copy_from_slice(&message.payload);
         self.retained.insert(key, Published { payload, ..message });

@@ -37,6 +37,14 @@ impl Gate {
 
     fn note(&self, what: &'static str, about: &str) {
         add(&self.shared.counters.refused, 1);
+        self.say(what, about);
+    }
+
+    /// This went wrong, of this client's doing.
+    pub(super) fn say(&self, what: &'static str, about: &str) {
+        // Both are the client's own words: neither may leave no room for the other.
+        let client = format!("{about:.80} (client {:.30})", self.client_id);
+        let about = if about.is_empty() { about } else { &client };
         self.shared.said.note_about(self.name.as_ref(), what, about, uptime_ms());
     }
 }

@@ -7,6 +7,7 @@
 mod connection;
 mod exchange;
 mod gate;
+mod kept;
 mod mailbox;
 mod said;
 
@@ -14,13 +15,15 @@ mod said;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use holdfast_protocol::data::StreamName;
 use holdfast_protocol::data::block::MAX_RECORD;
 use holdfast_protocol::ids::Name;
-use holdfast_protocol::mqtt::Limits;
+use holdfast_protocol::mqtt::{Code, Fault, Limits};
 use holdfast_protocol::workload::Bus as Permissions;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
@@ -41,6 +44,12 @@ const MAX_CLIENTS: usize = 64;
 const MAX_OF_ONE: usize = 32;
 /// Clients that have not said who they are, for at most [`CONNECT_TIMEOUT`].
 const MAX_STRANGERS: usize = 32;
+/// How long the end of the agent waits for clients.
+const FAREWELL: Duration = Duration::from_millis(1_500);
+/// Why clients end with the agent.
+const STOPS: Fault = Fault::new(Code::ShuttingDown, "the agent stops");
+/// From a change of what is retained until it is written.
+const KEEP_AFTER: Duration = Duration::from_millis(500);
 /// From accept to a whole CONNECT, in milliseconds.
 const CONNECT_TIMEOUT: u64 = 3_000;
 /// A client that takes nothing of what waits for it is cut after so many milliseconds.
@@ -54,6 +63,8 @@ struct Shared {
     intake: Arc<dyn Intake>,
     said: Arc<Said>,
     exchange: Exchange,
+    /// The file of what is retained.
+    kept: PathBuf,
     limits: Arc<Limits>,
     /// Who may come, beside local accesses.
     workloads: Mutex<BTreeMap<Name, Arc<Rights>>>,
@@ -93,6 +104,19 @@ impl Shared {
         self.sourced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes what is retained; what cannot be written is tried again with the next change.
+    fn keep(&self, messages: &[u8]) {
+        if let Err(error) = kept::save(&self.kept, messages) {
+            self.exchange.not_kept();
+            self.say_of_kept("could not be written: they are lost when the agent restarts", &error);
+        }
+    }
+
+    fn say_of_kept(&self, what: &'static str, error: &std::io::Error) {
+        let about = format!("{}: {error}", self.kept.display());
+        self.said.note_on(None, "the file of retained messages", what, &about, uptime_ms());
+    }
+
     /// What a client of this name may do now; None: nobody of this name may come.
     fn rights(&self, name: &Name) -> Option<Arc<Rights>> {
         if let Some(rights) = self.workloads().get(name) {
@@ -123,6 +147,8 @@ impl Shared {
 pub struct Bus {
     shared: Arc<Shared>,
     listening: Option<AbortHandle>,
+    /// The task that writes what is retained.
+    keeping: Option<AbortHandle>,
     /// Why it does not listen.
     trouble: Option<String>,
 }
@@ -139,12 +165,15 @@ impl Bus {
             connect_timeout: CONNECT_TIMEOUT,
             partial_timeout: 10_000,
             max_keep_alive: 3_600,
+            lenient: true,
         };
+        let kept = access.data().join("bus.retained");
         let shared = Shared {
             access,
             intake,
             said,
             exchange: Exchange::default(),
+            kept,
             limits: Arc::new(limits),
             workloads: Mutex::default(),
             sourced: Mutex::default(),
@@ -153,7 +182,11 @@ impl Bus {
             strangers: AtomicUsize::new(0),
             counters: Counters::default(),
         };
-        Self { shared: Arc::new(shared), listening: None, trouble: None }
+        match kept::load(&shared.kept) {
+            Ok(messages) => shared.exchange.restore(messages),
+            Err(error) => shared.say_of_kept("could not be read: it is begun anew", &error),
+        }
+        Self { shared: Arc::new(shared), listening: None, keeping: None, trouble: None }
     }
 
     /// This workload may come from now on, with these permissions.
@@ -177,7 +210,9 @@ impl Bus {
     /// Looks whether local accesses changed, and tries again to listen where that failed.
     pub fn look(&mut self) {
         if self.shared.access.look() {
-            self.shared.exchange.end_where(|name| self.shared.rights(name).is_none());
+            self.shared
+                .exchange
+                .end_where(|name| self.shared.rights(name).is_none(), exchange::GONE);
         }
         if !self.is_idle() {
             self.listen();
@@ -201,6 +236,8 @@ impl Bus {
         match self.bind() {
             Ok(listener) => {
                 let shared = Arc::clone(&self.shared);
+                let keeping = keep(Arc::clone(&shared));
+                self.keeping = Some(tokio::spawn(keeping).abort_handle());
                 self.listening = Some(tokio::spawn(accept(listener, shared)).abort_handle());
                 if self.trouble.take().is_some() {
                     tracing::info!("the local bus listens");
@@ -224,6 +261,23 @@ impl Bus {
                 "the local bus cannot listen on {HOST}:{port} ({error}): workloads cannot publish until whoever has that port gives it back; it stays the same, since workloads that run know it"
             )
         })
+    }
+
+    /// Lets nobody in any more, and waits a little until everybody who is there is answered and
+    /// gone: what is stored is acknowledged before the agent ends.
+    pub async fn stop(&mut self) {
+        if let Some(listening) = self.listening.take() {
+            listening.abort();
+        }
+        self.shared.exchange.end_where(|_| true, STOPS);
+        let gone = async {
+            while self.shared.clients.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(FAREWELL, gone).await.is_err() {
+            tracing::debug!("clients of the local bus did not end in time");
+        }
     }
 
     /// What a person should know, by code.
@@ -262,10 +316,13 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        if let Some(listening) = &self.listening {
-            listening.abort();
+        for task in [&self.listening, &self.keeping].into_iter().flatten() {
+            task.abort();
         }
-        self.shared.exchange.end_where(|_| true);
+        if let Some(bytes) = self.shared.exchange.take_changed(|_| false) {
+            self.shared.keep(&bytes);
+        }
+        self.shared.exchange.end_where(|_| true, STOPS);
     }
 }
 
@@ -299,6 +356,24 @@ fn bind(port: u16) -> std::io::Result<TcpListener> {
     socket.listen(64)
 }
 
+/// Writes what is retained a moment after it has changed. What changes all the time is written
+/// less often the more it is: a KiB a second, so that it wears out no disk.
+async fn keep(shared: Arc<Shared>) {
+    loop {
+        shared.exchange.changes.notified().await;
+        tokio::time::sleep(KEEP_AFTER).await;
+        let gone = |name: &Name| shared.rights(name).is_none();
+        let Some(bytes) = shared.exchange.take_changed(gone) else { continue };
+        let pause = Duration::from_millis(u64::try_from(bytes.len()).unwrap_or(0));
+        let writer = Arc::clone(&shared);
+        let written = tokio::task::spawn_blocking(move || writer.keep(&bytes));
+        if let Err(error) = written.await {
+            tracing::warn!(%error, "retained messages were not written");
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
@@ -306,7 +381,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             Err(error) => {
                 // No descriptors, mostly: there will be some again.
                 tracing::warn!(%error, "the local bus cannot let a client in");
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
     }

@@ -21,6 +21,8 @@ const STEP: u64 = 900_000;
 const MAX_KEPT: usize = 64;
 /// Of those, so many are told; a control plane keeps 50 problems of a device.
 const MAX_TOLD: usize = 20;
+/// Streams by which the same is told apart, of one workload.
+const MAX_STREAMS: usize = 8;
 /// Characters of what it was about that are kept: a client chose them.
 const MAX_ABOUT: usize = 120;
 
@@ -31,8 +33,8 @@ struct Seen {
     about: String,
     logged: u64,
     times: u64,
-    /// Until when it is said, and its text with that.
-    told: Option<(u64, String)>,
+    /// Until when it is said and how often it had happened, and its text with that.
+    told: Option<(u64, u64, String)>,
 }
 
 impl Seen {
@@ -41,31 +43,44 @@ impl Seen {
         self.last.saturating_add(KEPT).div_ceil(STEP).saturating_mul(STEP)
     }
 
-    fn text(&mut self, who: Option<&Name>, what: &str, now: u64, wall: u64) -> String {
+    /// `stream`: of the one that it is about alone, or empty.
+    fn text(&mut self, key: &Key, now: u64, wall: u64) -> String {
+        let (who, what, stream) = key;
         let until = self.until();
-        if let Some((of, text)) = &self.told
+        // Ten times as often is news: a few texts, however often it happens.
+        if let Some((of, times, text)) = &self.told
             && *of == until
+            && self.times < times.saturating_mul(10)
         {
             return text.clone();
         }
-        let who = who.map(|who| format!("{who}: ")).unwrap_or_default();
+        let on = if stream.is_empty() { String::new() } else { format!(" on {stream}") };
+        let times = match self.times {
+            ..=1 => String::new(),
+            times => format!(", at least {times} times"),
+        };
+        let who = who.as_ref().map(|who| format!("{who}: ")).unwrap_or_default();
         let about = Some(&self.about).filter(|about| !about.is_empty());
         let about = about.map(|about| format!(", last: {about}")).unwrap_or_default();
         let then = time_of_day(wall.saturating_add(until.saturating_sub(now) / 1_000));
-        let text = format!("{who}{what}{about} (said until {then} UTC, unless it goes on)");
-        self.told = Some((until, text.clone()));
+        let text =
+            format!("{who}{what}{on}{times}{about} (said until {then} UTC, unless it goes on)");
+        self.told = Some((until, self.times, text.clone()));
         text
     }
 }
 
+/// Whose doing, what, and on which stream where that is told apart.
+type Key = (Option<Name>, &'static str, Box<str>);
+
 /// See the module's documentation.
 #[derive(Default)]
 pub struct Said {
-    seen: Mutex<BTreeMap<(Option<Name>, &'static str), Seen>>,
+    seen: Mutex<BTreeMap<Key, Seen>>,
 }
 
 impl Said {
-    fn seen(&self) -> MutexGuard<'_, BTreeMap<(Option<Name>, &'static str), Seen>> {
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<Key, Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,9 +91,25 @@ impl Said {
 
     /// The same, with what it was about: a topic, mostly.
     pub fn note_about(&self, who: Option<&Name>, what: &'static str, about: &str, now: u64) {
+        self.note_on(who, what, "", about, now);
+    }
+
+    /// The same of each stream by itself, as far as they are few.
+    pub fn note_on(
+        &self,
+        who: Option<&Name>,
+        what: &'static str,
+        stream: &str,
+        about: &str,
+        now: u64,
+    ) {
         let mut seen = self.seen();
         seen.retain(|_, it| now < it.until());
-        let key = (who.cloned(), what);
+        let mut key: Key = (who.cloned(), what, stream.into());
+        let like = |known: &&Key| known.0.as_ref() == who && known.1 == what;
+        if !seen.contains_key(&key) && seen.keys().filter(like).count() >= MAX_STREAMS {
+            key.2 = Box::default();
+        }
         if seen.len() >= MAX_KEPT && !seen.contains_key(&key) {
             return;
         }
@@ -101,8 +132,7 @@ impl Said {
         seen.retain(|_, it| now < it.until());
         let more = seen.len().saturating_sub(MAX_TOLD);
         let told = seen.iter_mut().take(MAX_TOLD);
-        let mut texts: Vec<String> =
-            told.map(|((who, what), it)| it.text(who.as_ref(), what, now, wall)).collect();
+        let mut texts: Vec<String> = told.map(|(key, it)| it.text(key, now, wall)).collect();
         texts
             .extend((more > 0).then(|| format!("and {more} more like these: see the agent's log")));
         texts
@@ -132,13 +162,31 @@ mod tests {
             let about = format!("topic {at}");
             said.note_about(Some(&name), "published nonsense", &about, 1_000 + at * 1_000);
         }
-        assert_eq!(problems(201_000), first, "whatever it was about");
-        said.note(None, "too many", 200_000);
-        let both = problems(200_000);
+        let often = problems(201_000);
+        assert!(often[0].contains("published nonsense, at least 201 times, last: "), "{often:?}");
+        for at in 0..1_000 {
+            said.note_about(Some(&name), "published nonsense", "more", 200_000 + at);
+        }
+        assert_eq!(problems(202_000), often, "not with each time");
+        let first = often;
+        said.note(None, "too many", 201_000);
+        let both = problems(201_000);
         assert_eq!(both[0], "too many (said until 15:25 UTC, unless it goes on)", "a line each");
         assert_eq!(both[1..], first);
         assert_eq!(problems(899_999).len(), 2);
         assert_eq!(problems(900_000), Vec::<String>::new(), "as it was said");
+    }
+
+    #[test]
+    fn each_stream_is_told_by_itself_as_far_as_they_are_few() {
+        let said = Said::default();
+        for stream in 0..100 {
+            said.note_on(None, "is broken", &format!("s{stream}"), "{", 1_000);
+        }
+        let texts = said.problems(1_000, WALL);
+        assert_eq!(texts.len(), MAX_STREAMS + 1, "{texts:?}");
+        assert!(texts[0].starts_with("is broken, at least 92 times, last: {"), "{texts:?}");
+        assert!(texts[1].starts_with("is broken on s0, last: {"), "{texts:?}");
     }
 
     #[test]
@@ -150,6 +198,6 @@ mod tests {
             said.note_about(None, "published nonsense", &format!("{second}"), now);
             texts.extend(said.problems(now, WALL + second));
         }
-        assert!((20..=25).contains(&texts.len()), "{} in six hours", texts.len());
+        assert!((20..=30).contains(&texts.len()), "{} in six hours", texts.len());
     }
 }

@@ -9,6 +9,7 @@ mod service;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -39,6 +40,8 @@ const MAX_BODIES: usize = 12 * 1024 * 1024;
 const MAX_BODIES_OF_ONE: usize = 8 * 1024 * 1024;
 /// A connection that sends no request for so long is closed.
 const IDLE: Duration = Duration::from_secs(10);
+/// How long the end of the agent waits for calls under way.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Read at once, in bytes: a record at least.
 const READ: usize = 64 * 1024;
 
@@ -130,6 +133,23 @@ impl DataSocket {
         }
     }
 
+    /// Lets nobody in any more, and waits a little for the answers to calls under way.
+    pub async fn stop(&mut self) {
+        if let Some(listening) = self.listening.take() {
+            listening.abort();
+        }
+        let answered = async {
+            while self.shared.bodies.available_permits() < MAX_BODIES {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            // A call gives its room back just before its answer is written.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        if tokio::time::timeout(FAREWELL, answered).await.is_err() {
+            tracing::debug!("calls to the data socket did not end in time");
+        }
+    }
+
     /// Why it does not listen.
     pub fn problem(&self) -> Option<String> {
         self.trouble.clone()
@@ -177,16 +197,19 @@ fn admit(stream: UnixStream, shared: &Arc<Shared>) {
     };
     tokio::spawn(async move {
         let seat = &seat;
-        let service = service_fn(|request| async move {
-            Ok::<_, std::convert::Infallible>(service::answer(seat, user, request).await)
+        let service = service_fn(|request| {
+            Box::pin(async move {
+                Ok::<_, std::convert::Infallible>(service::answer(seat, user, request).await)
+            })
         });
-        let served = http1::Builder::new()
+        let mut served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(IDLE)
             .max_buf_size(READ)
             .serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = served.await {
-            tracing::debug!(%error, "a connection of the data socket ended");
+        match poll_fn(|cx| served.poll_without_shutdown(cx)).await {
+            Ok(()) => service::linger(served.into_parts().io.into_inner()).await,
+            Err(error) => tracing::debug!(%error, "a connection of the data socket ended"),
         }
     });
 }

@@ -10,11 +10,12 @@ use holdfast_protocol::ids::Name;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -32,6 +33,10 @@ const GRACE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
 const PACE: u64 = 16 * 1024;
 /// How long a call waits for room for its body.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 2_000 });
+/// Bytes of a refused body that are read and dropped before the connection ends.
+const HEARD_OUT: u64 = 64 * 1024 * 1024;
+/// How long one who was answered may go on sending.
+const HEARING: Duration = Duration::from_secs(3);
 /// Where streams are.
 const STREAMS: &str = "/v1/streams/";
 
@@ -145,6 +150,7 @@ async fn take(
         let message = format!("the agent itself fills {stream}: its policy has a source");
         return Err(Failure::new(StatusCode::FORBIDDEN, "source", message));
     }
+    obeyed(head)?;
     let kind = kind(head)?;
     let room = room(shared, name, &body.incoming).await?;
     let records = read(body, kind).await?;
@@ -167,19 +173,55 @@ fn stream(head: &hyper::http::request::Parts) -> Result<StreamName, Failure> {
         let message = "records are posted: POST /v1/streams/NAME";
         return Err(Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method", message));
     }
-    // A slash may be written as one, or as %2F: nothing else in a name has to be escaped.
-    let name = name.replace("%2F", "/").replace("%2f", "/");
-    name.parse().map_err(|why: holdfast_protocol::data::name::BadStreamName| {
-        Failure::new(StatusCode::BAD_REQUEST, "stream-name", why.to_string())
-    })
+    let bad = |why: String| Failure::new(StatusCode::BAD_REQUEST, "stream-name", why);
+    let name = unescaped(name)
+        .ok_or_else(|| bad(format!("{name}: its %-escapes are not those of a text in UTF-8")))?;
+    name.parse().map_err(|why: holdfast_protocol::data::name::BadStreamName| bad(why.to_string()))
+}
+
+/// Without %-escapes. None: it has others than of a text in UTF-8.
+fn unescaped(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(if byte == b'%' {
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            let value = digit(bytes.next()?)? << 4 | digit(bytes.next()?)?;
+            u8::try_from(value).ok()?
+        } else {
+            byte
+        });
+    }
+    String::from_utf8(out).ok()
+}
+
+/// Headers that make another thing of a body are not obeyed here: better refused than ignored.
+fn obeyed(head: &hyper::http::request::Parts) -> Result<(), Failure> {
+    for (name, harmless) in
+        [(CONTENT_ENCODING, "identity"), (CONTENT_RANGE, ""), (TRANSFER_ENCODING, "chunked")]
+    {
+        for value in head.headers.get_all(&name) {
+            if !value.as_bytes().eq_ignore_ascii_case(harmless.as_bytes()) {
+                let message = format!(
+                    "{name}: {}: send the whole body as it is",
+                    String::from_utf8_lossy(value.as_bytes())
+                );
+                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                return Err(Failure::new(status, "content-type", message));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn kind(head: &hyper::http::request::Parts) -> Result<Kind, Failure> {
-    let header = head.headers.get(CONTENT_TYPE);
-    let text = header.map(|value| value.to_str().unwrap_or("?"));
-    Kind::of(text).ok_or_else(|| {
+    let mut headers = head.headers.get_all(CONTENT_TYPE).into_iter();
+    let text = headers.next().map(|value| value.to_str().unwrap_or("?"));
+    // Of two, each may mean another thing.
+    let kind = Kind::of(text).filter(|_| headers.next().is_none());
+    kind.ok_or_else(|| {
         let message = format!(
-            "content type {}: give one of application/x-ndjson, application/json, application/cbor-seq and text/plain (curl -H 'content-type: application/x-ndjson')",
+            "content type {}: give one of application/x-ndjson, application/json, application/cbor-seq and text/plain, in UTF-8 (curl -H 'content-type: application/x-ndjson')",
             text.unwrap_or_default()
         );
         Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", message)
@@ -272,8 +314,8 @@ impl Body {
         }
     }
 
-    /// Reads what is left of a refused body, as far as it is not too much: a client that is still
-    /// sending would not see the answer. True: all of it.
+    /// Reads what is left of a refused body, as far as it is not too much, so that the connection
+    /// can go on. True: all of it.
     async fn discard(&mut self) -> bool {
         let claimed = self.incoming.size_hint().upper();
         if claimed.and_then(|size| usize::try_from(size).ok()).is_some_and(|it| it > MAX_CALL) {
@@ -288,6 +330,19 @@ impl Body {
             }
         }
         false
+    }
+}
+
+/// Ends a connection; what the other side still sends is read for a while, since a connection that
+/// is closed over unread bytes takes the last answer with it.
+pub(super) async fn linger(mut stream: tokio::net::UnixStream) {
+    let heard = async {
+        stream.shutdown().await?;
+        let mut left = (&mut stream).take(HEARD_OUT);
+        tokio::io::copy(&mut left, &mut tokio::io::sink()).await
+    };
+    if let Ok(Err(error)) = tokio::time::timeout(HEARING, heard).await {
+        tracing::debug!(%error, "a connection of the data socket ended");
     }
 }
 

@@ -125,7 +125,7 @@ async fn what_is_wrong_is_said_with_what_to_do_and_nothing_of_it_is_stored() {
     for (stream, kind, body, status, words) in [
         ("a", "", &b"1\n{\n3\n"[..], 400, "\"line\":2"),
         ("a", form, b"1", 415, "application/x-ndjson"),
-        ("a%20b", "", b"1", 400, "is not the name of a stream"),
+        ("a%2Ab", "", b"1", 400, "is not the name of a stream"),
         ("", "", b"1", 400, "is not the name of a stream"),
         ("a", "", &large, 413, "65536"),
         ("a", "content-type: application/cbor\r\n", b"\x01\xff", 400, "item 2"),
@@ -260,4 +260,71 @@ async fn connections_and_bodies_are_bounded_and_one_caller_leaves_room_for_other
     while rig.post_of_other().await != 429 {}
     drop(many);
     while rig.post_of_other().await == 429 {}
+}
+
+#[tokio::test]
+async fn headers_that_make_another_thing_of_a_body_are_refused() {
+    let rig = Rig::new();
+    for header in [
+        "content-encoding: gzip\r\n",
+        "content-encoding: identity\r\ncontent-encoding: br\r\n",
+        "content-range: bytes 0-0/2\r\n",
+        "content-type: application/json; charset=utf-16\r\n",
+        "content-type: text/plain;charset=\"ISO-8859-1\"\r\n",
+        "content-type: multipart/form-data; boundary=x\r\n",
+        "content-type: application/json\r\ncontent-type: text/plain\r\n",
+    ] {
+        let (status, answer) = rig.post("temp", header, b"1").await;
+        assert_eq!(status, 415, "{header}: {answer}");
+    }
+    for header in [
+        "content-encoding: identity\r\n",
+        "content-type: application/json; charset=\"UTF-8\"\r\n",
+        "content-type: text/plain;charset=us-ascii\r\n",
+    ] {
+        assert_eq!(rig.post("temp", header, b"1").await.0, 200, "{header}");
+    }
+    let chunked = format!(
+        "POST /v1/streams/temp HTTP/1.1\r\nhost: x\r\n{}connection: close\r\ntransfer-encoding: gzip, chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n",
+        rig.basic
+    );
+    assert!(matches!(rig.send(chunked.as_bytes()).await.0, 400 | 415 | 501));
+    assert_eq!(rig.fake.stored("temp").len(), 3);
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_who_sends_all_before_it_reads() {
+    let rig = Rig::new();
+    let stranger = "authorization: Basic eDp5\r\n".to_owned();
+    for (kind, basic, size, wanted) in [
+        ("content-type: text/plain\r\n", &rig.basic, 9 * 1024 * 1024, 413),
+        ("content-type: image/png\r\n", &rig.basic, 20 * 1024 * 1024, 415),
+        ("content-type: text/plain\r\n", &stranger, 9 * 1024 * 1024, 401),
+    ] {
+        let head = head("temp", &format!("{basic}{kind}"), size);
+        let mut stream = rig.connect().await;
+        let all = [head.as_bytes(), &vec![b'x'; size]].concat();
+        stream.write_all(&all).await.unwrap_or_else(|error| panic!("{wanted}: {error}"));
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(std::str::from_utf8(&answer).unwrap(), format!("HTTP/1.1 {wanted}"));
+    }
+}
+
+#[tokio::test]
+async fn names_are_escaped_as_addresses_are() {
+    let rig = Rig::new();
+    for (path, name) in [
+        ("zigbee2mqtt/Living%20Room", "zigbee2mqtt/Living Room"),
+        ("te%2Fdevice%2fmain///m/env", "te/device/main///m/env"),
+        ("/a", "/a"),
+        ("100%25", "100%"),
+        ("%E6%B8%A9", "\u{6e29}"),
+    ] {
+        assert_eq!(rig.post(path, "", b"1").await.0, 200, "{path}");
+        assert_eq!(rig.fake.stored(name), ["1"], "{path}");
+    }
+    for bad in ["%", "%4", "%zz", "%ff", "a%2A", "%24SYS", "a%0Ab", "a/../b"] {
+        assert_eq!(rig.post(bad, "", b"1").await.0, 400, "{bad}");
+    }
 }

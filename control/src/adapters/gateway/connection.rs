@@ -150,7 +150,9 @@ impl Connection {
                     self.subscriptions_changed(&retained);
                 }
                 Event::Unsubscribed => self.subscriptions_changed(&[]),
-                Event::NotAllowed => count(&self.shared.counters.refused_topic),
+                Event::NotAllowed | Event::TooLarge { .. } => {
+                    count(&self.shared.counters.refused_topic);
+                }
                 Event::Ended { ending, will } => self.ended(ending, will),
             }
         }
@@ -286,7 +288,9 @@ impl Connection {
             }
             match self.pipe.read(&mut self.session, &self.shared.counters, cx, now) {
                 Poll::Ready(Ok(1..)) => self.events(),
-                Poll::Ready(Ok(0) | Err(_)) => {
+                // It may have closed its side alone, to say that this is all.
+                Poll::Ready(Ok(0)) => self.session.half_closed(),
+                Poll::Ready(Err(_)) => {
                     self.session.lost();
                     self.events();
                     return Poll::Ready(());

@@ -88,6 +88,7 @@ impl Limits {
             connect_timeout: millis(self.connect_timeout),
             partial_timeout: millis(self.partial_packet_timeout),
             max_keep_alive: self.max_keep_alive,
+            lenient: false,
         }
     }
 

@@ -15,6 +15,7 @@ mod extract;
 mod fleet;
 mod listen;
 mod logs;
+mod meaning;
 mod metrics;
 mod pages;
 mod policies;
@@ -31,7 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::watch;
 use utoipa::OpenApi;
@@ -212,6 +213,7 @@ pub fn router(app: App) -> Router {
         .merge(anybody)
         .fallback(pages::pages)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(meaning::refused))
         .layer(from_fn_with_state(app.clone(), counted))
         .with_state(app)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 const NAME: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 const LABEL_VALUE: &str = "^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$";
 const DURATION: &str = r"^[0-9]+(\.[0-9]{1,3})?(ms|s|m|h|d)$";
-const PATTERN: &str = r"^([A-Za-z0-9_-][A-Za-z0-9._-]*/)*([A-Za-z0-9_-][A-Za-z0-9._-]*\*?|\*)$";
+const PATTERN: &str = r"^(\*|[^$+#*\u0000-\u001f\u007f][^+#*\u0000-\u001f\u007f]*\*?)$";
 const DAY_WINDOW: &str = "^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$";
 const PERCENT: &str = "^(100|[0-9]{1,2})%$";
 const AGGREGATE: &str = r"^(count|min|max|mean|last|p[0-9]{1,3}(\.[0-9])?)$";

@@ -210,7 +210,7 @@ const DATA_FAULTS: &[(usize, &str, &str, &str)] = &[
     (0, "/spec/streams", "null", "spec.streams: is missing"),
     (0, "/spec/streams", "[]", "spec.streams: an empty list; name at least one\n"),
     (0, "/spec/windows", "[]", "spec.windows: an empty list; name at least one, or leave it out\n"),
-    (0, "/spec/streams", r#"["a b"]"#, r#"spec.streams[0]: "a b": not a stream's name"#),
+    (0, "/spec/streams", r#"["a#b"]"#, r#"spec.streams[0]: "a#b": not a stream's name"#),
     (0, "/spec/streams", r#"["local/x"]"#, "not a stream's name"),
     (0, "/spec/streams", r#"["*/x"]"#, "not a stream's name"),
     (0, "/spec/streams", r#"["a","b"]"#, "spec.streams: a source fills one stream"),

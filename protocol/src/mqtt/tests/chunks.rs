@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::wire::{self, Connect, NAME, packet, topic};
 use super::{Rig, Told, limits};
+use crate::mqtt::Limits;
 
 /// One packet of a client, good or not.
 fn any_packet(version: u8) -> impl Strategy<Value = Vec<u8>> {
@@ -26,6 +27,9 @@ fn any_packet(version: u8) -> impl Strategy<Value = Vec<u8>> {
         4 => Just(vec![0xc0, 0]),
         1 => Just(wire::publish1(version, &topic("state"), 7, &[0; 20_000])),
         1 => Just(wire::publish1(version, "hf/v1/7/acme.other/state", 7, b"x")),
+        1 => Just(wire::publish(version, 4, &topic("state"), Some(3), &[], b"two")),
+        1 => Just(vec![0x62, 2, 0, 3]),
+        1 => Just(wire::publish1(version, &topic("state"), 8, &[0; 70_000])),
         1 => Just(vec![0xe0, 0]),
         1 => (any::<u8>(), vec(any::<u8>(), 0..40)).prop_map(|(first, body)| packet(first, &body)),
         1 => vec(any::<u8>(), 1..40),
@@ -46,8 +50,8 @@ fn bound() -> usize {
     2 * limits().max_packet + limits().inbound_bytes + 64 * 1024
 }
 
-fn run<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Told>, Vec<u8>) {
-    let mut rig = Rig::new();
+fn run<'a>(pieces: impl Iterator<Item = &'a [u8]>, lenient: bool) -> (Vec<Told>, Vec<u8>) {
+    let mut rig = Rig::with(Limits { lenient, ..limits() }, None);
     let mut out = Vec::new();
     for piece in pieces {
         out.extend(rig.answer(piece));
@@ -76,9 +80,11 @@ proptest! {
 
     #[test]
     fn any_cut_gives_the_same(bytes in stream(), sizes in vec(1_usize..200, 1..8)) {
-        let whole = run(std::iter::once(&bytes[..]));
-        prop_assert_eq!(&run(pieces(&bytes, &sizes).into_iter()), &whole);
-        prop_assert_eq!(&run(bytes.chunks(1)), &whole);
+        for lenient in [false, true] {
+            let whole = run(std::iter::once(&bytes[..]), lenient);
+            prop_assert_eq!(&run(pieces(&bytes, &sizes).into_iter(), lenient), &whole);
+            prop_assert_eq!(&run(bytes.chunks(1), lenient), &whole);
+        }
     }
 
     #[test]
@@ -91,16 +97,18 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = value;
         }
-        let whole = run(std::iter::once(&bytes[..]));
-        prop_assert_eq!(&run(pieces(&bytes, &sizes).into_iter()), &whole);
+        for lenient in [false, true] {
+            let whole = run(std::iter::once(&bytes[..]), lenient);
+            prop_assert_eq!(&run(pieces(&bytes, &sizes).into_iter(), lenient), &whole);
+        }
     }
 
     #[test]
     fn noise_is_survived(bytes in vec(any::<u8>(), 0..2_000), sizes in vec(1_usize..500, 1..8)) {
-        run(pieces(&bytes, &sizes).into_iter());
-        for version in [4, 5] {
+        run(pieces(&bytes, &sizes).into_iter(), false);
+        for (version, lenient) in [(4, false), (5, false), (4, true), (5, true)] {
             let bytes = [&wire::connect(version, NAME)[..], &bytes].concat();
-            run(pieces(&bytes, &sizes).into_iter());
+            run(pieces(&bytes, &sizes).into_iter(), lenient);
         }
     }
 }

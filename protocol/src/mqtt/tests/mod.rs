@@ -3,6 +3,8 @@
 
 mod behaviour;
 mod chunks;
+mod ends;
+mod lenient;
 mod malformed;
 mod outward;
 mod table;
@@ -53,6 +55,7 @@ pub(super) fn limits() -> Limits {
         connect_timeout: 10_000,
         partial_timeout: 60_000,
         max_keep_alive: 3_600,
+        lenient: false,
     }
 }
 
@@ -64,6 +67,7 @@ pub(super) enum Told {
     Subscribed(Vec<String>, bool),
     Unsubscribed,
     NotAllowed,
+    TooLarge(String),
     Ended(Ending, Option<Will<Channel>>),
 }
 
@@ -87,6 +91,14 @@ impl Rig {
         let policy = TestPolicy { device, topics, refuse };
         let session = Session::new(policy, Arc::new(limits), 0);
         Self { session, told: Vec::new(), now: 0, stores: true }
+    }
+
+    /// As the local bus: connected in this version, CONNACK taken.
+    pub(super) fn lenient(version: u8) -> Self {
+        let mut rig = Self::with(Limits { lenient: true, ..limits() }, None);
+        rig.answer(&wire::connect(version, NAME));
+        rig.told.clear();
+        rig
     }
 
     /// Connected in this version, CONNACK taken.
@@ -124,6 +136,7 @@ impl Rig {
                 Event::Subscribed { retained, refused } => Told::Subscribed(retained, refused),
                 Event::Unsubscribed => Told::Unsubscribed,
                 Event::NotAllowed => Told::NotAllowed,
+                Event::TooLarge { topic } => Told::TooLarge(topic),
                 Event::Ended { ending, will } => Told::Ended(ending, will),
             };
             self.told.push(told);

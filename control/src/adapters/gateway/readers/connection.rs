@@ -95,7 +95,9 @@ impl Connection {
                     self.wants();
                 }
                 Event::Unsubscribed => self.wants(),
-                Event::NotAllowed => count(&self.shared.counters.refused_topic),
+                Event::NotAllowed | Event::TooLarge { .. } => {
+                    count(&self.shared.counters.refused_topic);
+                }
                 Event::Ended { ending, .. } => self.ended(ending),
             }
         }
