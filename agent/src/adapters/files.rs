@@ -144,3 +144,27 @@ pub fn is_full(error: &io::Error) -> bool {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserve_is_real_room_and_becomes_the_file() {
+        use std::os::unix::fs::MetadataExt as _;
+        let scratch = tempfile::tempdir().unwrap();
+        let (held, path) = (scratch.path().join("reserve"), scratch.path().join("state"));
+        reserve(&held, AMPLE - 1);
+        assert!(!held.exists(), "too little is free");
+        assert!(replace_from(&held, &path, b"new").is_err(), "nothing is held back");
+        std::fs::write(&path, "old").unwrap();
+        reserve(&held, AMPLE);
+        let meta = std::fs::metadata(&held).unwrap();
+        assert_eq!((meta.len(), meta.mode() & 0o777), (RESERVE, 0o600));
+        assert!(meta.blocks() * 512 >= RESERVE, "its blocks are there");
+        replace_from(&held, &path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::metadata(&path).unwrap().ino(), meta.ino(), "no new blocks");
+        assert!(!held.exists());
+    }
+}
