@@ -169,6 +169,7 @@ impl Driver {
         self.keep_floor();
         self.keep_places();
         self.inlets.stop().await;
+        self.keep_histories();
         self.shipping.close().await;
         if let Some(outlet) = self.link.outlet.take() {
             outlet.close();
@@ -235,7 +236,7 @@ impl Driver {
                     self.runtime.launch(name, revision, nonce, stale_config);
                 }
                 Effect::Open { name, instance } => {
-                    self.logs.begin(&name);
+                    self.logs.begin(&name, &self.place.log(&name), &mut self.entropy);
                     self.runtime.open(name, instance);
                 }
                 Effect::Watch { name, instance } => {
@@ -365,11 +366,15 @@ impl Driver {
         };
         let Some(outlet) = &self.link.outlet else { return };
         match call.method {
-            Method::Logs { workload, tail, follow_seconds } => {
+            Method::Logs { workload, part } => {
                 let here = self.agent.view().workloads.contains_key(&workload);
                 let log = here.then(|| self.place.log(&workload));
+                if here {
+                    self.logs.know(&workload, &mut self.entropy);
+                }
                 let held = self.shipping.held(TrafficClass::Logs);
-                let call = LogCall { id: call.id, log, tail, follow_seconds, held };
+                let (histories, time) = (self.logs.histories(), self.time.clone());
+                let call = LogCall { id: call.id, log, workload, part, histories, time, held };
                 self.calls.log(outlet, call);
             }
             Method::Query { stream, question, within_ms } => {

@@ -202,13 +202,10 @@ pub enum Method {
     Cancel,
     /// Send the log of a workload.
     Logs {
-        /// Whose.
+        /// The workload that wrote it.
         workload: Name,
-        /// At most this many lines from the end.
-        tail: u32,
-        /// Keep sending what comes for this many seconds; a repeated call with the same id
-        /// prolongs it. 0: answer once.
-        follow_seconds: u32,
+        /// The part that is asked for.
+        part: LogPart,
     },
     /// Answer a question from the records of a stream that are on the device. The body is a
     /// packed [`crate::data::query::Partial`].
@@ -231,6 +228,32 @@ pub enum Method {
         /// At most so many bytes on disk, the oldest records first; absent: all.
         bytes: Option<u64>,
     },
+}
+
+/// Part of a workload's log. Numbers that are 0 ask for nothing special.
+///
+/// An offset in a log counts the bytes ever written to it, also those that were cut off its
+/// beginning since. Offsets hold within a log of one number, which a device chooses at random.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogPart {
+    /// At most this many lines from the end.
+    pub tail: u32,
+    /// Keep sending what comes for this many seconds; a repeated call with the same id
+    /// prolongs it. 0: answer once.
+    pub follow_seconds: u32,
+    /// Lines written at this time or later, in seconds since 1970. 0: from the beginning.
+    pub since: u64,
+    /// Lines written at this time or before, in seconds since 1970. 0: to the end.
+    pub until: u64,
+    /// The part written during a run before the present one: 1 is the run before. 0: all runs.
+    pub back: u32,
+    /// Say when lines were written.
+    pub times: bool,
+    /// Number of the log in which `from` is an offset. 0: begin where `tail` says.
+    pub log: u32,
+    /// Offset from which to go on. What was cut in between is left out; another log is sent from
+    /// its beginning.
+    pub from: u64,
 }
 
 /// How long a question may take where the call does not say, in milliseconds.
@@ -261,6 +284,11 @@ pub struct Reply {
     pub end: bool,
     /// Why the call could not be answered.
     pub error: Option<String>,
+    /// Of a log, where `body` stands: the log's number and the offset of the first byte, where
+    /// they do not follow from the piece before; behind them, if times were asked for, for each
+    /// part of `body` its length in bytes and when it was written, in seconds since 1970 (0: not
+    /// known). Otherwise empty.
+    pub log: Vec<u64>,
 }
 
 impl Reply {

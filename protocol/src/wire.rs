@@ -9,7 +9,7 @@ use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::{ByteBuf, Bytes};
 
-use crate::message::{Call, Method, Reply, WITHIN_MS};
+use crate::message::{Call, LogPart, Method, Reply, WITHIN_MS};
 
 /// Numbers of the methods.
 const CANCEL: u8 = 0;
@@ -35,7 +35,7 @@ impl Serialize for Call {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let many = 3 + match &self.method {
             Method::Cancel => 0,
-            Method::Logs { follow_seconds, .. } => 2 + usize::from(*follow_seconds != 0),
+            Method::Logs { part, .. } => 1 + numbers(part).1,
             Method::Query { within_ms, .. } => 2 + usize::from(*within_ms != WITHIN_MS),
             Method::Fetch { bytes, .. } => 3 + usize::from(bytes.is_some()),
         };
@@ -44,12 +44,12 @@ impl Serialize for Call {
         all.serialize_element(&self.id)?;
         match &self.method {
             Method::Cancel => all.serialize_element(&CANCEL)?,
-            Method::Logs { workload, tail, follow_seconds } => {
+            Method::Logs { workload, part } => {
                 all.serialize_element(&LOGS)?;
                 all.serialize_element(workload)?;
-                all.serialize_element(tail)?;
-                if *follow_seconds != 0 {
-                    all.serialize_element(follow_seconds)?;
+                let (numbers, many) = numbers(part);
+                for number in numbers.iter().take(many) {
+                    all.serialize_element(number)?;
                 }
             }
             Method::Query { stream, question, within_ms } => {
@@ -97,11 +97,20 @@ impl<'de> Deserialize<'de> for Call {
 fn method<'de, A: SeqAccess<'de>>(all: &mut A) -> Result<Method, A::Error> {
     match next(all, "the method")? {
         CANCEL => Ok(Method::Cancel),
-        LOGS => Ok(Method::Logs {
-            workload: next(all, "the workload")?,
-            tail: next(all, "how many lines")?,
-            follow_seconds: all.next_element()?.unwrap_or(0),
-        }),
+        LOGS => {
+            let workload = next(all, "the workload")?;
+            let mut numbers = [next(all, "how many lines")?, 0, 0, 0, 0, 0, 0, 0];
+            for number in numbers.iter_mut().skip(1) {
+                *number = all.next_element::<u64>()?.unwrap_or(0);
+            }
+            let [tail, follow, since, until, back, times, log, from] = numbers;
+            let short =
+                |number: u64| u32::try_from(number).map_err(|_| A::Error::custom("too large"));
+            let (tail, follow_seconds) = (short(tail)?, short(follow)?);
+            let (back, log, times) = (short(back)?, short(log)?, times != 0);
+            let part = LogPart { tail, follow_seconds, since, until, back, times, log, from };
+            Ok(Method::Logs { workload, part })
+        }
         QUERY => Ok(Method::Query {
             stream: next(all, "the stream")?,
             question: next(all, "the question")?,
@@ -117,10 +126,21 @@ fn method<'de, A: SeqAccess<'de>>(all: &mut A) -> Result<Method, A::Error> {
     }
 }
 
+/// The numbers of a part of a log, and how many of them are sent: those at the end that are 0
+/// are left out, but for the first.
+fn numbers(part: &LogPart) -> ([u64; 8], usize) {
+    let LogPart { tail, follow_seconds, since, until, back, times, log, from } = *part;
+    let (tail, follow, times) = (tail.into(), follow_seconds.into(), times.into());
+    let numbers = [tail, follow, since, until, back.into(), times, log.into(), from];
+    let last = numbers.iter().rposition(|number| *number != 0).unwrap_or(0);
+    (numbers, last + 1)
+}
+
 impl Serialize for Reply {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let error = self.error.as_deref();
         let many = match (error, self.body.is_empty()) {
+            _ if !self.log.is_empty() => 6,
             (Some(_), _) => 5,
             (None, false) => 4,
             (None, true) => 3,
@@ -132,8 +152,11 @@ impl Serialize for Reply {
         if many > 3 {
             all.serialize_element(Bytes::new(&self.body))?;
         }
-        if let Some(error) = error {
-            all.serialize_element(error)?;
+        if many > 4 {
+            all.serialize_element(&error)?;
+        }
+        if many > 5 {
+            all.serialize_element(&self.log)?;
         }
         all.end()
     }
@@ -154,10 +177,11 @@ impl<'de> Deserialize<'de> for Reply {
                 let sequence =
                     u32::try_from(place / 2).map_err(|_| A::Error::custom("no sequence"))?;
                 let body: Option<ByteBuf> = all.next_element()?;
-                let error = all.next_element()?;
+                let error = all.next_element::<Option<String>>()?.flatten();
+                let log = all.next_element()?.unwrap_or_default();
                 ignore_rest(&mut all)?;
                 let body = body.map(ByteBuf::into_vec).unwrap_or_default();
-                Ok(Reply { v, id, sequence, body, end: place % 2 == 1, error })
+                Ok(Reply { v, id, sequence, body, end: place % 2 == 1, error, log })
             }
         }
         deserializer.deserialize_seq(Elements)

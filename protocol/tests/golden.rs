@@ -168,6 +168,7 @@ fn calls() {
     for (name, about, message) in [
         ("call-logs", "the last 100 lines", vectors::call_logs()),
         ("call-follow", "lines as they come, for a minute", vectors::call_follow()),
+        ("call-logs-part", "a part of a log with everything in it", vectors::call_logs_part()),
         ("call-query", "a question with everything in it", vectors::call_query()),
         ("call-query-small", "the least question", vectors::call_query_small()),
         ("call-fetch", "records of five minutes", vectors::call_fetch()),
@@ -203,6 +204,7 @@ fn replies_and_presence() {
     for (name, about, message) in [
         ("reply-piece", "a piece of a log, more follow", vectors::reply_piece()),
         ("reply-end", "the end", vectors::reply_end()),
+        ("reply-log", "two lines of a log, with their place and times", vectors::reply_log()),
         ("reply-error", "the call could not be answered", vectors::reply_error()),
     ] {
         holds::<Reply>(name, "reply", about, &message);

@@ -4,7 +4,7 @@
 mod question;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,13 +13,15 @@ use holdfast_protocol::WIRE_VERSION;
 use holdfast_protocol::codec;
 use holdfast_protocol::data::StreamName;
 use holdfast_protocol::data::query::Question;
-use holdfast_protocol::message::{Fetched, MAX_REPLY_BODY, Reply};
+use holdfast_protocol::ids::Name;
+use holdfast_protocol::message::{Fetched, LogPart, MAX_REPLY_BODY, Reply};
 use tokio::task::JoinHandle;
 
 use crate::adapters::buffer::Buffer;
-use crate::adapters::clock::uptime_ms;
+use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::link::Outlet;
-use crate::adapters::logs;
+use crate::adapters::logs::{self, Histories};
+use crate::core::history::History;
 
 /// Calls answered at the same time; one more is refused.
 const AT_ONCE: usize = 8;
@@ -37,10 +39,14 @@ pub struct LogCall {
     pub id: u64,
     /// The log; None: there is no such workload here.
     pub log: Option<PathBuf>,
-    /// Lines from the end.
-    pub tail: u32,
-    /// Seconds to go on.
-    pub follow_seconds: u32,
+    /// The workload that wrote it.
+    pub workload: Name,
+    /// The part that is asked for.
+    pub part: LogPart,
+    /// What is known of the logs.
+    pub histories: Histories,
+    /// What tells the time of what nobody has looked at yet.
+    pub time: Time,
     /// Why the link's budget allows none; None: it does.
     pub held: Option<String>,
 }
@@ -92,7 +98,7 @@ impl Calls {
     /// Answers, or prolongs an answer under way.
     pub fn log(&mut self, outlet: &Outlet, call: LogCall) {
         self.tidy();
-        let until = uptime_ms() + u64::from(call.follow_seconds.min(MAX_FOLLOW)) * 1000;
+        let until = uptime_ms() + u64::from(call.part.follow_seconds.min(MAX_FOLLOW)) * 1000;
         if let Some(open) = self.open.get(&call.id) {
             open.deadline.store(until, Ordering::Relaxed);
             return;
@@ -103,11 +109,11 @@ impl Calls {
         let id = call.id;
         let shared = Arc::clone(&deadline);
         let task = tokio::spawn(async move {
-            match (call.log, call.held) {
-                (_, Some(why)) => answer.fail(&why).await,
+            match (&call.log, &call.held) {
+                (_, Some(why)) => answer.fail(why).await,
                 _ if busy => answer.fail("too many calls at once; try again").await,
                 (None, None) => answer.fail("this device has no such workload").await,
-                (Some(log), None) => answer.stream(&log, call.tail, &shared).await,
+                (Some(log), None) => answer.stream(log, &call, &shared).await,
             }
         });
         if !busy {
@@ -184,6 +190,54 @@ impl Calls {
     }
 }
 
+impl LogCall {
+    /// Looks at what is known of the log. None: the workload was removed.
+    fn look<T>(&self, look: impl FnOnce(&mut History) -> T) -> Option<T> {
+        self.histories.lock().get_mut(&self.workload).map(look)
+    }
+}
+
+/// A piece of a log on its way.
+struct Piece {
+    /// Number of the log.
+    log: u32,
+    /// Offset of the first byte.
+    at: u64,
+    bytes: Vec<u8>,
+    /// What the reply says about them.
+    place: Vec<u64>,
+}
+
+impl Piece {
+    fn read(
+        path: &Path,
+        history: &mut History,
+        call: &LogCall,
+        (at, end): (u64, u64),
+        expected: (u32, u64),
+    ) -> std::io::Result<Self> {
+        // Another log than before: from its beginning.
+        let at = if expected.0 == 0 || expected.0 == history.id { at } else { history.base };
+        let (at, bytes) = logs::read(path, history, at, end, MAX_REPLY_BODY)?;
+        let log = history.id;
+        let mut place = Vec::new();
+        let times = call.part.times && !bytes.is_empty();
+        if times || expected != (log, at) {
+            place.extend([u64::from(log), at]);
+        }
+        if times {
+            let to = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(0));
+            place.extend(history.times(at, to, known_seconds(&call.time)));
+        }
+        Ok(Self { log, at, bytes, place })
+    }
+}
+
+/// Seconds since 1970. 0: the clock is wrong.
+pub fn known_seconds(time: &Time) -> u64 {
+    if time.is_relied_on() { time.now() } else { 0 }
+}
+
 struct Answer {
     outlet: Outlet,
     id: u64,
@@ -191,26 +245,41 @@ struct Answer {
 }
 
 impl Answer {
-    async fn stream(&mut self, log: &std::path::Path, tail: u32, deadline: &AtomicU64) {
-        let (bytes, mut at) = match logs::tail(log, tail) {
-            Ok(found) => found,
-            Err(error) => return self.fail(&format!("the log cannot be read: {error}")).await,
+    async fn stream(&mut self, log: &Path, call: &LogCall, deadline: &AtomicU64) {
+        let Some(begun) = call.look(|history| logs::span(log, history, &call.part)) else {
+            return self.fail("its log is gone: the workload was removed").await;
         };
-        for piece in bytes.chunks(MAX_REPLY_BODY) {
-            if !self.send(piece.to_vec(), false, None).await {
-                return;
-            }
-        }
-        while uptime_ms() < deadline.load(Ordering::Relaxed) {
-            let (bytes, end) = match logs::since(log, at, MAX_REPLY_BODY) {
-                Ok(found) => found,
+        let (mut at, end) = match begun {
+            Ok(span) => span,
+            Err(why) => return self.fail(&why).await,
+        };
+        let follows = end == u64::MAX && call.part.follow_seconds > 0;
+        // Which log, and from where on, the caller expects what comes next.
+        let mut expected = (call.part.log, call.part.from);
+        while at < end && (!follows || uptime_ms() < deadline.load(Ordering::Relaxed)) {
+            let Some(piece) =
+                call.look(|history| Piece::read(log, history, call, (at, end), expected))
+            else {
+                break;
+            };
+            let piece = match piece {
+                Ok(piece) => piece,
                 Err(error) => return self.fail(&format!("the log cannot be read: {error}")).await,
             };
-            at = end;
-            if bytes.is_empty() {
-                tokio::time::sleep(LOOK).await;
-            } else if !self.send(bytes, false, None).await {
+            let nothing = piece.bytes.is_empty();
+            let after = piece.at.saturating_add(u64::try_from(piece.bytes.len()).unwrap_or(0));
+            // Of an empty log, too, whoever follows it learns where it stands.
+            if (!nothing || piece.place.len() == 2)
+                && !self.send_log(piece.bytes, piece.place).await
+            {
                 return;
+            }
+            (at, expected) = (after, (piece.log, after));
+            if nothing {
+                if !follows {
+                    break;
+                }
+                tokio::time::sleep(LOOK).await;
             }
         }
         self.send(Vec::new(), true, None).await;
@@ -221,8 +290,22 @@ impl Answer {
     }
 
     async fn send(&mut self, body: Vec<u8>, end: bool, error: Option<String>) -> bool {
-        let reply =
-            Reply { v: WIRE_VERSION, id: self.id, sequence: self.sequence, body, end, error };
+        self.reply(body, end, error, Vec::new()).await
+    }
+
+    async fn send_log(&mut self, body: Vec<u8>, log: Vec<u64>) -> bool {
+        self.reply(body, false, None, log).await
+    }
+
+    async fn reply(
+        &mut self,
+        body: Vec<u8>,
+        end: bool,
+        error: Option<String>,
+        log: Vec<u64>,
+    ) -> bool {
+        let (v, id, sequence) = (WIRE_VERSION, self.id, self.sequence);
+        let reply = Reply { v, id, sequence, body, end, error, log };
         self.sequence += 1;
         match codec::encode(&reply) {
             Ok(payload) => self.outlet.reply(payload, !reply.is_single()).await,

@@ -1,9 +1,11 @@
 //! Files that are either there whole or not at all, and room on the disk.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use rustix::fs::{FallocateFlags, fallocate};
 
 /// Replaces a file by `bytes`, durably: after a power cut it has the old content or the new.
 ///
@@ -26,6 +28,53 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         let _gone = std::fs::remove_file(&temporary);
     }
     written
+}
+
+/// Room in bytes that [`reserve`] holds back: more than the largest desired state.
+const RESERVE: u64 = 1024 * 1024;
+/// A disk with less free space than this, in bytes, is too small or too full to hold room back.
+const AMPLE: u64 = 8 * RESERVE;
+
+/// Holds room on the disk back in a file of its own, for [`replace_from`]. Does nothing while
+/// there is such a file or little space; what fails is tried again at the next call.
+pub fn reserve(path: &Path, free: u64) {
+    if free < AMPLE || std::fs::metadata(path).is_ok_and(|meta| meta.len() >= RESERVE) {
+        return;
+    }
+    let made = (|| {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        if fallocate(&file, FallocateFlags::empty(), 0, RESERVE).is_err() {
+            // Where room cannot be allocated unwritten, it is written.
+            io::copy(&mut io::repeat(0).take(RESERVE), &mut file)?;
+        }
+        file.sync_all()
+    })();
+    if made.is_err() {
+        let _none_then = std::fs::remove_file(path);
+    }
+}
+
+/// [`replace`] on a disk without room: the bytes are written into the file made by [`reserve`],
+/// whose blocks are there already, and which then takes the other's place. Where even that takes
+/// room (copy-on-write), the file is removed first.
+///
+/// # Errors
+/// Whatever the file system says; the old content stays.
+pub fn replace_from(reserve: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let written = (|| {
+        // Never created here: without a reserve this is of no use.
+        let mut file = OpenOptions::new().write(true).open(reserve)?;
+        file.write_all(bytes)?;
+        file.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+        file.sync_all()?;
+        std::fs::rename(reserve, path)?;
+        sync_folder(path)
+    })();
+    written.or_else(|_| {
+        std::fs::remove_file(reserve)?;
+        replace(path, bytes, 0o600)
+    })
 }
 
 /// Makes a file with these bytes unless there is one, durably and whole at once. False: there is
@@ -136,5 +185,24 @@ mod tests {
         chmod(&home, 0o750);
         let said = closed(&data).unwrap();
         assert!(said.contains("home (mode 0750)") && said.contains("chmod o+x"), "{said}");
+    }
+
+    #[test]
+    fn a_reserve_is_real_room_and_becomes_the_file() {
+        use std::os::unix::fs::MetadataExt as _;
+        let scratch = tempfile::tempdir().unwrap();
+        let (held, path) = (scratch.path().join("reserve"), scratch.path().join("state"));
+        reserve(&held, AMPLE - 1);
+        assert!(!held.exists(), "too little is free");
+        assert!(replace_from(&held, &path, b"new").is_err(), "nothing is held back");
+        std::fs::write(&path, "old").unwrap();
+        reserve(&held, AMPLE);
+        let meta = std::fs::metadata(&held).unwrap();
+        assert_eq!((meta.len(), meta.mode() & 0o777), (RESERVE, 0o600));
+        assert!(meta.blocks() * 512 >= RESERVE, "its blocks are there");
+        replace_from(&held, &path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::metadata(&path).unwrap().ino(), meta.ino(), "no new blocks");
+        assert!(!held.exists());
     }
 }

@@ -1,17 +1,40 @@
 //! Workloads' logs: plain files that the workloads append to themselves, kept within a bound by
-//! cutting their beginning off, and read from their end.
+//! cutting their beginning off, and read by offsets that count the bytes ever written.
 
-use std::fs::{File, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use holdfast_protocol::ids::Name;
+use holdfast_protocol::message::LogPart;
 use rustix::fs::{FallocateFlags, fallocate};
 
-/// At most so much of a log's end is looked at for its last lines.
-const MAX_TAIL: u64 = 1024 * 1024;
-/// What can be cut off at once has to be whole blocks of the file system: 64 KiB suits all.
+use crate::core::follow::{Position, TAIL};
+use crate::core::history::History;
+
+/// At most so many bytes at a log's end are looked at for its last lines.
+const MAX_TAIL: u64 = 16 * 1024 * 1024;
+/// Bytes read at once while looking for the ends of lines.
+const CHUNK: u64 = 64 * 1024;
+/// What can be cut off at once has to be whole blocks of the file system. Where its own size will
+/// not do, 64 KiB suits all.
 const BLOCK: u64 = 64 * 1024;
+/// Longest log in bytes that is searched for its place after the agent's restart.
+const SEARCHED: u64 = 8 * 1024 * 1024;
+
+/// The histories of all logs, by workload: written where logs are cut, read where they are sent.
+#[derive(Debug, Clone, Default)]
+pub struct Histories(Arc<Mutex<BTreeMap<Name, History>>>);
+
+impl Histories {
+    /// Held while a log is read or cut, so that neither comes between.
+    pub fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, History>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What a look at a log found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,30 +43,85 @@ pub struct Look {
     pub found: u64,
     /// How long it is now; less, when it was cut.
     pub left: u64,
+    /// Something was written since the last look.
+    pub grew: bool,
 }
 
-/// Cuts the log's beginning off when it is longer than `limit` bytes, so that about `keep` of them
-/// are left.
+/// Takes note of how long the log is, and cuts its beginning off when that is more than `limit`
+/// bytes, so that about `keep` of them are left. `time`: seconds since 1970 by the time of the
+/// file's last change, in seconds since 1970; 0: not known.
 ///
 /// # Errors
 /// Whatever the file system says; no log yet is an empty one.
-pub fn bound(path: &Path, limit: u64, keep: u64) -> io::Result<Look> {
-    let length = match std::fs::metadata(path) {
-        Ok(meta) => meta.len(),
+pub fn bound(
+    path: &Path,
+    limit: u64,
+    keep: u64,
+    history: &mut History,
+    time: impl FnOnce(u64) -> u64,
+) -> io::Result<Look> {
+    let meta = match std::fs::metadata(path) {
+        Ok(meta) => meta,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::default()),
         Err(error) => return Err(error),
     };
+    let length = meta.len();
+    let changed = u64::try_from(meta.mtime()).unwrap_or(0);
+    see(path, &meta, history);
+    let grew = history.mark(time(changed));
     if length <= limit {
-        return Ok(Look { found: length, left: length });
+        return Ok(Look { found: length, left: length, grew });
     }
     let file = open(path)?;
-    let cut = (length - keep).div_ceil(BLOCK) * BLOCK;
-    if cut < length && fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, cut).is_ok() {
-        return Ok(Look { found: length, left: length - cut });
+    // In larger pieces where the file system allocates so (bigalloc).
+    for block in [meta.blksize().max(1), BLOCK] {
+        let cut = (length - keep) / block * block;
+        if cut > 0 {
+            let mut last = [0];
+            file.read_exact_at(&mut last, cut - 1)?;
+            if fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, cut).is_ok() {
+                history.cut(cut, last != *b"\n");
+                return Ok(Look { found: length, left: length - cut, grew });
+            }
+        }
     }
-    // The file system cannot (tmpfs, overlay): what is kept is copied to the front. What the
-    // workload writes in this moment may be lost; it is a log, and it was too long.
-    Ok(Look { found: length, left: copy_down(file, keep)? })
+    // The file system cannot (tmpfs, btrfs): what is kept is copied to the front. What the
+    // workload writes between the last read and the end of the copy may be lost.
+    let (found, left, partial) = copy_down(file, keep)?;
+    history.see(meta.ino(), found);
+    history.cut(found - left, partial);
+    Ok(Look { found, left, grew })
+}
+
+/// Takes note that a run of the workload is about to begin.
+pub fn start(path: &Path, history: &mut History) {
+    // Nobody has written to a log that is not there.
+    if let Ok(meta) = std::fs::metadata(path) {
+        see(path, &meta, history);
+    }
+    history.start();
+}
+
+/// Takes note of how long a log is. After the agent's restart its place is found by what stood at
+/// its end.
+fn see(path: &Path, meta: &Metadata, history: &mut History) {
+    if !history.tail.is_empty() && history.inode == meta.ino() {
+        let end = history.end();
+        let offset = end - history.base;
+        let tail = std::mem::take(&mut history.tail);
+        let position = Position { inode: 0, offset, tail, seq: 0 };
+        let content = piece(path, 0, usize::try_from(SEARCHED).unwrap_or(usize::MAX));
+        let found = content.ok().flatten().and_then(|it| position.find(&it.bytes));
+        match found.and_then(|found| u64::try_from(found).ok()) {
+            Some(found) if found == offset => {}
+            // So much was cut since.
+            Some(found) => history.cut(offset - found, true),
+            None if offset > SEARCHED => {}
+            None => history.lose(history.id.wrapping_add(1).max(1)),
+        }
+    }
+    history.tail.clear();
+    history.see(meta.ino(), meta.len());
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -51,60 +129,159 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
 }
 
-fn copy_down(mut file: File, keep: u64) -> io::Result<u64> {
+/// Gives how long the log was, how long it is now, and whether it begins within a line.
+fn copy_down(mut file: File, keep: u64) -> io::Result<(u64, u64, bool)> {
     let length = file.metadata()?.len();
+    let from = length.saturating_sub(keep);
     let mut end = Vec::new();
-    file.seek(SeekFrom::Start(length.saturating_sub(keep)))?;
-    (&mut file).take(keep).read_to_end(&mut end)?;
+    file.seek(SeekFrom::Start(from))?;
+    // To its very end: something may have been written meanwhile.
+    (&mut file).take(keep.saturating_mul(2)).read_to_end(&mut end)?;
     // From a line's beginning.
-    let first = end.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    let kept = end.get(first..).unwrap_or_default();
+    let first = end.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
+    let kept = end.get(first.unwrap_or(0)..).unwrap_or_default();
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
     file.write_all(kept)?;
-    Ok(u64::try_from(kept.len()).unwrap_or(u64::MAX))
+    let bytes = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    Ok((from + bytes(&end), bytes(kept), first.is_none()))
 }
 
-/// The log's last `lines` lines, and where it ends: what comes later begins there.
-///
-/// # Errors
-/// Whatever the file system says; no log yet is an empty one.
-pub fn tail(path: &Path, lines: u32) -> io::Result<(Vec<u8>, u64)> {
-    let mut file = match open(path) {
+/// The file of a log, its history brought up to date. None: there is no log yet.
+fn look_into(path: &Path, history: &mut History) -> io::Result<Option<File>> {
+    let file = match open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(MAX_TAIL)))?;
-    let mut end = Vec::new();
-    file.take(MAX_TAIL).read_to_end(&mut end)?;
-    let lines = usize::try_from(lines).unwrap_or(usize::MAX);
-    let body = end.strip_suffix(b"\n").unwrap_or(&end);
-    let breaks = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
-    let start = match lines {
-        0 => end.len(),
-        lines => breaks.map(|(at, _)| at + 1).nth(lines - 1).unwrap_or(0),
-    };
-    Ok((end.split_off(start), length))
+    see(path, &file.metadata()?, history);
+    Ok(Some(file))
 }
 
-/// At most `most` bytes of the log from `from` on, and where they end. A log that was cut since
-/// begins anew at its present end.
+/// Offsets from where to where a part of a log is to be sent; to the end of what ever comes where
+/// it is followed.
+///
+/// # Errors
+/// Why there is no such part, in words.
+pub fn span(path: &Path, history: &mut History, part: &LogPart) -> Result<(u64, u64), String> {
+    let failed = |error: io::Error| format!("the log cannot be read: {error}");
+    let Some(file) = look_into(path, history).map_err(failed)? else {
+        return Ok((history.end(), u64::MAX));
+    };
+    let (mut from, mut to) = (history.base, history.end());
+    let mut whole_line = history.partial;
+    let follow = part.follow_seconds > 0 && part.until == 0 && part.back == 0;
+    if part.back > 0 {
+        let run = history.run(usize::try_from(part.back).unwrap_or(usize::MAX));
+        let Some((start, end)) = run else {
+            return Err("no such run of the workload is known here: the starts of the last 10 runs are kept".into());
+        };
+        if end <= from && start < end {
+            return Err("what the workload wrote in that run was cut off the log: it was too long ago, or too much came after it".into());
+        }
+        whole_line &= start < from;
+        (from, to) = (from.max(start), end);
+    }
+    if part.since > 0 {
+        let since = history.since(part.since);
+        if since > from {
+            (from, whole_line) = (since, true);
+        }
+    }
+    if part.until > 0 {
+        to = to.min(history.until(part.until));
+    }
+    if part.log == history.id {
+        return Ok((part.from, if follow { u64::MAX } else { to }));
+    }
+    if whole_line {
+        from = line_start(&file, history, from).map_err(failed)?;
+    }
+    to = to.max(from);
+    if part.log == 0 {
+        from = last_lines(&file, history.base, (from, to), part.tail).map_err(failed)?;
+    }
+    Ok((from, if follow { u64::MAX } else { to }))
+}
+
+/// At most `most` bytes of the log from `at` to before `to`, and where they begin: later, where
+/// something was cut.
 ///
 /// # Errors
 /// Whatever the file system says.
-pub fn since(path: &Path, from: u64, most: usize) -> io::Result<(Vec<u8>, u64)> {
-    let Ok(mut file) = open(path) else { return Ok((Vec::new(), from)) };
-    let length = file.metadata()?.len();
-    if length < from {
-        return Ok((Vec::new(), length));
+pub fn read(
+    path: &Path,
+    history: &mut History,
+    at: u64,
+    to: u64,
+    most: usize,
+) -> io::Result<(u64, Vec<u8>)> {
+    let Some(file) = look_into(path, history)? else {
+        return Ok((at.min(history.end()), Vec::new()));
+    };
+    let mut at = at.min(history.end());
+    if at < history.base {
+        at = history.base;
+        if history.partial {
+            at = line_start(&file, history, at)?;
+        }
     }
-    file.seek(SeekFrom::Start(from))?;
+    let much = usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX).min(most);
+    Ok((at, at_offset(&file, at - history.base, much)?))
+}
+
+/// At most `most` bytes of a file from `offset` on.
+fn at_offset(file: &File, offset: u64, most: usize) -> io::Result<Vec<u8>> {
+    let mut file: &File = file;
     let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(offset))?;
     file.take(u64::try_from(most).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
-    let end = from + u64::try_from(bytes.len()).unwrap_or(0);
-    Ok((bytes, end))
+    Ok(bytes)
+}
+
+/// Where the next line begins, at or behind an offset; the offset itself where the line is longer
+/// than is looked at.
+fn line_start(file: &File, history: &History, at: u64) -> io::Result<u64> {
+    let inside = at - history.base;
+    // The byte before it tells whether it begins a line; before the first there is none.
+    let from = inside.saturating_sub(1);
+    let most = usize::try_from(CHUNK).unwrap_or(usize::MAX);
+    let bytes = at_offset(file, from, most)?;
+    let found = bytes.iter().position(|byte| *byte == b'\n');
+    let found = found.and_then(|found| u64::try_from(found).ok());
+    Ok(found.map_or(at, |found| history.base + from + found + 1))
+}
+
+/// Where the last `lines` lines of what stands from `from` to `to` begin.
+fn last_lines(file: &File, base: u64, (from, to): (u64, u64), lines: u32) -> io::Result<u64> {
+    let from = from.max(to.saturating_sub(MAX_TAIL));
+    let (mut left, mut at) = (lines, to);
+    while left > 0 && at > from {
+        let start = from.max(at.saturating_sub(CHUNK));
+        let most = usize::try_from(at - start).unwrap_or(usize::MAX);
+        let bytes = at_offset(file, start - base, most)?;
+        for (index, _) in bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+            let line = start + u64::try_from(index).unwrap_or(0) + 1;
+            // The last line's own end begins none.
+            if line == to {
+                continue;
+            }
+            left -= 1;
+            if left == 0 {
+                return Ok(line);
+            }
+        }
+        at = start;
+    }
+    Ok(at)
+}
+
+/// What stands before the end of a log, by which its place is found again.
+pub fn last_bytes(path: &Path, history: &History) -> Vec<u8> {
+    let length = history.end() - history.base;
+    let from = length.saturating_sub(u64::try_from(TAIL).unwrap_or(0));
+    let most = usize::try_from(length - from).unwrap_or(0);
+    open(path).and_then(|file| at_offset(&file, from, most)).unwrap_or_default()
 }
 
 /// Part of a log.
@@ -123,18 +300,13 @@ pub struct Piece {
 /// # Errors
 /// Whatever the file system says.
 pub fn piece(path: &Path, from: u64, most: usize) -> io::Result<Option<Piece>> {
-    use std::os::unix::fs::MetadataExt as _;
-    let mut file = match open(path) {
+    let file = match open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let meta = file.metadata()?;
-    let mut bytes = Vec::new();
-    if meta.len() > from {
-        file.seek(SeekFrom::Start(from))?;
-        file.take(u64::try_from(most).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
-    }
+    let bytes = at_offset(&file, from, most)?;
     Ok(Some(Piece { inode: meta.ino(), length: meta.len(), bytes }))
 }
 
@@ -142,37 +314,127 @@ pub fn piece(path: &Path, from: u64, most: usize) -> io::Result<Option<Piece>> {
 mod tests {
     use super::*;
 
+    const NOW: u64 = 1_795_467_600;
+
+    fn all() -> LogPart {
+        LogPart { tail: u32::MAX, ..LogPart::default() }
+    }
+
+    /// A part of a log as it is sent.
+    fn part(path: &Path, history: &mut History, part: LogPart) -> Result<String, String> {
+        let (from, to) = span(path, history, &part)?;
+        let (_, bytes) = read(path, history, from, to, usize::MAX).unwrap();
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     #[test]
-    fn the_end_is_kept_and_a_writer_goes_on_behind_it() {
+    fn the_end_is_kept_and_a_reader_keeps_its_place() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("log");
         let mut writer = OpenOptions::new().append(true).create(true).open(&path).unwrap();
+        let mut history = History::new(1);
+        let limit = 200_000;
+        let (mut at, mut followed) = (0, Vec::new());
         for number in 0..40_000 {
             writeln!(writer, "line {number}").unwrap();
+            if number % 1_000 == 0 {
+                // The follower comes first, or last, or is half the bound behind.
+                let look = bound(&path, limit, limit / 4 * 3, &mut history, |_| NOW).unwrap();
+                assert!(look.left <= limit, "{look:?}");
+                // Not more is cut than has to be: whoever is so far behind loses nothing.
+                assert!(look.left >= look.found.min(limit / 4 * 3 - 64), "{look:?}");
+            }
+            if number % 1_700 == 0 {
+                let (from, bytes) = read(&path, &mut history, at, u64::MAX, 1 << 20).unwrap();
+                assert_eq!(from, at, "nothing was cut before it was read");
+                at += bytes.len() as u64;
+                followed.extend(bytes);
+            }
         }
-        let limit = 200_000;
-        let look = bound(&path, limit, limit / 4 * 3).unwrap();
-        assert!(look.found > limit && look.left <= limit, "{look:?}");
-        let again = bound(&path, limit, limit / 4 * 3).unwrap();
-        assert_eq!(again, Look { found: look.left, left: look.left }, "once is enough");
-        writeln!(writer, "after the cut").unwrap();
-        let (end, length) = tail(&path, 2).unwrap();
-        assert_eq!(String::from_utf8(end).unwrap(), "line 39999\nafter the cut\n");
-        assert_eq!(length, std::fs::metadata(&path).unwrap().len());
-        assert!(length <= limit);
-        writeln!(writer, "later").unwrap();
-        assert_eq!(since(&path, length, 100).unwrap().0, b"later\n");
-        assert_eq!(since(&path, u64::MAX, 100).unwrap().1, length + 6);
+        let (_, bytes) = read(&path, &mut history, at, u64::MAX, 1 << 20).unwrap();
+        followed.extend(bytes);
+        let lines = String::from_utf8(followed).unwrap();
+        assert!(lines.lines().enumerate().all(|(at, line)| line == format!("line {at}")));
+        assert_eq!(lines.lines().count(), 40_000);
+
+        bound(&path, limit, limit / 4 * 3, &mut history, |_| NOW).unwrap();
+        assert!(history.base > 0);
+        let told = part(&path, &mut history, all()).unwrap();
+        assert!(told.starts_with("line ") && told.ends_with("\nline 39999\n"), "whole lines");
+        // Who has read nothing since is told what was cut, and goes on with a whole line.
+        let (from, bytes) = read(&path, &mut history, 10, u64::MAX, 9).unwrap();
+        assert!(from >= history.base && bytes.starts_with(b"line "));
+        let two = LogPart { tail: 2, ..all() };
+        assert_eq!(part(&path, &mut history, two), Ok("line 39998\nline 39999\n".into()));
     }
 
     #[test]
     fn what_cannot_be_collapsed_is_copied() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("log");
+        let mut history = History::new(1);
         std::fs::write(&path, "first\nsecond\nthird\n").unwrap();
-        assert_eq!(bound(&path, 16, 12).unwrap(), Look { found: 19, left: 6 });
+        let look = bound(&path, 16, 12, &mut history, |_| NOW).unwrap();
+        assert_eq!(look, Look { found: 19, left: 6, grew: true });
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
-        assert_eq!(tail(&path, 0).unwrap().0, b"");
-        assert_eq!(tail(&scratch.path().join("none"), 5).unwrap(), (Vec::new(), 0));
+        assert_eq!((history.base, history.end()), (13, 19));
+        assert_eq!(part(&path, &mut history, LogPart::default()), Ok(String::new()), "no lines");
+        assert_eq!(part(&path, &mut history, all()), Ok("third\n".into()));
+        let none = scratch.path().join("none");
+        assert_eq!(part(&none, &mut History::new(1), all()), Ok(String::new()));
+    }
+
+    #[test]
+    fn parts_are_found_by_time_by_run_and_by_place() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("log");
+        let mut history = History::new(1);
+        let mut text = String::new();
+        for (add, time) in [("a\nb", NOW), ("c\nd\n", NOW + 60), ("e\n", NOW + 120)] {
+            if add == "e\n" {
+                history.start();
+            }
+            text += add;
+            std::fs::write(&path, &text).unwrap();
+            bound(&path, 1 << 20, 1 << 19, &mut history, |_| time).unwrap();
+        }
+        let mut told = |wanted| part(&path, &mut history, wanted);
+        assert_eq!(told(all()), Ok("a\nbc\nd\ne\n".into()));
+        assert_eq!(told(LogPart { since: NOW + 61, ..all() }), Ok("e\n".into()));
+        let since = LogPart { since: NOW + 1, ..all() };
+        assert_eq!(told(since), Ok("d\ne\n".into()), "no half lines");
+        assert_eq!(told(LogPart { until: NOW + 60, ..all() }), Ok("a\nbc\nd\n".into()));
+        assert_eq!(told(LogPart { since: NOW + 200, ..all() }), Ok(String::new()));
+        assert_eq!(told(LogPart { back: 1, ..all() }), Ok("a\nbc\nd\n".into()));
+        assert_eq!(told(LogPart { back: 1, tail: 1, ..all() }), Ok("d\n".into()));
+        assert!(told(LogPart { back: 2, ..all() }).unwrap_err().contains("no such run"));
+        assert_eq!(told(LogPart { log: 1, from: 7, ..all() }), Ok("e\n".into()), "goes on");
+        assert_eq!(told(LogPart { log: 9, from: 7, tail: 0, ..all() }), told(all()), "another log");
+    }
+
+    #[test]
+    fn the_place_is_found_again_after_a_restart_whatever_was_cut() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("log");
+        let mut history = History::new(1);
+        std::fs::write(&path, "one\ntwo\nthree\nfour\n").unwrap();
+        bound(&path, 100, 50, &mut history, |_| NOW).unwrap();
+        let packed = history.pack(&last_bytes(&path, &history));
+        let again = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let mut history = History::unpack(&packed).unwrap();
+            bound(&path, 1 << 20, 50, &mut history, |_| NOW + 1).unwrap();
+            (history.id, history.base, history.end())
+        };
+        assert_eq!(again("one\ntwo\nthree\nfour\nfive\n"), (1, 0, 24));
+        assert_eq!(again("one\ntwo\nthree\nfour\n"), (1, 0, 19));
+        std::fs::write(&path, "a first line one\ntwo\nthree\nfour\n").unwrap();
+        let mut history = History::new(1);
+        bound(&path, 100, 50, &mut history, |_| NOW).unwrap();
+        history.tail = b"three\nfour\n".to_vec();
+        std::fs::write(&path, "three\nfour\nfive\n").unwrap();
+        bound(&path, 100, 50, &mut history, |_| NOW).unwrap();
+        assert_eq!((history.id, history.base, history.end()), (1, 21, 37), "it was cut since");
+        assert_eq!(again("quite another text").0, 2, "lost: another log");
     }
 }

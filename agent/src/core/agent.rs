@@ -197,6 +197,16 @@ impl Agent {
         }
     }
 
+    /// Ends what this state does not contain, and follows it in nothing else: for one that cannot
+    /// be stored. To end a workload twice, after a crash, harms nothing.
+    pub fn end_unwanted(&mut self, desired: &DesiredState) {
+        for (name, workload) in &mut self.workloads {
+            if !desired.workloads.contains_key(name) {
+                workload.want(None);
+            }
+        }
+    }
+
     /// The version that is followed.
     pub fn version(&self) -> StateVersion {
         self.desired

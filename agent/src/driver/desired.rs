@@ -1,4 +1,5 @@
-//! The desired state: verified, judged, stored, and only then followed.
+//! The desired state: verified, judged, stored, and only then followed. One that no disk takes is
+//! followed in what it ends, so that what fills the disk can be ended from afar.
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,9 @@ pub(super) struct Waiting {
     state: DesiredState,
     publish: Option<Publish>,
 }
+
+/// The file that holds room back for a desired state.
+const RESERVE: &str = "reserve";
 
 /// The file of the present one.
 fn path(data: &Path) -> PathBuf {
@@ -128,7 +132,12 @@ impl Driver {
         // Only a spare copy: without room or link support there is none.
         let _none_yet = std::fs::remove_file(&former);
         let _no_spare = std::fs::hard_link(&present, &former);
-        match files::replace(&present, &waiting.bytes, 0o600) {
+        let mut stored = files::replace(&present, &waiting.bytes, 0o600);
+        if stored.as_ref().is_err_and(files::is_full) {
+            let reserve = self.data.join(RESERVE);
+            stored = files::replace_from(&reserve, &present, &waiting.bytes).or(stored);
+        }
+        match stored {
             Ok(()) => {
                 crash::point("desired-stored");
                 self.trouble.desired = None;
@@ -143,11 +152,19 @@ impl Driver {
             Err(error) => {
                 self.note_io("the desired state cannot be stored", &error);
                 self.trouble.desired = Some(format!(
-                    "a newer desired state cannot be stored ({error}): the last one is followed until it can"
+                    "a newer desired state cannot be stored ({error}): the last one is followed until it can, but for workloads that the newer one ends"
                 ));
+                // After a crash the last one is followed again, and the newer one comes again:
+                // it was not acknowledged.
+                self.agent.end_unwanted(&waiting.state);
                 self.waiting = Some(waiting);
             }
         }
+    }
+
+    /// Holds room back for a desired state, as far as there is any.
+    pub(super) fn hold_room(&self) {
+        files::reserve(&self.data.join(RESERVE), self.trouble.free.unwrap_or(0));
     }
 
     fn acknowledge(&self, publish: Option<&Publish>) {

@@ -103,6 +103,7 @@ impl Driver {
         self.listen();
         self.inlets.look();
         self.store_desired();
+        self.hold_room();
         self.look_for_identity();
         self.retry_certificate();
         if let Some(identity) = &mut self.identity {

@@ -149,7 +149,7 @@ impl Driver {
             notifier: Notifier::from_environment(),
             // Workloads first; the house is looked after in the second turn.
             housekeeping_at: uptime_ms() + HOUSEKEEPING / 50,
-            logs: logs::Logs::new(uptime_ms() + HOUSEKEEPING / 50),
+            logs: logs::Logs::new(&data, uptime_ms() + HOUSEKEEPING / 50),
             shipping: super::data::Shipping::new(buffer, policies.as_deref(), seed ^ 3),
             meter: Meter::default(),
             inlets,

@@ -90,7 +90,14 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
     #[command(after_help = "Examples:
   holdfast logs gw-1 hello
   holdfast logs gw-1 hello --tail 1000 | grep error
-  holdfast logs gw-1 hello -f")]
+  holdfast logs gw-1 hello -f
+  holdfast logs gw-1 hello --since 10m --timestamps
+  holdfast logs gw-1 hello --previous        # of the run before, as after a crash
+
+Times are those of the device's first look at the log after a line was written: within a second,
+for older lines within a tenth of their age. After an outage of the agent they are those of the
+log's last change; `unknown` stands for a wrong clock. What was cut off a log before it was read is
+said on standard error.")]
     Logs(Logs),
     /// Records of streams, and what of them is missing.
     #[command(subcommand)]
@@ -435,12 +442,26 @@ pub(crate) struct Logs {
     pub(crate) device: String,
     /// The workload.
     pub(crate) workload: String,
-    /// How many of the last lines.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub(crate) tail: u32,
+    /// How many of the last lines [default: 100, or all with --since, --until or --previous].
+    #[arg(long, value_name = "N")]
+    pub(crate) tail: Option<u32>,
     /// Go on with what is written from now on, until Ctrl-C.
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with_all = ["until", "previous"])]
     pub(crate) follow: bool,
+    /// Only lines written at this time or later: RFC 3339, or a length of time before now (10m).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only lines written at this time or before: likewise.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Only what the workload wrote in the run before the present one; with =N, N runs before
+    /// (the starts of the last 10 are kept).
+    #[arg(short, long, value_name = "N", num_args = 0..=1, require_equals = true,
+        default_missing_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) previous: Option<u32>,
+    /// Begin each line with the time at which it was written, in UTC.
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
 }
 
 const QUERY_HELP: &str = "Examples:

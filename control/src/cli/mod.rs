@@ -16,6 +16,7 @@ mod documents;
 mod failure;
 mod get;
 mod login;
+mod logs;
 mod manage;
 mod moment;
 mod pinned;
@@ -109,7 +110,7 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Get(wanted) => get::get(client, output, now, &wanted).await,
         Command::Describe(named) => describe::describe(client, output, now, &named).await,
         Command::Device(command) => manage::device(client, output, &command).await,
-        Command::Logs(wanted) => transfer::logs(client, output, &wanted).await,
+        Command::Logs(wanted) => logs::logs(client, output, &wanted).await,
         Command::Data(command) => data::data(client, output, now, &command).await,
         Command::Query(wanted) => query::query(client, output, wanted).await,
         Command::Artifact(Artifact::Push(file)) => transfer::push(client, output, &file.file).await,

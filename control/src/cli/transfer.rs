@@ -1,4 +1,4 @@
-//! Long bodies: logs, artifacts, backups. Streamed, never held in memory.
+//! Long bodies: artifacts, backups. Streamed, never held in memory.
 
 #![allow(
     clippy::disallowed_methods,
@@ -26,57 +26,8 @@ use crate::api::{BACKUP_HEAD, Restored, StoredArtifact, begins_like_a_backup};
 /// A control plane that sends nothing of a backup for this long has gone.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// Waits before a log that was cut is asked for again, first and longest.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-
 /// Bytes read from a file at once.
 const CHUNK: usize = 64 * 1024;
-
-/// Copies a workload's log to standard output. One that is followed is asked for again whenever
-/// it is cut, until whoever reads it ends this; another that is cut is a failure.
-pub(crate) async fn logs(client: &Client, output: Output, wanted: &args::Logs) -> Outcome {
-    let mut tail = wanted.tail.to_string();
-    let mut wait = AGAIN.0;
-    loop {
-        let began = tokio::time::Instant::now();
-        let mut begun = tail != wanted.tail.to_string();
-        let cut = match log(client, output, wanted, &tail, &mut begun).await {
-            // Followed, it ends only when it is cut.
-            Ok(()) if wanted.follow => Failure::failed("the control plane ended it"),
-            Err(cut) if wanted.follow && begun && cut.exit == Exit::Failed => cut,
-            ended => return ended,
-        };
-        tail = "0".into();
-        wait = if began.elapsed() > AGAIN.1 { AGAIN.0 } else { wait };
-        note(&format!(
-            "the log was cut ({}); it is asked for again, lines in between are not shown",
-            cut.message
-        ));
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(AGAIN.1);
-    }
-}
-
-/// Copies a log until it ends. `begun`: it was there at all.
-async fn log(
-    client: &Client,
-    output: Output,
-    wanted: &args::Logs,
-    tail: &str,
-    begun: &mut bool,
-) -> Outcome {
-    let mut query = vec![("tail", tail)];
-    if wanted.follow {
-        query.push(("follow", "true"));
-    }
-    let path = ["devices", &wanted.device, "workloads", &wanted.workload, "logs"];
-    let mut response = client.stream(&path, &query).await?;
-    *begun = true;
-    while let Some(chunk) = response.chunk().await.map_err(|error| client.unreachable(&error))? {
-        output.bytes(&chunk)?;
-    }
-    Ok(())
-}
 
 /// Stores a file in the control plane.
 pub(crate) async fn push(client: &Client, output: Output, path: &Path) -> Outcome {

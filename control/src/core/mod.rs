@@ -11,6 +11,7 @@ pub mod ingest;
 pub mod ledger;
 pub mod listing;
 pub mod liveness;
+pub mod log;
 pub mod model;
 pub mod placement;
 pub mod query;

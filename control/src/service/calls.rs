@@ -8,12 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_protocol::cost;
 use holdfast_protocol::ids::{DeviceId, Name};
-use holdfast_protocol::message::{Call, MAX_REASON, Method, Reply};
+use holdfast_protocol::message::{Call, LogPart, MAX_REASON, Method, Reply};
 use holdfast_protocol::topic::{Channel, Topic};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::{Failure, Service};
+use crate::core::log::{LogHead, LogPiece};
 
 /// Pieces that wait for a reader, at most 16 KiB each. One who reads slower than the device
 /// sends is ended: nothing piles up.
@@ -47,7 +48,16 @@ const SLOW: &str = "more came than was taken: the rest is cut; read it faster, o
 const MAX_TAIL: u32 = 100_000;
 
 /// What a reader gets: bytes, or why there are no more.
-pub type Piece = Result<Bytes, String>;
+pub type Piece = Result<Part, String>;
+
+/// A piece of an answer as it came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Bytes of the answer.
+    pub body: Bytes,
+    /// Of a log: where they stand, see [`Reply::log`].
+    log: Vec<u64>,
+}
 
 #[derive(Debug)]
 struct Waiting {
@@ -129,7 +139,8 @@ impl Calls {
                 call.next = u32::MAX;
                 return;
             }
-            over |= call.pieces.try_send(Ok(reply.body.into())).is_err();
+            let part = Part { body: reply.body.into(), log: reply.log };
+            over |= call.pieces.try_send(Ok(part)).is_err();
         }
         call.next = reply.sequence.saturating_add(1);
         if over {
@@ -220,11 +231,18 @@ pub struct LogStream {
     pieces: mpsc::Receiver<Piece>,
     ask_again: Instant,
     give_up: Instant,
+    /// Where what comes next stands: the number of the log, and the offset in it.
+    expected: (u32, u64),
 }
 
 impl LogStream {
     /// The next piece. None: that was all.
-    pub async fn next(&mut self) -> Option<Piece> {
+    pub async fn next(&mut self) -> Option<Result<LogPiece, String>> {
+        let part = self.receive().await?;
+        Some(part.map(|part| placed(&mut self.expected, part)))
+    }
+
+    async fn receive(&mut self) -> Option<Piece> {
         loop {
             let wake = if self.follow { self.ask_again } else { self.give_up };
             tokio::select! {
@@ -250,6 +268,27 @@ impl LogStream {
     }
 }
 
+/// Where a piece stands, by what it says and by what was expected.
+fn placed(expected: &mut (u32, u64), part: Part) -> LogPiece {
+    let (mut log, mut offset) = *expected;
+    let (mut lost, mut anew) = (0, false);
+    let mut numbers = part.log.iter().copied();
+    if let (Some(id), Some(at)) = (numbers.next(), numbers.next()) {
+        let id = u32::try_from(id).unwrap_or(0);
+        anew = log != 0 && log != id;
+        lost = if log == id { at.saturating_sub(offset) } else { 0 };
+        (log, offset) = (id, at);
+    }
+    let mut times = Vec::new();
+    while let (Some(length), Some(time)) = (numbers.next(), numbers.next()) {
+        times.push((length, time));
+    }
+    let length = u64::try_from(part.body.len()).unwrap_or(0);
+    *expected = (log, offset.saturating_add(length));
+    let head = LogHead { log, offset, length, lost, anew, times, error: None };
+    LogPiece { body: part.body, head }
+}
+
 impl Drop for LogStream {
     fn drop(&mut self) {
         let known = self.service.calls.lock().remove(&self.id);
@@ -267,7 +306,7 @@ fn topic(shard: u8, device: DeviceId, channel: Channel) -> usize {
 }
 
 impl Service {
-    /// Asks a device for a workload's log.
+    /// Asks a device for a part of a workload's log; it is followed if `follow_seconds` is not 0.
     ///
     /// # Errors
     /// [`Failure`]; also when the device is not connected.
@@ -275,8 +314,7 @@ impl Service {
         self: &Arc<Self>,
         device: &str,
         workload: &str,
-        tail: u32,
-        follow: bool,
+        part: LogPart,
     ) -> Result<LogStream, Failure> {
         let id = self.calls.next_id();
         let (sender, pieces) = mpsc::channel(WAITING);
@@ -308,8 +346,10 @@ impl Service {
             calls.insert(id, waiting);
             (name, workload)
         };
+        let follow = part.follow_seconds > 0;
         let follow_seconds = if follow { FOLLOW_SECONDS } else { 0 };
-        let method = Method::Logs { workload, tail: tail.min(MAX_TAIL), follow_seconds };
+        let part = LogPart { tail: part.tail.min(MAX_TAIL), follow_seconds, ..part };
+        let method = Method::Logs { workload, part };
         if let Err(failure) = self.send_call(&name, id, method.clone()) {
             self.calls.lock().remove(&id);
             return Err(failure);
@@ -325,6 +365,7 @@ impl Service {
             pieces,
             ask_again: now + FOLLOW_AGAIN,
             give_up: now + PATIENCE,
+            expected: (part.log, part.from),
         })
     }
 
@@ -406,7 +447,7 @@ impl Service {
                 Ok(Some(Err(why))) if why == GAP => return Err(NoAnswer::Silent),
                 Ok(Some(Err(why))) => return Err(NoAnswer::Said(why)),
                 Ok(Some(Ok(piece))) => {
-                    whole.extend_from_slice(&piece);
+                    whole.extend_from_slice(&piece.body);
                     if whole.len() > most {
                         return Err(NoAnswer::Said("its answer is too large".into()));
                     }
@@ -439,7 +480,7 @@ mod tests {
 
     fn piece(sequence: u32, body: &[u8], end: bool, error: Option<&str>) -> Reply {
         let (v, error) = (holdfast_protocol::WIRE_VERSION, error.map(str::to_owned));
-        Reply { v, id: 1, sequence, end, body: body.to_vec(), error }
+        Reply { v, id: 1, sequence, end, body: body.to_vec(), error, log: Vec::new() }
     }
 
     #[test]
@@ -449,7 +490,7 @@ mod tests {
             calls.reply(&device, piece(sequence, b"line", sequence == 9, None), 10);
         }
         for _ in 0..3 {
-            assert_eq!(pieces.try_recv().unwrap().unwrap(), "line");
+            assert_eq!(pieces.try_recv().unwrap().unwrap().body, "line");
         }
         assert_eq!(pieces.try_recv().unwrap().unwrap_err(), SLOW);
         assert_eq!(
@@ -458,6 +499,23 @@ mod tests {
             "and nothing after it"
         );
         assert!(calls.lock().contains_key(&1), "so that the device is told to stop");
+    }
+
+    #[test]
+    fn a_piece_of_a_log_stands_where_it_says_and_else_behind_the_last_one() {
+        let mut expected = (0, 0);
+        let mut place = |body: &'static str, log: &[u64]| {
+            let part = Part { body: body.into(), log: log.to_vec() };
+            let it = placed(&mut expected, part).head;
+            (it.log, it.offset, it.lost, it.anew, it.times)
+        };
+        assert_eq!(place("old", &[]), (0, 0, 0, false, vec![]), "a device that does not say");
+        assert_eq!(place("one\n", &[7, 1_000]), (7, 1_000, 0, false, vec![]));
+        assert_eq!(place("two\n", &[]), (7, 1_004, 0, false, vec![]));
+        let times = vec![(1, 77), (2, 0)];
+        assert_eq!(place("six", &[7, 1_020, 1, 77, 2, 0, 9]), (7, 1_020, 12, false, times));
+        assert_eq!(place("x", &[7, 1_000]), (7, 1_000, 0, false, vec![]), "sent again");
+        assert_eq!(place("new", &[8, 50]), (8, 50, 0, true, vec![]));
     }
 
     #[test]

@@ -43,7 +43,7 @@ use crate::data_store::DataStore;
 use crate::ports::Bus;
 use crate::store::{Batch, Store, StoreError};
 
-pub use calls::{LogStream, Piece};
+pub use calls::{LogStream, Part, Piece};
 pub use counters::Counters;
 pub use events::{Events, Page};
 pub use failure::Failure;

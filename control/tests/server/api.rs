@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use holdfast_protocol::codec;
-use holdfast_protocol::message::{Method, Reply};
+use holdfast_protocol::message::{LogPart, Method, Reply};
 use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
@@ -251,10 +251,12 @@ async fn logs_come_from_the_device_in_order() {
     };
     let key = world.service.authority().signer.public_key();
     let call = signing::open_call(&call, &key, &id("d-1"), 77).unwrap();
-    assert!(matches!(call.method, Method::Logs { tail: 5, follow_seconds: 0, .. }));
+    let Method::Logs { part, .. } = call.method else { panic!("{call:?}") };
+    assert_eq!(part, LogPart { tail: 5, ..LogPart::default() });
     let piece = |sequence, text: &str, end| {
         let v = holdfast_protocol::WIRE_VERSION;
-        let reply = Reply { v, id: call.id, sequence, body: text.into(), end, error: None };
+        let reply =
+            Reply { v, id: call.id, sequence, body: text.into(), end, error: None, log: vec![] };
         codec::encode(&reply).unwrap()
     };
     for message in [piece(0, "one\n", false), piece(0, "one\n", false), piece(1, "two\n", true)] {

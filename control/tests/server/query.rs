@@ -44,7 +44,15 @@ impl Drop for Fleet {
 
 fn pieces(manner: &Manner, call: &Call) -> Vec<Reply> {
     let v = holdfast_protocol::WIRE_VERSION;
-    let reply = |sequence, body, end, error| Reply { v, id: call.id, sequence, body, end, error };
+    let reply = |sequence, body, end, error| Reply {
+        v,
+        id: call.id,
+        sequence,
+        body,
+        end,
+        error,
+        log: vec![],
+    };
     let body = match (manner, &call.method) {
         (Manner::Silent | Manner::Loses(_), _) | (_, Method::Cancel | Method::Logs { .. }) => {
             return Vec::new();

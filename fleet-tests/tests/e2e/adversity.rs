@@ -7,7 +7,7 @@ use fleet_tests::harness::{
     DEADLINE, Device, Options, Plane, SmallDisk, eventually, holds_for, processes,
 };
 
-use crate::{assert_says, await_copies, marker, sleeper};
+use crate::{assert_says, await_copies, marker, script, sleeper};
 
 #[test]
 fn clock_at_1970_on_boot() {
@@ -151,6 +151,44 @@ fn a_full_disk_stops_nothing_is_said_and_heals() {
     plane.await_settled("d-1");
     assert_eq!(await_copies(&steady, 1), [steady_pid]);
     await_copies(&crashing, 1);
+    drop(device);
+    drop(disk);
+}
+
+#[test]
+fn a_workload_that_fills_the_disk_or_stands_on_a_dead_one_is_ended_from_afar() {
+    let plane = Plane::start();
+    let marker = marker();
+    let (disk, mut device, _) = on_a_small_disk(&plane, "24m", &marker);
+    eventually(DEADLINE, "room is held back", || {
+        let length = std::fs::metadata(device.data().join("reserve")).map(|meta| meta.len());
+        if matches!(length, Ok(1_048_576)) { Ok(()) } else { Err(format!("{length:?}")) }
+    });
+    let eats = "while :; do cat /dev/zero >> big; sleep 0.01; done 2>/dev/null";
+    plane.cli().apply(&script("eater", "a", eats, "")).ok();
+    device.await_problem("disk-full");
+    plane.cli().run(&["delete", "workload", "eater"]).ok();
+    device.await_status("eater is gone", |status| status["workloads"]["eater"].is_null());
+    device.await_healed("disk-full");
+    device.await_healed("desired-not-stored");
+    plane.await_settled("d-1");
+    eventually(DEADLINE, "room is held back again", || {
+        let there = device.data().join("reserve").exists();
+        if there { Ok(()) } else { Err("not yet".into()) }
+    });
+
+    // Where nothing can be stored at all, what is not wanted any more ends all the same.
+    device.power_off();
+    disk.remount("ro");
+    device.up();
+    await_copies(&marker, 1);
+    plane.cli().run(&["delete", "workload", "w"]).ok();
+    await_copies(&marker, 0);
+    await_said(&plane, &["desired-not-stored"]);
+    disk.remount("rw");
+    device.await_status("w is gone", |status| status["workloads"]["w"].is_null());
+    device.await_healed("desired-not-stored");
+    plane.await_settled("d-1");
     drop(device);
     drop(disk);
 }

@@ -414,6 +414,19 @@ fn a_log_survives_the_agents_restart_and_a_restart_of_its_workload() {
     std::fs::write(own(&device, "w").join("go"), "").unwrap();
     await_log("start 1\nend 1\nstart 2\nend 2\nstart 3");
     assert_eq!(plane.cli().run(&["logs", "d-1", "w", "--tail", "2"]).ok(), "end 2\nstart 3");
+    let part = |args: &[&str]| plane.cli().run(&[&["logs", "d-1", "w"], args].concat()).ok();
+    assert_eq!(part(&["--previous"]), "start 2\nend 2");
+    assert_eq!(part(&["--previous=2"]), "start 1\nend 1", "also over the agent's restart");
+    assert_eq!(part(&["--since", "1h"]), "start 1\nend 1\nstart 2\nend 2\nstart 3");
+    assert_eq!(part(&["--until", "1h"]), "");
+    let timed = part(&["--timestamps"]);
+    let today = timed.lines().all(|line| {
+        let (time, line) = line.split_once(' ').unwrap();
+        time.starts_with("20") && time.ends_with('Z') && !line.is_empty()
+    });
+    assert!(today && timed.lines().count() == 5, "{timed}");
+    let none = plane.cli().run(&["logs", "d-1", "w", "--previous=9"]).fails(1);
+    assert_says(&none, &["no such run"]);
     let mode = std::fs::metadata(log_of(&device, "w")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o640);
 }

@@ -12,8 +12,8 @@ use holdfast_protocol::data::{
 };
 use holdfast_protocol::ids::Digest;
 use holdfast_protocol::message::{
-    AgentInfo, Call, DesiredState, DesiredWorkload, Method, Phase, Presence, Problem, Reply,
-    StateReport, WorkloadReport,
+    AgentInfo, Call, DesiredState, DesiredWorkload, LogPart, Method, Phase, Presence, Problem,
+    Reply, StateReport, WorkloadReport,
 };
 use holdfast_protocol::workload::{
     Artifact, Bus, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run,
@@ -131,7 +131,22 @@ fn call(id: u64, method: Method) -> Call {
 }
 
 fn logs(tail: u32, follow_seconds: u32) -> Method {
-    Method::Logs { workload: "web".parse().unwrap(), tail, follow_seconds }
+    let part = LogPart { tail, follow_seconds, ..LogPart::default() };
+    Method::Logs { workload: "web".parse().unwrap(), part }
+}
+
+pub(crate) fn call_logs_part() -> Call {
+    let part = LogPart {
+        tail: 100_000,
+        follow_seconds: 30,
+        since: 1_795_467_600,
+        until: 1_795_471_200,
+        back: 1,
+        times: true,
+        log: 0x5eed_0001,
+        from: 5_000_000_000,
+    };
+    call(7, Method::Logs { workload: "web".parse().unwrap(), part })
 }
 
 pub(crate) fn call_logs() -> Call {
@@ -277,7 +292,13 @@ pub(crate) fn state_healed() -> StateReport {
 }
 
 fn reply(id: u64, sequence: u32, body: &[u8], end: bool, error: Option<&str>) -> Reply {
-    Reply { v: 1, id, sequence, body: body.to_vec(), end, error: error.map(str::to_owned) }
+    let (body, error, log) = (body.to_vec(), error.map(str::to_owned), Vec::new());
+    Reply { v: 1, id, sequence, body, end, error, log }
+}
+
+pub(crate) fn reply_log() -> Reply {
+    let log = vec![0x5eed_0001, 5_000_000_000, 6, 1_795_467_600, 7, 0];
+    Reply { log, ..reply(1, 0, b"first\nsecond\n", false, None) }
 }
 
 pub(crate) fn reply_piece() -> Reply {

@@ -377,7 +377,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The end of a workload's log on a device, as text. */
+        /** A part of a workload's log on a device, as text. */
         get: operations["getLogs"];
         put?: never;
         post?: never;
@@ -2994,10 +2994,40 @@ export interface operations {
     getLogs: {
         parameters: {
             query?: {
-                /** @description Lines from the end. */
+                /**
+                 * @description Lines from the end; default: 100, or all of the part that `since`, `until` or `previous`
+                 *     name.
+                 */
                 tail?: number;
-                /** @description Keep sending what comes. */
+                /** @description Keep sending what comes. Not together with `until` or `previous`. */
                 follow?: boolean;
+                /**
+                 * @description Lines written at this time or later: RFC 3339, or a length of time before now such as `10m`.
+                 *     Times are those of the device's first look at the log after a line was written: within a
+                 *     second, for older lines within a tenth of their age.
+                 */
+                since?: string;
+                /** @description Lines written at this time or before: likewise. */
+                until?: string;
+                /**
+                 * @description What the workload wrote in a run before the present one: 1 is the run before, 2 the one
+                 *     before that. The starts of the last 10 runs are kept. 0: all runs.
+                 */
+                previous?: number;
+                /** @description Begin each line with the time at which it was written, as RFC 3339, or `unknown`. */
+                timestamps?: boolean;
+                /**
+                 * @description Go on from there: number of the log and offset, as in `305419896-5000`, taken from `log` and
+                 *     `offset` plus `length` of a framed answer. What was cut since is said in `lost`.
+                 */
+                after?: string;
+                /**
+                 * @description Answer in frames (`application/vnd.holdfast.log`): for each piece a line of JSON with `log`,
+                 *     `offset`, `length`, `lost` and `anew` (where not 0 or false), `times` (with `timestamps`: pairs
+                 *     of a length in bytes and seconds since 1970, 0 where not known) or `error`; behind it `length`
+                 *     bytes of the log as they are.
+                 */
+                framed?: boolean;
             };
             header?: never;
             path: {

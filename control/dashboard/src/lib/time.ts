@@ -49,3 +49,10 @@ export function moment(at: number, all: readonly number[]): string {
   const parts: Intl.DateTimeFormatOptions = { hour: "2-digit", minute: "2-digit", ...(days ? { day: "numeric", month: "short" } : {}), ...(step < 60 ? { second: "2-digit" } : {}) };
   return new Intl.DateTimeFormat(undefined, parts).format(at * 1000);
 }
+
+const seconds = new Intl.DateTimeFormat(undefined, { month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+/** A moment in seconds since 1970, to the second and without the year. */
+export function second(at: number): string {
+  return seconds.format(at * 1000);
+}

@@ -130,7 +130,7 @@ fn limit(given: Option<usize>, (usual, most): (usize, usize)) -> Result<usize, F
 }
 
 /// A moment of a query, in milliseconds since 1970.
-fn time(what: &str, text: Option<&str>, now: u64) -> Result<Option<u64>, Failure> {
+pub(super) fn time(what: &str, text: Option<&str>, now: u64) -> Result<Option<u64>, Failure> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     moment(text, now).map(Some).ok_or_else(|| {
         Failure::invalid(format!(

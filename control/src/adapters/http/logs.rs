@@ -9,29 +9,89 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
+use holdfast_protocol::message::LogPart;
 
 use super::App;
+use super::data::time;
 use super::extract::{Params, Path};
+use crate::core::log::{LogHead, LogPiece, LogText, place};
 use crate::service::{Credential, Failure, LogStream, Service, Watch};
 
-/// Which part of a log.
+/// Media type of a log in frames: for each piece a line of JSON, then so many bytes as it says.
+const FRAMED: &str = "application/vnd.holdfast.log";
+
+/// The part of a log that is asked for.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogQuery {
-    /// Lines from the end.
-    #[serde(default = "hundred")]
-    tail: u32,
-    /// Keep sending what comes.
+    /// Lines from the end; default: 100, or all of the part that `since`, `until` or `previous`
+    /// name.
+    tail: Option<u32>,
+    /// Keep sending what comes. Not together with `until` or `previous`.
     #[serde(default)]
     follow: bool,
+    /// Lines written at this time or later: RFC 3339, or a length of time before now such as `10m`.
+    /// Times are those of the device's first look at the log after a line was written: within a
+    /// second, for older lines within a tenth of their age.
+    since: Option<String>,
+    /// Lines written at this time or before: likewise.
+    until: Option<String>,
+    /// What the workload wrote in a run before the present one: 1 is the run before, 2 the one
+    /// before that. The starts of the last 10 runs are kept. 0: all runs.
+    #[serde(default)]
+    previous: u32,
+    /// Begin each line with the time at which it was written, as RFC 3339, or `unknown`.
+    #[serde(default)]
+    timestamps: bool,
+    /// Go on from there: number of the log and offset, as in `305419896-5000`, taken from `log` and
+    /// `offset` plus `length` of a framed answer. What was cut since is said in `lost`.
+    after: Option<String>,
+    /// Answer in frames (`application/vnd.holdfast.log`): for each piece a line of JSON with `log`,
+    /// `offset`, `length`, `lost` and `anew` (where not 0 or false), `times` (with `timestamps`: pairs
+    /// of a length in bytes and seconds since 1970, 0 where not known) or `error`; behind it `length`
+    /// bytes of the log as they are.
+    #[serde(default)]
+    framed: bool,
 }
 
-fn hundred() -> u32 {
-    100
+impl LogQuery {
+    fn part(&self, now: u64) -> Result<LogPart, Failure> {
+        let since = time("since", self.since.as_deref(), now)?.map_or(0, |ms| ms / 1_000);
+        let until = time("until", self.until.as_deref(), now)?.map_or(0, |ms| ms / 1_000);
+        if until != 0 && since > until {
+            return Err(Failure::invalid("since is not before until"));
+        }
+        if self.follow && (until != 0 || self.previous != 0) {
+            return Err(Failure::invalid("follow: not together with until or previous"));
+        }
+        let named = since != 0 || until != 0 || self.previous != 0;
+        let usual = if named { u32::MAX } else { TAIL };
+        let after = self.after.as_deref().map(|text| {
+            place(text).ok_or_else(|| {
+                Failure::invalid(format!(
+                    "after={text}: a log and an offset, such as 305419896-5000"
+                ))
+            })
+        });
+        let (log, from) = after.transpose()?.unwrap_or_default();
+        Ok(LogPart {
+            tail: self.tail.unwrap_or(usual),
+            follow_seconds: self.follow.into(),
+            since,
+            until,
+            back: self.previous,
+            times: self.timestamps,
+            log,
+            from,
+        })
+    }
 }
 
-/// The end of a workload's log on a device, as text.
+/// Lines from the end where nothing else is asked for.
+const TAIL: u32 = 100;
+
+/// A part of a workload's log on a device, as text.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/workloads/{workload}/logs", operation_id = "getLogs", tag = "devices",
     params(("name" = String, Path), ("workload" = String, Path), LogQuery),
     security(("bearer" = [])),
@@ -48,40 +108,55 @@ pub(super) async fn logs(
         true => Some(app.service.unending("followed logs", &credential)?),
         false => None,
     };
-    let mut log = app.service.logs(&name, &workload, query.tail, query.follow)?;
+    let part = query.part(app.service.now().saturating_mul(1_000))?;
+    let mut log = app.service.logs(&name, &workload, part)?;
     // The first piece decides about the status: an error of the device is an error here. While
     // a log is followed it may be long in coming.
-    let first = if query.follow { None } else { Some(log.next().await) };
+    let first = if query.follow { None } else { log.next().await };
     let first = match first {
         None => None,
-        Some(None) => Some(Bytes::new()),
-        Some(Some(Ok(bytes))) => Some(bytes),
-        Some(Some(Err(text))) => {
+        Some(Ok(piece)) => Some(piece),
+        Some(Err(text)) => {
             return Err(Failure::Unavailable(format!("device {name}: {text}")));
         }
     };
     let App { service, stop, .. } = app;
-    let sending = Sending { service, credential, first, log, stop, cut: None, _counted: counted };
+    let text = LogText::new(query.timestamps);
+    let framed = query.framed;
+    let sending = Sending {
+        service,
+        credential,
+        first,
+        log,
+        stop,
+        cut: None,
+        _counted: counted,
+        framed,
+        text,
+    };
     let pieces = stream::unfold(sending, Sending::step);
-    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    Ok((kind, Body::from_stream(pieces)).into_response())
+    let kind = if framed { FRAMED } else { "text/plain; charset=utf-8" };
+    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces)).into_response())
 }
 
 struct Sending {
     service: Arc<Service>,
     credential: Credential,
-    first: Option<Bytes>,
+    first: Option<LogPiece>,
     log: LogStream,
     stop: tokio::sync::watch::Receiver<bool>,
     /// Why there is no more.
     cut: Option<String>,
     _counted: Option<Watch>,
+    framed: bool,
+    text: LogText,
 }
 
 impl Sending {
     async fn step(mut self) -> Option<(Result<Bytes, std::io::Error>, Self)> {
         if let Some(first) = self.first.take() {
-            return Some((Ok(first), self));
+            let bytes = self.show(&first);
+            return Some((Ok(bytes), self));
         }
         if let Some(why) = self.cut.take() {
             // A log that was cut must not be taken for a whole one: its answer is cut too. Once
@@ -96,11 +171,39 @@ impl Sending {
         if !self.service.holds(&self.credential) {
             return None; // Its token or session ended meanwhile.
         }
-        let bytes = piece.unwrap_or_else(|text| {
-            // The status was sent long ago: the log's last line says what happened.
-            self.cut = Some(text.clone());
-            format!("--- {text}\n").into()
-        });
+        let bytes = match piece {
+            Ok(piece) => self.show(&piece),
+            Err(text) => {
+                // The status was sent long ago: the log's last line says what happened.
+                self.cut = Some(text.clone());
+                if self.framed {
+                    let head = LogHead { error: Some(text), ..LogHead::default() };
+                    framed(&LogPiece { head, ..LogPiece::default() })
+                } else {
+                    format!("{}--- {text}\n", self.text.end_line()).into()
+                }
+            }
+        };
         Some((Ok(bytes), self))
     }
+
+    fn show(&mut self, piece: &LogPiece) -> Bytes {
+        if self.framed {
+            return framed(piece);
+        }
+        let mut text = Vec::new();
+        if let Some(missing) = piece.head.missing() {
+            text = format!("{}--- {missing}\n", self.text.end_line()).into_bytes();
+        }
+        text.extend(self.text.render(piece));
+        text.into()
+    }
+}
+
+/// A line of JSON, and the bytes that it is about.
+fn framed(piece: &LogPiece) -> Bytes {
+    let mut frame = serde_json::to_vec(&piece.head).unwrap_or_default();
+    frame.push(b'\n');
+    frame.extend_from_slice(&piece.body);
+    frame.into()
 }
