@@ -165,8 +165,24 @@ fn complain(text: &str) {
 fn say(text: &str) -> i32 {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => DONE,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => DONE,
-        Err(_) => FAILED,
+        Err(error) => unsaid(&error),
+    }
+}
+
+/// Standard output did not take what was said. Whoever reads it may leave early.
+fn unsaid(error: &std::io::Error) -> i32 {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return DONE;
+    }
+    complain(&format!("cannot write to standard output: {error}"));
+    FAILED
+}
+
+/// Says help, or what is wrong with the arguments; gives the exit code.
+pub fn unparsed(error: &clap::Error) -> i32 {
+    match error.print() {
+        Err(why) if !error.use_stderr() => unsaid(&why),
+        _ => error.exit_code(),
     }
 }
 
@@ -264,7 +280,10 @@ async fn enrol(enroll: Enroll) -> i32 {
             return USAGE;
         }
     };
-    let (token, url) = match (token.parse::<EnrolToken>(), enroll.url.parse::<Url>()) {
+    let (token, url) = match (
+        token.trim_start_matches('\u{feff}').parse::<EnrolToken>(),
+        enroll.url.parse::<Url>(),
+    ) {
         (Ok(token), Ok(url)) => (token, url),
         (token, url) => {
             token.err().into_iter().for_each(|error| complain(&error.to_string()));

@@ -1,8 +1,8 @@
 //! `holdfast-agent`: see `holdfast_agent`.
 
 use clap::Parser as _;
-use holdfast_agent::cli::Cli;
+use holdfast_agent::cli::{Cli, unparsed};
 
 fn main() {
-    std::process::exit(Cli::parse().run());
+    std::process::exit(Cli::try_parse().map_or_else(|error| unparsed(&error), Cli::run));
 }

@@ -126,7 +126,15 @@ impl Api {
         let unreachable = |why: String| HttpsError::Unreachable { host: host.clone(), port, why };
         let connect = tokio::time::timeout(CONNECT_TIMEOUT, self.connect());
         let io = connect.await.map_err(|_| unreachable("no answer in time".into()))??;
-        let broken = |error: hyper::Error| HttpsError::Broken(error.to_string());
+        let broken = |error: hyper::Error| {
+            HttpsError::Broken(if error.is_user() {
+                error.to_string()
+            } else {
+                format!(
+                    "{host}:{port} ended the connection without one: is it the API's port (8443), and not that of devices (8883)?"
+                )
+            })
+        };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
         // Ends when the answer has been read or dropped.
@@ -148,12 +156,18 @@ impl Api {
         let name =
             ServerName::try_from(SERVER_NAME).map_err(|error| unreachable(error.to_string()))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.tls));
-        connector.connect(name, self.tap.clone().around(socket)).await.map_err(|error| {
-            let why = error.to_string();
-            match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(_) => HttpsError::Untrusted { host: host.clone(), port, why },
-                None => unreachable(why),
+        connector.connect(name, self.tap.clone().around(socket)).await.map_err(|error| match error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        {
+            Some(tls) => {
+                let why = tls_words(&tls.to_string()).into();
+                HttpsError::Untrusted { host: host.clone(), port, why }
             }
+            None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                unreachable("it ended the connection at once: is it the API's port?".into())
+            }
+            None => unreachable(error.to_string()),
         })
     }
 
@@ -188,7 +202,19 @@ impl Api {
             return Err(refusal(answer).await);
         }
         let body = whole(answer).await?;
-        serde_json::from_slice(&body).map_err(|error| broken(&error))
+        serde_json::from_slice(&body)
+            .map_err(|_| HttpsError::Broken("it is none that this agent understands".into()))
+    }
+}
+
+/// What a TLS library says of a connection that it ended, in words.
+pub fn tls_words(said: &str) -> &'static str {
+    if said.contains("xpired") || said.contains("not valid yet") {
+        "its certificate is not valid at this device's time: is the clock right?"
+    } else if said.contains("certificate") {
+        "its certificate is not signed by this device's control plane: another control plane answers there, or somebody stands in between"
+    } else {
+        "it speaks no TLS, or another kind: is it the control plane's port?"
     }
 }
 
@@ -255,6 +281,22 @@ fn tune(socket: &TcpStream) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_word_of_the_tls_library_is_said() {
+        for (error, word) in [
+            (rustls::CertificateError::BadSignature, "another control plane"),
+            (rustls::CertificateError::UnknownIssuer, "another control plane"),
+            (rustls::CertificateError::NotValidForName, "another control plane"),
+            (rustls::CertificateError::Expired, "clock"),
+            (rustls::CertificateError::NotValidYet, "clock"),
+        ] {
+            let said = tls_words(&rustls::Error::InvalidCertificate(error.clone()).to_string());
+            assert!(said.contains(word), "{error:?}: {said}");
+        }
+        let other = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        assert!(tls_words(&other.to_string()).contains("no TLS"));
+    }
 
     #[test]
     fn urls_are_https_with_an_optional_port() {

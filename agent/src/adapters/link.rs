@@ -348,6 +348,9 @@ fn said(error: &ConnectionError) -> (String, bool) {
         ConnectionError::Tls(_) => true,
         _ => false,
     };
+    if text.contains("invalid peer certificate") {
+        return (super::https::tls_words(&text).to_owned(), true);
+    }
     // A server's view of our certificate comes as an alert when the handshake is over for us.
     let refused = refused || text.contains("certificate") || text.contains("fatal alert");
     (plain(&text).to_owned(), refused)

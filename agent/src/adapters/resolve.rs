@@ -24,6 +24,8 @@ const MAX_ANSWER: usize = 1500;
 /// In words, when there is none.
 pub async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
+    // A name that is written to its end (`localhost.`) is the same name.
+    let bare = bare.strip_suffix('.').unwrap_or(bare);
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }

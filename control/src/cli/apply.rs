@@ -41,12 +41,11 @@ pub(crate) async fn diff(client: &Client, output: Output, files: &args::Files) -
 }
 
 async fn send(client: &Client, documents: Vec<Document>, dry_run: bool) -> Outcome<Applied> {
-    let (sources, values): (Vec<String>, Vec<Value>) =
-        documents.into_iter().map(|document| (document.source, document.value)).unzip();
+    let values: Vec<&Value> = documents.iter().map(|document| &document.value).collect();
     let query: &[(&str, &str)] = if dry_run { &[("dryRun", "true")] } else { &[] };
     let answer =
         client.send(Method::POST, &["apply"], query, &json!({ "documents": values })).await;
-    let answer = answer.map_err(|failure| with_sources(failure, &sources))?;
+    let answer = answer.map_err(|failure| with_sources(failure, &documents))?;
     let applied: Applied = serde_json::from_value(answer).map_err(|error| {
         Failure::failed(format!(
             "the control plane's answer is not understood ({error}): is it as new as this program?"
@@ -60,14 +59,24 @@ async fn send(client: &Client, documents: Vec<Document>, dry_run: bool) -> Outco
     Ok(applied)
 }
 
-/// Says in which file a faulty document is, when there are several files.
-fn with_sources(mut failure: Failure, sources: &[String]) -> Failure {
-    let several = sources.iter().any(|source| Some(source) != sources.first());
-    for fault in failure.faults.iter_mut().filter(|_| several) {
+/// Says in which file a faulty document is, when there are several files, and quotes numbers as
+/// they were written.
+fn with_sources(mut failure: Failure, documents: &[Document]) -> Failure {
+    let first = documents.first().map(|document| &document.source);
+    let several = documents.iter().any(|document| Some(&document.source) != first);
+    for fault in &mut failure.faults {
         let number = fault.strip_prefix("documents[").and_then(|rest| rest.split_once(']'));
         let index = number.and_then(|(number, _)| number.parse::<usize>().ok());
-        if let Some(source) = index.and_then(|index| sources.get(index)) {
-            *fault = format!("{source}: {fault}");
+        let Some(document) = documents.get(index.unwrap_or_default()) else { continue };
+        let (of, path) = match (index, fault.split_once("): ")) {
+            (Some(_), Some((of, path))) => (format!("{of}): "), path),
+            _ => (String::new(), fault.as_str()),
+        };
+        if let Some(written) = document.as_written(path) {
+            *fault = format!("{of}{written}");
+        }
+        if several && index.is_some() {
+            *fault = format!("{}: {fault}", document.source);
         }
     }
     failure
@@ -217,7 +226,7 @@ mod tests {
         let mut failure = Failure::failed("2 faults");
         failure.faults =
             vec!["documents[1] (Workload/a): spec: is missing".into(), "documents: none".into()];
-        let sources = ["a.yaml".to_owned(), "b.yaml".to_owned()];
+        let sources = ["a.yaml", "b.yaml"].map(|source| Document::of(source, json!({})));
         let failure = with_sources(failure, &sources);
         assert_eq!(failure.faults[0], "b.yaml: documents[1] (Workload/a): spec: is missing");
         assert_eq!(failure.faults[1], "documents: none");

@@ -17,6 +17,7 @@ use crate::serve::ServeArgs;
   HOLDFAST_TOKEN  access token
   HOLDFAST_CA     sha256 of the control plane's CA (64 hexadecimal digits), or its PEM file
   NO_COLOR        no colours, also on a terminal
+  HTTPS_PROXY     proxy, unless NO_PROXY excepts the address; never for loopback
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 3 not found, 4 refused.")]
 pub(crate) struct Arguments {
@@ -53,7 +54,11 @@ The first start makes the CA and prints an admin token, once. Logs go to standar
     #[command(after_help = "Examples:
   holdfast apply -f hello.yaml
   holdfast apply -f workloads/ -f extra.json
-  generate | holdfast apply -f - --dry-run     # says what would change, changes nothing")]
+  generate | holdfast apply -f - --dry-run     # says what would change, changes nothing
+
+Of a folder the files that end in .yaml, .yml or .json are taken, in whatever case; what is skipped
+(hidden files, other names, folders in it) is said on standard error. `devices: all` in a document
+chooses every device.")]
     Apply(Apply),
     /// Show what applying documents would change, as a unified diff.
     #[command(after_help = "Examples:
@@ -72,6 +77,7 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
     #[command(after_help = "Examples:
   holdfast get devices
   holdfast get devices -l role=gateway,site!=north,!retired -o wide
+  holdfast get devices -l 'role in (gateway,camera),site notin (north)'
   holdfast get devices gw-1 -o json        # the one object alone
   holdfast get workloads -o json           # {\"items\":[...]}, the whole list
   holdfast get streams                     # the documents; their records: holdfast data get

@@ -2,6 +2,7 @@
 //! way in which that fails, in words.
 
 use std::error::Error as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,7 +30,61 @@ pub(crate) struct Client {
     url: Url,
     /// The address as people write it.
     shown: String,
+    /// The proxy that requests go through, and the variable that names it.
+    proxy: Option<(&'static str, String)>,
     token: String,
+}
+
+/// Variables that name a proxy, as the HTTP library reads them: the first that is set holds.
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
+/// The proxy of the environment, without its password. Loopback is never proxied.
+fn proxy_of(url: &Url, read: impl Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let is_local = address.map_or_else(
+        |_| host == "localhost" || host.ends_with(".localhost"),
+        |address| address.is_loopback(),
+    );
+    if is_local {
+        return None;
+    }
+    PROXIES.into_iter().find_map(|name| {
+        let value = read(name).filter(|value| !value.trim().is_empty())?;
+        let (scheme, rest) = value.split_once("://").unwrap_or(("http", &value));
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        Some((name, format!("{scheme}://{host}")))
+    })
+}
+
+/// What a library says of a connection, in words. None: its text serves as it is.
+fn connection_words(why: &str) -> Option<&'static str> {
+    const WORDS: [(&str, &str); 7] = [
+        (
+            "connection closed before message completed",
+            "it ended the connection without an answer, as the port for devices does: the API's port is 8443 unless `holdfast serve --api` says otherwise",
+        ),
+        (
+            "tls handshake eof",
+            "it ended the connection before it showed a certificate: is it the API's port?",
+        ),
+        ("invalid HTTP version", "what answers there speaks no HTTP: is it the API's port?"),
+        ("unsuccessful tunnel", "the proxy does not let the connection through"),
+        ("proxy authorization required", "the proxy wants a name and password"),
+        ("failed to lookup address", "no address is known for this name"),
+        ("deadline has elapsed", "the time is up"),
+    ];
+    WORDS.iter().find(|(said, _)| why.contains(said)).map(|(_, words)| *words)
+}
+
+/// What went wrong with TLS, in words.
+fn tls_words(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InvalidMessage(_) => "what answers there speaks no TLS",
+        rustls::Error::AlertReceived(_) => "it refused the connection",
+        rustls::Error::PeerIncompatible(_) => "it speaks another version of TLS",
+        _ => "it does not keep to the protocol",
+    }
 }
 
 impl Client {
@@ -40,7 +95,14 @@ impl Client {
         let defect =
             |error: &dyn std::fmt::Display| Failure::failed(format!("cannot set up TLS: {error}"));
         let tls = pinned::config(ca_sha256).map_err(|error| defect(&error))?;
-        let http = reqwest::Client::builder()
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the command line names the variable that sends it elsewhere"
+        )]
+        let proxy = proxy_of(url, |name| std::env::var(name).ok());
+        let builder = reqwest::Client::builder();
+        let builder = if proxy.is_some() { builder } else { builder.no_proxy() };
+        let http = builder
             .tls_backend_preconfigured(tls)
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
@@ -49,7 +111,7 @@ impl Client {
             .build()
             .map_err(|error| defect(&error))?;
         let shown = url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { http, url: url.clone(), shown, token: token.to_owned() })
+        Ok(Self { http, url: url.clone(), shown, proxy, token: token.to_owned() })
     }
 
     /// A request to `/api/v1/` and these parts of a path, which may hold anything.
@@ -103,9 +165,9 @@ impl Client {
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         // What answers nothing answers null.
         let bytes = if bytes.is_empty() { Bytes::from_static(b"null") } else { bytes };
-        serde_json::from_slice(&bytes).map_err(|error| {
+        serde_json::from_slice(&bytes).map_err(|_| {
             Failure::failed(format!(
-                "{} answered what is no JSON ({error}): is it a Holdfast control plane, and as new as this program?",
+                "{} answered what this program does not understand: is it a Holdfast control plane, and as new as this program?",
                 self.shown
             ))
         })
@@ -158,8 +220,12 @@ impl Client {
             .body(body);
         let response = self.answer(request).await?;
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::failed(format!("{} answered no JSON: {error}", self.shown)))
+        serde_json::from_slice(&bytes).map_err(|_| {
+            Failure::failed(format!(
+                "{} answered no JSON: is it a Holdfast control plane?",
+                self.shown
+            ))
+        })
     }
 
     /// A long answer, to be read as it comes.
@@ -224,19 +290,28 @@ impl Client {
                     | rustls::CertificateError::NotValidYet
                     | rustls::CertificateError::NotValidYetContext { .. },
                 ) => Failure::refused(format!(
-                    "the certificate of {url} is not valid now ({tls}): is this machine's clock right?"
+                    "the certificate of {url} is not valid now: is this machine's clock right?"
                 )),
                 rustls::Error::InvalidCertificate(_) => Failure::refused(format!(
-                    "the certificate of {url} is not by the known CA ({tls}): another control plane answers \
+                    "the certificate of {url} is not by the known CA: another control plane answers \
                      there, or somebody stands in between. Compare the ca-sha256 that `holdfast serve` \
                      prints with the one you logged in with (HOLDFAST_CA)"
                 )),
-                _ => Failure::failed(format!(
-                    "TLS with {url} failed: {tls}; is it the API's address?"
+                other => Failure::failed(format!(
+                    "TLS with {url} failed: {}; is it the API's address?",
+                    tls_words(&other)
                 )),
             };
         }
         let why = deepest(error);
+        let why = connection_words(&why).map_or(why.as_str(), |words| words);
+        if let (true, Some((variable, proxy))) = (error.is_connect(), &self.proxy) {
+            return Failure::failed(format!(
+                "cannot reach the control plane at {url} through the proxy {proxy}, which {variable} names: \
+                 {why}. Is the proxy right? NO_PROXY={} goes without it",
+                self.url.host_str().unwrap_or_default()
+            ));
+        }
         if error.is_timeout() {
             return Failure::failed(format!(
                 "{url} does not answer in time ({why}): is it reachable from here?"
@@ -248,7 +323,7 @@ impl Client {
                  the address right?"
             ));
         }
-        Failure::failed(format!("the connection to {url} broke: {why}; try again"))
+        Failure::failed(format!("the connection to {url} broke: {why}. Try again"))
     }
 }
 
@@ -315,9 +390,155 @@ fn refused(status: StatusCode, body: &[u8], faulty: Exit) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
+
+    /// What a server does with a connection, and what it is answered with.
+    #[derive(Debug, Clone, Copy)]
+    enum Peer {
+        Closed,
+        Drops,
+        Plain(&'static [u8]),
+        Tls { known: bool, answer: &'static [u8] },
+    }
+
+    /// A TLS identity, and the digest of its CA.
+    fn identity() -> (Arc<rustls::ServerConfig>, [u8; 32]) {
+        use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let name = holdfast_protocol::enrol::SERVER_NAME.to_owned();
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new([name]).unwrap().signed_by(&key, &issuer).unwrap();
+        let digest = pinned::sha256(issuer.der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![leaf.der().clone(), issuer.der().clone()],
+                rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            )
+            .unwrap();
+        (Arc::new(config), digest)
+    }
+
+    async fn serve(peer: Peer, listener: tokio::net::TcpListener, tls: Arc<rustls::ServerConfig>) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut asked = [0; 1024];
+            match peer {
+                Peer::Closed | Peer::Drops => {}
+                Peer::Plain(answer) => {
+                    let _read = socket.read(&mut asked).await;
+                    let _wrote = socket.write_all(answer).await;
+                }
+                Peer::Tls { answer, .. } => {
+                    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&tls));
+                    if let Ok(mut stream) = acceptor.accept(socket).await {
+                        let _read = stream.read(&mut asked).await;
+                        let _wrote = stream.write_all(answer).await;
+                        let _closed = stream.shutdown().await;
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_answers_no_word_of_a_library_is_said() {
+        let (tls, ca) = identity();
+        let tls_with = |known, answer| Peer::Tls { known, answer };
+        for (peer, exit, word) in [
+            (Peer::Closed, Exit::Failed, "Does `holdfast serve` run there"),
+            (Peer::Drops, Exit::Failed, ""),
+            (Peer::Plain(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Exit::Failed, "speaks no TLS"),
+            (tls_with(false, b""), Exit::Refused, "another control plane answers"),
+            (tls_with(true, b""), Exit::Failed, "the API's port is 8443"),
+            (
+                tls_with(true, b"\x20\x02\x00\x05 no HTTP at all\r\n\r\n"),
+                Exit::Failed,
+                "speaks no HTTP",
+            ),
+            (
+                tls_with(true, b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n<a>"),
+                Exit::Failed,
+                "is it a Holdfast control plane",
+            ),
+            (
+                tls_with(true, b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"),
+                Exit::Failed,
+                "broke",
+            ),
+            (
+                tls_with(true, b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n"),
+                Exit::Failed,
+                "502",
+            ),
+        ] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("https://{}", listener.local_addr().unwrap());
+            let pinned = if matches!(peer, Peer::Tls { known: false, .. }) { [7; 32] } else { ca };
+            let server = match peer {
+                Peer::Closed => None, // The listener goes here, and with it the port.
+                _ => Some(tokio::spawn(serve(peer, listener, Arc::clone(&tls)))),
+            };
+            let client = Client::new(&Url::parse(&url).unwrap(), "hfa1.a.b", pinned).unwrap();
+            let failure = client.get(&["devices"], &[]).await.unwrap_err();
+            let said = failure.to_string();
+            assert!(said.contains(word), "{peer:?}: {said}");
+            assert_eq!(failure.exit, exit, "{peer:?}: {said}");
+            for library in [
+                "hyper",
+                "reqwest",
+                "serde",
+                "rustls",
+                "InvalidCertificate",
+                "UnknownIssuer",
+                "BadSignature",
+                "InvalidContentType",
+                "corrupt message",
+                "before message completed",
+                "at line ",
+                "eof",
+                "parsed",
+            ] {
+                assert!(!said.contains(library), "{peer:?}: {said}");
+            }
+            if let Some(server) = server {
+                server.abort();
+            }
+        }
+    }
+
+    #[test]
+    fn the_proxy_is_known_by_its_variable_and_loopback_has_none() {
+        let set = |variable: &'static str, value: &'static str| {
+            move |name: &str| (name == variable).then(|| value.to_owned())
+        };
+        let of =
+            |url: &str, variable, value| proxy_of(&Url::parse(url).unwrap(), set(variable, value));
+        for name in PROXIES {
+            let proxy = of("https://edge.example:8443", name, "http://u:p@proxy:3128");
+            assert_eq!(proxy, Some((name, "http://proxy:3128".to_owned())));
+            for local in [
+                "https://127.0.0.1:1",
+                "https://[::1]:1",
+                "https://localhost:1",
+                "https://localhost.:1",
+                "https://127.9.9.9",
+            ] {
+                assert_eq!(of(local, name, "http://proxy:1"), None, "{local}");
+            }
+        }
+        assert_eq!(of("https://a", "HTTPS_PROXY", ""), None);
+        assert_eq!(of("https://a", "HTTP_PROXY", "http://b"), None);
+    }
 
     #[test]
     fn a_fault_that_is_the_message_is_said_once() {

@@ -16,6 +16,7 @@ use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::pinned::sha256;
 use super::text::Output;
+use crate::core::words;
 
 /// What `login` stores.
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,7 +74,11 @@ impl Environment {
         let Ok(file) = self.file() else { return Ok(None) };
         match fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-                Failure::file("understand", &file, format!("{error}; log in again: holdfast login"))
+                Failure::file(
+                    "understand",
+                    &file,
+                    format!("{}; log in again: holdfast login", words::json(&error)),
+                )
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Failure::file("read", &file, error)),
@@ -100,7 +105,7 @@ impl Environment {
         };
         let stored_token = stored.filter(|_| stored_ca == Some(ca)).map(|stored| stored.token);
         let token = self.token.clone().or(stored_token).ok_or_else(|| missing("the token"))?;
-        Client::new(&parse_url(&url)?, token.trim(), ca)
+        Client::new(&parse_url(&url)?, bare(&token), ca)
     }
 }
 
@@ -113,7 +118,7 @@ pub(crate) async fn login(
     ca: &str,
 ) -> Outcome {
     let url = parse_url(url)?;
-    let token = token.trim();
+    let token = bare(token);
     if token.starts_with("hf1.") {
         return Err(Failure::usage(
             "that is an enrolment token, for devices; log in with an access token (hfa1...): \
@@ -127,6 +132,11 @@ pub(crate) async fn login(
     let stored = Stored { url: url.to_string(), token: token.to_owned(), ca_sha256: hex(&ca) };
     store(&file, &stored).map_err(|error| Failure::file("write", &file, error))?;
     output.line(&format!("logged in to {url}; stored in {}", file.display()))
+}
+
+/// A token without what editors put around it: blanks, a newline, a byte order mark.
+fn bare(token: &str) -> &str {
+    token.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
 fn store(file: &Path, stored: &Stored) -> io::Result<()> {
@@ -192,6 +202,9 @@ fn parse_url(text: &str) -> Outcome<Url> {
         return Err(wrong("it has other parts"));
     }
     let path = url.path().trim_end_matches('/').to_owned();
+    if path.ends_with("/api") || path.ends_with("/api/v1") {
+        return Err(wrong("leave out /api/v1, which this program adds itself"));
+    }
     url.set_path(&path);
     Ok(url)
 }
@@ -218,7 +231,7 @@ fn read_ca(text: &str) -> Outcome<[u8; 32]> {
     let body: String = body.split_whitespace().collect();
     let der = base64::engine::general_purpose::STANDARD
         .decode(body)
-        .map_err(|error| wrong(error.to_string()))?;
+        .map_err(|_| wrong("the certificate in it is not whole".to_owned()))?;
     Ok(sha256(&der))
 }
 
@@ -235,7 +248,16 @@ mod tests {
         ] {
             assert_eq!(parse_url(text).unwrap().as_str(), url, "{text}");
         }
-        for text in ["", "http://a", "https://", "https://u:p@a", "https://a?x=1", "ftp://a"] {
+        for text in [
+            "",
+            "http://a",
+            "https://",
+            "https://u:p@a",
+            "https://a?x=1",
+            "ftp://a",
+            "https://a:1/api/v1",
+            "https://a/api/",
+        ] {
             assert!(parse_url(text).is_err(), "{text}");
         }
     }
@@ -268,6 +290,13 @@ mod tests {
         assert!(environment.client().unwrap_err().message.contains("the token is not known"));
         environment.token = Some("hfa1.c.d".into());
         assert!(environment.client().is_ok());
+    }
+
+    #[test]
+    fn a_token_comes_as_editors_leave_it() {
+        for text in ["hfa1.a.b", "\u{feff}hfa1.a.b\r\n", " hfa1.a.b\n", "\u{feff} hfa1.a.b"] {
+            assert_eq!(bare(text), "hfa1.a.b", "{text:?}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod rows;
 mod table;
 mod text;
 mod transfer;
+mod yaml;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,9 +44,14 @@ pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help goes to standard output, complaints to standard error; nobody may read either.
-            let _nobody_reads = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            // Help goes to standard output, complaints to standard error.
+            return match error.print() {
+                Err(why) if !error.use_stderr() && why.kind() != std::io::ErrorKind::BrokenPipe => {
+                    note(&format!("error: cannot write to standard output: {why}"));
+                    ExitCode::FAILURE
+                }
+                _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+            };
         }
     };
     match dispatch(arguments.command) {

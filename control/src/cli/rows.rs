@@ -291,6 +291,9 @@ pub(crate) fn runs(spec: &Value) -> String {
 
 /// Which devices a written spec chooses, in short.
 pub(crate) fn chosen(spec: &Value) -> String {
+    if spec.get("devices").and_then(Value::as_str) == Some(crate::core::selector::ALL) {
+        return "all devices".to_owned();
+    }
     let selector: crate::core::selector::Selector =
         spec.get("devices").and_then(|devices| read(devices).ok()).unwrap_or_default();
     let mut parts: Vec<String> =

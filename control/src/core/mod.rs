@@ -25,3 +25,4 @@ pub mod throttle;
 pub mod time;
 pub mod values;
 pub mod view;
+pub mod words;

@@ -5,17 +5,51 @@ use std::collections::BTreeMap;
 use holdfast_protocol::ids::{IdError, Labels, check_label_key, check_label_value};
 use serde::{Deserialize, Serialize};
 
-/// Chooses by labels: all of it must hold. An empty one chooses nothing in a workload's
-/// placement (admission refuses it there) and everything in a list.
+/// The word that a document writes for every device.
+pub const ALL: &str = "all";
+
+/// Chooses by labels: all of it must hold. One without conditions chooses everything: in a
+/// document it is written `all` (admission refuses `{}` there), in a list it is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "Written")]
 pub struct Selector {
     /// Labels with exactly these values.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
     /// Further conditions.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub match_expressions: Vec<Expression>,
+}
+
+/// A selector as documents write it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    All(All),
+    #[serde(rename_all = "camelCase")]
+    Labels {
+        #[serde(default)]
+        match_labels: BTreeMap<String, String>,
+        #[serde(default)]
+        match_expressions: Vec<Expression>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum All {
+    All,
+}
+
+impl From<Written> for Selector {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::All(All::All) => Self::default(),
+            Written::Labels { match_labels, match_expressions } => {
+                Self { match_labels, match_expressions }
+            }
+        }
+    }
 }
 
 /// A condition on one label.
@@ -83,6 +117,14 @@ pub enum NotASelector {
     /// Too many.
     #[error("a selector has at most {MAX_CONDITIONS} conditions")]
     TooMany,
+    /// Parentheses that are no list of values.
+    #[error(
+        "in the selector's {condition:?}: a set is written KEY in (A,B) or KEY notin (A,B), such as role in (gateway,camera)"
+    )]
+    Set {
+        /// The condition.
+        condition: String,
+    },
     /// A key or value that no label can have.
     #[error("in the selector's {condition:?}: {source}")]
     Label {
@@ -93,8 +135,9 @@ pub enum NotASelector {
     },
 }
 
-/// Reads `role=gateway,site!=north,gpu,!retired`: has this value (`=` or `==`), has not, is
-/// there, is not there. An empty text chooses everything.
+/// Reads `role=gateway,site!=north,gpu,!retired,zone in (a,b),rack notin (c)`: has this value (`=`
+/// or `==`), has not, is there, is not there, has one of these values, has none of them. An empty
+/// text chooses everything.
 ///
 /// # Errors
 /// [`NotASelector`].
@@ -103,36 +146,81 @@ pub fn parse(text: &str) -> Result<Selector, NotASelector> {
     if text.trim().is_empty() {
         return Ok(selector);
     }
-    for (number, condition) in text.split(',').map(str::trim).enumerate() {
+    for (number, condition) in conditions(text).into_iter().map(str::trim).enumerate() {
         if number == MAX_CONDITIONS {
             return Err(NotASelector::TooMany);
         }
         if condition.is_empty() {
             return Err(NotASelector::Empty);
         }
-        let (key, operator, value) = split(condition);
+        let (key, operator, values) = split(condition)?;
         let wrong = |source| NotASelector::Label { condition: condition.to_owned(), source };
         check_label_key(key).map_err(wrong)?;
-        check_label_value(value.unwrap_or_default()).map_err(wrong)?;
-        selector.match_expressions.push(Expression {
-            key: key.to_owned(),
-            operator,
-            values: value.map(ToOwned::to_owned).into_iter().collect(),
-        });
+        for value in &values {
+            check_label_value(value).map_err(wrong)?;
+        }
+        let values = values.into_iter().map(ToOwned::to_owned).collect();
+        selector.match_expressions.push(Expression { key: key.to_owned(), operator, values });
     }
     Ok(selector)
 }
 
-fn split(condition: &str) -> (&str, Operator, Option<&str>) {
-    if let Some((key, value)) = condition.split_once("!=") {
-        (key.trim(), Operator::NotIn, Some(value.trim()))
-    } else if let Some((key, value)) = condition.split_once('=') {
-        (key.trim(), Operator::In, Some(value.strip_prefix('=').unwrap_or(value).trim()))
-    } else if let Some(key) = condition.strip_prefix('!') {
-        (key.trim(), Operator::DoesNotExist, None)
-    } else {
-        (condition, Operator::Exists, None)
+/// The parts between commas that stand in no parentheses.
+fn conditions(text: &str) -> Vec<&str> {
+    let mut inside = false;
+    let between = |c: char| {
+        inside = match c {
+            '(' => true,
+            ')' => false,
+            _ => inside,
+        };
+        c == ',' && !inside
+    };
+    text.split(between).collect()
+}
+
+/// A condition's key, how it is compared, and what with.
+fn split(condition: &str) -> Result<(&str, Operator, Vec<&str>), NotASelector> {
+    if let Some(set) = set(condition) {
+        return set;
     }
+    Ok(if let Some((key, value)) = condition.split_once("!=") {
+        (key.trim(), Operator::NotIn, vec![value.trim()])
+    } else if let Some((key, value)) = condition.split_once('=') {
+        (key.trim(), Operator::In, vec![value.strip_prefix('=').unwrap_or(value).trim()])
+    } else if let Some(key) = condition.strip_prefix('!') {
+        (key.trim(), Operator::DoesNotExist, Vec::new())
+    } else {
+        (condition, Operator::Exists, Vec::new())
+    })
+}
+
+/// `KEY in (A,B)` or `KEY notin (A,B)`. None: it is no such condition.
+fn set(condition: &str) -> Option<Result<(&str, Operator, Vec<&str>), NotASelector>> {
+    let wrong = || NotASelector::Set { condition: condition.to_owned() };
+    let (key, rest) = condition.split_once(|c: char| c.is_whitespace() || c == '(')?;
+    let rest = condition.get(key.len()..).unwrap_or(rest).trim_start();
+    let word = |word: &str| {
+        let behind = rest.strip_prefix(word)?;
+        let ends = behind.is_empty() || behind.starts_with(|c: char| c == '(' || c.is_whitespace());
+        ends.then(|| behind.trim_start())
+    };
+    let (operator, listed) = match (word("in"), word("notin")) {
+        (Some(listed), _) => (Operator::In, listed),
+        (_, Some(listed)) => (Operator::NotIn, listed),
+        _ if condition.contains(['(', ')']) => return Some(Err(wrong())),
+        _ => return None,
+    };
+    let listed = listed.strip_prefix('(').and_then(|listed| listed.strip_suffix(')'));
+    let Some(listed) = listed.filter(|listed| !listed.contains(['(', ')'])) else {
+        return Some(Err(wrong()));
+    };
+    let values: Vec<&str> = listed.split(',').map(str::trim).collect();
+    // As in kubectl, `in ()` is an empty value; more than one of nothing is a slip.
+    if values.len() > 1 && values.contains(&"") {
+        return Some(Err(wrong()));
+    }
+    Some(Ok((key, operator, values)))
 }
 
 #[cfg(test)]
@@ -166,6 +254,21 @@ mod tests {
             ("role=a,site!=n,gpu,!old", "role=a,site=s,gpu=1", true),
             ("role=a,site!=n,gpu,!old", "role=a,site=n,gpu=1", false),
             ("role=a,role=b", "role=a", false),
+            ("role in (a,b)", "role=a", true),
+            ("role in (a,b)", "role=b", true),
+            ("role in (a,b)", "role=c", false),
+            ("role in (a,b)", "", false),
+            ("role in(a)", "role=a", true),
+            ("role  in  ( a , b )", "role=b", true),
+            ("role in ()", "role=", true),
+            ("role notin (a,b)", "role=a", false),
+            ("role notin (a,b)", "role=c", true),
+            ("role notin (a,b)", "", true),
+            ("role in (a,b),site=x,!old", "role=b,site=x", true),
+            ("site=x,role notin (a,b),gpu", "site=x,role=a,gpu=1", false),
+            ("in in (in)", "in=in", true),
+            ("in", "in=x", true),
+            ("notin=in", "notin=in", true),
         ] {
             assert_eq!(parse(text).unwrap().matches(&labels(of)), chosen, "{text} of {of}");
         }
@@ -173,7 +276,29 @@ mod tests {
 
     #[test]
     fn what_is_no_selector_is_refused() {
-        for text in [",", "a=b,", "a b", "=x", "!", "a=b=c", "a in (b)", "-a", "a=ü"] {
+        for text in [
+            ",",
+            "a=b,",
+            "a b",
+            "=x",
+            "!",
+            "a=b=c",
+            "-a",
+            "a=ü",
+            "a in",
+            "a in b",
+            "a in (b",
+            "a in b)",
+            "a in (b,)",
+            "a in (b)c",
+            "a in ((b))",
+            "in (a)",
+            "a IN (b)",
+            "!a in (b)",
+            "a in (b c)",
+            "a=(b)",
+            "(a)",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
         assert_eq!(parse(&"a,".repeat(99)), Err(NotASelector::TooMany));

@@ -301,7 +301,7 @@ async fn records_are_read_by_number_and_time_in_both_orders() {
         ("since=2h&until=3h", "since is not before until"),
         ("order=up", "asc or desc"),
         ("limit=0", "from 1 to 5000"),
-        ("colour=1", "unknown field"),
+        ("colour=1", "unknown parameter"),
     ] {
         let (status, answer) = world.request("GET", &format!("{path}?{bad}"), json!(null)).await;
         assert_eq!(status, 400, "{bad}");

@@ -24,6 +24,7 @@ mod lists;
 mod metrics;
 mod outs;
 mod pages;
+mod parameters;
 mod policies;
 mod query;
 mod restore;

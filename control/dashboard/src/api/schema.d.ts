@@ -114,7 +114,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who did what, oldest first. */
+        /** Who did what, oldest first or newest first. */
         get: operations["listAudit"];
         put?: never;
         post?: never;
@@ -2220,12 +2220,6 @@ export interface operations {
                 limit?: number;
                 /** @description `metadata.continue` of the page before. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4`: only those with these labels. */
-                labelSelector?: string;
-                /** @description Of revisions: only this workload's. */
-                workload?: string;
-                /** @description Of the audit log: `oldest` (default) or `newest` first. */
-                order?: string;
             };
             header?: never;
             path?: never;
@@ -2429,11 +2423,7 @@ export interface operations {
                 limit?: number;
                 /** @description `metadata.continue` of the page before. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4`: only those with these labels. */
-                labelSelector?: string;
-                /** @description Of revisions: only this workload's. */
-                workload?: string;
-                /** @description Of the audit log: `oldest` (default) or `newest` first. */
+                /** @description `oldest` (default) or `newest` first. */
                 order?: string;
             };
             header?: never;
@@ -2520,7 +2510,7 @@ export interface operations {
                  *     many are desired), `certificate` or `createdAt`; with `-` before it the greatest first.
                  */
                 sort?: string;
-                /** @description `key=value,key2!=value,key3,!key4`: only those with these labels. */
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
                 labelSelector?: string;
                 /** @description Only those in whose name or label values this stands, whatever the case. */
                 q?: string;
@@ -3252,7 +3242,7 @@ export interface operations {
     getStreamMetrics: {
         parameters: {
             query?: {
-                /** @description `key=value,key2!=value,key3,!key4`: only of devices with these labels. */
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only of devices with these labels. */
                 labelSelector?: string;
                 /** @description Only of these streams: names, or beginnings with a final `*`, divided by commas. */
                 streams?: string;
@@ -3309,12 +3299,8 @@ export interface operations {
                 limit?: number;
                 /** @description `metadata.continue` of the page before. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4`: only those with these labels. */
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
                 labelSelector?: string;
-                /** @description Of revisions: only this workload's. */
-                workload?: string;
-                /** @description Of the audit log: `oldest` (default) or `newest` first. */
-                order?: string;
             };
             header?: never;
             path: {
@@ -3536,12 +3522,10 @@ export interface operations {
                 limit?: number;
                 /** @description `metadata.continue` of the page before. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4`: only those with these labels. */
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
                 labelSelector?: string;
-                /** @description Of revisions: only this workload's. */
+                /** @description Only this workload's. */
                 workload?: string;
-                /** @description Of the audit log: `oldest` (default) or `newest` first. */
-                order?: string;
             };
             header?: never;
             path?: never;
@@ -3686,7 +3670,7 @@ export interface operations {
             query?: {
                 /** @description Only this device's. */
                 device?: string;
-                /** @description `key=value,key2!=value,key3,!key4`: only those of devices with these labels. */
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those of devices with these labels. */
                 labelSelector?: string;
                 /** @description Only those in whose name or device's name this stands, whatever the case. */
                 q?: string;
@@ -3722,7 +3706,7 @@ export interface operations {
     exportStreams: {
         parameters: {
             query?: {
-                /** @description `key=value,key2!=value,key3,!key4`: only of devices with these labels. */
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only of devices with these labels. */
                 labelSelector?: string;
                 /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
                 since?: string;
@@ -3762,12 +3746,8 @@ export interface operations {
                 limit?: number;
                 /** @description `metadata.continue` of the page before. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4`: only those with these labels. */
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
                 labelSelector?: string;
-                /** @description Of revisions: only this workload's. */
-                workload?: string;
-                /** @description Of the audit log: `oldest` (default) or `newest` first. */
-                order?: string;
             };
             header?: never;
             path?: never;
@@ -3858,12 +3838,8 @@ export interface operations {
                 limit?: number;
                 /** @description `metadata.continue` of the page before. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4`: only those with these labels. */
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
                 labelSelector?: string;
-                /** @description Of revisions: only this workload's. */
-                workload?: string;
-                /** @description Of the audit log: `oldest` (default) or `newest` first. */
-                order?: string;
             };
             header?: never;
             path?: never;

@@ -14,6 +14,16 @@ test("all four kinds of condition are read and written back", () => {
   expect(conditions.map(write).join(",")).toBe(text);
 });
 
+test("sets are read as kubectl has them", () => {
+  const text = "role in (gateway,camera),site notin (north),gpu";
+  const { conditions, fault } = parse(text);
+  expect(fault).toBeUndefined();
+  expect(conditions.map(write).join(",")).toBe(text);
+  expect(conditions[0]).toEqual({ key: "role", operator: "in", value: "gateway,camera" });
+  expect(and(text, "gpu")).toBe(text);
+  for (const wrong of ["a in (b", "a in b)", "a in (b,)", "a in ((b))", "a in (b c)"]) expect(parse(wrong).fault).toBeTruthy();
+});
+
 test.each(["a=b,", ",", "a b=c", "a=<b>", "=x"])("%j is refused in words", (text) => expect(parse(text).fault).toBeTruthy());
 test.each(["", "  ", "a==b", " a = b , c "])("%j is accepted", (text) => expect(parse(text).fault).toBeUndefined());
 

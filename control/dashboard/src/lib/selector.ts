@@ -1,11 +1,12 @@
-// Label selectors: `role=gateway,site!=north,gpu,!retired`, read as the server reads them, and
+// Label selectors: `role=gateway,site!=north,gpu,!retired,zone in (a,b)`, read as the server reads them, and
 // completed from the labels that the fleet has.
 
-export type Operator = "=" | "!=" | "exists" | "absent";
+export type Operator = "=" | "!=" | "exists" | "absent" | "in" | "notin";
 
 export interface Condition {
   key: string;
   operator: Operator;
+  /** Of `in` and `notin` several, with commas between them. */
   value: string;
 }
 
@@ -18,9 +19,19 @@ export interface LabelKey {
 const KEY = /^([a-z0-9]([a-z0-9.-]*[a-z0-9])?\/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/;
 const VALUE = /^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$/;
 
+/** The parts between commas that stand in no parentheses. */
+export function parts(text: string): string[] {
+  return text.split(/,(?![^()]*\))/);
+}
+
 /** Reads one condition, as `core/selector.rs` does. */
 export function condition(text: string): Condition {
   const trimmed = text.trim();
+  const set = /^([^\s(]+)\s*\b(in|notin)\s*\(([^()]*)\)$/.exec(trimmed);
+  if (set) {
+    const [, key = "", operator = "", listed = ""] = set;
+    return { key, operator: operator as Operator, value: listed.split(",").map((one) => one.trim()).join(",") };
+  }
   const unequal = trimmed.indexOf("!=");
   if (unequal >= 0) return { key: trimmed.slice(0, unequal).trim(), operator: "!=", value: trimmed.slice(unequal + 2).trim() };
   const equal = trimmed.indexOf("=");
@@ -33,11 +44,13 @@ export function condition(text: string): Condition {
 export function parse(text: string): { conditions: Condition[]; fault?: string } {
   if (text.trim() === "") return { conditions: [] };
   const conditions: Condition[] = [];
-  for (const part of text.split(",")) {
+  for (const part of parts(text)) {
     if (part.trim() === "") return { conditions, fault: "between two commas (or after the last) a condition is missing" };
     const one = condition(part);
     if (!KEY.test(one.key)) return { conditions, fault: `“${one.key}” cannot be a label's key` };
-    if (!VALUE.test(one.value)) return { conditions, fault: `“${one.value}” cannot be a label's value` };
+    const listed = one.operator === "in" || one.operator === "notin" ? one.value.split(",") : [one.value];
+    if (listed.length > 1 && listed.includes("")) return { conditions, fault: "between two commas in parentheses a value is missing" };
+    if (!listed.every((value) => VALUE.test(value))) return { conditions, fault: `“${one.value}” cannot be a label's value` };
     conditions.push(one);
   }
   return { conditions };
@@ -47,13 +60,14 @@ export function parse(text: string): { conditions: Condition[]; fault?: string }
 export function write({ key, operator, value }: Condition): string {
   if (operator === "exists") return key;
   if (operator === "absent") return `!${key}`;
+  if (operator === "in" || operator === "notin") return `${key} ${operator} (${value})`;
   return `${key}${operator}${value}`;
 }
 
 /** Adds a condition to a selector, once. */
 export function and(text: string, more: string): string {
-  const parts = text.split(",").map((part) => part.trim()).filter(Boolean);
-  return parts.includes(more) ? parts.join(",") : [...parts, more].join(",");
+  const there = parts(text).map((part) => part.trim()).filter(Boolean);
+  return there.includes(more) ? there.join(",") : [...there, more].join(",");
 }
 
 /** A way to go on from what is typed: the whole selector afterwards, and how many devices have it. */
@@ -65,9 +79,9 @@ export interface Suggestion {
 
 /** Suggestions for the last condition of `text`. */
 export function suggest(text: string, labels: readonly LabelKey[], most = 12): Suggestion[] {
-  const cut = text.lastIndexOf(",") + 1;
-  const before = text.slice(0, cut);
-  const typed = text.slice(cut).trim();
+  const last = parts(text).at(-1) ?? "";
+  const before = text.slice(0, text.length - last.length);
+  const typed = last.trim();
   const found = /^(!?)([^=!]*)(!=|==?)?(.*)$/.exec(typed);
   if (!found) return [];
   const [, not = "", key = "", operator = "", value = ""] = found;

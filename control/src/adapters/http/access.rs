@@ -7,19 +7,19 @@ use axum::{Extension, Json};
 
 use super::auth::Operator;
 use super::extract::{Params, Path, SMALL, json};
-use super::{App, ListQuery};
+use super::{App, PageQuery};
 use crate::api::{Access, CreatedAccess, List, NewAccess};
 use crate::service::Failure;
 
 /// Access tokens, by id, without their secrets.
-#[utoipa::path(get, path = "/api/v1/access", operation_id = "listAccess", tag = "access", params(ListQuery),
+#[utoipa::path(get, path = "/api/v1/access", operation_id = "listAccess", tag = "access", params(PageQuery),
     security(("bearer" = [])),
     responses((status = 200, body = List<Access>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn list(
     State(app): State<App>,
-    Params(query): Params<ListQuery>,
+    Params(query): Params<PageQuery>,
 ) -> Result<Json<List<Access>>, Failure> {
-    app.service.access_tokens(&query.query()?).map(Json)
+    app.service.access_tokens(&query.query()).map(Json)
 }
 
 /// Makes an access token; its secret is in this answer alone.

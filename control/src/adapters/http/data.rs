@@ -57,7 +57,7 @@ const DAY: u64 = 86_400_000;
 pub(crate) struct StreamsQuery {
     /// Only this device's.
     device: Option<String>,
-    /// `key=value,key2!=value,key3,!key4`: only those of devices with these labels.
+    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those of devices with these labels.
     label_selector: Option<String>,
     /// Only those in whose name or device's name this stands, whatever the case.
     q: Option<String>,

@@ -38,7 +38,7 @@ pub(crate) struct ExportQuery {
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct FleetExportQuery {
-    /// `key=value,key2!=value,key3,!key4`: only of devices with these labels.
+    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only of devices with these labels.
     label_selector: Option<String>,
     /// Not before: RFC 3339, or a length of time before now such as `2h`.
     since: Option<String>,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
+use crate::core::words;
 use crate::service::Failure;
 
 /// Largest JSON document of an operator: some hundred workloads.
@@ -24,8 +25,14 @@ const BODY_TIME: Duration = Duration::from_secs(60);
 /// Reads a body as JSON.
 pub(super) async fn json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<T, Failure> {
     let bytes = read(body, limit).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Failure::invalid(format!("the body is not the JSON asked for: {error}")))
+    // A reader of an object takes its values as a list as well; nobody means that.
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_some_and(|byte| *byte != b'{') {
+        return Err(Failure::invalid("the body is not the JSON asked for: it is no object"));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Failure::invalid(format!("the body is not the JSON asked for: {}", words::json(&error)))
+    })
 }
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, Failure> {

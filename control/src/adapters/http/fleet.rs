@@ -31,7 +31,7 @@ pub(crate) struct ListDevices {
     /// `name`, `connection`, `lastSeen`, `problems`, `workloads` (by how many fail, then by how
     /// many are desired), `certificate` or `createdAt`; with `-` before it the greatest first.
     sort: Option<String>,
-    /// `key=value,key2!=value,key3,!key4`: only those with these labels.
+    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels.
     label_selector: Option<String>,
     /// Only those in whose name or label values this stands, whatever the case.
     q: Option<String>,

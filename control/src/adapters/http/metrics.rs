@@ -27,7 +27,7 @@ const AGE: u64 = 3_600;
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct LatestQuery {
-    /// `key=value,key2!=value,key3,!key4`: only of devices with these labels.
+    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only of devices with these labels.
     label_selector: Option<String>,
     /// Only of these streams: names, or beginnings with a final `*`, divided by commas.
     streams: Option<String>,

@@ -18,6 +18,7 @@ mod logs;
 mod meaning;
 mod metrics;
 mod pages;
+mod parameters;
 mod policies;
 mod query;
 mod session;
@@ -203,9 +204,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// Every route with its guard.
 pub fn router(app: App) -> Router {
     let (operators, devices, anybody) = routes();
-    let (operators, _) = operators.split_for_parts();
-    let (devices, _) = devices.split_for_parts();
-    let (anybody, _) = anybody.split_for_parts();
+    let (operators, devices, anybody) = (held(operators), held(devices), held(anybody));
     let operators = operators.route_layer(from_fn_with_state(app.clone(), auth::operators));
     let devices = devices.route_layer(from_fn_with_state(app.clone(), auth::operators_and_devices));
     operators
@@ -216,6 +215,13 @@ pub fn router(app: App) -> Router {
         .layer(from_fn(meaning::refused))
         .layer(from_fn_with_state(app.clone(), counted))
         .with_state(app)
+}
+
+/// Routes that take what their description says and nothing else, see `parameters`.
+fn held(routes: OpenApiRouter<App>) -> Router<App> {
+    let (routes, description) = routes.split_for_parts();
+    let declared = parameters::Declared::of(&description);
+    routes.route_layer(from_fn_with_state(declared, parameters::checked))
 }
 
 async fn method_not_allowed(request: Request) -> Response {
@@ -252,25 +258,38 @@ pub(crate) struct ListQuery {
     /// `metadata.continue` of the page before.
     #[serde(rename = "continue")]
     after: Option<String>,
-    /// `key=value,key2!=value,key3,!key4`: only those with these labels.
+    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels.
     label_selector: Option<String>,
-    /// Of revisions: only this workload's.
-    workload: Option<String>,
-    /// Of the audit log: `oldest` (default) or `newest` first.
-    order: Option<String>,
 }
 
 impl ListQuery {
     fn query(&self) -> Result<crate::service::Query, Failure> {
-        let text = self.label_selector.as_deref().unwrap_or_default();
-        let selector = crate::core::selector::parse(text)
-            .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))?;
-        let newest_first = match self.order.as_deref() {
-            None | Some("oldest") => false,
-            Some("newest") => true,
-            Some(_) => return Err(Failure::invalid("order: oldest or newest")),
-        };
+        let selector = selector(self.label_selector.as_deref())?;
         let (limit, after) = (self.limit, self.after.clone());
-        Ok(crate::service::Query { limit, after, selector, newest_first })
+        Ok(crate::service::Query { limit, after, selector, newest_first: false })
     }
+}
+
+/// The part of a list that a request asks for, of what has no labels.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PageQuery {
+    /// Most items; default 500, at most 5000.
+    limit: Option<usize>,
+    /// `metadata.continue` of the page before.
+    #[serde(rename = "continue")]
+    after: Option<String>,
+}
+
+impl PageQuery {
+    fn query(self) -> crate::service::Query {
+        crate::service::Query { limit: self.limit, after: self.after, ..Default::default() }
+    }
+}
+
+/// A parameter `labelSelector`.
+fn selector(text: Option<&str>) -> Result<crate::core::selector::Selector, Failure> {
+    crate::core::selector::parse(text.unwrap_or_default())
+        .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))
 }

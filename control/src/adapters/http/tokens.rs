@@ -10,7 +10,7 @@ use super::extract::{Params, Path, SMALL, json};
 use super::{App, ListQuery};
 use crate::api::{CreatedToken, List, NewToken, Token};
 use crate::core::records::AuditRecord;
-use crate::service::Failure;
+use crate::service::{Failure, Query};
 
 type Answer<T> = Result<Json<T>, Failure>;
 
@@ -51,13 +51,33 @@ pub(super) async fn revoke(
     app.service.revoke_token(&id, &by).await.map(|()| StatusCode::NO_CONTENT)
 }
 
-/// Who did what, oldest first.
-#[utoipa::path(get, path = "/api/v1/audit", operation_id = "listAudit", tag = "system", params(ListQuery),
+/// Which entries of the audit log.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct AuditQuery {
+    /// Most items; default 500, at most 5000.
+    limit: Option<usize>,
+    /// `metadata.continue` of the page before.
+    #[serde(rename = "continue")]
+    after: Option<String>,
+    /// `oldest` (default) or `newest` first.
+    order: Option<String>,
+}
+
+/// Who did what, oldest first or newest first.
+#[utoipa::path(get, path = "/api/v1/audit", operation_id = "listAudit", tag = "system", params(AuditQuery),
     security(("bearer" = [])),
     responses((status = 200, body = List<AuditRecord>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn audit(
     State(app): State<App>,
-    Params(query): Params<ListQuery>,
+    Params(query): Params<AuditQuery>,
 ) -> Answer<List<AuditRecord>> {
-    app.service.audit(&query.query()?).map(Json)
+    let newest_first = match query.order.as_deref() {
+        None | Some("oldest") => false,
+        Some("newest") => true,
+        Some(_) => return Err(Failure::invalid("order: oldest or newest")),
+    };
+    let (limit, after) = (query.limit, query.after);
+    app.service.audit(&Query { limit, after, newest_first, ..Query::default() }).map(Json)
 }

@@ -74,7 +74,7 @@ pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Ans
 /// Which state of it is deleted.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DeleteQuery {
     /// When given and not the present one: refused as a conflict.
     pub(super) resource_version: Option<u64>,
@@ -96,15 +96,34 @@ pub(super) async fn delete(
         .map(|()| StatusCode::NO_CONTENT)
 }
 
+/// Which revisions.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RevisionsQuery {
+    /// Most items; default 500, at most 5000.
+    limit: Option<usize>,
+    /// `metadata.continue` of the page before.
+    #[serde(rename = "continue")]
+    after: Option<String>,
+    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels.
+    label_selector: Option<String>,
+    /// Only this workload's.
+    workload: Option<String>,
+}
+
 /// Revisions, by workload and number.
-#[utoipa::path(get, path = "/api/v1/revisions", operation_id = "listRevisions", tag = "workloads", params(ListQuery),
+#[utoipa::path(get, path = "/api/v1/revisions", operation_id = "listRevisions", tag = "workloads", params(RevisionsQuery),
     security(("bearer" = [])),
     responses((status = 200, body = List<Revision>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn revisions(
     State(app): State<App>,
-    Params(query): Params<ListQuery>,
+    Params(query): Params<RevisionsQuery>,
 ) -> Answer<List<Revision>> {
-    app.service.revisions(&query.query()?, query.workload.as_deref()).map(Json)
+    let workload = query.workload;
+    let (limit, after, label_selector) = (query.limit, query.after, query.label_selector);
+    let query = ListQuery { limit, after, label_selector }.query()?;
+    app.service.revisions(&query, workload.as_deref()).map(Json)
 }
 
 /// Why a device or a workload is not as desired, in words.

@@ -76,6 +76,11 @@ impl<'a> At<'a> {
         self.fault(format!("{}: {why}", quote(self.value)));
     }
 
+    /// Notes a fault of what stands at this path below this value.
+    pub(super) fn below(&self, path: &str, message: impl Into<String>) {
+        self.faults.add(&format!("{}.{path}", self.path), message);
+    }
+
     fn expected(&self, what: &str) {
         match self.value {
             Value::Null => self.fault(format!(
@@ -227,6 +232,11 @@ impl<'a> At<'a> {
         self.step(child(&self.path, key), value)
     }
 
+    /// An item's value, for who has looked it up already.
+    pub(super) fn item(&self, index: usize, value: &'a Value) -> Self {
+        self.step(format!("{}[{index}]", self.path), value)
+    }
+
     /// Notes that a field is not there; `what` completes "is missing: ".
     pub(super) fn missing(&self, key: &str, what: &str) {
         self.faults.add(&child(&self.path, key), format!("is missing: {what}"));
@@ -284,7 +294,7 @@ impl<'a> Fields<'a> {
 }
 
 /// The path of a key below a path: `a.b`, or `a["b.c"]` when the key needs it.
-pub(super) fn child(path: &str, key: &str) -> String {
+pub(crate) fn child(path: &str, key: &str) -> String {
     let plain = !key.is_empty()
         && key.len() <= QUOTED
         && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
@@ -317,7 +327,7 @@ pub(super) fn shorten(text: &str) -> String {
 }
 
 /// The known word that a misspelt one probably means.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     if word.len() > 32 {
         return None;
     }

@@ -82,8 +82,8 @@ enum StreamKind {
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StreamSpec {
-    /// On which devices: all that is said must hold. An empty selector is refused.
-    devices: DevicesDocument,
+    /// On which devices: `all`, or those with these labels. An empty selector is refused.
+    devices: ChosenDocument,
     /// Which streams: names, or beginnings of names and a final `*`. Of several documents that
     /// choose a stream the narrowest holds.
     #[schemars(length(min = 1, max = 64), inner(regex(pattern = PATTERN)))]
@@ -285,9 +285,9 @@ enum LinkBudgetKind {
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LinkBudgetSpec {
-    /// On which devices: all that is said must hold. An empty selector is refused. Of several
+    /// On which devices: `all`, or those with these labels. An empty selector is refused. Of several
     /// budgets that choose a device the first by name holds.
-    devices: DevicesDocument,
+    devices: ChosenDocument,
     /// How often it begins anew, UTC.
     per: PerDocument,
     /// Bytes of both directions together, headers estimated; at least 16Ki.
@@ -391,8 +391,8 @@ struct MetadataDocument {
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SpecDocument {
-    /// Which devices run it: all that is said must hold. An empty selector is refused.
-    devices: DevicesDocument,
+    /// Which devices run it: `all`, or those with these labels. An empty selector is refused.
+    devices: ChosenDocument,
     /// What they run.
     run: RunDocument,
     /// Files laid into the workload's folder before it starts: relative path to text, at most
@@ -423,7 +423,23 @@ struct BusDocument {
     publish: Option<Vec<String>>,
 }
 
-/// Chooses devices by their labels.
+/// Which devices.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum ChosenDocument {
+    Word(AllDevices),
+    Labels(DevicesDocument),
+}
+
+/// A word instead of a selector.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum AllDevices {
+    /// Every device, whatever its labels, also those that enrol later.
+    All,
+}
+
+/// Chooses devices by their labels: all that is said must hold.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]

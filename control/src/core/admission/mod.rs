@@ -19,11 +19,12 @@ use holdfast_protocol::ids::{Digest, Labels, Name};
 use holdfast_protocol::workload::WorkloadSpec;
 use serde_json::Value;
 
-use self::decode::{At, Faults, nearest, quote};
+use self::decode::{At, Faults, quote};
 use super::selector::Selector;
 use crate::api::API_VERSION;
 use crate::core::records::Policy;
 
+pub(crate) use self::decode::{child as path_of, nearest};
 pub use self::documents::schema;
 pub use self::strict::{Strict, TOO_MANY, strict_values};
 

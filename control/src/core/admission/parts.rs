@@ -8,7 +8,7 @@ use holdfast_protocol::mqtt::is_filter;
 use holdfast_protocol::workload::{Bus, Health, Probe};
 
 use super::decode::At;
-use super::workload::args;
+use super::workload::{args, openable};
 
 /// Most bytes of all configuration files of one workload: they travel in each device's desired
 /// state, which has 1 MiB in all.
@@ -176,6 +176,7 @@ fn exec(at: &At<'_>) -> Option<Probe> {
     let fields = at.fields(EXEC)?;
     let at = fields.required("command", "a program and its arguments, such as [\"/bin/true\"]")?;
     let command = args(&at);
+    at.value().get(0).into_iter().for_each(|program| openable(&at.item(0, program)));
     if command.first().is_none_or(String::is_empty) {
         // What is no list was noted already.
         if at.value().is_array() {

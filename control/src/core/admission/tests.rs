@@ -443,8 +443,21 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("/status", "{}", "status: unknown field"),
     ("/spec/device", "{}", r#"spec.device: unknown field; did you mean "devices"?"#),
     ("/spec/devices", "null", "spec.devices: is missing"),
-    ("/spec/devices", "{}", "spec.devices: an empty selector chooses no device"),
-    ("/spec/devices", r#"{"matchLabels":{}}"#, "operator: Exists"),
+    (
+        "/spec/devices",
+        "{}",
+        "spec.devices: an empty selector chooses no device; to choose every device write `devices: all`",
+    ),
+    ("/spec/devices", r#"{"matchLabels":{}}"#, "devices: all"),
+    ("/spec/devices", r#""every""#, r#"spec.devices: "every": the only word here is all"#),
+    ("/spec/devices", "true", "spec.devices: true: expected an object with matchLabels"),
+    (
+        "/spec/run/process/user",
+        "4294967296",
+        "spec.run.process.user: 4294967296: not a user's number: it is 0 to 4294967294",
+    ),
+    ("/spec/run/process/user", "-1", "spec.run.process.user: -1: not a user's number"),
+    ("/spec/run/process/path", r#""/bin/..""#, "a folder, and no program"),
     (
         "/spec/devices/matchLabels/role",
         "true",
@@ -787,6 +800,126 @@ fn schema_and_decoder_know_the_same_fields() {
         described.remove(&(place, "values".into()));
     }
     assert_eq!(used, described, "the full documents use every field there is");
+}
+
+/// Sets several fields of a good document, and gives its faults.
+fn faults_with(fields: &[(&str, Value)]) -> Vec<String> {
+    let mut document = hello_with("/spec/run/process/args", json!([]));
+    for (pointer, value) in fields {
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        document.pointer_mut(parent).unwrap()[key] = value.clone();
+    }
+    match admit(&[document], &size_of) {
+        Ok(_) => Vec::new(),
+        Err(found) => found.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn what_no_linux_can_execute_is_refused_with_its_path() {
+    let long = |count: usize| Value::from("x".repeat(count));
+    let command = |words: Value| json!({ "exec": { "command": words } });
+    for (pointer, value, path) in [
+        (
+            "/spec/run/process/args",
+            json!(["a", "x".repeat(131_072)]),
+            "spec.run.process.args[1]: 131073 bytes",
+        ),
+        (
+            "/spec/run/process/env",
+            json!({ "A": "x".repeat(131_070) }),
+            "spec.run.process.env.A: 131073 bytes",
+        ),
+        (
+            "/spec/run/process/env",
+            json!({ "LONG_NAME": "x".repeat(131_062) }),
+            "spec.run.process.env.LONG_NAME: 131073",
+        ),
+        (
+            "/spec/run/process/env",
+            json!({ "": "x" }),
+            "spec.run.process.env[\"\"]: not a variable's name",
+        ),
+        (
+            "/spec/run/process/env",
+            json!({ "A=B": "x" }),
+            "spec.run.process.env[\"A=B\"]: not a variable's name",
+        ),
+        (
+            "/spec/health",
+            command(json!(["/bin/a", "x".repeat(131_072)])),
+            "spec.health.exec.command[1]: 131073 bytes",
+        ),
+        (
+            "/spec/health",
+            command(json!([format!("/{}", "x".repeat(256))])),
+            "spec.health.exec.command[0]: ",
+        ),
+        ("/spec/health", command(json!(["/bin/a", "a\u{0}b"])), "spec.health.exec.command[1]: "),
+        (
+            "/spec/run/process/path",
+            format!("/{}", "x".repeat(256)).into(),
+            "a name in it has 256 bytes",
+        ),
+        ("/spec/run/process/path", "/x".repeat(2_048).into(), "4096 bytes, longer than the 4095"),
+        (
+            "/spec/run/process/workdir",
+            format!("/{}", "x".repeat(256)).into(),
+            "a name in it has 256 bytes",
+        ),
+        ("/spec/run/process/workdir", "x/".repeat(600).into(), "1200 bytes, longer than the 1024"),
+    ] {
+        let found = faults_with(&[(pointer, value)]);
+        assert!(found.len() == 1 && found[0].contains(path), "{pointer}: {found:.300?}");
+    }
+    for (pointer, value) in [
+        ("/spec/run/process/args", json!(["x".repeat(131_071)])),
+        ("/spec/run/process/env", json!({ "A": "x".repeat(131_069) })),
+        ("/spec/run/process/path", format!("/{}", "x".repeat(255)).into()),
+        ("/spec/run/process/workdir", long(255)),
+    ] {
+        assert_eq!(faults_with(&[(pointer, value)]), Vec::<String>::new(), "{pointer}");
+    }
+}
+
+#[test]
+fn a_working_folder_and_a_file_in_one_place_are_refused_with_both_paths() {
+    let workdir = "/spec/run/process/workdir";
+    for (file, folder, good) in [
+        ("etc", "etc", false),
+        ("etc", "etc/x", false),
+        ("etc", "./etc//x/", false),
+        ("etc/d.conf", "etc/d.conf/", false),
+        ("etc/d.conf", "etc", true),
+        ("etc/d.conf", "et", true),
+        ("etc", "etcetera", true),
+        ("etc", "/etc", true),
+        ("etc", ".", true),
+    ] {
+        let found = faults_with(&[("/spec/config", json!({ file: "" })), (workdir, json!(folder))]);
+        assert_eq!(found.is_empty(), good, "{file} {folder}: {found:?}");
+        let both = |said: &String| {
+            said.starts_with("spec.run.process.workdir: ")
+                && said.contains(&format!("spec.config[{file:?}]"))
+        };
+        assert!(found.iter().all(both), "{found:?}");
+    }
+}
+
+#[test]
+fn all_devices_are_chosen_by_a_word_in_every_kind() {
+    for mut document in full() {
+        document["spec"]["devices"] = json!("all");
+        let admitted = admit(&[document], &size_of).unwrap().remove(0);
+        assert_eq!(admitted.written["devices"], "all", "it reads back as it was written");
+        for labels in [Labels::new(), Labels::from([("a".to_owned(), "b".to_owned())])] {
+            assert!(admitted.devices.matches(&labels));
+        }
+        let kept = serde_json::to_string(&admitted.devices).unwrap();
+        assert_eq!(serde_json::from_str::<Selector>(&kept).unwrap(), admitted.devices);
+        let read: Selector = serde_json::from_value(admitted.written["devices"].clone()).unwrap();
+        assert_eq!(read, admitted.devices);
+    }
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

@@ -8,11 +8,13 @@ use holdfast_protocol::workload::{
     Artifact, Bus, Executable, Process, Resources, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
 };
 
+use serde_json::Value;
+
 use super::decode::At;
 use super::parts;
 use super::units;
 use super::{Admitted, What};
-use crate::core::selector::{Expression, Operator, Selector};
+use crate::core::selector::{ALL, Expression, Operator, Selector};
 
 /// Most labels of a document, as of a device.
 const MAX_LABELS: usize = 64;
@@ -20,6 +22,14 @@ const MAX_LABELS: usize = 64;
 const MAX_WORDS: usize = 1_000;
 /// Longest path that Linux takes, and so longest `path` and `workdir`, in bytes.
 const MAX_PATH: usize = 4_095;
+/// Longest name of a file or folder that Linux file systems take, in bytes.
+const MAX_FILE_NAME: usize = 255;
+/// Longest `workdir` below the workload's own folder, in bytes; the agent puts that before it.
+const MAX_WORKDIR: usize = 1_024;
+/// Longest argument or variable (`NAME=VALUE`) with the NUL that ends it, in bytes: 32 pages of
+/// 4 KiB (`MAX_ARG_STRLEN`). A document is too small to reach the kernel's bound on all together,
+/// a quarter of the stack's limit, which is 2 MiB.
+const MAX_WORD: usize = 131_072;
 /// Longest user name that Linux tools make, in bytes.
 const MAX_USER: usize = 32;
 /// Less memory than any program starts with, in bytes: a slip such as `64m` or `64`.
@@ -124,6 +134,7 @@ pub(super) fn spec(
     let restart = spec.get("restart").map_or(Some(Restart::default()), |at| restart(&at));
     let health = spec.get("health").map_or(Some(None), |at| parts::health(&at).map(Some));
     let stop = spec.get("stop").map_or(Some(Stop::default()), |at| stop(&at));
+    workdir_beside_config(at, &config);
     let bus = spec.get("bus").map_or(Some(Bus::default()), |at| parts::bus(&at));
     let spec = WorkloadSpec {
         run: run?,
@@ -137,7 +148,38 @@ pub(super) fn spec(
     Some((devices?, spec))
 }
 
+/// Notes when the working folder is, or is below, what the configuration lays as a file.
+fn workdir_beside_config(at: &At<'_>, config: &BTreeMap<String, String>) {
+    let pointer = "/run/process/workdir";
+    let Some(workdir) = at.value().pointer(pointer).and_then(Value::as_str) else { return };
+    if workdir.starts_with('/') {
+        return;
+    }
+    let parts = workdir.split('/').filter(|part| !matches!(*part, "" | "."));
+    let mut folder = String::new();
+    for part in parts {
+        if !folder.is_empty() {
+            folder.push('/');
+        }
+        folder.push_str(part);
+        if config.contains_key(&folder) {
+            at.below("run.process.workdir", format!(
+                "{workdir:?} needs {folder:?} to be a folder, and spec.config[{folder:?}] lays a file there: \
+                 rename one of them"
+            ));
+            return;
+        }
+    }
+}
+
 pub(super) fn devices(at: &At<'_>) -> Option<Selector> {
+    if let Value::String(word) = at.value() {
+        if word == ALL {
+            return Some(Selector::default());
+        }
+        at.refuse("the only word here is all, for every device; others are chosen by matchLabels, matchExpressions");
+        return None;
+    }
     let fields = at.fields(DEVICES)?;
     let match_labels = fields.get("matchLabels").map(|at| labels(&at)).unwrap_or_default();
     let expressions = fields.get("matchExpressions").map(|at| at.items()).unwrap_or_default();
@@ -151,8 +193,7 @@ pub(super) fn devices(at: &At<'_>) -> Option<Selector> {
         fields.get("matchLabels").is_some_and(|at| at.value() != &serde_json::json!({}));
     if !said_something && written == 0 {
         at.fault(
-            "an empty selector chooses no device; to choose every device, give them a common \
-             label and write matchExpressions: [{ key: site, operator: Exists }]",
+            "an empty selector chooses no device; to choose every device write `devices: all`",
         );
         return None;
     }
@@ -232,11 +273,40 @@ fn absolute_path(at: &At<'_>) -> Option<String> {
         at.refuse("not the absolute path of a program on the device, such as /usr/bin/node");
         return None;
     }
-    if path.len() > MAX_PATH {
-        at.refuse(format!("longer than {MAX_PATH} bytes"));
+    if path.ends_with("/.") || path.ends_with("/..") {
+        at.refuse("a folder, and no program");
         return None;
     }
-    Some(path.to_owned())
+    is_short_enough(at, path, MAX_PATH).then(|| path.to_owned())
+}
+
+/// Notes a path that Linux cannot open for its length.
+fn is_short_enough(at: &At<'_>, path: &str, most: usize) -> bool {
+    if path.len() > most {
+        at.refuse(format!("{} bytes, longer than the {most} that are taken here", path.len()));
+        return false;
+    }
+    if let Some(long) = path.split('/').find(|part| part.len() > MAX_FILE_NAME) {
+        let count = long.len();
+        at.refuse(format!(
+            "a name in it has {count} bytes, longer than the {MAX_FILE_NAME} of Linux file systems"
+        ));
+        return false;
+    }
+    true
+}
+
+/// Notes an argument or a variable that no Linux executes a program with; `name`: bytes before the
+/// value, with the `=`.
+fn fits(at: &At<'_>, name: usize, value: &str) {
+    let count = name + value.len() + 1;
+    if count > MAX_WORD {
+        let counted = if name > 0 { "NAME=, value" } else { "argument" };
+        at.fault(format!(
+            "{count} bytes ({counted} and the NUL behind it): Linux executes nothing with more than \
+             {MAX_WORD}; lay it as a file by spec.config, or push it as an artifact"
+        ));
+    }
 }
 
 /// A list of words, as programs take them.
@@ -246,7 +316,19 @@ pub(super) fn args(at: &At<'_>) -> Vec<String> {
         at.fault(format!("{} of them, at most {MAX_WORDS}", items.len()));
         return Vec::new();
     }
-    items.iter().filter_map(At::text_without_nul).map(ToOwned::to_owned).collect()
+    let word = |at: &At<'_>| {
+        let word = at.text_without_nul()?;
+        fits(at, 0, word);
+        Some(word.to_owned())
+    };
+    items.iter().filter_map(word).collect()
+}
+
+/// Notes a program that no Linux opens, by the length of its path.
+pub(super) fn openable(at: &At<'_>) {
+    if let Value::String(path) = at.value() {
+        is_short_enough(at, path, MAX_PATH);
+    }
 }
 
 fn env(at: &At<'_>) -> BTreeMap<String, String> {
@@ -264,6 +346,7 @@ fn env(at: &At<'_>) -> BTreeMap<String, String> {
             at.fault("variables that begin with HOLDFAST_ are the agent's own");
         }
         if let Some(value) = at.text_without_nul() {
+            fits(&at, key.len() + 1, value);
             env.insert(key.to_owned(), value.to_owned());
         }
     }
@@ -276,6 +359,10 @@ fn user(at: &At<'_>) -> Option<String> {
         if number < u64::from(u32::MAX) {
             return Some(number.to_string());
         }
+    }
+    if at.value().is_number() {
+        at.refuse(format!("not a user's number: it is 0 to {}", u32::MAX - 1));
+        return None;
     }
     let user = at.text()?;
     let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
@@ -295,14 +382,12 @@ fn user(at: &At<'_>) -> Option<String> {
 fn workdir(at: &At<'_>) -> Option<String> {
     let path = at.text_without_nul()?;
     let absolute = path.starts_with('/');
-    if path.is_empty()
-        || path.len() > MAX_PATH
-        || (!absolute && path.split('/').any(|part| part == ".."))
-    {
+    if path.is_empty() || (!absolute && path.split('/').any(|part| part == "..")) {
         at.refuse("not a folder: give an absolute path, or one below the workload's own folder (no \"..\")");
         return None;
     }
-    Some(path.to_owned())
+    let most = if absolute { MAX_PATH } else { MAX_WORKDIR };
+    is_short_enough(at, path, most).then(|| path.to_owned())
 }
 
 fn resources(at: &At<'_>) -> Option<Resources> {
