@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_protocol::data::query::parse::{self, Fault};
 use holdfast_protocol::data::query::{
-    AT_THE_CENTRE, Groups, Key, MAX_BY, Partial, Path, Plan, Question, sketch,
+    self, AT_THE_CENTRE, Groups, Key, MAX_BY, Partial, Path, Plan, Question, sketch,
 };
 use holdfast_protocol::ids::{Labels, Name, check_label_key};
 use serde_json::{Number, Value};
@@ -232,8 +232,13 @@ fn value(key: &Key) -> Value {
 }
 
 /// A whole number without a point, where it is exact.
-fn number(value: Option<f64>) -> Value {
-    let Some(value) = value else { return Value::Null };
+fn number(value: Option<query::Number>) -> Value {
+    let value = match value {
+        None => return Value::Null,
+        Some(query::Number::Whole(whole)) => return Value::from(whole),
+        Some(query::Number::Large(large)) => return Value::from(large),
+        Some(query::Number::Float(value)) => value,
+    };
     #[allow(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
     if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 {
         return Value::from(value as i64);
