@@ -145,7 +145,7 @@ impl<'a> Scan<'a, '_> {
             (major @ (0 | 1), _, Length::Of(number)) => Some(whole(major, number)),
             (6, _, tag) => {
                 let (2, _, length) = self.head()? else { return None };
-                big(tag, &*self.string(2, length)?)
+                big(tag, &self.string(2, length)?)
             }
             _ => None,
         }
