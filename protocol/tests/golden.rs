@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use cddl_cat::cbor::validate_cbor_bytes;
 use holdfast_protocol::codec;
-use holdfast_protocol::data::query::Partial;
+use holdfast_protocol::data::query::{Partial, Question};
 use holdfast_protocol::data::{Acknowledgement, Batch};
 use holdfast_protocol::message::{Call, DesiredState, Fetched, Presence, Reply, StateReport};
 use holdfast_protocol::signing::{Signed, Signer, call_purpose, open_call, verify};
@@ -171,6 +171,7 @@ fn calls() {
         ("call-logs-part", "a part of a log with everything in it", vectors::call_logs_part()),
         ("call-query", "a question with everything in it", vectors::call_query()),
         ("call-query-small", "the least question", vectors::call_query_small()),
+        ("call-query-whole", "whole numbers of 64 bits", vectors::call_query_whole()),
         ("call-fetch", "records of five minutes", vectors::call_fetch()),
         ("call-cancel", "an end to the call with this id", vectors::call_cancel()),
     ] {
@@ -220,10 +221,19 @@ fn replies_and_presence() {
 /// What is in the bodies of replies.
 #[test]
 fn answers_to_questions() {
-    let partial = vectors::partial();
-    let question = vectors::question();
-    let packed = partial.pack(&question).unwrap();
-    assert_eq!(Partial::unpack(&packed, &question).unwrap(), partial);
+    answer("answer-query", "call-query", &vectors::partial(), &vectors::question());
+    let (partial, question) = (vectors::partial_whole(), vectors::question_whole());
+    answer("answer-query-whole", "call-query-whole", &partial, &question);
+
+    let fetched = Fetched { records: 300, bytes: 4_000 };
+    let golden = stored("answer-fetch.cbor", || serde_cbor::to_vec(&fetched).unwrap());
+    assert_eq!(serde_cbor::from_slice::<Fetched>(&golden).unwrap(), fetched);
+    conforms("fetched", &golden).unwrap();
+}
+
+fn answer(name: &str, call: &str, partial: &Partial, question: &Question) {
+    let packed = partial.pack(question).unwrap();
+    assert_eq!(&Partial::unpack(&packed, question).unwrap(), partial);
     // What zstd makes of it may change; what is within may not.
     let plain = match packed.split_first() {
         Some((0, plain)) => plain.to_vec(),
@@ -231,17 +241,13 @@ fn answers_to_questions() {
         other => panic!("{other:?}"),
     };
     let encoded = [vec![0], plain].concat();
-    let golden = stored("answer-query.bin", || encoded.clone());
+    let golden = stored(&format!("{name}.bin"), || encoded.clone());
     assert_eq!(encoded, golden, "encodes to other bytes than the golden vector");
-    assert_eq!(Partial::unpack(&golden, &question).unwrap(), partial);
-    let about = "the answer to call-query, not compressed; `question` is of that call";
-    let said = stored_json("answer-query.json", || json!({ "about": about, "message": partial }));
+    assert_eq!(&Partial::unpack(&golden, question).unwrap(), partial);
+    let about = format!("the answer to {call}, not compressed; `question` is of that call");
+    let file = format!("{name}.json");
+    let said = stored_json(&file, || json!({ "about": about, "message": partial }));
     assert_eq!(said["message"], json!(partial));
-
-    let fetched = Fetched { records: 300, bytes: 4_000 };
-    let golden = stored("answer-fetch.cbor", || serde_cbor::to_vec(&fetched).unwrap());
-    assert_eq!(serde_cbor::from_slice::<Fetched>(&golden).unwrap(), fetched);
-    conforms("fetched", &golden).unwrap();
 }
 
 #[test]

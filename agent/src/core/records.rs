@@ -6,8 +6,9 @@ use holdfast_protocol::data::block::MAX_RECORD;
 
 /// Most records of one call: each costs some memory beside its bytes.
 pub const MAX_RECORDS: usize = 65_536;
-/// How deep CBOR may be nested: as deep as JSON may be.
-const MAX_DEPTH: usize = 128;
+/// How deep CBOR may be nested, tags included: as deep as it is looked into on the device, and shown
+/// as JSON at the control plane.
+const MAX_DEPTH: usize = 127;
 
 /// What a body is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -351,7 +352,7 @@ fn cbor_item(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
 /// Opens an item; it is not whole yet.
 fn push(open: &mut Vec<Open>, what: Open) -> Result<bool, &'static str> {
     if open.len() >= MAX_DEPTH {
-        return Err("nested too deep");
+        return Err("nested too deep: at most 127 arrays, maps and tags within each other");
     }
     open.push(what);
     Ok(false)
@@ -497,6 +498,10 @@ mod tests {
         let deep = b"[".repeat(300);
         assert!(read(Kind::Ndjson, &[&deep]).is_err());
         assert!(read(Kind::Cbor, &[&[0x81; 300]]).unwrap_err().why.contains("deep"));
+        let nested = |many| [vec![0x81; many], vec![0]].concat();
+        assert_eq!(read(Kind::Cbor, &[&nested(127)]).unwrap().len(), 1);
+        let fault = read(Kind::Cbor, &[&[0][..], &nested(128)]).unwrap_err();
+        assert_eq!(fault.at, 2, "{fault:?}");
     }
 
     #[test]

@@ -2,16 +2,18 @@
 //! group, whatever the length of the file.
 //!
 //! Columns: `device`, `stream`, `seq`, `time`, `value` (the value as JSON text, as it was
-//! published), and one for each field that a first look at the records found: numbers as DOUBLE,
-//! truth values as BOOLEAN, text as STRING, nested fields by their path (`a.b`). A record that is a
-//! bare number has it in `number`. What a later record has otherwise is null in its column and
-//! whole in `value`.
+//! published), and one for each field that a look at the records found: numbers as INT64 where all
+//! are whole and fit, else as UINT64 where all fit that, else as DOUBLE; truth values as BOOLEAN,
+//! text as STRING, nested fields by their path (`a.b`). A record that is a bare number has it in
+//! `number`. Of a field that is not always of one kind the most frequent kind has the column. What
+//! does not fit its column is null there and whole in `value`. No two columns have names that
+//! differ in case alone: many readers take those for one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
-use holdfast_protocol::data::Record;
+use holdfast_protocol::data::{Record, query};
 use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
@@ -19,9 +21,8 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{Type, TypePtr};
-use serde_json::Value;
 
-use crate::core::values::{value_json, value_tree};
+use crate::core::values::{Tree, value_json, value_tree};
 
 /// Rows of a group.
 const GROUP_ROWS: usize = 50_000;
@@ -32,32 +33,65 @@ const GROUP_BYTES: usize = 16 * 1024 * 1024;
 /// Most columns of fields; further fields are in `value` alone.
 const MAX_COLUMNS: usize = 200;
 
-/// Longest path of a field, in bytes.
-const MAX_PATH: usize = 128;
-
-/// Deepest object that is looked into.
-const MAX_DEPTH: usize = 6;
-
 /// The name of the column of bare numbers.
 const NUMBER: &str = "number";
 
 /// The columns that every file has.
 const FIXED: [&str; 5] = ["device", "stream", "seq", "time", "value"];
 
-/// What a field holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Number,
-    Flag,
-    Text,
-    /// Not always the same: no column.
-    Mixed,
+/// What a field holds, and how often.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    numbers: u64,
+    flags: u64,
+    texts: u64,
+    /// Of the numbers some are not whole, or fit neither 64-bit type.
+    float: bool,
+    /// Some are below 0, some above `i64::MAX`.
+    negative: bool,
+    large: bool,
 }
 
-/// What a first look at some records found.
+impl Seen {
+    fn add(&mut self, path: &str, value: &Tree) -> bool {
+        match value {
+            Tree::Number(number) => {
+                self.numbers += 1;
+                match query::Number::parse(number) {
+                    Some(query::Number::Whole(whole)) => self.negative |= whole < 0,
+                    Some(query::Number::Large(_)) => self.large = true,
+                    _ => self.float = true,
+                }
+            }
+            Tree::Bool(_) => self.flags += 1,
+            Tree::Text(_) if !path.is_empty() => self.texts += 1,
+            _ => return false,
+        }
+        true
+    }
+
+    /// The most frequent kind, of several numbers first.
+    fn column(&self) -> (Values, Physical, Option<LogicalType>) {
+        if self.numbers >= self.flags.max(self.texts) {
+            if self.float || (self.negative && self.large) {
+                return (Values::Number(Vec::new()), Physical::DOUBLE, None);
+            }
+            let logical = LogicalType::integer(64, !self.large);
+            let values = Values::Whole { values: Vec::new(), unsigned: self.large };
+            return (values, Physical::INT64, Some(logical));
+        }
+        if self.texts >= self.flags {
+            (Values::Text(Vec::new()), Physical::BYTE_ARRAY, Some(LogicalType::String))
+        } else {
+            (Values::Flag(Vec::new()), Physical::BOOLEAN, None)
+        }
+    }
+}
+
+/// What a look at the records found.
 #[derive(Debug, Default)]
 pub struct Look {
-    fields: BTreeMap<String, Kind>,
+    fields: BTreeMap<String, Seen>,
 }
 
 impl Look {
@@ -65,38 +99,41 @@ impl Look {
     pub fn at(&mut self, record: &Record) {
         let Some(tree) = value_tree(record) else { return };
         let fields = &mut self.fields;
-        visit(&tree, &mut String::new(), 0, &mut |path, value| {
-            let kind = match value {
-                Value::Number(_) => Kind::Number,
-                Value::Bool(_) => Kind::Flag,
-                Value::String(_) if !path.is_empty() => Kind::Text,
-                _ => return,
-            };
+        tree.fields(&mut |path, value| {
             if let Some(known) = fields.get_mut(path) {
-                if *known != kind {
-                    *known = Kind::Mixed;
-                }
+                known.add(path, value);
             } else if fields.len() < MAX_COLUMNS {
-                fields.insert(path.to_owned(), kind);
+                let mut seen = Seen::default();
+                if seen.add(path, value) {
+                    fields.insert(path.to_owned(), seen);
+                }
             }
         });
     }
 }
 
-/// Visits what is no object, with its path.
-fn visit(value: &Value, path: &mut String, depth: usize, leaf: &mut dyn FnMut(&str, &Value)) {
-    let Value::Object(fields) = value else { return leaf(path, value) };
-    for (name, value) in fields {
-        if depth >= MAX_DEPTH || path.len() + name.len() > MAX_PATH {
-            continue;
+/// Names of columns: each differs from the others in more than case.
+struct Names(BTreeSet<String>);
+
+impl Names {
+    fn new() -> Self {
+        Self(FIXED.into_iter().chain([NUMBER]).map(str::to_owned).collect())
+    }
+
+    /// A name for the column of a field.
+    fn of(&mut self, path: &str) -> String {
+        if path.is_empty() {
+            return NUMBER.to_owned();
         }
-        let before = path.len();
-        if depth > 0 {
-            path.push('.');
-        }
-        path.push_str(name);
-        visit(value, path, depth + 1, leaf);
-        path.truncate(before);
+        // Without the quotes that tell a dot in a name from one between names, where that is clear.
+        let plain = query::Path::dotted(path).map(|path| path.parts().join("."));
+        let plain = plain.ok().filter(|plain| !plain.is_empty()).unwrap_or(path.to_owned());
+        let numbered = (2..).map(|number| format!("value.{path}_{number}"));
+        [plain.clone(), format!("value.{plain}"), path.to_owned()]
+            .into_iter()
+            .chain(numbered)
+            .find(|name| self.0.insert(name.to_lowercase()))
+            .unwrap_or(plain)
     }
 }
 
@@ -106,7 +143,13 @@ struct Field {
     there: Vec<i16>,
 }
 
+#[derive(Debug)]
 enum Values {
+    Whole {
+        /// An unsigned column holds the same 64 bits.
+        values: Vec<i64>,
+        unsigned: bool,
+    },
     Number(Vec<f64>),
     Flag(Vec<bool>),
     Text(Vec<ByteArray>),
@@ -114,19 +157,28 @@ enum Values {
 
 impl Field {
     /// Adds a value if it fits. True: it did.
-    fn put(&mut self, row: usize, value: &Value) {
+    fn put(&mut self, row: usize, value: &Tree) {
         if self.there.len() > row {
-            return; // A name twice, by a dot in it.
+            return; // A path twice, by quotes in names.
         }
         let fits = match (&mut self.values, value) {
-            (Values::Number(values), Value::Number(number)) => {
-                number.as_f64().map(|number| values.push(number)).is_some()
+            (Values::Whole { values, unsigned }, Tree::Number(number)) => {
+                let whole = match query::Number::parse(number) {
+                    Some(query::Number::Whole(whole)) if !*unsigned || whole >= 0 => Some(whole),
+                    Some(query::Number::Large(large)) if *unsigned => Some(large.cast_signed()),
+                    _ => None,
+                };
+                whole.map(|whole| values.push(whole)).is_some()
             }
-            (Values::Flag(values), Value::Bool(value)) => {
+            (Values::Number(values), Tree::Number(number)) => {
+                let float = query::Number::parse(number).map(query::Number::float);
+                float.map(|float| values.push(float)).is_some()
+            }
+            (Values::Flag(values), Tree::Bool(value)) => {
                 values.push(*value);
                 true
             }
-            (Values::Text(values), Value::String(text)) => {
+            (Values::Text(values), Tree::Text(text)) => {
                 values.push(text.as_bytes().to_vec().into());
                 true
             }
@@ -141,6 +193,7 @@ impl Field {
     fn clear(&mut self) {
         self.there.clear();
         match &mut self.values {
+            Values::Whole { values, .. } => values.clear(),
             Values::Number(values) => values.clear(),
             Values::Flag(values) => values.clear(),
             Values::Text(values) => values.clear(),
@@ -207,22 +260,11 @@ impl<W: Write + Send> Table<W> {
             )?,
             column("value", Physical::BYTE_ARRAY, Some(LogicalType::String), Repetition::REQUIRED)?,
         ];
-        let mut fields = Vec::new();
-        let mut by_path = BTreeMap::new();
-        for (path, kind) in look.fields {
-            let (values, physical, logical) = match kind {
-                Kind::Number => (Values::Number(Vec::new()), Physical::DOUBLE, None),
-                Kind::Flag => (Values::Flag(Vec::new()), Physical::BOOLEAN, None),
-                Kind::Text => {
-                    (Values::Text(Vec::new()), Physical::BYTE_ARRAY, Some(LogicalType::String))
-                }
-                Kind::Mixed => continue,
-            };
-            let name = match path.as_str() {
-                "" => NUMBER.to_owned(),
-                taken if FIXED.contains(&taken) || taken == NUMBER => format!("value.{taken}"),
-                free => free.to_owned(),
-            };
+        let (mut fields, mut by_path) = (Vec::new(), BTreeMap::new());
+        let mut names = Names::new();
+        for (path, seen) in look.fields {
+            let (values, physical, logical) = seen.column();
+            let name = names.of(&path);
             columns.push(column(&name, physical, logical, Repetition::OPTIONAL)?);
             by_path.insert(path, fields.len());
             fields.push(Field { values, there: Vec::new() });
@@ -255,7 +297,7 @@ impl<W: Write + Send> Table<W> {
             && let Some(tree) = value_tree(record)
         {
             let (fields, by_path) = (&mut self.fields, &self.by_path);
-            visit(&tree, &mut String::new(), 0, &mut |path, value| {
+            tree.fields(&mut |path, value| {
                 let at = by_path.get(path).copied();
                 if let Some(field) = at.and_then(|at| fields.get_mut(at)) {
                     field.put(row, value);
@@ -284,6 +326,7 @@ impl<W: Write + Send> Table<W> {
         for field in &mut self.fields {
             field.there.resize(count, 0);
             let column = match &field.values {
+                Values::Whole { values, .. } => Column::Integer(values),
                 Values::Number(values) => Column::Number(values),
                 Values::Flag(values) => Column::Flag(values),
                 Values::Text(values) => Column::Bytes(values),
@@ -350,4 +393,113 @@ fn put<W: Write + Send>(
         _ => return Err(ParquetError::General("a column of another type".into())),
     }
     next.close()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+    use holdfast_protocol::data::Format;
+    use parquet::file::reader::{FileReader as _, SerializedFileReader};
+    use parquet::record::Field as Cell;
+
+    use super::*;
+
+    /// Rows of a file of these values, by the names of its columns; and the names in their order.
+    fn table(values: &[&str]) -> (Vec<String>, Vec<BTreeMap<String, Cell>>) {
+        let records: Vec<Record> = (1..)
+            .zip(values)
+            .map(|(seq, value)| Record {
+                seq,
+                time: 1,
+                format: Format::Plain,
+                value: value.as_bytes().to_vec(),
+            })
+            .collect();
+        let mut look = Look::default();
+        records.iter().for_each(|record| look.at(record));
+        let mut out = Vec::new();
+        let mut table = Table::new(&mut out, look).unwrap();
+        for record in &records {
+            table.add("d", "s", record).unwrap();
+        }
+        table.finish().unwrap();
+        let file = SerializedFileReader::new(Bytes::from(out)).unwrap();
+        let schema = file.metadata().file_metadata().schema();
+        let names = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
+        let rows = file.get_row_iter(None).unwrap().map(|row| row.unwrap());
+        (names, rows.map(|row| row.into_columns().into_iter().collect()).collect())
+    }
+
+    fn column(values: &[&str], name: &str) -> Vec<Cell> {
+        table(values).1.into_iter().map(|mut row| row.remove(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn whole_numbers_keep_their_digits() {
+        let big = [r#"{"n":9007199254740993}"#, r#"{"n":-9223372036854775808}"#];
+        assert_eq!(column(&big, "n"), [Cell::Long(9_007_199_254_740_993), Cell::Long(i64::MIN)]);
+        let large = [r#"{"n":18446744073709551615}"#, r#"{"n":0}"#];
+        assert_eq!(column(&large, "n"), [Cell::ULong(u64::MAX), Cell::ULong(0)]);
+        let neither = [r#"{"n":18446744073709551615}"#, r#"{"n":-1}"#, r#"{"n":1.5}"#];
+        assert_eq!(
+            column(&neither, "n"),
+            [18_446_744_073_709_551_615.0, -1.0, 1.5].map(Cell::Double)
+        );
+        assert_eq!(column(&["7", "-8"], NUMBER), [Cell::Long(7), Cell::Long(-8)]);
+    }
+
+    #[test]
+    fn one_odd_record_takes_no_column_away() {
+        let text = |text: &str| Cell::Str(text.into());
+        for (odd, shown) in [
+            (r#""err""#, Cell::Null),
+            ("null", Cell::Null),
+            ("[1]", Cell::Null),
+            ("{\"x\":1}", Cell::Null),
+            ("1e400", Cell::Null),
+            ("true", Cell::Null),
+        ] {
+            let odd = format!("{{\"t\":{odd},\"u\":\"a\"}}");
+            for values in
+                [[odd.as_str(), "{\"t\":1.5}", "{\"t\":2.5}"], ["{\"t\":1.5}", "{\"t\":2.5}", &odd]]
+            {
+                let cells = column(&values, "t");
+                assert_eq!(cells.iter().filter(|cell| **cell == shown).count(), 1, "{values:?}");
+                assert!(cells.contains(&Cell::Double(1.5)) && cells.contains(&Cell::Double(2.5)));
+                assert!(column(&values, "value").contains(&text(&odd)), "it is whole in value");
+            }
+        }
+        let mostly = [r#"{"t":"a"}"#, r#"{"t":"b"}"#, r#"{"t":1}"#];
+        assert_eq!(column(&mostly, "t"), [text("a"), text("b"), Cell::Null]);
+        // A value that is out of JSON's doubles, and half a surrogate pair, cost nobody else a cell.
+        let beside = [r#"{"t":1,"x":1e400}"#, r#"{"t":2,"x":"\ud800"}"#];
+        assert_eq!(column(&beside, "t"), [Cell::Long(1), Cell::Long(2)]);
+    }
+
+    #[test]
+    fn no_two_columns_have_one_name() {
+        for value in [
+            r#"{"seq":1,"Seq":2,"value.seq":3,"value":{"seq":4},"TIME":5,"number":6,"Number":7}"#,
+            r#"{"temp":1,"Temp":2,"TEMP":3,"value.temp":4,"Value.Temp":5}"#,
+            r#"{"a.b":1,"a":{"b":2},"A":{"B":3},"`a.b`":4,"a`":{"`b":5}}"#,
+            r#"{"":1,"``":2,".":3}"#,
+        ] {
+            let (names, rows) = table(&[value]);
+            let different: BTreeSet<String> =
+                names.iter().map(|name| name.to_lowercase()).collect();
+            assert_eq!(different.len(), names.len(), "{value}: {names:?}");
+            let numbers = rows[0].values().filter(|cell| matches!(cell, Cell::Long(_))).count();
+            assert_eq!(
+                numbers,
+                value.matches(|c: char| c.is_ascii_digit()).count(),
+                "{value}: {names:?}"
+            );
+        }
+        let row = &table(&[r#"{"seq":7,"motor.current":8,"n":{"m":9}}"#]).1[0];
+        for (name, number) in [("value.seq", 7), ("motor.current", 8), ("n.m", 9)] {
+            assert_eq!(row[name], Cell::Long(number), "{name}");
+        }
+    }
 }

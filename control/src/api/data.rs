@@ -53,8 +53,11 @@ pub struct StreamItem {
     pub duplicates: u64,
     /// Records that came after one with a higher number.
     pub late: u64,
-    /// Numbers that are missing, see its ledger.
+    /// Numbers that are lost, or of which nothing is known yet, see its ledger.
     pub missing: u64,
+    /// Numbers of records that a policy left on the device (`reduced`, `withheld`): no loss.
+    #[serde(default)]
+    pub by_policy: u64,
     /// The newest record received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<StreamLast>,
@@ -141,9 +144,11 @@ pub struct Point {
     /// When the part begins.
     pub time: String,
     /// The least number.
-    pub min: f64,
+    #[schema(value_type = f64)]
+    pub min: Value,
     /// The greatest.
-    pub max: f64,
+    #[schema(value_type = f64)]
+    pub max: Value,
     /// The mean.
     pub mean: f64,
     /// Records with such a number.
@@ -164,10 +169,14 @@ pub struct Ledger {
     pub highest: u64,
     /// Numbers that are missing, by reason.
     pub missing_count: BTreeMap<String, u64>,
-    /// Below this number not all ranges of `missing` are kept, see `summed`; absent: all are.
+    /// Numbers of records that a policy left on the device, by reason (`reduced`, `withheld`): no
+    /// loss; they can be fetched and asked there.
+    #[serde(default)]
+    pub by_policy_count: BTreeMap<String, u64>,
+    /// Below this number not all ranges of `missing` and `byPolicy` are kept, see `summed`; absent: all are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summed_below: Option<u64>,
-    /// Of `missingCount`: numbers of which the ranges are not kept.
+    /// Of `missingCount` and `byPolicyCount`: numbers of which the ranges are not kept.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub summed: BTreeMap<String, u64>,
     /// Records that are kept here now.
@@ -176,12 +185,18 @@ pub struct Ledger {
     pub bytes: u64,
     /// Numbers that are missing, by number.
     pub missing: Vec<MissingRange>,
+    /// Numbers of records that a policy left on the device, by number.
+    #[serde(default)]
+    pub by_policy: Vec<MissingRange>,
+    /// Why nothing of the stream was shipped, where the device has records of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Where the list stands.
     #[serde(default)]
     pub metadata: DataMeta,
 }
 
-/// Numbers that are missing.
+/// Numbers that did not come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MissingRange {
     /// The first.
@@ -209,24 +224,37 @@ impl Ledger {
     /// A page of it.
     pub(crate) fn new(tally: &Tally, missing: Vec<ledger::Missing>, next: Option<String>) -> Self {
         let words = |(reason, count): (&GapReason, &u64)| (reason.to_string(), *count);
-        let gaps = tally.gaps.iter().map(words);
         let unknown = Some(tally.unknown()).filter(|count| *count > 0);
-        let missing = missing.into_iter().map(|range| MissingRange {
-            from: range.from,
-            to: range.to,
-            reason: range.reason.into(),
-        });
+        let (asked, lost): (Vec<_>, Vec<_>) =
+            missing.into_iter().partition(|range| range.by_policy);
+        let ranges = |ranges: Vec<ledger::Missing>| {
+            let range = |range: ledger::Missing| MissingRange {
+                from: range.from,
+                to: range.to,
+                reason: range.reason.into(),
+            };
+            ranges.into_iter().map(range).collect()
+        };
+        let (asked_count, gaps): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            tally.gaps.iter().partition(|(reason, _)| ledger::is_by_policy(**reason));
         Self {
             received: tally.received,
             duplicates: tally.duplicates,
             late: tally.late,
             highest: tally.highest,
-            missing_count: gaps.chain(unknown.map(|count| ("unknown".into(), count))).collect(),
+            missing_count: gaps
+                .into_iter()
+                .map(words)
+                .chain(unknown.map(|count| ("unknown".into(), count)))
+                .collect(),
+            by_policy_count: asked_count.into_iter().map(words).collect(),
             summed_below: Some(tally.summed_below).filter(|below| *below > 0),
             summed: tally.summed.iter().map(words).collect(),
             records: tally.kept,
             bytes: tally.bytes,
-            missing: missing.collect(),
+            missing: ranges(lost),
+            by_policy: ranges(asked),
+            note: None,
             metadata: DataMeta { next },
         }
     }

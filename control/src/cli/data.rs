@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::path::Path;
 
-use holdfast_protocol::data::GapReason;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde_json::{Value, json};
 
@@ -138,9 +137,9 @@ async fn ledger(client: &Client, output: Output, of: &OfStream, format: LedgerFo
         match &mut whole {
             // The newest sums, and every range.
             Some(known) => {
-                let missing = std::mem::take(&mut known.missing);
-                *known =
-                    Ledger { missing: missing.into_iter().chain(page.missing).collect(), ..page };
+                let missing = std::mem::take(&mut known.missing).into_iter().chain(page.missing);
+                let asked = std::mem::take(&mut known.by_policy).into_iter().chain(page.by_policy);
+                *known = Ledger { missing: missing.collect(), by_policy: asked.collect(), ..page };
             }
             None => whole = Some(page),
         }
@@ -163,11 +162,6 @@ async fn ledger(client: &Client, output: Output, of: &OfStream, format: LedgerFo
 /// Most ranges of a ledger that people are shown.
 const RANGES: usize = 20;
 
-/// Records that a policy leaves on the device: they are no loss, and can be fetched.
-fn is_policy(reason: &str) -> bool {
-    [GapReason::Reduced, GapReason::Withheld].iter().any(|known| known.as_str() == reason)
-}
-
 /// Counts by reason in words: `quota 10, unknown 2`.
 fn by_reason<'a>(counts: impl Iterator<Item = (&'a String, &'a u64)>) -> String {
     let counts = counts.filter(|(_, count)| **count > 0);
@@ -176,17 +170,15 @@ fn by_reason<'a>(counts: impl Iterator<Item = (&'a String, &'a u64)>) -> String 
 
 /// First what was lost, then the newest ranges: losses before what a policy asked for.
 fn ledger_text(output: Output, ledger: &Ledger) -> String {
-    let (asked, lost): (Vec<_>, Vec<_>) =
-        ledger.missing_count.iter().partition(|(reason, _)| is_policy(reason));
-    let missing: u64 = lost.iter().map(|(_, count)| **count).sum();
+    let missing: u64 = ledger.missing_count.values().sum();
     let mut text = format!(
         "received {}, duplicates {}, late {}; missing {missing}",
         ledger.received, ledger.duplicates, ledger.late
     );
     if missing > 0 {
-        text.push_str(&format!(" ({})", by_reason(lost.into_iter())));
+        text.push_str(&format!(" ({})", by_reason(ledger.missing_count.iter())));
     }
-    let asked = by_reason(asked.into_iter());
+    let asked = by_reason(ledger.by_policy_count.iter());
     if !asked.is_empty() {
         text.push_str(&format!("; by policy: {asked}"));
     }
@@ -196,17 +188,19 @@ fn ledger_text(output: Output, ledger: &Ledger) -> String {
         let summed = if summed.is_empty() { summed } else { format!(": {summed}") };
         text.push_str(&format!("below {below} not every range is kept{summed}\n"));
     }
-    let (asked, lost): (Vec<_>, Vec<_>) =
-        ledger.missing.iter().partition(|range| is_policy(&range.reason));
-    let newest = lost.iter().rev().chain(asked.iter().rev()).take(RANGES);
-    let mut shown: Vec<&MissingRange> = newest.copied().collect();
+    if let Some(note) = &ledger.note {
+        text.push_str(note);
+        text.push('\n');
+    }
+    let newest = ledger.missing.iter().rev().chain(ledger.by_policy.iter().rev()).take(RANGES);
+    let mut shown: Vec<&MissingRange> = newest.collect();
     shown.sort_by_key(|range| std::cmp::Reverse(range.from));
     if shown.is_empty() {
         return text;
     }
     let rows: Vec<Vec<Cell>> = shown.into_iter().map(range).collect();
     text.push_str(&table(output, 0, &["FROM", "TO", "COUNT", "REASON"], &rows));
-    let more = ledger.missing.len().saturating_sub(RANGES);
+    let more = (ledger.missing.len() + ledger.by_policy.len()).saturating_sub(RANGES);
     if more > 0 {
         text.push_str(&format!("{more} more: -o json\n"));
     }
@@ -252,10 +246,11 @@ async fn list(
     output.bytes(table(output, 0, &headings, &rows).as_bytes())
 }
 
-/// The columns of [`stream_row`]: `RECEIVED`, `MISSING` and `KEPT` (bytes) are the control plane's,
-/// `WAITING` and `HELD` (bytes) the device's word.
-pub(crate) const STREAM_HEADINGS: [&str; 8] =
-    ["STREAM", "RECEIVED", "MISSING", "LAST", "KEPT", "WAITING", "HELD", "POLICY"];
+/// The columns of [`stream_row`]: `RECEIVED`, `MISSING` (lost), `BY-POLICY` (left on the device
+/// because a policy says so) and `KEPT` (bytes) are the control plane's, `WAITING` and `HELD` (bytes)
+/// the device's word.
+pub(crate) const STREAM_HEADINGS: [&str; 9] =
+    ["STREAM", "RECEIVED", "MISSING", "BY-POLICY", "LAST", "KEPT", "WAITING", "HELD", "POLICY"];
 
 /// A stream's line.
 pub(crate) fn stream_row(item: &StreamItem, now: u64) -> Vec<Cell> {
@@ -278,6 +273,7 @@ pub(crate) fn stream_row(item: &StreamItem, now: u64) -> Vec<Cell> {
             item.missing.to_string(),
             if item.missing == 0 { Mood::Plain } else { Mood::Busy },
         ),
+        Cell::from(item.by_policy.to_string()),
         Cell::from(last.unwrap_or_default()),
         Cell::from(size(item.bytes)),
         Cell::from(number("waiting").map(|count| count.to_string()).unwrap_or_default()),
@@ -292,17 +288,26 @@ mod tests {
     use crate::api::DataMeta;
 
     fn ledger(counts: &[(&str, u64)], missing: Vec<MissingRange>) -> Ledger {
+        let asked = |reason: &str| matches!(reason, "reduced" | "withheld");
+        let (by_policy, missing) = missing.into_iter().partition(|it| asked(&it.reason));
+        let words = |policy: bool| {
+            let some = counts.iter().filter(move |(reason, _)| asked(reason) == policy);
+            some.map(|(word, count)| ((*word).into(), *count)).collect()
+        };
         Ledger {
             received: 200,
             duplicates: 1,
             late: 0,
             highest: 1_000,
-            missing_count: counts.iter().map(|(word, count)| ((*word).into(), *count)).collect(),
+            missing_count: words(false),
+            by_policy_count: words(true),
             summed_below: None,
             summed: std::collections::BTreeMap::new(),
             records: 200,
             bytes: 1,
             missing,
+            by_policy,
+            note: None,
             metadata: DataMeta::default(),
         }
     }
@@ -353,7 +358,7 @@ mod tests {
     fn a_stream_at_a_glance() {
         let item = json!({
             "device": "d-1", "stream": "temp", "received": 9, "duplicates": 0, "late": 0,
-            "missing": 2, "records": 9, "bytes": 2_048,
+            "missing": 2, "byPolicy": 7, "records": 9, "bytes": 2_048,
             "last": { "seq": 11, "time": "2026-11-23T20:51:01.000Z" },
             "reported": { "policy": "raw", "last": 11, "waiting": 4, "bytes": 4_096, "problem": "no x" },
         });
@@ -363,8 +368,8 @@ mod tests {
         let text = table(Output { colour: false }, 0, &STREAM_HEADINGS, &[row]);
         assert_eq!(
             text,
-            "STREAM  RECEIVED  MISSING  LAST     KEPT  WAITING  HELD  POLICY\n\
-             temp    9         2        10m ago  2Ki   4        4Ki   raw: no x\n"
+            "STREAM  RECEIVED  MISSING  BY-POLICY  LAST     KEPT  WAITING  HELD  POLICY\n\
+             temp    9         2        7          10m ago  2Ki   4        4Ki   raw: no x\n"
         );
     }
 }

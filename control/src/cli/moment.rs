@@ -12,7 +12,7 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
     let mut parts = whole.splitn(3, ':').map(number);
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
+        return None; // Of a server: it names no day that is none.
     }
     // Howard Hinnant, "chrono-compatible low-level date algorithms": years begin in March.
     let year = if month <= 2 { year - 1 } else { year };

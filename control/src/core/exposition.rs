@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use holdfast_protocol::data::Record;
-use serde_json::Value;
+use holdfast_protocol::data::{Record, query};
 
-use super::values::value_tree;
+use super::values::{Tree, value_tree};
 
 /// Most samples of values in one answer: some eight megabytes, and more than a Prometheus server
 /// should be given by one target. Fleets beyond are read in parts, by selector.
@@ -15,12 +14,6 @@ pub const MAX_SERIES: usize = 50_000;
 
 /// Most numbers of one record.
 const MAX_FIELDS: usize = 64;
-
-/// Longest path of a field, in bytes.
-const MAX_PATH: usize = 128;
-
-/// Deepest object that is looked into.
-const MAX_DEPTH: usize = 6;
 
 /// Samples this far ahead are refused by Prometheus, in milliseconds.
 const AHEAD: u64 = 600_000;
@@ -44,7 +37,7 @@ pub struct Latest<'a> {
 enum Left {
     /// [`MAX_SERIES`].
     TooMany,
-    /// [`MAX_FIELDS`], [`MAX_PATH`], [`MAX_DEPTH`].
+    /// [`MAX_FIELDS`], or what [`Tree::fields`] does not look into.
     TooManyFields,
     /// The record is not at hand.
     TooLong,
@@ -114,8 +107,8 @@ impl Exposition {
         }
         let Some(record) = &latest.record else { return self.leave(Left::TooLong) };
         let Some(tree) = value_tree(record) else { return };
-        let mut numbers = Vec::new();
-        if !collect(&tree, &mut String::new(), 0, &mut numbers) {
+        let mut numbers = BTreeMap::new();
+        if !collect(&tree, &mut numbers) {
             self.leave(Left::TooManyFields);
         }
         for (field, value) in numbers {
@@ -130,7 +123,7 @@ impl Exposition {
             let time = latest.time;
             write(
                 &mut self.values,
-                format_args!("holdfast_stream_value{{{all}}} {value:?} {time}\n"),
+                format_args!("holdfast_stream_value{{{all}}} {value} {time}\n"),
             );
         }
     }
@@ -200,36 +193,34 @@ fn label(out: &mut String, name: &str, value: &str) {
     out.push('"');
 }
 
-/// The numbers of a value by their path; true is 1 and false 0. False: there are more.
-fn collect(value: &Value, path: &mut String, depth: usize, out: &mut Vec<(String, f64)>) -> bool {
-    let number = match value {
-        Value::Number(number) => number.as_f64(),
-        Value::Bool(value) => Some(if *value { 1.0 } else { 0.0 }),
-        Value::Object(fields) => {
-            let mut whole = true;
-            for (name, value) in fields {
-                if depth >= MAX_DEPTH || path.len() + name.len() > MAX_PATH {
-                    whole = false;
-                    continue;
-                }
-                let before = path.len();
-                if depth > 0 {
-                    path.push('.');
-                }
-                path.push_str(name);
-                whole &= collect(value, path, depth + 1, out);
-                path.truncate(before);
-            }
-            return whole;
+/// The numbers of a value by their path; true is 1 and false 0. False: there are more, or some that
+/// cannot be told apart by their paths.
+fn collect(value: &Tree, out: &mut BTreeMap<String, String>) -> bool {
+    let mut room = true;
+    let whole = value.fields(&mut |path, value| {
+        let number = match value {
+            Tree::Number(number) => sample(number),
+            Tree::Bool(value) => Some(if *value { "1" } else { "0" }.to_owned()),
+            _ => None,
+        };
+        let Some(number) = number else { return };
+        if out.len() >= MAX_FIELDS || out.contains_key(path) {
+            room = false;
+        } else {
+            out.insert(path.to_owned(), number);
         }
-        Value::Null | Value::String(_) | Value::Array(_) => None,
-    };
-    let Some(number) = number.filter(|number| number.is_finite()) else { return true };
-    if out.len() >= MAX_FIELDS {
-        return false;
+    });
+    whole && room
+}
+
+/// A whole number with every digit, for whoever reads more than the doubles that Prometheus keeps;
+/// others as the shortest text of their double. None: it has none, and Prometheus would refuse the
+/// whole answer.
+fn sample(number: &str) -> Option<String> {
+    match query::Number::parse(number)? {
+        query::Number::Float(float) => Some(format!("{float:?}")),
+        whole => Some(whole.to_string()),
     }
-    out.push((path.clone(), number));
-    true
 }
 
 #[cfg(test)]
@@ -273,7 +264,7 @@ mod tests {
                 format!("{head}\"temp\",site=\"ber\\\"lin\\\\\\n\"}} 21.5 {NOW}"),
                 format!("{head}\"pump/state\",field=\"big\"}} 1e300 {}", NOW - 1_500),
                 format!("{head}\"pump/state\",field=\"flow.l\"}} -3e-9 {}", NOW - 1_500),
-                format!("{head}\"pump/state\",field=\"on\"}} 1.0 {}", NOW - 1_500),
+                format!("{head}\"pump/state\",field=\"on\"}} 1 {}", NOW - 1_500),
             ]
         );
         for line in [
@@ -284,6 +275,62 @@ mod tests {
             "holdfast_streams_left_out{reason=\"too-many\"} 0",
         ] {
             assert!(text.lines().any(|known| known == line), "{line}:\n{text}");
+        }
+    }
+
+    /// Nothing but the numbers and their fields, as a set of labels that stands once.
+    fn fields(value: &str) -> Vec<(String, String)> {
+        let mut out = Exposition::new(NOW, 1);
+        out.add(&latest("d", "s", NOW, value));
+        let text = out.finish();
+        let found = samples(&text).into_iter().map(|line| {
+            let (labels, rest) = line.rsplit_once('}').unwrap();
+            let field = labels.split_once(",field=").map_or("", |(_, field)| field);
+            (field.to_owned(), rest.split(' ').nth(1).unwrap().to_owned())
+        });
+        found.collect()
+    }
+
+    #[test]
+    fn a_series_stands_once_whatever_its_fields_are_called() {
+        for (value, shown) in [
+            (r#"{"a.b":1,"a":{"b":2}}"#, vec![("\"`a.b`\"", "1"), ("\"a.b\"", "2")]),
+            (
+                r#"{"a":{"b.c":1},"a.b":{"c":2},"a.b.c":3}"#,
+                vec![("\"`a.b.c`\"", "3"), ("\"`a.b`.c\"", "2"), ("\"a.`b.c`\"", "1")],
+            ),
+            (r#"{"t":1,"t":2}"#, vec![("\"t\"", "2")]),
+            (r#"{"":{"":1},".":2}"#, vec![("\"`.`\"", "2"), ("\"``.``\"", "1")]),
+            (r#"{"x\"y":1,"x\\\"y":2}"#, vec![("\"x\\\"y\"", "1"), ("\"x\\\\\\\"y\"", "2")]),
+            // Whole numbers keep their digits; what has no double is left out alone.
+            (
+                r#"{"a":9007199254740993,"b":18446744073709551615,"c":1e400,"d":-0.5}"#,
+                vec![
+                    ("\"a\"", "9007199254740993"),
+                    ("\"b\"", "18446744073709551615"),
+                    ("\"d\"", "-0.5"),
+                ],
+            ),
+        ] {
+            let shown: Vec<(String, String)> =
+                shown.into_iter().map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
+            assert_eq!(fields(value), shown, "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_names_make_two_series_one(
+            value in proptest::collection::vec(("[a.`\"]{0,3}", proptest::option::of("[a.`]{0,3}")), 1..6),
+        ) {
+            let mut tree = serde_json::Map::new();
+            for (name, inner) in value {
+                let value = inner.map_or(serde_json::json!(1), |inner| serde_json::json!({ inner: 2 }));
+                tree.insert(name, value);
+            }
+            let found = fields(&serde_json::Value::Object(tree).to_string());
+            let names: std::collections::BTreeSet<_> = found.iter().map(|(field, _)| field).collect();
+            prop_assert_eq!(names.len(), found.len());
         }
     }
 

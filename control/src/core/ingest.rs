@@ -12,7 +12,7 @@ use holdfast_protocol::data::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::ledger::{Answer, MAX_SEQUENCE, Stretch};
+use super::ledger::{Answer, MAX_SEQUENCE, Stretch, is_by_policy};
 
 /// Most streams of a device: what its agent has at most.
 pub const MAX_STREAMS: usize = 1_000;
@@ -111,9 +111,20 @@ impl Tally {
         self.highest.saturating_sub(answered)
     }
 
-    /// Numbers that are missing: in a gap, or without an answer below the highest.
+    /// Numbers that did not come: in a gap, or without an answer below the highest.
     pub fn missing(&self) -> u64 {
         self.gaps.values().fold(self.unknown(), |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Of [`Tally::missing`] those that a policy left on the device.
+    pub fn by_policy(&self) -> u64 {
+        let asked = self.gaps.iter().filter(|(reason, _)| is_by_policy(**reason));
+        asked.fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+
+    /// Of [`Tally::missing`] all others: what people call missing.
+    pub fn lost(&self) -> u64 {
+        self.missing().saturating_sub(self.by_policy())
     }
 }
 

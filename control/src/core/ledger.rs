@@ -272,7 +272,14 @@ impl Stretch {
     }
 }
 
-/// Why numbers are missing, as the API says it.
+/// Whether these numbers were left on the device because a policy says so: such records are no loss
+/// and can be fetched or asked. Everything else that did not come is missing. This is the one place
+/// that tells the two apart.
+pub fn is_by_policy(reason: GapReason) -> bool {
+    matches!(reason, GapReason::Reduced | GapReason::Withheld)
+}
+
+/// Why numbers did not come, as the API says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Missing {
     /// The first.
@@ -281,6 +288,9 @@ pub struct Missing {
     pub to: u64,
     /// A [`GapReason`]'s word, or `unknown`.
     pub reason: &'static str,
+    /// See [`is_by_policy`].
+    #[serde(skip)]
+    pub by_policy: bool,
 }
 
 /// Makes the list of what is missing out of segments that come in their order: gaps, and below
@@ -300,7 +310,7 @@ impl MissingList {
     fn unknown(&mut self, before: u64, found: &mut Vec<Missing>) {
         let to = before.saturating_sub(1).min(self.highest);
         if self.next <= to {
-            found.push(Missing { from: self.next, to, reason: "unknown" });
+            found.push(Missing { from: self.next, to, reason: "unknown", by_policy: false });
         }
     }
 
@@ -311,7 +321,8 @@ impl MissingList {
             && segment.to >= self.next
         {
             let from = segment.from.max(self.next);
-            found.push(Missing { from, to: segment.to, reason: reason.as_str() });
+            let by_policy = is_by_policy(reason);
+            found.push(Missing { from, to: segment.to, reason: reason.as_str(), by_policy });
         }
         self.next = self.next.max(segment.to.saturating_add(1));
     }

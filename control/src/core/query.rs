@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_protocol::data::query::parse::{self, Fault};
 use holdfast_protocol::data::query::{
-    AT_THE_CENTRE, Groups, Key, MAX_BY, Partial, Path, Plan, Question, sketch,
+    self, AT_THE_CENTRE, Groups, Key, MAX_BY, Partial, Path, Plan, Question, sketch,
 };
 use holdfast_protocol::ids::{Labels, Name, check_label_key};
 use serde_json::{Number, Value};
@@ -206,7 +206,7 @@ impl Answers {
             values: names
                 .iter()
                 .zip(plan.values(question, counted))
-                .map(|(name, value)| (name.clone(), number(value)))
+                .map(|(name, value)| (name.clone(), value.map_or(Value::Null, json_number)))
                 .collect(),
         });
         QueryResult {
@@ -226,14 +226,18 @@ fn value(key: &Key) -> Value {
     match key {
         Key::None => Value::Null,
         Key::Bool(value) => Value::Bool(*value),
-        Key::Number(value) => number(Some(*value)),
+        Key::Number(value) => json_number(*value),
         Key::Text(text) => Value::String(text.clone()),
     }
 }
 
 /// A whole number without a point, where it is exact.
-fn number(value: Option<f64>) -> Value {
-    let Some(value) = value else { return Value::Null };
+pub(crate) fn json_number(value: query::Number) -> Value {
+    let value = match value {
+        query::Number::Whole(whole) => return Value::from(whole),
+        query::Number::Large(large) => return Value::from(large),
+        query::Number::Float(value) => value,
+    };
     #[allow(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
     if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 {
         return Value::from(value as i64);

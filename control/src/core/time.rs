@@ -51,7 +51,7 @@ pub fn moment(text: &str, now: u64) -> Option<u64> {
     let (clock, offset) = zone(rest)?;
     let (whole, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
     let [hour, minute, second] = numbers(whole, ':')?;
-    if hour > 23 || minute > 59 || second > 60 || fraction.is_empty() {
+    if hour > 23 || minute > 59 || second > 59 || fraction.is_empty() {
         return None;
     }
     let digits: String = fraction.chars().chain("00".chars()).take(3).collect();
@@ -78,7 +78,14 @@ fn numbers(text: &str, between: char) -> Option<[u64; 3]> {
 /// Days since 1970 of `2026-11-23`.
 fn days(date: &str) -> Option<u64> {
     let [year, month, day] = numbers(date, '-')?;
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        2 => 28 + u64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1970..=9999).contains(&year) || !(1..=last).contains(&day) {
         return None;
     }
     let year = if month <= 2 { year - 1 } else { year };
@@ -146,6 +153,19 @@ mod tests {
             ("1970-01-01T00:00:00+01:00", None),
             ("100000d", None),
             ("2026-13-01", None),
+            ("2026-00-10", None),
+            ("2026-01-00", None),
+            ("2026-01-32", None),
+            ("2026-02-29", None),
+            ("2026-02-30T00:00:00Z", None),
+            ("2025-02-29T00:00:00Z", None),
+            ("2100-02-29", None),
+            ("2024-02-29", Some(1_709_164_800_000)),
+            ("2026-04-31", None),
+            ("2026-06-31", None),
+            ("2026-09-31", None),
+            ("2026-11-31", None),
+            ("2026-11-23T21:01:60Z", None),
             ("2026-11-23T24:00:00Z", None),
             ("2026-11-23T21:01:01", None),
             ("2026-11-23T21:01:01.Z", None),

@@ -9,11 +9,9 @@ use super::{Failure, Service, Window};
 use crate::core::selector::Selector;
 use crate::data_store::StreamRow;
 
-/// Records that are looked at before an export begins, over all its streams.
-const LOOK: usize = 1_000;
-
-/// Records that are looked at of each stream at least.
-const LOOK_EACH: usize = 20;
+/// Records that are looked at before an export begins, over all its streams: a look costs less than
+/// the export itself, which cannot begin before.
+const LOOK: usize = 2_000_000;
 
 impl Service {
     /// The streams of this name of the devices that are chosen, by device.
@@ -43,7 +41,7 @@ impl Service {
         if rows.is_empty() { Err(none()) } else { Ok(rows) }
     }
 
-    /// Looks at the first records of an export, a bounded number.
+    /// Looks at the records of an export before it is made, the first [`LOOK`] of them.
     ///
     /// # Errors
     /// The store's.
@@ -53,9 +51,11 @@ impl Service {
         window: Window,
         look: &mut dyn FnMut(&Record),
     ) -> Result<(), Failure> {
-        let each = (LOOK / rows.len().max(1)).max(LOOK_EACH);
-        for row in rows.iter().take(LOOK / each) {
-            let mut left = each;
+        let mut left = LOOK;
+        for row in rows {
+            if left == 0 {
+                break;
+            }
             self.visit_records(row, window, &mut |record| {
                 look(&record);
                 left -= 1;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use holdfast_protocol::data::block::unpack;
+use holdfast_protocol::data::query::{self, Found, Number};
 use holdfast_protocol::data::{Range, RangeSet, Record, StreamName, StreamReport};
 use holdfast_protocol::ids::Name;
 
@@ -13,6 +14,7 @@ use super::read::page;
 use super::{Failure, Listed, Query, Service};
 use crate::api::{DeviceStreams, Ledger, Point, StreamItem, StreamLast};
 use crate::core::ledger::{Missing, MissingList};
+use crate::core::query::json_number;
 use crate::core::shipping::{Circumstances, nothing_shipped};
 use crate::core::time::rfc3339_millis;
 use crate::core::{ingest, values, view};
@@ -360,11 +362,13 @@ impl Service {
         &self,
         row: &StreamRow,
         (since, until): (u64, u64),
-        field: &str,
+        field: &query::Path,
         points: u64,
     ) -> Result<(Vec<Point>, RangeSet), Failure> {
         let width = until.saturating_sub(since).div_ceil(points.max(1)).max(1);
         let mut folds: BTreeMap<u64, Fold> = BTreeMap::new();
+        let mut paths = query::Paths::new();
+        paths.add(field);
         let mut count = 0;
         let window = Window { since, until, ..Window::default() };
         let left_out = self.visit_records(row, window, &mut |record| {
@@ -372,7 +376,7 @@ impl Service {
             if count > MAX_SERIES {
                 return ControlFlow::Break(());
             }
-            if let Some(number) = values::value_tree(&record).and_then(|tree| at(&tree, field)) {
+            if let Some(number) = paths.find(&record).first().and_then(Found::number) {
                 let part = (record.time - since) / width;
                 folds.entry(part).or_insert(Fold::of(number)).add(number);
             }
@@ -385,6 +389,23 @@ impl Service {
         }
         let points = folds.into_iter().map(|(part, fold)| fold.point(since + part * width));
         Ok((points.collect(), left_out))
+    }
+
+    /// The ledger of a stream of which nothing was shipped, but the device says that it has it. None:
+    /// it has shipped some.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`]: there is no such stream.
+    pub fn ledger_of_nothing(&self, device: &str, stream: &str) -> Result<Option<Ledger>, Failure> {
+        let name = self.device_of_streams(device)?;
+        let none = || no_stream(&name, stream);
+        let stream: StreamName = stream.parse().map_err(|_| none())?;
+        if self.of_device(&name, |streams| streams.contains_key(&stream)) {
+            return Ok(None);
+        }
+        let note = self.why_none(&name, &stream).ok_or_else(none)?;
+        let ledger = Ledger::new(&ingest::Tally::default(), Vec::new(), None);
+        Ok(Some(Ledger { note: Some(note), ..ledger }))
     }
 
     /// What of a stream was received, and what is missing from number `from` on, `limit` ranges.
@@ -535,47 +556,37 @@ fn item(
         received: tally.received,
         duplicates: tally.duplicates,
         late: tally.late,
-        missing: tally.missing(),
+        missing: tally.lost(),
+        by_policy: tally.by_policy(),
         last: latest
             .map(|latest| StreamLast { seq: latest.seq, time: rfc3339_millis(latest.time) }),
         records: tally.kept,
         bytes: tally.bytes,
         latest: latest
             .and_then(ingest::Latest::record)
-            .and_then(|record| serde_json::from_str(&values::value_json(&record)).ok()),
+            .map(|record| values::value_json(&record))
+            // What no double holds (1e400) is shown as text.
+            .map(|text| serde_json::from_str(&text).unwrap_or(text.into())),
         reported: reported.and_then(|said| serde_json::to_value(said).ok()),
     }
 }
 
-/// The number at a path of a value: parts divided by `.`; empty: the value itself.
-fn at(tree: &serde_json::Value, field: &str) -> Option<f64> {
-    let parts = field.split('.').filter(|part| !part.is_empty());
-    let mut here = tree;
-    for part in parts {
-        here = match here {
-            serde_json::Value::Array(items) => items.get(part.parse::<usize>().ok()?)?,
-            other => other.get(part)?,
-        };
-    }
-    here.as_f64()
-}
-
 struct Fold {
-    min: f64,
-    max: f64,
+    min: Number,
+    max: Number,
     sum: f64,
     count: u64,
 }
 
 impl Fold {
-    fn of(first: f64) -> Self {
+    fn of(first: Number) -> Self {
         Self { min: first, max: first, sum: 0.0, count: 0 }
     }
 
-    fn add(&mut self, number: f64) {
+    fn add(&mut self, number: Number) {
         self.min = self.min.min(number);
         self.max = self.max.max(number);
-        self.sum += number;
+        self.sum += number.float();
         self.count += 1;
     }
 
@@ -584,8 +595,8 @@ impl Fold {
         let count = self.count as f64;
         Point {
             time: rfc3339_millis(time),
-            min: self.min,
-            max: self.max,
+            min: json_number(self.min),
+            max: json_number(self.max),
             mean: self.sum / count,
             count: self.count,
         }

@@ -367,9 +367,16 @@ async fn the_ledger_lists_what_is_missing_with_its_reason() {
     let missing = json!([
         { "from": 11, "to": 12, "reason": "damaged" },
         { "from": 13, "to": 20, "reason": "unknown" },
-        { "from": 41, "to": 50, "reason": "withheld" },
     ]);
     assert_eq!(ledger["missing"], missing);
+    // What a policy left on the device is no loss, here and in the list of streams.
+    let asked = json!([{ "from": 41, "to": 50, "reason": "withheld" }]);
+    assert_eq!(ledger["byPolicy"], asked);
+    assert_eq!(ledger["byPolicyCount"], json!({ "withheld": 10 }));
+    assert_eq!(ledger["missingCount"], json!({ "damaged": 2, "unknown": 8 }));
+    let (_, listed) = world.request("GET", "/api/v1/streams", json!(null)).await;
+    let item = &listed["items"][0];
+    assert_eq!((&item["missing"], &item["byPolicy"]), (&json!(10), &json!(10)));
     let (mut found, mut next) = (Vec::new(), String::new());
     loop {
         let (_, page) = world.request("GET", &format!("{path}?limit=1{next}"), json!(null)).await;
@@ -384,7 +391,7 @@ async fn the_ledger_lists_what_is_missing_with_its_reason() {
     assert!(world.ship("d-1", &batch("s", 11, 20)).await);
     let (_, ledger) = world.request("GET", path, json!(null)).await;
     assert_eq!((&ledger["received"], &ledger["late"]), (&json!(30), &json!(10)));
-    assert_eq!(ledger["missing"], json!([{ "from": 41, "to": 50, "reason": "withheld" }]));
+    assert_eq!((&ledger["missing"], &ledger["byPolicy"]), (&json!([]), &asked));
 }
 
 #[tokio::test]
@@ -481,7 +488,8 @@ async fn what_is_fetched_of_a_summed_up_part_is_stored_and_nothing_twice() {
     let path = "/api/v1/devices/d-1/streams/s/ledger";
     let (_, ledger) = world.request("GET", path, json!(null)).await;
     assert_eq!((&ledger["missing"], &ledger["summedBelow"]), (&json!([]), &json!(411)));
-    assert_eq!(ledger["missingCount"], json!({ "reduced": 190 }));
+    assert_eq!(ledger["missingCount"], json!({}));
+    assert_eq!(ledger["byPolicyCount"], json!({ "reduced": 190 }));
     assert_eq!(ledger["summed"], json!({ "reduced": 190 }));
 }
 

@@ -166,13 +166,18 @@ async fn a_stream_is_exported_as_parquet() {
             "seq INT64",
             "time INT64",
             "value BYTE_ARRAY",
+            "odd INT64",
             "ok BOOLEAN",
             "pos.x DOUBLE",
-            "value.seq DOUBLE",
+            "value.seq INT64",
+            "temp DOUBLE",
             "unit BYTE_ARRAY",
         ],
-        "temp and odd are not always the same, and have no column"
+        "temp and odd are not always the same, and have a column all the same"
     );
+    let temps: Vec<&Value> = rows_of.iter().map(|row| &row["temp"]).collect();
+    assert_eq!(temps, [&json!(21.0), &json!(22.5), &Value::Null, &Value::Null]);
+    assert_eq!((&rows_of[0]["odd"], &rows_of[1]["odd"]), (&json!(1), &Value::Null));
     assert_eq!(rows_of.len(), 4);
     let text = std::str::from_utf8(&first[0].value).unwrap();
     assert_eq!(rows_of[0]["value"], text);

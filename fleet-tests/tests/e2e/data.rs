@@ -44,9 +44,10 @@ pub(crate) fn ledger(plane: &Plane, device: &str, stream: &str) -> Value {
     if outcome.code == 0 { outcome.json() } else { Value::Null }
 }
 
-/// Numbers that a ledger says are missing, by reason.
+/// Numbers that a ledger says are missing or were left on the device by a policy, by reason.
 pub(crate) fn missing(ledger: &Value, reason: &str) -> u64 {
-    let ranges = ledger["missing"].as_array().into_iter().flatten();
+    let lists = [&ledger["missing"], &ledger["byPolicy"]];
+    let ranges = lists.into_iter().filter_map(Value::as_array).flatten();
     ranges
         .filter(|range| range["reason"] == reason)
         .map(|range| range["to"].as_u64().unwrap() - range["from"].as_u64().unwrap() + 1)

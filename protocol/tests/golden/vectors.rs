@@ -181,6 +181,33 @@ pub(crate) fn call_query_small() -> Call {
     call(4, Method::Query { stream: stream("x"), question, within_ms: 1_000 })
 }
 
+/// A question about numbers that no double tells apart.
+pub(crate) fn question_whole() -> Question {
+    let filter = "id in (9007199254740993, -9007199254740993) or id > 9223372036854775807";
+    parse::question("min(id), max(id), last(id), sum(id)", filter, "id", "").unwrap()
+}
+
+pub(crate) fn call_query_whole() -> Call {
+    let question = Box::new(question_whole());
+    call(7, Method::Query { stream: stream("ids"), question, within_ms: 1_000 })
+}
+
+/// What a device says to `question_whole`.
+pub(crate) fn partial_whole() -> Partial {
+    let mut run = query::Run::new(&question_whole(), AT_THE_EDGE).unwrap();
+    for (seq, id) in (1..).zip([
+        "9007199254740992",
+        "9007199254740993",
+        "-9007199254740993",
+        "9223372036854775808",
+        "18446744073709551615",
+    ]) {
+        let value = format!("{{\"id\":{id}}}").into_bytes();
+        run.feed(&Record { seq, time: 1_795_467_900_000, format: Format::Plain, value });
+    }
+    run.finish()
+}
+
 pub(crate) fn call_fetch() -> Call {
     let (since, until) = (1_795_467_600_000, 1_795_467_900_000);
     let bytes = Some(10_000_000);

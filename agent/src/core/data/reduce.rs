@@ -20,7 +20,7 @@
 use std::fmt::Write as _;
 
 use holdfast_protocol::data::policy::Aggregate;
-use holdfast_protocol::data::query::{Found, Kept, Path, Paths, Tally};
+use holdfast_protocol::data::query::{Found, Kept, Number, Path, Paths, Tally};
 use holdfast_protocol::data::{Format, Record, Ship};
 
 /// Bytes of records that a window holds back to ship as they are, beyond which it is closed early:
@@ -57,7 +57,7 @@ pub struct Reducer {
 
 #[derive(Debug)]
 enum How {
-    OnChange { deadband: f64, last: Option<f64> },
+    OnChange { deadband: f64, last: Option<Number> },
     Window { every: u64, aggregates: Vec<Aggregate>, kept: Kept, open: Option<Open> },
 }
 
@@ -120,7 +120,7 @@ impl Reducer {
     }
 
     /// The last value shipped, to be given to [`Reducer::restore`] after a restart.
-    pub fn kept(&self) -> Option<f64> {
+    pub fn kept(&self) -> Option<Number> {
         match &self.how {
             How::OnChange { last, .. } => *last,
             How::Window { .. } => None,
@@ -128,7 +128,7 @@ impl Reducer {
     }
 
     /// Goes on from the last value shipped.
-    pub fn restore(&mut self, value: Option<f64>) {
+    pub fn restore(&mut self, value: Option<Number>) {
         if let How::OnChange { last, .. } = &mut self.how {
             *last = value;
         }
@@ -136,7 +136,7 @@ impl Reducer {
 
     /// Takes a record. Their numbers must rise.
     pub fn push(&mut self, record: Record) {
-        let numbers: Vec<Option<f64>> =
+        let numbers: Vec<Option<Number>> =
             self.paths.find(&record).iter().map(Found::number).collect();
         // Without fields it is windows of counts alone.
         let fits = self.names.is_empty() || numbers.iter().any(Option::is_some);
@@ -162,7 +162,7 @@ impl Reducer {
         }
     }
 
-    fn windowed(&mut self, record: Record, fits: bool, numbers: &[Option<f64>]) {
+    fn windowed(&mut self, record: Record, fits: bool, numbers: &[Option<Number>]) {
         let How::Window { every, open, .. } = &self.how else { return };
         let begin = record.time - record.time % every;
         let other = open.as_ref().is_some_and(|open| open.begin != begin);
@@ -283,11 +283,21 @@ fn decide(decided: &mut Option<Decided>, from: u64, to: u64, record: Option<Reco
     decided.records.extend(record);
 }
 
-/// Whether a number is further away than the deadband; what doubles lose does not count.
-fn moved(last: f64, number: f64, deadband: f64) -> bool {
+/// Whether a number is further away than the deadband; what doubles lose does not count. Whole
+/// numbers lose nothing.
+#[allow(clippy::cast_precision_loss, reason = "a distance that is beside a double anyway")]
+fn moved(last: Number, number: Number, deadband: f64) -> bool {
+    if let (Some(last), Some(number)) = (last.whole(), number.whole()) {
+        let away = last.abs_diff(number);
+        return if deadband == 0.0 { away > 0 } else { away as f64 > deadband };
+    }
+    if deadband == 0.0 {
+        return last != number;
+    }
+    let (last, number) = (last.float(), number.float());
     let away = (number - last).abs();
     let loss = 2.0 * f64::EPSILON * (number.abs() + last.abs());
-    if deadband == 0.0 { away > 0.0 } else { away > deadband + loss }
+    away > deadband + loss
 }
 
 fn fields(
@@ -310,16 +320,16 @@ fn fields(
             let (word, value) = match aggregate {
                 Aggregate::Min => ("min".to_owned(), tally.ends.map(|ends| ends.0)),
                 Aggregate::Max => ("max".to_owned(), tally.ends.map(|ends| ends.1)),
-                Aggregate::Mean => ("mean".to_owned(), tally.mean()),
+                Aggregate::Mean => ("mean".to_owned(), tally.mean().map(Number::Float)),
                 Aggregate::Last => ("last".to_owned(), tally.last.map(|last| last.2)),
                 Aggregate::Quantile(thousandths) => {
                     let (whole, part) = (thousandths / 10, thousandths % 10);
                     let word =
                         if part == 0 { format!("p{whole}") } else { format!("p{whole}.{part}") };
-                    (word, tally.quantile(f64::from(*thousandths) / 1_000.0))
+                    (word, tally.quantile(*thousandths))
                 }
             };
-            if let Some(value) = value.filter(|value| value.is_finite()) {
+            if let Some(value) = value.filter(|value| value.float().is_finite()) {
                 let exact = matches!(aggregate, Aggregate::Min | Aggregate::Max | Aggregate::Last);
                 say(out, &mut inner, &word, &number(value, exact));
             }
@@ -336,7 +346,11 @@ fn say(out: &mut String, between: &mut &str, word: &str, value: &str) {
 
 /// A number in JSON. One that was computed has at most nine digits that count: more would cost
 /// bytes and mean nothing.
-fn number(value: f64, exact: bool) -> String {
+fn number(value: Number, exact: bool) -> String {
+    if value.whole().is_some() {
+        return value.to_string();
+    }
+    let value = value.float();
     let value = if exact { value } else { format!("{value:.8e}").parse().unwrap_or(value) };
     if value == value.trunc() && value.abs() < 1e15 {
         format!("{value:.0}")
@@ -404,13 +418,63 @@ mod tests {
         assert_eq!(shipped(&decided), [1, 4, 5, 7, 8]);
         assert_eq!(decided.records[0], record(1, 1_000, "{\"t\":20.1}"));
         assert_eq!(reducer.problem(), "no number at \"t\" in 1 of 8 records: shipped as they are");
-        assert_eq!((reducer.take(), reducer.kept()), (None, Some(20.7)));
+        assert_eq!((reducer.take(), reducer.kept()), (None, Number::parse("20.7")));
 
         let mut again = on_change("t", "0.5");
         again.restore(reducer.kept());
         again.push(record(9, 9_000, "{\"t\":20.8}"));
         assert_eq!(again.take(), Some(Decided { from: 9, to: 9, records: vec![] }));
         assert_eq!(again.problem(), "");
+    }
+
+    #[test]
+    fn whole_numbers_of_64_bits_stay_apart() {
+        let ids =
+            ["9007199254740992", "9007199254740993", "9007199254740993", "18446744073709551615"];
+        for (deadband, kept) in [("0", vec![1, 2, 4]), ("1", vec![1, 4])] {
+            let mut reducer = on_change("id", deadband);
+            for (at, id) in (1..).zip(ids) {
+                reducer.push(record(at, 0, &format!("{{\"id\":{id}}}")));
+            }
+            assert_eq!(shipped(&reducer.take().unwrap()), kept, "{deadband}");
+        }
+        let aggregates =
+            [Aggregate::Min, Aggregate::Max, Aggregate::Last, Aggregate::Quantile(950)];
+        let mut reducer = window(1_000, &["id"], &aggregates);
+        for (at, id) in (1..).zip(&ids[1..]) {
+            reducer.push(record(at, at, &format!("{{\"id\":{id}}}")));
+        }
+        reducer.close(1_000);
+        let text = String::from_utf8(reducer.take().unwrap().records[0].value.clone()).unwrap();
+        let (low, high) = (ids[1], ids[3]);
+        let said = format!("{{\"min\":{low},\"max\":{high},\"last\":{high},\"p95\":{high}}}");
+        assert!(text.contains(&said), "{text}");
+    }
+
+    #[test]
+    fn a_quantile_of_few_is_one_of_them() {
+        for (values, p50, p95) in
+            [(&[1, 100][..], 1, 100), (&[1, 1, 1, 1_000_000], 1, 1_000_000), (&[7], 7, 7)]
+        {
+            let mut reducer =
+                window(1_000, &[""], &[Aggregate::Quantile(500), Aggregate::Quantile(950)]);
+            for (at, value) in (1..).zip(values) {
+                reducer.push(record(at, at, &value.to_string()));
+            }
+            reducer.close(1_000);
+            let said = value(&reducer.take().unwrap().records[0]);
+            assert_eq!(said["fields"][""], json!({ "p50": p50, "p95": p95 }), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_a_dot_stands_in_back_quotes() {
+        let mut reducer = on_change("`motor.current`", "0.5");
+        for (at, text) in (1..).zip(["1", "1.1", "1.2", "2"]) {
+            reducer.push(record(at, 0, &format!("{{\"motor.current\":{text}}}")));
+        }
+        assert_eq!(shipped(&reducer.take().unwrap()), [1, 4]);
+        assert_eq!(reducer.problem(), "");
     }
 
     #[test]
@@ -451,7 +515,7 @@ mod tests {
         assert_eq!((&t["mean"], t.get("count")), (&json!(50.5), None));
         let near =
             |value: &Value, exact: f64| (value.as_f64().unwrap() - exact).abs() < exact / 99.0;
-        assert!(near(&t["p95"], 95.0) && near(&t["p99.9"], 99.0), "{t}");
+        assert!(near(&t["p95"], 95.0) && t["p99.9"] == 100, "{t}");
         assert_eq!(said["fields"]["in.p"]["count"], 1);
         assert_eq!(said["fields"]["in.p"]["mean"], -7);
         assert_eq!(reducer.problem(), "");
@@ -494,7 +558,8 @@ mod tests {
 
     #[test]
     fn policies_that_mean_nothing_are_refused_in_words() {
-        for (field, deadband) in [("a", "-1"), ("a", "x"), ("a..b", "1"), ("a", "NaN")] {
+        for (field, deadband) in [("a", "-1"), ("a", "x"), ("a..b", "1"), ("`a", "1"), ("a", "NaN")]
+        {
             let ship = Ship::OnChange { field: field.into(), deadband: deadband.into() };
             assert!(!Reducer::new(&ship).unwrap_err().is_empty(), "{field} {deadband}");
         }

@@ -7,16 +7,29 @@ use holdfast_protocol::data::DataReport;
 const FIGURES: u64 = 900_000;
 /// What a person may have to act on is told so often, in milliseconds.
 const NEWS: u64 = 60_000;
+/// Another stream is told so soon, and that a stream's policy does not do what it says, or does now:
+/// of one that ships nothing, nobody hears in another way. In milliseconds.
+const SOON: u64 = 5_000;
 
 /// Whether it is to be told again, so many milliseconds after it was told.
 pub fn is_due(told: Option<&DataReport>, now: Option<&DataReport>, passed: u64) -> bool {
     match (told, now) {
         (None, None) => false,
         (Some(told), Some(now)) => {
-            (passed >= FIGURES && differs(told, now)) || (passed >= NEWS && is_news(told, now))
+            (passed >= FIGURES && differs(told, now))
+                || (passed >= NEWS && is_news(told, now))
+                || (passed >= SOON && is_urgent(told, now))
         }
         _ => passed >= NEWS,
     }
+}
+
+/// Another stream, or a problem that is new or gone: not one whose counts have changed.
+fn is_urgent(told: &DataReport, now: &DataReport) -> bool {
+    let is_well =
+        |it: &DataReport, name| it.streams.get(name).is_none_or(|it| it.problem.is_empty());
+    told.streams.len() != now.streams.len()
+        || now.streams.keys().any(|name| is_well(told, name) != is_well(now, name))
 }
 
 /// Another stream, policy, problem or cause of the horizon.
@@ -68,7 +81,13 @@ mod tests {
         let mut grown = base.clone();
         let stream = StreamReport { last: 1, ..StreamReport::default() };
         grown.streams.insert("a".parse().unwrap(), stream);
-        assert!(is_due(Some(&base), Some(&grown), NEWS), "a stream is news");
+        assert!(is_due(Some(&base), Some(&grown), SOON), "a stream is news");
+        let mut unfit = grown.clone();
+        unfit.streams.values_mut().for_each(|it| it.problem = "1 of 1".into());
+        assert!(is_due(Some(&grown), Some(&unfit), SOON), "a problem is new");
+        let mut counted = unfit.clone();
+        counted.streams.values_mut().for_each(|it| it.problem = "2 of 2".into());
+        assert!(!is_due(Some(&unfit), Some(&counted), NEWS - 1), "the same problem");
         let mut more = grown.clone();
         more.streams.values_mut().for_each(|it| it.last = 2);
         assert!(!is_due(Some(&grown), Some(&more), FIGURES - 1));

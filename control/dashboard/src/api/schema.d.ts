@@ -1390,6 +1390,15 @@ export interface components {
         };
         /** @description `GET …/ledger`: what of a stream was received, and what is missing. */
         Ledger: {
+            /** @description Numbers of records that a policy left on the device, by number. */
+            byPolicy?: components["schemas"]["MissingRange"][];
+            /**
+             * @description Numbers of records that a policy left on the device, by reason (`reduced`, `withheld`): no
+             *     loss; they can be fetched and asked there.
+             */
+            byPolicyCount?: {
+                [key: string]: number;
+            };
             /**
              * Format: int64
              * @description Bytes that they take, compressed.
@@ -1418,6 +1427,8 @@ export interface components {
             missingCount: {
                 [key: string]: number;
             };
+            /** @description Why nothing of the stream was shipped, where the device has records of it. */
+            note?: string | null;
             /**
              * Format: int64
              * @description Records received, each counted once.
@@ -1428,13 +1439,13 @@ export interface components {
              * @description Records that are kept here now.
              */
             records: number;
-            /** @description Of `missingCount`: numbers of which the ranges are not kept. */
+            /** @description Of `missingCount` and `byPolicyCount`: numbers of which the ranges are not kept. */
             summed?: {
                 [key: string]: number;
             };
             /**
              * Format: int64
-             * @description Below this number not all ranges of `missing` are kept, see `summed`; absent: all are.
+             * @description Below this number not all ranges of `missing` and `byPolicy` are kept, see `summed`; absent: all are.
              */
             summedBelow?: number | null;
         };
@@ -1580,6 +1591,11 @@ export interface components {
             items: {
                 /**
                  * Format: int64
+                 * @description Numbers of records that a policy left on the device (`reduced`, `withheld`): no loss.
+                 */
+                byPolicy?: number;
+                /**
+                 * Format: int64
                  * @description Bytes that they take, compressed.
                  */
                 bytes: number;
@@ -1600,7 +1616,7 @@ export interface components {
                 latest?: unknown;
                 /**
                  * Format: int64
-                 * @description Numbers that are missing, see its ledger.
+                 * @description Numbers that are lost, or of which nothing is known yet, see its ledger.
                  */
                 missing: number;
                 /**
@@ -1692,7 +1708,7 @@ export interface components {
             /** @description When it was last changed. */
             updatedAt?: string | null;
         };
-        /** @description Numbers that are missing. */
+        /** @description Numbers that did not come. */
         MissingRange: {
             /**
              * Format: int64
@@ -2008,6 +2024,11 @@ export interface components {
         StreamItem: {
             /**
              * Format: int64
+             * @description Numbers of records that a policy left on the device (`reduced`, `withheld`): no loss.
+             */
+            byPolicy?: number;
+            /**
+             * Format: int64
              * @description Bytes that they take, compressed.
              */
             bytes: number;
@@ -2028,7 +2049,7 @@ export interface components {
             latest?: unknown;
             /**
              * Format: int64
-             * @description Numbers that are missing, see its ledger.
+             * @description Numbers that are lost, or of which nothing is known yet, see its ledger.
              */
             missing: number;
             /**
@@ -2949,7 +2970,10 @@ export interface operations {
                 since?: string;
                 /** @description Before: likewise; default: now. */
                 until?: string;
-                /** @description Path of the number in each record, parts divided by `.`; absent: the record itself. */
+                /**
+                 * @description Path of the number in each record, as in questions: parts divided by `.`, a part with other
+                 *     letters in back quotes; absent: the record itself.
+                 */
                 field?: string;
                 /** @description In how many parts; default 300, at most 5000. */
                 points?: number;

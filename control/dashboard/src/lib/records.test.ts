@@ -5,6 +5,7 @@ test("numbers are found by their paths", () => {
   expect(numbers(3)).toEqual([""]);
   expect(numbers({ t: 1, pos: { x: 2, name: "a" }, list: [1], none: null })).toEqual(["t", "pos.x"]);
   expect(numbers("text")).toEqual([]);
+  expect(numbers({ "motor.current": 1, motor: { current: 2 }, in: 3, "a b": 4 })).toEqual(["`motor.current`", "motor.current", "`in`", "`a b`"]);
 });
 
 test("lines share one axis of time", () => {

@@ -6,11 +6,17 @@ export interface Line {
   points: readonly (readonly [number, number | null])[];
 }
 
-/** Paths of the numbers in a value; the empty path: it is a number itself. */
+/** Words of the language of questions, which a path does not begin with. */
+const KEYWORDS = new Set(["and", "or", "not", "in", "contains", "exists", "true", "false", "null"]);
+
+/** A name as a part of a path: in back quotes unless it is a word. */
+const part = (name: string) => (/^[\p{L}\p{N}_-]+$/u.test(name) && !KEYWORDS.has(name) ? name : `\`${name}\``);
+
+/** Paths of the numbers in a value, as questions have them; the empty path: it is a number itself. */
 export function numbers(value: unknown, path = "", found: string[] = []): string[] {
   if (typeof value === "number") found.push(path);
   else if (value !== null && typeof value === "object" && !Array.isArray(value) && path.split(".").length < 6) {
-    for (const [name, inner] of Object.entries(value)) numbers(inner, path ? `${path}.${name}` : name, found);
+    for (const [name, inner] of Object.entries(value)) if (!name.includes("`")) numbers(inner, path ? `${path}.${part(name)}` : part(name), found);
   }
   return found;
 }

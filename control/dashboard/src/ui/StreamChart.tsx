@@ -81,11 +81,15 @@ function Lines({ device, stream, field, span }: { device: string; stream: string
 function Ledger({ device, stream }: { device: string; stream: string }) {
   const { data, error, refetch } = useQuery(read.ledger(device, stream));
   if (!data) return error ? <Failed error={error} what="The ledger could not be read" retry={() => void refetch()} /> : <Loading rows={2} />;
-  const missing = Object.values(data.missingCount).reduce((sum, one) => sum + one, 0);
+  const sum = (counts: Record<string, number> | undefined) => Object.values(counts ?? {}).reduce((sum, one) => sum + one, 0);
+  const missing = sum(data.missingCount);
+  const byPolicy = sum(data.byPolicyCount);
   const ranges = [...data.missing].reverse().slice(0, RANGES);
   return (
     <section className="hf-stack hf-tight" aria-label={`Ledger of ${stream}`}>
       <span>{count(data.received, "record")} received, {data.duplicates.toLocaleString("en")} of them again, {data.late.toLocaleString("en")} late; {missing.toLocaleString("en")} missing{data.metadata?.continue ? " (the list below begins with the oldest part of them)" : ""}.</span>
+      {byPolicy > 0 && <span className="hf-kind">{count(byPolicy, "record")} held back by policy: no loss, they are on the device as long as its buffer holds them.</span>}
+      {data.note && <span className="hf-kind">{data.note}</span>}
       {ranges.length > 0 && (
         <table className="hf-table hf-folds">
           <thead><tr><th>From</th><th>To</th><th className="hf-number">Records</th><th>Why</th></tr></thead>

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
+use holdfast_protocol::data::query::parse;
 use holdfast_protocol::data::{Range, RangeSet, Record};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -95,7 +96,8 @@ pub(crate) struct SeriesQuery {
     since: Option<String>,
     /// Before: likewise; default: now.
     until: Option<String>,
-    /// Path of the number in each record, parts divided by `.`; absent: the record itself.
+    /// Path of the number in each record, as in questions: parts divided by `.`, a part with other
+    /// letters in back quotes; absent: the record itself.
     field: Option<String>,
     /// In how many parts; default 300, at most 5000.
     points: Option<u64>,
@@ -343,7 +345,8 @@ pub(super) async fn series(
         return Err(Failure::invalid(format!("points={points}: from 1 to {}", POINTS.1)));
     }
     let row = app.service.stream(&name, &stream)?;
-    let field = query.field.unwrap_or_default();
+    let field = parse::path("field", &query.field.unwrap_or_default())
+        .map_err(|fault| Failure::invalid(fault.to_string()))?;
     let (points, left_out) =
         aside(app, move |service| service.series(&row, (since, until), &field, points)).await?;
     Ok(Json(Series { points, damaged: MissingRange::damaged(&left_out) }))
@@ -359,6 +362,9 @@ pub(super) async fn ledger(
     Params(query): Params<LedgerQuery>,
 ) -> Answer<Ledger> {
     let limit = limit(query.limit, RANGES)?;
+    if let Some(ledger) = app.service.ledger_of_nothing(&name, &stream)? {
+        return Ok(Json(ledger));
+    }
     let row = app.service.stream(&name, &stream)?;
     let from = query.after.unwrap_or(0);
     aside(app, move |service| service.ledger(&row, from, limit)).await.map(Json)

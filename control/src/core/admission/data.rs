@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::data::Window;
+use holdfast_protocol::data::query::parse;
 use holdfast_protocol::data::{
     Aggregate, Interface, LinkBudget, Order, Overflow, Pattern, Period, Share, Ship, Source,
     StreamPolicy, TrafficClass,
@@ -249,14 +250,16 @@ fn window(at: &At<'_>) -> Option<Ship> {
     Some(Ship::Window { every_ms: every?, fields: paths?, aggregates })
 }
 
-/// A path of a number: parts divided by `.`; empty: the record itself.
+/// A path of a number, as questions have it: parts divided by `.`, others than words in back
+/// quotes; empty or `.`: the record itself.
 fn field(at: &At<'_>) -> Option<String> {
     at.parsed(|text| {
-        let parts = text.is_empty() || text.split('.').all(|part| !part.is_empty());
-        if parts && text.len() <= MAX_FIELD && !text.chars().any(char::is_control) {
-            Ok(text.to_owned())
-        } else {
-            Err("not the path of a field: its parts have '.' between them, such as motor.temp")
+        if text.len() > MAX_FIELD || text.chars().any(char::is_control) {
+            return Err(format!("not the path of a field: at most {MAX_FIELD} bytes, on one line"));
+        }
+        match parse::path("not the path of a field", text) {
+            Ok(_) => Ok(text.trim().to_owned()),
+            Err(fault) => Err(fault.to_string()),
         }
     })
 }

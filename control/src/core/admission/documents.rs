@@ -215,7 +215,8 @@ struct ShipReduced {
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OnChangeDocument {
-    /// Path of a number in JSON records, parts divided by `.`; absent: the record itself.
+    /// Path of a number in JSON or CBOR records, as in questions: parts divided by `.`, a part with
+    /// other letters in back quotes; absent: the record itself.
     field: Option<String>,
     /// In the field's unit; default 0: any change.
     deadband: Option<Deadband>,
@@ -236,7 +237,7 @@ struct WindowDocument {
     /// How long a window is, 1s to 31d.
     #[schemars(regex(pattern = DURATION))]
     every: String,
-    /// Paths of numbers in JSON records.
+    /// Paths of numbers in records, as in `onChange.field`.
     #[schemars(length(min = 1, max = 64))]
     fields: Vec<String>,
     /// What is said of each: count, min, max, mean, last, or quantiles such as p50 and p99.9.

@@ -276,6 +276,13 @@ const DATA_FAULTS: &[(usize, &str, &str, &str)] = &[
         "fields[0]: \"a..b\": not the path",
     ),
     (
+        0,
+        "/spec/ship",
+        r#"{"onChange":{"field":"motor current"}}"#,
+        "spec.ship.onChange.field: \"motor current\": not the path of a field, at character 7",
+    ),
+    (0, "/spec/ship", r#"{"onChange":{"field":"`motor.current"}}"#, "the closing ` is missing"),
+    (
         1,
         "/spec/ship",
         r#"{"onChange":{"deadband":"-1"}}"#,

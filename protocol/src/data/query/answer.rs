@@ -4,6 +4,7 @@
 use super::super::block::{take_varint, unzigzag, varint, zigzag};
 use super::ast::Question;
 use super::groups::{AT_THE_EDGE, Counted, Group, Key, Partial, Plan, weight};
+use super::number::Number;
 use super::sketch::Sketch;
 use super::tally::{Kept, Sum, Tally};
 use crate::message::MAX_REASON;
@@ -32,6 +33,10 @@ const TEXT: u8 = 4;
 const MAX_SCALE: u8 = 9;
 /// In the place of a scale: doubles follow as they are.
 const DOUBLES: u8 = 255;
+/// In the place of a scale: whole numbers without a sign follow, of which one is above `i64::MAX`.
+const LARGE: u8 = 254;
+/// In the place of a scale: each number follows alone, with a scale of its own.
+const APART: u8 = 253;
 /// Whole numbers below are exact as doubles.
 const EXACT: u64 = 1 << 53;
 
@@ -157,7 +162,7 @@ fn put_key(out: &mut Vec<u8>, key: &Key) {
         Key::Bool(true) => out.push(TRUE),
         Key::Number(number) => {
             out.push(NUMBER);
-            put_doubles(out, &[*number]);
+            put_numbers(out, &[*number]);
         }
         Key::Text(text) => {
             out.push(TEXT);
@@ -173,8 +178,8 @@ fn take_key(bytes: &mut &[u8]) -> Option<Key> {
         FALSE => Key::Bool(false),
         TRUE => Key::Bool(true),
         NUMBER => {
-            let [number] = take_doubles(bytes)?;
-            Key::Number(Some(number).filter(|number| number.is_finite())?)
+            let [number] = take_numbers(bytes)?;
+            Key::Number(finite(number)?)
         }
         TEXT => {
             let length = usize::try_from(number(bytes)?).ok()?;
@@ -193,20 +198,20 @@ impl Tally {
             return;
         }
         if kept.sum {
-            put_doubles(out, &[self.sum.value()]);
+            put_numbers(out, &[self.sum.number()]);
         }
         if kept.ends {
             let (low, high) = self.ends.unwrap_or_default();
-            put_doubles(out, &[low, high]);
+            put_numbers(out, &[low, high]);
         }
         if kept.last {
             let (time, seq, last) = self.last.unwrap_or_default();
             varint(out, zigzag(time.wrapping_sub(since)));
             varint(out, seq);
-            put_doubles(out, &[last]);
+            put_numbers(out, &[last]);
         }
         if kept.squares {
-            put_doubles(out, &[self.squares]);
+            put_numbers(out, &[Number::Float(self.squares)]);
         }
         if kept.sketch {
             self.sketch.put(out, self.count);
@@ -220,25 +225,25 @@ impl Tally {
             return Some(tally);
         }
         if kept.sum {
-            let [sum] = take_doubles(bytes)?;
+            let [sum] = take_numbers(bytes)?;
             // Out of bounds, either way.
-            tally.sum = Sum::of(if sum.is_nan() { f64::INFINITY } else { sum });
+            let nan = sum.float().is_nan();
+            tally.sum = Sum::of(if nan { Number::Float(f64::INFINITY) } else { sum });
         }
         if kept.ends {
-            let [low, high] = take_doubles(bytes)?;
-            tally.ends =
-                Some((low, high)).filter(|_| low.is_finite() && high.is_finite() && low <= high);
+            let [low, high] = take_numbers(bytes)?;
+            tally.ends = Some((finite(low)?, finite(high)?)).filter(|_| low <= high);
             tally.ends?;
         }
         if kept.last {
             let time = since.wrapping_add(unzigzag(number(bytes)?));
             let seq = number(bytes)?;
-            let [last] = take_doubles(bytes)?;
-            tally.last = Some((time, seq, last)).filter(|_| last.is_finite());
-            tally.last?;
+            let [last] = take_numbers(bytes)?;
+            tally.last = Some((time, seq, finite(last)?));
         }
         if kept.squares {
-            let [squares] = take_doubles(bytes)?;
+            let [squares] = take_numbers(bytes)?;
+            let squares = squares.float();
             tally.squares = if squares.is_nan() { f64::INFINITY } else { squares };
         }
         if kept.sketch {
@@ -248,9 +253,22 @@ impl Tally {
     }
 }
 
-/// The whole number that a double is with so many digits behind the point, if it is one exactly.
+fn finite(number: Number) -> Option<Number> {
+    number.float().is_finite().then_some(number)
+}
+
+/// The whole number that a number is with so many digits behind the point, if it is one exactly.
+/// A double is one below 2^53 alone.
 #[allow(clippy::cast_possible_truncation, reason = "what is out of bounds is not exact")]
-fn decimal(number: f64, scale: u8) -> Option<i64> {
+fn decimal(number: Number, scale: u8) -> Option<i64> {
+    if let (Number::Whole(whole), 0) = (number, scale) {
+        return Some(whole);
+    }
+    let whole = number.whole();
+    if whole.is_some_and(|whole| whole.unsigned_abs() >= EXACT.into()) {
+        return None;
+    }
+    let number = number.float();
     let whole = (number * 10f64.powi(i32::from(scale))).round() as i64;
     let exact = read(whole, scale).to_bits() == number.to_bits(); // -0 is not
     (exact && whole.unsigned_abs() < EXACT).then_some(whole)
@@ -263,7 +281,7 @@ fn read(whole: i64, scale: u8) -> f64 {
 
 /// The fewest digits behind the point with which all of them can be said; then the first as a
 /// signed varint and the others as their differences to it.
-fn put_doubles(out: &mut Vec<u8>, numbers: &[f64]) {
+fn put_numbers(out: &mut Vec<u8>, numbers: &[Number]) {
     for scale in 0..=MAX_SCALE {
         let all: Option<Vec<i64>> = numbers.iter().map(|one| decimal(*one, scale)).collect();
         if let Some(all) = all {
@@ -276,30 +294,61 @@ fn put_doubles(out: &mut Vec<u8>, numbers: &[f64]) {
             return;
         }
     }
+    let large: Option<Vec<u64>> =
+        numbers.iter().map(|one| u64::try_from(one.whole()?).ok()).collect();
+    if let Some(large) = large {
+        out.push(LARGE);
+        large.into_iter().for_each(|one| varint(out, one));
+        return;
+    }
+    if numbers.iter().any(|one| one.whole().is_some()) {
+        // Not alone: one whole number is among those above.
+        out.push(APART);
+        numbers.iter().for_each(|one| put_numbers(out, std::slice::from_ref(one)));
+        return;
+    }
     out.push(DOUBLES);
     for number in numbers {
-        out.extend_from_slice(&number.to_le_bytes());
+        out.extend_from_slice(&number.float().to_le_bytes());
     }
 }
 
-fn take_doubles<const N: usize>(bytes: &mut &[u8]) -> Option<[f64; N]> {
+fn take_numbers<const N: usize>(bytes: &mut &[u8]) -> Option<[Number; N]> {
     let scale = byte(bytes)?;
-    let mut numbers = [0.0; N];
+    let mut numbers = [Number::default(); N];
     let mut first = 0i64;
     for one in &mut numbers {
-        *one = if scale == DOUBLES {
-            let (eight, rest) = bytes.split_first_chunk::<8>()?;
-            *bytes = rest;
-            f64::from_le_bytes(*eight)
-        } else if scale <= MAX_SCALE {
-            let whole = first.wrapping_add(unzigzag(number(bytes)?).cast_signed());
-            first = if first == 0 { whole } else { first };
-            read(whole, scale)
-        } else {
-            return None;
+        *one = match scale {
+            DOUBLES => double(bytes)?,
+            LARGE => Number::from(number(bytes)?),
+            APART => alone(bytes)?,
+            0..=MAX_SCALE => {
+                let whole = first.wrapping_add(unzigzag(number(bytes)?).cast_signed());
+                first = if first == 0 { whole } else { first };
+                match scale {
+                    0 => Number::Whole(whole),
+                    _ => Number::Float(read(whole, scale)),
+                }
+            }
+            _ => return None,
         };
     }
     Some(numbers)
+}
+
+fn double(bytes: &mut &[u8]) -> Option<Number> {
+    let (eight, rest) = bytes.split_first_chunk::<8>()?;
+    *bytes = rest;
+    Some(Number::Float(f64::from_le_bytes(*eight)))
+}
+
+/// One of [`APART`], which cannot be of that kind itself.
+fn alone(bytes: &mut &[u8]) -> Option<Number> {
+    if bytes.first() == Some(&APART) {
+        return None;
+    }
+    let [number] = take_numbers(bytes)?;
+    Some(number)
 }
 
 #[cfg(test)]
@@ -351,11 +400,42 @@ mod tests {
             [0.0, 7.0],
         ] {
             let mut bytes = Vec::new();
-            put_doubles(&mut bytes, &numbers);
+            put_numbers(&mut bytes, &numbers.map(Number::Float));
             let mut rest = &bytes[..];
-            let read: [f64; 2] = take_doubles(&mut rest).unwrap();
-            assert_eq!(read.map(f64::to_bits), numbers.map(f64::to_bits), "{numbers:?}");
+            let read: [Number; 2] = take_numbers(&mut rest).unwrap();
+            let read = read.map(|one| one.float().to_bits());
+            assert_eq!(read, numbers.map(f64::to_bits), "{numbers:?}");
             assert!(rest.is_empty());
+        }
+    }
+
+    #[test]
+    fn whole_numbers_come_back_as_they_were() {
+        let texts = [
+            "0",
+            "-7",
+            "9007199254740993",
+            "-9007199254740993",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "9223372036854775808",
+            "18446744073709551615",
+            "0.5",
+            "21.123456789012345",
+            "1e300",
+        ];
+        for a in texts {
+            for b in texts {
+                let numbers = [a, b].map(|text| Number::parse(text).unwrap());
+                let mut bytes = Vec::new();
+                put_numbers(&mut bytes, &numbers);
+                let mut rest = &bytes[..];
+                assert_eq!(take_numbers(&mut rest), Some(numbers), "{a} and {b}: {bytes:02x?}");
+                assert!(rest.is_empty());
+            }
+        }
+        for bad in [&[APART, APART, 0, 0][..], &[APART, 0], &[LARGE], &[252, 0, 0]] {
+            assert_eq!(take_numbers::<2>(&mut &bad[..]), None, "{bad:?}");
         }
     }
 
@@ -370,7 +450,7 @@ mod tests {
         let question = parse::question("p50(temp)", "", "", "").unwrap();
         let mut partial = answer(&question, [1.0, 5.0].into_iter());
         let tally = partial.rows.first_mut().unwrap().1.tallies.first_mut().unwrap();
-        tally.ends = Some((5.0, 1.0));
+        tally.ends = Some((Number::Whole(5), Number::Whole(1)));
         let packed = partial.pack(&question).unwrap();
         assert!(Partial::unpack(&packed, &question).is_err());
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::number::Number;
 use super::path::Path;
 
 /// Most things selected.
@@ -124,12 +125,12 @@ pub enum Condition {
 }
 
 /// One side of a comparison.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operand {
     /// What the record has there.
     Path(Path),
-    /// A finite number.
-    Number(f64),
+    /// A number.
+    Number(Number),
     /// A text.
     Text(String),
     /// True or false.
@@ -137,9 +138,6 @@ pub enum Operand {
     /// `null`, and what is not there.
     Null,
 }
-
-/// A number is finite: there is none that differs from itself.
-impl Eq for Operand {}
 
 /// How two values are compared. Those of different kinds are different, and neither is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

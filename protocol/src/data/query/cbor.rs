@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::json::MAX_DEPTH;
+use super::number::Number;
 use super::path::{Found, Paths, put};
 
 /// Looks for the paths. None: it is no single CBOR item, and what was put in `found` means
@@ -78,27 +79,34 @@ impl<'a> Scan<'a, '_> {
         }
         let here = if set == 0 { 0 } else { self.paths.ending(set, depth) };
         let (mut major, mut info, mut length) = self.head()?;
-        let mut tags = 0;
+        let (mut tags, mut tag) = (0, Length::UntilBreak);
         while major == 6 {
             tags += 1;
             if tags > MAX_DEPTH {
                 return None;
             }
+            tag = length;
             (major, info, length) = self.head()?;
         }
-        #[allow(clippy::cast_precision_loss, reason = "a number is compared as a float anyway")]
         let is = match (major, length) {
-            (0, Length::Of(number)) => Found::Number(number as f64),
-            (1, Length::Of(number)) => Found::Number(-1.0 - number as f64),
+            (0 | 1, Length::Of(number)) => Found::Number(whole(major, number)),
             (2, length) => {
-                self.string(2, length)?;
-                Found::Other
+                let bytes = self.string(2, length)?;
+                big(tag, &bytes).map_or(Found::Other, Found::Number)
             }
             (3, length) => match self.string(3, length)? {
                 Cow::Borrowed(bytes) => Found::Text(std::str::from_utf8(bytes).ok()?.into()),
                 Cow::Owned(bytes) => Found::Text(String::from_utf8(bytes).ok()?.into()),
             },
             (4, length) => {
+                let rest = self.rest;
+                if length == Length::Of(2)
+                    && let Some(number) = self.fraction(tag)
+                {
+                    put(self.found, here, &Found::of(number));
+                    return Some(());
+                }
+                self.rest = rest;
                 put(self.found, here, &Found::Other);
                 return self.array(depth, set & !here, length);
             }
@@ -111,6 +119,36 @@ impl<'a> Scan<'a, '_> {
         };
         put(self.found, here, &is);
         Some(())
+    }
+
+    /// A decimal fraction (tag 4) or a bigfloat (tag 5): an exponent and a whole number. None: it
+    /// is an array like any other.
+    fn fraction(&mut self, tag: Length) -> Option<f64> {
+        let base = match tag {
+            Length::Of(4) => 10.0,
+            Length::Of(5) => 2.0,
+            _ => return None,
+        };
+        let (exponent, number) = (self.whole()?.whole()?, self.whole()?);
+        // Far beyond every double, either way.
+        let exponent = i32::try_from(exponent.clamp(-3_000, 3_000)).ok()?;
+        if let (Some(number), Length::Of(4)) = (number.whole(), tag) {
+            return format!("{number}e{exponent}").parse().ok();
+        }
+        let half = f64::powi(base, exponent / 2);
+        Some(number.float() * half * f64::powi(base, exponent - exponent / 2))
+    }
+
+    /// A whole number, of whatever size.
+    fn whole(&mut self) -> Option<Number> {
+        match self.head()? {
+            (major @ (0 | 1), _, Length::Of(number)) => Some(whole(major, number)),
+            (6, _, tag) => {
+                let (2, _, length) = self.head()? else { return None };
+                big(tag, &self.string(2, length)?)
+            }
+            _ => None,
+        }
     }
 
     fn string(&mut self, major: u8, length: Length) -> Option<Cow<'a, [u8]>> {
@@ -145,7 +183,18 @@ impl<'a> Scan<'a, '_> {
         while self.more(length, taken) {
             taken += 1;
             let mut inner = 0;
-            if self.rest.first().is_some_and(|first| first >> 5 == 3) {
+            let major = self.rest.first().map_or(0, |first| first >> 5);
+            if major <= 1 {
+                // As it is shown in JSON.
+                let Length::Of(number) = self.head()?.2 else { return None };
+                if set != 0 {
+                    let name = match major {
+                        0 => number.to_string(),
+                        _ => format!("{}", -1 - i128::from(number)),
+                    };
+                    inner = self.paths.named(set, depth, &name);
+                }
+            } else if major == 3 {
                 let (major, _, length) = self.head()?;
                 let name = self.string(major, length)?;
                 let name = std::str::from_utf8(&name).ok()?;
@@ -158,6 +207,29 @@ impl<'a> Scan<'a, '_> {
         }
         Some(())
     }
+}
+
+/// Of major type 0 or 1.
+fn whole(major: u8, number: u64) -> Number {
+    Number::wide(if major == 0 { number.into() } else { -1 - i128::from(number) })
+}
+
+/// A number of any size (tags 2 and 3); one of more than 64 bits is the nearest double, or one of
+/// more than 120 nearly. None: the bytes are no number.
+fn big(tag: Length, bytes: &[u8]) -> Option<Number> {
+    let sign = match tag {
+        Length::Of(2) => 1,
+        Length::Of(3) => -1,
+        _ => return None,
+    };
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let bytes = bytes.get(zeros..)?;
+    if bytes.len() <= 15 {
+        let number = bytes.iter().fold(0i128, |sum, byte| sum << 8 | i128::from(*byte));
+        return Some(Number::wide(if sign < 0 { -1 - number } else { number }));
+    }
+    let number = bytes.iter().fold(0.0, |sum, byte| sum * 256.0 + f64::from(*byte));
+    Number::finite(number * f64::from(sign))
 }
 
 fn simple<'a>(info: u8, bits: u64) -> Found<'a> {

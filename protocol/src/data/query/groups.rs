@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::ast::{Function, Question};
+use super::number::Number;
 use super::path::Found;
 use super::tally::{Kept, Tally};
 
@@ -21,7 +22,7 @@ pub enum Key {
     /// True or false.
     Bool(bool),
     /// A number.
-    Number(f64),
+    Number(Number),
     /// A text.
     Text(String),
 }
@@ -41,7 +42,7 @@ impl Key {
         match found {
             Found::Missing | Found::Null | Found::Other => Self::None,
             Found::Bool(value) => Self::Bool(*value),
-            Found::Number(value) => Self::Number(*value + 0.0), // -0 is 0
+            Found::Number(value) => Self::Number(*value),
             Found::Text(text) => {
                 let mut end = text.len().min(MAX_KEY);
                 while !text.is_char_boundary(end) {
@@ -64,7 +65,7 @@ impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
-            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
+            (Self::Number(a), Self::Number(b)) => a.cmp(b),
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
             _ => self.kind().cmp(&other.kind()),
         }
@@ -157,7 +158,7 @@ impl Groups {
         &mut self,
         group: &Group,
         (time, seq): (u64, u64),
-        numbers: &[Option<f64>],
+        numbers: &[Option<Number>],
         kept: &[Kept],
     ) {
         if !self.all.contains_key(group) {
@@ -256,9 +257,8 @@ impl Plan {
     }
 
     /// What is selected of a group, in the order of the question. None: there is no number.
-    pub fn values(&self, question: &Question, counted: &Counted) -> Vec<Option<f64>> {
-        #[allow(clippy::cast_precision_loss, reason = "counts are below 2^53")]
-        let count = |count: u64| Some(count as f64);
+    pub fn values(&self, question: &Question, counted: &Counted) -> Vec<Option<Number>> {
+        let count = |count: u64| Some(Number::from(count));
         question
             .select
             .iter()
@@ -268,18 +268,16 @@ impl Plan {
                 let tally = counted.tallies.get(*place)?;
                 match select.function {
                     Function::Count => count(tally.count),
-                    Function::Sum => (tally.count > 0).then(|| tally.sum.value()),
-                    Function::Mean => tally.mean(),
+                    Function::Sum => (tally.count > 0).then(|| tally.sum.number()),
+                    Function::Mean => tally.mean().map(Number::Float),
                     Function::Min => tally.ends.map(|ends| ends.0),
                     Function::Max => tally.ends.map(|ends| ends.1),
                     Function::Last => tally.last.map(|last| last.2),
-                    Function::Stddev => tally.deviation(),
-                    Function::Quantile(thousandths) => {
-                        tally.quantile(f64::from(thousandths) / 1_000.0)
-                    }
+                    Function::Stddev => tally.deviation().map(Number::Float),
+                    Function::Quantile(thousandths) => tally.quantile(thousandths),
                 }
             })
-            .map(|value| value.filter(|value| value.is_finite()))
+            .map(|value| value.filter(|value| value.float().is_finite()))
             .collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::number::Number;
 use super::path::{Found, Paths, put};
 
 /// Deepest nesting: as serde_json's. What is deeper is no record that can be looked into.
@@ -64,7 +65,11 @@ impl<'a> Scan<'a, '_> {
             b'n' => self.word("null").map(|()| Found::Null)?,
             _ => {
                 let number = self.number()?;
-                if here != 0 { Found::of(number.parse().ok()?) } else { Found::Other }
+                if here == 0 {
+                    Found::Other
+                } else {
+                    Number::parse(number).map_or(Found::Null, Found::Number)
+                }
             }
         };
         put(self.found, here, &is);

@@ -3,13 +3,15 @@
 //!
 //! Records are looked through for the paths that are asked for and not built in memory. What a
 //! device answers ([`Partial`]) merges in any order: counts, ends, last values and the sketch of
-//! quantiles exactly, sums and deviations to within the last digits of a double.
+//! quantiles exactly, sums and deviations to within the last digits of a double. Whole numbers of 64
+//! bits keep every digit ([`Number`]).
 
 mod answer;
 mod ast;
 mod cbor;
 mod groups;
 mod json;
+mod number;
 pub mod parse;
 pub mod path;
 mod run;
@@ -25,6 +27,7 @@ pub use ast::{
 pub use groups::{
     AT_THE_CENTRE, AT_THE_EDGE, Counted, Group, Groups, Key, Limits, MAX_KEY, Partial, Plan,
 };
+pub use number::Number;
 pub use parse::Fault;
 pub use path::{Found, Path, Paths};
 pub use run::Run;

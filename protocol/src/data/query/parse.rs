@@ -17,6 +17,7 @@ use super::ast::{
     Comparison, Condition, Function, MAX_BY, MAX_NESTED, MAX_SELECT, MAX_TERMS, MAX_TEXT, Operand,
     Question, Select,
 };
+use super::number::Number;
 use super::path::Path;
 
 /// What is wrong with a question, and where.
@@ -154,6 +155,23 @@ pub fn keys(text: &str) -> Result<Vec<Path>, Fault> {
             return Ok(all);
         }
     }
+}
+
+/// Reads `motor.current`, or with a dot in a name `` `motor.current` ``; empty or `.`: the record
+/// itself. `part` is what a fault calls it.
+///
+/// # Errors
+/// [`Fault`].
+pub fn path(part: &'static str, text: &str) -> Result<Path, Fault> {
+    let mut parser = Parser::new(part, text)?;
+    if parser.is_at_end() {
+        return Ok(Path::default());
+    }
+    let path = parser.path()?;
+    parser.end(
+        "a dot and another part, or the end; a name with other letters stands in `back quotes`",
+    )?;
+    Ok(path)
 }
 
 /// Reads `temp > 30 and (state = "run" or not ok)`.
@@ -432,12 +450,12 @@ impl<'a> Parser<'a> {
                     .unwrap_or(rest.len());
                 let text = rest.get(..end).unwrap_or_default();
                 // Two numbers without a space between them would read as one.
-                match text.parse::<f64>() {
-                    Ok(number) if number.is_finite() => {
+                match Number::parse(text) {
+                    Some(number) => {
                         self.at += text.len();
                         Ok(Operand::Number(number))
                     }
-                    _ => Err(self.fault_at(at, format!("{text} is no number"))),
+                    None => Err(self.fault_at(at, format!("{text} is no number"))),
                 }
             }
             _ => {
@@ -524,7 +542,8 @@ mod tests {
         let is = |name: &str, value: &str| {
             Compare(Operand::Path(path(name)), Equal, Operand::Text(value.into()))
         };
-        let above = Compare(Operand::Path(path("temp")), Greater, Operand::Number(30.0));
+        let above =
+            Compare(Operand::Path(path("temp")), Greater, Operand::Number(Number::Whole(30)));
         let read = |text: &str| condition(text).unwrap_or_else(|fault| panic!("{text}: {fault}"));
         assert_eq!(
             read("temp > 30 and (state = \"run\" or not ok)"),
@@ -544,7 +563,7 @@ mod tests {
                     vec![
                         Operand::Text("a".into()),
                         Operand::Text("b".into()),
-                        Operand::Number(-1500.0),
+                        Operand::Number(Number::Float(-1500.0)),
                         Operand::Null
                     ]
                 ),

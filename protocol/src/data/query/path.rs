@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::super::block::{Format, Record};
+use super::number::Number;
 use super::{cbor, json};
 
 /// Most parts of a path: records that are deeper can be asked for what is above.
@@ -31,17 +32,33 @@ impl Path {
         Ok(Self { parts })
     }
 
-    /// From a text with its parts divided by `.`, as policies have it; empty: the record itself.
+    /// From its text, as policies have it: what [`super::parse::path`] takes, and it is not as
+    /// strict about letters, because it is read where a policy was admitted already.
     ///
     /// # Errors
-    /// In words, when there are more than [`MAX_PARTS`] or an empty one.
+    /// In words, when there are more than [`MAX_PARTS`], an empty one, or a back quote too few.
     pub fn dotted(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
+        if matches!(text, "" | ".") {
             return Ok(Self::default());
         }
-        let parts: Vec<String> = text.split('.').map(str::to_owned).collect();
-        if parts.iter().any(String::is_empty) {
-            return Err(format!("{text:?} has an empty part"));
+        let wrong = || format!("{text:?} has an empty part, or a back quote without its end");
+        let (mut parts, mut rest) = (Vec::new(), Some(text));
+        while let Some(part) = rest {
+            let quoted = part.strip_prefix('`').map(|part| part.split_once('`').ok_or_else(wrong));
+            let (part, after) = match quoted.transpose()? {
+                Some((part, "")) => (part, None),
+                Some((part, after)) => (part, Some(after.strip_prefix('.').ok_or_else(wrong)?)),
+                None => {
+                    let (part, after) =
+                        part.split_once('.').map_or((part, None), |(a, b)| (a, Some(b)));
+                    if part.is_empty() {
+                        return Err(wrong());
+                    }
+                    (part, after)
+                }
+            };
+            parts.push(part.to_owned());
+            rest = after;
         }
         Self::new(parts)
     }
@@ -81,8 +98,8 @@ pub enum Found<'a> {
     Null,
     /// True or false.
     Bool(bool),
-    /// A finite number; what is none is [`Found::Null`].
-    Number(f64),
+    /// A number; what has no finite double is [`Found::Null`].
+    Number(Number),
     /// A text.
     Text(Cow<'a, str>),
     /// An array, an object, or bytes.
@@ -92,11 +109,11 @@ pub enum Found<'a> {
 impl Found<'_> {
     /// A number, if it is finite.
     pub(super) fn of(number: f64) -> Self {
-        if number.is_finite() { Self::Number(number) } else { Self::Null }
+        Number::finite(number).map_or(Self::Null, Self::Number)
     }
 
     /// The number, if it is one.
-    pub fn number(&self) -> Option<f64> {
+    pub fn number(&self) -> Option<Number> {
         match self {
             Self::Number(number) => Some(*number),
             _ => None,
@@ -241,7 +258,7 @@ mod tests {
         match at {
             Value::Null => Found::Null,
             Value::Bool(b) => Found::Bool(*b),
-            Value::Number(n) => Found::Number(n.as_f64().unwrap()),
+            Value::Number(n) => Found::Number(Number::parse(&n.to_string()).unwrap()),
             Value::String(s) => Found::Text(Cow::Borrowed(s)),
             _ => Found::Other,
         }
@@ -305,6 +322,16 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn policies_and_questions_have_one_notation(text in "[a-c.` é]{0,9}") {
+            if let Ok(path) = super::super::parse::path("field", &text) {
+                prop_assert_eq!(Path::dotted(text.trim()), Ok(path.clone()));
+                prop_assert_eq!(Path::dotted(&path.to_string()), Ok(path));
+            }
+        }
+    }
+
     #[test]
     fn deep_records_and_odd_ones() {
         let deep = [b"[".repeat(10_000), b"]".repeat(10_000)].concat();
@@ -312,10 +339,10 @@ mod tests {
         let deep = [vec![0x81; 10_000], vec![0]].concat();
         assert_eq!(paths(&["", "0"]).find(&record(Format::Cbor, deep)), vec![Found::Missing; 2]);
         let twice = record(Format::Plain, br#"{"a":{"b":1},"a":{"b":2},"b":0}"#.to_vec());
-        assert_eq!(paths(&["a.b"]).find(&twice), [Found::Number(2.0)]);
+        assert_eq!(paths(&["a.b"]).find(&twice), [Found::of(2.0)]);
         // 1.5 in half, tagged, in a map without a length.
         let odd = record(Format::Cbor, b"\xbf\x61a\xc1\xf9\x3e\x00\xff".to_vec());
-        assert_eq!(paths(&["a", "b"]).find(&odd), [Found::Number(1.5), Found::Missing]);
+        assert_eq!(paths(&["a", "b"]).find(&odd), [Found::of(1.5), Found::Missing]);
         let text = record(Format::Cbor, b"\x7f\x61a\x61b\xff".to_vec());
         assert_eq!(paths(&[""]).find(&text), [Found::Text("ab".into())]);
         let value = json!({"a.b": 1});
@@ -323,7 +350,7 @@ mod tests {
         let mut set = Paths::new();
         set.add(&quoted);
         let record = record(Format::Plain, serde_json::to_vec(&value).unwrap());
-        assert_eq!(set.find(&record), [Found::Number(1.0)]);
+        assert_eq!(set.find(&record), [Found::of(1.0)]);
         assert_eq!(quoted.to_string(), "`a.b`");
     }
 }

@@ -3,6 +3,7 @@
 use super::super::block::Record;
 use super::ast::{Comparison, Condition, Operand, Question};
 use super::groups::{Group, Groups, Key, Limits, Partial, Plan};
+use super::number::Number;
 use super::path::{Found, Path, Paths};
 
 /// A question under way. Records come in any order, in as many pieces as one likes.
@@ -99,7 +100,7 @@ impl Run {
             self.group.keys.clear();
             self.group.keys.extend(self.by.iter().map(|place| Key::of(at(place))));
         }
-        let numbers: Vec<Option<f64>> =
+        let numbers: Vec<Option<Number>> =
             self.fields.iter().map(|place| at(place).number()).collect();
         self.groups.add(&self.group, (record.time, record.seq), &numbers, &self.plan.kept);
     }
@@ -162,7 +163,7 @@ fn side(
 ) -> Result<Side, String> {
     Ok(match operand {
         Operand::Path(path) => Side::At(place(path)?),
-        Operand::Number(number) => Side::Is(Found::of(*number)),
+        Operand::Number(number) => Side::Is(Found::Number(*number)),
         Operand::Text(text) => Side::Is(Found::Text(text.clone().into())),
         Operand::Bool(value) => Side::Is(Found::Bool(*value)),
         Operand::Null => Side::Is(Found::Null),
@@ -203,7 +204,7 @@ impl Checked {
 fn compare(left: &Found<'_>, comparison: Comparison, right: &Found<'_>) -> bool {
     use std::cmp::Ordering;
     let order = match (left, right) {
-        (Found::Number(a), Found::Number(b)) => a.partial_cmp(b),
+        (Found::Number(a), Found::Number(b)) => Some(a.cmp(b)),
         (Found::Text(a), Found::Text(b)) => Some(a.cmp(b)),
         (Found::Bool(a), Found::Bool(b)) => Some(a.cmp(b)),
         (Found::Missing | Found::Null, Found::Missing | Found::Null) => Some(Ordering::Equal),
@@ -242,9 +243,98 @@ mod tests {
 
     fn values(question: &Question, partial: &Partial) -> Vec<(Group, Vec<Option<f64>>)> {
         let plan = Plan::new(question);
-        let row =
-            |(group, counted): &(Group, Counted)| (group.clone(), plan.values(question, counted));
+        let row = |(group, counted): &(Group, Counted)| {
+            (group.clone(), floats(plan.values(question, counted)))
+        };
         partial.rows.iter().map(row).collect()
+    }
+
+    fn floats(numbers: Vec<Option<Number>>) -> Vec<Option<f64>> {
+        numbers.into_iter().map(|number| number.map(Number::float)).collect()
+    }
+
+    #[test]
+    fn whole_numbers_of_64_bits_stay_apart() {
+        let ids = [
+            "9007199254740992",
+            "9007199254740993",
+            "9007199254740994",
+            "9007199254740995",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "18446744073709551614",
+        ];
+        let records: Vec<Record> =
+            (1..).zip(ids).map(|(seq, id)| record(seq, seq, &format!("{{\"id\":{id}}}"))).collect();
+        let matched = |filter: &str| {
+            ask(&parse::question("count", filter, "", "").unwrap(), &records).matched
+        };
+        for (filter, count) in [
+            ("id = 9007199254740993", 1),
+            ("id in (9007199254740992, 9007199254740995, 9007199254740996)", 2),
+            ("id > 9007199254740993", 4),
+            ("id >= 18446744073709551615", 1),
+            ("id <= 9007199254740992.0", 2),
+            ("id != -9223372036854775808", 6),
+        ] {
+            assert_eq!(matched(filter), count, "{filter}");
+        }
+        let by = parse::question("count", "", "id", "").unwrap();
+        let answer = ask(&by, &records);
+        assert_eq!(answer.rows.len(), ids.len());
+        // They cross the wire as they are, and so does the sum.
+        let packed = answer.pack(&by).unwrap();
+        assert_eq!(Partial::unpack(&packed, &by).unwrap(), answer);
+        let all = parse::question("min(id), max(id), last(id), sum(id)", "", "", "").unwrap();
+        let packed = ask(&all, &records[1..4]).pack(&all).unwrap();
+        let answer = Partial::unpack(&packed, &all).unwrap();
+        let [(_, counted)] = &answer.rows[..] else { panic!("one group") };
+        let said = Plan::new(&all).values(&all, counted);
+        let said: Vec<String> = said.iter().map(|one| one.unwrap().to_string()).collect();
+        let [low, high, sum] = ["9007199254740993", "9007199254740995", "27021597764222982"];
+        assert_eq!(said, [low, high, high, sum]);
+    }
+
+    #[test]
+    fn cbor_numbers_are_what_they_mean() {
+        let item = |value: &[u8]| {
+            let value = [b"\xa1\x61x", value].concat();
+            Record { seq: 1, time: 1, format: Format::Cbor, value }
+        };
+        for (value, is) in [
+            (&b"\xc2\x49\x01\x00\x00\x00\x00\x00\x00\x00\x00"[..], "18446744073709551616"),
+            (b"\xc3\x49\x01\x00\x00\x00\x00\x00\x00\x00\x00", "-18446744073709551617"),
+            (b"\xc2\x48\xff\xff\xff\xff\xff\xff\xff\xff", "18446744073709551615"),
+            (b"\x3b\x7f\xff\xff\xff\xff\xff\xff\xff", "-9223372036854775808"),
+            (b"\xc4\x82\x21\x19\x6a\xb3", "273.15"),
+            (b"\xc4\x82\x20\x22", "-0.3"),
+            (b"\xc4\x82\x00\xc2\x41\x07", "7"),
+            (b"\xc5\x82\x20\x03", "1.5"),
+            (b"\xc1\x1a\x51\x4b\x67\xb0", "1363896240"),
+        ] {
+            let question = parse::question("last(x)", "", "", "").unwrap();
+            let answer = ask(&question, &[item(value)]);
+            let [(_, counted)] = &answer.rows[..] else { panic!("one group") };
+            let said = Plan::new(&question).values(&question, counted);
+            assert_eq!(said, [Number::parse(is)], "{value:02x?}");
+        }
+        // What is no such number is an array like any other.
+        let question = parse::question("last(x.1)", "", "", "").unwrap();
+        for array in [&b"\xc4\x83\x01\x02\x03"[..], b"\xc4\x82\x61a\x02", b"\x82\x01\x02"] {
+            let answer = ask(&question, &[item(array)]);
+            assert_eq!(answer.rows[0].1.tallies[0].count, 1, "{array:02x?}");
+        }
+        // A key that is a number is named as JSON shows it.
+        let question = parse::question("last(-2), last(7)", "", "", "").unwrap();
+        let record = Record {
+            seq: 1,
+            time: 1,
+            format: Format::Cbor,
+            value: b"\xa2\x21\x05\x07\x06".to_vec(),
+        };
+        let answer = ask(&question, &[record]);
+        let counts: Vec<u64> = answer.rows[0].1.tallies.iter().map(|one| one.count).collect();
+        assert_eq!(counts, [1, 1]);
     }
 
     fn group(keys: &[&str], window: u64) -> Group {
@@ -411,7 +501,7 @@ mod tests {
             let plan = Plan::new(&question);
             let merged: Vec<_> = merged
                 .iter()
-                .map(|(group, counted)| (group.clone(), plan.values(&question, counted)))
+                .map(|(group, counted)| (group.clone(), floats(plan.values(&question, counted))))
                 .collect();
             prop_assert_eq!(merged.len(), whole.len());
             for ((group, said), (other, exact)) in merged.iter().zip(&whole) {

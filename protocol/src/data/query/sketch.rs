@@ -67,6 +67,15 @@ impl Bins {
     }
 }
 
+/// The nearest rank of a quantile among so many numbers, from 0: that of the least number that is
+/// not below `thousandths` of all, `ceil(thousandths / 1000 * count)`. None: of none.
+pub(super) fn rank(thousandths: u16, count: u64) -> Option<u64> {
+    let part = u64::from(thousandths.min(1_000));
+    // count * part may be more than 64 bits.
+    let rank = count / 1_000 * part + (count % 1_000 * part).div_ceil(1_000);
+    count.checked_sub(1).map(|last| rank.saturating_sub(1).min(last))
+}
+
 /// Counts of numbers, by their value to within [`RELATIVE_ERROR`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sketch {
@@ -120,18 +129,10 @@ impl Sketch {
         self.positive.counts.len() + self.negative.counts.len()
     }
 
-    /// The number at this part (0 to 1) of the way from the least to the greatest: that of rank
-    /// `floor(part * (count - 1))`. None: nothing was counted.
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rank is a part of a count"
-    )]
-    pub fn quantile(&self, part: f64) -> Option<f64> {
-        let count = self.count();
-        let last = count.checked_sub(1)?;
-        let mut rank = ((part.clamp(0.0, 1.0) * last as f64) as u64).min(last);
+    /// The number of [`rank`] among those that were counted, from the least. None: nothing was
+    /// counted.
+    pub fn quantile(&self, thousandths: u16) -> Option<f64> {
+        let mut rank = rank(thousandths, self.count())?;
         let down = self.negative.counts.iter().rev().map(|(bin, n)| (-middle(*bin), *n));
         let up = self.positive.counts.iter().map(|(bin, n)| (middle(*bin), *n));
         for (number, many) in down.chain([(0.0, self.zero)]).chain(up) {
@@ -279,11 +280,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_quantile_is_within_its_error_of_the_exact_one(mut numbers in numbers(), part in 0.0..=1.0f64) {
+        fn a_quantile_is_within_its_error_of_the_nearest_rank(mut numbers in numbers(), part in 0..=1000u16) {
             let sketch = of(&numbers);
             numbers.sort_by(f64::total_cmp);
-            let rank = (part * (numbers.len() - 1) as f64) as usize;
-            let (exact, said) = (numbers[rank], sketch.quantile(part).unwrap());
+            let rank = (usize::from(part) * numbers.len()).div_ceil(1_000).max(1);
+            let (exact, said) = (numbers[rank - 1], sketch.quantile(part).unwrap());
             let error = (said - exact).abs();
             prop_assert!(error <= exact.abs() * RELATIVE_ERROR * 1.000_001, "{said} for {exact}");
         }
@@ -324,7 +325,7 @@ mod tests {
         ) {
             if let Some(sketch) = Sketch::take(&mut &bytes[..], total) {
                 prop_assert!(sketch.count() <= total);
-                let _any = sketch.quantile(0.5);
+                let _any = sketch.quantile(500);
             }
         }
     }
@@ -336,6 +337,6 @@ mod tests {
         let mut bytes = Vec::new();
         sketch.put(&mut bytes, 10_000);
         assert!(sketch.bins() < 20 && bytes.len() < 2 * sketch.bins() + 4, "{}", bytes.len());
-        assert_eq!(Sketch::default().quantile(0.5), None);
+        assert_eq!(Sketch::default().quantile(500), None);
     }
 }

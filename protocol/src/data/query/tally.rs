@@ -3,7 +3,8 @@
 use serde::{Serialize, Serializer};
 
 use super::ast::Function;
-use super::sketch::Sketch;
+use super::number::Number;
+use super::sketch::{Sketch, rank};
 
 /// A sum of two doubles that do not overlap: what one alone would lose stands in `low`.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -15,7 +16,7 @@ pub struct Sum {
 /// As one number, the nearest.
 impl Serialize for Sum {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.value().serialize(serializer)
+        self.number().serialize(serializer)
     }
 }
 
@@ -28,8 +29,8 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
 
 impl Sum {
     /// Adds a number.
-    pub fn add(&mut self, number: f64) {
-        self.merge(&Self { high: number, low: 0.0 });
+    pub fn add(&mut self, number: Number) {
+        self.merge(&Self::of(number));
     }
 
     /// Adds another sum.
@@ -40,13 +41,32 @@ impl Sum {
     }
 
     /// Of one number.
-    pub(super) fn of(number: f64) -> Self {
-        Self { high: number, low: 0.0 }
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a double of a number of 64 bits is less than 2^12 away from it"
+    )]
+    pub(super) fn of(number: Number) -> Self {
+        let high = number.float();
+        let low = number.whole().map_or(0.0, |whole| (whole - high as i128) as f64);
+        Self { high, low }
     }
 
-    /// It as one number.
+    /// The nearest double.
     pub fn value(&self) -> f64 {
         self.high + self.low
+    }
+
+    /// It as one number: a whole one where it is beyond what a double tells apart.
+    #[allow(clippy::cast_possible_truncation, reason = "whole, and less than 2^65")]
+    pub fn number(&self) -> Number {
+        let value = self.value();
+        let whole = self.high.fract() == 0.0 && self.low.fract() == 0.0;
+        if whole && (9e15..2e19).contains(&value.abs()) {
+            Number::wide(self.high as i128 + self.low as i128)
+        } else {
+            Number::Float(value)
+        }
     }
 }
 
@@ -87,9 +107,9 @@ pub struct Tally {
     /// Their sum.
     pub sum: Sum,
     /// The least and the greatest.
-    pub ends: Option<(f64, f64)>,
+    pub ends: Option<(Number, Number)>,
     /// The last, with its time and number: of the same time the greater number.
-    pub last: Option<(u64, u64, f64)>,
+    pub last: Option<(u64, u64, Number)>,
     /// Sum of the squares of their distances from the mean (Chan, Golub and LeVeque).
     pub squares: f64,
     /// Their quantiles.
@@ -102,11 +122,12 @@ fn float(count: u64) -> f64 {
 }
 
 impl Tally {
-    /// Takes a finite number in, of this time and sequence number.
-    pub fn add(&mut self, kept: Kept, time: u64, seq: u64, number: f64) {
+    /// Takes a number in, of this time and sequence number.
+    pub fn add(&mut self, kept: Kept, time: u64, seq: u64, number: Number) {
+        let double = number.float();
         if kept.squares {
-            let before = self.mean().unwrap_or(number);
-            let far = number - before;
+            let before = self.mean().unwrap_or(double);
+            let far = double - before;
             let count = float(self.count);
             self.squares += far * far * count / (count + 1.0);
         }
@@ -117,11 +138,11 @@ impl Tally {
         );
         self.latest((time, seq, number));
         if kept.sketch {
-            self.sketch.add(number);
+            self.sketch.add(double);
         }
     }
 
-    fn latest(&mut self, other: (u64, u64, f64)) {
+    fn latest(&mut self, other: (u64, u64, Number)) {
         if self.last.is_none_or(|last| (last.0, last.1) < (other.0, other.1)) {
             self.last = Some(other);
         }
@@ -151,7 +172,7 @@ impl Tally {
     /// Leaves out what is not kept. The sum becomes one number: what it loses is less than what
     /// that one can say.
     pub(super) fn keep(&mut self, kept: Kept) {
-        self.sum = if kept.sum { Sum::of(self.sum.value()) } else { Sum::default() };
+        self.sum = if kept.sum { Sum::of(self.sum.number()) } else { Sum::default() };
         self.ends = self.ends.filter(|_| kept.ends);
         self.last = self.last.filter(|_| kept.last);
         // Squares and sketch are not even begun where nobody asked for them.
@@ -167,16 +188,17 @@ impl Tally {
         (self.count > 0).then(|| (self.squares / float(self.count)).max(0.0).sqrt())
     }
 
-    /// A quantile, at a part from 0 to 1, never outside of the least and the greatest.
-    pub fn quantile(&self, part: f64) -> Option<f64> {
+    /// A quantile by nearest rank, never outside of the least and the greatest, which are exact.
+    pub fn quantile(&self, thousandths: u16) -> Option<Number> {
         let (low, high) = self.ends?;
-        if part <= 0.0 {
+        let rank = rank(thousandths, self.count)?;
+        if rank == 0 {
             return Some(low);
         }
-        if part >= 1.0 {
+        if rank + 1 == self.count {
             return Some(high);
         }
-        self.sketch.quantile(part).map(|number| number.clamp(low, high))
+        self.sketch.quantile(thousandths).map(|number| Number::Float(number).max(low).min(high))
     }
 }
 
@@ -191,7 +213,7 @@ mod tests {
     fn of(numbers: &[(u64, f64)]) -> Tally {
         let mut tally = Tally::default();
         for (at, (time, number)) in numbers.iter().enumerate() {
-            tally.add(ALL, *time, at as u64, *number);
+            tally.add(ALL, *time, at as u64, Number::Float(*number));
         }
         tally
     }
@@ -232,8 +254,8 @@ mod tests {
             prop_assert!(near(mean, exact, 1e6));
             let squares: f64 = all.iter().map(|x| (x - exact) * (x - exact)).sum();
             prop_assert!(near(tally.deviation().unwrap(), (squares / all.len() as f64).sqrt(), 1e6));
-            prop_assert_eq!(tally.quantile(0.0), all.iter().copied().reduce(f64::min));
-            prop_assert_eq!(tally.quantile(1.0), all.iter().copied().reduce(f64::max));
+            prop_assert_eq!(tally.quantile(0).map(Number::float), all.iter().copied().reduce(f64::min));
+            prop_assert_eq!(tally.quantile(1000).map(Number::float), all.iter().copied().reduce(f64::max));
         }
     }
 
@@ -241,12 +263,12 @@ mod tests {
     fn a_sum_keeps_what_one_double_would_lose() {
         let mut sum = Sum::default();
         for number in [1e16, 1.0, -1e16, 1e-3] {
-            sum.add(number);
+            sum.add(Number::Float(number));
         }
         assert_eq!(sum.value(), 1.001);
         let mut many = Sum::default();
         for _ in 0..1_000_000 {
-            many.add(0.1);
+            many.add(Number::Float(0.1));
         }
         assert!((many.value() - 100_000.0).abs() < 1e-9, "{}", many.value());
     }

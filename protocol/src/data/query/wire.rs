@@ -8,6 +8,7 @@ use serde::ser::{self, SerializeSeq as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::ast::{Condition, Function, MAX_SELECT, Operand, Question, Select};
+use super::number::Number;
 use super::path::Path;
 use crate::wire::ignore_rest;
 
@@ -70,8 +71,7 @@ impl<'de> Deserialize<'de> for Path {
 enum Word {
     Null,
     Bool(bool),
-    Whole(u64),
-    Number(f64),
+    Number(Number),
     Text(String),
     Path(Path),
 }
@@ -94,18 +94,14 @@ impl<'de> Deserialize<'de> for Word {
                 Ok(Word::Bool(value))
             }
             fn visit_u64<E: Error>(self, value: u64) -> Result<Word, E> {
-                Ok(Word::Whole(value))
+                Ok(Word::Number(value.into()))
             }
-            #[allow(clippy::cast_precision_loss, reason = "numbers are doubles")]
             fn visit_i64<E: Error>(self, value: i64) -> Result<Word, E> {
-                Ok(u64::try_from(value).map_or(Word::Number(value as f64), Word::Whole))
+                Ok(Word::Number(Number::Whole(value)))
             }
             fn visit_f64<E: Error>(self, value: f64) -> Result<Word, E> {
-                if value.is_finite() {
-                    Ok(Word::Number(value))
-                } else {
-                    Err(E::custom("a number that is not finite"))
-                }
+                let number = Number::finite(value).map(Word::Number);
+                number.ok_or_else(|| E::custom("a number that is not finite"))
             }
             fn visit_str<E: Error>(self, value: &str) -> Result<Word, E> {
                 Ok(Word::Text(value.to_owned()))
@@ -137,11 +133,9 @@ impl Serialize for Operand {
 
 impl<'de> Deserialize<'de> for Operand {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[allow(clippy::cast_precision_loss, reason = "numbers are doubles")]
         Ok(match Word::deserialize(deserializer)? {
             Word::Null => Self::Null,
             Word::Bool(value) => Self::Bool(value),
-            Word::Whole(number) => Self::Number(number as f64),
             Word::Number(number) => Self::Number(number),
             Word::Text(text) => Self::Text(text),
             Word::Path(path) => Self::Path(path),
@@ -195,8 +189,9 @@ impl<'de> Deserialize<'de> for Selected {
                         Word::Null => None,
                         Word::Text(text) => Some(Path::new(vec![text]).map_err(A::Error::custom)?),
                         Word::Path(path) => Some(path),
-                        Word::Whole(number) if selects.len() < MAX_SELECT => {
-                            let known = u16::try_from(number).ok().and_then(function);
+                        Word::Number(number) if selects.len() < MAX_SELECT => {
+                            let whole = number.whole().and_then(|whole| u16::try_from(whole).ok());
+                            let known = whole.and_then(function);
                             let function = known.ok_or_else(|| {
                                 A::Error::custom(format_args!("function {number} is not known"))
                             })?;

@@ -2,6 +2,7 @@
 //! order of their numbers, and what it has decided waits here until it is acknowledged. A restart
 //! reads again what was not.
 
+use holdfast_protocol::data::query::Number;
 use holdfast_protocol::data::{GapReason, Range, RangeSet, Record, Ship};
 
 use super::super::Ready;
@@ -36,7 +37,7 @@ pub(super) struct Reduction {
 }
 
 impl Reduction {
-    fn new(ship: Ship, from: u64, kept: Option<f64>) -> Self {
+    fn new(ship: Ship, from: u64, kept: Option<Number>) -> Self {
         let (reducer, problem) = match Reducer::new(&ship) {
             Ok(reducer) => (reducer, String::new()),
             Err(why) => (None, format!("{why}: everything is shipped")),

@@ -40,7 +40,7 @@ export function AllStreams() {
       <Card title="Streams" aside={data && <span className="hf-kind">{data.metadata?.continue ? `the first ${MOST}` : count(data.items.length, "stream")}</span>}>
         {!data ? (error && !refused ? <Failed error={error} what="The streams could not be read" retry={() => void refetch()} /> : <Loading />) : data.items.length === 0 ? <p>{search.q || labels ? "No stream is like this." : "No device has published anything yet."}</p> : (
           <table className="hf-table hf-folds">
-            <thead><tr><th>Device</th><th>Stream</th><th>Latest</th><th>When</th><th className="hf-number">Records here</th><th className="hf-number">Missing</th></tr></thead>
+            <thead><tr><th>Device</th><th>Stream</th><th>Latest</th><th>When</th><th className="hf-number">Records here</th><th className="hf-number" title="Held back by policy: no loss, on the device">By policy</th><th className="hf-number" title="Lost">Missing</th></tr></thead>
             <tbody>
               {data.items.map((item) => (
                 <tr key={`${item.device} ${item.stream}`}>
@@ -49,6 +49,7 @@ export function AllStreams() {
                   <td data-label="Latest"><span className="hf-mono">{item.latest === undefined || item.latest === null ? "" : short(item.latest, 40)}</span></td>
                   <td data-label="When"><Time at={item.last?.time} /></td>
                   <td data-label="Records here" className="hf-number">{item.records.toLocaleString("en")} <span className="hf-kind">({bytes(item.bytes)})</span></td>
+                  <td data-label="By policy" className="hf-number"><span className="hf-kind">{(item.byPolicy ?? 0).toLocaleString("en")}</span></td>
                   <td data-label="Missing" className="hf-number">{item.missing.toLocaleString("en")}</td>
                 </tr>
               ))}

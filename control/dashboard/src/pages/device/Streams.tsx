@@ -39,7 +39,7 @@ export function Streams({ name }: { name: string }) {
       <Card title="Streams" aside={<span className="hf-kind">{data.items.length === 0 ? "" : "the line: the last hour"}</span>}>
         {data.items.length === 0 ? <p>It has no stream yet: nothing was published on it.</p> : (
           <table className="hf-table hf-folds">
-            <thead><tr><th>Stream</th><th>Latest</th><th>When</th><th>Last hour</th><th className="hf-number">Received</th><th className="hf-number">Missing</th><th className="hf-number">Waiting</th></tr></thead>
+            <thead><tr><th>Stream</th><th>Latest</th><th>When</th><th>Last hour</th><th className="hf-number">Received</th><th className="hf-number" title="Held back by policy: no loss, on the device">By policy</th><th className="hf-number" title="Lost">Missing</th><th className="hf-number">Waiting</th></tr></thead>
             <tbody>
               {data.items.map((item) => {
                 const reported = (item.reported ?? {}) as Reported;
@@ -56,6 +56,7 @@ export function Streams({ name }: { name: string }) {
                     <td data-label="When"><Time at={item.last?.time} /></td>
                     <td data-label="Last hour">{field === undefined ? null : <Sparkline device={name} stream={item.stream} field={field} />}</td>
                     <td data-label="Received" className="hf-number">{item.received.toLocaleString("en")}</td>
+                    <td data-label="By policy" className="hf-number"><span className="hf-kind">{(item.byPolicy ?? 0).toLocaleString("en")}</span></td>
                     <td data-label="Missing" className="hf-number">{item.missing.toLocaleString("en")}</td>
                     <td data-label="Waiting" className="hf-number">{reported.waiting?.toLocaleString("en") ?? ""}</td>
                   </tr>

@@ -1,0 +1,81 @@
+//! Whole numbers of any size between decimal digits and the bytes that CBOR has (RFC 8949, 3.4.3).
+
+/// Most bytes of a number: a few thousand digits. What is longer is nobody's measurement, and the
+/// work grows with the square of the length.
+pub(super) const MAX_BYTES: usize = 1_024;
+
+/// Most digits of as many bytes.
+const MAX_DIGITS: usize = MAX_BYTES * 2_409 / 1_000;
+
+/// Of a limb: nine decimal digits.
+const LIMB: u64 = 1_000_000_000;
+
+/// The decimal digits of a big-endian number, plus one if `more`. None: it is too long.
+pub(super) fn of_bytes(bytes: &[u8], more: bool) -> Option<String> {
+    if bytes.len() > MAX_BYTES {
+        return None;
+    }
+    // The lowest limb first.
+    let mut limbs: Vec<u64> = vec![0];
+    let mut carry_in = |times: u64, add: u64| {
+        let mut carry = add;
+        for limb in &mut limbs {
+            let sum = *limb * times + carry;
+            *limb = sum % LIMB;
+            carry = sum / LIMB;
+        }
+        if carry > 0 {
+            limbs.push(carry);
+        }
+    };
+    for byte in bytes {
+        carry_in(256, u64::from(*byte));
+    }
+    carry_in(1, u64::from(more));
+    let mut text = String::new();
+    for limb in limbs.iter().rev() {
+        if text.is_empty() {
+            text = limb.to_string();
+        } else {
+            text.push_str(&format!("{limb:09}"));
+        }
+    }
+    Some(text)
+}
+
+/// Tag (2, or 3 of what is below 0) and bytes of a whole number in decimal. None: it is too long.
+pub(super) fn to_bytes(number: &str) -> Option<(u64, Vec<u8>)> {
+    let below = number.strip_prefix('-');
+    let digits = below.unwrap_or(number);
+    if digits.len() > MAX_DIGITS {
+        return None;
+    }
+    // The lowest byte first.
+    let mut bytes: Vec<u8> = Vec::new();
+    for digit in digits.bytes() {
+        let mut carry = u32::from(digit.checked_sub(b'0')?);
+        for byte in &mut bytes {
+            let sum = u32::from(*byte) * 10 + carry;
+            *byte = u8::try_from(sum & 0xff).ok()?;
+            carry = sum >> 8;
+        }
+        if carry > 0 {
+            bytes.push(u8::try_from(carry).ok()?);
+        }
+    }
+    if below.is_some() {
+        // -1 - n.
+        for byte in &mut bytes {
+            let (less, borrowed) = byte.overflowing_sub(1);
+            *byte = less;
+            if !borrowed {
+                break;
+            }
+        }
+        while bytes.last() == Some(&0) {
+            bytes.pop();
+        }
+    }
+    bytes.reverse();
+    Some((if below.is_some() { 3 } else { 2 }, bytes))
+}
