@@ -24,6 +24,7 @@ pub mod intake;
 mod intake_fake;
 pub mod launcher;
 pub mod link;
+pub mod lock;
 pub mod log_watch;
 pub mod logs;
 pub mod machine;

@@ -50,6 +50,8 @@ pub struct Place {
     pub open_files: Option<u64>,
     /// What workloads are told of the ways to put data in.
     pub access: Arc<super::access::Access>,
+    /// Processes that keep their memory from being read.
+    pub stuck: std::sync::Mutex<census::Processes>,
 }
 
 impl Place {
@@ -159,20 +161,21 @@ impl Runtime {
         crash::point("signal-sent");
     }
 
-    /// Finds (and kills) what is left of workloads. When nobody can be looked at (no descriptors),
-    /// it looks again until it can: "nothing left" is said of what was seen alone.
-    pub fn sweep(&self, mut sweeps: Vec<Sweep>) {
+    /// Finds (and kills) what is left of workloads, on a thread of its own: see [`Census::take`].
+    /// When nobody can be looked at (no descriptors), it looks again until it can: "nothing left"
+    /// is said of what was seen alone.
+    pub fn sweep(&self, sweeps: Vec<Sweep>) {
         // A launcher at the gate of something that is not wanted any more ends by its pipe.
         if let Ok(mut gates) = self.gates.lock() {
             for sweep in sweeps.iter().filter(|sweep| sweep.spare.is_none()) {
                 gates.remove(&sweep.name);
             }
         }
-        let (place, tell) = (self.place.clone(), self.tell.clone());
-        let mut looked = look(&place, &sweeps);
+        let (place, tell, sweeps) = (self.place.clone(), self.tell.clone(), Arc::new(sweeps));
         tokio::spawn(async move {
             loop {
-                match looked {
+                let (here, these) = (Arc::clone(&place), Arc::clone(&sweeps));
+                match apart(move || look(&here, &these)).await {
                     Ok(swept) => {
                         for (name, left) in swept {
                             send(&tell, Observed::Swept(name, left)).await;
@@ -181,13 +184,24 @@ impl Runtime {
                     }
                     Err(error) => tracing::warn!(%error, "processes cannot be looked at"),
                 }
-                // Whom a later look would have to spare is not known: that one is dropped.
-                sweeps.retain(|sweep| sweep.spare.is_none());
                 tokio::time::sleep(ending::LOOK_EVERY).await;
-                looked = look(&place, &sweeps);
             }
         });
     }
+}
+
+/// Does what may block for long on a thread of its own: those of the pool are few.
+///
+/// # Errors
+/// What the work says, or when there is no thread to be had.
+pub async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().stack_size(census::STACK).spawn(move || {
+        let _nobody_waits = tell.send(work());
+    })?;
+    told.await.unwrap_or_else(|_| Err(io::Error::other("the thread ended early")))
 }
 
 /// What a sweep is asked to do: see `Effect::Sweep`.
@@ -204,10 +218,17 @@ pub struct Sweep {
 }
 
 /// One look for all of them; how many live processes each workload has left.
-fn look(place: &Place, sweeps: &[Sweep]) -> io::Result<Vec<(Name, usize)>> {
+fn look(place: &Arc<Place>, sweeps: &[Sweep]) -> io::Result<Vec<(Name, usize)>> {
     let census = Census::take(place)?;
     let mut swept = Vec::new();
     for sweep in sweeps {
+        // Who was spared is gone: what was seen may be a newer instance, and the end of the spared
+        // one is followed by a sweep of its own.
+        if let Some(spare) = &sweep.spare
+            && !procfs::lives(spare, &place.boot)?
+        {
+            continue;
+        }
         // A session of another boot means nothing: its number is somebody else's by now.
         let last = sweep.last.as_ref().filter(|last| last.boot == place.boot);
         let cgroups = place.cgroups.as_ref().ok();
