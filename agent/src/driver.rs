@@ -233,7 +233,7 @@ impl Driver {
                 Effect::Collect { keep } => self.artifacts.collect(&keep),
                 Effect::Launch { name, revision, nonce, stale_config } => {
                     tracing::info!(workload = %name, revision = revision.number, "starting");
-                    self.inlets.admit(&name, &revision.spec.bus);
+                    self.inlets.admit(&name, &revision.spec.bus, Some(nonce));
                     self.runtime.launch(name, revision, nonce, stale_config);
                 }
                 Effect::Open { name, instance } => {
@@ -242,6 +242,7 @@ impl Driver {
                 }
                 Effect::Watch { name, instance } => {
                     tracing::info!(workload = %name, pid = instance.pid, "watching");
+                    self.inlets.adopted(&name, instance.nonce);
                     self.runtime.watch(name, instance);
                 }
                 Effect::Signal { name, instance, signal } => {

@@ -303,7 +303,7 @@ fn prepare(
     let folder = place.folder(name);
     let own = folder::lay(&folder, &spec.config, stale_config, user)
         .map_err(|error| Fault::of_folder(&folder, &error))?;
-    let mut plan = plan_of(place, name, spec, process, own, user).map_err(Fault::Machine)?;
+    let mut plan = plan_of(place, name, nonce, spec, process, own, user).map_err(Fault::Machine)?;
     let marker = census::marker(&place.agent, name, revision.number, nonce);
     plan.env.insert(census::MARKER.into(), marker);
     plan.env.insert("HOLDFAST_REVISION".into(), revision.number.to_string());
@@ -315,6 +315,7 @@ fn prepare(
 fn plan_of(
     place: &Place,
     name: &Name,
+    nonce: u64,
     spec: &WorkloadSpec,
     process: &Process,
     own: PathBuf,
@@ -332,7 +333,7 @@ fn plan_of(
         ("HOLDFAST_WORKLOAD".into(), name.to_string()),
         ("HOLDFAST_DEVICE".into(), place.device.clone()),
     ]);
-    match place.access.workload(name) {
+    match place.access.workload(name, nonce) {
         Ok(entry) => env.extend(entry.environment()),
         // The bus says so too; the workload may do without.
         Err(error) => tracing::error!(workload = %name, %error, "it has no way to put data in"),
@@ -365,7 +366,7 @@ pub fn probe_plan(
     let Run::Process(process) = &spec.run;
     let user = users::resolve(process.user.as_deref(), name, &place.workloads)?;
     let own = place.folder(name).join(folder::FILES);
-    let mut plan = plan_of(place, name, spec, process, own, user)?;
+    let mut plan = plan_of(place, name, nonce, spec, process, own, user)?;
     let (program, args) = command.split_first().ok_or("the probe has no command")?;
     plan.program = PathBuf::from(program);
     plan.args = args.to_vec();

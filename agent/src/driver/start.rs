@@ -100,7 +100,7 @@ impl Driver {
         let buffer = Buffer::new(&data, config.storage, time.clone());
         let intake = Arc::new(Buffered::new(buffer.clone(), time.clone()));
         let sources = super::sources::Sources::new(&data, buffer.clone(), intake.clone());
-        let inlets = intake::Inlets::new(access, intake, &place.workloads);
+        let inlets = intake::Inlets::new(access, intake);
         let processes = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
         let seen = Census::take(&place).map_err(processes)?;
         let found = found(&seen, &place, loaded.records.iter());

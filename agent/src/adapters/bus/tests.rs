@@ -43,11 +43,11 @@ impl Rig {
     fn admit(&mut self, workload: &str, subscribe: &[&str], publish: &[&str]) {
         let owned = |list: &[&str]| list.iter().map(|it| (*it).to_owned()).collect();
         let bus = Permissions { subscribe: owned(subscribe), publish: owned(publish) };
-        self.bus.admit(name(workload), bus);
+        self.bus.admit(name(workload), bus, Some(1));
     }
 
     async fn client(&self, workload: &str, level: u8) -> Client {
-        let entry = self.access.workload(&name(workload)).unwrap();
+        let entry = self.access.workload(&name(workload), 1).unwrap();
         let mut client = Client::open(entry.port, level).await;
         client.connect("", workload, &entry.password).await;
         assert_eq!(client.read().await.unwrap()[3], 0, "CONNACK");
@@ -302,7 +302,7 @@ async fn a_record_that_is_too_large_is_refused_before_it_is_read() {
 async fn who_has_no_credentials_is_not_let_in() {
     let rig = Rig::with(&[("pump", &[], &[]), ("fan", &[], &[])]);
     let port = rig.access.port().unwrap();
-    let password = |of: &str| rig.access.workload(&name(of)).unwrap().password;
+    let password = |of: &str| rig.access.workload(&name(of), 1).unwrap().password;
     for (user, password) in [
         ("pump", password("fan")),
         ("pump", String::new()),
@@ -417,7 +417,7 @@ async fn clients_are_bounded() {
     for _ in 0..MAX_OF_ONE {
         clients.push(rig.client("pump", 4).await);
     }
-    let entry = rig.access.workload(&name("pump")).unwrap();
+    let entry = rig.access.workload(&name("pump"), 1).unwrap();
     let mut surplus = Client::open(entry.port, 4).await;
     surplus.connect("", "pump", &entry.password).await;
     assert_eq!(surplus.read().await.unwrap(), [0x20, 2, 0, 3], "unavailable");
@@ -483,7 +483,7 @@ async fn a_local_access_is_let_in_as_soon_as_it_is_made_and_no_longer_than_it_is
 #[tokio::test]
 async fn a_newer_client_of_the_same_id_takes_the_place_of_the_older() {
     let rig = Rig::with(&[("pump", &[], &[]), ("fan", &[], &[])]);
-    let entry = |of: &str| rig.access.workload(&name(of)).unwrap();
+    let entry = |of: &str| rig.access.workload(&name(of), 1).unwrap();
     let mut clients = Vec::new();
     for workload in ["pump", "fan", "pump"] {
         let entry = entry(workload);

@@ -3,7 +3,7 @@
 use holdfast_protocol::data::Range;
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::workload::Bus as Permissions;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::adapters::access::Access;
@@ -32,16 +32,15 @@ impl Rig {
         let mut bus = Bus::new(Arc::clone(&access), Arc::new(fake.clone()), Arc::clone(&said));
         let mut admit = |name: &str| {
             let name: Name = name.parse().unwrap();
-            bus.admit(name.clone(), Permissions::default());
-            let password = access.workload(&name).unwrap().password;
+            bus.admit(name.clone(), Permissions::default(), Some(1));
+            let password = access.workload(&name, 1).unwrap().password;
             let pair = format!("{name}:{password}");
             let pair = base64::engine::general_purpose::STANDARD.encode(pair);
             format!("authorization: Basic {pair}\r\n")
         };
         let (basic, other) = (admit("pump"), admit("fan"));
-        let workloads = scratch.path().join("workloads");
         let intake = Arc::new(fake.clone());
-        let mut socket = DataSocket::new(bus.authority(), intake, Arc::clone(&said), &workloads);
+        let mut socket = DataSocket::new(bus.authority(), intake, Arc::clone(&said));
         socket.listen(&access.socket());
         assert_eq!(socket.problem(), None);
         Self { scratch, fake, said, basic, other, bus, _socket: socket }
