@@ -167,7 +167,7 @@ impl Access {
             (None, kept) => {
                 let free = std::net::TcpListener::bind((HOST, 0))?.local_addr()?.port();
                 let text = free.to_string();
-                let stored = match kept {
+                let stored = match &kept {
                     Ok(_) => files::create_once(&path, text.as_bytes(), 0o600),
                     Err(_) => files::put(&path, text.as_bytes(), 0o600).map(|()| true),
                 };
@@ -229,14 +229,15 @@ impl Access {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         (files::create_once(&path, &fresh, 0o600), None)
                     }
-                    Err(error) => (Ok(true), Some(error)),
-                    Ok(_) => (
-                        files::put(&path, &fresh, 0o600).map(|()| true),
-                        Some(damaged(
-                            "passwords are others",
-                            found.err().unwrap_or_else(|| io::Error::other("not 32 bytes")),
-                        )),
-                    ),
+                    // It cannot be read now; it may be later.
+                    Err(error) if error.kind() != io::ErrorKind::InvalidData => {
+                        (Ok(true), Some(error))
+                    }
+                    found => {
+                        let why = found.err().unwrap_or_else(|| io::Error::other("not 32 bytes"));
+                        let stored = files::put(&path, &fresh, 0o600).map(|()| true);
+                        (stored, Some(damaged("passwords are others", why)))
+                    }
                 };
                 state.note("key", &path, lost);
                 match stored {
@@ -580,6 +581,7 @@ mod tests {
         assert_ne!(entry.password, another.password, "what was removed stays removed");
         std::fs::create_dir_all(scratch.path().join("workloads/pump")).unwrap();
         assert!(tool.create(&name("pump"), Bus::default()).unwrap_err().contains("another name"));
+        assert!(agent.look());
         std::fs::write(scratch.path().join(LOCAL), "{").unwrap();
         assert!(tool.create(&name("x"), Bus::default()).is_err(), "nothing is overwritten");
         assert!(agent.look() && agent.problem().unwrap().contains("written again"));

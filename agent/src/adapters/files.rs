@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 /// Opens a regular file for reading. A link is not followed, and a pipe in its place holds nobody
 /// up.
@@ -14,8 +15,14 @@ use rustix::fs::{Mode, OFlags};
 /// Whatever the file system says; `InvalidData` where it is no regular file.
 pub fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if file.metadata()?.is_file() {
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        // A link, or a socket.
+        Err(Errno::LOOP | Errno::NXIO) => None,
+        opened => Some(File::from(opened?)),
+    };
+    if let Some(file) = file
+        && file.metadata()?.is_file()
+    {
         return Ok(file);
     }
     Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"))
