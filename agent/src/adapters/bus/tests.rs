@@ -411,6 +411,26 @@ async fn who_never_reads_is_cut_and_said_and_nobody_else_waits() {
 }
 
 #[tokio::test]
+async fn the_bus_is_served_on_a_unix_socket_and_a_former_password_nowhere() {
+    let mut rig = Rig::with(&[("pump", &[], &[])]);
+    let former = rig.access.workload(&name("pump"), 1).unwrap();
+    let now = rig.access.workload(&name("pump"), 2).unwrap();
+    rig.bus.admit(name("pump"), Permissions::default(), Some(2));
+    for (entry, code) in [(&former, 4), (&now, 0)] {
+        let mut stream = UnixStream::connect(&entry.bus).await.unwrap();
+        let login = [text("c"), text("pump"), text(&entry.password)].concat();
+        let body = [text("MQTT"), vec![4, 0xc2, 0, 60], login].concat();
+        stream.write_all(&packet(0x10, &body)).await.unwrap();
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, [0x20, 2, 0, code]);
+        let mut client = Client::open(entry.port, 4).await;
+        client.connect("", "pump", &entry.password).await;
+        assert_eq!(client.read().await.unwrap()[3], code);
+    }
+}
+
+#[tokio::test]
 async fn clients_are_bounded() {
     let rig = Rig::with(&[("pump", &[], &[]), ("fan", &[], &[])]);
     let mut clients = Vec::new();
@@ -423,11 +443,14 @@ async fn clients_are_bounded() {
     assert_eq!(surplus.read().await.unwrap(), [0x20, 2, 0, 3], "unavailable");
     let mut fan = rig.client("fan", 4).await;
     fan.ping().await;
-    // Strangers that say nothing go after a while, and leave room.
+    // Strangers that say nothing shut nobody out, and go after a while.
     let mut strangers = Vec::new();
     for _ in 0..MAX_CLIENTS {
         strangers.push(Client::open(entry.port, 4).await);
+        rig.client("fan", 4).await.ping().await;
     }
+    let user = format!("user {}", rustix::process::geteuid().as_raw());
+    assert!(rig.problem().contains(&user), "{}", rig.problem());
     for mut stranger in strangers {
         assert_eq!(stranger.read().await, None);
     }

@@ -251,12 +251,14 @@ async fn connections_and_bodies_are_bounded_and_one_caller_leaves_room_for_other
     drop(many);
     while busy(&rig.post("c", "", b"1").await) {}
 
-    // Those of a user who has not said who it is.
+    // Silent ones shut nobody out: the oldest of their user is cut, and who it is is said.
     let mut many = Vec::new();
-    for _ in 0..MAX_OF_ONE {
+    for _ in 0..2 * MAX_CONNECTIONS {
         many.push(rig.connect().await);
+        assert_eq!(rig.post_of_other().await, 200);
     }
-    while rig.post_of_other().await != 429 {}
-    drop(many);
-    while rig.post_of_other().await == 429 {}
+    assert_eq!(many[0].read(&mut [0; 1]).await.unwrap(), 0, "the oldest was not cut");
+    let user = format!("user {}", rustix::process::geteuid().as_raw());
+    let said = rig.said.problems(uptime_ms(), 0).join("\n");
+    assert!(said.contains(&user), "{said}");
 }
