@@ -31,13 +31,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::calls::{Calls, FetchCall, LogCall, QueryCall};
+use crate::adapters::census::Census;
 use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::https::Api;
 use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::link::{Credentials, LinkEvent, Outlet};
 use crate::adapters::meter::Meter;
 use crate::adapters::notify::Notifier;
-use crate::adapters::runtime::{Place, Runtime, Sweep};
+use crate::adapters::runtime::{Place, Runtime, Sweep, apart};
 use crate::adapters::store::Store;
 use crate::adapters::{crash, folder, probe, status as status_socket};
 use crate::config::Config;
@@ -69,6 +70,8 @@ enum Inner {
     Data(data::Back),
     /// Of the streams that the agent itself fills.
     Source(sources::Back),
+    /// A look at all processes.
+    Census(std::io::Result<Census>),
 }
 
 /// The link as the driver sees it.
@@ -232,7 +235,7 @@ impl Driver {
                 Effect::Collect { keep } => self.artifacts.collect(&keep),
                 Effect::Launch { name, revision, nonce, stale_config } => {
                     tracing::info!(workload = %name, revision = revision.number, "starting");
-                    self.inlets.admit(&name, &revision.spec.bus);
+                    self.inlets.admit(&name, &revision.spec.bus, Some(nonce));
                     self.runtime.launch(name, revision, nonce, stale_config);
                 }
                 Effect::Open { name, instance } => {
@@ -241,6 +244,7 @@ impl Driver {
                 }
                 Effect::Watch { name, instance } => {
                     tracing::info!(workload = %name, pid = instance.pid, "watching");
+                    self.inlets.adopted(&name, instance.nonce);
                     self.runtime.watch(name, instance);
                 }
                 Effect::Signal { name, instance, signal } => {
@@ -260,16 +264,7 @@ impl Driver {
                     });
                 }
                 Effect::Remove { name } => self.remove(name),
-                Effect::Census => {
-                    let seen = match start::census(&self.place, self.agent.records()) {
-                        Ok(found) => Observed::Census(found),
-                        Err(error) => {
-                            tracing::warn!(%error, "the processes cannot be looked at now");
-                            Observed::Blind
-                        }
-                    };
-                    self.agent.observe(seen, uptime_ms());
-                }
+                Effect::Census => self.look_at_processes(),
             }
         }
         if !sweeps.is_empty() {
@@ -305,8 +300,29 @@ impl Driver {
         });
     }
 
+    fn look_at_processes(&self) {
+        let (place, tell) = (Arc::clone(&self.place), self.tell.clone());
+        tokio::spawn(async move {
+            let seen = apart(move || Census::take(&place)).await;
+            let _agent_ends = tell.send(Inner::Census(seen)).await;
+        });
+    }
+
     fn came_back(&mut self, inner: Inner) {
         match inner {
+            Inner::Census(seen) => {
+                let seen = match seen {
+                    Ok(seen) => {
+                        let records = self.agent.records();
+                        Observed::Census(start::found(&seen, &self.place, records))
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the processes cannot be looked at now");
+                        Observed::Blind
+                    }
+                };
+                self.agent.observe(seen, uptime_ms());
+            }
             Inner::Reported(true) => self.reporter.acknowledged(),
             Inner::Reported(false) => self.reporter.refused(uptime_ms()),
             Inner::Renewed(result) => self.renewed(*result),

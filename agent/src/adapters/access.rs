@@ -1,9 +1,10 @@
 //! Who may put data in, and where: the bus's port, each workload's password, and the accesses of
 //! programs that the agent does not run.
 //!
-//! A workload's password is derived from one stored key, so that it survives agent, disk-full and
-//! store, and a workload that outlives the agent is let in again. Nothing here is secret from the
-//! agent's own user and root; everything is from everybody else.
+//! A workload's password is derived from one stored key and the nonce of its instance: another one
+//! at each start, and one that survives agent and disk-full, so that a workload that outlives the
+//! agent is let in again. Nothing here is secret from the agent's own user and root; everything is
+//! from everybody else. A file that is damaged is replaced and said.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,6 +30,10 @@ const LOCAL: &str = "local-access.json";
 const LOCK: &str = "local-access.lock";
 /// The socket that takes records over HTTP.
 const SOCKET: &str = "data.sock";
+/// The socket of the bus.
+const BUS_SOCKET: &str = "bus.sock";
+/// Longest file of local accesses that is read, in bytes.
+const MAX_FILE: u64 = 4 << 20;
 /// Most local accesses: the bus serves 64 clients.
 const MAX_LOCAL: usize = 64;
 
@@ -45,17 +50,21 @@ pub struct Entry {
     pub password: String,
     /// Path of the socket that takes records over HTTP.
     pub socket: PathBuf,
+    /// Path of the socket that takes MQTT: the safe way, for nobody else can listen there.
+    #[serde(rename = "mqttSocket")]
+    pub bus: PathBuf,
 }
 
 impl Entry {
     /// As a workload finds it in its environment.
-    pub fn environment(&self) -> [(String, String); 5] {
+    pub fn environment(&self) -> [(String, String); 6] {
         [
             ("HOLDFAST_MQTT_HOST".into(), self.host.into()),
             ("HOLDFAST_MQTT_PORT".into(), self.port.to_string()),
             ("HOLDFAST_MQTT_USERNAME".into(), self.username.clone()),
             ("HOLDFAST_MQTT_PASSWORD".into(), self.password.clone()),
             ("HOLDFAST_SOCKET".into(), self.socket.to_string_lossy().into_owned()),
+            ("HOLDFAST_MQTT_SOCKET".into(), self.bus.to_string_lossy().into_owned()),
         ]
     }
 }
@@ -119,6 +128,16 @@ impl Access {
         self.data.join(SOCKET)
     }
 
+    /// The path of the socket that takes MQTT.
+    pub fn bus_socket(&self) -> PathBuf {
+        self.data.join(BUS_SOCKET)
+    }
+
+    /// The folder of the workloads, whose owners tell whose a user is.
+    pub fn workloads(&self) -> PathBuf {
+        self.data.join("workloads")
+    }
+
     /// The data folder.
     pub fn data(&self) -> &Path {
         &self.data
@@ -135,27 +154,31 @@ impl Access {
             return Ok(port);
         }
         let path = self.data.join(PORT);
-        let kept = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-        let kept = kept.filter(|port| *port != 0);
+        let kept = read_port(&path);
         let port = match (self.fixed_port, kept) {
             (Some(fixed), kept) => {
-                if kept != Some(fixed) {
-                    let stored = files::replace(&path, fixed.to_string().as_bytes(), 0o644);
+                if kept.ok() != Some(Some(fixed)) {
+                    let stored = files::put(&path, fixed.to_string().as_bytes(), 0o600);
                     state.note("port", &path, stored.err());
                 }
                 fixed
             }
-            (None, Some(kept)) => kept,
-            (None, None) => {
+            (None, Ok(Some(kept))) => kept,
+            (None, kept) => {
                 let free = std::net::TcpListener::bind((HOST, 0))?.local_addr()?.port();
-                match files::create_once(&path, free.to_string().as_bytes(), 0o644) {
+                let text = free.to_string();
+                let stored = match &kept {
+                    Ok(_) => files::create_once(&path, text.as_bytes(), 0o600),
+                    Err(_) => files::put(&path, text.as_bytes(), 0o600).map(|()| true),
+                };
+                let lost = kept.err().map(|why| damaged("the bus has another port", why));
+                state.note("port", &path, lost);
+                match stored {
                     // Somebody else was faster: theirs holds.
-                    Ok(false) => {
-                        let text = std::fs::read_to_string(&path)?;
-                        text.trim().parse().map_err(io::Error::other)?
-                    }
-                    stored => {
-                        state.note("port", &path, stored.err());
+                    Ok(false) => read_port(&path)?.unwrap_or(free),
+                    Ok(true) => free,
+                    Err(error) => {
+                        state.note("port", &path, Some(error));
                         free
                     }
                 }
@@ -165,24 +188,29 @@ impl Access {
         Ok(port)
     }
 
-    /// What a workload is told. Its password is the same for as long as the key is.
+    /// What an instance of a workload is told. Its password is the same for as long as the key is.
     ///
     /// # Errors
     /// When there is no port, or no randomness for a first key.
-    pub fn workload(&self, name: &Name) -> io::Result<Entry> {
-        let port = self.port()?;
-        Ok(Entry {
+    pub fn workload(&self, name: &Name, nonce: u64) -> io::Result<Entry> {
+        Ok(self.entry_of(name, self.port()?, self.password(name, nonce)?))
+    }
+
+    fn entry_of(&self, name: &Name, port: u16, password: String) -> Entry {
+        Entry {
             host: HOST,
             port,
             username: name.to_string(),
-            password: self.password(name)?,
+            password,
             socket: self.socket(),
-        })
+            bus: self.bus_socket(),
+        }
     }
 
-    fn password(&self, name: &Name) -> io::Result<String> {
+    fn password(&self, name: &Name, nonce: u64) -> io::Result<String> {
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.key()?);
-        Ok(hex(ring::hmac::sign(&key, format!("workload/{name}").as_bytes()).as_ref()))
+        let whose = format!("workload/{name}/{nonce:016x}");
+        Ok(hex(ring::hmac::sign(&key, whose.as_bytes()).as_ref()))
     }
 
     fn key(&self) -> io::Result<[u8; 32]> {
@@ -191,7 +219,8 @@ impl Access {
             return Ok(key);
         }
         let path = self.data.join(KEY);
-        let read = || std::fs::read(&path).map(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
+        let read =
+            || files::read(&path, 32).map(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
         let key = match read() {
             Ok(Some(key)) => key,
             found => {
@@ -200,13 +229,15 @@ impl Access {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         (files::create_once(&path, &fresh, 0o600), None)
                     }
-                    Err(error) => (Ok(true), Some(error)),
-                    Ok(_) => (
-                        files::replace(&path, &fresh, 0o600).map(|()| true),
-                        Some(io::Error::other(
-                            "it was damaged: workloads that run already are let in again after their next start",
-                        )),
-                    ),
+                    // It cannot be read now; it may be later.
+                    Err(error) if error.kind() != io::ErrorKind::InvalidData => {
+                        (Ok(true), Some(error))
+                    }
+                    found => {
+                        let why = found.err().unwrap_or_else(|| io::Error::other("not 32 bytes"));
+                        let stored = files::put(&path, &fresh, 0o600).map(|()| true);
+                        (stored, Some(damaged("passwords are others", why)))
+                    }
                 };
                 state.note("key", &path, lost);
                 match stored {
@@ -223,9 +254,9 @@ impl Access {
         Ok(key)
     }
 
-    /// Whether this is the password of the workload.
-    pub fn is_workloads(&self, name: &Name, password: &[u8]) -> bool {
-        self.password(name).is_ok_and(|known| is_same(known.as_bytes(), password))
+    /// Whether this is the password of this instance of the workload.
+    pub fn is_workloads(&self, name: &Name, nonce: u64, password: &[u8]) -> bool {
+        self.password(name, nonce).is_ok_and(|known| is_same(known.as_bytes(), password))
     }
 
     /// The local access of this name, if this is its password.
@@ -259,7 +290,30 @@ impl Access {
                 state.note("local", &path, None);
             }
             // Whoever was let in is let in still: a file that cannot be read says nothing.
-            Err(error) => state.note("local", &path, Some(error)),
+            Err(error) if error.kind() != io::ErrorKind::InvalidData => {
+                state.note("local", &path, Some(error));
+            }
+            Err(error) => {
+                let aside = path.with_extension("damaged");
+                let kept = std::fs::rename(&path, &aside).and_then(|()| match &state.local {
+                    known if known.is_empty() => Ok(()),
+                    known => files::replace(
+                        &path,
+                        &serde_json::to_vec_pretty(known).map_err(io::Error::other)?,
+                        0o600,
+                    ),
+                });
+                let what = if state.local.is_empty() {
+                    "the local accesses in it are lost: make them anew"
+                } else {
+                    "it is written again as it was read last"
+                };
+                let error = kept.err().unwrap_or(error);
+                let why = format!("it was damaged ({error}) and is local-access.damaged: {what}");
+                state.note("local", &path, Some(io::Error::other(why)));
+                state.stamp = self::stamp(&path);
+                return true;
+            }
         }
         state.stamp = stamp;
         true
@@ -277,13 +331,7 @@ impl Access {
     /// # Errors
     /// When there is no port.
     pub fn entry(&self, name: &Name, local: &LocalAccess) -> io::Result<Entry> {
-        Ok(Entry {
-            host: HOST,
-            port: self.port()?,
-            username: name.to_string(),
-            password: local.password.clone(),
-            socket: self.socket(),
-        })
+        Ok(self.entry_of(name, self.port()?, local.password.clone()))
     }
 
     /// Makes a local access, or gives the one that there is. What is asked for in `bus` takes the
@@ -339,7 +387,9 @@ impl Access {
     ) -> Result<(), String> {
         let path = self.data.join(LOCAL);
         let failed = |error: io::Error| format!("{}: {error}", path.display());
-        let lock = std::fs::OpenOptions::new()
+        files::keep_private();
+        let mut options = std::fs::OpenOptions::new();
+        let lock = std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600)
             .write(true)
             .create(true)
             .truncate(false)
@@ -386,14 +436,33 @@ fn is_same(known: &[u8], given: &[u8]) -> bool {
 
 fn stamp(path: &Path) -> Stamp {
     use std::os::unix::fs::MetadataExt as _;
-    let meta = std::fs::metadata(path).ok()?;
+    let meta = std::fs::symlink_metadata(path).ok()?;
     // Each change is another file: its number, and its times should the number come again.
     Some((meta.ino(), meta.mtime(), meta.mtime_nsec()))
 }
 
+/// What is said of a file that was put right.
+fn damaged(what: &str, why: io::Error) -> io::Error {
+    io::Error::other(format!(
+        "it was damaged ({why}) and is made anew; {what}: workloads that run already come in by HOLDFAST_MQTT_SOCKET, and by port and password after their next start"
+    ))
+}
+
+/// The port that workloads were told; None: there is no file yet.
+fn read_port(path: &Path) -> io::Result<Option<u16>> {
+    let bytes = match files::read(path, 16) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read?,
+    };
+    let port = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+    let bad = || io::Error::new(io::ErrorKind::InvalidData, "no port from 1 to 65535");
+    port.filter(|port| *port != 0).ok_or_else(bad).map(Some)
+}
+
 fn read(path: &Path) -> io::Result<BTreeMap<Name, LocalAccess>> {
-    match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
+    match files::read(path, MAX_FILE) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(error) => Err(error),
     }
@@ -413,15 +482,19 @@ mod tests {
     fn what_a_workload_is_told_outlives_the_agent() {
         let scratch = tempfile::tempdir().unwrap();
         let first = Access::new(scratch.path(), None);
-        let told = first.workload(&name("pump")).unwrap();
+        let told = first.workload(&name("pump"), 7).unwrap();
         assert_eq!(told.password.len(), 64);
-        let other = first.workload(&name("fan")).unwrap();
+        let other = first.workload(&name("fan"), 7).unwrap();
         assert_ne!(told.password, other.password);
         let again = Access::new(scratch.path(), None);
-        assert_eq!(again.workload(&name("pump")).unwrap(), told);
-        assert!(again.is_workloads(&name("pump"), told.password.as_bytes()));
-        assert!(!again.is_workloads(&name("pump"), other.password.as_bytes()));
-        assert!(!again.is_workloads(&name("pump"), b""));
+        assert_eq!(again.workload(&name("pump"), 7).unwrap(), told);
+        assert!(again.is_workloads(&name("pump"), 7, told.password.as_bytes()));
+        assert!(!again.is_workloads(&name("pump"), 7, other.password.as_bytes()));
+        assert!(!again.is_workloads(&name("pump"), 7, b""));
+        assert!(
+            !again.is_workloads(&name("pump"), 8, told.password.as_bytes()),
+            "of another start"
+        );
         let mode = std::fs::metadata(scratch.path().join(KEY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let moved = Access::new(scratch.path(), Some(1883));
@@ -435,9 +508,41 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         std::fs::write(scratch.path().join(KEY), "short").unwrap();
         let access = Access::new(scratch.path(), None);
-        let told = access.workload(&name("pump")).unwrap();
+        let told = access.workload(&name("pump"), 7).unwrap();
         assert!(access.problem().unwrap().contains("damaged"));
-        assert_eq!(Access::new(scratch.path(), None).workload(&name("pump")).unwrap(), told);
+        assert_eq!(Access::new(scratch.path(), None).workload(&name("pump"), 7).unwrap(), told);
+    }
+
+    #[test]
+    fn whatever_stands_in_a_small_file_it_heals() {
+        use std::os::unix::fs::symlink;
+        let spoil: [&dyn Fn(&Path); 8] = [
+            &|path| std::fs::write(path, "").unwrap(),
+            &|path| std::fs::write(path, "0").unwrap(),
+            &|path| std::fs::write(path, "65536").unwrap(),
+            &|path| std::fs::write(path, [0xff; 31]).unwrap(),
+            &|path| std::fs::write(path, vec![b'1'; 1 << 20]).unwrap(),
+            &|path| {
+                let mode = rustix::fs::Mode::from_raw_mode(0o666);
+                let kind = rustix::fs::FileType::Fifo;
+                rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
+            },
+            &|path| std::fs::create_dir_all(path.join("x")).unwrap(),
+            &|path| symlink("/dev/zero", path).unwrap(),
+        ];
+        for (number, spoil) in spoil.iter().enumerate() {
+            for file in [PORT, KEY] {
+                let scratch = tempfile::tempdir().unwrap();
+                spoil(&scratch.path().join(file));
+                let access = Access::new(scratch.path(), None);
+                let told = access.workload(&name("pump"), 1).unwrap();
+                let why = access.problem().unwrap_or_default();
+                assert!(why.contains(file) && why.contains("damaged"), "{number} {file}: {why}");
+                let again = Access::new(scratch.path(), None);
+                assert_eq!(again.workload(&name("pump"), 1).unwrap(), told, "{number} {file}");
+                assert_eq!(again.problem(), None, "{number} {file}");
+            }
+        }
     }
 
     #[test]
@@ -476,8 +581,17 @@ mod tests {
         assert_ne!(entry.password, another.password, "what was removed stays removed");
         std::fs::create_dir_all(scratch.path().join("workloads/pump")).unwrap();
         assert!(tool.create(&name("pump"), Bus::default()).unwrap_err().contains("another name"));
+        assert!(agent.look());
         std::fs::write(scratch.path().join(LOCAL), "{").unwrap();
-        assert!(agent.look() && agent.problem().is_some());
         assert!(tool.create(&name("x"), Bus::default()).is_err(), "nothing is overwritten");
+        assert!(agent.look() && agent.problem().unwrap().contains("written again"));
+        assert!(agent.local(&name("meter"), another.password.as_bytes()).is_some());
+        assert!(tool.look() && tool.local_bus(&name("meter")).is_some());
+        // One that starts with a damaged file has nothing to write.
+        std::fs::write(scratch.path().join(LOCAL), "").unwrap();
+        let later = Access::new(scratch.path(), None);
+        assert!(later.look() && later.problem().unwrap().contains("make them anew"));
+        assert!(scratch.path().join("local-access.damaged").exists());
+        later.create(&name("x"), Bus::default()).unwrap();
     }
 }

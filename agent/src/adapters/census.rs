@@ -5,22 +5,77 @@
 //! the user tells: its processes are found whatever they cleared or forged, and nobody else's
 //! marker is believed. Besides, whatever is in the session of a main process, or in its control
 //! group, is its workload's.
+//!
+//! What a process shows of its memory (its environment, its arguments) may hold whoever reads it
+//! up for ever: the process may have put a file system of its own there. So the census is taken on
+//! a thread of its own; where that one gets stuck, it is left behind, and that process is taken
+//! for one that shows nothing.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use holdfast_protocol::ids::Name;
 
-use super::procfs::{self, Stat};
+use super::procfs::{self, Process, Stat};
 use super::runtime::Place;
-use super::{launcher, users};
+use super::{files, launcher, users};
 use crate::core::record::{Found, Instance};
 
 /// The environment variable that marks a workload's processes.
 pub const MARKER: &str = "HOLDFAST_INSTANCE";
+
+/// Where agents that run as root keep, under its id, the data folder of each: written by root
+/// alone, so that no process' word has to be taken for whose it is.
+const REGISTER: &str = "/run/holdfast-agents";
+/// Agents whose data folders are gone are forgotten; so many are looked at.
+const MAX_FORGOTTEN: usize = 256;
+/// A process whose memory is read for longer than this, and less than twice this, is stuck.
+const STUCK: Duration = Duration::from_secs(1);
+/// Threads that are left behind in stuck processes. Beyond, only processes of the agent's own user
+/// are read.
+const MAX_STUCK: usize = 8;
+
+/// Stack of the thread that looks, in bytes.
+pub const STACK: usize = 256 * 1024;
+
+/// Processes by id and start.
+pub type Processes = BTreeSet<(u32, u64)>;
+
+/// Tells other agents on this machine whose this data folder is. Without it (the agent is not
+/// root, or there is no `/run`) they may take this agent's processes for their own where both
+/// have given a workload the same user.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn register(agent: &str, data: &Path) -> io::Result<()> {
+    let register = Path::new(REGISTER);
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    files::folder(register, 0o700)?;
+    for entry in std::fs::read_dir(register)?.flatten().take(MAX_FORGOTTEN) {
+        let folder = entry.file_name().to_str().and_then(|id| registered(register, id));
+        if folder.is_none_or(|folder| !folder.join("agent-id").exists()) {
+            let _gone = std::fs::remove_file(entry.path());
+        }
+    }
+    files::replace(&register.join(agent), data.as_os_str().as_encoded_bytes(), 0o600)
+}
+
+/// The data folder of the agent with this id.
+fn registered(register: &Path, id: &str) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt as _;
+    if id.len() != 16 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let path = files::read(&register.join(id), 4_096).ok()?;
+    Some(PathBuf::from(std::ffi::OsString::from_vec(path)))
+}
 
 /// The marker's value.
 pub fn marker(agent: &str, workload: &Name, revision: u64, nonce: u64) -> String {
@@ -98,6 +153,19 @@ impl Owners {
             user == self.agent_user || self.of.get(&mark.workload).copied().is_none_or(rooted)
         })
     }
+
+    /// The same, of the marker's text. What another agent on this machine started is that one's:
+    /// its register names the folder in which that workload belongs to this very user.
+    fn mark(&self, user: u32, marker: Option<&str>, register: &Path) -> Option<Marked> {
+        let mark = marker.and_then(Marked::parse);
+        let anothers = mark.as_ref().filter(|mark| mark.agent != self.agent).is_some_and(|mark| {
+            let data = registered(register, &mark.agent);
+            let workloads = data.map(|data| data.join("workloads"));
+            let owner = workloads.and_then(|it| users::owner(&it, &mark.workload));
+            owner == Some(user)
+        });
+        if anothers { None } else { self.whose(user, mark) }
+    }
 }
 
 /// A process.
@@ -118,11 +186,46 @@ pub struct Census {
 }
 
 impl Census {
-    /// Looks at every process.
+    /// Looks at every process. Blocks, for a few seconds where a process keeps its memory from
+    /// being read: never to be called in the agent's loop.
     ///
     /// # Errors
     /// When one could not be looked at: half a census would take what lives for dead.
-    pub fn take(place: &Place) -> io::Result<Self> {
+    pub fn take(place: &Arc<Place>) -> io::Result<Self> {
+        let stuck = || place.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (avoid, reads) = (stuck().clone(), Arc::new(AtomicU32::new(0)));
+            let (tell, told) = channel();
+            let (theirs, at) = (Arc::clone(place), Arc::clone(&reads));
+            std::thread::Builder::new().stack_size(STACK).spawn(move || {
+                let _left_behind = tell.send(Self::look(&theirs, &avoid, &at));
+            })?;
+            let mut before = 0;
+            let pid = loop {
+                match told.recv_timeout(STUCK) {
+                    Ok(Ok(census)) => {
+                        let lives =
+                            |it: &Seen, (pid, start)| (it.pid, it.stat.start) == (pid, start);
+                        stuck().retain(|&known| census.seen.iter().any(|it| lives(it, known)));
+                        return Ok(census);
+                    }
+                    Ok(Err(error)) => return Err(error),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        return Err(io::Error::other("the look at the processes ended early"));
+                    }
+                    Err(RecvTimeoutError::Timeout) => match reads.load(Ordering::Relaxed) {
+                        pid if pid != 0 && pid == before => break pid,
+                        now => before = now,
+                    },
+                }
+            };
+            tracing::warn!(pid, "a process keeps its memory from being read: it is left out");
+            stuck().extend(procfs::stat(pid)?.map(|stat| (pid, stat.start)));
+        }
+    }
+
+    /// `reads`: the process whose memory is being read, else 0.
+    fn look(place: &Place, avoid: &Processes, reads: &AtomicU32) -> io::Result<Self> {
         let owners = Owners {
             agent: place.agent.clone(),
             agent_user: rustix::process::geteuid().as_raw(),
@@ -132,15 +235,23 @@ impl Census {
         let me = std::process::id();
         let mut seen = Vec::new();
         for pid in procfs::pids()?.into_iter().filter(|&pid| pid != me) {
-            let Some(stat) = procfs::stat(pid)?.filter(|stat| !stat.kernel) else { continue };
+            let Some(process) = Process::open(pid)? else { continue };
+            let Some(stat) = process.stat()?.filter(|stat| !stat.kernel) else { continue };
             let mut it = Seen { pid, stat, mark: None, at_gate: false };
             if !stat.zombie
-                && let Some(user) = procfs::user(pid)
+                && let Some(user) = process.user()
             {
-                it.mark = mark(pid, user, &owners)?;
-                it.at_gate = user == owners.agent_user
+                let trusted = user == owners.agent_user;
+                let readable =
+                    !avoid.contains(&(pid, stat.start)) && (trusted || avoid.len() < MAX_STUCK);
+                reads.store(pid, Ordering::Relaxed);
+                let marker = if readable { process.variable(MARKER)? } else { None };
+                it.mark = owners.mark(user, marker.as_deref(), Path::new(REGISTER));
+                it.at_gate = trusted
+                    && readable
                     && it.mark.is_some()
-                    && procfs::read(pid, "cmdline")?.is_some_and(|line| line == launcher);
+                    && process.read("cmdline")?.is_some_and(|line| line == launcher);
+                reads.store(0, Ordering::Relaxed);
             }
             seen.push(it);
         }
@@ -200,37 +311,6 @@ impl Census {
         };
         self.living().filter(is_left).map(|it| (it.pid, it.stat.start)).collect()
     }
-}
-
-fn mark(pid: u32, user: u32, owners: &Owners) -> io::Result<Option<Marked>> {
-    let environment = procfs::read(pid, "environ")?.unwrap_or_default();
-    let mark = value(&environment, MARKER).and_then(Marked::parse);
-    let foreign = mark.as_ref().is_some_and(|mark| mark.agent != owners.agent);
-    if foreign && is_anothers(&environment, owners.agent_user) {
-        return Ok(None);
-    }
-    Ok(owners.whose(user, mark))
-}
-
-/// True for what another agent on this machine started: its data folder holds the id that the
-/// marker names, in a file that no workload can have made.
-fn is_anothers(environment: &[u8], agent_user: u32) -> bool {
-    let id = value(environment, MARKER).and_then(|marker| marker.split('/').next());
-    let folder = value(environment, "HOLDFAST_FOLDER").map(Path::new);
-    let (Some(id), Some(data)) = (id, folder.and_then(|folder| folder.ancestors().nth(3))) else {
-        return false;
-    };
-    let path = data.join("agent-id");
-    fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.uid() == agent_user)
-        && fs::read_to_string(&path).is_ok_and(|text| text.trim() == id)
-}
-
-/// The first value of a variable.
-fn value<'a>(environment: &'a [u8], key: &str) -> Option<&'a str> {
-    environment
-        .split(|&byte| byte == 0)
-        .filter_map(|entry| std::str::from_utf8(entry).ok())
-        .find_map(|entry| entry.strip_prefix(key)?.strip_prefix('='))
 }
 
 #[cfg(test)]

@@ -7,6 +7,56 @@ use std::path::Path;
 
 use rustix::fs::{FallocateFlags, fallocate};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+/// Opens a regular file for reading. A link is not followed, and a pipe in its place holds nobody
+/// up.
+///
+/// # Errors
+/// Whatever the file system says; `InvalidData` where it is no regular file.
+pub fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        // A link, or a socket.
+        Err(Errno::LOOP | Errno::NXIO) => None,
+        opened => Some(File::from(opened?)),
+    };
+    if let Some(file) = file
+        && file.metadata()?.is_file()
+    {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"))
+}
+
+/// The content of a small regular file, opened as [`open`] does.
+///
+/// # Errors
+/// Whatever the file system says; `InvalidData` where it is no regular file, or longer than
+/// `most` bytes.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= most) {
+        return Ok(bytes);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {most} bytes")))
+}
+
+/// Puts a file with these bytes in the place of whatever is there: a link or an empty folder, too.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    // A file is replaced as it is; a folder stands in the way of that.
+    let _no_folder = std::fs::remove_dir(path);
+    if path.is_dir() && !path.is_symlink() {
+        std::fs::rename(path, path.with_extension("damaged"))?;
+    }
+    replace(path, bytes, mode)
+}
+
 /// Replaces a file by `bytes`, durably: after a power cut it has the old content or the new.
 ///
 /// # Errors
@@ -99,6 +149,41 @@ pub fn create_once(path: &Path, bytes: &[u8], mode: u32) -> io::Result<bool> {
     })();
     let _gone = std::fs::remove_file(&temporary);
     made
+}
+
+/// From now on this process makes no file or folder that others may open, unless it is given to
+/// them on purpose, whatever it was started with.
+pub fn keep_private() {
+    rustix::process::umask(Mode::from_raw_mode(0o027));
+}
+
+/// Takes everything in a data folder away from other users: files that a former version, a umask
+/// or a copy left open to them. Sockets, artifacts and workloads' folders have modes of their own.
+pub fn close_to_others(data: &Path) {
+    for entry in std::fs::read_dir(data).into_iter().flatten().flatten() {
+        let (path, Ok(meta)) = (entry.path(), entry.metadata()) else { continue };
+        let kept = ["artifacts", "workloads"].iter().any(|name| entry.file_name() == *name);
+        let wanted = match meta.file_type() {
+            kind if kind.is_file() => 0o600,
+            kind if kind.is_dir() && !kept => 0o700,
+            _ => continue,
+        };
+        if meta.permissions().mode() & 0o077 == 0 {
+            continue;
+        }
+        let closed = if entry.file_name() == "local-access.lock" {
+            // Whoever has opened it could hold it for ever.
+            std::fs::remove_file(&path)
+        } else {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(wanted))
+        };
+        match closed {
+            Ok(()) => tracing::warn!(path = %path.display(), "other users could open it: closed"),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "it stays open to others")
+            }
+        }
+    }
 }
 
 /// Makes a rename or removal of `path` durable.

@@ -1,16 +1,26 @@
 //! Single processes as the kernel shows them. Whoever cannot be looked at for want of descriptors
 //! or memory is an error, never "gone".
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::core::record::Instance;
 
 /// Set for what belongs to the kernel itself (`PF_KTHREAD`).
 const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// Longest `/proc/PID/stat`, and whatever else is read whole, in bytes: some 50 numbers.
+const MAX_FILE: u64 = 4_096;
+/// Longest environment that is searched, in bytes: the kernel starts no program with more than
+/// 6 MiB of arguments and variables.
+const MAX_ENVIRONMENT: u64 = 8 << 20;
+/// Longest entry of an environment that is compared, in bytes: a marker takes 140 at most.
+const MAX_ENTRY: usize = 320;
 
 /// What `/proc/PID/stat` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +59,96 @@ fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat { zombie, kernel: flags & KERNEL_THREAD != 0, parent, session, start })
 }
 
-/// Reads a file of a process; None: it is gone, or shows this to nobody.
+/// Reads at most 4 KiB of a file of a process; None: it is gone, or shows this to nobody.
 ///
 /// # Errors
 /// When the agent itself lacks what reading takes.
 pub fn read(pid: u32, file: &str) -> io::Result<Option<Vec<u8>>> {
-    unless_gone(fs::read(format!("/proc/{pid}/{file}")))
+    match Process::open(pid)? {
+        Some(process) => process.read(file),
+        None => Ok(None),
+    }
+}
+
+/// One process, held by its folder in `/proc`: another one that has its id by now is not mistaken
+/// for it between two looks.
+#[derive(Debug)]
+pub struct Process(OwnedFd);
+
+impl Process {
+    /// None: no such process.
+    ///
+    /// # Errors
+    /// When the agent itself lacks what this takes.
+    pub fn open(pid: u32) -> io::Result<Option<Self>> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(CWD, format!("/proc/{pid}"), flags, Mode::empty());
+        Ok(unless_gone(opened.map_err(io::Error::from))?.map(Self))
+    }
+
+    /// Who it runs as: see [`user`].
+    pub fn user(&self) -> Option<u32> {
+        rustix::fs::fstat(&self.0).ok().map(|stat| stat.st_uid)
+    }
+
+    /// What its `stat` says; None: it is gone.
+    ///
+    /// # Errors
+    /// When the agent itself lacks what reading takes.
+    pub fn stat(&self) -> io::Result<Option<Stat>> {
+        let text = self.read("stat")?;
+        Ok(text.and_then(|text| parse_stat(&String::from_utf8_lossy(&text))))
+    }
+
+    /// At most 4 KiB of a file of it.
+    ///
+    /// # Errors
+    /// When the agent itself lacks what reading takes.
+    pub fn read(&self, file: &str) -> io::Result<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        let read = self.file(file).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes));
+        Ok(unless_gone(read)?.map(|_| bytes))
+    }
+
+    /// The first value of a variable in its environment, cut at 320 bytes. The process may have
+    /// made its environment as large as the kernel allows: it is never in memory as a whole.
+    ///
+    /// # Errors
+    /// When the agent itself lacks what reading takes.
+    pub fn variable(&self, key: &str) -> io::Result<Option<String>> {
+        let read = self.file("environ");
+        let found = read.and_then(|file| find(file.take(MAX_ENVIRONMENT), key));
+        Ok(unless_gone(found)?.flatten())
+    }
+
+    fn file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(&self.0, name, flags, Mode::empty())?))
+    }
+}
+
+fn find(mut environment: impl io::Read, key: &str) -> io::Result<Option<String>> {
+    let value = |entry: &[u8]| {
+        let entry = std::str::from_utf8(entry).ok()?;
+        Some(entry.strip_prefix(key)?.strip_prefix('=')?.to_owned())
+    };
+    let (mut buffer, mut entry) = ([0; 4_096], Vec::new());
+    loop {
+        let count = environment.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(value(&entry));
+        }
+        for &byte in buffer.iter().take(count) {
+            if byte != 0 {
+                entry.extend((entry.len() < MAX_ENTRY).then_some(byte));
+                continue;
+            }
+            if let Some(value) = value(&entry) {
+                return Ok(Some(value));
+            }
+            entry.clear();
+        }
+    }
 }
 
 /// Who it runs as; None: no such process. The folder's owner is the effective user even of what
@@ -126,6 +220,17 @@ mod tests {
         assert!(lives(&instance, "b").unwrap());
         assert!(!lives(&instance, "another boot").unwrap());
         assert!(!lives(&Instance { start: start + 1, ..instance }, "b").unwrap());
+    }
+
+    #[test]
+    fn a_variable_is_found_in_any_environment() {
+        let long = [vec![b'A'; 9_000], b"\0X=1\0KEY=first\0KEY=second\0".to_vec()].concat();
+        assert_eq!(find(&long[..], "KEY").unwrap().as_deref(), Some("first"));
+        assert_eq!(find(&b"KEYS=1\0KEY"[..], "KEY").unwrap(), None);
+        assert_eq!(find(&b"KEY=no end"[..], "KEY").unwrap().as_deref(), Some("no end"));
+        assert_eq!(find(&b"\xff=1\0KEY=\0"[..], "KEY").unwrap().as_deref(), Some(""));
+        let endless = [b"KEY=".to_vec(), vec![b'x'; 100_000]].concat();
+        assert_eq!(find(&endless[..], "KEY").unwrap().map(|it| it.len()), Some(MAX_ENTRY - 4));
     }
 
     #[test]

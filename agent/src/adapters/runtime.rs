@@ -53,6 +53,8 @@ pub struct Place {
     pub access: Arc<super::access::Access>,
     /// Processes whose ends are waited for.
     pub awaited: Awaited,
+    /// Processes that keep their memory from being read.
+    pub stuck: std::sync::Mutex<census::Processes>,
 }
 
 impl Place {
@@ -167,20 +169,21 @@ impl Runtime {
         crash::point("signal-sent");
     }
 
-    /// Finds (and kills) what is left of workloads. When nobody can be looked at (no descriptors),
-    /// it looks again until it can: "nothing left" is said of what was seen alone.
-    pub fn sweep(&self, mut sweeps: Vec<Sweep>) {
+    /// Finds (and kills) what is left of workloads, on a thread of its own: see [`Census::take`].
+    /// When nobody can be looked at (no descriptors), it looks again until it can: "nothing left"
+    /// is said of what was seen alone.
+    pub fn sweep(&self, sweeps: Vec<Sweep>) {
         // A launcher at the gate of something that is not wanted any more ends by its pipe.
         if let Ok(mut gates) = self.gates.lock() {
             for sweep in sweeps.iter().filter(|sweep| sweep.spare.is_none()) {
                 gates.remove(&sweep.name);
             }
         }
-        let (place, tell) = (self.place.clone(), self.tell.clone());
-        let mut looked = look(&place, &sweeps);
+        let (place, tell, sweeps) = (self.place.clone(), self.tell.clone(), Arc::new(sweeps));
         tokio::spawn(async move {
             loop {
-                match looked {
+                let (here, these) = (Arc::clone(&place), Arc::clone(&sweeps));
+                match apart(move || look(&here, &these)).await {
                     Ok(swept) => {
                         for (name, behind, left) in swept {
                             if behind > 0 {
@@ -192,13 +195,24 @@ impl Runtime {
                     }
                     Err(error) => tracing::warn!(%error, "processes cannot be looked at"),
                 }
-                // Whom a later look would have to spare is not known: that one is dropped.
-                sweeps.retain(|sweep| sweep.spare.is_none());
                 tokio::time::sleep(ending::LOOK_EVERY).await;
-                looked = look(&place, &sweeps);
             }
         });
     }
+}
+
+/// Does what may block for long on a thread of its own: those of the pool are few.
+///
+/// # Errors
+/// What the work says, or when there is no thread to be had.
+pub async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (tell, told) = oneshot::channel();
+    std::thread::Builder::new().stack_size(census::STACK).spawn(move || {
+        let _nobody_waits = tell.send(work());
+    })?;
+    told.await.unwrap_or_else(|_| Err(io::Error::other("the thread ended early")))
 }
 
 /// What a sweep is asked to do: see `Effect::Sweep`.
@@ -216,10 +230,17 @@ pub struct Sweep {
 
 /// One look for all of them: how many live processes each workload has left that are no probe's
 /// and were ended, and in all.
-fn look(place: &Place, sweeps: &[Sweep]) -> io::Result<Vec<(Name, usize, usize)>> {
+fn look(place: &Arc<Place>, sweeps: &[Sweep]) -> io::Result<Vec<(Name, usize, usize)>> {
     let census = Census::take(place)?;
     let mut swept = Vec::new();
     for sweep in sweeps {
+        // Who was spared is gone: what was seen may be a newer instance, and the end of the spared
+        // one is followed by a sweep of its own.
+        if let Some(spare) = &sweep.spare
+            && !procfs::lives(spare, &place.boot)?
+        {
+            continue;
+        }
         // A session of another boot means nothing: its number is somebody else's by now.
         let last = sweep.last.as_ref().filter(|last| last.boot == place.boot);
         let cgroups = place.cgroups.as_ref().ok();
@@ -295,7 +316,7 @@ fn prepare(
         users::resolve(process.user.as_deref(), name, &place.workloads).map_err(Fault::Revision)?;
     let folder = place.folder(name);
     let own = folder.join(folder::FILES);
-    let mut plan = plan_of(place, name, spec, process, own, user).map_err(Fault::Machine)?;
+    let mut plan = plan_of(place, name, nonce, spec, process, own, user).map_err(Fault::Machine)?;
     // The last that can fail before there is a process: what it laid in vain it takes back.
     folder::lay(&folder, &spec.config, stale_config, user).map_err(Fault::of_folder)?;
     let marker = census::marker(&place.agent, name, revision.number, nonce);
@@ -309,6 +330,7 @@ fn prepare(
 fn plan_of(
     place: &Place,
     name: &Name,
+    nonce: u64,
     spec: &WorkloadSpec,
     process: &Process,
     own: PathBuf,
@@ -326,7 +348,7 @@ fn plan_of(
         ("HOLDFAST_WORKLOAD".into(), name.to_string()),
         ("HOLDFAST_DEVICE".into(), place.device.clone()),
     ]);
-    match place.access.workload(name) {
+    match place.access.workload(name, nonce) {
         Ok(entry) => env.extend(entry.environment()),
         // The bus says so too; the workload may do without.
         Err(error) => tracing::error!(workload = %name, %error, "it has no way to put data in"),
@@ -371,7 +393,7 @@ pub fn probe_plan(
     let Run::Process(process) = &spec.run;
     let user = users::resolve(process.user.as_deref(), name, &place.workloads)?;
     let own = place.folder(name).join(folder::FILES);
-    let mut plan = plan_of(place, name, spec, process, own, user)?;
+    let mut plan = plan_of(place, name, nonce, spec, process, own, user)?;
     let (program, args) = command.split_first().ok_or("the probe has no command")?;
     plan.program = PathBuf::from(program);
     plan.args = args.to_vec();

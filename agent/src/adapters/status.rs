@@ -49,6 +49,21 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(&address)
 }
 
+/// A listener that anybody on the device may connect to. A socket left by an agent that died is
+/// replaced.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn bind_for_all(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
 /// Listens. A socket left by an agent that died is replaced; the caller holds the lock that says
 /// that there is no other.
 ///

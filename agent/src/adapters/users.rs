@@ -131,12 +131,17 @@ pub fn owners(workloads: &Path) -> io::Result<BTreeMap<Name, u32>> {
         let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        let files = entry.path().join(super::folder::FILES);
         // Not laid yet: nothing runs in it.
-        let Ok(meta) = std::fs::symlink_metadata(files) else { continue };
-        owners.insert(name, meta.uid());
+        let Some(owner) = owner(workloads, &name) else { continue };
+        owners.insert(name, owner);
     }
     Ok(owners)
+}
+
+/// Whom one workload's own folder belongs to.
+pub fn owner(workloads: &Path, name: &Name) -> Option<u32> {
+    let files = workloads.join(name.as_str()).join(super::folder::FILES);
+    std::fs::symlink_metadata(files).ok().map(|meta| meta.uid())
 }
 
 /// A number of the workload's own: the owner of its folder if it has one, else one by its name

@@ -247,7 +247,7 @@ mod tests {
     fn a_shell_reads_the_environment() {
         let made = made();
         let script = shown(&made, EntryOutput::Env)
-            + "printf '%s\\n' \"$HOLDFAST_MQTT_HOST\" \"$HOLDFAST_MQTT_PORT\" \"$HOLDFAST_MQTT_USERNAME\" \"$HOLDFAST_MQTT_PASSWORD\" \"$HOLDFAST_SOCKET\"";
+            + "printf '%s\\n' \"$HOLDFAST_MQTT_HOST\" \"$HOLDFAST_MQTT_PORT\" \"$HOLDFAST_MQTT_USERNAME\" \"$HOLDFAST_MQTT_PASSWORD\" \"$HOLDFAST_SOCKET\" \"$HOLDFAST_MQTT_SOCKET\"";
         let ran = std::process::Command::new("/bin/sh").args(["-c", &script]).output().unwrap();
         let values: Vec<String> =
             made.entry.environment().into_iter().map(|(_, value)| value).collect();

@@ -1,7 +1,6 @@
 //! Who may put data in: told to the bus and the data socket as workloads come and go.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_protocol::data::StreamName;
@@ -26,17 +25,23 @@ pub(super) struct Inlets {
 }
 
 impl Inlets {
-    pub(super) fn new(access: Arc<Access>, intake: Arc<dyn Intake>, workloads: &Path) -> Self {
+    pub(super) fn new(access: Arc<Access>, intake: Arc<dyn Intake>) -> Self {
         let said = Arc::<Said>::default();
         let bus = Bus::new(Arc::clone(&access), Arc::clone(&intake), Arc::clone(&said));
-        let socket = DataSocket::new(bus.authority(), intake, Arc::clone(&said), workloads);
+        let socket = DataSocket::new(bus.authority(), intake, Arc::clone(&said));
         Self { access, bus, socket, said }
     }
 
     /// A workload is about to run, or runs.
-    pub(super) fn admit(&mut self, name: &Name, bus: &Permissions) {
-        self.bus.admit(name.clone(), bus.clone());
+    /// `nonce`: of its instance, where that is known.
+    pub(super) fn admit(&mut self, name: &Name, bus: &Permissions, nonce: Option<u64>) {
+        self.bus.admit(name.clone(), bus.clone(), nonce);
         self.listen();
+    }
+
+    /// This instance runs already.
+    pub(super) fn adopted(&mut self, name: &Name, nonce: u64) {
+        self.bus.adopted(name, nonce);
     }
 
     /// It is gone.
@@ -91,7 +96,8 @@ impl Driver {
     pub(super) fn admit_known(&mut self) {
         for (name, record) in self.agent.records() {
             if let Some(current) = &record.current {
-                self.inlets.admit(name, &current.spec.bus);
+                let nonce = record.instance.as_ref().map(|instance| instance.nonce);
+                self.inlets.admit(name, &current.spec.bus, nonce);
             }
         }
         self.inlets.look();

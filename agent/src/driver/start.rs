@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use holdfast_protocol::ids::{Name, hex};
 use holdfast_protocol::message::DesiredState;
@@ -16,12 +15,13 @@ use crate::adapters::access::Access;
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::buffer::Buffer;
 use crate::adapters::calls::Calls;
-use crate::adapters::census::Census;
+use crate::adapters::census::{self, Census};
 use crate::adapters::cgroup::Cgroups;
 use crate::adapters::clock::{Time, boot_id, uptime_ms};
 use crate::adapters::ending::Awaited;
 use crate::adapters::identity::Identity;
 use crate::adapters::intake::Buffered;
+use crate::adapters::lock::{self, LockError};
 use crate::adapters::meter::Meter;
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime};
@@ -32,10 +32,6 @@ use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
 use crate::core::record::{Found, Record};
 use crate::core::report::Reporter;
-
-/// How often the lock is tried for, and how long between: a second in all.
-const LOCK_TRIES: u32 = 20;
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the agent cannot run at all.
 #[derive(Debug, thiserror::Error)]
@@ -49,10 +45,12 @@ pub enum StartError {
         source: io::Error,
     },
     /// Another agent has it.
-    #[error("another agent runs on {path} already; one data folder serves one agent")]
+    #[error("another agent runs on {path} already{who}; one data folder serves one agent")]
     Second {
         /// Which.
         path: PathBuf,
+        /// Who holds the lock, as far as that can be known.
+        who: String,
     },
     /// No randomness.
     #[error("the system gives no random numbers")]
@@ -70,6 +68,7 @@ impl Driver {
     )]
     pub fn start(data: &Path, config: Config) -> Result<Self, StartError> {
         let failed = |source: io::Error| StartError::Folder { path: data.into(), source };
+        files::keep_private();
         files::folder(data, 0o711).map_err(failed)?;
         let data = data.canonicalize().map_err(failed)?;
         let lock = lock(&data)?;
@@ -102,9 +101,10 @@ impl Driver {
         let buffer = Buffer::new(&data, config.storage, time.clone());
         let intake = Arc::new(Buffered::new(buffer.clone(), time.clone()));
         let sources = super::sources::Sources::new(&data, buffer.clone(), intake.clone());
-        let inlets = intake::Inlets::new(access, intake, &place.workloads);
+        let inlets = intake::Inlets::new(access, intake);
         let processes = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
-        let found = census(&place, loaded.records.iter()).map_err(processes)?;
+        let seen = Census::take(&place).map_err(processes)?;
+        let found = found(&seen, &place, loaded.records.iter());
         let folders = folders(&place.workloads);
         let start = Start {
             desired: on_disk.state,
@@ -186,27 +186,14 @@ fn known(identity: &Option<Identity>) -> Option<(Vec<u8>, holdfast_protocol::ids
     Some((identity.signing_key(), identity.device()?))
 }
 
+/// The lock; from then on, what is in the folder is nobody else's.
 fn lock(data: &Path) -> Result<std::fs::File, StartError> {
-    let path = data.join("lock");
-    let failed = |source: io::Error| StartError::Folder { path: path.clone(), source };
-    let mut options = std::fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    // On a disk that takes nothing any more the file will do as it is, or else the folder.
-    let file = options
-        .open(&path)
-        .or_else(|_| std::fs::File::open(&path))
-        .or_else(|_| std::fs::File::open(data))
-        .map_err(failed)?;
-    for _ in 0..LOCK_TRIES {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            // An agent that was killed this moment leaves a child that has not executed its
-            // launcher yet, and holds the lock until it does.
-            Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-            Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
-        }
-    }
-    Err(StartError::Second { path: data.into() })
+    let lock = lock::take(data).map_err(|error| match error {
+        LockError::Io(path, source) => StartError::Folder { path, source },
+        LockError::Held(who) => StartError::Second { path: data.into(), who },
+    })?;
+    files::close_to_others(data);
+    Ok(lock)
 }
 
 fn random() -> Result<u64, StartError> {
@@ -226,8 +213,12 @@ fn place(
     let workloads = data.join("workloads");
     files::folder(&workloads, 0o711)?;
     let device = identity.as_ref().and_then(Identity::device).map(|device| device.to_string());
+    let agent = agent_id(data, seed);
+    if let Err(error) = census::register(&agent, data) {
+        tracing::warn!(%error, "other agents on this machine cannot be told of this one");
+    }
     Ok(Place {
-        agent: agent_id(data, seed)?,
+        agent,
         device: device.unwrap_or_default(),
         boot: boot_id(),
         workloads,
@@ -237,6 +228,7 @@ fn place(
         open_files: launching::raise_open_files(),
         access,
         awaited: Awaited::default(),
+        stuck: std::sync::Mutex::default(),
     })
 }
 
@@ -251,33 +243,36 @@ fn launcher() -> Vec<OsString> {
 
 /// Marks the processes of this data folder's agent. Made once; a disk too full for it gives one
 /// that holds until there is room.
-fn agent_id(data: &Path, seed: u64) -> io::Result<String> {
+fn agent_id(data: &Path, seed: u64) -> String {
     let path = data.join("agent-id");
-    match std::fs::read_to_string(&path) {
-        Ok(text) if text.trim().len() == 16 => Ok(text.trim().to_owned()),
-        _ => {
-            let id = hex(&seed.to_be_bytes());
-            if let Err(error) = files::replace(&path, id.as_bytes(), 0o600) {
-                tracing::error!(%error, "the agent's id cannot be stored");
-            }
-            Ok(id)
-        }
+    let read = files::read(&path, 64).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    if let Ok(text) = &read
+        && text.trim().len() == 16
+        && text.trim().bytes().all(|byte| byte.is_ascii_hexdigit())
+    {
+        return text.trim().to_owned();
     }
+    let id = hex(&seed.to_be_bytes());
+    if !matches!(&read, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+        tracing::error!(path = %path.display(), id, "it was damaged: this agent has a new id");
+    }
+    if let Err(error) = files::put(&path, id.as_bytes(), 0o600) {
+        tracing::error!(%error, "the agent's id cannot be stored");
+    }
+    id
 }
 
 /// Every process of a workload: by its user or marker, or by its record.
-///
-/// # Errors
-/// When the processes cannot be looked at: half a census would take what lives for dead.
-pub(super) fn census<'a>(
+pub(super) fn found<'a>(
+    seen: &Census,
     place: &Place,
     records: impl Iterator<Item = (&'a Name, &'a Record)>,
-) -> io::Result<Vec<Found>> {
-    let mut found = Census::take(place)?.found(&place.boot);
+) -> Vec<Found> {
+    let mut found = seen.found(&place.boot);
     for (name, record) in records {
         known_by_record(name, record, &place.boot, &mut found);
     }
-    Ok(found)
+    found
 }
 
 /// A process that stands in a record is known even if it has overwritten its environment.

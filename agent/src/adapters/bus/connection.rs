@@ -14,13 +14,12 @@ use holdfast_protocol::mqtt::{
     Answer, Code, Ending, Event, Fault, Message, NotTaken, Session, Will,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::exchange::Published;
 use super::gate::Gate;
 use super::mailbox::Mailbox;
-use super::{STALL, Seat, Shared, add};
+use super::{STALL, Seat, Shared, Stream, add};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused, Stored};
 use crate::core::bus::Route;
@@ -55,7 +54,7 @@ struct Group {
 
 /// The task. It ends when the connection has.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     session: Session<Gate>,
     mailbox: Arc<Mailbox>,
     number: u64,
@@ -76,10 +75,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, number: u64, seat: Seat) -> Self {
-        // Small answers must not wait for each other; a socket that cannot is slower, no more.
-        let _slower = stream.set_nodelay(true);
-        let gate = Gate::new(Arc::clone(&seat.shared), number);
+    pub(super) fn new(stream: Box<dyn Stream>, number: u64, seat: Seat, gate: Gate) -> Self {
         let session = Session::new(gate, Arc::clone(&seat.shared.limits), uptime_ms());
         Self {
             stream,

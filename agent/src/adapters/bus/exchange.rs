@@ -94,8 +94,11 @@ impl Exchange {
         self.inner().members.len()
     }
 
-    pub(super) fn clients_of(&self, name: &Name) -> usize {
-        self.inner().members.values().filter(|member| member.name == *name).count()
+    /// Counts the clients of each name.
+    pub(super) fn count(&self, of: &mut BTreeMap<Name, usize>) {
+        for member in self.inner().members.values() {
+            *of.entry(member.name.clone()).or_default() += 1;
+        }
     }
 
     /// What a client has subscribed to by now.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::mqtt::{Client, Code, Fault, Policy};
 
-use super::{MAX_OF_ONE, Shared, add};
+use super::peer::Peer;
+use super::{Shared, add};
 use crate::adapters::clock::uptime_ms;
 use crate::core::bus::{self, Refusal, Rights, Route};
 
@@ -13,14 +14,27 @@ use crate::core::bus::{self, Refusal, Rights, Route};
 pub(super) struct Gate {
     shared: Arc<Shared>,
     number: u64,
+    peer: Peer,
+    /// It came by the Unix socket, where its user tells who it is.
+    on_socket: bool,
     /// Who it is, once it has said so.
     name: Option<Name>,
     client_id: String,
 }
 
 impl Gate {
-    pub(super) fn new(shared: Arc<Shared>, number: u64) -> Self {
-        Self { shared, number, name: None, client_id: String::new() }
+    pub(super) fn new(shared: Arc<Shared>, number: u64, peer: Peer, on_socket: bool) -> Self {
+        Self { shared, number, peer, on_socket, name: None, client_id: String::new() }
+    }
+
+    /// Who a client is: by its password, or on the Unix socket by its user.
+    fn who(&self, client: &Client<'_>) -> Option<Arc<Rights>> {
+        if let (Some(user), Some(password)) = (client.user, client.password) {
+            return self.shared.who(user, password, self.peer);
+        }
+        let sole = self.peer.user().filter(|_| self.on_socket)?;
+        let sole = self.shared.sole(sole)?;
+        client.user.is_none_or(|user| user == sole.name.as_str()).then_some(sole)
     }
 
     pub(super) fn name(&self) -> Option<&Name> {
@@ -55,11 +69,9 @@ impl Policy for Gate {
     fn connect(&mut self, client: &Client<'_>) -> Result<(), Fault> {
         const WRONG: Fault = Fault::new(
             Code::BadCredentials,
-            "user name and password are those of HOLDFAST_MQTT_USERNAME and HOLDFAST_MQTT_PASSWORD",
+            "user name and password are those of HOLDFAST_MQTT_USERNAME and HOLDFAST_MQTT_PASSWORD, of a program of the same user",
         );
-        let given = client.user.zip(client.password);
-        let who = given.and_then(|(user, password)| self.shared.who(user, password));
-        let Some(who) = who else {
+        let Some(who) = self.who(client) else {
             let known = client.user.and_then(|user| user.parse::<Name>().ok());
             let known = known.filter(|name| self.shared.rights(name).is_some());
             let what = "a client of the local bus was refused: wrong user name or password";
@@ -68,7 +80,10 @@ impl Policy for Gate {
             self.shared.said.note_about(known.as_ref(), what, about, uptime_ms());
             return Err(WRONG);
         };
-        if self.shared.exchange.clients_of(&who.name) >= MAX_OF_ONE {
+        if !self.shared.strangers.leave(self.number) {
+            return Err(Fault::new(Code::Quota, "cut for a newer client of this user"));
+        }
+        if !self.shared.has_place(&who.name) {
             self.name = Some(who.name.clone());
             self.note("too many clients of the local bus at a time", client.id);
             return Err(Fault::new(Code::Quota, "too many clients of this user at a time"));

@@ -1,4 +1,4 @@
-//! The local bus: an MQTT listener on 127.0.0.1 for the workloads of this device, and for programs
+//! The local bus: an MQTT listener on a Unix socket and on 127.0.0.1 for the workloads of this device, and for programs
 //! that were given a local access. Publishes go into the buffer, and to whoever has subscribed.
 //!
 //! It listens only once somebody may come. A bus that cannot listen stops no workload: it is tried
@@ -9,7 +9,9 @@ mod exchange;
 mod gate;
 mod kept;
 mod mailbox;
+mod peer;
 mod said;
+mod seats;
 
 #[cfg(test)]
 mod tests;
@@ -25,16 +27,19 @@ use holdfast_protocol::data::block::MAX_RECORD;
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::mqtt::{Code, Fault, Limits};
 use holdfast_protocol::workload::Bus as Permissions;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::AbortHandle;
 
 use super::access::{Access, HOST};
 use super::clock::uptime_ms;
 use super::intake::Intake;
+use super::users;
 use crate::core::bus::Rights;
 use connection::Connection;
 use exchange::Exchange;
+use peer::Peer;
 pub use said::Said;
+pub use seats::{Strangers, has_place};
 
 /// Clients at a time. A device has a few workloads; each client may hold 128 KiB on its way in and
 /// 256 KiB on its way out.
@@ -42,8 +47,6 @@ const MAX_CLIENTS: usize = 64;
 /// Clients of one workload or local access at a time, so that one that forgets to close leaves
 /// room for others.
 const MAX_OF_ONE: usize = 32;
-/// Clients that have not said who they are, for at most [`CONNECT_TIMEOUT`].
-const MAX_STRANGERS: usize = 32;
 /// How long the end of the agent waits for clients.
 const FAREWELL: Duration = Duration::from_millis(1_500);
 /// Why clients end with the agent.
@@ -66,13 +69,15 @@ struct Shared {
     /// The file of what is retained.
     kept: PathBuf,
     limits: Arc<Limits>,
-    /// Who may come, beside local accesses.
-    workloads: Mutex<BTreeMap<Name, Arc<Rights>>>,
+    /// Who may come, beside local accesses, and the nonce of its instance, of which its password
+    /// is derived.
+    workloads: Mutex<BTreeMap<Name, (Arc<Rights>, Option<u64>)>>,
     /// Streams that the agent itself fills: nobody else may.
     sourced: Mutex<BTreeSet<StreamName>>,
     next: AtomicU64,
+    strangers: Strangers,
+    /// Connections that have not ended.
     clients: AtomicUsize,
-    strangers: AtomicUsize,
     counters: Counters,
 }
 
@@ -96,7 +101,7 @@ fn add(counter: &AtomicU64, more: u64) {
 }
 
 impl Shared {
-    fn workloads(&self) -> MutexGuard<'_, BTreeMap<Name, Arc<Rights>>> {
+    fn workloads(&self) -> MutexGuard<'_, BTreeMap<Name, (Arc<Rights>, Option<u64>)>> {
         self.workloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,20 +124,23 @@ impl Shared {
 
     /// What a client of this name may do now; None: nobody of this name may come.
     fn rights(&self, name: &Name) -> Option<Arc<Rights>> {
-        if let Some(rights) = self.workloads().get(name) {
+        if let Some((rights, _)) = self.workloads().get(name) {
             return Some(Arc::clone(rights));
         }
         let bus = self.access.local_bus(name)?;
         Some(Arc::new(Rights { name: name.clone(), bus }))
     }
 
-    /// Who this is by name and password.
-    fn who(&self, user: &str, password: &[u8]) -> Option<Arc<Rights>> {
+    /// Who this is by name and password. A workload's password serves its own user alone (and
+    /// root): whoever has listened on the bus' port while the agent was away cannot use it.
+    fn who(&self, user: &str, password: &[u8], peer: Peer) -> Option<Arc<Rights>> {
         let name: Name = user.parse().ok()?;
         let workload = self.workloads().get(&name).cloned();
-        if let Some(rights) = workload {
+        if let Some((rights, nonce)) = workload {
             // A workload's name is its own, whatever a local access of that name says.
-            return self.access.is_workloads(&name, password).then_some(rights);
+            let known = self.access.is_workloads(&name, nonce?, password);
+            let owner = users::owner(&self.access.workloads(), &name);
+            return (known && owner.is_none_or(|owner| peer.may_be(owner))).then_some(rights);
         }
         let local = self.access.local(&name, password);
         let local = local.or_else(|| {
@@ -140,6 +148,26 @@ impl Shared {
             self.access.look().then(|| self.access.local(&name, password)).flatten()
         })?;
         Some(Arc::new(Rights { name, bus: local.bus }))
+    }
+
+    /// The workload that has this user to itself.
+    fn sole(&self, user: u32) -> Option<Arc<Rights>> {
+        if user == 0 || user == rustix::process::geteuid().as_raw() {
+            return None;
+        }
+        let owners = users::owners(&self.access.workloads()).ok()?;
+        let mut mine = owners.into_iter().filter(|(_, owner)| *owner == user);
+        let ((name, _), None) = (mine.next()?, mine.next()) else { return None };
+        self.workloads().get(&name).map(|(rights, _)| Arc::clone(rights))
+    }
+
+    /// Whether one more client of this name leaves the others their share.
+    fn has_place(&self, name: &Name) -> bool {
+        let mut known: BTreeMap<Name, usize> =
+            self.workloads().keys().cloned().map(|name| (name, 0)).collect();
+        known.extend(self.access.locals().into_keys().map(|name| (name, 0)));
+        self.exchange.count(&mut known);
+        has_place(&known, name, MAX_CLIENTS, MAX_OF_ONE)
     }
 }
 
@@ -149,8 +177,11 @@ pub struct Bus {
     listening: Option<AbortHandle>,
     /// The task that writes what is retained.
     keeping: Option<AbortHandle>,
+    on_socket: Option<AbortHandle>,
     /// Why it does not listen.
     trouble: Option<String>,
+    /// Why it does not on its Unix socket.
+    socket_trouble: Option<String>,
 }
 
 impl Bus {
@@ -178,22 +209,37 @@ impl Bus {
             workloads: Mutex::default(),
             sourced: Mutex::default(),
             next: AtomicU64::new(0),
+            strangers: Strangers::default(),
             clients: AtomicUsize::new(0),
-            strangers: AtomicUsize::new(0),
             counters: Counters::default(),
         };
         match kept::load(&shared.kept) {
             Ok(messages) => shared.exchange.restore(messages),
             Err(error) => shared.say_of_kept("could not be read: it is begun anew", &error),
         }
-        Self { shared: Arc::new(shared), listening: None, keeping: None, trouble: None }
+        Self {
+            shared: Arc::new(shared),
+            listening: None,
+            keeping: None,
+            on_socket: None,
+            trouble: None,
+            socket_trouble: None,
+        }
     }
 
-    /// This workload may come from now on, with these permissions.
-    pub fn admit(&mut self, name: Name, bus: Permissions) {
+    /// This workload may come from now on, with these permissions. `nonce`: of its instance, where
+    /// that is known.
+    pub fn admit(&mut self, name: Name, bus: Permissions, nonce: Option<u64>) {
         let rights = Arc::new(Rights { name: name.clone(), bus });
-        self.shared.workloads().insert(name, rights);
+        self.shared.workloads().insert(name, (rights, nonce));
         self.listen();
+    }
+
+    /// This instance of a workload runs already.
+    pub fn adopted(&mut self, name: &Name, nonce: u64) {
+        if let Some((_, known)) = self.shared.workloads().get_mut(name) {
+            *known = Some(nonce);
+        }
     }
 
     /// It may not come any more.
@@ -230,15 +276,37 @@ impl Bus {
     }
 
     fn listen(&mut self) {
+        if self.keeping.is_none() {
+            let keeping = keep(Arc::clone(&self.shared));
+            self.keeping = Some(tokio::spawn(keeping).abort_handle());
+        }
+        if self.on_socket.is_none() {
+            let path = self.shared.access.bus_socket();
+            match super::status::bind_for_all(&path) {
+                Ok(listener) => {
+                    let accept = accept_on_socket(listener, Arc::clone(&self.shared));
+                    self.on_socket = Some(tokio::spawn(accept).abort_handle());
+                    self.socket_trouble = None;
+                }
+                Err(error) => {
+                    let why = format!(
+                        "the local bus cannot listen on {} ({error}): it is served on {HOST} alone",
+                        path.display()
+                    );
+                    if self.socket_trouble.as_ref() != Some(&why) {
+                        tracing::error!("{why}");
+                    }
+                    self.socket_trouble = Some(why);
+                }
+            }
+        }
         if self.listening.is_some() {
             return;
         }
         match self.bind() {
             Ok(listener) => {
-                let shared = Arc::clone(&self.shared);
-                let keeping = keep(Arc::clone(&shared));
-                self.keeping = Some(tokio::spawn(keeping).abort_handle());
-                self.listening = Some(tokio::spawn(accept(listener, shared)).abort_handle());
+                let accept = accept(listener, Arc::clone(&self.shared));
+                self.listening = Some(tokio::spawn(accept).abort_handle());
                 if self.trouble.take().is_some() {
                     tracing::info!("the local bus listens");
                 }
@@ -257,8 +325,10 @@ impl Bus {
             format!("the local bus has no port ({error}): workloads cannot publish")
         })?;
         bind(port).map_err(|error| {
+            let who = peer::listener(port).map(|user| format!("; user {user} listens there"));
             format!(
-                "the local bus cannot listen on {HOST}:{port} ({error}): workloads cannot publish until whoever has that port gives it back; it stays the same, since workloads that run know it"
+                "the local bus cannot listen on {HOST}:{port} ({error}{}): workloads can publish by HOLDFAST_MQTT_SOCKET alone until that port is given back; it stays the same, since workloads that run know it, and is tried again every few seconds",
+                who.unwrap_or_default()
             )
         })
     }
@@ -266,9 +336,10 @@ impl Bus {
     /// Lets nobody in any more, and waits a little until everybody who is there is answered and
     /// gone: what is stored is acknowledged before the agent ends.
     pub async fn stop(&mut self) {
-        if let Some(listening) = self.listening.take() {
+        for listening in [self.listening.take(), self.on_socket.take()].into_iter().flatten() {
             listening.abort();
         }
+        self.shared.strangers.cut_all();
         self.shared.exchange.end_where(|_| true, STOPS);
         let gone = async {
             while self.shared.clients.load(Ordering::Relaxed) > 0 {
@@ -293,7 +364,7 @@ impl Bus {
             )
         });
         vec![
-            ("bus", self.trouble.clone()),
+            ("bus", self.trouble.clone().or_else(|| self.socket_trouble.clone())),
             ("bus-credentials", self.shared.access.problem()),
             ("local-access", twice),
         ]
@@ -316,7 +387,7 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        for task in [&self.listening, &self.keeping].into_iter().flatten() {
+        for task in [&self.listening, &self.keeping, &self.on_socket].into_iter().flatten() {
             task.abort();
         }
         if let Some(bytes) = self.shared.exchange.take_changed(|_| false) {
@@ -331,19 +402,26 @@ impl Drop for Bus {
 pub struct Authority(Arc<Shared>);
 
 impl Authority {
-    /// By name and password.
-    pub fn who(&self, user: &str, password: &[u8]) -> Option<Name> {
-        self.0.who(user, password).map(|rights| rights.name.clone())
+    /// By name and password, of a caller of this user (None: the kernel does not say).
+    pub fn who(&self, name: &str, password: &[u8], user: Option<u32>) -> Option<Name> {
+        let peer = user.map_or(Peer::Unknown, Peer::User);
+        self.0.who(name, password, peer).map(|rights| rights.name.clone())
+    }
+
+    /// The workload that has this user to itself.
+    pub fn sole(&self, user: u32) -> Option<Name> {
+        self.0.sole(user).map(|rights| rights.name.clone())
+    }
+
+    /// Everybody who may come, with no connection yet.
+    pub fn known(&self) -> BTreeMap<Name, usize> {
+        let locals = self.0.access.locals().into_keys();
+        self.0.workloads().keys().cloned().chain(locals).map(|name| (name, 0)).collect()
     }
 
     /// Whether the agent itself fills this stream, and nobody else may.
     pub fn is_sourced(&self, stream: &StreamName) -> bool {
         self.0.sourced().contains(stream)
-    }
-
-    /// Whether this is a workload of the device.
-    pub fn is_workload(&self, name: &Name) -> bool {
-        self.0.workloads().contains_key(name)
     }
 }
 
@@ -353,7 +431,8 @@ fn bind(port: u16) -> std::io::Result<TcpListener> {
     // stands in the way.
     socket.set_reuseaddr(true)?;
     socket.bind((std::net::Ipv4Addr::LOCALHOST, port).into())?;
-    socket.listen(64)
+    // Who comes in a flood of others waits, and is not turned away by the kernel.
+    socket.listen(1_024)
 }
 
 /// Writes what is retained a moment after it has changed. What changes all the time is written
@@ -377,48 +456,65 @@ async fn keep(shared: Arc<Shared>) {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => admit(stream, &shared),
-            Err(error) => {
-                // No descriptors, mostly: there will be some again.
-                tracing::warn!(%error, "the local bus cannot let a client in");
-                tokio::time::sleep(Duration::from_millis(200)).await;
+            Ok((stream, from)) => {
+                // Small answers must not wait for each other; a socket that cannot is slower.
+                let _slower = stream.set_nodelay(true);
+                let peer = stream.local_addr().map_or(Peer::Unknown, |to| peer::of(from, to));
+                admit(Box::new(stream), peer, false, &shared);
             }
+            Err(error) => pause(&error).await,
         }
     }
 }
 
-fn admit(stream: TcpStream, shared: &Arc<Shared>) {
-    let full = shared.clients.load(Ordering::Relaxed) >= MAX_CLIENTS
-        || shared.strangers.load(Ordering::Relaxed) >= MAX_STRANGERS;
-    if full {
-        let what = "the local bus has as many clients as it serves: others are turned away";
-        shared.said.note(None, what, uptime_ms());
-        add(&shared.counters.refused, 1);
-        return;
+async fn accept_on_socket(listener: UnixListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let peer = stream.peer_cred().map_or(Peer::Unknown, |it| Peer::User(it.uid()));
+                admit(Box::new(stream), peer, true, &shared);
+            }
+            Err(error) => pause(&error).await,
+        }
     }
-    let number = shared.next.fetch_add(1, Ordering::Relaxed) + 1;
-    let seat = Seat::new(Arc::clone(shared));
-    tokio::spawn(Connection::new(stream, number, seat));
 }
 
-/// One of the places of clients; given back when it is dropped.
+async fn pause(error: &std::io::Error) {
+    // No descriptors, mostly: there will be some again.
+    tracing::warn!(%error, "the local bus cannot let a client in");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+/// A client's stream.
+trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+impl Stream for TcpStream {}
+impl Stream for UnixStream {}
+
+fn admit(stream: Box<dyn Stream>, peer: Peer, on_socket: bool, shared: &Arc<Shared>) {
+    let number = shared.next.fetch_add(1, Ordering::Relaxed) + 1;
+    if let Some(user) = shared.strangers.enter(number, peer.user()) {
+        let what = "a user keeps more connections to the local bus open than it may without saying who it is: the oldest was cut";
+        let about = user.map_or("an unknown user".to_owned(), |user| format!("user {user}"));
+        shared.said.note_about(None, what, &about, uptime_ms());
+        add(&shared.counters.refused, 1);
+    }
+    let seat = Seat { shared: Arc::clone(shared), number };
+    shared.clients.fetch_add(1, Ordering::Relaxed);
+    let gate = gate::Gate::new(Arc::clone(shared), number, peer, on_socket);
+    let task = tokio::spawn(Connection::new(stream, number, seat, gate));
+    shared.strangers.began(number, task.abort_handle());
+}
+
+/// The place of a client. The part that strangers share is given back when it has said who it is.
 struct Seat {
     shared: Arc<Shared>,
-    stranger: bool,
+    number: u64,
 }
 
 impl Seat {
-    fn new(shared: Arc<Shared>) -> Self {
-        shared.clients.fetch_add(1, Ordering::Relaxed);
-        shared.strangers.fetch_add(1, Ordering::Relaxed);
-        Self { shared, stranger: true }
-    }
-
     /// The client has said who it is, or is gone.
-    fn known(&mut self) {
-        if std::mem::replace(&mut self.stranger, false) {
-            self.shared.strangers.fetch_sub(1, Ordering::Relaxed);
-        }
+    fn known(&self) {
+        self.shared.strangers.leave(self.number);
     }
 }
 

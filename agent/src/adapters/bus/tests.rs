@@ -41,11 +41,11 @@ impl Rig {
     fn admit(&mut self, workload: &str, subscribe: &[&str], publish: &[&str]) {
         let owned = |list: &[&str]| list.iter().map(|it| (*it).to_owned()).collect();
         let bus = Permissions { subscribe: owned(subscribe), publish: owned(publish) };
-        self.bus.admit(name(workload), bus);
+        self.bus.admit(name(workload), bus, Some(1));
     }
 
     async fn client(&self, workload: &str, level: u8) -> Client {
-        let entry = self.access.workload(&name(workload)).unwrap();
+        let entry = self.access.workload(&name(workload), 1).unwrap();
         let mut client = Client::open(entry.port, level).await;
         client.connect("", workload, &entry.password).await;
         assert_eq!(client.read().await.unwrap()[3], 0, "CONNACK");
@@ -307,7 +307,7 @@ async fn a_record_that_is_too_large_is_refused_and_its_client_goes_on() {
 async fn who_has_no_credentials_is_not_let_in() {
     let rig = Rig::with(&[("pump", &[], &[]), ("fan", &[], &[])]);
     let port = rig.access.port().unwrap();
-    let password = |of: &str| rig.access.workload(&name(of)).unwrap().password;
+    let password = |of: &str| rig.access.workload(&name(of), 1).unwrap().password;
     for (user, password) in [
         ("pump", password("fan")),
         ("pump", String::new()),
@@ -416,23 +416,46 @@ async fn who_never_reads_is_cut_and_said_and_nobody_else_waits() {
 }
 
 #[tokio::test]
+async fn the_bus_is_served_on_a_unix_socket_and_a_former_password_nowhere() {
+    let mut rig = Rig::with(&[("pump", &[], &[])]);
+    let former = rig.access.workload(&name("pump"), 1).unwrap();
+    let now = rig.access.workload(&name("pump"), 2).unwrap();
+    rig.bus.admit(name("pump"), Permissions::default(), Some(2));
+    for (entry, code) in [(&former, 4), (&now, 0)] {
+        let mut stream = UnixStream::connect(&entry.bus).await.unwrap();
+        let login = [text("c"), text("pump"), text(&entry.password)].concat();
+        let body = [text("MQTT"), vec![4, 0xc2, 0, 60], login].concat();
+        stream.write_all(&packet(0x10, &body)).await.unwrap();
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, [0x20, 2, 0, code]);
+        let mut client = Client::open(entry.port, 4).await;
+        client.connect("", "pump", &entry.password).await;
+        assert_eq!(client.read().await.unwrap()[3], code);
+    }
+}
+
+#[tokio::test]
 async fn clients_are_bounded() {
     let rig = Rig::with(&[("pump", &[], &[]), ("fan", &[], &[])]);
     let mut clients = Vec::new();
     for _ in 0..MAX_OF_ONE {
         clients.push(rig.client("pump", 4).await);
     }
-    let entry = rig.access.workload(&name("pump")).unwrap();
+    let entry = rig.access.workload(&name("pump"), 1).unwrap();
     let mut surplus = Client::open(entry.port, 4).await;
     surplus.connect("", "pump", &entry.password).await;
     assert_eq!(surplus.read().await.unwrap(), [0x20, 2, 0, 3], "unavailable");
     let mut fan = rig.client("fan", 4).await;
     fan.ping().await;
-    // Strangers that say nothing go after a while, and leave room.
+    // Strangers that say nothing shut nobody out, and go after a while.
     let mut strangers = Vec::new();
     for _ in 0..MAX_CLIENTS {
         strangers.push(Client::open(entry.port, 4).await);
+        rig.client("fan", 4).await.ping().await;
     }
+    let user = format!("user {}", rustix::process::geteuid().as_raw());
+    assert!(rig.problem().contains(&user), "{}", rig.problem());
     for mut stranger in strangers {
         assert_eq!(stranger.read().await, None);
     }
@@ -488,7 +511,7 @@ async fn a_local_access_is_let_in_as_soon_as_it_is_made_and_no_longer_than_it_is
 #[tokio::test]
 async fn a_newer_client_of_the_same_id_takes_the_place_of_the_older() {
     let rig = Rig::with(&[("pump", &[], &[]), ("fan", &[], &[])]);
-    let entry = |of: &str| rig.access.workload(&name(of)).unwrap();
+    let entry = |of: &str| rig.access.workload(&name(of), 1).unwrap();
     let mut clients = Vec::new();
     for workload in ["pump", "fan", "pump"] {
         let entry = entry(workload);
@@ -509,7 +532,7 @@ async fn a_newer_client_of_the_same_id_takes_the_place_of_the_older() {
 async fn what_is_stored_is_acknowledged_before_the_connection_ends() {
     for level in [4, 5] {
         let mut rig = Rig::with(&[("pump", &[], &[])]);
-        let entry = rig.access.workload(&name("pump")).unwrap();
+        let entry = rig.access.workload(&name("pump"), 1).unwrap();
         for end in ["a bad packet", "a newer client", "no more to send", "the agent stops"] {
             let mut client = Client::open(entry.port, level).await;
             client.connect("same", "pump", &entry.password).await;

@@ -10,9 +10,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,15 +19,13 @@ use holdfast_protocol::ids::Name;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-use super::bus::{Authority, Said};
+use super::bus::{Authority, Said, Strangers, has_place};
 use super::clock::uptime_ms;
 use super::intake::Intake;
-use peer::Peers;
 
 /// Connections at a time.
 const MAX_CONNECTIONS: usize = 32;
@@ -50,25 +47,17 @@ struct Shared {
     authority: Authority,
     intake: Arc<dyn Intake>,
     said: Arc<Said>,
-    peers: Peers,
     bodies: Arc<Semaphore>,
     /// Room for bodies of each caller that has some.
     bodies_of: Mutex<BTreeMap<Name, Arc<Semaphore>>>,
-    /// Connections by caller.
-    open: Mutex<BTreeMap<Caller, usize>>,
-}
-
-/// Whose a connection is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Caller {
-    /// Of a user who has not said for whom it calls, or not yet.
-    User(u32),
-    /// A workload's, or a local access'.
-    Known(Name),
+    next: AtomicU64,
+    strangers: Strangers,
+    /// Connections of each that is known.
+    open: Mutex<BTreeMap<Name, usize>>,
 }
 
 impl Shared {
-    fn open(&self) -> MutexGuard<'_, BTreeMap<Caller, usize>> {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<Name, usize>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -89,21 +78,16 @@ pub struct DataSocket {
 }
 
 impl DataSocket {
-    /// Listens to nobody yet. `workloads`: the folder of the workloads, whose owners tell whose a
-    /// user is.
-    pub fn new(
-        authority: Authority,
-        intake: Arc<dyn Intake>,
-        said: Arc<Said>,
-        workloads: &Path,
-    ) -> Self {
+    /// Listens to nobody yet.
+    pub fn new(authority: Authority, intake: Arc<dyn Intake>, said: Arc<Said>) -> Self {
         let shared = Shared {
             authority,
             intake,
             said,
-            peers: Peers::new(workloads),
             bodies: Arc::new(Semaphore::new(MAX_BODIES)),
             bodies_of: Mutex::default(),
+            next: AtomicU64::new(0),
+            strangers: Strangers::default(),
             open: Mutex::default(),
         };
         Self { shared: Arc::new(shared), listening: None, trouble: None }
@@ -114,7 +98,7 @@ impl DataSocket {
         if self.listening.is_some() {
             return;
         }
-        match bind(path) {
+        match super::status::bind_for_all(path) {
             Ok(listener) => {
                 let shared = Arc::clone(&self.shared);
                 self.listening = Some(tokio::spawn(accept(listener, shared)).abort_handle());
@@ -164,17 +148,6 @@ impl Drop for DataSocket {
     }
 }
 
-/// A socket that an agent that died left there is replaced.
-fn bind(path: &Path) -> io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = super::status::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-    Ok(listener)
-}
-
 async fn accept(listener: UnixListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
@@ -189,13 +162,14 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
 
 fn admit(stream: UnixStream, shared: &Arc<Shared>) {
     let user = stream.peer_cred().ok().map(|peer| peer.uid());
-    let Some(seat) = Seat::take(shared, Caller::User(user.unwrap_or(u32::MAX))) else {
-        let what = "the data socket has as many connections as it serves: others are turned away";
-        shared.said.note(None, what, uptime_ms());
-        tokio::spawn(turn_away(stream));
-        return;
-    };
-    tokio::spawn(async move {
+    let number = shared.next.fetch_add(1, Ordering::Relaxed);
+    if let Some(user) = shared.strangers.enter(number, user) {
+        let what = "a user keeps more connections to the data socket open than it may without a call: the oldest was cut";
+        let about = user.map_or("an unknown user".to_owned(), |user| format!("user {user}"));
+        shared.said.note_about(None, what, &about, uptime_ms());
+    }
+    let seat = Seat { shared: Arc::clone(shared), number, of: Mutex::default() };
+    let task = tokio::spawn(async move {
         let seat = &seat;
         let service = service_fn(|request| {
             Box::pin(async move {
@@ -212,70 +186,53 @@ fn admit(stream: UnixStream, shared: &Arc<Shared>) {
             Err(error) => tracing::debug!(%error, "a connection of the data socket ended"),
         }
     });
-}
-
-async fn turn_away(mut stream: UnixStream) {
-    const BUSY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 103\r\n\r\n{\"error\":{\"code\":\"busy\",\"message\":\"too many connections at a time: close some, or try again shortly\"}}\n";
-    let told = tokio::time::timeout(Duration::from_secs(1), stream.write_all(BUSY));
-    if !matches!(told.await, Ok(Ok(()))) {
-        tracing::debug!("a client of the data socket went away");
-    }
+    shared.strangers.began(number, task.abort_handle());
 }
 
 /// One of the places of connections; given back when it is dropped.
 struct Seat {
     shared: Arc<Shared>,
-    caller: Mutex<Caller>,
+    number: u64,
+    /// Whose it is. None: of a user who has not said for whom it calls.
+    of: Mutex<Option<Name>>,
 }
 
 impl Seat {
-    fn take(shared: &Arc<Shared>, caller: Caller) -> Option<Self> {
-        let mut open = shared.open();
-        if open.values().sum::<usize>() >= MAX_CONNECTIONS || !enter(&mut open, &caller) {
-            return None;
-        }
-        Some(Self { shared: Arc::clone(shared), caller: Mutex::new(caller) })
-    }
-
     /// The connection is this caller's from now on. False: that one has as many as it may have.
     fn pass_to(&self, name: &Name) -> bool {
-        let mut caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = Caller::Known(name.clone());
-        if *caller == next {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if of.as_ref() == Some(name) {
             return true;
         }
         let mut open = self.shared.open();
-        if !enter(&mut open, &next) {
+        let mut known = self.shared.authority.known();
+        known.extend(open.iter().map(|(name, count)| (name.clone(), *count)));
+        if !has_place(&known, name, MAX_CONNECTIONS, MAX_OF_ONE) {
             return false;
         }
-        leave(&mut open, &caller);
-        *caller = next;
+        leave(&mut open, of.as_ref());
+        *open.entry(name.clone()).or_default() += 1;
+        *of = Some(name.clone());
+        self.shared.strangers.leave(self.number);
         true
     }
 }
 
-/// Counts a connection, unless its caller has as many as it may have.
-fn enter(open: &mut BTreeMap<Caller, usize>, caller: &Caller) -> bool {
-    let known = open.get(caller).copied().unwrap_or_default();
-    if known >= MAX_OF_ONE {
-        return false;
-    }
-    open.insert(caller.clone(), known + 1);
-    true
-}
-
-fn leave(open: &mut BTreeMap<Caller, usize>, caller: &Caller) {
-    if let Some(known) = open.get_mut(caller) {
-        *known = known.saturating_sub(1);
-        if *known == 0 {
-            open.remove(caller);
+fn leave(open: &mut BTreeMap<Name, usize>, name: Option<&Name>) {
+    if let Some(name) = name
+        && let Some(count) = open.get_mut(name)
+    {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            open.remove(name);
         }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
-        leave(&mut self.shared.open(), &caller);
+        self.shared.strangers.leave(self.number);
+        let of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        leave(&mut self.shared.open(), of.as_ref());
     }
 }

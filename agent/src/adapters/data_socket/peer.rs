@@ -1,13 +1,10 @@
 //! Who a caller is: by the credentials that it gives, else by the user that the kernel names.
 
-use std::path::{Path, PathBuf};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_protocol::ids::Name;
 
 use crate::adapters::bus::Authority;
-use crate::adapters::users;
 
 /// Longest value of an Authorization header that is looked at, in bytes.
 const MAX_HEADER: usize = 1_024;
@@ -17,7 +14,7 @@ const MAX_HEADER: usize = 1_024;
 pub(super) enum Unknown {
     /// What was given is wrong.
     #[error(
-        "wrong user name or password: give HOLDFAST_MQTT_USERNAME and HOLDFAST_MQTT_PASSWORD (curl -u \"$HOLDFAST_MQTT_USERNAME:$HOLDFAST_MQTT_PASSWORD\")"
+        "wrong user name or password, or another user than theirs: give HOLDFAST_MQTT_USERNAME and HOLDFAST_MQTT_PASSWORD (curl -u \"$HOLDFAST_MQTT_USERNAME:$HOLDFAST_MQTT_PASSWORD\")"
     )]
     Wrong,
     /// Nothing was given, and the user is no workload's own.
@@ -27,43 +24,17 @@ pub(super) enum Unknown {
     Nobody,
 }
 
-/// Tells whose a user is.
-#[derive(Debug)]
-pub(super) struct Peers {
-    workloads: PathBuf,
-}
-
-impl Peers {
-    pub(super) fn new(workloads: &Path) -> Self {
-        Self { workloads: workloads.to_owned() }
+/// Who calls.
+pub(super) fn who(
+    authority: &Authority,
+    header: Option<&[u8]>,
+    user: Option<u32>,
+) -> Result<Name, Unknown> {
+    if let Some(header) = header {
+        let (name, password) = basic(header).ok_or(Unknown::Wrong)?;
+        return authority.who(&name, password.as_bytes(), user).ok_or(Unknown::Wrong);
     }
-
-    /// Who calls.
-    pub(super) fn who(
-        &self,
-        authority: &Authority,
-        header: Option<&[u8]>,
-        user: Option<u32>,
-    ) -> Result<Name, Unknown> {
-        if let Some(header) = header {
-            let (name, password) = basic(header).ok_or(Unknown::Wrong)?;
-            return authority.who(&name, password.as_bytes()).ok_or(Unknown::Wrong);
-        }
-        self.owner(user.ok_or(Unknown::Nobody)?)
-            .filter(|name| authority.is_workload(name))
-            .ok_or(Unknown::Nobody)
-    }
-
-    /// The workload that has this user to itself.
-    fn owner(&self, user: u32) -> Option<Name> {
-        if user == 0 || user == rustix::process::geteuid().as_raw() {
-            return None;
-        }
-        let owners = users::owners(&self.workloads).ok()?;
-        let mut mine = owners.into_iter().filter(|(_, owner)| *owner == user);
-        let (name, _) = mine.next()?;
-        mine.next().is_none().then_some(name)
-    }
+    user.and_then(|user| authority.sole(user)).ok_or(Unknown::Nobody)
 }
 
 /// User name and password of HTTP's Basic scheme.

@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::{MAX_BODIES, MAX_BODIES_OF_ONE, MAX_OF_ONE, Seat, Shared};
+use super::{MAX_BODIES, MAX_BODIES_OF_ONE, MAX_OF_ONE, Seat, Shared, peer};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused};
 use crate::core::records::{Kind, Reader};
@@ -137,7 +137,7 @@ async fn take(
 ) -> Result<Value, Failure> {
     let shared = &*seat.shared;
     let header = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let name = shared.peers.who(&shared.authority, header, user).map_err(|why| {
+    let name = peer::who(&shared.authority, header, user).map_err(|why| {
         Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", why.to_string()).last()
     })?;
     let name = who.insert(name);

@@ -3,7 +3,7 @@
 use holdfast_protocol::data::Range;
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::workload::Bus as Permissions;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::adapters::access::Access;
@@ -32,16 +32,15 @@ impl Rig {
         let mut bus = Bus::new(Arc::clone(&access), Arc::new(fake.clone()), Arc::clone(&said));
         let mut admit = |name: &str| {
             let name: Name = name.parse().unwrap();
-            bus.admit(name.clone(), Permissions::default());
-            let password = access.workload(&name).unwrap().password;
+            bus.admit(name.clone(), Permissions::default(), Some(1));
+            let password = access.workload(&name, 1).unwrap().password;
             let pair = format!("{name}:{password}");
             let pair = base64::engine::general_purpose::STANDARD.encode(pair);
             format!("authorization: Basic {pair}\r\n")
         };
         let (basic, other) = (admit("pump"), admit("fan"));
-        let workloads = scratch.path().join("workloads");
         let intake = Arc::new(fake.clone());
-        let mut socket = DataSocket::new(bus.authority(), intake, Arc::clone(&said), &workloads);
+        let mut socket = DataSocket::new(bus.authority(), intake, Arc::clone(&said));
         socket.listen(&access.socket());
         assert_eq!(socket.problem(), None);
         Self { scratch, fake, said, basic, other, bus, _socket: socket }
@@ -252,14 +251,16 @@ async fn connections_and_bodies_are_bounded_and_one_caller_leaves_room_for_other
     drop(many);
     while busy(&rig.post("c", "", b"1").await) {}
 
-    // Those of a user who has not said who it is.
+    // Silent ones shut nobody out: the oldest of their user is cut, and who it is is said.
     let mut many = Vec::new();
-    for _ in 0..MAX_OF_ONE {
+    for _ in 0..2 * MAX_CONNECTIONS {
         many.push(rig.connect().await);
+        assert_eq!(rig.post_of_other().await, 200);
     }
-    while rig.post_of_other().await != 429 {}
-    drop(many);
-    while rig.post_of_other().await == 429 {}
+    assert_eq!(many[0].read(&mut [0; 1]).await.unwrap(), 0, "the oldest was not cut");
+    let user = format!("user {}", rustix::process::geteuid().as_raw());
+    let said = rig.said.problems(uptime_ms(), 0).join("\n");
+    assert!(said.contains(&user), "{said}");
 }
 
 #[tokio::test]
