@@ -13,6 +13,7 @@ pub mod effect;
 pub mod flow;
 pub mod follow;
 mod held;
+pub mod history;
 mod lifecycle;
 pub mod pulse;
 pub mod record;

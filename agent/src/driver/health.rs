@@ -338,6 +338,9 @@ impl Driver {
             (!full && free < LOW)
                 .then(|| format!("little space left for {data}: free some before it is full")),
         );
+        if let Some((code, message)) = self.history.problem(uptime_ms()) {
+            say(code, Some(message));
+        }
         say("limits-not-enforced", self.limits_problem());
         self.shipping.link_problems().into_iter().for_each(|why| say("link-budget", Some(why)));
         say("link-refused", self.link_problem());

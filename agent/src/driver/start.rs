@@ -29,6 +29,7 @@ use crate::adapters::{files, launcher as launching, link, procfs};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
+use crate::core::history::History;
 use crate::core::record::{Found, Record};
 use crate::core::report::Reporter;
 
@@ -150,6 +151,9 @@ impl Driver {
             logs: logs::Logs::new(uptime_ms() + HOUSEKEEPING / 50),
             shipping: super::data::Shipping::new(buffer, policies.as_deref(), seed ^ 3),
             meter: Meter::default(),
+            history: History::read(
+                &std::fs::read_to_string(data.join(super::HISTORY)).unwrap_or_default(),
+            ),
             inlets,
             sources,
             data,

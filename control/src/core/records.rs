@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ingest::Retention;
+use super::lineage::Lineage;
 use super::selector::Selector;
 use crate::api::Approve;
 
@@ -127,6 +128,9 @@ pub struct ReportRecord {
     /// How many events its history was ever given: the number of the next one.
     #[serde(default)]
     pub events: u64,
+    /// Whether it is the device that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Box<Lineage>>,
 }
 
 /// How many events of a device's history are kept: weeks of a bad link, hours of a flapping one.
@@ -243,6 +247,11 @@ impl ReportRecord {
     /// What is wrong with it, by its own word: also of its streams.
     pub fn all_problems(&self) -> Vec<Problem> {
         let mut all = self.problems.clone();
+        if let Some(problem) = self.lineage.as_ref().and_then(|lineage| lineage.problem()) {
+            // The device says it too, without the addresses.
+            all.retain(|said| said.code != problem.code);
+            all.push(problem);
+        }
         let streams = self.data.as_deref().into_iter().flat_map(|data| &data.streams);
         let wrong = streams.filter(|(_, said)| !said.problem.is_empty());
         all.extend(wrong.take(MAX_PROBLEMS).map(|(stream, said)| Problem {
@@ -255,7 +264,29 @@ impl ReportRecord {
     /// Whether anything is wrong with it.
     pub fn has_problems(&self) -> bool {
         let streams = || self.data.as_deref().into_iter().flat_map(|data| data.streams.values());
-        !self.problems.is_empty() || streams().any(|said| !said.problem.is_empty())
+        !self.problems.is_empty()
+            || self.lineage.as_ref().is_some_and(|lineage| lineage.problem().is_some())
+            || streams().any(|said| !said.problem.is_empty())
+    }
+
+    /// Takes in which history of itself a device reports, in this epoch. Some: another one than was
+    /// known.
+    pub fn take_history(
+        &mut self,
+        full: bool,
+        history: &[u32],
+        epoch: u64,
+        now: u64,
+    ) -> Option<u32> {
+        let last = history.last()?;
+        let address = self.address;
+        let lineage = self.lineage.get_or_insert_default();
+        lineage.settle(now);
+        if full {
+            return lineage.told(history, epoch, (address, now));
+        }
+        lineage.confirmed(*last, epoch, address);
+        None
     }
 
     /// What it says of a workload.

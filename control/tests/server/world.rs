@@ -507,6 +507,7 @@ pub fn report(full: bool, epoch: u64, generation: u64, runs: &[(&str, u64)]) -> 
         problems: None,
         agent: None,
         data: None,
+        history: Vec::new(),
     };
     codec::encode(&report).unwrap()
 }
