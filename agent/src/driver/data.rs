@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use holdfast_protocol::codec;
 use holdfast_protocol::data::{
-    Acknowledgement, DataPolicies, Given, Range, RangeSet, Ship, StreamName, StreamPolicy, TrafficClass,
+    Acknowledgement, DataPolicies, Given, Range, RangeSet, Ship, StreamName, StreamPolicy,
+    TrafficClass,
 };
 use holdfast_protocol::topic::Channel;
 
@@ -360,7 +361,9 @@ impl Driver {
     /// The control plane knows another history of this device, and these numbers of its streams.
     fn diverged(&mut self, history: u32, more: bool, given: Vec<Given>) {
         if !more {
-            tracing::warn!("this data folder is an earlier state of the device, or a copy: records are numbered above all that the control plane knows");
+            tracing::warn!(
+                "this data folder is an earlier state of the device, or a copy: records are numbered above all that the control plane knows"
+            );
             self.history.diverged(uptime_ms());
         }
         let (buffer, tell) = (self.shipping.buffer.clone(), self.tell.clone());

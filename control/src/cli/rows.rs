@@ -43,7 +43,7 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
             &["CHANGED", "RUNS", "ON", "LABELS"],
         ),
         Kind::Revision => (&["NAME", "MADE", "BY", "RUNS"], &["ON"]),
-        Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS"], &[]),
+        Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS", "MAY CLAIM"], &[]),
         Kind::Stream => (
             &[
                 "NAME", "STREAMS", "PRIORITY", "SHIP", "TTL", "QUOTA", "DEVICES", "APPLIED",
@@ -249,6 +249,10 @@ fn token(now: u64, token: &Token) -> Vec<Cell> {
             Approve::Manual => "manual",
         }),
         Cell::from(labels(&token.metadata.labels)),
+        Cell::from(match token.allow_labels.as_slice() {
+            [] => "-".into(),
+            keys => keys.join(","),
+        }),
     ]
 }
 
@@ -396,7 +400,8 @@ mod tests {
             "expiresAt": "2026-11-24T21:01:01Z", "uses": 5, "used": 2, "approve": "manual", "state": "active",
         });
         assert!(
-            shown(Kind::Token, false, &token).contains("0011  active  2/5   in 24h   manual   -")
+            shown(Kind::Token, false, &token)
+                .contains("0011  active  2/5   in 24h   manual   -       -")
         );
     }
 }

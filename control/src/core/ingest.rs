@@ -346,8 +346,7 @@ pub fn repeated(ledger: &Stretch, batch: &Checked, held: &RangeSet) -> RangeSet 
     if batch.fetched {
         return RangeSet::new();
     }
-    let mut repeated =
-        ledger.within(&runs(&batch.records), |answer| answer == Answer::Received);
+    let mut repeated = ledger.within(&runs(&batch.records), |answer| answer == Answer::Received);
     repeated.union(held);
     repeated
 }

@@ -75,7 +75,8 @@ impl Lineage {
         let over = |it: &Diverged, for_long| now.saturating_sub(it.at) > for_long;
         self.diverged.retain(|it| !over(it, SAID));
         // Two machines come again and again: what was so once is then one machine that was put back.
-        if self.diverged.len() >= TWICE && self.diverged.first().is_some_and(|it| over(it, WITHIN)) {
+        if self.diverged.len() >= TWICE && self.diverged.first().is_some_and(|it| over(it, WITHIN))
+        {
             self.diverged.drain(..1);
         }
         before != self.diverged.len()
@@ -91,12 +92,16 @@ impl Lineage {
         let (code, message) = if self.diverged.len() >= TWICE {
             (
                 "identity-twice",
-                format!("two machines use this identity, last from {one} and {other}: a data folder was copied. On the one that is the copy, stop the agent, delete its data folder and enrol it with a name of its own (`holdfast-agent enroll --name OTHER`); if neither is known, `holdfast device revoke` shuts out both. Records of both arrive meanwhile"),
+                format!(
+                    "two machines use this identity, last from {one} and {other}: a data folder was copied. On the one that is the copy, stop the agent, delete its data folder and enrol it with a name of its own (`holdfast-agent enroll --name OTHER`); if neither is known, `holdfast device revoke` shuts out both. Records of both arrive meanwhile"
+                ),
             )
         } else {
             (
                 "rolled-back",
-                format!("at {at} it came back from {other} with an earlier state of its data folder, or as a copy of it (last known from {one}): a restored backup, a snapshot or a cloned disk. Its records are numbered above all that is known; what it stored after that state and had not shipped is lost. This is said for a day"),
+                format!(
+                    "at {at} it came back from {other} with an earlier state of its data folder, or as a copy of it (last known from {one}): a restored backup, a snapshot or a cloned disk. Its records are numbered above all that is known; what it stored after that state and had not shipped is lost. This is said for a day"
+                ),
             )
         };
         Some(Problem { code: code.into(), message })

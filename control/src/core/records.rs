@@ -34,6 +34,9 @@ pub struct Meta {
     pub next_audit: u64,
 }
 
+/// In a token's list of labels that devices may claim: every key.
+pub const ANY_LABEL: &str = "*";
+
 /// Whether a device may connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -486,6 +489,9 @@ pub struct TokenRecord {
     /// Labels that it gives.
     #[serde(default)]
     pub labels: Labels,
+    /// Keys of labels that its devices may give themselves; `*`: every key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_labels: Vec<Box<str>>,
     /// Whether devices wait for a person.
     pub approve: Approve,
     /// A person ended it.
@@ -496,6 +502,15 @@ pub struct TokenRecord {
 }
 
 impl TokenRecord {
+    /// Whether a device may say which value this label of its has: who holds the token could
+    /// otherwise give itself whatever a workload with secrets selects. A label that the token gives
+    /// is the token's anyway, and a person who approves sees what is claimed.
+    pub fn lets_claim(&self, key: &str) -> bool {
+        self.approve == Approve::Manual
+            || self.labels.contains_key(key)
+            || self.allow_labels.iter().any(|allowed| **allowed == *key || **allowed == *ANY_LABEL)
+    }
+
     /// `active`, `expired`, `used` or `revoked`.
     pub fn state(&self, now: u64) -> &'static str {
         if self.revoked {

@@ -269,8 +269,7 @@ impl Service {
         hold_ms: u32,
         store: Option<u64>,
     ) -> Option<Bytes> {
-        let acknowledgement =
-            Acknowledgement { v: WIRE_VERSION, acked, hold_ms, store, ..NOTHING };
+        let acknowledgement = Acknowledgement { v: WIRE_VERSION, acked, hold_ms, store, ..NOTHING };
         codec::encode(&acknowledgement)
             .inspect_err(|error| tracing::error!(%error, "an acknowledgement cannot be written"))
             .ok()

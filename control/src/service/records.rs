@@ -378,7 +378,10 @@ impl Service {
         };
         for (_, head, block) in pending.iter().filter(|(id, ..)| *id == row.id) {
             let mine = !numbers.within(head.first, head.last).is_empty();
-            if mine && let Ok(records) = unpack(block) && !add(records) {
+            if mine
+                && let Ok(records) = unpack(block)
+                && !add(records)
+            {
                 return Ok(compared);
             }
         }

@@ -7,8 +7,8 @@ use holdfast_protocol::data::query::{self, AT_THE_EDGE, Partial, Question, parse
 use holdfast_protocol::data::{
     Acked, Acknowledgement, Aggregate, Batch, ClassUse, DataPolicies, DataReport, Format, Gap,
     GapReason, Given, Horizon, HorizonCause, Interface, Layout, LinkBudget, LinkUse, Order,
-    Overflow, Period, Range, Record, Share, Ship, Source, Storage, StreamName, StreamPolicy, StreamReport,
-    TrafficClass, Window,
+    Overflow, Period, Range, Record, Share, Ship, Source, Storage, StreamName, StreamPolicy,
+    StreamReport, TrafficClass, Window,
 };
 use holdfast_protocol::ids::Digest;
 use holdfast_protocol::message::{

@@ -18,9 +18,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_protocol::data::{
-    DataPolicies, Format, Given, Range, RangeSet, Record, StreamName,
-};
+use holdfast_protocol::data::{DataPolicies, Format, Given, Range, RangeSet, Record, StreamName};
 use holdfast_protocol::ids::Name;
 use tokio::sync::oneshot;
 

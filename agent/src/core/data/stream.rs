@@ -697,24 +697,22 @@ mod tests {
                         for start in starts {
                             let Some(segment) = stream.segment(start).copied() else { continue };
                             let of = |it: &Block| it.first >= segment.first && it.last <= segment.last;
-                            let mine = |it: &Block| contested.within(it.first, it.last).count();
                             let (mut left, mut gone) = (Vec::new(), RangeSet::new());
-                            blocks.retain_mut(|block| {
-                                let count = mine(block);
-                                if !of(block) || count == 0 {
-                                    if of(block) { left.push(*block) }
-                                    return true;
-                                }
-                                gone.union(&contested.within(block.first, block.last));
-                                new.push(count);
-                                block.count -= count;
-                                block.bytes -= count * 10;
-                                if block.count > 0 { left.push(*block) }
-                                block.count > 0
-                            });
+                            let (inside, mut others): (Vec<Block>, Vec<Block>) =
+                                blocks.into_iter().partition(of);
+                            for it in inside {
+                                let mine = contested.within(it.first, it.last);
+                                new.extend((!mine.is_empty()).then(|| mine.count()));
+                                let stays = mine.missing(it.first, it.last);
+                                left.extend(stays.iter().map(|run| block(run.from, run.len(), time)));
+                                gone.union(&mine);
+                            }
                             if !gone.is_empty() {
                                 stream.moved(start, &left, &gone);
                             }
+                            others.extend(left);
+                            blocks = others;
+                            blocks.sort_unstable_by_key(|it| it.first);
                         }
                         for count in &new {
                             let block = block(stream.next(), *count, time);

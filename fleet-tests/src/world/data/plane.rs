@@ -103,6 +103,11 @@ impl Plane {
         self.durable.iter().map(|(name, row)| (name.clone(), row.highest())).collect()
     }
 
+    /// Everything that is stored.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.durable.values().flat_map(|row| row.records.values())
+    }
+
     /// The record with this number, if it is stored.
     pub(super) fn record(&self, stream: &StreamName, seq: u64) -> Option<&Record> {
         self.durable.get(stream)?.records.get(&seq)

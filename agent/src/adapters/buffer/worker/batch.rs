@@ -238,8 +238,7 @@ impl Worker {
         let (from, to) = (range.from, range.to);
         let doubt = stream.is_unsure(from);
         let stream = stream.name().clone();
-        let batch =
-            Batch { v: WIRE_VERSION, stream, from, to, rest, gaps, fetched, doubt, block };
+        let batch = Batch { v: WIRE_VERSION, stream, from, to, rest, gaps, fetched, doubt, block };
         let payload = codec::encode(&batch).ok()?;
         let records = u64::try_from(records.len()).unwrap_or(u64::MAX);
         Some(Ready { stream: batch.stream, range, records, payload })

@@ -33,12 +33,7 @@ impl Worker {
         self.mark(id);
     }
 
-    fn renumbered(
-        &mut self,
-        id: u32,
-        conflict: &RangeSet,
-        highest: u64,
-    ) -> Result<(), Trouble> {
+    fn renumbered(&mut self, id: u32, conflict: &RangeSet, highest: u64) -> Result<(), Trouble> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         let contested = stream.contested(conflict);
         if contested.is_empty() {
@@ -90,10 +85,16 @@ impl Worker {
                 records.into_iter().partition(|record| mine.contains(record.seq));
             moving.records.extend(gone);
             moving.change.remove.insert((id, first), block::rows(head.length));
-            if !stay.is_empty() {
-                let packed = Packed::new(id, first, last, &stay);
+            // What stays is cut where something goes: a block answers for all of its numbers.
+            for run in mine.missing(first, last).iter() {
+                let from = stay.partition_point(|record| record.seq < run.from);
+                let to = stay.partition_point(|record| record.seq <= run.to);
+                let Some(records) = stay.get(from..to).filter(|it| !it.is_empty()) else {
+                    continue;
+                };
+                let packed = Packed::new(id, run.from, run.to, records);
                 moving.left.push(packed.block);
-                moving.change.add.insert((id, first), packed);
+                moving.change.add.insert((id, run.from), packed);
             }
         }
         Ok(moving)
@@ -149,7 +150,9 @@ impl Worker {
             self.marked.insert(id);
         }
         if !ahead.is_empty() {
-            tracing::warn!("the control plane does not know any more what it has acknowledged: what is still here is shipped again");
+            tracing::warn!(
+                "the control plane does not know any more what it has acknowledged: what is still here is shipped again"
+            );
         }
         let kept = self.unsettle(|id| !ahead.contains(&id)).and_then(|()| {
             self.cover_all()?;
