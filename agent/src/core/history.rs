@@ -71,21 +71,19 @@ impl History {
         }
     }
 
-    /// What a person should know, with its code.
-    pub fn problem(&self, now: u64) -> Option<(&'static str, String)> {
+    /// Two machines have this identity, as a person should know it.
+    pub fn twice(&self, now: u64) -> Option<String> {
         let recent = |at: &&u64| now.saturating_sub(**at) <= WITHIN;
-        if self.diverged.iter().filter(recent).count() >= TWICE {
-            return Some((
-                "identity-twice",
-                "another machine uses this device's identity at the same time: its data folder was copied. On the machine that is the copy, stop the agent, delete its data folder and enrol it with a name of its own (`holdfast-agent enroll --name OTHER`); records of both arrive meanwhile".into(),
-            ));
-        }
+        (self.diverged.iter().filter(recent).count() >= TWICE).then(|| {
+            "another machine uses this device's identity at the same time: its data folder was copied. On the machine that is the copy, stop the agent, delete its data folder and enrol it with a name of its own (`holdfast-agent enroll --name OTHER`); records of both arrive meanwhile".into()
+        })
+    }
+
+    /// This data folder was put back, as a person should know it.
+    pub fn rolled_back(&self, now: u64) -> Option<String> {
         let said = self.diverged.last().is_some_and(|at| now.saturating_sub(*at) <= SAID);
-        said.then(|| {
-            (
-                "rolled-back",
-                "this device's data folder is an earlier state of itself, or a copy (a restored backup, a snapshot, a cloned disk): its records are numbered above all that the control plane knows; what was stored here after that state and not shipped is lost. This is said for a day".into(),
-            )
+        (said && self.twice(now).is_none()).then(|| {
+            "this device's data folder is an earlier state of itself, or a copy (a restored backup, a snapshot, a cloned disk): its records are numbered above all that the control plane knows; what was stored here after that state and not shipped is lost. This is said for a day".into()
         })
     }
 }
@@ -138,9 +136,14 @@ mod tests {
     #[test]
     fn one_divergence_is_a_roll_back_and_many_are_two_machines() {
         let mut history = History::default();
-        assert_eq!(history.problem(0), None);
+        assert_eq!((history.twice(0), history.rolled_back(0)), (None, None));
         history.diverged(1_000);
-        let code = |history: &History, now| history.problem(now).map(|(code, _)| code);
+        let code = |history: &History, now| match (history.twice(now), history.rolled_back(now)) {
+            (Some(_), None) => Some("identity-twice"),
+            (None, Some(_)) => Some("rolled-back"),
+            (None, None) => None,
+            both => panic!("{both:?}"),
+        };
         assert_eq!(code(&history, 2_000), Some("rolled-back"));
         assert_eq!(code(&history, SAID + 1_001), None);
         history.diverged(2_000);

@@ -81,7 +81,7 @@ async fn each(
         let answer = client.send(Method::POST, &["devices", name, action], &[], &Value::Null).await;
         // Who approves a device approves the labels that it claimed.
         let labels =
-            answer.as_ref().ok().and_then(|device| device["metadata"]["labels"].as_object());
+            answer.as_ref().ok().and_then(|device| device.pointer("/metadata/labels")?.as_object());
         let labels: Vec<String> = labels
             .filter(|_| action == "approve")
             .into_iter()
