@@ -326,7 +326,8 @@ mod tests {
 
     #[test]
     fn enrolling_again_with_other_words_is_refused_and_says_what_to_do() {
-        let (good, known) = (token(), device(Standing::Approved));
+        let good = TokenRecord { allow_labels: vec!["x".into(), "new".into()], ..token() };
+        let known = device(Standing::Approved);
         let ask = |name: Option<&str>, labels: &[(&str, &str)]| {
             let name = name.map(|name| name.parse().unwrap());
             let labels = labels.iter().map(|(key, it)| ((*key).into(), (*it).into())).collect();
