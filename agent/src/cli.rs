@@ -36,7 +36,7 @@ pub struct Cli {
 enum Command {
     /// Make this device known to a control plane
     #[command(
-        after_help = "Examples:\n  holdfast-agent enroll --url https://control:8443 --token-file /run/token\n  HOLDFAST_TOKEN=hf1... holdfast-agent enroll --url https://10.0.0.5:8443 --name pump-7 --label site=berlin\n\nThe token comes from `holdfast token create`. Repeating an enrolment gives the same device.\nExit codes: 0 done (also: waits for approval), 1 failed, 2 bad usage, 4 refused."
+        after_help = "Examples:\n  holdfast-agent enroll --url https://control:8443 --token-file /run/token\n  HOLDFAST_TOKEN=hf1... holdfast-agent enroll --url https://10.0.0.5:8443 --name pump-7 --label site=berlin\n\nThe token comes from `holdfast token create`. Repeating an enrolment gives the same device; with another --name it is refused.\nExit codes: 0 done (also: waits for approval), 1 failed, 2 bad usage, 4 refused."
     )]
     Enroll(Enroll),
     /// Run: a system service calls this
@@ -116,7 +116,8 @@ struct Enroll {
     /// Name to ask for; without, the control plane makes one
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
-    /// Label to claim, key=value; repeatable; the token's labels win
+    /// Label to claim, key=value; repeatable. It counts if the token allows it or a person approves;
+    /// the token's own labels win
     #[arg(long = "label", value_name = "K=V", value_parser = label)]
     labels: Vec<(String, String)>,
     #[command(flatten)]
@@ -308,6 +309,11 @@ async fn enrol(enroll: Enroll) -> i32 {
     match result.await {
         Ok((identity, true)) => {
             let device = identity.device().map(|it| it.to_string()).unwrap_or_default();
+            for key in identity.enrolment().into_iter().flat_map(|it| &it.held_labels) {
+                complain(&format!(
+                    "label {key} is left as it is: the token does not let devices give it to themselves; `holdfast device label` sets it, and `holdfast token create --allow-label {key}` makes a token that lets them"
+                ));
+            }
             say(&format!(
                 "enrolled as {device}; start it with `holdfast-agent run` (a service does)\n"
             ))

@@ -40,15 +40,18 @@ use crate::adapters::meter::Meter;
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Place, Runtime, Sweep, apart};
 use crate::adapters::store::Store;
-use crate::adapters::{crash, folder, probe, status as status_socket};
+use crate::adapters::{crash, files, folder, probe, status as status_socket};
 use crate::config::Config;
 use crate::core::agent::Agent;
 use crate::core::backoff::Entropy;
 use crate::core::effect::{Effect, Observed};
+use crate::core::lineage::{self, History};
 use crate::core::report::{self, Reporter};
 
 pub use start::StartError;
 
+/// Which history of the device this data folder is.
+const HISTORY: &str = "history";
 /// How often disk, logs, clock and certificate are looked at anyway, in milliseconds.
 const HOUSEKEEPING: u64 = 5_000;
 /// Why there is no link at first.
@@ -83,6 +86,8 @@ struct Link {
     reason: String,
     /// The control plane said no, in words.
     refusal: Option<String>,
+    /// A full report is on its way.
+    full: bool,
 }
 
 /// Everything that the loop turns.
@@ -124,6 +129,8 @@ pub struct Driver {
     logs: logs::Logs,
     shipping: data::Shipping,
     meter: Meter,
+    /// Whether this data folder is the one that the control plane knows.
+    history: History,
     inlets: intake::Inlets,
     sources: sources::Sources,
     /// Held while the agent runs: a second one must not.
@@ -323,7 +330,12 @@ impl Driver {
                 };
                 self.agent.observe(seen, uptime_ms());
             }
-            Inner::Reported(true) => self.reporter.acknowledged(),
+            Inner::Reported(true) => {
+                self.reporter.acknowledged();
+                if std::mem::take(&mut self.link.full) {
+                    self.history.reported();
+                }
+            }
             Inner::Reported(false) => self.reporter.refused(uptime_ms()),
             Inner::Renewed(result) => self.renewed(*result),
             Inner::FolderRemoved(name, result) => {
@@ -344,6 +356,7 @@ impl Driver {
             LinkEvent::Up { session, outlet } => {
                 tracing::info!("link up");
                 self.link = Link { session, outlet: Some(outlet), ..Link::default() };
+                self.begin_history();
                 self.reporter.connected();
                 self.shipping.connected();
                 self.notifier.status("connected");
@@ -364,6 +377,29 @@ impl Driver {
             LinkEvent::Desired(publish) => self.offered(*publish),
             LinkEvent::Call(bytes) => self.called(&bytes),
             LinkEvent::Ack(bytes) => self.acknowledged(&bytes),
+        }
+    }
+
+    /// A connection is up: a copy of this data folder would tell another number.
+    fn begin_history(&mut self) {
+        let drawn = u32::try_from(self.entropy.draw() >> 32).unwrap_or(1);
+        let Some(numbers) = self.history.begin(drawn) else { return };
+        let text = lineage::text(&numbers);
+        match files::replace(&self.data.join(HISTORY), text.as_bytes(), 0o600) {
+            Ok(()) => self.history.begun(numbers),
+            // The former ones are told.
+            Err(error) => tracing::warn!(%error, "{HISTORY} cannot be stored now"),
+        }
+    }
+
+    /// The records of this device are numbered above all that the control plane told with this.
+    fn confirm_history(&mut self, number: u32) {
+        let Some(outlet) = self.link.outlet.clone() else { return };
+        let StateVersion { epoch, generation } = self.agent.view().applied;
+        let report = report::confirmation(epoch, generation, number);
+        if let Ok(payload) = report::encode(report) {
+            // Lost, it is told again after the next connect.
+            tokio::spawn(async move { outlet.publish(Channel::State, payload).await });
         }
     }
 
@@ -433,10 +469,14 @@ impl Driver {
             refused: self.trouble.refused,
         };
         let now = uptime_ms();
-        let Some(report) = self.reporter.next(&self.agent.view(), &problems, data, info, now)
+        let Some(mut report) = self.reporter.next(&self.agent.view(), &problems, data, info, now)
         else {
             return;
         };
+        self.link.full = report.full;
+        if report.full {
+            report.history = self.history.told();
+        }
         let tell = self.tell.clone();
         match report::encode(report) {
             Ok(payload) => {

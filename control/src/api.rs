@@ -279,6 +279,9 @@ pub struct Token {
     pub uses: u32,
     /// How often it was.
     pub used: u32,
+    /// Keys of labels that devices may give themselves when they enrol; `*`: every key.
+    #[serde(default)]
+    pub allow_labels: Vec<String>,
     /// Whether devices wait for a person.
     pub approve: Approve,
     /// `active`, `expired`, `used` or `revoked`.
@@ -309,6 +312,10 @@ pub struct NewToken {
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub labels: Labels,
+    /// Keys of labels that devices may give themselves when they enrol; `*`: every key; default
+    /// none.
+    #[serde(default)]
+    pub allow_labels: Vec<String>,
     /// Whether devices wait for a person; default no.
     #[serde(default = "auto")]
     pub approve: Approve,

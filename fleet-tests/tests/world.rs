@@ -51,6 +51,19 @@ fn every_seed_is_safe_at_each_step_and_converges_when_quiet() {
 }
 
 #[test]
+fn every_record_of_copied_and_restored_devices_arrives_once() {
+    let first = seeds(world::data::run_copies);
+    let sum = |of: fn(&world::data::Copied) -> u64| first.iter().map(of).sum::<u64>();
+    let (acknowledged, lost) = (sum(|it| it.acknowledged as u64), sum(|it| it.lost as u64));
+    let conflicts = sum(|it| it.conflicts);
+    let asked = number("HOLDFAST_SEED").is_some();
+    assert!(
+        asked || acknowledged > 2_000 && conflicts > 200 && lost > 0,
+        "a tame world: {acknowledged} {conflicts} {lost}"
+    );
+}
+
+#[test]
 fn every_acknowledged_record_arrives_once_or_stands_in_the_ledger() {
     let first = seeds(world::data::run);
     let sum = |of: fn(&world::data::Outcome) -> u64| first.iter().map(of).sum::<u64>();

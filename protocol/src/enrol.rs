@@ -147,6 +147,9 @@ pub struct Enrolment {
     pub mqtt: Vec<String>,
     /// The control plane's clock, seconds since the epoch: a floor for the device's.
     pub server_time: u64,
+    /// Keys of labels that were claimed and do not count: the token does not allow them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_labels: Vec<String>,
 }
 
 /// The body of every error of the HTTPS API.

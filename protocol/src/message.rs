@@ -113,7 +113,16 @@ pub struct StateReport {
     /// Its streams, its buffer, its link and its horizon, whole. Absent: as before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<DataReport>>,
+    /// Which history of the device this is. In full reports: random numbers, of which one may be
+    /// the last that the control plane knows; the last one is new, and is what it knows from then
+    /// on. In an amending report: the one that was said to have diverged, once the device numbers
+    /// its records above all that were told with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<u32>,
 }
+
+/// Longest history of a report, in numbers.
+pub const MAX_HISTORY: usize = 8;
 
 impl StateReport {
     /// The applied version.

@@ -195,6 +195,8 @@ fn state_reports() {
         ("state-data", "streams, buffer, link and horizon", vectors::state_data()),
         ("state-data-period", "the link's period", vectors::state_data_period()),
         ("state-data-small", "a device without streams", vectors::state_data_small()),
+        ("state-history", "which history of the device this is", vectors::state_history()),
+        ("state-diverged", "it goes on above what it was told", vectors::state_diverged()),
     ] {
         holds::<StateReport>(name, "state-report", about, &message);
     }
@@ -261,6 +263,8 @@ fn batches_and_acknowledgements() {
         ),
         ("batch-columns", "columns, not compressed: every form", vectors::batch_columns()),
         ("batch-gaps", "no records; every reason", vectors::batch_gaps()),
+        ("batch-doubt", "numbers that may have been given twice", vectors::batch_doubt()),
+        ("batch-fetched", "records that were asked for again", vectors::batch_fetched()),
     ] {
         holds::<Batch>(name, "batch", about, &message);
     }
@@ -269,6 +273,8 @@ fn batches_and_acknowledgements() {
         ("ack-refused", "one can never be", vectors::ack_refused()),
         ("ack-hold", "no further batch for 30 s", vectors::ack_hold()),
         ("ack-store", "which data store this is", vectors::ack_store()),
+        ("ack-conflict", "numbers that stand for other records", vectors::ack_conflict()),
+        ("ack-diverged", "the history is not the one that is known", vectors::ack_diverged()),
     ] {
         holds::<Acknowledgement>(name, "acknowledgement", about, &message);
     }

@@ -15,6 +15,7 @@ pub mod follow;
 mod held;
 pub mod history;
 mod lifecycle;
+pub mod lineage;
 pub mod pulse;
 pub mod record;
 pub mod records;

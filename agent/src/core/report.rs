@@ -160,6 +160,21 @@ pub fn encode(mut report: StateReport) -> Result<Vec<u8>, CodecError> {
     })
 }
 
+/// The device goes on above all that it was told when its history was another one.
+pub fn confirmation(epoch: u64, generation: u64, history: u32) -> StateReport {
+    StateReport {
+        v: WIRE_VERSION,
+        full: false,
+        epoch,
+        generation,
+        workloads: BTreeMap::new(),
+        problems: None,
+        agent: None,
+        data: None,
+        history: vec![history],
+    }
+}
+
 fn full(present: &Told, info: AgentInfo) -> StateReport {
     StateReport {
         v: WIRE_VERSION,
@@ -174,6 +189,7 @@ fn full(present: &Told, info: AgentInfo) -> StateReport {
         problems: Some(present.problems.clone()),
         agent: Some(info),
         data: present.data.clone(),
+        history: Vec::new(),
     }
 }
 
@@ -197,6 +213,7 @@ fn amendment(told: &Told, present: &Told) -> StateReport {
         problems: (told.problems != present.problems).then(|| present.problems.clone()),
         agent: None,
         data: present.data.clone().filter(|_| told.data != present.data),
+        history: Vec::new(),
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use holdfast_protocol::codec;
 use holdfast_protocol::data::{
-    Acknowledgement, DataPolicies, Range, Ship, StreamName, StreamPolicy, TrafficClass,
+    Acknowledgement, DataPolicies, Given, Range, RangeSet, Ship, StreamName, StreamPolicy,
+    TrafficClass,
 };
 use holdfast_protocol::topic::Channel;
 
@@ -77,6 +78,8 @@ pub(super) enum Back {
     Sent(u64, bool),
     /// The link's ledger, as it was kept.
     Ledger(Option<Vec<u8>>),
+    /// Records are numbered above all that was told with this number of the history.
+    Above(u32),
 }
 
 /// A batch that was sent.
@@ -279,6 +282,7 @@ impl Driver {
                 self.shipping.wake_at = Some(now + LOOK);
             }
             Back::Made(Ok(ready)) => self.send_batch(*ready),
+            Back::Above(history) => self.confirm_history(history),
             Back::Ledger(kept) => self.shipping.link.restore(kept.as_deref()),
             Back::Sent(number, arrived) => {
                 self.shipping.shipper.arrived(number, arrived, now);
@@ -317,6 +321,9 @@ impl Driver {
             Ok(ack) => ack,
             Err(error) => return self.refuse("an acknowledgement", &error.to_string()),
         };
+        if let Some(history) = ack.diverged {
+            self.diverged(history, ack.more, ack.given);
+        }
         let shipping = &mut self.shipping;
         if let Some(store) = ack.store {
             shipping.store = Some(store);
@@ -333,7 +340,8 @@ impl Driver {
             match acked.refused {
                 None => {
                     shipping.had(&acked.stream, sent.records);
-                    shipping.buffer.shipped(&acked.stream, sent.range, shipping.store);
+                    let conflict = (RangeSet::from_ranges(acked.conflict), acked.highest);
+                    shipping.buffer.shipped(&acked.stream, sent.range, shipping.store, conflict);
                     shipping.refused = None;
                 }
                 Some(why) => {
@@ -348,6 +356,22 @@ impl Driver {
         shipping.shipper.hold(ack.hold_ms, now);
         shipping.stale = true;
         shipping.wake_at = None;
+    }
+
+    /// The control plane knows another history of this device, and these numbers of its streams.
+    fn diverged(&mut self, history: u32, more: bool, given: Vec<Given>) {
+        if !more {
+            tracing::warn!(
+                "this data folder is an earlier state of the device, or a copy: records are numbered above all that the control plane knows"
+            );
+            self.history.diverged(uptime_ms());
+        }
+        let (buffer, tell) = (self.shipping.buffer.clone(), self.tell.clone());
+        tokio::spawn(async move {
+            if buffer.diverged(given).await && !more {
+                let _agent_ends = tell.send(Inner::Data(Back::Above(history))).await;
+            }
+        });
     }
 
     /// What a person should know of data.

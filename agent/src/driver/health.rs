@@ -351,6 +351,7 @@ impl Driver {
             (!full && free < LOW)
                 .then(|| format!("little space left for {data}: free some before it is full")),
         );
+        say("identity-twice", self.history.twice(uptime_ms()));
         say("limits-not-enforced", self.limits_problem());
         self.shipping.link_problems().into_iter().for_each(|why| say("link-budget", Some(why)));
         say("link-refused", self.link_problem());
@@ -361,6 +362,7 @@ impl Driver {
                 None => "this device is not enrolled: run `holdfast-agent enroll`".into(),
             }),
         );
+        say("rolled-back", self.history.rolled_back(uptime_ms()));
         say("status-socket", self.trouble.socket.clone());
         say("store", self.trouble.store.clone());
         say("store-recovered", self.trouble.damage.clone());

@@ -30,6 +30,7 @@ use crate::adapters::{files, launcher as launching, link, procfs};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
+use crate::core::lineage::History;
 use crate::core::record::{Found, Record};
 use crate::core::report::Reporter;
 
@@ -152,6 +153,9 @@ impl Driver {
             logs: logs::Logs::new(&data, uptime_ms() + HOUSEKEEPING / 50),
             shipping: super::data::Shipping::new(buffer, policies.as_deref(), seed ^ 3),
             meter: Meter::default(),
+            history: History::read(
+                &std::fs::read_to_string(data.join(super::HISTORY)).unwrap_or_default(),
+            ),
             inlets,
             sources,
             data,

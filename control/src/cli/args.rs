@@ -173,6 +173,7 @@ pub(crate) enum Token {
     #[command(after_help = "Examples:
   holdfast token create
   holdfast token create --ttl 30d --uses 200 --label site=north
+  holdfast token create --allow-label site         # devices say themselves where they are
   TOKEN=$(holdfast token create --approve manual)")]
     Create(CreateToken),
     /// List the tokens, without their secrets.
@@ -204,6 +205,10 @@ pub(crate) struct CreateToken {
     /// Label that its devices get; may be repeated.
     #[arg(long = "label", value_name = "K=V", value_parser = label)]
     pub(crate) labels: Vec<(String, String)>,
+    /// Key of a label that its devices may give themselves (`holdfast-agent enroll --label`); may be
+    /// repeated; '*' is every key.
+    #[arg(long = "allow-label", value_name = "KEY")]
+    pub(crate) allow_labels: Vec<String>,
     /// Whether its devices are accepted at once or wait for `holdfast device approve`.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) approve: Approve,

@@ -41,6 +41,7 @@ fn new_token(wanted: &CreateToken) -> NewToken {
         ttl_seconds: wanted.ttl,
         uses: wanted.uses,
         labels: wanted.labels.iter().cloned().collect(),
+        allow_labels: wanted.allow_labels.clone(),
         approve: match wanted.approve {
             Approve::Auto => api::Approve::Auto,
             Approve::Manual => api::Approve::Manual,
@@ -108,7 +109,21 @@ async fn each(
     let mut tries = Tries::default();
     for name in names {
         let answer = client.send(Method::POST, &["devices", name, action], &[], &Value::Null).await;
-        tries.note(output, answer, &format!("device/{name} {done}"))?;
+        // Who approves a device approves the labels that it claimed.
+        let labels =
+            answer.as_ref().ok().and_then(|device| device.pointer("/metadata/labels")?.as_object());
+        let labels: Vec<String> = labels
+            .filter(|_| action == "approve")
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+            .collect();
+        let with = if labels.is_empty() {
+            String::new()
+        } else {
+            " with labels ".to_owned() + &labels.join(" ")
+        };
+        tries.note(output, answer, &format!("device/{name} {done}{with}"))?;
     }
     tries.end()
 }

@@ -44,7 +44,7 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
             &["CHANGED", "RUNS", "ON", "LABELS"],
         ),
         Kind::Revision => (&["NAME", "MADE", "BY", "RUNS"], &["ON"]),
-        Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS"], &[]),
+        Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS", "MAY CLAIM"], &[]),
         Kind::Access => (&["ID", "SCOPE", "ENDS", "LAST USED", "MADE", "FOR"], &[]),
         Kind::Stream => (
             &[
@@ -252,6 +252,10 @@ fn token(now: u64, token: &Token) -> Vec<Cell> {
             Approve::Manual => "manual",
         }),
         Cell::from(labels(&token.metadata.labels)),
+        Cell::from(match token.allow_labels.as_slice() {
+            [] => "-".into(),
+            keys => keys.join(","),
+        }),
     ]
 }
 
@@ -423,7 +427,8 @@ mod tests {
             "expiresAt": "2026-11-24T21:01:01Z", "uses": 5, "used": 2, "approve": "manual", "state": "active",
         });
         assert!(
-            shown(Kind::Token, false, &token).contains("0011  active  2/5   in 24h   manual   -")
+            shown(Kind::Token, false, &token)
+                .contains("0011  active  2/5   in 24h   manual   -       -")
         );
         let access = json!({
             "metadata": { "name": "0022", "createdAt": "2026-11-23T20:51:01Z" }, "comment": "wall",

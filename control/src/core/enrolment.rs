@@ -34,7 +34,7 @@ pub struct Known<'a> {
 /// What becomes of them.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// They are this device already; nothing changes and no use of the token counts.
+    /// They are this device already and ask for nothing else; no use of the token counts.
     Same(Name),
     /// A new device.
     New {
@@ -76,6 +76,14 @@ pub enum Refused {
         "there is a device {0} already, with another key; choose another --name, or `holdfast delete device {0}` first when this one replaces it"
     )]
     NameTaken(Name),
+    /// The key is another device's.
+    #[error(
+        "this data folder is device {0} already, not {1}: for another device use another --data, or stop the agent and remove this folder first (also where it is a copy of another machine's)"
+    )]
+    OtherName(Name, Name),
+    /// The device has another label.
+    #[error("device {0} has {1}, not {2}: `holdfast device label {0} {2}` changes it")]
+    OtherLabel(Name, String, String),
     /// A label that is none.
     #[error("{0}")]
     Label(String),
@@ -91,6 +99,8 @@ impl Refused {
             Self::UsedToken(_) => "used-token",
             Self::RevokedDevice(_) => "revoked-device",
             Self::NameTaken(_) => "name-taken",
+            Self::OtherName(..) => "other-name",
+            Self::OtherLabel(..) => "other-label",
             Self::Label(_) => "invalid",
         }
     }
@@ -117,7 +127,7 @@ pub fn decide(
     if let Some(device) = known.same_key {
         return match device.standing {
             Standing::Revoked => Err(Refused::RevokedDevice(device.name.clone())),
-            Standing::Pending | Standing::Approved => Ok(Decision::Same(device.name.clone())),
+            Standing::Pending | Standing::Approved => same(asked, token, device),
         };
     }
     match token.state(now) {
@@ -125,7 +135,7 @@ pub fn decide(
         "expired" => return Err(Refused::ExpiredToken(time::rfc3339(token.expires_at))),
         _ => {}
     }
-    let labels = labels(asked.labels, &token.labels)?;
+    let labels = labels(asked.labels, token)?;
     let name = match asked.name {
         Some(name) => name.clone(),
         None => generated(asked.key_sha256)?,
@@ -140,16 +150,54 @@ pub fn decide(
     Ok(Decision::New { name, labels, standing })
 }
 
+/// A device enrols again: with the words that it has, or it is told what is to be done.
+fn same(
+    asked: &Asked<'_>,
+    token: &TokenRecord,
+    device: &DeviceRecord,
+) -> Result<Decision, Refused> {
+    let name = &device.name;
+    if let Some(other) = asked.name.filter(|other| *other != name) {
+        return Err(Refused::OtherName(name.clone(), other.clone()));
+    }
+    let labels = labels(asked.labels, token)?;
+    let other = labels.iter().find(|(key, value)| device.labels.get(*key) != Some(*value));
+    match other {
+        None => Ok(Decision::Same(name.clone())),
+        Some((key, value)) => {
+            let has = match device.labels.get(key) {
+                Some(has) => format!("label {key}={has}"),
+                None => format!("no label {key}"),
+            };
+            Err(Refused::OtherLabel(name.clone(), has, format!("{key}={value}")))
+        }
+    }
+}
+
 fn generated(key_sha256: &str) -> Result<Name, Refused> {
     let digits: String = key_sha256.chars().take(12).collect();
     format!("d-{digits}").parse().map_err(|_| Refused::Label("the key has no digest".into()))
 }
 
-fn labels(claimed: &Labels, given: &Labels) -> Result<Labels, Refused> {
+fn labels(claimed: &Labels, token: &TokenRecord) -> Result<Labels, Refused> {
+    check_labels(claimed).map_err(Refused::Label)?;
     let mut all = claimed.clone();
-    all.extend(given.clone());
+    all.retain(|key, _| token.lets_claim(key));
+    all.extend(token.labels.clone());
     check_labels(&all).map_err(Refused::Label)?;
     Ok(all)
+}
+
+/// Keys of claimed labels that do not count, for the token does not allow them, and that the device
+/// does not have anyway: whoever enrols is told.
+pub fn held_back(asked: &Asked<'_>, known: &Known<'_>) -> Vec<String> {
+    let Some(token) = known.token else { return Vec::new() };
+    let has = |key: &str, value: &String| {
+        known.same_key.is_some_and(|device| device.labels.get(key) == Some(value))
+    };
+    let held =
+        asked.labels.iter().filter(|(key, value)| !token.lets_claim(key) && !has(key, value));
+    held.map(|(key, _)| key.clone()).collect()
 }
 
 /// Checks a device's labels.
@@ -180,6 +228,7 @@ mod tests {
             uses: 1,
             used: 0,
             labels: [("site".into(), "north".into())].into(),
+            allow_labels: vec!["x".into()],
             approve: Approve::Auto,
             revoked: false,
             version: 1,
@@ -191,7 +240,7 @@ mod tests {
             name: "d-1".parse().unwrap(),
             shard: 0,
             public_key: "".into(),
-            labels: [].into(),
+            labels: [("site".into(), "north".into()), ("x".into(), "y".into())].into(),
             standing,
             created_at: 0,
             updated_at: 0,
@@ -240,5 +289,68 @@ mod tests {
         assert_eq!(ask(Some(&used), Some(&approved), true, "good", 500), same());
         assert_eq!(ask(Some(&used), Some(&gone), true, "good", 0), Err("revoked-device"));
         assert_eq!(ask(Some(&used), Some(&approved), true, "bad", 0), Err("unknown-token"));
+    }
+
+    #[test]
+    fn claimed_labels_count_if_the_token_allows_them_or_a_person_does() {
+        let tokens = |keys: &[&str], approve| TokenRecord {
+            allow_labels: keys.iter().map(|key| (*key).into()).collect(),
+            approve,
+            ..token()
+        };
+        for (keys, approve, taken) in [
+            (&[][..], Approve::Auto, false),
+            (&["site"], Approve::Auto, false),
+            (&["x"], Approve::Auto, true),
+            (&["*"], Approve::Auto, true),
+            (&[], Approve::Manual, true),
+        ] {
+            let token = tokens(keys, approve);
+            let Ok(Decision::New { labels, .. }) = ask(Some(&token), None, false, "good", 0) else {
+                panic!("{keys:?}: a device is let in without what it may not claim")
+            };
+            assert_eq!(labels.contains_key("x"), taken, "{keys:?}");
+            assert_eq!(labels["site"], "north", "the token's own labels win");
+            let claimed = [("x".into(), "y".into()), ("site".into(), "south".into())].into();
+            let asked =
+                Asked { name: None, key_sha256: "k", labels: &claimed, secret_sha256: "good" };
+            let known = Known { token: Some(&token), same_key: None };
+            let held = held_back(&asked, &known);
+            assert_eq!(held.is_empty(), taken, "{keys:?}: {held:?}");
+            let (has, had) = (device(Standing::Approved), Labels::from([("x".into(), "y".into())]));
+            let asked = Asked { labels: &had, ..asked };
+            let known = Known { same_key: Some(&has), ..known };
+            assert_eq!(held_back(&asked, &known), [""; 0], "it has it, from a person");
+        }
+    }
+
+    #[test]
+    fn enrolling_again_with_other_words_is_refused_and_says_what_to_do() {
+        let good = TokenRecord { allow_labels: vec!["x".into(), "new".into()], ..token() };
+        let known = device(Standing::Approved);
+        let ask = |name: Option<&str>, labels: &[(&str, &str)]| {
+            let name = name.map(|name| name.parse().unwrap());
+            let labels = labels.iter().map(|(key, it)| ((*key).into(), (*it).into())).collect();
+            let asked = Asked {
+                name: name.as_ref(),
+                key_sha256: "0123456789abcdef",
+                labels: &labels,
+                secret_sha256: "good",
+            };
+            let known = Known { token: Some(&good), same_key: Some(&known) };
+            decide(&asked, &known, |_| true, 0).map_err(|refused| refused.to_string())
+        };
+        let same = Ok(Decision::Same("d-1".parse().unwrap()));
+        assert_eq!(ask(None, &[]), same);
+        assert_eq!(ask(Some("d-1"), &[("x", "y")]), same);
+        let said = ask(Some("w9"), &[]).unwrap_err();
+        assert!(
+            said.contains("is device d-1 already, not w9") && said.contains("--data"),
+            "{said}"
+        );
+        let said = ask(None, &[("x", "z")]).unwrap_err();
+        assert!(said.contains("`holdfast device label d-1 x=z`"), "{said}");
+        let said = ask(None, &[("new", "z")]).unwrap_err();
+        assert!(said.contains("has no label new, not new=z"), "{said}");
     }
 }

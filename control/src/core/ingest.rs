@@ -45,6 +45,10 @@ pub struct Tally {
     pub received: u64,
     /// Records that came again.
     pub duplicates: u64,
+    /// Records that came with the number of another one, and are to come again with one of their
+    /// own: the device was copied, or put back to an earlier state.
+    #[serde(default)]
+    pub conflicts: u64,
     /// Records that came after one with a higher number.
     pub late: u64,
     /// The highest number received; 0: none.
@@ -141,6 +145,10 @@ pub struct Checked {
     pub rest: Option<GapReason>,
     /// See [`Batch::gaps`].
     pub gaps: Vec<Gap>,
+    /// See [`Batch::fetched`].
+    pub fetched: bool,
+    /// See [`Batch::doubt`].
+    pub doubt: bool,
     /// Its records, by number.
     pub records: Vec<Record>,
     /// As they came.
@@ -178,6 +186,8 @@ pub fn check(payload: &[u8]) -> Result<Checked, Unfit> {
             to: batch.to,
             rest: batch.rest,
             gaps: batch.gaps,
+            fetched: batch.fetched,
+            doubt: batch.doubt,
             records,
             block: batch.block,
         }),
@@ -341,8 +351,86 @@ pub fn doubtful(ledger: &Stretch, batch: &Checked) -> RangeSet {
     ledger.summed_within(&runs(&batch.records))
 }
 
+/// Numbers of a batch's records that were received before: what is stored of them tells whether
+/// these are the same records. `held`: see [`take`].
+pub fn repeated(ledger: &Stretch, batch: &Checked, held: &RangeSet) -> RangeSet {
+    if batch.fetched {
+        return RangeSet::new();
+    }
+    let mut repeated = ledger.within(&runs(&batch.records), |answer| answer == Answer::Received);
+    repeated.union(held);
+    repeated
+}
+
+/// What a comparison of repeated records with those that are stored came to. Numbers in neither
+/// could not be compared: retention has taken what was stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// The same records, byte for byte and with the same time.
+    pub same: RangeSet,
+    /// Other ones.
+    pub other: RangeSet,
+}
+
+impl Compared {
+    /// Compares with a record that is stored, if the batch has one of its number.
+    pub fn add(&mut self, batch: &Checked, stored: &Record) {
+        let at = batch.records.binary_search_by_key(&stored.seq, |record| record.seq);
+        let Some(record) = at.ok().and_then(|at| batch.records.get(at)) else { return };
+        let set = if record == stored { &mut self.same } else { &mut self.other };
+        set.insert(stored.seq, stored.seq);
+    }
+}
+
+/// Ranges of numbers told as conflicts of one batch; of more, all between the first and the last
+/// are one.
+pub const MAX_CONFLICTS: usize = 256;
+
+/// Numbers of a batch that stand for other records here: they are not taken, and the device gives
+/// what it has of them other numbers. Where the batch says that its numbers are in doubt, what
+/// cannot be compared is another record, and a loss is another loss: it is told twice rather than
+/// not at all.
+pub fn conflicts(
+    ledger: &Stretch,
+    batch: &Checked,
+    repeated: &RangeSet,
+    compared: &Compared,
+) -> RangeSet {
+    if batch.fetched {
+        return RangeSet::new();
+    }
+    let mut conflicts = compared.other.clone();
+    if batch.doubt {
+        let mut unknown = repeated.clone();
+        unknown.subtract(&compared.same);
+        conflicts.union(&unknown);
+        let is_lost = |answer: Answer| matches!(answer, Answer::Gap(reason) if reason.is_let_go());
+        conflicts.union(&ledger.within(&runs(&batch.records), is_lost));
+        let lost = batch.gaps.iter().filter(|gap| gap.reason.is_let_go());
+        let lost = RangeSet::from_ranges(lost.map(|gap| Range { from: gap.from, to: gap.to }));
+        conflicts.union(&ledger.within(&lost, |answer| answer == Answer::Received));
+    }
+    if batch.rest == Some(GapReason::Reduced) {
+        // With a record goes what it stands for.
+        let mut before = batch.from;
+        for record in &batch.records {
+            if conflicts.contains(record.seq) {
+                conflicts.insert(before, record.seq);
+            }
+            before = record.seq + 1;
+        }
+    }
+    let first = conflicts.iter().next().map(|range| range.from);
+    match (first, conflicts.last()) {
+        (Some(from), Some(to)) if conflicts.pieces() > MAX_CONFLICTS => {
+            RangeSet::from_ranges([Range { from, to }])
+        }
+        _ => conflicts,
+    }
+}
+
 /// Takes a batch in. All that [`touched`] says is loaded in `ledger`; `held`: those of the
-/// [`doubtful`] numbers whose records are kept.
+/// [`doubtful`] numbers whose records are kept; `conflicts`: see [`conflicts`].
 ///
 /// # Errors
 /// Why the batch can never be stored, in words; then nothing is changed.
@@ -351,9 +439,13 @@ pub fn take(
     tally: &mut Tally,
     batch: &Checked,
     held: &RangeSet,
+    conflicts: &RangeSet,
 ) -> Result<Taken, String> {
-    let runs = runs(&batch.records);
+    let mut runs = runs(&batch.records);
     unanswered(ledger, batch, &runs)?;
+    let came = runs.count();
+    runs.subtract(conflicts);
+    tally.conflicts = tally.conflicts.saturating_add(came - runs.count());
     if tally.segments >= MAX_SEGMENTS && !is_repeated(ledger, batch, &runs, held) {
         return Err(format!(
             "the stream's ledger has {MAX_SEGMENTS} pieces: too many numbers were left out"
@@ -556,6 +648,11 @@ mod tests {
 
     impl Stored {
         fn take(&mut self, batch: Checked) -> Result<(), String> {
+            self.take_in(batch).map(drop)
+        }
+
+        /// Gives the numbers that stand for other records.
+        fn take_in(&mut self, batch: Checked) -> Result<RangeSet, String> {
             let mut ledger = Stretch::new();
             for range in touched(&self.tally, &batch).iter() {
                 for wanted in ledger.wanted(range.from, range.to).iter() {
@@ -572,7 +669,13 @@ mod tests {
             let doubtful = doubtful(&ledger, &batch);
             let kept = self.records.keys().map(|seq| Range { from: *seq, to: *seq });
             let kept = RangeSet::from_ranges(kept.filter(|one| doubtful.contains(one.from)));
-            let taken = take(&mut ledger, &mut self.tally, &batch, &kept)?;
+            let repeated = repeated(&ledger, &batch, &kept);
+            let mut compared = Compared::default();
+            for stored in self.records.values().filter(|it| repeated.contains(it.seq)) {
+                compared.add(&batch, stored);
+            }
+            let other = conflicts(&ledger, &batch, &repeated, &compared);
+            let taken = take(&mut ledger, &mut self.tally, &batch, &kept, &other)?;
             for (from, row) in ledger.rows() {
                 match row {
                     Some(row) => drop(self.rows.insert(from, row)),
@@ -584,7 +687,7 @@ mod tests {
             for record in pieces.iter().flat_map(|piece| unpack(&piece.block).unwrap()) {
                 assert!(self.records.insert(record.seq, record).is_none(), "stored twice");
             }
-            Ok(())
+            Ok(other)
         }
 
         /// Sums up all below this number.
@@ -643,7 +746,82 @@ mod tests {
     ) -> Checked {
         let records: Vec<Record> = numbers.iter().map(|seq| record(*seq)).collect();
         let block = pack(&records, Layout::Rows, false);
-        Checked { stream: "s".parse().unwrap(), from, to, rest, gaps, records, block }
+        Checked {
+            stream: "s".parse().unwrap(),
+            from,
+            to,
+            rest,
+            gaps,
+            fetched: false,
+            doubt: false,
+            records,
+            block,
+        }
+    }
+
+    /// The same batch with other values: of another device, or another history.
+    fn other(mut batch: Checked) -> Checked {
+        batch.records.iter_mut().for_each(|record| record.value = b"other".to_vec());
+        batch.block = pack(&batch.records, Layout::Rows, false);
+        batch
+    }
+
+    #[test]
+    fn a_repeated_number_with_another_record_is_no_duplicate() {
+        let quota = |from, to| Gap { from, to, reason: GapReason::Quota };
+        let set = |from, to| RangeSet::from_ranges([Range { from, to }]);
+        let mut stored = Stored::default();
+        stored.take(batch(1, 6, &[1, 2, 3, 4], vec![quota(5, 6)], None)).unwrap();
+        // The same again, however it is cut: duplicates.
+        assert_eq!(stored.take_in(batch(2, 4, &[2, 3, 4], vec![], None)), Ok(RangeSet::new()));
+        assert_eq!((stored.tally.duplicates, stored.tally.conflicts), (3, 0));
+        // Others: none of them is stored, and what is new beside them is.
+        let mixed = || other(batch(3, 8, &[3, 4, 7, 8], vec![quota(5, 6)], None));
+        assert_eq!(stored.take_in(mixed()), Ok(set(3, 4)));
+        assert_eq!((stored.tally.duplicates, stored.tally.conflicts), (3, 2));
+        assert_eq!(stored.records[&3], record(3));
+        assert_eq!(stored.records[&7].value, b"other");
+        assert_eq!((stored.tally.received, stored.tally.highest), (6, 8));
+        // Sent again because the answer was lost: answered alike, and stored once.
+        assert_eq!(stored.take_in(mixed()), Ok(set(3, 4)));
+        assert_eq!((stored.tally.received, stored.tally.duplicates), (6, 5));
+        // The same value at another time is another record.
+        let mut later = batch(1, 1, &[1], vec![], None);
+        later.records[0].time += 1;
+        assert_eq!(stored.take_in(later), Ok(set(1, 1)));
+        // With a record goes what it stands for.
+        let reduced = other(batch(1, 4, &[2, 4], vec![], Some(GapReason::Reduced)));
+        assert_eq!(stored.take_in(reduced), Ok(set(1, 4)));
+        // What was fetched is as it is; a window may stand for it.
+        let fetched = Checked { fetched: true, ..other(batch(1, 4, &[1, 2, 3, 4], vec![], None)) };
+        assert_eq!(stored.take_in(fetched), Ok(RangeSet::new()));
+    }
+
+    #[test]
+    fn what_is_in_doubt_and_cannot_be_compared_counts_as_another_record() {
+        let quota = |from, to| Gap { from, to, reason: GapReason::Quota };
+        let damaged = |from, to| Gap { from, to, reason: GapReason::Damaged };
+        let set = |from, to| RangeSet::from_ranges([Range { from, to }]);
+        let mut stored = Stored::default();
+        stored.take(batch(1, 8, &[1, 2, 3, 4], vec![quota(5, 6), damaged(7, 8)], None)).unwrap();
+        let doubt = |batch| Checked { doubt: true, ..batch };
+        let again = || batch(1, 8, &[1, 2, 3, 4, 5, 6, 7, 8], vec![], None);
+        assert_eq!(stored.take_in(doubt(again())), Ok(set(5, 6)), "that loss was another's");
+        // Retention takes what was stored.
+        stored.records.remove(&1);
+        stored.records.remove(&2);
+        assert_eq!(stored.take_in(batch(1, 4, &[1, 2, 3, 4], vec![], None)), Ok(RangeSet::new()));
+        assert_eq!(stored.take_in(doubt(batch(1, 4, &[1, 2, 3, 4], vec![], None))), Ok(set(1, 2)));
+        // A loss of numbers that were received is one of other records.
+        let lost = || batch(1, 4, &[3], vec![quota(1, 2), damaged(4, 4)], None);
+        assert_eq!(stored.take_in(lost()), Ok(RangeSet::new()));
+        assert_eq!(stored.take_in(doubt(lost())), Ok(set(1, 2)));
+        // However many there are, few are told.
+        let many: Vec<u64> = (1..=2_000).map(|at| 10 + at * 2).collect();
+        stored.take(batch(9, 4_010, &many, vec![], Some(GapReason::Reduced))).unwrap();
+        let whole: Vec<u64> = (9..=4_010).collect();
+        let all = stored.take_in(other(batch(9, 4_010, &whole, vec![], None))).unwrap();
+        assert_eq!(all, set(12, 4_010));
     }
 
     #[derive(Debug, Clone, Copy, PartialEq)]
@@ -806,6 +984,8 @@ mod tests {
             to,
             rest: None,
             gaps,
+            fetched: false,
+            doubt: false,
             block,
         };
         codec::encode(&batch).unwrap()

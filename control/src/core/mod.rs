@@ -9,6 +9,7 @@ pub mod exposition;
 pub mod fleet;
 pub mod ingest;
 pub mod ledger;
+pub mod lineage;
 pub mod listing;
 pub mod liveness;
 pub mod log;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ingest::Retention;
+use super::lineage::Lineage;
 use super::scope::Scope;
 use super::selector::Selector;
 use crate::api::Approve;
@@ -33,6 +34,9 @@ pub struct Meta {
     #[serde(default)]
     pub next_audit: u64,
 }
+
+/// In a token's list of labels that devices may claim: every key.
+pub const ANY_LABEL: &str = "*";
 
 /// Whether a device may connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +132,9 @@ pub struct ReportRecord {
     /// How many events its history was ever given: the number of the next one.
     #[serde(default)]
     pub events: u64,
+    /// Whether it is the device that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Box<Lineage>>,
 }
 
 /// How many events of a device's history are kept: weeks of a bad link, hours of a flapping one.
@@ -244,6 +251,11 @@ impl ReportRecord {
     /// What is wrong with it, by its own word: also of its streams.
     pub fn all_problems(&self) -> Vec<Problem> {
         let mut all = self.problems.clone();
+        if let Some(problem) = self.lineage.as_ref().and_then(|lineage| lineage.problem()) {
+            // The device says it too, without the addresses.
+            all.retain(|said| said.code != problem.code);
+            all.push(problem);
+        }
         let streams = self.data.as_deref().into_iter().flat_map(|data| &data.streams);
         let wrong = streams.filter(|(_, said)| !said.problem.is_empty());
         all.extend(wrong.take(MAX_PROBLEMS).map(|(stream, said)| Problem {
@@ -256,7 +268,29 @@ impl ReportRecord {
     /// Whether anything is wrong with it.
     pub fn has_problems(&self) -> bool {
         let streams = || self.data.as_deref().into_iter().flat_map(|data| data.streams.values());
-        !self.problems.is_empty() || streams().any(|said| !said.problem.is_empty())
+        !self.problems.is_empty()
+            || self.lineage.as_ref().is_some_and(|lineage| lineage.problem().is_some())
+            || streams().any(|said| !said.problem.is_empty())
+    }
+
+    /// Takes in which history of itself a device reports, in this epoch. Some: another one than was
+    /// known.
+    pub fn take_history(
+        &mut self,
+        full: bool,
+        history: &[u32],
+        epoch: u64,
+        now: u64,
+    ) -> Option<u32> {
+        let last = history.last()?;
+        let address = self.address;
+        let lineage = self.lineage.get_or_insert_default();
+        lineage.settle(now);
+        if full {
+            return lineage.told(history, epoch, (address, now));
+        }
+        lineage.confirmed(*last, epoch, address);
+        None
     }
 
     /// What it says of a workload.
@@ -456,6 +490,9 @@ pub struct TokenRecord {
     /// Labels that it gives.
     #[serde(default)]
     pub labels: Labels,
+    /// Keys of labels that its devices may give themselves; `*`: every key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_labels: Vec<Box<str>>,
     /// Whether devices wait for a person.
     pub approve: Approve,
     /// A person ended it.
@@ -466,6 +503,15 @@ pub struct TokenRecord {
 }
 
 impl TokenRecord {
+    /// Whether a device may say which value this label of its has: who holds the token could
+    /// otherwise give itself whatever a workload with secrets selects. A label that the token gives
+    /// is the token's anyway, and a person who approves sees what is claimed.
+    pub fn lets_claim(&self, key: &str) -> bool {
+        self.approve == Approve::Manual
+            || self.labels.contains_key(key)
+            || self.allow_labels.iter().any(|allowed| **allowed == *key || **allowed == *ANY_LABEL)
+    }
+
     /// `active`, `expired`, `used` or `revoked`.
     pub fn state(&self, now: u64) -> &'static str {
         if self.revoked {

@@ -279,6 +279,7 @@ pub fn token(record: &TokenRecord, now: u64) -> api::Token {
         expires_at: rfc3339(record.expires_at),
         uses: record.uses,
         used: record.used,
+        allow_labels: record.allow_labels.iter().map(ToString::to_string).collect(),
         approve: record.approve,
         state: record.state(now).into(),
     }

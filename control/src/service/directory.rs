@@ -170,15 +170,47 @@ impl Service {
         unhex::<32>(&known.secret_sha256)
     }
 
+    /// What is over of devices that came back with another history is not said any more.
+    pub(super) fn settle_lineages(&self) {
+        let now = self.now();
+        let settle = |change: &mut Change<'_>| {
+            let mut over = Vec::new();
+            for (name, device) in &mut change.model.devices {
+                let lineage = device.report.lineage.as_deref_mut();
+                if lineage.is_some_and(|lineage| lineage.settle(now)) {
+                    over.push(name.clone());
+                }
+            }
+            for name in over {
+                change.put_report(&name);
+                let message = "its identity is used by one machine again".to_owned();
+                change.event("device", name.as_str(), "changed", message);
+            }
+        };
+        let any = self.model().devices.values().any(|device| {
+            device.report.lineage.as_deref().is_some_and(|lineage| lineage.problem().is_some())
+        });
+        if any {
+            let _later = self.note(settle, |_| {});
+        }
+    }
+
     fn report(&self, name: &Name, report: StateReport, done: Done) {
         self.counters.reports.fetch_add(1, Ordering::Relaxed);
+        let mut diverged = None;
         let take = |change: &mut Change<'_>| {
             let now = change.now;
+            let epoch = change.model.meta.epoch;
             let Some(known) = change.model.devices.get_mut(name) else { return };
             let message = words(&report, known.report.applied);
+            diverged = known.report.take_history(report.full, &report.history, epoch, now);
             known.report.take(report);
             known.report.last_seen = now;
             change.put_report(name);
+            if diverged.is_some() {
+                let message = "came back with an earlier state of itself, or as a copy".to_owned();
+                change.event("device", name.as_str(), "changed", message);
+            }
             if let Some(message) = message {
                 change.event("device", name.as_str(), "changed", message);
             }
@@ -189,6 +221,10 @@ impl Service {
                 done.stored();
             }
         });
+        if let Some(history) = diverged {
+            tracing::warn!(device = %name, "it came back with an earlier state of its data folder, or as a copy: told above which numbers it goes on");
+            self.ingest.diverged(name.clone(), history);
+        }
     }
 }
 

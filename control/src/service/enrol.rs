@@ -11,7 +11,7 @@ use holdfast_protocol::topic;
 use super::change::Change;
 use super::{Failure, Service};
 use crate::adapters::authority::{Certificate, proves};
-use crate::core::enrolment::{Asked, Decision, Known, Refused, decide};
+use crate::core::enrolment::{Asked, Decision, Known, Refused, decide, held_back};
 use crate::core::model::{Device, Model, key, sha256};
 use crate::core::placement;
 use crate::core::records::{DeviceRecord, Issued, Standing};
@@ -22,7 +22,9 @@ const RETRY_SECONDS: u32 = 5;
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         match &refused {
-            Refused::NameTaken(_) => Self::Conflict(refused.to_string()),
+            Refused::NameTaken(_) | Refused::OtherName(..) | Refused::OtherLabel(..) => {
+                Self::Conflict(refused.to_string())
+            }
             Refused::Label(_) => Self::invalid(refused.to_string()),
             _ => Self::Refused(refused.to_string()),
         }
@@ -37,12 +39,19 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn decide(&self, model: &Model, now: u64) -> Result<Decision, Refused> {
-        let known = Known {
+    fn known<'a>(&self, model: &'a Model) -> Known<'a> {
+        Known {
             token: model.tokens.get(self.token),
             same_key: model.by_key(self.public_key).map(|device| &device.record),
-        };
-        decide(&self.asked, &known, |name| model.devices.contains_key(name), now)
+        }
+    }
+
+    fn held_back(&self, model: &Model) -> Vec<String> {
+        held_back(&self.asked, &self.known(model))
+    }
+
+    fn decide(&self, model: &Model, now: u64) -> Result<Decision, Refused> {
+        decide(&self.asked, &self.known(model), |name| model.devices.contains_key(name), now)
     }
 }
 
@@ -94,6 +103,7 @@ impl Service {
         let name = match &first {
             Decision::Same(name) | Decision::New { name, .. } => name.clone(),
         };
+        let held = asked.held_back(&self.model());
         let certificate = self.certify(&name, &request.public_key)?;
         let standing = self
             .change(|change| {
@@ -123,7 +133,7 @@ impl Service {
                 }
             })
             .await?;
-        self.answer(&name, standing, certificate)
+        self.answer(&name, standing, certificate, held)
     }
 
     /// A known device asks for a fresh certificate, or whether it has been approved.
@@ -155,7 +165,7 @@ impl Service {
         let certificate = self.certify(&name, &request.public_key)?;
         let standing = self.change(|change| renewed(change, &name, &certificate)).await?;
         self.counters.renewed.fetch_add(1, Ordering::Relaxed);
-        self.answer(&name, standing, certificate)
+        self.answer(&name, standing, certificate, Vec::new())
     }
 
     fn certify(&self, name: &Name, public_key: &str) -> Result<Certificate, Failure> {
@@ -170,6 +180,7 @@ impl Service {
         name: &Name,
         standing: Standing,
         certificate: Certificate,
+        held_labels: Vec<String>,
     ) -> Result<EnrolAnswer, Failure> {
         if standing == Standing::Pending {
             return Ok(pending(name));
@@ -192,6 +203,7 @@ impl Service {
             signing_key: self.authority.signing_public(),
             mqtt: self.settings.mqtt.clone(),
             server_time: self.now(),
+            held_labels,
         })))
     }
 }

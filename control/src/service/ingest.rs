@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_protocol::WIRE_VERSION;
 use holdfast_protocol::codec;
-use holdfast_protocol::data::{Acked, Acknowledgement, Range, RangeSet, Record, StreamName};
+use holdfast_protocol::data::message::MAX_GIVEN;
+use holdfast_protocol::data::{Acked, Acknowledgement, Given, Range, RangeSet, Record, StreamName};
 use holdfast_protocol::ids::{DeviceId, Name};
 
 use super::feeds::Feeds;
@@ -19,7 +21,7 @@ use super::keeper::{Keeper, replace};
 use super::records::Opened;
 use super::{DataFeed, Service};
 use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
-use crate::core::ledger::Stretch;
+use crate::core::ledger::{MAX_SEQUENCE, Stretch};
 use crate::core::model::sha256;
 use crate::core::room::Room;
 use crate::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
@@ -58,6 +60,17 @@ const DAMAGED: usize = 1_000;
 
 /// Most segments that are read of one ledger for one batch; more cannot be there.
 const ALL_SEGMENTS: usize = 1_000_000;
+
+/// An acknowledgement that says nothing.
+const NOTHING: Acknowledgement = Acknowledgement {
+    v: WIRE_VERSION,
+    acked: Vec::new(),
+    hold_ms: 0,
+    store: None,
+    diverged: None,
+    more: false,
+    given: Vec::new(),
+};
 
 /// A batch on its way to the disk.
 struct Arrival {
@@ -104,6 +117,8 @@ pub(super) struct Ingest {
     pub(super) feeds: Feeds,
     /// Devices that were deleted, with their owners, for the thread to forget.
     forgotten: Mutex<Vec<Machine>>,
+    /// Devices whose history is another than was known: the thread tells them which numbers are.
+    diverged: Mutex<BTreeMap<Name, u32>>,
     closing: AtomicBool,
     /// The store could not be read or written when it was last tried.
     failing: AtomicBool,
@@ -135,6 +150,7 @@ impl Ingest {
             known: RwLock::default(),
             feeds: Feeds::default(),
             forgotten: Mutex::default(),
+            diverged: Mutex::default(),
             closing: AtomicBool::new(false),
             failing: AtomicBool::new(false),
             room: Mutex::new(Room::new(reserve)),
@@ -182,6 +198,15 @@ impl Ingest {
         let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
         forgotten.push((device, owner));
         drop(forgotten);
+        self.wake();
+    }
+
+    /// The device's history is another than was known: it is told which numbers are known, once
+    /// what came before is stored.
+    pub(super) fn diverged(&self, device: Name, history: u32) {
+        let mut diverged = self.diverged.lock().unwrap_or_else(PoisonError::into_inner);
+        diverged.insert(device, history);
+        drop(diverged);
         self.wake();
     }
 
@@ -244,8 +269,7 @@ impl Service {
         hold_ms: u32,
         store: Option<u64>,
     ) -> Option<Bytes> {
-        let acknowledgement =
-            Acknowledgement { v: holdfast_protocol::WIRE_VERSION, acked, hold_ms, store };
+        let acknowledgement = Acknowledgement { v: WIRE_VERSION, acked, hold_ms, store, ..NOTHING };
         codec::encode(&acknowledgement)
             .inspect_err(|error| tracing::error!(%error, "an acknowledgement cannot be written"))
             .ok()
@@ -391,6 +415,9 @@ fn turn(service: &Service, group: Vec<Arrival>, keeper: &mut Keeper) {
     if !group.is_empty() {
         store(service, group);
     }
+    if let Err(error) = tell_diverged(service) {
+        failed(service, &error);
+    }
     let kept = if service.ingest.is_failing() {
         probe(service)
     } else {
@@ -534,6 +561,35 @@ fn set_aside(service: &Service, mut row: StreamRow, first: u64) -> Result<(), St
     Ok(())
 }
 
+/// Tells devices whose history is another which numbers are known. What is lost on the way is told
+/// again after their next connect.
+fn tell_diverged(service: &Service) -> Result<(), StoreError> {
+    let diverged = {
+        let mut diverged = service.ingest.diverged.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *diverged)
+    };
+    for (name, history) in diverged {
+        let rows: Vec<StreamRow> =
+            service.of_device(&name, |streams| streams.values().cloned().collect());
+        let mut given = Vec::with_capacity(rows.len());
+        for row in rows {
+            given.push(Given { highest: service.highest(&row)?, stream: row.stream });
+        }
+        let device = service.model().id(&name);
+        let parts = given.chunks(MAX_GIVEN).map(<[_]>::to_vec);
+        let mut parts: Vec<Vec<Given>> = parts.collect();
+        let last = parts.pop().unwrap_or_default();
+        let more = parts.into_iter().map(|part| (part, true));
+        for (given, more) in more.chain([(last, false)]) {
+            let told = Acknowledgement { diverged: Some(history), more, given, ..NOTHING };
+            if let Ok(bytes) = codec::encode(&told) {
+                service.bus.ack(&device, bytes.into());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Streams of deleted devices are removed from now on.
 fn forget(service: &Service) {
     let forgotten = {
@@ -643,6 +699,19 @@ fn store(service: &Service, arrivals: Vec<Arrival>) {
     }
 }
 
+impl Service {
+    /// The highest number of a stream that there is an answer for, as far as it is committed.
+    fn highest(&self, row: &StreamRow) -> Result<u64, StoreError> {
+        let highest = row.tally.highest;
+        if row.tally.gaps_above == 0 {
+            return Ok(highest);
+        }
+        let above = Range { from: highest.saturating_add(1), to: MAX_SEQUENCE };
+        let segments = self.ingest.store.segments(row.id, above, ALL_SEGMENTS)?;
+        Ok(segments.last().map_or(highest, |last| last.to.max(highest)))
+    }
+}
+
 /// All is stored: devices are acknowledged.
 fn tell(service: &Service, outcomes: Vec<Outcome>) {
     let hold = service.ingest.hold();
@@ -658,6 +727,19 @@ fn tell(service: &Service, outcomes: Vec<Outcome>) {
         service.acknowledge(&device, acked, hold);
     }
     done.into_iter().for_each(Done::stored);
+}
+
+fn acked(stream: StreamName, from: u64, to: u64) -> Acked {
+    Acked { stream, from, to, refused: None, conflict: Vec::new(), highest: 0 }
+}
+
+/// What a batch that is stored comes back with.
+#[derive(Default)]
+struct Put {
+    /// See [`Acked::conflict`].
+    conflict: Vec<Range>,
+    /// See [`Acked::highest`].
+    highest: u64,
 }
 
 impl Group<'_> {
@@ -681,9 +763,10 @@ impl Group<'_> {
         };
         let batch = (checked.stream.clone(), checked.from, checked.to);
         match self.add((device, owner), checked) {
-            Ok(Ok(())) => {
+            Ok(Ok(Put { conflict, highest })) => {
                 let (stream, from, to) = batch;
-                Ok(Outcome::Told(arrival, Acked { stream, from, to, refused: None }))
+                let acked = Acked { conflict, highest, ..acked(stream, from, to) };
+                Ok(Outcome::Told(arrival, acked))
             }
             Ok(Err(why)) => Ok(self.refuse(arrival, batch, why)),
             Err(error) => Err((arrival, error)),
@@ -698,11 +781,11 @@ impl Group<'_> {
     ) -> Outcome {
         self.counts.refused += 1;
         tracing::warn!(device = %arrival.device, %stream, from, to, why, "a batch is refused");
-        Outcome::Told(arrival, Acked { stream, from, to, refused: Some(why) })
+        Outcome::Told(arrival, Acked { refused: Some(why), ..acked(stream, from, to) })
     }
 
     /// The inner error: why the batch can never be stored.
-    fn add(&mut self, machine: Machine, batch: Checked) -> Result<Result<(), String>, StoreError> {
+    fn add(&mut self, machine: Machine, batch: Checked) -> Result<Result<Put, String>, StoreError> {
         let key = (machine, batch.stream.clone());
         let mut open = match self.open.remove(&key) {
             Some(open) => open,
@@ -748,7 +831,7 @@ impl Group<'_> {
         Some(Open { row, ledger: Stretch::new(), records: Vec::new() })
     }
 
-    fn put(&mut self, open: &mut Open, batch: Checked) -> Result<Result<(), String>, StoreError> {
+    fn put(&mut self, open: &mut Open, batch: Checked) -> Result<Result<Put, String>, StoreError> {
         for range in ingest::touched(&open.row.tally, &batch).iter() {
             for wanted in open.ledger.wanted(range.from, range.to).iter() {
                 let store = &self.service.ingest.store;
@@ -759,10 +842,13 @@ impl Group<'_> {
         let came = batch.records.len() as u64;
         let doubtful = ingest::doubtful(&open.ledger, &batch);
         let held = self.service.held(&open.row, &doubtful, None)?;
-        let taken = match ingest::take(&mut open.ledger, &mut open.row.tally, &batch, &held) {
+        let conflict = self.conflicts(open, &batch, &held)?;
+        let tally = &mut open.row.tally;
+        let taken = match ingest::take(&mut open.ledger, tally, &batch, &held, &conflict) {
             Ok(taken) => taken,
             Err(why) => return Ok(Err(why)),
         };
+        let put = self.told(open, &batch, &conflict)?;
         let (pieces, records) = ingest::pieces(batch, &taken.fresh);
         open.row.tally.store(&pieces, &records, self.now);
         self.counts.records += records.len() as u64;
@@ -774,7 +860,32 @@ impl Group<'_> {
         if self.service.ingest.feeds.readers() > 0 {
             open.records.extend(records);
         }
-        Ok(Ok(()))
+        Ok(Ok(put))
+    }
+
+    /// Numbers of a batch that stand for other records here.
+    fn conflicts(
+        &self,
+        open: &Open,
+        batch: &Checked,
+        held: &RangeSet,
+    ) -> Result<RangeSet, StoreError> {
+        let repeated = ingest::repeated(&open.ledger, batch, held);
+        let pending = &self.batch.blocks;
+        let compared = self.service.compared(&open.row, batch, &repeated, pending)?;
+        Ok(ingest::conflicts(&open.ledger, batch, &repeated, &compared))
+    }
+
+    /// What the device is told of them.
+    fn told(&self, open: &Open, batch: &Checked, conflict: &RangeSet) -> Result<Put, StoreError> {
+        if conflict.is_empty() {
+            return Ok(Put::default());
+        }
+        let highest = self.service.highest(&open.row)?.max(batch.to);
+        let count = conflict.count();
+        let (device, stream) = (&open.row.device, &batch.stream);
+        tracing::warn!(%device, %stream, from = batch.from, to = batch.to, count, highest, "records came with numbers of other ones: the device was copied, or put back to an earlier state, and numbers them anew");
+        Ok(Put { conflict: conflict.iter().collect(), highest })
     }
 
     fn commit(mut self) -> Result<(), StoreError> {

@@ -235,6 +235,7 @@ impl Service {
     pub fn live(&self) {
         // Not taken: the next one is.
         let _taken = self.note(|change| change.live(), |_| {});
+        self.settle_lineages();
     }
 
     /// Returns when nothing can be stored any more: the writing thread has ended.

@@ -13,6 +13,7 @@ use super::ingest::{Streams, owner};
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
 use crate::api::{DeviceStreams, Ledger, Point, StreamItem, StreamLast};
+use crate::core::ingest::{Checked, Compared};
 use crate::core::ledger::{Missing, MissingList};
 use crate::core::query::json_number;
 use crate::core::shipping::{Circumstances, nothing_shipped};
@@ -23,6 +24,10 @@ use crate::store::StoreError;
 
 /// Heads read at once.
 const HEADS: usize = 256;
+
+/// Bytes of stored records, unpacked, that one batch is compared with: two blocks of the largest
+/// size, so that a device cannot have the store read through by what it repeats.
+const COMPARED: usize = 32 * 1024 * 1024;
 
 /// Segments read at once.
 const SEGMENTS: usize = 10_000;
@@ -350,6 +355,60 @@ impl Service {
             }
         }
         Ok(held)
+    }
+
+    /// Compares the records of a batch that were received before, which have these numbers, with
+    /// those that are stored: in the store, or in `pending`, which is not committed yet.
+    pub(super) fn compared(
+        &self,
+        row: &StreamRow,
+        batch: &Checked,
+        numbers: &RangeSet,
+        pending: &[(u64, Head, Vec<u8>)],
+    ) -> Result<Compared, StoreError> {
+        let mut compared = Compared::default();
+        if numbers.is_empty() {
+            return Ok(compared);
+        }
+        let mut room = COMPARED;
+        let mut add = |records: Vec<Record>| {
+            let size: usize = records.iter().map(|record| record.value.len() + 64).sum();
+            let mine = records.iter().filter(|record| numbers.contains(record.seq));
+            mine.for_each(|record| compared.add(batch, record));
+            room = room.saturating_sub(size);
+            room > 0
+        };
+        for (_, head, block) in pending.iter().filter(|(id, ..)| *id == row.id) {
+            let mine = !numbers.within(head.first, head.last).is_empty();
+            if mine
+                && let Ok(records) = unpack(block)
+                && !add(records)
+            {
+                return Ok(compared);
+            }
+        }
+        let span = row.tally.span.max(1);
+        for near in neighbourhoods(numbers, span) {
+            let mut from = near.from.saturating_sub(span - 1);
+            loop {
+                let range = Range { from, to: near.to };
+                let heads = self.ingest.store.heads(row.id, range, HEADS, Direction::Up)?;
+                for head in &heads {
+                    let mine = !numbers.within(head.first, head.last).is_empty();
+                    if mine
+                        && let Opened::Records(records) = self.opened(row, head)?
+                        && !add(records)
+                    {
+                        return Ok(compared);
+                    }
+                }
+                match heads.last() {
+                    Some(last) if heads.len() == HEADS => from = last.first.saturating_add(1),
+                    _ => break,
+                }
+            }
+        }
+        Ok(compared)
     }
 
     /// Records folded into so many parts of the time between `since` and `until`, in milliseconds

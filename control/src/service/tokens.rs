@@ -1,13 +1,13 @@
 //! Enrolment tokens. Of a secret only its digest is kept.
 
 use holdfast_protocol::enrol::EnrolToken;
-use holdfast_protocol::ids::hex;
+use holdfast_protocol::ids::{check_label_key, hex};
 
 use super::{Failure, Service};
 use crate::api::{CreatedToken, NewToken};
-use crate::core::enrolment::check_labels;
+use crate::core::enrolment::{MAX_LABELS, check_labels};
 use crate::core::model::{key, sha256};
-use crate::core::records::TokenRecord;
+use crate::core::records::{ANY_LABEL, TokenRecord};
 
 /// Longest life of a token, in seconds: ten years.
 const MAX_TTL: u64 = 10 * 366 * 86_400;
@@ -28,6 +28,13 @@ impl Service {
             return Err(Failure::invalid("uses: at least 1"));
         }
         check_labels(&new.labels).map_err(Failure::invalid)?;
+        if new.allow_labels.len() > MAX_LABELS {
+            return Err(Failure::invalid(format!("allowLabels: at most {MAX_LABELS}")));
+        }
+        for key in new.allow_labels.iter().filter(|key| **key != ANY_LABEL) {
+            check_label_key(key)
+                .map_err(|error| Failure::invalid(format!("allowLabels: {key}: {error}")))?;
+        }
         let id: [u8; 8] = self.authority.random().map_err(Failure::internal)?;
         let secret: [u8; 32] = self.authority.random().map_err(Failure::internal)?;
         let ca_sha256 = self.authority.ca_sha256();
@@ -52,6 +59,7 @@ impl Service {
                 uses: new.uses,
                 used: 0,
                 labels: new.labels,
+                allow_labels: new.allow_labels.into_iter().map(String::into_boxed_str).collect(),
                 approve: new.approve,
                 revoked: false,
                 version: change.version(),

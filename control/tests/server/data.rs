@@ -28,6 +28,8 @@ pub fn of(stream: &str, from: u64, to: u64, records: &[Record]) -> Batch {
         to,
         rest: None,
         gaps: Vec::new(),
+        fetched: false,
+        doubt: false,
         block: pack(records, Layout::Rows, true),
     }
 }

@@ -39,6 +39,7 @@ async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], cert
             refused: 0,
         }),
         data: None,
+        history: Vec::new(),
     };
     assert!(world.publish(device, Channel::State, codec::encode(&report).unwrap()).await);
 }

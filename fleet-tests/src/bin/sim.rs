@@ -1,5 +1,5 @@
 //! A fleet of simulated devices against a running control plane:
-//! `sim --url https://127.0.0.1:8443 --token "$(holdfast token create --uses 1000)" --devices 1000`.
+//! `sim --url https://127.0.0.1:8443 --token "$(holdfast token create --allow-label '*' --uses 1000)" --devices 1000`.
 //! Prints a line a second; ends with Ctrl-C, or after `--seconds`.
 #![allow(clippy::disallowed_methods, reason = "a tool for people: it waits and prints")]
 

@@ -179,7 +179,16 @@ impl Stage {
     fn start_devices(&mut self, inbox: &Inbox) -> Outcome<()> {
         let agent = program("holdfast-agent")?;
         let uses = DEVICES.len().to_string();
-        let token = self.cli()?.run(&["token", "create", "--uses", &uses, "--ttl", "1h"]);
+        let token = self.cli()?.run(&[
+            "token",
+            "create",
+            "--allow-label",
+            "*",
+            "--uses",
+            &uses,
+            "--ttl",
+            "1h",
+        ]);
         let token = worked("token create", token)?;
         for (name, labels) in DEVICES {
             // Between two of them a Ctrl-C counts.

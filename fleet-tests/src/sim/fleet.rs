@@ -282,6 +282,7 @@ impl Device {
             problems: None,
             agent: None,
             data: None,
+            history: Vec::new(),
         }
     }
 

@@ -198,6 +198,7 @@ fn foreign_topics_are_refused_and_nobody_else_is_disturbed() {
         problems: None,
         agent: None,
         data: None,
+        history: Vec::new(),
     };
     let report = holdfast_protocol::codec::encode(&report).unwrap();
     raw.send(&packets::publish(&format!("{victim_prefix}state"), 5, false, &report)).unwrap();

@@ -37,6 +37,8 @@ fn batch(stream: &str, from: u64) -> Batch {
         to,
         rest: Some(GapReason::Thinned),
         gaps: Vec::new(),
+        fetched: false,
+        doubt: false,
         block: pack(&records, Layout::Rows, true),
     }
 }

@@ -49,6 +49,7 @@ fn identity(world: &World, name: &str) -> Identity {
         signing_key: STANDARD.encode(signer(1).public_key()),
         mqtt: vec![world.address.to_string()],
         server_time: 0,
+        held_labels: Vec::new(),
     };
     Identity::of(KeyPair::from_pem(&credentials.key_pem).unwrap(), enrolment)
 }

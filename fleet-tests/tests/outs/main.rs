@@ -82,6 +82,8 @@ impl Publisher {
             to: first + count - 1,
             rest: None,
             gaps: Vec::new(),
+            fetched: false,
+            doubt: false,
             block: pack(&records, Layout::Smallest, true),
         };
         self.publish("data", &codec::encode(&batch).unwrap());
@@ -98,6 +100,7 @@ impl Publisher {
             problems: None,
             agent: None,
             data: Some(Box::new(data)),
+            history: Vec::new(),
         };
         self.publish("state", &codec::encode(&report).unwrap());
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::name::StreamName;
+use super::ranges::Range;
 
 /// Device → control plane, on `data`: records of one stream, and what of it will not come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,14 @@ pub struct Batch {
     /// What of this stream will not come, anywhere in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
+    /// Records that were asked for again, as they are: one of these numbers may have come before as
+    /// a `window` record, and then stays so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fetched: bool,
+    /// The device was put back to an earlier state, or copied, after these numbers were given: the
+    /// same numbers may stand for other records.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub doubt: bool,
     /// The records, as [`super::block`] packs them; empty: none.
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
     pub block: Vec<u8>,
@@ -64,7 +73,8 @@ pub enum GapReason {
     /// `ship: never`. They are on the device and can be fetched.
     Withheld,
     /// The device's buffer was damaged: some of these numbers may never have been used. Or they
-    /// were shipped, the control plane's store was lost, and the device had let go of them.
+    /// were shipped, the control plane's store was lost, and the device had let go of them. Or the
+    /// device was put back to an earlier state, and goes on above what the control plane knows.
     Damaged,
     /// The device's disk took nothing any more.
     DiskFull,
@@ -82,6 +92,12 @@ impl GapReason {
             Self::Damaged => "damaged",
             Self::DiskFull => "disk-full",
         }
+    }
+
+    /// True: the device let go of records that it had, or refused them though they have numbers.
+    /// False: it may still have them, or does not know whether there were any.
+    pub fn is_let_go(self) -> bool {
+        self.is_loss() && self != Self::Damaged
     }
 
     /// True: the records are lost for ever. False: the device may still have them.
@@ -113,6 +129,29 @@ pub struct Acknowledgement {
     /// has is to be sent again, and what it has not to be told as damaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<u64>,
+    /// The device's history is not the one that the control plane knows (see
+    /// [`crate::message::StateReport::history`]): it was put back to an earlier state, or there is a
+    /// second one of it. The last entry of the history that was reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<u32>,
+    /// With `diverged`: another message with more of `given` follows.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub more: bool,
+    /// With `diverged`: which numbers the control plane knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<Given>,
+}
+
+/// Streams told in one acknowledgement.
+pub const MAX_GIVEN: usize = 200;
+
+/// How far the numbers of a stream go, as far as the control plane knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// Which stream.
+    pub stream: StreamName,
+    /// The highest number that it has an answer for.
+    pub highest: u64,
 }
 
 /// A batch that is stored: the same `stream`, `from` and `to`.
@@ -128,6 +167,30 @@ pub struct Acked {
     /// and does not send it again as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// Numbers of this batch that stand for other records at the control plane: everything else of
+    /// the batch is stored, and these are not. The device gives what it has of them numbers above
+    /// `highest`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflict: Vec<Range>,
+    /// With `conflict`: the highest number of the stream that the control plane has an answer for.
+    #[serde(default, skip_serializing_if = "is_zero_64")]
+    pub highest: u64,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_zero_64(value: &u64) -> bool {
+    *value == 0
 }
 
 #[allow(

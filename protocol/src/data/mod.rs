@@ -15,7 +15,7 @@ pub mod ranges;
 pub mod report;
 
 pub use block::{BlockError, Format, Layout, Record};
-pub use message::{Acked, Acknowledgement, Batch, Gap, GapReason};
+pub use message::{Acked, Acknowledgement, Batch, Gap, GapReason, Given};
 pub use name::{Pattern, StreamName};
 pub use policy::{
     Aggregate, DataPolicies, Interface, LinkBudget, Order, Overflow, Period, Share, Ship, Source,

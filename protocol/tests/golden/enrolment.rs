@@ -66,6 +66,7 @@ fn enrolment() -> Enrolment {
         signing_key: STANDARD.encode(signer().public_key()),
         mqtt: vec![":8883".into(), "control.example:8883".into()],
         server_time: 1_795_467_605,
+        held_labels: Vec::new(),
     }
 }
 

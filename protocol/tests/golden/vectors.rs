@@ -6,9 +6,9 @@ use holdfast_protocol::data::block::pack;
 use holdfast_protocol::data::query::{self, AT_THE_EDGE, Partial, Question, parse};
 use holdfast_protocol::data::{
     Acked, Acknowledgement, Aggregate, Batch, ClassUse, DataPolicies, DataReport, Format, Gap,
-    GapReason, Horizon, HorizonCause, Interface, Layout, LinkBudget, LinkUse, Order, Overflow,
-    Period, Record, Share, Ship, Source, Storage, StreamName, StreamPolicy, StreamReport,
-    TrafficClass, Window,
+    GapReason, Given, Horizon, HorizonCause, Interface, Layout, LinkBudget, LinkUse, Order,
+    Overflow, Period, Range, Record, Share, Ship, Source, Storage, StreamName, StreamPolicy,
+    StreamReport, TrafficClass, Window,
 };
 use holdfast_protocol::ids::Digest;
 use holdfast_protocol::message::{
@@ -251,6 +251,7 @@ fn report(generation: u64, workloads: Vec<(&str, Option<WorkloadReport>)>) -> St
         problems: None,
         agent: None,
         data: None,
+        history: Vec::new(),
     }
 }
 
@@ -509,6 +510,8 @@ pub(crate) fn batch_rows() -> Batch {
         to: 301,
         rest: Some(GapReason::Thinned),
         gaps: Vec::new(),
+        fetched: false,
+        doubt: false,
         block: pack(&records(), Layout::Rows, false),
     }
 }
@@ -585,30 +588,74 @@ pub(crate) fn batch_gaps() -> Batch {
         to: 500,
         rest: None,
         gaps: reasons.into_iter().enumerate().map(gap).collect(),
+        fetched: false,
+        doubt: false,
         block: Vec::new(),
     }
 }
 
 pub(crate) fn ack_stored() -> Acknowledgement {
-    let acked = |name, from, to| Acked { stream: stream(name), from, to, refused: None };
+    let acked = vec![acked("pump/temp", 1, 301), acked("alarms", 1, u64::MAX)];
+    Acknowledgement { acked, ..nothing() }
+}
+
+fn acked(name: &str, from: u64, to: u64) -> Acked {
+    let conflict = Vec::new();
+    Acked { stream: stream(name), from, to, refused: None, conflict, highest: 0 }
+}
+
+fn nothing() -> Acknowledgement {
     Acknowledgement {
         v: 1,
-        acked: vec![acked("pump/temp", 1, 301), acked("alarms", 1, u64::MAX)],
+        acked: Vec::new(),
         hold_ms: 0,
         store: None,
+        diverged: None,
+        more: false,
+        given: Vec::new(),
     }
+}
+
+pub(crate) fn ack_conflict() -> Acknowledgement {
+    let conflict = vec![Range { from: 1, to: 3 }, Range { from: 5, to: 5 }];
+    let acked = vec![Acked { conflict, highest: 412, ..acked("pump/temp", 1, 301) }];
+    Acknowledgement { acked, ..nothing() }
+}
+
+pub(crate) fn ack_diverged() -> Acknowledgement {
+    let given = vec![
+        Given { stream: stream("alarms"), highest: 7 },
+        Given { stream: stream("pump/temp"), highest: 412 },
+    ];
+    Acknowledgement { diverged: Some(4_000_000_000), more: true, given, ..nothing() }
+}
+
+pub(crate) fn batch_doubt() -> Batch {
+    Batch { doubt: true, ..batch_whole() }
+}
+
+pub(crate) fn batch_fetched() -> Batch {
+    Batch { fetched: true, ..batch_whole() }
+}
+
+pub(crate) fn state_diverged() -> StateReport {
+    StateReport { problems: None, history: vec![4_000_000_000], ..state_healed() }
+}
+
+pub(crate) fn state_history() -> StateReport {
+    StateReport { history: vec![7, 4_000_000_000], ..state_first() }
 }
 
 pub(crate) fn ack_refused() -> Acknowledgement {
     let refused = Some("a damaged block: a number cut short".into());
-    let acked = vec![Acked { stream: stream("x"), from: 7, to: 9, refused }];
-    Acknowledgement { v: 1, acked, hold_ms: 0, store: None }
+    let acked = vec![Acked { refused, ..acked("x", 7, 9) }];
+    Acknowledgement { acked, ..nothing() }
 }
 
 pub(crate) fn ack_hold() -> Acknowledgement {
-    Acknowledgement { v: 1, acked: Vec::new(), hold_ms: 30_000, store: None }
+    Acknowledgement { hold_ms: 30_000, ..nothing() }
 }
 
 pub(crate) fn ack_store() -> Acknowledgement {
-    Acknowledgement { v: 1, acked: Vec::new(), hold_ms: 0, store: Some(u64::MAX) }
+    Acknowledgement { store: Some(u64::MAX), ..nothing() }
 }

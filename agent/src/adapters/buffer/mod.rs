@@ -18,7 +18,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_protocol::data::{DataPolicies, Format, Range, Record, StreamName};
+use holdfast_protocol::data::{DataPolicies, Format, Given, Range, RangeSet, Record, StreamName};
 use holdfast_protocol::ids::Name;
 use tokio::sync::oneshot;
 
@@ -240,9 +240,29 @@ impl Buffer {
     }
 
     /// The control plane has stored what answers for these numbers, in this store of its, if it
-    /// says which.
-    pub fn shipped(&self, stream: &StreamName, range: Range, store: Option<u64>) {
-        self.queue.ask(Job::Shipped { stream: stream.clone(), range, store });
+    /// says which; but for those of `conflict`, which stand for other records there: what is here
+    /// of them gets numbers above `highest`.
+    pub fn shipped(
+        &self,
+        stream: &StreamName,
+        range: Range,
+        store: Option<u64>,
+        (conflict, highest): (RangeSet, u64),
+    ) {
+        let stream = stream.clone();
+        self.queue.ask(Job::Shipped { stream, range, store, conflict, highest });
+    }
+
+    /// The control plane knows these numbers of a device that was put back to an earlier state, or
+    /// copied. True: they are stored, and no number is given below them.
+    pub async fn diverged(&self, given: Vec<Given>) -> bool {
+        if given.is_empty() {
+            return true;
+        }
+        self.queue.start();
+        let (tell, answer) = oneshot::channel();
+        self.queue.ask(Job::Diverged { given, tell });
+        answer.await.is_ok()
     }
 
     /// The control plane has this store. If it had another, that one is lost: what is still here

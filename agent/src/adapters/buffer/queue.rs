@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use holdfast_protocol::data::block::MAX_RECORD;
-use holdfast_protocol::data::{DataPolicies, Format, Range, StreamName};
+use holdfast_protocol::data::{DataPolicies, Format, Given, Range, RangeSet, StreamName};
 use holdfast_protocol::ids::Name;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -121,6 +121,12 @@ pub(super) enum Job {
         stream: StreamName,
         range: Range,
         store: Option<u64>,
+        conflict: RangeSet,
+        highest: u64,
+    },
+    Diverged {
+        given: Vec<Given>,
+        tell: oneshot::Sender<()>,
     },
     Store {
         store: u64,

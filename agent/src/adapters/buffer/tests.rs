@@ -163,7 +163,7 @@ async fn drain(buffer: &Buffer, name: &StreamName, ledger: &mut Ledger, bytes: u
     let mut batches = 0;
     while let Some(ready) = buffer.batch(name, bytes).await {
         ledger.take(&ready);
-        buffer.shipped(name, ready.range, None);
+        buffer.shipped(name, ready.range, None, (RangeSet::new(), 0));
         batches += 1;
         assert!(batches < 100_000, "it never ends");
     }
@@ -244,7 +244,7 @@ async fn everything_is_shipped_once_in_any_order() {
             }
             ledger.take(&ready);
             if round % 2 == 0 {
-                buffer.shipped(&name, ready.range, None);
+                buffer.shipped(&name, ready.range, None, (RangeSet::new(), 0));
             }
             buffer.close().await;
             buffer = open(scratch.path());
@@ -421,7 +421,7 @@ async fn what_is_reduced_is_answered_for_and_survives_restarts() {
                     ledger.take(&ready);
                     // Every other time nobody hears of it.
                     if round % 2 == 0 {
-                        buffer.shipped(&name, ready.range, None);
+                        buffer.shipped(&name, ready.range, None, (RangeSet::new(), 0));
                     }
                 }
                 buffer.close().await;

@@ -2,6 +2,7 @@
 
 mod batch;
 mod group;
+mod moved;
 mod reading;
 mod reduced;
 mod room;
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_protocol::data::{GapReason, Range, RangeSet, Ship, StreamName};
+use holdfast_protocol::data::{GapReason, RangeSet, Ship, StreamName};
 use holdfast_protocol::ids::Name;
 
 use super::ceilings::Ceilings;
@@ -341,9 +342,17 @@ impl Worker {
             Job::Batch { stream, bytes, tell } => {
                 let _nobody = tell.send(self.batch(&stream, bytes));
             }
-            Job::Shipped { stream, range, store } => {
+            Job::Shipped { stream, range, store, conflict, highest } => {
                 store.into_iter().for_each(|store| self.stored_in(store));
-                self.shipped(&stream, range);
+                self.shipped(&stream, conflict.missing(range.from, range.to));
+                if !conflict.is_empty() {
+                    self.renumber(&stream, &conflict, highest);
+                }
+            }
+            Job::Diverged { given, tell } => {
+                if self.diverged(given) {
+                    let _nobody = tell.send(());
+                }
             }
             Job::Store { store } => self.stored_in(store),
             Job::Want { stream, since, until, most, tell } => {
@@ -367,10 +376,10 @@ impl Worker {
         }
     }
 
-    fn shipped(&mut self, stream: &StreamName, range: Range) {
+    fn shipped(&mut self, stream: &StreamName, numbers: RangeSet) {
         let Some(id) = self.ids.get(stream).copied() else { return };
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.settle(range);
+            numbers.iter().for_each(|range| stream.settle(range));
         }
         self.mark(id);
     }
@@ -384,7 +393,7 @@ impl Worker {
             tracing::warn!(
                 "the control plane's data store is another: what is still here is shipped again"
             );
-            if let Err(trouble) = self.unsettle() {
+            if let Err(trouble) = self.unsettle(|_| false) {
                 return self.read_failed(&trouble);
             }
         }
@@ -398,9 +407,9 @@ impl Worker {
         self.queue.changed.notify_one();
     }
 
-    fn unsettle(&mut self) -> Result<(), Trouble> {
+    fn unsettle(&mut self, but: impl Fn(u32) -> bool) -> Result<(), Trouble> {
         let Some(file) = &self.file else { return Ok(()) };
-        for (id, stream) in &mut self.streams {
+        for (id, stream) in self.streams.iter_mut().filter(|(id, _)| !but(**id)) {
             let mut there = RangeSet::new();
             for (_, segment) in stream.segments() {
                 let (heads, _) = file.heads(*id, segment.first, segment.last)?;

@@ -103,6 +103,9 @@ pub struct Kept {
     /// Records that were withheld or reduced and are to be shipped all the same.
     #[serde(default)]
     pub wanted: RangeSet,
+    /// Numbers below this one may stand for other records at the control plane; 0: none does.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    unsure: u64,
     /// From this number on records were stored while the clock could not be relied on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     doubt: Option<u64>,
@@ -115,6 +118,14 @@ pub struct Kept {
     /// Time of the last record, in milliseconds since 1970.
     #[serde(default)]
     pub latest: u64,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// Records that were stored while the clock could not be relied on. Their own times say nothing:
@@ -162,6 +173,7 @@ impl Stream {
             settled: RangeSet::new(),
             gaps,
             wanted: RangeSet::new(),
+            unsure: 0,
             doubt: None,
             dated: Vec::new(),
             owner: None,
@@ -403,6 +415,11 @@ impl Stream {
     /// The segment that began at `start` has these blocks now, in the place of more records: the
     /// others were thinned out.
     pub fn thinned(&mut self, start: u64, blocks: &[Block]) {
+        self.rebuilt(start, blocks, 1);
+        self.count_waiting();
+    }
+
+    fn rebuilt(&mut self, start: u64, blocks: &[Block], thinned: u32) {
         let Some(former) = self.segments.remove(&start) else { return };
         let mut now: Option<Segment> = None;
         for block in blocks {
@@ -419,9 +436,64 @@ impl Stream {
         self.count = self.count.saturating_sub(former.count) + count;
         if let Some(now) = now {
             self.segments
-                .insert(start, Segment { thinned: former.thinned.saturating_add(1), ..now });
+                .insert(start, Segment { thinned: former.thinned.saturating_add(thinned), ..now });
         }
+    }
+
+    /// Those of these numbers, which stand for other records at the control plane, that are not
+    /// answered otherwise: what is here of them needs other numbers.
+    pub fn contested(&self, conflict: &RangeSet) -> RangeSet {
+        let last = self.kept.next.saturating_sub(1);
+        let mut contested = RangeSet::new();
+        for range in conflict.iter() {
+            contested.union(&self.kept.settled.missing(range.from, range.to.min(last)));
+        }
+        contested
+    }
+
+    /// The segment that began at `start` has these blocks now: the records of `moved` are stored
+    /// with new numbers in the same step. The control plane has an answer for the old ones.
+    pub fn moved(&mut self, start: u64, blocks: &[Block], moved: &RangeSet) {
+        self.rebuilt(start, blocks, 0);
+        moved.iter().for_each(|range| {
+            self.kept.settled.insert(range.from, range.to);
+        });
         self.count_waiting();
+    }
+
+    /// What is left of contested numbers when all records on disk are moved stands for records
+    /// that are gone: as many new numbers stand in the ledger for them, with their reason.
+    pub fn move_gaps(&mut self, contested: &RangeSet) {
+        let mut rest = contested.clone();
+        rest.subtract(&self.kept.settled);
+        let mut lost: Vec<(GapReason, u64)> = Vec::new();
+        for (reason, gaps) in &self.kept.gaps {
+            let mine: u64 =
+                rest.iter().map(|range| gaps.within(range.from, range.to).count()).sum();
+            lost.push((*reason, mine));
+        }
+        let told: u64 = lost.iter().map(|(_, count)| count).sum();
+        lost.push((GapReason::Damaged, rest.count().saturating_sub(told)));
+        rest.iter().for_each(|range| self.settle(range));
+        for (reason, count) in lost.into_iter().filter(|(_, count)| *count > 0) {
+            let from = self.kept.next;
+            self.lost(Range { from, to: from.saturating_add(count - 1) }, reason);
+        }
+    }
+
+    /// The device was put back to an earlier state, or copied, and the control plane knows numbers
+    /// up to `highest`: what was given so far may stand for other records there, and what is given
+    /// from now on is above. True: what was acknowledged goes further than what it knows, so it is
+    /// the control plane that was put back.
+    pub fn diverged(&mut self, highest: u64) -> bool {
+        self.kept.unsure = self.kept.next;
+        self.skip_to(highest.saturating_add(1));
+        self.kept.settled.last().is_some_and(|last| last > highest)
+    }
+
+    /// Numbers from this one on may stand for other records at the control plane.
+    pub fn is_unsure(&self, from: u64) -> bool {
+        from < self.kept.unsure
     }
 
     fn is_open(&self, block: &Block) -> bool {
@@ -503,6 +575,13 @@ impl Stream {
         }
     }
 
+    /// True: all of these numbers were answered before, and records of them are wanted as they are.
+    pub fn is_fetched(&self, range: Range) -> bool {
+        let Range { from, to } = range;
+        !self.kept.wanted.within(from, to).is_empty()
+            && self.kept.settled.missing(from, to).is_empty()
+    }
+
     /// They are shipped as they are.
     pub fn had(&mut self, range: Range) {
         self.kept.wanted.remove(range.from, range.to);
@@ -539,6 +618,7 @@ mod tests {
         Tell(usize),
         Skip(u64),
         Unsettle,
+        Contest(u64, u64),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -550,6 +630,7 @@ mod tests {
             1 => (0usize..5).prop_map(Step::Tell),
             1 => (0u64..30).prop_map(Step::Skip),
             1 => Just(Step::Unsettle),
+            2 => (1u64..200, 0u64..40).prop_map(|(from, length)| Step::Contest(from, from + length)),
         ]
     }
 
@@ -607,6 +688,42 @@ mod tests {
                         }
                     }
                     Step::Skip(ahead) => stream.skip_to(next + ahead),
+                    Step::Contest(from, to) => {
+                        let told = RangeSet::from_ranges([Range { from, to }]);
+                        let contested = stream.contested(&told);
+                        let open = contested.count();
+                        let mut new = Vec::new();
+                        let starts: Vec<u64> = stream.segments().map(|(start, _)| start).collect();
+                        for start in starts {
+                            let Some(segment) = stream.segment(start).copied() else { continue };
+                            let of = |it: &Block| it.first >= segment.first && it.last <= segment.last;
+                            let (mut left, mut gone) = (Vec::new(), RangeSet::new());
+                            let (inside, mut others): (Vec<Block>, Vec<Block>) =
+                                blocks.into_iter().partition(of);
+                            for it in inside {
+                                let mine = contested.within(it.first, it.last);
+                                new.extend((!mine.is_empty()).then(|| mine.count()));
+                                let stays = mine.missing(it.first, it.last);
+                                left.extend(stays.iter().map(|run| block(run.from, run.len(), time)));
+                                gone.union(&mine);
+                            }
+                            if !gone.is_empty() {
+                                stream.moved(start, &left, &gone);
+                            }
+                            others.extend(left);
+                            blocks = others;
+                            blocks.sort_unstable_by_key(|it| it.first);
+                        }
+                        for count in &new {
+                            let block = block(stream.next(), *count, time);
+                            stream.stored(&block, None);
+                            blocks.push(block);
+                        }
+                        stream.move_gaps(&contested);
+                        let moved = stream.next() - next;
+                        prop_assert_eq!(moved, open, "each has another number");
+                        settled_once.union(&contested);
+                    }
                     Step::Unsettle => {
                         let there = blocks.iter().map(|it| Range { from: it.first, to: it.last });
                         stream.unsettle(&RangeSet::from_ranges(there));

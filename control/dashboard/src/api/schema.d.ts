@@ -1773,6 +1773,11 @@ export interface components {
         };
         /** @description `POST /api/v1/tokens`. */
         NewToken: {
+            /**
+             * @description Keys of labels that devices may give themselves when they enrol; `*`: every key; default
+             *     none.
+             */
+            allowLabels?: string[];
             /** @description Whether devices wait for a person; default no. */
             approve?: components["schemas"]["Approve"];
             /** @description Labels that it gives. */
@@ -2079,6 +2084,8 @@ export interface components {
         };
         /** @description An enrolment token, without its secret. */
         Token: {
+            /** @description Keys of labels that devices may give themselves when they enrol; `*`: every key. */
+            allowLabels?: string[];
             /** @description [`API_VERSION`]. */
             apiVersion: string;
             /** @description Whether devices wait for a person. */

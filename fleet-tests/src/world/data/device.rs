@@ -445,6 +445,130 @@ impl Device {
         memory.marked.insert(id);
     }
 
+    /// The control plane knows numbers up to these of a device that was copied or put back.
+    pub(super) fn diverged(
+        &mut self,
+        given: Vec<(StreamName, u64)>,
+        dice: &mut Dice,
+    ) -> Result<(), Crash> {
+        let mut memory = self.memory.take().ok_or(Crash)?;
+        for (name, highest) in given {
+            let id = memory.id_of(&name, highest + 1);
+            let Some(stream) = memory.streams.get_mut(&id) else { continue };
+            assert!(!stream.diverged(highest), "{name}: the control plane was not put back");
+            self.ceilings.insert(name, stream.next() + AHEAD);
+            memory.marked.insert(id);
+        }
+        let mut change = Change::default();
+        memory.take_marks(&mut change);
+        self.step(change, dice)?;
+        self.memory = Some(memory);
+        Ok(())
+    }
+
+    /// These numbers stand for other records at the control plane, which knows numbers up to
+    /// `highest`.
+    pub(super) fn renumber(
+        &mut self,
+        name: &StreamName,
+        (conflict, highest): (&RangeSet, u64),
+        dice: &mut Dice,
+    ) -> Result<(), Crash> {
+        let mut memory = self.memory.take().ok_or(Crash)?;
+        let id = memory.ids.get(name).copied();
+        if let Some(id) = id
+            && let Some(stream) = memory.streams.get_mut(&id)
+        {
+            let contested = stream.contested(conflict);
+            if !contested.is_empty() {
+                stream.skip_to(highest + 1);
+                let starts: Vec<u64> = stream.segments().map(|(start, _)| start).collect();
+                for start in starts {
+                    self.move_segment(&mut memory, (id, start), &contested, dice)?;
+                }
+                if let Some(stream) = memory.streams.get_mut(&id) {
+                    stream.move_gaps(&contested);
+                }
+                memory.marked.insert(id);
+                let mut change = Change::default();
+                memory.take_marks(&mut change);
+                self.step(change, dice)?;
+            }
+        }
+        self.memory = Some(memory);
+        Ok(())
+    }
+
+    fn move_segment(
+        &mut self,
+        memory: &mut Memory,
+        (id, start): (u32, u64),
+        contested: &RangeSet,
+        dice: &mut Dice,
+    ) -> Result<(), Crash> {
+        let Some(stream) = memory.streams.get_mut(&id) else { return Ok(()) };
+        let Some(segment) = stream.segment(start).copied() else { return Ok(()) };
+        let mut change = Change::default();
+        let (mut left, mut numbers, mut moved) = (Vec::new(), RangeSet::new(), Vec::new());
+        for head in self.image.heads(id, segment.first, segment.last) {
+            let mine = contested.within(head.first, head.last);
+            if mine.is_empty() {
+                left.push(head);
+                continue;
+            }
+            numbers.union(&mine);
+            let records = self.image.blocks[&(id, head.first)].1.clone();
+            let (gone, stay): (Vec<_>, Vec<_>) =
+                records.into_iter().partition(|record| mine.contains(record.seq));
+            moved.extend(gone);
+            change.remove.push((id, head.first));
+            for run in mine.missing(head.first, head.last).iter() {
+                let within = |record: &&Record| (run.from..=run.to).contains(&record.seq);
+                let records: Vec<Record> = stay.iter().filter(within).cloned().collect();
+                if !records.is_empty() {
+                    let block = Block { first: run.from, last: run.to, ..block_of(&records) };
+                    left.push(block);
+                    change.add.push((id, block, records));
+                }
+            }
+        }
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let last = stream.next() + moved.len() as u64;
+        self.ceilings.insert(stream.name().clone(), last + AHEAD);
+        for (record, seq) in moved.iter_mut().zip(stream.next()..) {
+            record.seq = seq;
+        }
+        stream.moved(start, &left, &numbers);
+        memory.segments.insert((id, start));
+        for cut in moved.chunks(BLOCK) {
+            let block = block_of(cut);
+            let closed = stream.stored(&block, None);
+            memory.segments.extend(closed.map(|start| (id, start)));
+            change.add.push((id, block, cut.to_vec()));
+        }
+        memory.marked.insert(id);
+        memory.take_marks(&mut change);
+        self.step(change, dice)
+    }
+
+    /// What a copy of its disk holds.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            image: self.image.clone(),
+            lies: false,
+            former: Image::default(),
+            ceilings: self.ceilings.clone(),
+            fresh: self.fresh,
+            rolled_back: false,
+            policies: self.policies.clone(),
+            limit: self.limit,
+            brittle: self.brittle,
+            memory: None,
+        }
+    }
+
     /// Records of a stream from this number on, at most so many and none above `to`, as far as
     /// they are on disk.
     pub(super) fn page(&self, id: u32, from: u64, to: u64, most: usize) -> Vec<Record> {

@@ -7,9 +7,11 @@
 //! disk, or in a gap with its reason; no number means two records. At the end, when all is quiet:
 //! each was received or stands in the ledger.
 
+mod copies;
 mod device;
 mod oracle;
 mod plane;
 mod run;
 
+pub use copies::{Copied, run as run_copies};
 pub use run::{Outcome, run};

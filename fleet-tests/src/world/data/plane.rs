@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_control::core::ingest::{self, Checked, Tally, Unfit};
+use holdfast_control::core::ingest::{self, Checked, Compared, Tally, Unfit};
 use holdfast_control::core::ledger::{Answer, MissingList, Segment, Stretch};
 use holdfast_protocol::WIRE_VERSION;
 use holdfast_protocol::data::block::unpack;
@@ -28,6 +28,12 @@ pub(super) struct Plane {
     waiting: Vec<Vec<u8>>,
     /// Batches that were refused, with why: there should be none.
     pub(super) refused: Vec<String>,
+    /// Numbers that stood for other records.
+    pub(super) conflicts: u64,
+}
+
+fn acked_of(stream: StreamName, from: u64, to: u64) -> Acked {
+    Acked { stream, from, to, refused: None, conflict: Vec::new(), highest: 0 }
 }
 
 impl Plane {
@@ -65,17 +71,41 @@ impl Plane {
                 }
                 Err(Unfit::Batch { stream, from, to, why }) => {
                     self.refused.push(why.clone());
-                    acked.push(Acked { stream, from, to, refused: Some(why) });
+                    acked.push(Acked { refused: Some(why), ..acked_of(stream, from, to) });
                     continue;
                 }
             };
             let (stream, from, to) = (batch.stream.clone(), batch.from, batch.to);
             let row = self.durable.entry(stream.clone()).or_default();
-            let refused = row.take(batch).err();
+            let (refused, conflict) = match row.take(batch) {
+                Ok(conflict) => (None, conflict),
+                Err(why) => (Some(why), RangeSet::new()),
+            };
             self.refused.extend(refused.clone());
-            acked.push(Acked { stream, from, to, refused });
+            self.conflicts += conflict.count();
+            let highest = if conflict.is_empty() { 0 } else { row.highest().max(to) };
+            let conflict = conflict.iter().collect();
+            acked.push(Acked { refused, conflict, highest, ..acked_of(stream, from, to) });
         }
-        Acknowledgement { v: WIRE_VERSION, acked, hold_ms: 0, store: None }
+        Acknowledgement {
+            v: WIRE_VERSION,
+            acked,
+            hold_ms: 0,
+            store: None,
+            diverged: None,
+            more: false,
+            given: Vec::new(),
+        }
+    }
+
+    /// How far its numbers go, for a device whose history is another.
+    pub(super) fn given(&self) -> Vec<(StreamName, u64)> {
+        self.durable.iter().map(|(name, row)| (name.clone(), row.highest())).collect()
+    }
+
+    /// Everything that is stored.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.durable.values().flat_map(|row| row.records.values())
     }
 
     /// The record with this number, if it is stored.
@@ -131,7 +161,13 @@ impl Plane {
 }
 
 impl Row {
-    fn take(&mut self, batch: Checked) -> Result<(), String> {
+    /// The highest number that it has an answer for.
+    fn highest(&self) -> u64 {
+        self.segments.last_key_value().map_or(0, |(_, (to, _))| *to)
+    }
+
+    /// Gives the numbers that stand for other records.
+    fn take(&mut self, batch: Checked) -> Result<RangeSet, String> {
         let mut ledger = Stretch::new();
         for range in ingest::touched(&self.tally, &batch).iter() {
             for wanted in ledger.wanted(range.from, range.to).iter() {
@@ -142,7 +178,15 @@ impl Row {
                 ledger.load(wanted, touching.collect::<Vec<_>>());
             }
         }
-        let taken = ingest::take(&mut ledger, &mut self.tally, &batch, &RangeSet::new())?;
+        let none = RangeSet::new();
+        let repeated = ingest::repeated(&ledger, &batch, &none);
+        let mut compared = Compared::default();
+        let numbers = repeated.iter().flat_map(|range| range.from..=range.to);
+        for stored in numbers.filter_map(|seq| self.records.get(&seq)) {
+            compared.add(&batch, stored);
+        }
+        let conflict = ingest::conflicts(&ledger, &batch, &repeated, &compared);
+        let taken = ingest::take(&mut ledger, &mut self.tally, &batch, &none, &conflict)?;
         for (from, row) in ledger.rows() {
             match row {
                 Some(row) => drop(self.segments.insert(from, row)),
@@ -155,6 +199,6 @@ impl Row {
             let twice = self.records.insert(record.seq, record);
             assert!(twice.is_none(), "stored twice: {twice:?}");
         }
-        Ok(())
+        Ok(conflict)
     }
 }

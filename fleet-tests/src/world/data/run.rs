@@ -247,7 +247,17 @@ impl World {
         let (answered, gaps) = stream.told_with(Range { from, to }, telling);
         let (from, to) = (answered.from, answered.to);
         self.in_flight.insert((name.clone(), from, to));
-        let batch = Batch { v: WIRE_VERSION, stream: name, from, to, rest, gaps, block };
+        let batch = Batch {
+            v: WIRE_VERSION,
+            stream: name,
+            from,
+            to,
+            rest,
+            gaps,
+            fetched: false,
+            doubt: stream.is_unsure(from),
+            block,
+        };
         let bytes = codec::encode(&batch).unwrap();
         self.flying.push(Message::Up(bytes));
     }

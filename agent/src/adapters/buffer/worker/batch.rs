@@ -224,6 +224,8 @@ impl Worker {
         policy: &StreamPolicy,
     ) -> Option<Ready> {
         let stream = self.streams.get(&id)?;
+        // What was asked for again was answered before.
+        let fetched = stream.is_fetched(range);
         let (answered, gaps) = stream.told_with(range, GAPS);
         // What lies between is known to the control plane, unless its store was lost.
         let rest = rest.or_else(|| (answered != range).then_some(GapReason::Damaged));
@@ -233,15 +235,10 @@ impl Worker {
         } else {
             wire::pack(records, Layout::Smallest, policy.compress)
         };
-        let batch = Batch {
-            v: WIRE_VERSION,
-            stream: stream.name().clone(),
-            from: range.from,
-            to: range.to,
-            rest,
-            gaps,
-            block,
-        };
+        let (from, to) = (range.from, range.to);
+        let doubt = stream.is_unsure(from);
+        let stream = stream.name().clone();
+        let batch = Batch { v: WIRE_VERSION, stream, from, to, rest, gaps, fetched, doubt, block };
         let payload = codec::encode(&batch).ok()?;
         let records = u64::try_from(records.len()).unwrap_or(u64::MAX);
         Some(Ready { stream: batch.stream, range, records, payload })
