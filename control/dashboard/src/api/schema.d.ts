@@ -1641,6 +1641,8 @@ export interface components {
         List_Token: {
             /** @description The items, by name. */
             items: {
+                /** @description Keys of labels that devices may give themselves when they enrol; `*`: every key. */
+                allowLabels?: string[];
                 /** @description [`API_VERSION`]. */
                 apiVersion: string;
                 /** @description Whether devices wait for a person. */
