@@ -206,8 +206,13 @@ pub(crate) struct CreateToken {
     #[arg(long = "label", value_name = "K=V", value_parser = label)]
     pub(crate) labels: Vec<(String, String)>,
     /// Key of a label that its devices may give themselves (`holdfast-agent enroll --label`); may be
-    /// repeated; '*' is every key.
-    #[arg(long = "allow-label", value_name = "KEY")]
+    /// repeated, and in the environment separated by commas; '*' is every key.
+    #[arg(
+        long = "allow-label",
+        value_name = "KEY",
+        env = "HOLDFAST_ALLOW_LABEL",
+        value_delimiter = ','
+    )]
     pub(crate) allow_labels: Vec<String>,
     /// Whether its devices are accepted at once or wait for `holdfast device approve`.
     #[arg(long, value_enum, default_value = "auto")]
