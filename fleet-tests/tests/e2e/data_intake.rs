@@ -77,7 +77,7 @@ impl Way {
 
 /// What the control plane has of a stream, by number.
 fn records(plane: &Plane, device: &str, stream: &str) -> BTreeMap<u64, Value> {
-    let stream = stream.replace('/', "%2F");
+    let stream = stream.replace('/', "%2F").replace(' ', "%20");
     let mut found = BTreeMap::new();
     let mut next = String::new();
     loop {
