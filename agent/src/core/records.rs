@@ -31,15 +31,16 @@ impl Kind {
         if !is_utf8(text) {
             return None;
         }
-        let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match kind.as_str() {
-            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
-                Some(Self::Ndjson)
-            }
-            "application/json" => Some(Self::Json),
-            "text/plain" => Some(Self::Lines),
-            "application/cbor-seq" | "application/cbor" => Some(Self::Cbor),
-            _ => None,
+        let kind = text.split(';').next().unwrap_or_default().trim();
+        let is = |names: &[&str]| names.iter().any(|name| kind.eq_ignore_ascii_case(name));
+        if is(&["application/json"]) {
+            Some(Self::Json)
+        } else if is(&["application/x-ndjson", "application/ndjson", "application/jsonl"]) {
+            Some(Self::Ndjson)
+        } else if is(&["text/plain"]) {
+            Some(Self::Lines)
+        } else {
+            is(&["application/cbor-seq", "application/cbor"]).then_some(Self::Cbor)
         }
     }
 }

@@ -485,7 +485,10 @@ mod tests {
             let url = format!("https://{}", listener.local_addr().unwrap());
             let pinned = if matches!(peer, Peer::Tls { known: false, .. }) { [7; 32] } else { ca };
             let server = match peer {
-                Peer::Closed => None, // The listener goes here, and with it the port.
+                Peer::Closed => {
+                    drop(listener);
+                    None
+                }
                 _ => Some(tokio::spawn(serve(peer, listener, Arc::clone(&tls)))),
             };
             let client = Client::new(&Url::parse(&url).unwrap(), "hfa1.a.b", pinned).unwrap();

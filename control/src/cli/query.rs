@@ -1,5 +1,6 @@
 //! `query`: questions to devices; `data fetch`.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -165,7 +166,7 @@ impl Stop {
         note("ending: the answer is what has come; Ctrl-C again gives up");
         let path = ["query", &self.question, "end"];
         let ended = tokio::select! {
-            ended = client.post(&path, &Value::Null) => ended,
+            ended = client.send(Method::POST, &path, &[], &Value::Null) => ended,
             _ = self.signal.recv() => return Err(Failure::failed(GIVEN_UP)),
         };
         match ended {

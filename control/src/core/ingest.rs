@@ -638,6 +638,31 @@ mod tests {
     use super::super::ledger::{Missing, MissingList, Segment};
     use super::*;
 
+    /// What a policy left on the device is no loss, in sums and in lists.
+    #[test]
+    fn what_a_policy_left_on_the_device_is_not_missing() {
+        for (reason, asked) in [
+            (GapReason::Expired, false),
+            (GapReason::Quota, false),
+            (GapReason::Thinned, false),
+            (GapReason::Reduced, true),
+            (GapReason::Withheld, true),
+            (GapReason::Damaged, false),
+            (GapReason::DiskFull, false),
+        ] {
+            let tally = Tally { gaps: [(reason, 7)].into(), ..Tally::default() };
+            assert_eq!((tally.by_policy(), tally.lost()), if asked { (7, 0) } else { (0, 7) });
+            let mut found = Vec::new();
+            let segment = Segment { from: 1, to: 7, answer: Answer::Gap(reason) };
+            MissingList::new(1, 7).add(segment, &mut found);
+            assert_eq!(
+                found.iter().map(|it| it.by_policy).collect::<Vec<_>>(),
+                [asked],
+                "{reason}"
+            );
+        }
+    }
+
     /// A stream as its data store has it: rows that are loaded for each batch anew.
     #[derive(Default)]
     struct Stored {

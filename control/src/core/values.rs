@@ -262,7 +262,8 @@ mod tests {
             let line = record_json(&record);
             prop_assert!(!line.contains('\n'));
             prop_assert!(serde_json::from_str::<Json>(&line).is_ok(), "{}", line);
-            prop_assert!(serde_cbor::from_slice::<Cbor>(&record_cbor(&record)).is_ok());
+            // serde_cbor does not read simple values that nobody has assigned; they are CBOR.
+            prop_assert!(cbor::read(&record_cbor(&record)).is_some());
         }
     }
 }

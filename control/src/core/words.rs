@@ -140,7 +140,7 @@ mod tests {
             ("{\"a\": -1}", "line 1, column 8: -1 stands where a whole number is needed"),
             ("{\"a\": 1.5}", "line 1, column 9: 1.5 stands where a whole number is needed"),
             ("{\"a\": true}", "line 1, column 10: true stands where a whole number is needed"),
-            ("{\"a\": 1, \"t\": {}}", "line 1, column 15: an object stands where a list is needed"),
+            ("{\"a\": 1, \"t\": {}}", "line 1, column 14: an object stands where a list is needed"),
             ("{\"a\": 1, \"t\": [1]}", "line 1, column 16: 1 stands where text is needed"),
             ("{\"a\": 1, \"a\": 2}", "line 1, column 12: the field \"a\" stands here twice"),
             ("{\"a\": 1, \"b\": 2}", "line 1, column 12: unknown field \"b\"; known here: a, w, t"),

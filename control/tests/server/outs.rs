@@ -60,11 +60,11 @@ async fn the_latest_values_of_streams_are_there_for_prometheus() {
         lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
     };
     let berlin = [
-        r#"holdfast_stream_value{device="d-1",stream="pump/state",site="berlin",field="flow.l"} 3.0"#,
-        r#"holdfast_stream_value{device="d-1",stream="pump/state",site="berlin",field="on"} 1.0"#,
+        r#"holdfast_stream_value{device="d-1",stream="pump/state",site="berlin",field="flow.l"} 3"#,
+        r#"holdfast_stream_value{device="d-1",stream="pump/state",site="berlin",field="on"} 1"#,
         r#"holdfast_stream_value{device="d-1",stream="temp",site="berlin"} 21.5"#,
     ];
-    let other = r#"holdfast_stream_value{device="d-2",stream="temp"} -4.0"#;
+    let other = r#"holdfast_stream_value{device="d-2",stream="temp"} -4"#;
     assert_eq!(samples(&text), [&berlin[..], &[other]].concat());
     assert!(text.contains(r#"holdfast_stream_last_time_seconds{device="d-2",stream="log"} "#));
 
@@ -74,7 +74,7 @@ async fn the_latest_values_of_streams_are_there_for_prometheus() {
     assert_eq!(samples(&text), [berlin[2], other]);
     for (query, said) in [
         ("labelSelector=%3D", "labelSelector"),
-        ("streams=a%2F%2Fb", "streams"),
+        ("streams=a%23b", "streams"),
         ("maxAge=soon", "maxAge"),
         ("what=1", "what"),
     ] {

@@ -209,7 +209,7 @@ async fn labels_and_names_group_at_the_centre() {
 async fn faults_say_their_place() {
     let fleet = Fleet::new(&[]).await;
     for (field, text, path) in [
-        ("stream", "a//b", "stream"),
+        ("stream", "a#b", "stream"),
         ("select", "mean", "select"),
         ("where", "t > > 3", "where"),
         ("by", "a b", "by"),

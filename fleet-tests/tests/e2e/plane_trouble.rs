@@ -1,7 +1,7 @@
 //! What goes wrong around a control plane: nobody reads its log, its greeting is lost, who asks
 //! does not read the answer, a log is cut on its way.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -198,6 +198,32 @@ fn who_never_reads_an_answer_is_cut() {
         }
     });
     assert!(began.elapsed() > Duration::from_secs(25), "{:?}", began.elapsed());
+}
+
+/// A program that sends all of a body before it reads is told why it is refused.
+#[test]
+fn a_refusal_reaches_who_sends_all_before_it_reads() {
+    let plane = Plane::start();
+    let body = vec![b'x'; 20 * 1024 * 1024];
+    let known = format!("authorization: Bearer {}\r\n", plane.admin_token);
+    let packed = format!("{known}content-encoding: gzip\r\n");
+    for (target, headers, wanted) in [
+        ("PUT /api/v1/artifacts", "", 401),
+        ("PUT /api/v1/artifacts", packed.as_str(), 415),
+        ("POST /api/v1/restore", "", 401),
+        ("POST /api/v1/restore", packed.as_str(), 415),
+        ("POST /api/v1/apply", known.as_str(), 413),
+    ] {
+        let mut stream = plane.https().dial().unwrap();
+        let length = body.len();
+        let head =
+            format!("{target} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {length}\r\n\r\n");
+        let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+        sent.unwrap_or_else(|error| panic!("{target}, {wanted}: {error}"));
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {wanted}"), "{target}");
+    }
 }
 
 /// Whoever sends much and may not is told why, however much is still on its way.
