@@ -19,7 +19,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Gid, Mode, Uid};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
@@ -274,7 +275,8 @@ fn nowhere() -> io::Result<std::fs::File> {
 fn output(log: Option<&Path>) -> io::Result<std::fs::File> {
     let Some(path) = log else { return nowhere() };
     let mut options = std::fs::OpenOptions::new();
-    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    // A pipe in the log's place would be waited for until somebody reads it.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     match options.append(true).create(true).mode(0o640).custom_flags(flags).open(path) {
         // What cannot be kept is not worth a workload.
         Err(error)
@@ -283,7 +285,13 @@ fn output(log: Option<&Path>) -> io::Result<std::fs::File> {
         {
             nowhere()
         }
-        other => other,
+        Ok(file) if file.metadata()?.is_file() => {
+            // The workload inherits the file as programs expect theirs to be.
+            rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
+            Ok(file)
+        }
+        Err(error) if Errno::from_io_error(&error) != Some(Errno::NXIO) => Err(error),
+        _ => Err(io::Error::other("it is no regular file: remove it")),
     }
 }
 

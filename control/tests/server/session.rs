@@ -57,6 +57,11 @@ async fn a_login_gives_a_cookie_that_scripts_cannot_read() {
     assert!(!begun.to_string().contains(value), "the secret is in the cookie alone");
     let again = world.raw("GET", SESSION, &[("cookie", cookie)], "").await;
     assert_eq!((again.status().as_u16(), body(&again)), (200, begun));
+    for method in ["GET", "DELETE"] {
+        let path = format!("{SESSION}?bogus=1");
+        let wrong = world.raw(method, &path, &[("cookie", cookie)], "").await;
+        assert_eq!(code(&wrong), refused(400, "invalid"), "{method}: {:?}", body(&wrong));
+    }
     let (_, page) = world.request("GET", "/api/v1/audit?order=newest&limit=1", json!(null)).await;
     assert_eq!(page["items"][0]["action"], "session.begin", "{page}");
     for path in ["/api/v1/devices", "/api/v1/fleet", "/api/v1/backup"] {
@@ -85,6 +90,10 @@ async fn what_is_no_login_is_refused() {
     for cookie in ["", "__Host-holdfast=", "a=b", &format!("__Host-holdfast={}", "0".repeat(64))] {
         for (method, path) in [("GET", SESSION), ("DELETE", SESSION), ("GET", "/api/v1/devices")] {
             let answer = world.raw(method, path, &[("cookie", cookie)], "").await;
+            assert_eq!(code(&answer), refused(401, "unauthorized"), "{method} {path} {cookie}");
+            // Who asks is looked at before what is asked.
+            let path = format!("{path}?token=x");
+            let answer = world.raw(method, &path, &[("cookie", cookie)], "").await;
             assert_eq!(code(&answer), refused(401, "unauthorized"), "{method} {path} {cookie}");
         }
     }

@@ -37,6 +37,7 @@ mod plane_crash;
 mod plane_data;
 mod plane_trouble;
 mod restore;
+mod trust;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

@@ -154,6 +154,14 @@ pub(super) async fn operators(
     }
 }
 
+/// Lets through whoever comes with the cookie of a session that is not over.
+pub(super) async fn sessions(State(app): State<App>, request: Request, next: Next) -> Response {
+    match secret(request.headers()).and_then(|secret| app.service.session(&secret)) {
+        Ok(_session) => next.run(request).await,
+        Err(failure) => failure.into_response(),
+    }
+}
+
 /// Lets operators and approved devices through.
 pub(super) async fn operators_and_devices(
     State(app): State<App>,

@@ -173,7 +173,7 @@ fn operators() -> OpenApiRouter<App> {
 
 fn anybody() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(session::login, session::get, session::logout))
+        .routes(routes!(session::login))
         .routes(routes!(enrol::enrol))
         .routes(routes!(enrol::renew))
         .routes(routes!(system::healthz))
@@ -184,18 +184,23 @@ fn anybody() -> OpenApiRouter<App> {
         .routes(routes!(metrics::metrics))
 }
 
-/// The routes, and their description.
-fn routes() -> (OpenApiRouter<App>, OpenApiRouter<App>, OpenApiRouter<App>) {
-    (operators(), OpenApiRouter::new().routes(routes!(artifacts::get)), anybody())
+/// Routes that a session's cookie opens, and no token.
+fn sessions() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(session::get, session::logout))
+}
+
+/// Routes that devices may ask too.
+fn devices() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(artifacts::get))
 }
 
 /// The API's description as JSON.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let (operators, devices, anybody) = routes();
     let (_, mut api) = OpenApiRouter::with_openapi(Description::openapi())
-        .merge(operators)
-        .merge(devices)
-        .merge(anybody)
+        .merge(operators())
+        .merge(devices())
+        .merge(anybody())
+        .merge(sessions())
         .split_for_parts();
     api.info.version = env!("CARGO_PKG_VERSION").into();
     api
@@ -203,13 +208,17 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 /// Every route with its guard.
 pub fn router(app: App) -> Router {
-    let (operators, devices, anybody) = routes();
-    let (operators, devices, anybody) = (held(operators), held(devices), held(anybody));
-    let operators = operators.route_layer(from_fn_with_state(app.clone(), auth::operators));
-    let devices = devices.route_layer(from_fn_with_state(app.clone(), auth::operators_and_devices));
+    // Who asks is looked at before what is asked: a stranger is told the same of any request.
+    let guard = from_fn_with_state(app.clone(), auth::operators);
+    let operators = held(operators()).route_layer(guard);
+    let guard = from_fn_with_state(app.clone(), auth::operators_and_devices);
+    let devices = held(devices()).route_layer(guard);
+    let guard = from_fn_with_state(app.clone(), auth::sessions);
+    let sessions = held(sessions()).route_layer(guard);
     operators
         .merge(devices)
-        .merge(anybody)
+        .merge(held(anybody()))
+        .merge(sessions)
         .fallback(pages::pages)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn(meaning::refused))
