@@ -261,25 +261,30 @@ async fn serve(config: Option<PathBuf>, data: PathBuf) -> i32 {
     }
 }
 
-async fn enrol(enroll: Enroll) -> i32 {
+/// The enrolment token as it was given, or the exit code, where why was said.
+fn given_token(enroll: &Enroll) -> Result<String, i32> {
     // The environment may hold a token for something else: whatever is said here goes before it.
     let said = std::env::var("HOLDFAST_TOKEN").ok().filter(|token| !token.is_empty());
     let said = said.filter(|_| enroll.token_file.is_none());
-    let token = match (enroll.token.clone().or(said), &enroll.token_file) {
-        (Some(token), _) => token,
-        (None, Some(path)) => match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => {
-                complain(&format!("{}: {error}", path.display()));
-                return USAGE;
-            }
-        },
+    match (enroll.token.clone().or(said), &enroll.token_file) {
+        (Some(token), _) => Ok(token),
+        (None, Some(path)) => std::fs::read_to_string(path).map_err(|error| {
+            complain(&format!("{}: {error}", path.display()));
+            USAGE
+        }),
         (None, None) => {
             complain(
                 "no token: give --token-file, HOLDFAST_TOKEN or --token; `holdfast token create` makes one",
             );
-            return USAGE;
+            Err(USAGE)
         }
+    }
+}
+
+async fn enrol(enroll: Enroll) -> i32 {
+    let token = match given_token(&enroll) {
+        Ok(token) => token,
+        Err(code) => return code,
     };
     let (token, url) = match (
         token.trim_start_matches('\u{feff}').parse::<EnrolToken>(),

@@ -60,6 +60,9 @@ const STALL: u64 = if cfg!(test) { 500 } else { 5_000 };
 /// A packet of a record beside its value: topic, packet id, a few properties.
 const PACKET: usize = MAX_RECORD + 1_024;
 
+/// What each workload may do, and the nonce of its instance, of which its password is derived.
+type Workloads = BTreeMap<Name, (Arc<Rights>, Option<u64>)>;
+
 /// What all of the bus' tasks share.
 struct Shared {
     access: Arc<Access>,
@@ -69,9 +72,8 @@ struct Shared {
     /// The file of what is retained.
     kept: PathBuf,
     limits: Arc<Limits>,
-    /// Who may come, beside local accesses, and the nonce of its instance, of which its password
-    /// is derived.
-    workloads: Mutex<BTreeMap<Name, (Arc<Rights>, Option<u64>)>>,
+    /// Who may come, beside local accesses.
+    workloads: Mutex<Workloads>,
     /// Streams that the agent itself fills: nobody else may.
     sourced: Mutex<BTreeSet<StreamName>>,
     next: AtomicU64,
@@ -101,7 +103,7 @@ fn add(counter: &AtomicU64, more: u64) {
 }
 
 impl Shared {
-    fn workloads(&self) -> MutexGuard<'_, BTreeMap<Name, (Arc<Rights>, Option<u64>)>> {
+    fn workloads(&self) -> MutexGuard<'_, Workloads> {
         self.workloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
