@@ -195,8 +195,11 @@ fn split(condition: &str) -> Result<(&str, Operator, Vec<&str>), NotASelector> {
     })
 }
 
+/// A key, its operator and its values.
+type Set<'a> = (&'a str, Operator, Vec<&'a str>);
+
 /// `KEY in (A,B)` or `KEY notin (A,B)`. None: it is no such condition.
-fn set(condition: &str) -> Option<Result<(&str, Operator, Vec<&str>), NotASelector>> {
+fn set(condition: &str) -> Option<Result<Set<'_>, NotASelector>> {
     let wrong = || NotASelector::Set { condition: condition.to_owned() };
     let (key, rest) = condition.split_once(|c: char| c.is_whitespace() || c == '(')?;
     let rest = condition.get(key.len()..).unwrap_or(rest).trim_start();

@@ -60,6 +60,9 @@ const STALL: u64 = if cfg!(test) { 500 } else { 5_000 };
 /// A packet of a record beside its value: topic, packet id, a few properties.
 const PACKET: usize = MAX_RECORD + 1_024;
 
+/// Workloads with their rights, and the nonce of the instance that is let in.
+type Workloads = BTreeMap<Name, (Arc<Rights>, Option<u64>)>;
+
 /// What all of the bus' tasks share.
 struct Shared {
     access: Arc<Access>,
@@ -71,7 +74,7 @@ struct Shared {
     limits: Arc<Limits>,
     /// Who may come, beside local accesses, and the nonce of its instance, of which its password
     /// is derived.
-    workloads: Mutex<BTreeMap<Name, (Arc<Rights>, Option<u64>)>>,
+    workloads: Mutex<Workloads>,
     /// Streams that the agent itself fills: nobody else may.
     sourced: Mutex<BTreeSet<StreamName>>,
     next: AtomicU64,
@@ -101,7 +104,7 @@ fn add(counter: &AtomicU64, more: u64) {
 }
 
 impl Shared {
-    fn workloads(&self) -> MutexGuard<'_, BTreeMap<Name, (Arc<Rights>, Option<u64>)>> {
+    fn workloads(&self) -> MutexGuard<'_, Workloads> {
         self.workloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
