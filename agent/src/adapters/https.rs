@@ -209,7 +209,7 @@ impl Api {
 
 /// What a TLS library says of a connection that it ended, in words.
 pub fn tls_words(said: &str) -> &'static str {
-    if said.contains("xpired") || said.contains("not valid yet") {
+    if said.contains("xpired") || said.contains("alid yet") || said.contains("ValidYet") {
         "its certificate is not valid at this device's time: is the clock right?"
     } else if said.contains("certificate") {
         "its certificate is not signed by this device's control plane: another control plane answers there, or somebody stands in between"
