@@ -18,6 +18,7 @@ mod agent;
 mod arm;
 mod artifacts;
 mod command_line;
+mod copies;
 mod crash_points;
 mod data;
 mod data_chaos;
