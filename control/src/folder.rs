@@ -258,13 +258,17 @@ fn lock(data: &Path) -> anyhow::Result<File> {
         .truncate(false)
         .write(true)
         .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
         .with_context(|| format!("cannot write to the data folder {}", data.display()))?;
+    // A lock can be held by whoever could once open its file.
+    tighten(&path);
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => bail!(
-            "another `holdfast serve` uses the data folder {}: stop it, or say another --data",
-            data.display()
+            "another `holdfast serve` uses the data folder {}: stop it, or say another --data; if none runs, another program holds {} (`fuser -v` names it): remove that file",
+            data.display(),
+            path.display()
         ),
         Err(error) => Err(error).context("cannot lock the data folder"),
     }

@@ -64,7 +64,10 @@ pub fn take(data: &Path) -> Result<File, LockError> {
                 // launcher yet, and holds the lock until it does.
                 let is_agents = held.iter().any(|it| it.user == Some(me));
                 let known = held.iter().any(|it| it.user.is_some());
-                if is_agents || !(known || is_open && attempt >= TRIES / 2) {
+                // One that is not listed at all is held from outside of this container: perhaps by
+                // another agent on the same volume.
+                let is_gone = !held.is_empty() && !known && is_open && attempt >= TRIES / 2;
+                if is_agents || !(known || is_gone) {
                     std::thread::sleep(PAUSE);
                     continue;
                 }
