@@ -35,7 +35,7 @@ fn kind(record: &Record) -> Kind<'_> {
 }
 
 /// The value as JSON text on one line: as it was published if that was JSON, text as a string,
-/// CBOR translated (see [`cbor`]), other bytes as `{"base64"}`.
+/// CBOR translated (see `cbor`), other bytes as `{"base64"}`.
 pub fn value_json(record: &Record) -> String {
     match kind(record) {
         // Outside of strings a line end is only space, and within them it cannot stand.

@@ -41,7 +41,7 @@ impl Service {
         if rows.is_empty() { Err(none()) } else { Ok(rows) }
     }
 
-    /// Looks at the records of an export before it is made, the first [`LOOK`] of them.
+    /// Looks at the records of an export before it is made, the first 2,000,000 of them.
     ///
     /// # Errors
     /// The store's.

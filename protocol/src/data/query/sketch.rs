@@ -129,7 +129,7 @@ impl Sketch {
         self.positive.counts.len() + self.negative.counts.len()
     }
 
-    /// The number of [`rank`] among those that were counted, from the least. None: nothing was
+    /// The number of `rank` among those that were counted, from the least. None: nothing was
     /// counted.
     pub fn quantile(&self, thousandths: u16) -> Option<f64> {
         let mut rank = rank(thousandths, self.count())?;
