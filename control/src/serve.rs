@@ -74,9 +74,20 @@ pub struct ServeArgs {
     /// that runs takes one with `holdfast restore`.
     #[arg(long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
+    /// Serve the pages from this folder, as it is at the start, instead of those in the program:
+    /// for work on the pages.
+    #[arg(long, value_name = "DIR", env = "HOLDFAST_PAGES", hide = true)]
+    pub pages: Option<PathBuf>,
     /// What is logged to standard error: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", env = "HOLDFAST_LOG", default_value = "info")]
     pub log: tracing::Level,
+}
+
+/// The pages that are served at `/`.
+fn pages(folder: Option<&Path>) -> anyhow::Result<Pages> {
+    let Some(folder) = folder else { return Ok(Pages::embedded()) };
+    Pages::of_folder(folder)
+        .with_context(|| format!("the pages in --pages {} cannot be served", folder.display()))
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -88,6 +99,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     raise_file_limit();
     let new_admin_token = args.new_admin_token;
     let begin = Begin::of(args.restore, args.begin_anew);
+    let pages = pages(args.pages.as_deref())?;
     let config = read_config(args.config.as_deref())?;
     let folder = Folder::open(data_folder(args.data)?)?;
     let api = listen(args.api.as_deref(), API_PORT, "--api").await?;
@@ -118,7 +130,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         artifacts: Arc::new(artifacts),
         requests: Arc::new(Requests::default()),
         description: Arc::new(http::openapi()),
-        pages: Arc::new(Pages::embedded()),
+        pages: Arc::new(pages),
         stop: stopping.clone(),
     };
 

@@ -11,7 +11,7 @@ use crate::world::World;
 const SCRIPT: &str = "/assets/index-1a2b.js";
 
 fn file(path: &'static str, kind: &'static str, plain: &'static str) -> File {
-    File { path, kind, plain: plain.into(), brotli: None, gzip: None }
+    File { path: path.into(), kind, plain: plain.into(), brotli: None, gzip: None }
 }
 
 async fn built() -> World {

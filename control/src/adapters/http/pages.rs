@@ -2,7 +2,10 @@
 //! build them. They hold nothing secret and are served to anybody; what they show comes from the
 //! API.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::{fs, io};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -19,7 +22,7 @@ use crate::service::Failure;
 #[derive(Debug, Clone)]
 pub struct File {
     /// Its path in the address, such as `/assets/index-1a2b3c.js`.
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     /// `Content-Type`.
     pub kind: &'static str,
     /// Its bytes.
@@ -76,7 +79,7 @@ const NOT_BUILT: &str = r#"<!doctype html>
 /// The files, by path, each with the digest of its content.
 #[derive(Debug)]
 pub struct Pages {
-    files: BTreeMap<&'static str, (File, String)>,
+    files: BTreeMap<Cow<'static, str>, (File, String)>,
     index: String,
 }
 
@@ -88,7 +91,7 @@ impl Pages {
         let index = index.first().map(|file| String::from_utf8_lossy(&file.plain).into_owned());
         let tagged = |file: File| {
             let tag = hex(&sha256(&file.plain)).chars().take(TAG).collect();
-            (file.path, (file, tag))
+            (file.path.clone(), (file, tag))
         };
         Self {
             files: files.into_iter().map(tagged).collect(),
@@ -99,7 +102,7 @@ impl Pages {
     /// Serves what is in the program.
     pub fn embedded() -> Self {
         let file = |file: &Embedded| File {
-            path: file.path,
+            path: Cow::Borrowed(file.path),
             kind: file.kind,
             plain: Bytes::from_static(file.plain),
             brotli: file.brotli.map(Bytes::from_static),
@@ -107,6 +110,53 @@ impl Pages {
         };
         Self::new(FILES.iter().map(file).collect())
     }
+
+    /// Serves what is in a folder, as it is at the start: whoever works on the pages needs no
+    /// build of the program.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or has no `index.html`.
+    pub fn of_folder(folder: &Path) -> io::Result<Self> {
+        let mut files = Vec::new();
+        collect(folder, folder, &mut files)?;
+        if !files.iter().any(|file| file.path == INDEX) {
+            let missing =
+                "there is no index.html in it: `npm run build` in control/dashboard makes dist/";
+            return Err(io::Error::new(io::ErrorKind::NotFound, missing));
+        }
+        Ok(Self::new(files))
+    }
+}
+
+/// Every file below a folder. One of a kind that is unknown is sent as bytes, as by `build.rs`.
+fn collect(top: &Path, folder: &Path, files: &mut Vec<File>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(top, &path, files)?;
+            continue;
+        }
+        let Some(name) = path.strip_prefix(top).ok().and_then(Path::to_str) else { continue };
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+        let known = FILES.iter().find(|file| file.path.ends_with(&format!(".{ending}")));
+        let kind = match ending {
+            "html" => "text/html; charset=utf-8",
+            "js" => "text/javascript; charset=utf-8",
+            "css" => "text/css; charset=utf-8",
+            "svg" => "image/svg+xml",
+            "json" => "application/json",
+            _ => known.map_or("application/octet-stream", |file| file.kind),
+        };
+        let plain = fs::read(&path)?.into();
+        let beside = |ending: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(ending);
+            fs::read(name).ok().map(Bytes::from)
+        };
+        let (brotli, gzip) = (beside(".br"), beside(".gz"));
+        files.push(File { path: format!("/{name}").into(), kind, plain, brotli, gzip });
+    }
+    Ok(())
 }
 
 /// Characters of a digest in an `ETag`: enough that two builds never meet.
