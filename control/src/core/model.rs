@@ -105,7 +105,9 @@ pub fn policy_size(record: &PolicyRecord) -> usize {
 
 /// Bytes of a workload in a desired state.
 pub fn encoded_size(record: &WorkloadRecord) -> usize {
-    let desired = DesiredWorkload { revision: record.revision, spec: record.spec.clone() };
+    // Paused, it is a little larger.
+    let (revision, spec) = (record.revision, record.spec.clone());
+    let desired = DesiredWorkload { revision, paused: true, spec };
     let body = serde_cbor_len(&desired);
     body + record.name.as_str().len() + 4
 }
