@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 mod access;
 mod data;
 mod fleet;
+mod jobs;
 mod query;
 
 pub use access::{
@@ -30,6 +31,10 @@ pub use fleet::{
     LabelValue, Labels as LabelsInUse, Presence, Severity, Site, WorkloadCounts,
 };
 
+pub use jobs::{
+    NotRestarted, OnDevices, PauseResult, Paused, PausedOn, RestartLine, RestartProgress,
+    RestartResult, Rollback, RolledBack, WorkloadPauses,
+};
 pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,
     QueryRecords, QueryResult, QueryRow,
@@ -106,6 +111,9 @@ pub struct Device {
 pub struct DesiredRevision {
     /// The revision's number.
     pub revision: u64,
+    /// It is paused there: by whom and since when. Absent: it should run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
 }
 
 /// Whether a device can be reached.
@@ -190,7 +198,7 @@ pub struct Generations {
 pub struct WorkloadStatus {
     /// Its revision.
     pub revision: u64,
-    /// `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`.
+    /// `pending|fetching|starting|running|unhealthy|backoff|stopped|failed|paused`.
     #[schema(value_type = String)]
     pub phase: Phase,
     /// Restarts of this revision.
@@ -224,6 +232,9 @@ pub struct Workload {
     pub spec: Value,
     /// How it fares.
     pub status: WorkloadSummary,
+    /// Where it is paused. Absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<WorkloadPauses>,
 }
 
 /// How a workload fares over all its devices.
@@ -259,6 +270,16 @@ pub struct Revision {
     pub revision: u64,
     /// Who applied it: the access token's id.
     pub created_by: String,
+    /// It is the workload's present one.
+    #[serde(default)]
+    pub current: bool,
+    /// How many devices report it.
+    #[serde(default)]
+    pub devices: u64,
+    /// Paths in `spec` that differ from the revision before it, at most 20; empty for the first one
+    /// that is kept.
+    #[serde(default)]
+    pub changed: Vec<String>,
     /// As it was written.
     pub spec: Value,
 }

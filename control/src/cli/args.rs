@@ -5,6 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+mod jobs;
+
+use jobs::{HISTORY_HELP, PAUSE_HELP, RESTART_HELP, RESUME_HELP, ROLLBACK_HELP};
+pub(crate) use jobs::{History, Pause, Restart, Rollback, Where};
+
 use super::moment;
 use crate::core::selector;
 use crate::serve::ServeArgs;
@@ -89,6 +94,21 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
   holdfast describe device gw-1
   holdfast describe workload hello")]
     Describe(Named),
+    /// Apply a former revision of a workload again.
+    #[command(after_help = ROLLBACK_HELP)]
+    Rollback(Rollback),
+    /// List the revisions of a workload, or show the document of one.
+    #[command(after_help = HISTORY_HELP)]
+    History(History),
+    /// Restart a workload on devices.
+    #[command(after_help = RESTART_HELP)]
+    Restart(Restart),
+    /// Stop a workload on devices until it is resumed.
+    #[command(after_help = PAUSE_HELP)]
+    Pause(Pause),
+    /// Start a workload again that was paused.
+    #[command(after_help = RESUME_HELP)]
+    Resume(Pause),
     /// Approve, label and revoke devices.
     #[command(subcommand)]
     Device(Device),

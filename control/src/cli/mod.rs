@@ -15,6 +15,7 @@ mod described_data;
 mod documents;
 mod failure;
 mod get;
+mod jobs;
 mod login;
 mod logs;
 mod manage;
@@ -115,6 +116,11 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Delete(wanted) => apply::delete(client, output, &wanted).await,
         Command::Get(wanted) => get::get(client, output, now, &wanted).await,
         Command::Describe(named) => describe::describe(client, output, now, &named).await,
+        Command::Rollback(wanted) => jobs::rollback(client, output, &wanted).await,
+        Command::History(wanted) => jobs::history(client, output, now, &wanted).await,
+        Command::Restart(wanted) => jobs::restart(client, output, &wanted).await,
+        Command::Pause(wanted) => jobs::pause(client, output, &wanted, true).await,
+        Command::Resume(wanted) => jobs::pause(client, output, &wanted, false).await,
         Command::Device(command) => manage::device(client, output, &command).await,
         Command::Logs(wanted) => logs::logs(client, output, &wanted).await,
         Command::Data(command) => data::data(client, output, now, &command).await,

@@ -91,6 +91,14 @@ fn on_device(device: &Device, name: &Name, revision: u64) -> Option<String> {
     let because = |reason: &str| {
         if reason.is_empty() { String::new() } else { format!(": {reason}") }
     };
+    if let Some(pause) = device.desired.paused.get(name) {
+        let still = match said {
+            Some(said) if said.pid.is_some() => ", and still runs there",
+            _ => "",
+        };
+        let (by, at) = (&pause.by, rfc3339(pause.at));
+        return Some(format!("paused by {by} since {at}{still}"));
+    }
     match said {
         None => Some(format!("revision {revision} is desired, nothing reported yet")),
         Some(said) if said.revision != revision => Some(format!(

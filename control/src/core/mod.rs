@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod attention;
+pub mod changes;
 pub mod crowd;
 pub mod enrolment;
 pub mod explain;
@@ -14,6 +15,7 @@ pub mod listing;
 pub mod liveness;
 pub mod log;
 pub mod model;
+pub mod pause;
 pub mod placement;
 pub mod query;
 pub mod records;

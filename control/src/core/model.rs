@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::ingest::Retention;
 use super::liveness::Live;
+use super::pause::Stamp;
 use super::placement::{self, Wanted};
 use super::records::{
     AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, Meta, Policy, PolicyKey, PolicyRecord,
@@ -345,6 +346,16 @@ impl Model {
         }
     }
 
+    /// Which of these workloads are paused on a device, and by whom.
+    pub fn paused(&self, device: &Name, set: &[(Name, u64)]) -> BTreeMap<Name, Stamp> {
+        let known = set.iter().filter_map(|(name, _)| Some((name, self.workloads.get(name)?)));
+        known
+            .filter_map(|(name, known)| {
+                Some((name.clone(), known.record.paused.on(device)?.clone()))
+            })
+            .collect()
+    }
+
     /// What is kept of a stream of a device with these labels: the narrowest `Stream` says it.
     pub fn retention(&self, labels: &Labels, stream: &StreamName) -> Retention {
         let mut best: Option<(usize, Retention)> = None;
@@ -383,7 +394,8 @@ impl Model {
             .iter()
             .filter_map(|(name, revision)| {
                 let spec = self.workloads.get(name)?.record.spec.clone();
-                Some((name.clone(), DesiredWorkload { revision: *revision, spec }))
+                let (revision, paused) = (*revision, device.desired.paused.contains_key(name));
+                Some((name.clone(), DesiredWorkload { revision, paused, spec }))
             })
             .collect();
         Some(DesiredState {

@@ -1,6 +1,8 @@
 //! What the control plane keeps, as values. Their JSON is the store's content and a backup's:
 //! fields may be added with a default, none changes its meaning.
 
+use std::collections::BTreeMap;
+
 use holdfast_protocol::data::report::MAX_REPORTED_STREAMS;
 use holdfast_protocol::data::{DataReport, LinkBudget, StreamPolicy};
 use holdfast_protocol::ids::{Labels, Name, StateVersion};
@@ -11,6 +13,7 @@ use serde_json::Value;
 
 use super::ingest::Retention;
 use super::lineage::Lineage;
+use super::pause::{Pauses, Stamp};
 use super::scope::Scope;
 use super::selector::Selector;
 use crate::api::Approve;
@@ -99,6 +102,9 @@ pub struct DesiredRecord {
     /// What it should do with data: documents and their revisions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<(PolicyKey, u64)>,
+    /// Workloads that are paused there, with who paused them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paused: BTreeMap<Name, Stamp>,
 }
 
 /// What a device said last. Changes with every report.
@@ -335,8 +341,11 @@ pub struct WorkloadRecord {
     pub created_at: u64,
     /// Seconds since 1970.
     pub updated_at: u64,
-    /// Resource version of its last change.
+    /// Resource version of its last change; a pause is none.
     pub version: u64,
+    /// Where it is paused.
+    #[serde(default, skip_serializing_if = "Pauses::is_empty")]
+    pub paused: Pauses,
 }
 
 /// The kinds of documents about data.

@@ -100,6 +100,10 @@ const ROUTES: &[(&str, &str, Scope)] = &[
     ("GET", "/api/v1/workloads", Scope::Read),
     ("GET", "/api/v1/workloads/{name}", Scope::Read),
     ("DELETE", "/api/v1/workloads/{name}", Scope::Operate),
+    ("POST", "/api/v1/workloads/{name}/pause", Scope::Operate),
+    ("POST", "/api/v1/workloads/{name}/restart", Scope::Operate),
+    ("POST", "/api/v1/workloads/{name}/resume", Scope::Operate),
+    ("POST", "/api/v1/workloads/{name}/rollback", Scope::Operate),
 ];
 
 /// What a request of an operator needs. None: nobody has said so, and it takes an admin.

@@ -7,7 +7,9 @@ use holdfast_protocol::ids::Name;
 use holdfast_protocol::message::{Phase, WorkloadReport};
 use serde_json::{Value, json};
 
+use super::changes;
 use super::model::{Device, Model, Workload};
+use super::pause::{Pauses, Stamp};
 use super::records::{
     AccessRecord, HistoryRecord, PolicyRecord, RevisionRecord, Standing, TokenRecord,
     WorkloadRecord,
@@ -22,7 +24,10 @@ pub fn device(device: &Device) -> api::Device {
         .desired
         .workloads
         .iter()
-        .map(|(name, revision)| (name.to_string(), api::DesiredRevision { revision: *revision }))
+        .map(|(name, revision)| {
+            let paused = device.desired.paused.get(name).map(paused);
+            (name.to_string(), api::DesiredRevision { revision: *revision, paused })
+        })
         .collect();
     api::Device {
         api_version: API_VERSION.into(),
@@ -182,7 +187,47 @@ pub fn workload(workload: &Workload, summary: api::WorkloadSummary) -> api::Work
         },
         spec: record.written.clone(),
         status: summary,
+        paused: (!record.paused.is_empty()).then(|| pauses(&record.paused)),
     }
+}
+
+/// Devices of a workload's pauses that are named.
+const NAMED: usize = 100;
+
+/// Who paused something, and when.
+pub fn paused(stamp: &Stamp) -> api::Paused {
+    api::Paused { by: stamp.by.to_string(), at: rfc3339(stamp.at) }
+}
+
+fn pauses(pauses: &Pauses) -> api::WorkloadPauses {
+    let on = |(device, stamp): (&Name, &Stamp)| {
+        let api::Paused { by, at } = paused(stamp);
+        api::PausedOn { device: device.to_string(), by, at }
+    };
+    api::WorkloadPauses {
+        everywhere: pauses.everywhere.as_ref().map(paused),
+        devices: pauses.devices.iter().take(NAMED).map(on).collect(),
+        device_count: pauses.devices.len() as u64,
+        except: pauses.except.iter().take(NAMED).map(ToString::to_string).collect(),
+        except_count: pauses.except.len() as u64,
+    }
+}
+
+/// The document of a revision, as one would apply it again.
+pub fn revision_document(record: &RevisionRecord, resource_version: Option<u64>) -> Value {
+    let mut metadata = json!({ "name": record.workload });
+    if let Some(metadata) = metadata.as_object_mut() {
+        if !record.labels.is_empty() {
+            metadata.insert("labels".into(), json!(record.labels));
+        }
+        if let Some(version) = resource_version {
+            metadata.insert("resourceVersion".into(), json!(version));
+        }
+    }
+    json!({
+        "apiVersion": API_VERSION, "kind": "Workload", "metadata": metadata,
+        "spec": record.written,
+    })
 }
 
 /// How one workload fares on one device that should run it.
@@ -245,8 +290,26 @@ pub fn summaries(model: &Model, only: Option<&Name>) -> BTreeMap<Name, api::Work
     all
 }
 
-/// A revision.
-pub fn revision(record: &RevisionRecord) -> api::Revision {
+/// How many devices report each revision of each workload.
+pub fn reported_revisions(model: &Model, only: Option<&str>) -> BTreeMap<(Name, u64), u64> {
+    let mut all = BTreeMap::new();
+    let approved =
+        model.devices.values().filter(|device| device.record.standing == Standing::Approved);
+    for (name, said) in approved.flat_map(|device| &device.report.workloads) {
+        if only.is_none_or(|only| only == name.as_str()) {
+            *all.entry((name.clone(), said.revision)).or_insert(0) += 1;
+        }
+    }
+    all
+}
+
+/// A revision. `before`: the one before it, as far as it is kept.
+pub fn revision(
+    record: &RevisionRecord,
+    before: Option<&RevisionRecord>,
+    current: bool,
+    devices: u64,
+) -> api::Revision {
     api::Revision {
         api_version: API_VERSION.into(),
         kind: "Revision".into(),
@@ -260,6 +323,9 @@ pub fn revision(record: &RevisionRecord) -> api::Revision {
         workload: record.workload.to_string(),
         revision: record.revision,
         created_by: record.created_by.to_string(),
+        current,
+        devices,
+        changed: before.map_or_else(Vec::new, |it| changes::paths(&it.written, &record.written)),
         spec: record.written.clone(),
     }
 }

@@ -6,7 +6,8 @@ use holdfast_protocol::ids::{Labels, Name, hex};
 
 use super::{Failure, Service};
 use crate::api::{self, Connection, List, ListMeta};
-use crate::core::records::{AuditRecord, PolicyKind};
+use crate::core::model::Workload;
+use crate::core::records::{AuditRecord, PolicyKind, RevisionRecord};
 use crate::core::selector::Selector;
 use crate::core::time::rfc3339;
 use crate::core::{explain, view};
@@ -126,21 +127,29 @@ impl Service {
             }
         };
         let model = self.model();
+        let reported = view::reported_revisions(&model, workload);
+        let view = |(known, at, record): (&Workload, usize, &RevisionRecord)| {
+            let before = at.checked_sub(1).and_then(|at| known.revisions.get(at));
+            let key = (record.workload.clone(), record.revision);
+            let devices = reported.get(&key).copied().unwrap_or(0);
+            view::revision(record, before, record.revision == known.record.revision, devices)
+        };
         let items = model
             .workloads
             .iter()
             .filter(|(name, _)| workload.is_none_or(|only| only == name.as_str()))
-            .flat_map(|(_, workload)| &workload.revisions)
-            .filter(|record| {
+            .flat_map(|(_, known)| {
+                let all = known.revisions.iter().enumerate();
+                all.map(move |(at, record)| (known, at, record))
+            })
+            .filter(|(_, _, record)| {
                 after.as_ref().is_none_or(|(name, number)| {
                     (&record.workload, record.revision) > (name, *number)
                 })
             })
-            .filter(|record| query.chooses(&record.labels))
+            .filter(|(_, _, record)| query.chooses(&record.labels))
             .take(limit + 1)
-            .map(|record| {
-                (format!("{}.{}", record.workload, record.revision), view::revision(record))
-            })
+            .map(|it| (format!("{}.{}", it.2.workload, it.2.revision), view(it)))
             .collect();
         Ok(page(items, limit, model.meta.version))
     }

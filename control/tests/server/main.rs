@@ -18,6 +18,7 @@ mod enrolment;
 mod events;
 mod fleet;
 mod guards;
+mod jobs;
 mod kept;
 mod listing;
 mod lists;

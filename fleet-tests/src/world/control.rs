@@ -161,6 +161,7 @@ impl Control {
             created_at: 0,
             updated_at: 0,
             version: 0,
+            paused: Default::default(),
         };
         self.stored.workloads.insert(name, record);
     }

@@ -13,6 +13,7 @@ mod events;
 mod export;
 mod extract;
 mod fleet;
+mod jobs;
 mod listen;
 mod logs;
 mod meaning;
@@ -157,6 +158,10 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(workloads::list))
         .routes(routes!(workloads::get, workloads::delete))
         .routes(routes!(workloads::revisions))
+        .routes(routes!(jobs::rollback))
+        .routes(routes!(jobs::pause))
+        .routes(routes!(jobs::resume))
+        .routes(routes!(jobs::restart))
         .routes(routes!(workloads::explain))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
