@@ -618,6 +618,10 @@ pub struct Event {
     pub at: String,
     /// What, in words, such as `hello: running`.
     pub message: String,
+    /// Which parts of a device changed: `connection`, `problems`, `applied` and `workloads/NAME`.
+    /// Absent: any, also its labels and standing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
 }
 
 /// The answer to `POST /api/v1/restore`.

@@ -74,7 +74,7 @@ impl Directory for Service {
                 // Stored with the report that follows.
                 known.report.connected = true;
                 known.report.address = Some(liveness::address(peer));
-                change.event("device", name.as_str(), "changed", "online".into());
+                change.device_event(name, "online".into(), vec!["connection".into()]);
             }
         };
         if !self.note(begin, |_| {})
@@ -103,7 +103,7 @@ impl Directory for Service {
                 change.put_departure(name, reason);
                 change.put_report(name);
                 let message = format!("offline: {reason}");
-                change.event("device", name.as_str(), "changed", message);
+                change.device_event(name, message, vec!["connection".into()]);
             }
         };
         if !self.note(end, |_| {})
@@ -207,6 +207,7 @@ impl Service {
             let epoch = change.model.meta.epoch;
             let Some(known) = change.model.devices.get_mut(name) else { return };
             let message = words(&report, known.report.applied);
+            let parts = parts(&report, known.report.applied);
             diverged = known.report.take_history(report.full, &report.history, epoch, now);
             known.report.take(report, now);
             known.report.last_seen = now;
@@ -216,7 +217,7 @@ impl Service {
                 change.event("device", name.as_str(), "changed", message);
             }
             if let Some(message) = message {
-                change.event("device", name.as_str(), "changed", message);
+                change.device_event(name, message, parts);
             }
         };
         // Not taken: the device gets no PUBACK and sends again.
@@ -231,6 +232,17 @@ impl Service {
             self.ingest.diverged(name.clone(), history);
         }
     }
+}
+
+/// Which parts of the device a report is about, as [`crate::api::Event::parts`] has them.
+fn parts(report: &StateReport, before: holdfast_protocol::ids::StateVersion) -> Vec<String> {
+    if report.full {
+        return Vec::new();
+    }
+    let workloads = report.workloads.keys().map(|name| format!("workloads/{name}"));
+    let problems = report.problems.is_some().then(|| "problems".to_owned());
+    let applied = (report.version() != before).then(|| "applied".to_owned());
+    workloads.chain(problems).chain(applied).collect()
 }
 
 /// Most workloads that an event names.

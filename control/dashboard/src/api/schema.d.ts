@@ -411,7 +411,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What changes, from now on or from `Last-Event-ID`; `reset` says that events were missed. */
+        /**
+         * What changes, from now on or from `Last-Event-ID`; `reset` says that events were missed.
+         * @description Every 12 s an event `heartbeat` comes, with `{"at": TIME}` as its data and without an id. A
+         *     reader that has heard nothing for 30 s may take the connection for dead, though it is open.
+         */
         get: operations["watchEvents"];
         put?: never;
         post?: never;
@@ -1276,6 +1280,11 @@ export interface components {
             message: string;
             /** @description Whose; empty for `reset`. */
             name: string;
+            /**
+             * @description Which parts of a device changed: `connection`, `problems`, `applied` and `workloads/NAME`.
+             *     Absent: any, also its labels and standing.
+             */
+            parts?: string[];
             /**
              * @description `device`, `workload`, `stream`, `linkbudget`, `token`, `access` or `reset` (events were missed: read everything
              *     anew).

@@ -45,7 +45,10 @@ export function Palette({ close }: { close: () => void }) {
   const options = found(text, query === "" ? [] : (devices.data?.items ?? []), workloads.data?.items ?? []);
   const chosen = Math.min(at, options.length - 1);
   const here = useRef<HTMLDivElement>(null);
-  useEffect(() => here.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest" }), [chosen]);
+  useEffect(() => {
+    // Braces: newer browsers give a promise, which React would take for what cleans up.
+    here.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
+  }, [chosen]);
 
   const take = (option: Option | undefined) => {
     if (!option) return;
