@@ -15,7 +15,7 @@ use super::table::{Cell, table};
 use super::text::{Mood, Output, clean, note, one_line};
 use crate::api::{
     self, API_VERSION, NotRestarted, OnDevices, PauseResult, RestartLine, RestartProgress,
-    RestartResult, Revision, RolledBack,
+    RestartResult, Revision, RolledBack, WorkloadPauses,
 };
 
 /// Longest line of an answer, in bytes: every device of a large fleet.
@@ -187,6 +187,31 @@ fn said(workload: &str, word: &str, result: &PauseResult) -> String {
     }
 }
 
+/// Where a workload is paused, by whom and since when; empty: nowhere.
+pub(crate) fn paused(output: Output, of: Option<&WorkloadPauses>, now: u64) -> String {
+    let Some(of) = of else { return String::new() };
+    let mut lines = Vec::new();
+    if let Some(api::Paused { by, at }) = &of.everywhere {
+        let but = match of.except_count {
+            0 => String::new(),
+            count => format!(", but not on {}", names(&of.except, count)),
+        };
+        lines.push(format!("everywhere, by {by} since {at} ({}){but}", moment::ago(at, now)));
+    }
+    lines.extend(of.devices.iter().take(NAMED).map(|it| {
+        format!("on {}, by {} since {} ({})", it.device, it.by, it.at, moment::ago(&it.at, now))
+    }));
+    let more = of.device_count.saturating_sub(NAMED as u64);
+    if more > 0 {
+        lines.push(format!("and on {}", devices(more)));
+    }
+    let mut text = format!("\n{}\n", output.painted("Paused", Mood::Busy));
+    for line in lines {
+        text.push_str(&format!("  {}\n", clean(&line)));
+    }
+    text
+}
+
 /// Restarts; says how far it is, and what became of it.
 pub(crate) async fn restart(client: &Client, output: Output, wanted: &Restart) -> Outcome {
     let workload = &wanted.on.workload;
@@ -333,6 +358,28 @@ mod tests {
         ] {
             assert_eq!(said("web", "paused", &result), text);
         }
+    }
+
+    #[test]
+    fn where_it_is_paused_is_said_with_who_and_since_when() {
+        let at = || "2026-11-23T20:51:01Z".to_owned();
+        let on = |device: &str| api::PausedOn { device: device.into(), by: "me".into(), at: at() };
+        let of = WorkloadPauses {
+            everywhere: Some(api::Paused { by: "duty".into(), at: at() }),
+            devices: (0..20).map(|it| on(&format!("d-{it}"))).collect(),
+            device_count: 23,
+            except: vec!["e".into()],
+            except_count: 1,
+        };
+        let text = paused(Output { colour: false }, Some(&of), 1_795_467_661);
+        for part in [
+            "everywhere, by duty since 2026-11-23T20:51:01Z (10m ago), but not on e",
+            "on d-3, by me since",
+            "and on 3 devices",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing in {text}");
+        }
+        assert_eq!(paused(Output { colour: false }, None, 0), "");
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod moment;
 mod pinned;
 mod query;
 mod rows;
+mod status;
 mod table;
 mod text;
 mod transfer;
@@ -121,6 +122,7 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Restart(wanted) => jobs::restart(client, output, &wanted).await,
         Command::Pause(wanted) => jobs::pause(client, output, &wanted, true).await,
         Command::Resume(wanted) => jobs::pause(client, output, &wanted, false).await,
+        Command::Status(wanted) => status::status(client, output, now, &wanted).await,
         Command::Device(command) => manage::device(client, output, &command).await,
         Command::Logs(wanted) => logs::logs(client, output, &wanted).await,
         Command::Data(command) => data::data(client, output, now, &command).await,

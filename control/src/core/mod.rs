@@ -2,7 +2,6 @@
 
 pub mod admission;
 pub mod attention;
-pub mod changes;
 pub mod crowd;
 pub mod enrolment;
 pub mod explain;
@@ -19,11 +18,13 @@ pub mod pause;
 pub mod placement;
 pub mod query;
 pub mod records;
+pub mod revisions;
 pub mod room;
 pub mod scope;
 pub mod selector;
 pub mod session;
 pub mod shipping;
+pub mod state;
 pub mod throttle;
 pub mod time;
 pub mod values;

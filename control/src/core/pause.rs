@@ -6,9 +6,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_protocol::ids::Name;
 use serde::{Deserialize, Serialize};
 
+use super::time::rfc3339;
+use crate::api;
+
 /// Most devices that are named in one workload's pauses: a few hundred kilobytes of its record,
 /// which is written whole.
 pub const MAX_NAMED: usize = 5_000;
+
+/// Devices that an answer names.
+const SHOWN: usize = 100;
+
+/// Who paused something and when, as the API says it.
+pub fn stamp(stamp: &Stamp) -> api::Paused {
+    api::Paused { by: stamp.by.to_string(), at: rfc3339(stamp.at) }
+}
 
 /// Who did something, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +112,21 @@ impl Pauses {
     pub fn forget(&mut self, device: &Name) {
         self.devices.remove(device);
         self.except.remove(device);
+    }
+
+    /// As the API says it; the first hundred devices of each list are named. None: nowhere.
+    pub fn shown(&self) -> Option<api::WorkloadPauses> {
+        let on = |(device, by): (&Name, &Stamp)| {
+            let api::Paused { by, at } = stamp(by);
+            api::PausedOn { device: device.to_string(), by, at }
+        };
+        (!self.is_empty()).then(|| api::WorkloadPauses {
+            everywhere: self.everywhere.as_ref().map(stamp),
+            devices: self.devices.iter().take(SHOWN).map(on).collect(),
+            device_count: self.devices.len() as u64,
+            except: self.except.iter().take(SHOWN).map(ToString::to_string).collect(),
+            except_count: self.except.len() as u64,
+        })
     }
 
     fn take(&mut self, next: Self) -> Result<(), TooMany> {

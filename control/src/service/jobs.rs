@@ -18,9 +18,8 @@ use crate::api::{NotRestarted, OnDevices, PauseResult, RestartProgress, RestartR
 use crate::core::model::{Model, Workload, key};
 use crate::core::pause::{MAX_NAMED, Stamp};
 use crate::core::placement::Wanted;
-use crate::core::selector;
 use crate::core::time::rfc3339;
-use crate::core::view;
+use crate::core::{revisions, selector};
 
 /// Devices that an answer names.
 const NAMED: usize = 100;
@@ -166,7 +165,7 @@ impl Service {
                 })
             }
         }?;
-        Ok((found.revision, view::revision_document(found, wanted.resource_version)))
+        Ok((found.revision, revisions::document(found, wanted.resource_version)))
     }
 
     /// Pauses a workload, or resumes it.

@@ -20,7 +20,8 @@ fn a_pause_holds_over_a_reboot_without_a_link_and_through_a_new_revision() {
     let said = plane.cli().run(&["pause", "w", "--device", "d-1"]).ok();
     assert_says(&said, &["workload/w paused on d-1"]);
     await_copies(&first, 0);
-    let status = device.await_status("it is paused", |it| it["workloads"]["w"]["phase"] == "paused");
+    let status =
+        device.await_status("it is paused", |it| it["workloads"]["w"]["phase"] == "paused");
     assert_says(&status["workloads"]["w"].to_string(), &["resumed"]);
     let view = plane.await_settled("d-1");
     assert_eq!(view["status"]["workloads"]["w"]["phase"], "paused", "{view}");
@@ -97,7 +98,12 @@ fn a_restart_is_of_who_is_there_counts_as_none_and_comes_to_nobody_later() {
     });
 
     // One that fails at once is told, and a back-off is cut short.
-    let fails = script("f", "a", "exit 3", "  restart: { policy: always, backoff: { initial: 600s, max: 600s } }\n");
+    let fails = script(
+        "f",
+        "a",
+        "exit 3",
+        "  restart: { policy: always, backoff: { initial: 600s, max: 600s } }\n",
+    );
     plane.cli().apply(&fails).ok();
     plane.await_phase("d-1", "f", "backoff");
     let text = plane.cli().run(&["restart", "f", "--device", "d-1"]);
