@@ -56,3 +56,11 @@ const seconds = new Intl.DateTimeFormat(undefined, { month: "short", day: "2-dig
 export function second(at: number): string {
   return seconds.format(at * 1000);
 }
+
+const clocks = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+/** A moment in seconds since 1970, to the second: with its day only where that is not today. */
+export function clockTime(at: number, now = Date.now()): string {
+  const far = Math.abs(now / 1000 - at) > 86_400 || new Date(at * 1000).getDate() !== new Date(now).getDate();
+  return far ? second(at) : clocks.format(at * 1000);
+}
