@@ -57,10 +57,15 @@ export function second(at: number): string {
   return seconds.format(at * 1000);
 }
 
-const clocks = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+/** The time of day in the reader's zone, to the second; in milliseconds. */
+export function clock(at: number): string {
+  return hours.format(at);
+}
 
 /** A moment in seconds since 1970, to the second: with its day only where that is not today. */
 export function clockTime(at: number, now = Date.now()): string {
   const far = Math.abs(now / 1000 - at) > 86_400 || new Date(at * 1000).getDate() !== new Date(now).getDate();
-  return far ? second(at) : clocks.format(at * 1000);
+  return far ? second(at) : clock(at * 1000);
 }
