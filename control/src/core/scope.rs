@@ -96,6 +96,7 @@ const ROUTES: &[(&str, &str, Scope)] = &[
     ("GET", "/api/v1/streams/{stream}/export.parquet", Scope::Read),
     ("GET", "/api/v1/tokens", Scope::Read),
     ("POST", "/api/v1/tokens", Scope::Operate),
+    ("GET", "/api/v1/tokens/{id}", Scope::Read),
     ("DELETE", "/api/v1/tokens/{id}", Scope::Operate),
     ("GET", "/api/v1/workloads", Scope::Read),
     ("GET", "/api/v1/workloads/{name}", Scope::Read),

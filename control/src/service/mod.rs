@@ -72,6 +72,8 @@ pub struct Settings {
     pub mqtt: Vec<String>,
     /// Address that the API listens on.
     pub api: Option<String>,
+    /// Addresses of the API that other machines may reach.
+    pub addresses: Vec<String>,
     /// Bytes of the data folder's disk that are kept free of data; None: the usual ones.
     pub reserve: Option<u64>,
     /// Seconds since 1970, now.

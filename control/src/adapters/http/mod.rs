@@ -160,7 +160,7 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(workloads::revisions))
         .routes(routes!(workloads::explain))
         .routes(routes!(tokens::list, tokens::create))
-        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::read, tokens::revoke))
         .routes(routes!(tokens::audit))
         .routes(routes!(access::list, access::create))
         .routes(routes!(access::delete))
