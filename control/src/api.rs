@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 mod access;
 mod data;
 mod fleet;
+mod groups;
 mod query;
 
 pub use access::{
@@ -30,6 +31,7 @@ pub use fleet::{
     LabelValue, Labels as LabelsInUse, Presence, Severity, Site, WorkloadCounts,
 };
 
+pub use groups::{DeviceGroup, DeviceGroups, Trend, TrendPoint};
 pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,
     QueryRecords, QueryResult, QueryRow,

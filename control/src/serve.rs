@@ -461,7 +461,11 @@ async fn live(service: Arc<Service>) {
     }
     loop {
         tokio::select! {
-            _ = turns.tick() => service.live(),
+            _ = turns.tick() => {
+                service.live();
+                let counting = Arc::clone(&service);
+                drop(tokio::task::spawn_blocking(move || counting.count_trend()));
+            }
             _ = seconds.tick() => service.tell_due(),
         }
     }

@@ -82,6 +82,8 @@ const ROUTES: &[(&str, &str, Scope)] = &[
     ("GET", "/api/v1/events", Scope::Read),
     ("GET", "/api/v1/explain/{kind}/{name}", Scope::Read),
     ("GET", "/api/v1/fleet", Scope::Read),
+    ("GET", "/api/v1/fleet/trend", Scope::Read),
+    ("GET", "/api/v1/groups", Scope::Read),
     ("GET", "/api/v1/labels", Scope::Read),
     ("GET", "/api/v1/licences", Scope::Read),
     ("GET", "/api/v1/metrics/streams", Scope::Read),
