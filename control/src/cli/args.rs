@@ -214,6 +214,17 @@ pub(crate) enum Token {
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
+    /// Show a token, and which devices enrolled with it.
+    #[command(after_help = "Examples:
+  holdfast token show 0011223344556677
+  holdfast token show 0011223344556677 -o json")]
+    Show {
+        /// The token's id: the part after `hf1.`.
+        id: String,
+        /// How to print it.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
     /// Make a token useless; devices that enrolled with it stay.
     #[command(after_help = "Examples:
   holdfast token revoke 0011223344556677")]

@@ -1,11 +1,12 @@
 // Restart, pause and resume of a workload, on one device or everywhere: buttons on its page, a
 // menu in the row of a table.
 import { Button, Menu } from "@mantine/core";
-import { lazy, Suspense, useState } from "react";
+import { useState } from "react";
 import { Icon } from "./icons";
+import { later } from "./later";
 import type { Act } from "./WorkloadAct";
 
-const WorkloadAct = lazy(() => import("./WorkloadAct"));
+const WorkloadAct = later(() => import("./WorkloadAct"), "dialog");
 
 interface Props {
   workload: string;
@@ -35,7 +36,7 @@ export function WorkloadActions({ workload, device, paused, compact = false }: P
       ) : (
         acts.map((act) => <Button key={act} size="xs" variant="default" onClick={() => setOpen(act)}>{WORDS[act]}…</Button>)
       )}
-      {open && <Suspense><WorkloadAct act={open} workload={workload} device={device} close={() => setOpen(undefined)} /></Suspense>}
+      {open && <WorkloadAct act={open} workload={workload} device={device} close={() => setOpen(undefined)} />}
     </>
   );
 }

@@ -20,6 +20,7 @@ import { useName } from "../../ui/useName";
 import { WorkloadActions } from "../../ui/WorkloadActions";
 import { Devices } from "./Devices";
 import { Edit } from "./Edit";
+import { Logs } from "./Logs";
 import { Revisions } from "./Revisions";
 
 /** From so many devices on the name is typed before it is deleted. */
@@ -28,6 +29,7 @@ const MANY = 2;
 /** The tabs: a further one is a line here and a file beside this one. */
 const PARTS: readonly Part<Workload>[] = [
   { key: "devices", title: "Where it runs", show: (workload) => <Devices workload={workload} /> },
+  { key: "logs", title: "Logs", show: (workload) => <Logs workload={workload} /> },
   { key: "edit", title: "Edit", show: (workload) => <Edit workload={workload} /> },
   { key: "revisions", title: "Revisions", show: (workload) => <Revisions workload={workload} /> },
   { key: "raw", title: "Raw document", show: (workload) => <Raw of={workload} label={`The document of ${workload.metadata.name}`} /> },
@@ -86,11 +88,11 @@ function Pauses({ of: { everywhere, devices = [], deviceCount = 0, except = [], 
     <span className="hf-row hf-tight">
       {everywhere && (
         <span className="hf-row hf-tight">
-          <State tone="idle">paused everywhere</State>
+          <State tone="warn">paused everywhere</State>
           <span className="hf-kind">by {everywhere.by}, <Time at={everywhere.at} />{exceptCount > 0 ? `; not on ${some(except, exceptCount)}` : ""}</span>
         </span>
       )}
-      {!everywhere && deviceCount > 0 && <State tone="idle">paused on {count(deviceCount, "device")}</State>}
+      {!everywhere && deviceCount > 0 && <State tone="warn">paused on {count(deviceCount, "device")}</State>}
       {!everywhere && devices.slice(0, NAMED).map(({ device, by, at }) => <span key={device} className="hf-kind"><PageLink to={deviceAt(device)}>{device}</PageLink> by {by}, <Time at={at} /></span>)}
     </span>
   );
