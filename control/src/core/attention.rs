@@ -3,6 +3,7 @@
 use super::model::Device;
 use super::records::Standing;
 use super::view::{self, Fares, fares};
+use crate::api::Severity;
 
 /// A device that was seen and is offline for longer than this, in seconds, is lost: shorter is a
 /// reboot, or a link that changed its mind.
@@ -26,6 +27,9 @@ pub enum Attention {
     /// It waits for approval.
     Waiting,
 }
+
+/// The kinds of alarms, by their words.
+pub const KINDS: [&str; 5] = ["lost", "certificate", "failing", "problem", "waiting"];
 
 impl Attention {
     /// Its word.
@@ -101,4 +105,54 @@ pub fn failing(device: &Device) -> u64 {
     }
     let fails = |(name, revision): &&(_, u64)| fares(device, name, *revision) == Fares::Failing;
     device.desired.workloads.iter().filter(fails).count() as u64
+}
+
+/// Something about one device that needs a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// What it is.
+    pub kind: Attention,
+    /// Of a problem its code, of what fails the workload's name; empty: it has none.
+    pub code: String,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// In words.
+    pub message: String,
+    /// Since when, in seconds since 1970; 0: not known.
+    pub since: u64,
+}
+
+/// Everything about a device that needs a person.
+pub fn alarms(device: &Device, watch: Watch) -> Vec<Alarm> {
+    let mut all = Vec::new();
+    let mut add = |kind, code: &str, severity, message: String, since| {
+        all.push(Alarm { kind, code: code.into(), severity, message, since });
+    };
+    if watch.sees(Attention::Lost, device) {
+        let message = format!("offline for over {} minutes", LOST_AFTER / 60);
+        let since = device.report.last_seen.max(watch.started);
+        add(Attention::Lost, "", Severity::Critical, message, since);
+    }
+    if watch.sees(Attention::Certificate, device) {
+        let over = watch.expired(device);
+        let severity = if over { Severity::Critical } else { Severity::Warning };
+        let message = if over { "its certificate has expired" } else { "its certificate ends soon" };
+        add(Attention::Certificate, "", severity, message.into(), 0);
+    }
+    if device.record.standing == Standing::Pending {
+        add(Attention::Waiting, "", Severity::Info, "waits for approval".into(), 0);
+    }
+    if device.record.standing == Standing::Approved {
+        for (name, revision) in &device.desired.workloads {
+            if fares(device, name, *revision) == Fares::Failing {
+                let said = device.report.workload(name).map_or("", |said| said.reason.as_str());
+                let message = format!("{name} fails: {said}");
+                add(Attention::Failing, name.as_str(), Severity::Critical, message, 0);
+            }
+        }
+    }
+    for problem in device.report.all_problems() {
+        add(Attention::Problem, &problem.code, Severity::Warning, problem.message, 0);
+    }
+    all
 }

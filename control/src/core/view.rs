@@ -8,8 +8,9 @@ use holdfast_protocol::message::{Phase, WorkloadReport};
 use serde_json::{Value, json};
 
 use super::model::{Device, Model, Workload};
+use super::notification;
 use super::records::{
-    AccessRecord, HistoryRecord, PolicyRecord, RevisionRecord, Standing, TokenRecord,
+    AccessRecord, HistoryRecord, PolicyKind, PolicyRecord, RevisionRecord, Standing, TokenRecord,
     WorkloadRecord,
 };
 use super::time::rfc3339;
@@ -146,7 +147,7 @@ pub fn policy_document(record: &PolicyRecord) -> Value {
     }
     json!({
         "apiVersion": API_VERSION, "kind": record.policy.kind().document(), "metadata": metadata,
-        "spec": record.written,
+        "spec": spec(record),
     })
 }
 
@@ -162,8 +163,16 @@ pub fn policy(record: &PolicyRecord, status: api::PolicyStatus) -> api::Policy {
             created_at: Some(rfc3339(record.created_at)),
             updated_at: Some(rfc3339(record.updated_at)),
         },
-        spec: record.written.clone(),
+        spec: spec(record),
         status,
+    }
+}
+
+/// What a document says, without its secrets.
+fn spec(record: &PolicyRecord) -> Value {
+    match record.policy.kind() {
+        PolicyKind::Notification => notification::shown(&record.written),
+        PolicyKind::Stream | PolicyKind::LinkBudget => record.written.clone(),
     }
 }
 

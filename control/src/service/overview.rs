@@ -43,12 +43,12 @@ pub struct DevicesQuery {
 }
 
 impl Service {
-    fn watch(&self) -> Watch {
+    pub(super) fn watch(&self) -> Watch {
         Watch::new(self.now(), self.started, self.settings.device_ttl)
     }
 
     /// Calls `add` with every device, letting others write in between.
-    fn every_device(&self, mut add: impl FnMut(&Device)) {
+    pub(super) fn every_device(&self, mut add: impl FnMut(&Device)) {
         let mut last = None;
         loop {
             last = some(&self.model(), last.as_ref(), AT_ONCE, &mut add);
@@ -70,7 +70,10 @@ impl Service {
         }
         let mut tally = Tally::new(self.watch());
         self.every_device(|device| tally.add(device));
-        let fleet = Arc::new(tally.fleet(self.model().workloads.keys()));
+        let mut fleet = tally.fleet(self.model().workloads.keys());
+        // Who waits to be told of alarms is not told that nobody is.
+        fleet.attention.splice(0..0, self.failing_notifications());
+        let fleet = Arc::new(fleet);
         *kept = Some(Summary { batches, at: now, fleet: Arc::clone(&fleet) });
         fleet
     }

@@ -20,7 +20,7 @@ const KEPT = 50;
 /** The newest events since this page was opened, newest first. */
 export const recent = store<readonly Event[]>([]);
 
-const KINDS = ["device", "workload", "token", "access", "reset"] as const;
+const KINDS = ["device", "workload", "token", "access", "notification", "alarm", "reset"] as const;
 
 type Message = { event: Event } | { broken: number } | { open: true } | { wake: true } | { ended: true };
 
@@ -63,6 +63,8 @@ function heard(event: Event): void {
   recent.set([event, ...recent.get()].slice(0, KEPT));
   if (event.type === "device") stale(["device", event.name], ["devices"], ["fleet"], ["labels"], ["audit"], ["workloads"], ["workload"], ["tokens"]);
   else if (event.type === "workload") stale(["workload", event.name], ["workloads"], ["devices"], ["device"], ["fleet"], ["audit"]);
+  else if (event.type === "alarm") stale(["alarm"], ["fleet"]);
+  else if (event.type === "notification") stale(["notification"]);
   else if (event.type === "token") stale(["tokens"], ["audit"]);
   else stale([event.type], ["audit"]);
 }
