@@ -40,7 +40,7 @@ pub struct Alarm {
     /// Its labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// `lost`, `certificate`, `failing`, `problem` or `waiting`.
+    /// `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`.
     pub kind: String,
     /// Of a problem its code, of what fails the workload's name; empty: it has none.
     pub code: String,

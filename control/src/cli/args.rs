@@ -429,7 +429,7 @@ pub(crate) struct Delete {
 /// Which alarms, and why.
 #[derive(Debug, Args)]
 pub(crate) struct Mute {
-    /// Alarms of this kind: lost, certificate, failing, problem, waiting.
+    /// Alarms of this kind: lost, never-seen, certificate, failing, problem, waiting.
     #[arg(long, required_unless_present_any = ["code", "device", "selector"])]
     pub(crate) kind: Option<String>,
     /// Alarms with this code: of a problem, or a workload's name.

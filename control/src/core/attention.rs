@@ -1,41 +1,62 @@
-//! Which devices need a person: the same answer for the fleet's summary and for the list.
+//! What of a device needs a person: the one list from which counts, the attention of the fleet,
+//! filters, metrics and notifications are made.
 
 use super::model::Device;
 use super::records::Standing;
-use super::view::{self, Fares, fares};
-use crate::api::Severity;
+use super::state;
+use super::view;
+use crate::api::{Connection, Severity, State};
 
 /// A device that was seen and is offline for longer than this, in seconds, is lost: shorter is a
 /// reboot, or a link that changed its mind.
 pub const LOST_AFTER: u64 = 5 * 60;
 
+/// A device that is enrolled and was not connected within this, in seconds, never came: its agent
+/// was not started, or it cannot reach the gateway.
+pub const NEVER_AFTER: u64 = 15 * 60;
+
 /// A certificate that ends within this, in seconds, should have been renewed by now, but see
 /// [`Watch::new`].
 const CERTIFICATE_WITHIN: u64 = 7 * 86_400;
 
-/// What of a device needs a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A kind of what needs a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Attention {
     /// It is offline for long.
     Lost,
+    /// It was enrolled long ago and was never connected.
+    NeverSeen,
     /// Its certificate is near its end, or over.
     Certificate,
-    /// A workload fails on it.
+    /// A workload fails on it, or failed when it was last heard.
     Failing,
-    /// It reports a problem.
+    /// It reports a problem, or did when it was last heard.
     Problem,
     /// It waits for approval.
     Waiting,
 }
 
-/// The kinds of alarms, by their words.
-pub const KINDS: [&str; 5] = ["lost", "certificate", "failing", "problem", "waiting"];
-
 impl Attention {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Lost,
+        Self::NeverSeen,
+        Self::Certificate,
+        Self::Failing,
+        Self::Problem,
+        Self::Waiting,
+    ];
+
+    /// The words of all of them.
+    pub fn words() -> [&'static str; 6] {
+        Self::ALL.map(Self::as_str)
+    }
+
     /// Its word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Lost => "lost",
+            Self::NeverSeen => "never-seen",
             Self::Certificate => "certificate",
             Self::Failing => "failing",
             Self::Problem => "problem",
@@ -45,16 +66,33 @@ impl Attention {
 
     /// From its word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Lost, Self::Certificate, Self::Failing, Self::Problem, Self::Waiting]
-            .into_iter()
-            .find(|known| known.as_str() == word)
+        Self::ALL.into_iter().find(|known| known.as_str() == word)
     }
+}
+
+/// One thing about one device that needs a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// Its kind.
+    pub kind: Attention,
+    /// Of a problem its code, of a failing workload its name, of a certificate that is over
+    /// `expired`; else empty.
+    pub code: String,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// In words, of this device; may be empty for a failing workload.
+    pub message: String,
+    /// When it began, in seconds since 1970. 0: not known.
+    pub since: u64,
+    /// False: the device is offline, and it was so when it was last heard.
+    pub is_known: bool,
 }
 
 /// When one looks.
 #[derive(Debug, Clone, Copy)]
 pub struct Watch {
-    now: u64,
+    /// In seconds since 1970.
+    pub now: u64,
     started: u64,
     certificate_within: u64,
 }
@@ -69,90 +107,112 @@ impl Watch {
 
     /// Whether this device needs a person for this.
     pub fn sees(self, attention: Attention, device: &Device) -> bool {
-        match attention {
-            Attention::Lost => self.lost(device),
-            Attention::Certificate => self.certificate(device),
-            Attention::Failing => failing(device) > 0,
-            Attention::Problem => device.report.has_problems(),
-            Attention::Waiting => device.record.standing == Standing::Pending,
-        }
+        self.alarms(device).iter().any(|alarm| alarm.kind == attention)
     }
 
-    fn lost(self, device: &Device) -> bool {
-        let since = device.report.last_seen;
-        device.record.standing == Standing::Approved
-            && device.live.connection == 0
-            && since > 0
-            && self.now.saturating_sub(since.max(self.started)) > LOST_AFTER
-    }
-
-    fn certificate(self, device: &Device) -> bool {
-        device.record.standing == Standing::Approved
-            && view::certificate_end(device)
-                .is_some_and(|end| end.saturating_sub(self.now) < self.certificate_within)
-    }
-
-    /// Whether its certificate is over.
-    pub fn expired(self, device: &Device) -> bool {
-        view::certificate_end(device).is_some_and(|end| end <= self.now)
-    }
-}
-
-/// How many workloads fail on a device.
-pub fn failing(device: &Device) -> u64 {
-    if device.record.standing != Standing::Approved {
-        return 0;
-    }
-    let fails = |(name, revision): &&(_, u64)| fares(device, name, *revision) == Fares::Failing;
-    device.desired.workloads.iter().filter(fails).count() as u64
-}
-
-/// Something about one device that needs a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alarm {
-    /// What it is.
-    pub kind: Attention,
-    /// Of a problem its code, of what fails the workload's name; empty: it has none.
-    pub code: String,
-    /// How urgent it is.
-    pub severity: Severity,
-    /// In words.
-    pub message: String,
-    /// Since when, in seconds since 1970; 0: not known.
-    pub since: u64,
-}
-
-/// Everything about a device that needs a person.
-pub fn alarms(device: &Device, watch: Watch) -> Vec<Alarm> {
-    let mut all = Vec::new();
-    let mut add = |kind, code: &str, severity, message: String, since| {
-        all.push(Alarm { kind, code: code.into(), severity, message, since });
-    };
-    if watch.sees(Attention::Lost, device) {
-        let message = format!("offline for over {} minutes", LOST_AFTER / 60);
-        let since = device.report.last_seen.max(watch.started);
-        add(Attention::Lost, "", Severity::Critical, message, since);
-    }
-    if watch.sees(Attention::Certificate, device) {
-        let over = watch.expired(device);
-        let severity = if over { Severity::Critical } else { Severity::Warning };
-        let message = if over { "its certificate has expired" } else { "its certificate ends soon" };
-        add(Attention::Certificate, "", severity, message.into(), 0);
-    }
-    if device.record.standing == Standing::Pending {
-        add(Attention::Waiting, "", Severity::Info, "waits for approval".into(), 0);
-    }
-    if device.record.standing == Standing::Approved {
-        for (name, revision) in &device.desired.workloads {
-            if fares(device, name, *revision) == Fares::Failing {
-                let said = device.report.workload(name).map_or("", |said| said.reason.as_str());
-                let message = format!("{name} fails: {said}");
-                add(Attention::Failing, name.as_str(), Severity::Critical, message, 0);
+    /// Everything about a device that needs a person.
+    pub fn alarms(self, device: &Device) -> Vec<Alarm> {
+        let mut all = Vec::new();
+        let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
+        let created = device.record.created_at;
+        let alarm = |kind, severity, since: u64, message: &str| Alarm {
+            kind,
+            code: String::new(),
+            severity,
+            message: message.to_owned(),
+            since,
+            is_known: true,
+        };
+        match connection {
+            Connection::Pending => {
+                let words = "waits for approval";
+                all.push(alarm(Attention::Waiting, Severity::Info, created, words));
+                return all;
             }
+            Connection::Revoked => return all,
+            Connection::Offline => {
+                let gone = device.report.gone_at();
+                if self.now.saturating_sub(gone.max(self.started)) > LOST_AFTER {
+                    all.push(alarm(Attention::Lost, Severity::Critical, gone, "is offline"));
+                }
+            }
+            Connection::NeverSeen => {
+                if self.now.saturating_sub(created.max(self.started)) > NEVER_AFTER {
+                    let words = "was enrolled and never connected";
+                    all.push(alarm(Attention::NeverSeen, Severity::Critical, created, words));
+                }
+            }
+            Connection::Online => {}
+        }
+        all.extend(self.certificate(device));
+        self.of_workloads(device, &mut all);
+        let is_known = connection == Connection::Online;
+        if !device.report.has_problems() {
+            return all;
+        }
+        all.extend(device.report.all_problems().into_iter().map(|problem| Alarm {
+            kind: Attention::Problem,
+            code: problem.code,
+            severity: Severity::Warning,
+            message: problem.message,
+            since: problem.since,
+            is_known,
+        }));
+        all
+    }
+
+    /// When this changes though nobody reports anything, in seconds since 1970. None: it does not.
+    pub fn next_change(self, device: &Device) -> Option<u64> {
+        let settles = device.report.marks.iter().filter_map(|mark| mark.settles_at());
+        let gone = device.report.gone_at().max(self.started);
+        let lost = match device.live.seen(device.record.standing, device.report.last_seen > 0) {
+            Connection::Offline => Some(gone + LOST_AFTER + 1),
+            Connection::NeverSeen => {
+                Some(device.record.created_at.max(self.started) + NEVER_AFTER + 1)
+            }
+            _ => None,
+        };
+        settles.chain(lost).filter(|at| *at > self.now).min()
+    }
+
+    fn of_workloads(self, device: &Device, all: &mut Vec<Alarm>) {
+        debug_assert!(device.record.standing == Standing::Approved, "others have no alarms");
+        if !device.report.may_fail() {
+            return;
+        }
+        for (name, revision) in &device.desired.workloads {
+            let is = state::of(device, name, *revision, self.now);
+            let is_known = is.state == State::Failing;
+            if !is_known && is.last != Some(State::Failing) {
+                continue;
+            }
+            let Some((said, mark)) = device.report.reported(name) else { continue };
+            all.push(Alarm {
+                kind: Attention::Failing,
+                code: name.to_string(),
+                severity: Severity::Critical,
+                message: said.reason.clone(),
+                since: mark.failing,
+                is_known,
+            });
         }
     }
-    for problem in device.report.all_problems() {
-        add(Attention::Problem, &problem.code, Severity::Warning, problem.message, 0);
+
+    fn certificate(self, device: &Device) -> Option<Alarm> {
+        let end = view::certificate_end(device)?;
+        let is_over = end <= self.now;
+        let due = end.saturating_sub(self.certificate_within);
+        (due < self.now).then(|| Alarm {
+            kind: Attention::Certificate,
+            code: if is_over { "expired".into() } else { String::new() },
+            severity: if is_over { Severity::Critical } else { Severity::Warning },
+            message: if is_over {
+                "its certificate has expired".into()
+            } else {
+                "its certificate ends soon, without having been renewed".into()
+            },
+            since: if is_over { end } else { due },
+            is_known: true,
+        })
     }
-    all
 }

@@ -18,7 +18,7 @@ use crate::core::alarms::{
     Document, Engine, Known, LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Message, Muting,
     Outcome, Presence, Seen, Silence, Standing, Turn, Write, muted,
 };
-use crate::core::attention::{self, Alarm, KINDS};
+use crate::core::attention::{Alarm, Attention};
 use crate::core::model::{Model, key};
 use crate::core::records::{self, Policy, PolicyKind};
 use crate::core::selector::{self, Selector};
@@ -101,8 +101,9 @@ impl Service {
         engine.begin();
         self.every_device(|device| {
             let record = &device.record;
-            for alarm in attention::alarms(device, watch) {
-                engine.see(&record.name, &record.labels, seen(&alarm), now);
+            for alarm in watch.alarms(device) {
+                let message = message(&alarm);
+                engine.see(&record.name, &record.labels, seen(&alarm, &message), now);
             }
         });
         let (documents, silences) = {
@@ -434,6 +435,10 @@ fn failing_item(name: &Name, since: u64, why: &str, now: u64) -> api::AttentionI
         kind: "notification".into(),
         code: Some(name.to_string()),
         severity: Severity::Warning,
+        since: Some(rfc3339(since)),
+        unknown: 0,
+        acknowledged: 0,
+        silenced: 0,
         message: format!("notification {name} has not reached its receiver for {lasts}: {why}"),
         count: 0,
         devices: Vec::new(),
@@ -441,13 +446,23 @@ fn failing_item(name: &Name, since: u64, why: &str, now: u64) -> api::AttentionI
     }
 }
 
-fn seen(alarm: &Alarm) -> Seen<'_> {
+/// What is told of an alarm: of a workload its name too, for the reason alone says little.
+fn message(alarm: &Alarm) -> String {
+    match (alarm.kind, alarm.message.as_str()) {
+        (Attention::Failing, "") => format!("{} fails", alarm.code),
+        (Attention::Failing, why) => format!("{} fails: {why}", alarm.code),
+        (_, said) => said.to_owned(),
+    }
+}
+
+fn seen<'a>(alarm: &'a Alarm, message: &'a str) -> Seen<'a> {
     Seen {
         kind: alarm.kind.as_str(),
         code: &alarm.code,
         severity: alarm.severity,
-        message: &alarm.message,
+        message,
         since: alarm.since,
+        is_known: alarm.is_known,
     }
 }
 
@@ -542,8 +557,9 @@ fn admit(
     let bad = |text: String| Failure::invalid(text);
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let kind = given(new.kind);
-    if let Some(kind) = kind.as_deref().filter(|kind| !KINDS.contains(kind)) {
-        return Err(bad(format!("kind {kind:?}: there are {}", KINDS.join(", "))));
+    let kinds = Attention::words();
+    if let Some(kind) = kind.as_deref().filter(|kind| !kinds.contains(kind)) {
+        return Err(bad(format!("kind {kind:?}: there are {}", kinds.join(", "))));
     }
     let device = given(new.device)
         .map(|name| name.parse::<Name>().map_err(|error| bad(format!("device: {error}"))))

@@ -68,7 +68,8 @@ impl Service {
         {
             return Arc::clone(&known.fleet);
         }
-        let mut tally = Tally::new(self.watch());
+        let silences = self.model().silences.values().cloned().collect();
+        let mut tally = Tally::new(self.watch(), silences);
         self.every_device(|device| tally.add(device));
         let mut fleet = tally.fleet(self.model().workloads.keys());
         // Who waits to be told of alarms is not told that nobody is.
@@ -106,7 +107,7 @@ impl Service {
                         name,
                     )
                 {
-                    items.push((name.to_string(), view::device(device)));
+                    items.push((name.to_string(), view::device(device, watch.now)));
                 }
             }
             let mut list = page(items, limit, model.meta.version);
@@ -120,9 +121,9 @@ impl Service {
         }
         let order = query.order.unwrap_or_default();
         let (devices, total) =
-            listing::page(chosen, order, query.offset.unwrap_or_default(), limit);
+            listing::page(chosen, order, (query.offset.unwrap_or_default(), limit), watch.now);
         Ok(List {
-            items: devices.into_iter().map(view::device).collect(),
+            items: devices.into_iter().map(|device| view::device(device, watch.now)).collect(),
             metadata: ListMeta {
                 next: None,
                 resource_version: model.meta.version,
@@ -160,6 +161,6 @@ impl Service {
     pub fn differences(&self, name: &str) -> Result<Differences, Failure> {
         let model = self.model();
         let device = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
-        Ok(Differences { items: explain::differences(device) })
+        Ok(Differences { items: explain::differences(device, self.now()) })
     }
 }

@@ -31,4 +31,5 @@ mod query;
 mod restore;
 mod scopes;
 mod session;
+mod short;
 mod world;

@@ -2,6 +2,7 @@
 import { queryOptions } from "@tanstack/react-query";
 import type { Schema } from "../lib/schema";
 import { ask, client } from "./client";
+import { recordsAgain } from "./events";
 
 /** Which devices, and in which order, as the API's parameters. */
 export interface DeviceFilter {
@@ -18,8 +19,8 @@ export interface DeviceFilter {
 /** Rows of one page of the device table. */
 export const PAGE = 100;
 
-/** How often data that is on the page is read again, in milliseconds. */
-const DATA_AGAIN = 10_000;
+/** How often data that is on the page is read again: ever less often while the reader does nothing. */
+const DATA_AGAIN = () => recordsAgain();
 
 export const fleet = () => queryOptions({ queryKey: ["fleet"], queryFn: ({ signal }) => ask(client.GET("/api/v1/fleet", { signal })) });
 

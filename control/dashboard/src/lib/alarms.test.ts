@@ -12,7 +12,8 @@ describe("alarms in words", () => {
       [{ kind: "lost", labelSelector: "site=kiel" }, "device offline on devices with site=kiel"],
       [{ device: "gw-1" }, "every alarm on gw-1"],
       [{ code: "clock" }, "clock"],
-      [{ kind: "never-seen" }, "never seen"],
+      [{ kind: "never-seen" }, "device never connected"],
+      [{ kind: "some-kind" }, "some kind"],
     ] as const) expect(matcherWords(matcher)).toBe(words);
   });
   it("what is muted is counted apart", () => {

@@ -23,6 +23,7 @@ export function matcherOf({ kind, code }: Item): Matcher {
 
 const KINDS: Record<string, string> = {
   lost: "device offline",
+  "never-seen": "device never connected",
   certificate: "certificate",
   failing: "failing workload",
   problem: "problem",

@@ -11,7 +11,7 @@ import { Time } from "./Time";
 // With its dialogs: not needed before something is wrong.
 const MuteButtons = lazy(async () => ({ default: (await import("./Mute")).MuteButtons }));
 
-type Item = components["schemas"]["AttentionItem"] & { since?: string | null; acknowledged?: number; silenced?: number };
+type Item = components["schemas"]["AttentionItem"];
 
 const SEVERITIES: Record<string, Tone> = { critical: "bad", warning: "warn", info: "move" };
 
@@ -31,7 +31,7 @@ function target(item: Item) {
 
 export function Attention({ item }: { item: Item }) {
   const muted = mutedWords(item);
-  const all = (item.acknowledged ?? 0) + (item.silenced ?? 0) >= item.count && item.count > 0;
+  const all = item.acknowledged + item.silenced >= item.count && item.count > 0;
   return (
     <div className="hf-stack hf-tight">
       <span className="hf-row hf-attention">

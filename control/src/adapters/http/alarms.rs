@@ -25,7 +25,7 @@ pub(crate) struct ListAlarms {
     /// `metadata.continue` of the page before.
     #[serde(rename = "continue")]
     after: Option<String>,
-    /// Of this kind: `lost`, `certificate`, `failing`, `problem` or `waiting`.
+    /// Of this kind: `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`.
     kind: Option<String>,
     /// With this code: of a problem, or a workload's name.
     code: Option<String>,

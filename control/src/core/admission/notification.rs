@@ -11,7 +11,7 @@ use super::data::{OR_NOT, list, or};
 use super::decode::{At, Fields, nearest};
 use super::workload::devices;
 use crate::api::Severity;
-use crate::core::attention::KINDS;
+use crate::core::attention::Attention;
 use crate::core::notification::{
     Alertmanager, Email, HIDDEN, MailTls, Notification, Target, Webhook,
 };
@@ -119,11 +119,12 @@ fn severity(at: &At<'_>) -> Option<Severity> {
 
 fn kind(at: &At<'_>) -> Option<String> {
     at.parsed(|text| {
-        if KINDS.contains(&text) {
+        let kinds = Attention::words();
+        if kinds.contains(&text) {
             return Ok(text.to_owned());
         }
-        let meant = nearest(text, &KINDS).map(|kind| format!("; did you mean {kind:?}?"));
-        Err(format!("unknown kind of alarm; there are {}{}", KINDS.join(", "), meant.unwrap_or_default()))
+        let meant = nearest(text, &kinds).map(|kind| format!("; did you mean {kind:?}?"));
+        Err(format!("unknown kind of alarm; there are {}{}", kinds.join(", "), meant.unwrap_or_default()))
     })
 }
 

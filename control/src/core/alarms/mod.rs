@@ -36,9 +36,10 @@ use outbox::Outbox;
 /// counted.
 pub const MAX_ALARMS: usize = 100_000;
 
-/// After a start nothing is resolved and no acknowledgement ends for this time, in seconds: devices
-/// come back one by one, and a lost one is lost again after five minutes.
-pub const SETTLING: u64 = 10 * 60;
+/// After a start no alarm of a device that is not heard ends for this time, in seconds, and no
+/// acknowledgement: devices come back one by one, and who was lost or never came is so again after
+/// up to fifteen minutes.
+pub const SETTLING: u64 = 20 * 60;
 
 /// What a device says now, as it is shown to the engine.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +54,8 @@ pub struct Seen<'a> {
     pub message: &'a str,
     /// Since when, in seconds since 1970; 0: not known.
     pub since: u64,
+    /// False: the device is not heard, and it was so when it was heard last.
+    pub is_known: bool,
 }
 
 /// An alarm that is known.
@@ -251,7 +254,7 @@ impl Engine {
             since: if seen.since == 0 { now } else { seen.since.min(now) },
             pass,
             gone: None,
-            unheard: false,
+            unheard: !seen.is_known,
             muted: false,
         });
     }
@@ -284,9 +287,7 @@ impl Engine {
             }
             let presence = (turn.presence)(name);
             for known in tracked.alarms.iter_mut().filter(|known| known.pass != self.pass) {
-                let unheard = presence == Presence::Silent
-                    && (BY_ITS_WORD.contains(&known.kind.as_str())
-                        || (known.kind == LOST && !settled));
+                let unheard = presence == Presence::Silent && !settled;
                 self.changed |= known.unheard != unheard || (known.gone.is_none() && !unheard);
                 known.unheard = unheard;
                 known.gone = if unheard { None } else { known.gone.or(Some(turn.now)) };
@@ -410,12 +411,6 @@ impl Engine {
     }
 }
 
-/// The kind of alarm that a device is not heard. After a start nobody is lost for five minutes.
-const LOST: &str = "lost";
-
-/// Kinds of alarms that are known by a device's own word alone.
-const BY_ITS_WORD: [&str; 2] = ["failing", "problem"];
-
 fn fresh((seed, next): &mut (u64, u64)) -> String {
     *next += 1;
     format!("{seed:016x}-{next}")
@@ -428,6 +423,11 @@ impl Known {
 
     /// It is seen again. True: it says something else.
     fn renew(&mut self, seen: Seen<'_>, pass: u64, now: u64) -> bool {
+        // A device may say the same code twice: the first one stands for both.
+        if self.pass == pass {
+            return false;
+        }
+        self.pass = pass;
         let since = if seen.since == 0 {
             // Of one that was gone the time begins anew.
             if self.gone.is_some() { now } else { self.since }
@@ -435,18 +435,16 @@ impl Known {
             seen.since.min(now)
         };
         let changed = self.gone.is_some()
-            || self.unheard
+            || self.unheard == seen.is_known
             || self.severity != seen.severity
-            || self.message != seen.message
             || self.since != since;
-        if changed {
+        if changed || self.message != seen.message {
             self.severity = seen.severity;
             self.message = seen.message.into();
             self.since = since;
             self.gone = None;
-            self.unheard = false;
+            self.unheard = !seen.is_known;
         }
-        self.pass = pass;
         changed
     }
 }

@@ -80,7 +80,7 @@ impl World {
         for ((device, kind, code), since) in &self.alarms {
             let severity = if *kind == "problem" { Severity::Warning } else { Severity::Critical };
             let message = format!("{kind} {code}");
-            let seen = Seen { kind, code, severity, message: &message, since: *since };
+            let seen = Seen { kind, code, severity, message: &message, since: *since, is_known: !self.silent.contains(device) };
             let site = device.split('-').next().unwrap();
             let labels: Labels = [("site".to_owned(), site.to_owned())].into();
             self.engine.see(&name(device), &labels, seen, self.now);
@@ -301,11 +301,11 @@ fn what_a_device_that_is_not_heard_had_is_not_resolved() {
     world.on("berlin-1", "failing", "hello");
     world.pass(100);
     world.silent.insert("berlin-1".into());
-    world.off("berlin-1", "failing", "hello");
     world.pass(2_000);
     assert_eq!(world.said(), [(70, "firing", 1)], "nobody knows whether it works");
     assert!(world.engine.active().all(|(_, _, known)| known.unheard));
     world.silent.clear();
+    world.off("berlin-1", "failing", "hello");
     world.pass(100);
     assert_eq!(world.said().last().unwrap().1, "resolved", "it said so itself");
 }
@@ -412,7 +412,7 @@ fn there_is_a_bound_on_alarms_and_the_rest_is_counted() {
     let labels = Labels::new();
     for number in 0..MAX_ALARMS + 5 {
         let seen =
-            Seen { kind: "lost", code: "", severity: Severity::Critical, message: "", since: 1 };
+            Seen { kind: "lost", code: "", severity: Severity::Critical, message: "", since: 1, is_known: true };
         engine.see(&name(&format!("d{number}")), &labels, seen, START);
     }
     let turn =
