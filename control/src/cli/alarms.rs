@@ -77,9 +77,7 @@ pub(super) fn headings(kind: Kind) -> (&'static [&'static str], &'static [&'stat
             &["SEVERITY", "KIND", "CODE", "DEVICE", "SINCE", "STATE", "MESSAGE"],
             &["TOLD BY", "NOTE", "LABELS"],
         ),
-        Kind::Silence => {
-            (&["ID", "TYPE", "OF", "ALARMS", "BY", "MADE", "ENDS", "NOTE"], &[])
-        }
+        Kind::Silence => (&["ID", "TYPE", "OF", "ALARMS", "BY", "MADE", "ENDS", "NOTE"], &[]),
         _ => (
             &["NAME", "TO", "SEVERITY", "DEVICES", "LAST SENT", "WAITING", "STATE"],
             &["OPEN", "SENT", "DROPPED", "PLACE", "LABELS"],

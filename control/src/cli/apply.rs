@@ -159,7 +159,9 @@ async fn delete_one(
         return Err(Failure::usage("revisions are never deleted by hand; delete the workload"));
     }
     if kind == args::Kind::Alarm {
-        return Err(Failure::usage("an alarm ends when what it is about is mended: holdfast ack says that you look after it"));
+        return Err(Failure::usage(
+            "an alarm ends when what it is about is mended: holdfast ack says that you look after it",
+        ));
     }
     let done = if kind == args::Kind::Token { "revoked" } else { "deleted" };
     let path: Vec<&str> = kind.path().iter().copied().chain([name]).collect();

@@ -81,7 +81,9 @@ pub(crate) async fn one(client: &Client, kind: Kind, name: &str) -> Outcome<Valu
         }
         Kind::Token => client.list(&["tokens"], &[]).await?,
         Kind::Access => client.list(&["access"], &[]).await?,
-        Kind::Alarm => return Err(Failure::usage("an alarm has no name: holdfast get alarms DEVICE")),
+        Kind::Alarm => {
+            return Err(Failure::usage("an alarm has no name: holdfast get alarms DEVICE"));
+        }
         Kind::Silence => {
             let named = |item: &Value| item.get("id").and_then(Value::as_str) == Some(name);
             let found = silences(client, None).await?.into_iter().find(named);

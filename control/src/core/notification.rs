@@ -253,10 +253,10 @@ impl Notification {
                 continue;
             };
             secret.clone_from(kept);
-            if let Some(place) = path.iter().try_fold(written.get_mut("to"), |at, step| {
-                Some(at?.get_mut(step.as_str()))
-            })
-            && let Some(place) = place
+            if let Some(place) = path
+                .iter()
+                .try_fold(written.get_mut("to"), |at, step| Some(at?.get_mut(step.as_str())))
+                && let Some(place) = place
             {
                 *place = Value::String(kept.clone());
             }

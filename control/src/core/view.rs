@@ -11,8 +11,7 @@ use super::model::{Device, Model, Workload};
 use super::notification;
 use super::records::{
     AccessRecord, HistoryRecord, KnownProblem, PolicyKind, PolicyRecord, RevisionRecord, Standing,
-    TokenRecord,
-    WorkloadRecord,
+    TokenRecord, WorkloadRecord,
 };
 use super::state::{self, Condition};
 use super::time::rfc3339;

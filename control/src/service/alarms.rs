@@ -178,7 +178,9 @@ impl Service {
         let writes = self.engine().done(&name, &id, &outcome, self.now(), jitter);
         self.counters.notified(outcome.is_ok());
         match &outcome {
-            Ok(_) if before.failing_since > 0 => tracing::info!(%name, "the notification is delivered again"),
+            Ok(_) if before.failing_since > 0 => {
+                tracing::info!(%name, "the notification is delivered again")
+            }
             Ok(_) => {}
             Err(why) if before.failing_since == 0 => {
                 tracing::warn!(%name, why, "a notification could not be delivered: it is tried again");
@@ -230,7 +232,9 @@ impl Service {
         let mut found: Vec<_> = engine
             .active()
             .filter(chosen)
-            .map(|(name, labels, known)| (name, labels, known, mute(&silences, now, name, labels, known)))
+            .map(|(name, labels, known)| {
+                (name, labels, known, mute(&silences, now, name, labels, known))
+            })
             .filter(|(.., silence)| query.state.is_none_or(|state| state == state_of(*silence)))
             .collect();
         found.sort_by_key(|(name, _, known, _)| (known.severity, known.since, *name));
@@ -284,7 +288,13 @@ impl Service {
         by: &str,
     ) -> Result<api::Silence, Failure> {
         let now = self.now();
-        let made = admit(muting, new, by, now, hex(&self.authority.random::<8>().map_err(Failure::internal)?))?;
+        let made = admit(
+            muting,
+            new,
+            by,
+            now,
+            hex(&self.authority.random::<8>().map_err(Failure::internal)?),
+        )?;
         if muting == Muting::Acknowledgement && self.count(&made, now) == 0 {
             return Err(Failure::NotFound(format!(
                 "no alarm matches ({}): there is nothing to acknowledge",
@@ -298,7 +308,8 @@ impl Service {
                 )));
             }
             let until = made.until.map(|until| format!(" until {}", rfc3339(until)));
-            let note = if made.note.is_empty() { String::new() } else { format!(": {}", made.note) };
+            let note =
+                if made.note.is_empty() { String::new() } else { format!(": {}", made.note) };
             let message = format!("{}{}{note}", made.matcher.words(), until.unwrap_or_default());
             let action = match muting {
                 Muting::Acknowledgement => "alarm.acknowledge",
@@ -578,7 +589,9 @@ fn admit(
         (Some(text), None) => {
             let millis = moment(&text, now.saturating_mul(1_000)).filter(|_| text.len() > 9);
             let at = millis.map(|millis| millis / 1_000);
-            Some(at.ok_or_else(|| bad(format!("until {text:?}: not a time, such as 2026-11-29T06:00:00Z")))?)
+            Some(at.ok_or_else(|| {
+                bad(format!("until {text:?}: not a time, such as 2026-11-29T06:00:00Z"))
+            })?)
         }
         (None, Some(seconds)) => Some(now.saturating_add(seconds)),
         (None, None) if muting == Muting::Silence => {
@@ -589,9 +602,20 @@ fn admit(
     if let Some(until) = until
         && (until <= now || until - now > LONGEST_SILENCE)
     {
-        return Err(bad(format!("it would end at {}: that is over, or more than a year away", rfc3339(until))));
+        return Err(bad(format!(
+            "it would end at {}: that is over, or more than a year away",
+            rfc3339(until)
+        )));
     }
-    Ok(Silence { id: id.into(), muting, matcher, by: by.into(), note: new.note.trim().into(), at: now, until })
+    Ok(Silence {
+        id: id.into(),
+        muting,
+        matcher,
+        by: by.into(),
+        note: new.note.trim().into(),
+        at: now,
+        until,
+    })
 }
 
 /// Puts what a turn or a delivery says into a change.

@@ -53,8 +53,7 @@ pub struct Counters {
 impl Counters {
     /// An attempt to deliver a message about alarms ended.
     pub fn notified(&self, delivered: bool) {
-        let counter =
-            if delivered { &self.notifications_sent } else { &self.notifications_failed };
+        let counter = if delivered { &self.notifications_sent } else { &self.notifications_failed };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -252,12 +252,7 @@ fn explain_delivery(name: &str, delivery: &api::Delivery, devices: u64) -> Expla
 
 impl Service {
     /// How a document stands.
-    fn policy_status(
-        &self,
-        model: &Model,
-        key: &PolicyKey,
-        record: &PolicyRecord,
-    ) -> PolicyStatus {
+    fn policy_status(&self, model: &Model, key: &PolicyKey, record: &PolicyRecord) -> PolicyStatus {
         if key.0.on_devices() {
             return status(model, key, record);
         }

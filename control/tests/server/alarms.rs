@@ -86,13 +86,8 @@ async fn until(what: &str, mut check: impl FnMut() -> bool) {
 /// A device tells of its one workload.
 async fn says(world: &World, device: &str, phase: Phase) {
     let desired = world.desired(device).unwrap();
-    let said = WorkloadReport {
-        revision: 1,
-        phase,
-        restarts: 0,
-        pid: None,
-        reason: "exit code 1".into(),
-    };
+    let said =
+        WorkloadReport { revision: 1, phase, restarts: 0, pid: None, reason: "exit code 1".into() };
     let report = StateReport {
         v: holdfast_protocol::WIRE_VERSION,
         full: true,
@@ -185,12 +180,19 @@ async fn every_fault_of_a_document_is_said_at_once() {
         (json!({ "webhook": { "url": "https://a:b@c/" } }), "spec.to.webhook.url"),
         (json!({ "webhook": { "url": "ftp://c/" } }), "spec.to.webhook.url"),
         (json!({ "webhook": {} }), "spec.to.webhook"),
-        (json!({ "alertmanager": { "url": "http://c/", "labels": { "a-b": "x" } } }), "spec.to.alertmanager.labels.a-b"),
+        (
+            json!({ "alertmanager": { "url": "http://c/", "labels": { "a-b": "x" } } }),
+            "spec.to.alertmanager.labels.a-b",
+        ),
         (json!({ "webhook": { "url": "http://c/", "ca": "no" } }), "spec.to.webhook.ca"),
         (json!({}), "spec.to"),
     ] {
         let (status, answer) = apply(&world, &notification("night", to)).await;
-        assert_eq!((status, &answer["error"]["faults"][0]["path"]), (400, &json!(wrong)), "{answer}");
+        assert_eq!(
+            (status, &answer["error"]["faults"][0]["path"]),
+            (400, &json!(wrong)),
+            "{answer}"
+        );
     }
 }
 
@@ -215,7 +217,10 @@ async fn a_failing_receiver_is_told_after_a_restart_and_nothing_is_doubled() {
     let fleet = |world: &World| serde_json::to_value(&*world.service.summary()).unwrap();
     assert!(!fleet(&world).to_string().contains("night"), "one failure is no alarm");
     advance(6 * 60);
-    until("the fleet's summary says it", || fleet(&world).to_string().contains("notification night has not reached its receiver")).await;
+    until("the fleet's summary says it", || {
+        fleet(&world).to_string().contains("notification night has not reached its receiver")
+    })
+    .await;
     stop.send(true).unwrap();
     running.await.unwrap();
 
@@ -253,8 +258,7 @@ async fn alarms_are_acknowledged_and_silenced_with_a_note_and_audited() {
     let query = holdfast_control::service::AlarmsQuery::default();
     until("there are alarms", || world.service.alarms(&query).unwrap().items.len() == 2).await;
     let mine = json!({ "kind": "failing", "code": "w", "device": "d-1", "note": "Kim looks" });
-    let (status, made) =
-        world.request("POST", "/api/v1/alarms/acknowledge", mine.clone()).await;
+    let (status, made) = world.request("POST", "/api/v1/alarms/acknowledge", mine.clone()).await;
     assert_eq!((status, &made["alarms"]), (201, &json!(1)), "{made}");
     let all = get(&world, "/api/v1/alarms").await;
     let states: Vec<&str> =
@@ -279,8 +283,7 @@ async fn alarms_are_acknowledged_and_silenced_with_a_note_and_audited() {
     }
     // Both outlive a restart, and end by hand or by time.
     let id = made["id"].as_str().unwrap().to_owned();
-    let (status, _) =
-        world.request("DELETE", &format!("/api/v1/silences/{id}"), json!(null)).await;
+    let (status, _) = world.request("DELETE", &format!("/api/v1/silences/{id}"), json!(null)).await;
     assert_eq!(status, 204);
     advance(700);
     until("the silence has ended", || world.service.silences().items.is_empty()).await;

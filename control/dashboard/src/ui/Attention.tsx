@@ -1,15 +1,15 @@
 // One thing that needs a person, as the fleet's summary has it: how urgent, what, since when, on which
 // devices, what of it is muted already, and the buttons that acknowledge or silence it.
-import { lazy, Suspense } from "react";
 import type { components } from "../api/schema";
 import { matcherOf, mutedWords } from "../lib/alarms";
 import { count, some } from "../lib/words";
+import { later } from "./later";
 import { PageLink } from "./PageLink";
 import { State, type Tone } from "./State";
 import { Time } from "./Time";
 
 // With its dialogs: not needed before something is wrong.
-const MuteButtons = lazy(async () => ({ default: (await import("./Mute")).MuteButtons }));
+const MuteButtons = later(async () => ({ default: (await import("./Mute")).MuteButtons }), "buttons");
 
 type Item = components["schemas"]["AttentionItem"];
 
@@ -44,11 +44,7 @@ export function Attention({ item }: { item: Item }) {
           {item.since && <>{item.count > 0 && " · "}since <Time at={item.since} /></>}
           {muted && <> · <PageLink to="/notifications" search={{ tab: "silences" }}>{muted}</PageLink></>}
         </span>
-        {!(item.kind in OWN) && !all && (
-          <Suspense fallback={null}>
-            <MuteButtons of={matcherOf(item)} about={item.message} />
-          </Suspense>
-        )}
+        {!(item.kind in OWN) && !all && <MuteButtons of={matcherOf(item)} about={item.message} />}
       </span>
     </div>
   );

@@ -50,9 +50,7 @@ impl ListAlarms {
             [AlarmState::Firing, AlarmState::Acknowledged, AlarmState::Silenced]
                 .into_iter()
                 .find(|state| state.as_str() == word)
-                .ok_or_else(|| {
-                    Failure::invalid("state: one of firing, acknowledged and silenced")
-                })
+                .ok_or_else(|| Failure::invalid("state: one of firing, acknowledged and silenced"))
         });
         Ok(AlarmsQuery {
             limit: self.limit,

@@ -17,7 +17,9 @@ type Answer<T> = Result<Json<T>, Failure>;
 fn kind(word: &str) -> Result<PolicyKind, Failure> {
     let kind = PolicyKind::parse(word).filter(|kind| kind.plural() == word);
     kind.ok_or_else(|| {
-        Failure::NotFound("there are policies/streams, policies/linkbudgets and policies/notifications".into())
+        Failure::NotFound(
+            "there are policies/streams, policies/linkbudgets and policies/notifications".into(),
+        )
     })
 }
 

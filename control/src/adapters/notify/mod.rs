@@ -22,7 +22,13 @@ const ANSWER: usize = 2_048;
 
 /// Delivers a message, or says why not. `since`: when its alarms began; `repeat`: after how long it
 /// is told again; both in seconds.
-pub async fn deliver(target: &Target, message: &Message, now: u64, since: u64, repeat: u64) -> Outcome {
+pub async fn deliver(
+    target: &Target,
+    message: &Message,
+    now: u64,
+    since: u64,
+    repeat: u64,
+) -> Outcome {
     let sending = async {
         match target {
             Target::Webhook(hook) => webhook::deliver(hook, message, now).await,

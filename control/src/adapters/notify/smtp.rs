@@ -1,7 +1,6 @@
 //! Mail by SMTP. A mail has the message's id as its Message-ID, and the mails of a group belong to
 //! one thread.
 
-
 use holdfast_protocol::ids::hex;
 use lettre::message::header::{ContentTransferEncoding, ContentType};
 use lettre::message::{Mailbox, SinglePart};
@@ -68,9 +67,8 @@ fn pem_blocks(pem: &str) -> impl Iterator<Item = &str> {
 }
 
 fn letter(mail: &Email, message: &Message) -> Result<Mail, String> {
-    let mailbox = |text: &str| {
-        text.parse::<Mailbox>().map_err(|_| format!("{text:?} is no address of mail"))
-    };
+    let mailbox =
+        |text: &str| text.parse::<Mailbox>().map_err(|_| format!("{text:?} is no address of mail"));
     let from = mailbox(&mail.from)?;
     let domain = from.email.domain().to_owned();
     // The mails of a group are answers to one that was never sent: that makes a thread of them.

@@ -59,7 +59,9 @@ async fn read(mut response: Response) -> Outcome {
     if status.is_success() {
         Ok(said)
     } else if status.is_redirection() {
-        Err(format!("{said}; it leads elsewhere, and redirects are not followed: give the address itself"))
+        Err(format!(
+            "{said}; it leads elsewhere, and redirects are not followed: give the address itself"
+        ))
     } else {
         Err(said)
     }

@@ -17,10 +17,8 @@ const ID: &str = "X-Holdfast-Id";
 pub(super) async fn deliver(hook: &Webhook, message: &Message, now: u64) -> Outcome {
     let body = serde_json::to_vec(message).map_err(|error| format!("no JSON: {error}"))?;
     let client = tls::client(&hook.url, hook.ca.as_deref())?;
-    let mut request = client
-        .post(&hook.url)
-        .header("Content-Type", "application/json")
-        .header(ID, &message.id);
+    let mut request =
+        client.post(&hook.url).header("Content-Type", "application/json").header(ID, &message.id);
     for (name, value) in &hook.headers {
         request = request.header(name, value);
     }
@@ -49,5 +47,6 @@ mod tests {
         assert_eq!(made, SIGNED);
     }
 
-    const SIGNED: &str = "t=1795467661,v1=2414ef2d20cd4610ba13f6390c3f3274a95f2e52a71ca0448cac10fe07f2e6fd";
+    const SIGNED: &str =
+        "t=1795467661,v1=2414ef2d20cd4610ba13f6390c3f3274a95f2e52a71ca0448cac10fe07f2e6fd";
 }

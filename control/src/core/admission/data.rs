@@ -73,7 +73,11 @@ const SHARES: &[&str] = &["control", "events", "data", "logs", "artifacts"];
 const INTERFACE: &[&str] = &["name", "metered", "cost"];
 
 /// What the fields that a document leaves out are.
-pub(super) fn or<T>(field: Option<At<'_>>, usual: T, decode: impl FnOnce(&At<'_>) -> Option<T>) -> Option<T> {
+pub(super) fn or<T>(
+    field: Option<At<'_>>,
+    usual: T,
+    decode: impl FnOnce(&At<'_>) -> Option<T>,
+) -> Option<T> {
     field.map_or(Some(usual), |at| decode(&at))
 }
 

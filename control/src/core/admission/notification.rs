@@ -84,9 +84,8 @@ pub(super) fn notification(at: &At<'_>) -> Option<(Selector, Policy)> {
     let repeat = time("repeat", again, 10 * SECOND, 30 * DAY);
     let send_resolved = or(spec.get("sendResolved"), true, |at| at.flag());
     let link = or(spec.get("link"), None, |at| url(at).map(Some));
-    let to = spec
-        .required("to", "where to: webhook, email or alertmanager")
-        .and_then(|at| target(&at));
+    let to =
+        spec.required("to", "where to: webhook, email or alertmanager").and_then(|at| target(&at));
     let mut group_by = group_by?;
     if is_alertmanager {
         // What an alert is known by must not change while it fires.
@@ -113,7 +112,8 @@ pub(super) fn notification(at: &At<'_>) -> Option<(Selector, Policy)> {
 
 fn severity(at: &At<'_>) -> Option<Severity> {
     at.parsed(|text| {
-        Severity::parse(text).ok_or("unknown; there are critical, warning and info, and each holds those before it")
+        Severity::parse(text)
+            .ok_or("unknown; there are critical, warning and info, and each holds those before it")
     })
 }
 
@@ -124,7 +124,11 @@ fn kind(at: &At<'_>) -> Option<String> {
             return Ok(text.to_owned());
         }
         let meant = nearest(text, &kinds).map(|kind| format!("; did you mean {kind:?}?"));
-        Err(format!("unknown kind of alarm; there are {}{}", kinds.join(", "), meant.unwrap_or_default()))
+        Err(format!(
+            "unknown kind of alarm; there are {}{}",
+            kinds.join(", "),
+            meant.unwrap_or_default()
+        ))
     })
 }
 
@@ -174,7 +178,8 @@ fn alertmanager(at: &At<'_>) -> Option<Alertmanager> {
 }
 
 fn email(at: &At<'_>) -> Option<Email> {
-    let such = "{ smtp: smtp://mail.example.com:587, from: holdfast@example.com, to: [duty@example.com] }";
+    let such =
+        "{ smtp: smtp://mail.example.com:587, from: holdfast@example.com, to: [duty@example.com] }";
     let fields = at.fields_like(EMAIL, such)?;
     let server = fields
         .required("smtp", "the mail server, such as smtp://mail.example.com:587")
@@ -253,8 +258,9 @@ fn server(at: &At<'_>) -> Option<(bool, String, Option<u16>)> {
 fn mailbox(at: &At<'_>) -> Option<String> {
     at.parsed(|text| {
         let good = text.parse::<lettre::message::Mailbox>().is_ok() && text.len() <= MAX_TEXT;
-        good.then(|| text.to_owned())
-            .ok_or("not an address of mail, such as duty@example.com or Night duty <duty@example.com>")
+        good.then(|| text.to_owned()).ok_or(
+            "not an address of mail, such as duty@example.com or Night duty <duty@example.com>",
+        )
     })
 }
 

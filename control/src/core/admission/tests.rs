@@ -176,17 +176,33 @@ fn data_documents() -> Vec<Value> {
                 "interfaces": [{ "name": "wwan*", "metered": true, "cost": 1.5 }],
             }),
         ),
-        document("Notification", "g", told(json!({ "webhook": {
+        document(
+            "Notification",
+            "g",
+            told(json!({ "webhook": {
             "url": "https://a.example/x", "secret": "0123456789", "headers": { "Authorization": "x" }, "ca": PEM,
-        } }))),
-        document("Notification", "h", told(json!({ "webhook": { "secretUrl": "https://a.example/x" } }))),
-        document("Notification", "i", told(json!({ "email": {
+        } })),
+        ),
+        document(
+            "Notification",
+            "h",
+            told(json!({ "webhook": { "secretUrl": "https://a.example/x" } })),
+        ),
+        document(
+            "Notification",
+            "i",
+            told(json!({ "email": {
             "smtp": "smtp://mail.example:25", "tls": "starttls", "username": "u", "password": "p",
             "from": "a@b.example", "to": ["c@d.example"], "ca": PEM,
-        } }))),
-        document("Notification", "j", told(json!({ "alertmanager": {
+        } })),
+        ),
+        document(
+            "Notification",
+            "j",
+            told(json!({ "alertmanager": {
             "url": "http://am.example:9093", "labels": { "team": "x" }, "headers": { "X-A": "b" }, "ca": PEM,
-        } }))),
+        } })),
+        ),
     ]
 }
 

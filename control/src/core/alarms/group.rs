@@ -203,7 +203,9 @@ impl Group {
     pub(super) fn has_told(&self, device: &Name, kind: &str, code: &str) -> bool {
         let told = self.told.as_ref();
         told.is_some_and(|told| {
-            told.members.keys().any(|(of, known, word)| of == device && known == kind && word == code)
+            told.members
+                .keys()
+                .any(|(of, known, word)| of == device && known == kind && word == code)
         })
     }
 
@@ -226,8 +228,7 @@ impl Group {
             }
             return Step::Tells(self.tell(key, content, round, 0, ids), true);
         };
-        let over: Vec<Id> =
-            told.members.keys().filter(|id| !holds(round, id)).cloned().collect();
+        let over: Vec<Id> = told.members.keys().filter(|id| !holds(round, id)).cloned().collect();
         if content.firing.is_empty() && over.len() == told.members.len() {
             let message = document.send_resolved.then(|| {
                 let (since, severity) = (told.since, told.severity);
@@ -249,7 +250,8 @@ impl Group {
             });
             return Step::Ends(message);
         }
-        let is_new = content.firing.iter().any(|(name, _, alarm)| told.is_new(document, name, alarm));
+        let is_new =
+            content.firing.iter().any(|(name, _, alarm)| told.is_new(document, name, alarm));
         let other = is_new || (document.send_resolved && !over.is_empty());
         let due = (other && now >= told.at.saturating_add(document.group_interval))
             || (!content.firing.is_empty() && now >= told.at.saturating_add(document.repeat));
@@ -308,7 +310,11 @@ impl Group {
             notification: round.name,
             status: Status::Firing,
             group: key,
-            alarms: listed.iter().take(LISTED).map(|(_, name, _, alarm)| Listed::of(name, alarm)).collect(),
+            alarms: listed
+                .iter()
+                .take(LISTED)
+                .map(|(_, name, _, alarm)| Listed::of(name, alarm))
+                .collect(),
             severity,
             count,
             new,
@@ -339,4 +345,3 @@ fn holds(round: &Round<'_>, (device, kind, code): &Id) -> bool {
         known.gone.is_none_or(|gone| round.turn.now < gone.saturating_add(round.document.delay))
     })
 }
-

@@ -129,8 +129,13 @@ impl Message {
         let title = title(&parts);
         let mut text = title.clone();
         for alarm in &parts.alarms {
-            let said = if alarm.message.is_empty() { String::new() } else { format!(": {}", alarm.message) };
-            let code = if alarm.code.is_empty() { String::new() } else { format!(" {}", alarm.code) };
+            let said = if alarm.message.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", alarm.message)
+            };
+            let code =
+                if alarm.code.is_empty() { String::new() } else { format!(" {}", alarm.code) };
             let (device, kind, since) = (&alarm.device, &alarm.kind, &alarm.since);
             text.push_str(&format!("\n- {device}: {kind}{code}{said} (since {since})"));
         }

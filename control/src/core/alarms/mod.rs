@@ -236,7 +236,8 @@ impl Engine {
         if tracked.labels != *labels {
             tracked.labels.clone_from(labels);
         }
-        if let Some(known) = tracked.alarms.iter_mut().find(|known| known.is(seen.kind, seen.code)) {
+        if let Some(known) = tracked.alarms.iter_mut().find(|known| known.is(seen.kind, seen.code))
+        {
             self.changed |= known.renew(seen, pass, now);
             return;
         }
@@ -273,8 +274,9 @@ impl Engine {
         }
         self.forget_alarms(turn);
         turned.ended.extend(self.ended(turn, settled));
-        turned.changed =
-            std::mem::take(&mut self.changed) || !turned.writes.is_empty() || !turned.ended.is_empty();
+        turned.changed = std::mem::take(&mut self.changed)
+            || !turned.writes.is_empty()
+            || !turned.ended.is_empty();
         turned
     }
 

@@ -147,9 +147,10 @@ impl Outbox {
 
     /// All that the store should hold of it.
     pub(super) fn writes(&self, name: &Name) -> Vec<Write> {
-        let groups = self.groups.iter().map(|(key, group)| {
-            (group_key(name, key), group.record(key).as_ref().and_then(json))
-        });
+        let groups = self
+            .groups
+            .iter()
+            .map(|(key, group)| (group_key(name, key), group.record(key).as_ref().and_then(json)));
         let queue = self.queue.iter().map(|one| (queue_key(name, one.number), json(one)));
         groups.chain(queue).chain([(format!("{STANDING}/{name}"), json(&self.standing))]).collect()
     }
@@ -263,8 +264,8 @@ impl Outbox {
         let before = writes.len();
         let under_way = &self.under_way;
         self.queue.retain(|one| {
-            let stays = now < one.at.saturating_add(MAX_AGE)
-                || under_way.as_ref() == Some(&one.message.id);
+            let stays =
+                now < one.at.saturating_add(MAX_AGE) || under_way.as_ref() == Some(&one.message.id);
             if !stays {
                 writes.push((queue_key(name, one.number), None));
             }

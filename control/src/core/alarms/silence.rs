@@ -143,10 +143,8 @@ mod tests {
         let labels: Labels = [("site".to_owned(), "kiel".to_owned())].into();
         let kind = |kind: &str| Matcher { kind: Some(kind.into()), ..Matcher::default() };
         let named = |name: &str| Matcher { device: Some(name.parse().unwrap()), ..kind("lost") };
-        let at = |text: &str| Matcher {
-            devices: selector::parse(text).unwrap(),
-            ..Matcher::default()
-        };
+        let at =
+            |text: &str| Matcher { devices: selector::parse(text).unwrap(), ..Matcher::default() };
         let code = Matcher { code: Some("hello".into()), ..Matcher::default() };
         use Muting::{Acknowledgement as Ack, Silence as Quiet};
         for (what, muting, matcher, made, until, since, expected) in [

@@ -80,7 +80,14 @@ impl World {
         for ((device, kind, code), since) in &self.alarms {
             let severity = if *kind == "problem" { Severity::Warning } else { Severity::Critical };
             let message = format!("{kind} {code}");
-            let seen = Seen { kind, code, severity, message: &message, since: *since, is_known: !self.silent.contains(device) };
+            let seen = Seen {
+                kind,
+                code,
+                severity,
+                message: &message,
+                since: *since,
+                is_known: !self.silent.contains(device),
+            };
             let site = device.split('-').next().unwrap();
             let labels: Labels = [("site".to_owned(), site.to_owned())].into();
             self.engine.see(&name(device), &labels, seen, self.now);
@@ -106,8 +113,7 @@ impl World {
                 let said = (self.now - START, message.status, message.count, message.title.clone());
                 self.told.push(said);
             }
-            let writes =
-                self.engine.done(&job.notification, &message.id, &outcome, self.now, 0);
+            let writes = self.engine.done(&job.notification, &message.id, &outcome, self.now, 0);
             self.write(writes);
         }
     }
@@ -197,7 +203,10 @@ fn a_site_that_goes_is_one_message_with_a_count_and_names() {
     world.pass(75);
     let told: BTreeMap<_, _> =
         world.told.iter().map(|(.., count, title)| (*count, title.as_str())).collect();
-    assert_eq!(told[&3_000], "Critical: 3000 alarms, the first on berlin-0000, berlin-0001, berlin-0002 (site berlin, lost)");
+    assert_eq!(
+        told[&3_000],
+        "Critical: 3000 alarms, the first on berlin-0000, berlin-0001, berlin-0002 (site berlin, lost)"
+    );
     world.pass(10);
     assert_eq!(world.told.len(), 2, "{:?}", world.said());
     let told: Vec<&Vec<u8>> =
@@ -411,12 +420,17 @@ fn there_is_a_bound_on_alarms_and_the_rest_is_counted() {
     engine.begin();
     let labels = Labels::new();
     for number in 0..MAX_ALARMS + 5 {
-        let seen =
-            Seen { kind: "lost", code: "", severity: Severity::Critical, message: "", since: 1, is_known: true };
+        let seen = Seen {
+            kind: "lost",
+            code: "",
+            severity: Severity::Critical,
+            message: "",
+            since: 1,
+            is_known: true,
+        };
         engine.see(&name(&format!("d{number}")), &labels, seen, START);
     }
-    let turn =
-        Turn { now: START, documents: &[], silences: &[], presence: &|_| Presence::Heard };
+    let turn = Turn { now: START, documents: &[], silences: &[], presence: &|_| Presence::Heard };
     engine.turn(&turn);
     assert_eq!((engine.active().count(), engine.skipped()), (MAX_ALARMS, 5));
 }
