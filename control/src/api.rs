@@ -13,6 +13,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 mod access;
+mod alarms;
 mod data;
 mod fleet;
 mod groups;
@@ -23,6 +24,7 @@ pub use access::{
     About, Access, AccessMetadata, Authority, CreatedAccess, Licence, Licences, Login, NewAccess,
     Session,
 };
+pub use alarms::{Alarm, AlarmState, Delivery, NewSilence, Silence, Tested};
 pub use data::{
     DataMeta, DataRecord, DataRecords, DeviceStreams, Ledger, MissingRange, Point, Policy,
     PolicyStatus, Series, StreamItem, StreamLast,
@@ -627,7 +629,7 @@ pub struct LabelPatch {
 /// `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
-    /// `device`, `workload`, `stream` or `linkbudget`.
+    /// `device`, `workload`, `stream`, `linkbudget` or `notification`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -653,7 +655,7 @@ pub struct StoredArtifact {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// `device`, `workload`, `stream`, `linkbudget`, `token`, `access` or `reset` (events were missed: read everything
+    /// `device`, `workload`, `stream`, `linkbudget`, `notification`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
     /// anew).
     #[serde(rename = "type")]
     pub kind: String,

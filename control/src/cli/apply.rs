@@ -147,7 +147,7 @@ fn named(document: &Document) -> Outcome<(args::Kind, String)> {
     match (kind, text("/metadata/name")) {
         (Some(kind), Some(name)) => Ok((kind, name.to_owned())),
         _ => Err(Failure::failed(format!(
-            "{}: a document does not say which workload, stream or linkbudget it describes; nothing more was deleted",
+            "{}: a document does not say which workload, stream, linkbudget or notification it describes; nothing more was deleted",
             document.source
         ))),
     }
@@ -162,6 +162,11 @@ async fn delete_one(
 ) -> Outcome {
     if kind == args::Kind::Revision {
         return Err(Failure::usage("revisions are never deleted by hand; delete the workload"));
+    }
+    if kind == args::Kind::Alarm {
+        return Err(Failure::usage(
+            "an alarm ends when what it is about is mended: holdfast ack says that you look after it",
+        ));
     }
     let done = if kind == args::Kind::Token { "revoked" } else { "deleted" };
     let path: Vec<&str> = kind.path().iter().copied().chain([name]).collect();

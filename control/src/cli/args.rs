@@ -75,6 +75,7 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
     #[command(after_help = "Examples:
   holdfast delete workload hello     # it ends on every device, and its folder goes
   holdfast delete stream pumps       # its streams go on with the defaults
+  holdfast delete silence 1f0c…      # its alarms are told again
   holdfast delete -f documents/      # what these documents describe
   holdfast delete device gw-1        # forgotten; it may enrol again")]
     Delete(Delete),
@@ -96,12 +97,15 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
   holdfast get workloads -o json           # {\"items\":[...]}, the whole list
   holdfast get streams                     # the documents; their records: holdfast data get
   holdfast get revisions hello             # those of one workload
+  holdfast get alarms                      # what needs a person, the most urgent first
+  holdfast get silences                    # what is acknowledged or silenced, by whom, until when
   holdfast get workload hello -o yaml > hello.yaml   # can be applied again")]
     Get(Get),
     /// Show one resource in words: what is desired, what is reported, and why they differ.
     #[command(after_help = "Examples:
   holdfast describe device gw-1
-  holdfast describe workload hello")]
+  holdfast describe workload hello
+  holdfast describe notification night")]
     Describe(Named),
     /// Apply a former revision of a workload again.
     #[command(after_help = ROLLBACK_HELP)]
@@ -121,6 +125,26 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
     /// Approve, label and revoke devices.
     #[command(subcommand)]
     Device(Device),
+    /// Acknowledge alarms: somebody looks after them, and nobody is told again until they end.
+    #[command(after_help = "Examples:
+  holdfast ack --device gw-1 --note 'Kim drives there'
+  holdfast ack --kind failing --code hello          # workload hello, wherever it fails now
+  holdfast ack --kind lost -l site=kiel --note 'power cut, back at 6'
+
+An alarm that begins later is told: holdfast silence keeps those quiet too. holdfast get silences
+lists acknowledgements and who made them.")]
+    Ack(Mute),
+    /// Silence alarms until a time: those that there are and those that come.
+    #[command(after_help = "Examples:
+  holdfast silence -l site=kiel --for 4h --note 'new switch'
+  holdfast silence --device gw-1 --until 2026-11-30T06:00:00Z
+  holdfast silence --kind problem --code clock --for 2d
+
+They are counted apart and stay visible. holdfast delete silence ID ends it early.")]
+    Silence(Quiet),
+    /// Try the ways by which people are told of alarms.
+    #[command(subcommand)]
+    Notification(NotificationCommand),
     /// Show what a workload wrote on a device.
     #[command(after_help = "Examples:
   holdfast logs gw-1 hello
@@ -357,6 +381,15 @@ pub(crate) enum Kind {
     /// What links may carry.
     #[value(name = "linkbudgets", alias = "linkbudget")]
     LinkBudget,
+    /// Who is told of alarms.
+    #[value(name = "notifications", alias = "notification")]
+    Notification,
+    /// What needs a person now.
+    #[value(name = "alarms", alias = "alarm")]
+    Alarm,
+    /// Acknowledgements and silences.
+    #[value(name = "silences", alias = "silence")]
+    Silence,
 }
 
 impl Kind {
@@ -370,6 +403,9 @@ impl Kind {
             Self::Access => "access",
             Self::Stream => "streams",
             Self::LinkBudget => "linkbudgets",
+            Self::Notification => "notifications",
+            Self::Alarm => "alarms",
+            Self::Silence => "silences",
         }
     }
 
@@ -383,6 +419,9 @@ impl Kind {
             Self::Access => &["access"],
             Self::Stream => &["policies", "streams"],
             Self::LinkBudget => &["policies", "linkbudgets"],
+            Self::Notification => &["policies", "notifications"],
+            Self::Alarm => &["alarms"],
+            Self::Silence => &["silences"],
         }
     }
 
@@ -392,6 +431,7 @@ impl Kind {
             "Workload" => Some(Self::Workload),
             "Stream" => Some(Self::Stream),
             "LinkBudget" => Some(Self::LinkBudget),
+            "Notification" => Some(Self::Notification),
             _ => None,
         }
     }
@@ -406,13 +446,16 @@ impl Kind {
             Self::Access => "access token",
             Self::Stream => "stream",
             Self::LinkBudget => "linkbudget",
+            Self::Notification => "notification",
+            Self::Alarm => "alarm",
+            Self::Silence => "silence",
         }
     }
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
-    /// device, workload, stream, linkbudget, token or access.
+    /// device, workload, stream, linkbudget, notification, silence, token or access.
     #[arg(value_enum, ignore_case = true, required_unless_present = "files")]
     pub(crate) kind: Option<Kind>,
     /// Its name; several may be given.
@@ -423,9 +466,55 @@ pub(crate) struct Delete {
     pub(crate) files: Vec<PathBuf>,
 }
 
+/// Which alarms, and why.
+#[derive(Debug, Args)]
+pub(crate) struct Mute {
+    /// Alarms of this kind: lost, never-seen, certificate, failing, problem, waiting.
+    #[arg(long, required_unless_present_any = ["code", "device", "selector"])]
+    pub(crate) kind: Option<String>,
+    /// Alarms with this code: of a problem, or a workload's name.
+    #[arg(long)]
+    pub(crate) code: Option<String>,
+    /// Alarms of this device.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device: Option<String>,
+    /// Alarms of devices with these labels: k=v, k!=v, k (it is there), !k (it is not), with commas.
+    #[arg(short = 'l', long, value_parser = checked_selector, allow_hyphen_values = true)]
+    pub(crate) selector: Option<String>,
+    /// Why, for the next shift.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+}
+
+/// Which alarms, why and until when.
+#[derive(Debug, Args)]
+pub(crate) struct Quiet {
+    #[command(flatten)]
+    pub(crate) mute: Mute,
+    /// How long: a number with s, m, h or d.
+    #[arg(long = "for", value_name = "SPAN", value_parser = moment::ttl, required_unless_present = "until")]
+    pub(crate) length: Option<u64>,
+    /// Until when: RFC 3339.
+    #[arg(long, value_name = "TIME", conflicts_with = "length")]
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NotificationCommand {
+    /// Send a test message to its receiver now, and print what that answered.
+    #[command(after_help = "Examples:
+  holdfast notification test night
+
+The exit code is 0 when the receiver took it, and 1 when it did not.")]
+    Test {
+        /// The notification.
+        name: String,
+    },
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Named {
-    /// device, workload, revision, token, access, stream or linkbudget.
+    /// device, workload, revision, token, access, stream, linkbudget or notification.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// Its name.
@@ -450,11 +539,12 @@ pub(crate) struct Status {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// devices, workloads, revisions, tokens, access, streams or linkbudgets; the singular does as
-    /// well.
+    /// devices, workloads, revisions, tokens, access, streams, linkbudgets, notifications, alarms or
+    /// silences; the singular does as well.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
-    /// Only this one. Of revisions: WORKLOAD.NUMBER is one, WORKLOAD all of its.
+    /// Only this one. Of revisions: WORKLOAD.NUMBER is one, WORKLOAD all of its. Of alarms: those of
+    /// this device.
     pub(crate) name: Option<String>,
     /// Only those with these labels: k=v, k!=v, k (it is there), !k (it is not), with commas.
     #[arg(short = 'l', long, value_parser = checked_selector, allow_hyphen_values = true)]

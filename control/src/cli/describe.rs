@@ -38,9 +38,15 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
             let used = described_data::of_budget(output, name, &budgets, &devices)?;
             format!("{}\nUse\n{used}", get::yaml(&item)?)
         }
-        Kind::Revision | Kind::Token | Kind::Access | Kind::Stream => get::yaml(&item)?,
+        Kind::Revision
+        | Kind::Token
+        | Kind::Access
+        | Kind::Stream
+        | Kind::Notification
+        | Kind::Alarm
+        | Kind::Silence => get::yaml(&item)?,
     };
-    if !matches!(kind, Kind::Revision | Kind::Token | Kind::Access) {
+    if !matches!(kind, Kind::Revision | Kind::Token | Kind::Access | Kind::Alarm | Kind::Silence) {
         let explained = client.get(&["explain", kind.singular(), name], &[]).await?;
         text = format!("{}\n{text}", explanation(output, &rows::read(&explained)?));
     }

@@ -6,6 +6,7 @@
     reason = "the command line stands at the edge: it reads the clock once"
 )]
 
+mod alarms;
 mod apply;
 mod args;
 mod client;
@@ -124,6 +125,9 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Resume(wanted) => jobs::pause(client, output, &wanted, false).await,
         Command::Status(wanted) => status::status(client, output, now, &wanted).await,
         Command::Device(command) => manage::device(client, output, &command).await,
+        Command::Ack(wanted) => alarms::acknowledge(client, output, &wanted).await,
+        Command::Silence(wanted) => alarms::silence(client, output, &wanted).await,
+        Command::Notification(command) => alarms::notification(client, output, &command).await,
         Command::Logs(wanted) => logs::logs(client, output, &wanted).await,
         Command::Data(command) => data::data(client, output, now, &command).await,
         Command::Query(wanted) => query::query(client, output, wanted).await,

@@ -7,6 +7,7 @@ use holdfast_protocol::words;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::alarms;
 use super::args::Kind;
 use super::failure::{Failure, Outcome};
 use super::moment;
@@ -66,6 +67,7 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
         Kind::LinkBudget => {
             (&["NAME", "PER", "BYTES", "DEVICES", "APPLIED"], &["CHANGED", "ON", "LABELS"])
         }
+        Kind::Notification | Kind::Alarm | Kind::Silence => alarms::headings(kind),
     };
     narrow.iter().chain(more.iter().filter(|_| wide)).copied().collect()
 }
@@ -78,6 +80,7 @@ pub(crate) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec
         Kind::Revision => revision(wide, now, &read(item)?),
         Kind::Token => token(now, &read(item)?),
         Kind::Access => access(now, &read(item)?),
+        Kind::Notification | Kind::Alarm | Kind::Silence => alarms::row(kind, wide, now, item)?,
         Kind::Stream | Kind::LinkBudget => policy(kind, wide, now, &read(item)?),
     })
 }
@@ -227,7 +230,7 @@ fn workload(wide: bool, now: u64, workload: &Workload) -> Vec<Cell> {
 }
 
 fn policy(kind: Kind, wide: bool, now: u64, policy: &Policy) -> Vec<Cell> {
-    let status = policy.status;
+    let status = &policy.status;
     let said = |field: &str, usual: &str| match policy.spec.get(field) {
         None => usual.to_owned(),
         Some(Value::String(text)) => text.clone(),

@@ -1,6 +1,7 @@
 //! The control plane's decisions, as values: no I/O, no clock, no async.
 
 pub mod admission;
+pub mod alarms;
 pub mod attention;
 pub mod crowd;
 pub mod enrolment;
@@ -16,6 +17,7 @@ pub mod liveness;
 pub mod log;
 pub mod model;
 pub mod pause;
+pub mod notification;
 pub mod placement;
 pub mod query;
 pub mod records;

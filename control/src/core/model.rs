@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::alarms::Silence;
 use super::ingest::Retention;
 use super::liveness::Live;
 use super::pause::Stamp;
@@ -100,6 +101,7 @@ pub fn policy_size(record: &PolicyRecord) -> usize {
     let body = match &record.policy {
         Policy::Stream { policy, .. } => serde_cbor_len(policy),
         Policy::LinkBudget { budget } => serde_cbor_len(budget),
+        Policy::Notification { .. } => return 0,
     };
     body + record.name.as_str().len() + 4
 }
@@ -149,6 +151,11 @@ pub struct Model {
     pub workloads: BTreeMap<Name, Workload>,
     /// Documents about data.
     pub policies: BTreeMap<PolicyKey, KnownPolicy>,
+    /// Acknowledgements and silences of alarms, by id.
+    pub silences: BTreeMap<Box<str>, Silence>,
+    /// What notifications have told and have still to tell, as it was when the store was read: key
+    /// and value. Whoever keeps the alarms takes it.
+    pub told: Vec<(String, Vec<u8>)>,
     /// Deleted workloads and their last revision: a number is never used twice for a name.
     pub gone: BTreeMap<Name, u64>,
     /// Enrolment tokens by id.
@@ -176,6 +183,10 @@ pub mod key {
     pub const HISTORIES: &str = "history/";
     /// What keys of sessions begin with.
     pub const SESSIONS: &str = "session/";
+
+    /// What keys begin with of what notifications have told and have still to tell; see
+    /// `core/alarms/outbox.rs`.
+    pub const TOLD: [&str; 3] = ["told/", "outbox/", "notified/"];
 
     /// Counters.
     pub const META: &str = "meta";
@@ -228,6 +239,10 @@ pub mod key {
     pub fn session(digest: &[u8; 32]) -> String {
         format!("{SESSIONS}{}", hex(digest))
     }
+    /// An acknowledgement or a silence.
+    pub fn silence(id: &str) -> String {
+        format!("silence/{id}")
+    }
     /// An audit entry; sorted by number.
     pub fn audit(number: u64) -> String {
         format!("audit/{number:020}")
@@ -244,6 +259,8 @@ impl Model {
             keys: BTreeMap::new(),
             workloads: BTreeMap::new(),
             policies: BTreeMap::new(),
+            silences: BTreeMap::new(),
+            told: Vec::new(),
             gone: BTreeMap::new(),
             tokens: BTreeMap::new(),
             access: BTreeMap::new(),
@@ -276,7 +293,7 @@ impl Model {
                 let record: WorkloadRecord = read(key, value)?;
                 self.workloads.insert(record.name.clone(), Workload::new(record));
             }
-            "stream" | "linkbudget" => {
+            "stream" | "linkbudget" | "notification" => {
                 let record: PolicyRecord = read(key, value)?;
                 self.policies.insert(record.key(), KnownPolicy::new(record));
             }
@@ -294,6 +311,12 @@ impl Model {
                 let digest = unhex::<32>(rest).ok_or_else(unknown)?;
                 self.sessions.insert(digest, read(key, value)?);
             }
+            "silence" => {
+                let silence: Silence = read(key, value)?;
+                self.silences.insert(silence.id.clone(), silence);
+            }
+            // Read when the alarms begin to be kept: what cannot be read there is told again.
+            "told" | "outbox" | "notified" => self.told.push((key.to_owned(), value.to_owned())),
             // Stays where it is.
             "history" => {}
             "audit" => self.audit.push_back(read(key, value)?),
@@ -432,6 +455,7 @@ impl Model {
                     policies.link = Some(budget.clone());
                     policies.link_name = Some(known.record.name.clone());
                 }
+                Policy::Notification { .. } => {}
             }
         }
         (policies != DataPolicies::default()).then(|| Box::new(policies))

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::ingest::Retention;
 use super::lineage::Lineage;
 use super::pause::{Pauses, Stamp};
+use super::notification::{MAX_NOTIFICATIONS, Notification};
 use super::scope::Scope;
 use super::selector::Selector;
 use super::state::Mark;
@@ -420,7 +421,7 @@ fn bounded(mut report: WorkloadReport) -> WorkloadReport {
 }
 
 /// At most so many bytes, on a character's border.
-fn cut(text: &mut String, most: usize) {
+pub fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         let end = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         text.truncate(end);
@@ -464,17 +465,30 @@ pub enum PolicyKind {
     Stream,
     /// What a link may carry.
     LinkBudget,
+    /// Who is told of alarms.
+    Notification,
 }
 
 impl PolicyKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Stream, Self::LinkBudget];
+    pub const ALL: [Self; 3] = [Self::Stream, Self::LinkBudget, Self::Notification];
+
+    /// Whether devices get it. The others are carried out by the control plane alone.
+    pub fn on_devices(self) -> bool {
+        self != Self::Notification
+    }
+
+    /// Most documents of it.
+    pub fn most(self) -> usize {
+        if self == Self::Notification { MAX_NOTIFICATIONS } else { MAX_POLICIES }
+    }
 
     /// As people say it of one, and as keys of the store begin.
     pub fn word(self) -> &'static str {
         match self {
             Self::Stream => "stream",
             Self::LinkBudget => "linkbudget",
+            Self::Notification => "notification",
         }
     }
 
@@ -483,6 +497,7 @@ impl PolicyKind {
         match self {
             Self::Stream => "streams",
             Self::LinkBudget => "linkbudgets",
+            Self::Notification => "notifications",
         }
     }
 
@@ -491,6 +506,7 @@ impl PolicyKind {
         match self {
             Self::Stream => "Stream",
             Self::LinkBudget => "LinkBudget",
+            Self::Notification => "Notification",
         }
     }
 
@@ -520,6 +536,11 @@ pub enum Policy {
         /// In a day or a month.
         budget: LinkBudget,
     },
+    /// Who is told of alarms.
+    Notification {
+        /// Of which, and how.
+        notification: Box<Notification>,
+    },
 }
 
 impl Policy {
@@ -528,6 +549,7 @@ impl Policy {
         match self {
             Self::Stream { .. } => PolicyKind::Stream,
             Self::LinkBudget { .. } => PolicyKind::LinkBudget,
+            Self::Notification { .. } => PolicyKind::Notification,
         }
     }
 }

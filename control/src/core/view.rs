@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 
 use super::model::{Device, Model, Workload};
 use super::pause;
+use super::notification;
 use super::records::{
-    AccessRecord, HistoryRecord, KnownProblem, PolicyRecord, Standing, TokenRecord, WorkloadRecord,
+    AccessRecord, HistoryRecord, KnownProblem, PolicyKind, PolicyRecord, Standing, TokenRecord,
+    WorkloadRecord,
 };
 use super::state::{self, Condition};
 use super::time::rfc3339;
@@ -182,7 +184,7 @@ pub fn policy_document(record: &PolicyRecord) -> Value {
     }
     json!({
         "apiVersion": API_VERSION, "kind": record.policy.kind().document(), "metadata": metadata,
-        "spec": record.written,
+        "spec": spec(record),
     })
 }
 
@@ -198,8 +200,16 @@ pub fn policy(record: &PolicyRecord, status: api::PolicyStatus) -> api::Policy {
             created_at: Some(rfc3339(record.created_at)),
             updated_at: Some(rfc3339(record.updated_at)),
         },
-        spec: record.written.clone(),
+        spec: spec(record),
         status,
+    }
+}
+
+/// What a document says, without its secrets.
+fn spec(record: &PolicyRecord) -> Value {
+    match record.policy.kind() {
+        PolicyKind::Notification => notification::shown(&record.written),
+        PolicyKind::Stream | PolicyKind::LinkBudget => record.written.clone(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! nothing: `service/` does.
 
 mod access;
+mod alarms;
 mod archive;
 mod artifacts;
 mod auth;
@@ -96,7 +97,7 @@ impl Requests {
     components(schemas(error_schema::ErrorBody)),
     modifiers(&Bearer),
     tags(
-        (name = "devices"), (name = "workloads"), (name = "data"), (name = "tokens"), (name = "enrolment"),
+        (name = "devices"), (name = "workloads"), (name = "alarms"), (name = "data"), (name = "tokens"), (name = "enrolment"),
         (name = "artifacts"), (name = "access"), (name = "system")
     )
 )]
@@ -152,6 +153,12 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(data::ledger))
         .routes(routes!(policies::list))
         .routes(routes!(policies::get, policies::delete))
+        .routes(routes!(alarms::list))
+        .routes(routes!(alarms::acknowledge))
+        .routes(routes!(alarms::silence))
+        .routes(routes!(alarms::silences))
+        .routes(routes!(alarms::end))
+        .routes(routes!(alarms::test))
         .routes(routes!(metrics::streams))
         .routes(routes!(query::query))
         .routes(routes!(query::end))

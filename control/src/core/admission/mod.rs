@@ -4,6 +4,7 @@
 mod data;
 mod decode;
 mod documents;
+mod notification;
 mod parts;
 mod strict;
 mod units;
@@ -36,7 +37,7 @@ pub const MAX_DOCUMENT: usize = 256 * 1024;
 pub const MAX_DOCUMENTS: usize = 1_000;
 
 /// The kinds that can be applied.
-const KINDS: [&str; 3] = ["Workload", "Stream", "LinkBudget"];
+const KINDS: [&str; 4] = ["Workload", "Stream", "LinkBudget", "Notification"];
 
 /// What a document describes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +149,12 @@ fn one(document: &At<'_>, artifact_size: &dyn Fn(&Digest) -> Option<u64>) -> Opt
             let (devices, policy) = data::link_budget(at)?;
             Some((devices, What::Policy(Box::new(policy))))
         }),
+        Some("Notification") => {
+            workload::document(document, "it says of which alarms, and where to", |at| {
+                let (devices, policy) = notification::notification(at)?;
+                Some((devices, What::Policy(Box::new(policy))))
+            })
+        }
         _ => workload::document(document, "it says what to run, and where", |at| {
             let (devices, spec) = workload::spec(at, artifact_size)?;
             Some((devices, What::Workload(Box::new(spec))))
