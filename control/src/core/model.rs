@@ -48,6 +48,13 @@ impl Device {
     }
 }
 
+impl Device {
+    /// When its last packet of any kind came, in seconds since 1970. 0: never.
+    pub fn heard_at(&self, now: u64) -> u64 {
+        self.live.heard_at(now).unwrap_or(self.report.last_seen)
+    }
+}
+
 /// A workload, whole.
 #[derive(Debug, Clone)]
 pub struct Workload {
@@ -309,8 +316,8 @@ impl Model {
         for (name, mut report) in late.reports {
             if let Some(device) = self.devices.get_mut(&name) {
                 if std::mem::take(&mut report.connected) {
-                    report.last_seen = report.last_seen.max(self.meta.alive);
-                    report.gone = report.last_seen;
+                    report.last_seen = report.heard_before(self.meta.alive);
+                    report.gone = report.last_seen.max(self.meta.alive);
                 }
                 device.report = report;
             }

@@ -18,6 +18,11 @@ use super::selector::Selector;
 use super::state::Mark;
 use crate::api::Approve;
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_zero(number: &u16) -> bool {
+    *number == 0
+}
+
 /// The control plane as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,6 +119,10 @@ pub struct ReportRecord {
     /// device was there for as long as the control plane was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub connected: bool,
+    /// The keep-alive of its connection in seconds; 0: not known. What is silent for longer than one
+    /// and a half of it is not connected any more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keep_alive: u16,
     /// Its address then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<std::net::IpAddr>,
@@ -374,6 +383,15 @@ impl ReportRecord {
         }
         lineage.confirmed(*last, epoch, address);
         None
+    }
+
+    /// When it was last heard at the least, in seconds since 1970, of one that was connected at
+    /// `alive` and of which nothing newer is known: longer silent it would have been cut.
+    pub fn heard_before(&self, alive: u64) -> u64 {
+        match u64::from(self.keep_alive) {
+            0 => self.last_seen,
+            promised => self.last_seen.max(alive.saturating_sub(promised + promised / 2)),
+        }
     }
 
     /// What it says of a workload.

@@ -427,7 +427,7 @@ impl Service {
     fn replace(&self, model: &mut Model, mut fresh: Model) {
         for (name, device) in &mut fresh.devices {
             if let Some(known) = model.devices.get(name) {
-                device.live = known.live;
+                device.live = known.live.clone();
                 device.report.connected = known.report.connected;
             }
         }

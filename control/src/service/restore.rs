@@ -227,7 +227,7 @@ fn take(change: &mut Change<'_>, checked: Checked, epoch: u64) {
         // What it has applied by now, it will say itself.
         device.report.applied = Default::default();
         if let Some(known) = change.model.devices.get(name) {
-            device.live = known.live;
+            device.live = known.live.clone();
         }
     }
     *change.model = fresh;

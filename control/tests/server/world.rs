@@ -438,7 +438,7 @@ impl World {
 
     pub fn connect(&self, name: &str, connection: u64) {
         let peer: SocketAddr = "192.0.2.1:99".parse().unwrap();
-        self.service.connected(&id(name), connection, peer);
+        self.service.connected(&id(name), connection, peer, None);
     }
 
     pub fn disconnect(&self, name: &str, connection: u64, reason: &str) {

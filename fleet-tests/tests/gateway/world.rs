@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
+use holdfast_control::core::liveness::Line;
 use holdfast_control::ports::{Access, Directory, Done, Feed, Refusal, Stored, Wanted};
 use holdfast_control::service::Feeds;
 use holdfast_protocol::data::{Format, Record};
@@ -224,7 +225,13 @@ impl Directory for FakeDirectory {
         self.with(|state| state.desired.get(&device.to_string()).cloned())
     }
 
-    fn connected(&self, device: &DeviceId, connection: u64, _peer: SocketAddr) {
+    fn connected(
+        &self,
+        device: &DeviceId,
+        connection: u64,
+        _peer: SocketAddr,
+        _line: Option<Arc<dyn Line>>,
+    ) {
         self.with(|state| state.seen.push(Seen::Connected(device.to_string(), connection)));
     }
 
