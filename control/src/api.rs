@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+mod absence;
 mod access;
 mod data;
 mod fleet;
 mod query;
 
+pub use absence::{Absence, AbsenceStatus, PolicyAbsence};
 pub use access::{
     About, Access, AccessMetadata, Authority, CreatedAccess, Licence, Licences, Login, NewAccess,
     Session,
@@ -252,6 +254,9 @@ pub struct DeviceStatus {
     /// Until when its next packet is due, by the keep-alive of its connection. Absent: none is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_by: Option<String>,
+    /// What holds when it is offline. Absent: it is not approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absence: Option<AbsenceStatus>,
     /// The one answer to whether it is as it should be.
     #[serde(default)]
     #[schema(required)]
@@ -389,6 +394,10 @@ pub struct WorkloadSummary {
     #[serde(default)]
     #[schema(required)]
     pub last_running: u64,
+    /// Of the unknown: on devices that are away as a `DevicePolicy` expects, or ignored.
+    #[serde(default)]
+    #[schema(required)]
+    pub away: u64,
 }
 
 /// One immutable revision of a workload.

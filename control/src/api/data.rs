@@ -28,7 +28,7 @@ pub struct Policy {
 }
 
 /// How a document about data fares.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = DataPolicyStatus)]
 pub struct PolicyStatus {
     /// Devices that it is desired of.
@@ -37,6 +37,9 @@ pub struct PolicyStatus {
     pub applied: u64,
     /// Of those: report that it does not do what it says.
     pub problems: u64,
+    /// Who of them is away; of a `DevicePolicy` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absence: Option<super::PolicyAbsence>,
 }
 
 /// A stream of a device.

@@ -70,6 +70,7 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
     #[command(after_help = "Examples:
   holdfast delete workload hello     # it ends on every device, and its folder goes
   holdfast delete stream pumps       # its streams go on with the defaults
+  holdfast delete devicepolicy ships # being offline is an alarm after 5 minutes again
   holdfast delete -f documents/      # what these documents describe
   holdfast delete device gw-1        # forgotten; it may enrol again")]
     Delete(Delete),
@@ -78,6 +79,8 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
   holdfast get devices
   holdfast get devices -l role=gateway,site!=north,!retired -o wide
   holdfast get devices -l 'role in (gateway,camera),site notin (north)'
+  holdfast get devices --absence unexpected   # who is away and should not be
+  holdfast get devicepolicies              # who may be away; dp for short
   holdfast get devices gw-1 -o json        # the one object alone
   holdfast get workloads -o json           # {\"items\":[...]}, the whole list
   holdfast get streams                     # the documents; their records: holdfast data get
@@ -87,7 +90,8 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
     /// Show one resource in words: what is desired, what is reported, and why they differ.
     #[command(after_help = "Examples:
   holdfast describe device gw-1
-  holdfast describe workload hello")]
+  holdfast describe workload hello
+  holdfast describe devicepolicy ships     # who of them is away now, as expected and against it")]
     Describe(Named),
     /// Approve, label and revoke devices.
     #[command(subcommand)]
@@ -317,6 +321,9 @@ pub(crate) enum Kind {
     /// What links may carry.
     #[value(name = "linkbudgets", alias = "linkbudget")]
     LinkBudget,
+    /// Whether devices may be away.
+    #[value(name = "devicepolicies", aliases = ["devicepolicy", "dp"])]
+    DevicePolicy,
 }
 
 impl Kind {
@@ -330,6 +337,7 @@ impl Kind {
             Self::Access => "access",
             Self::Stream => "streams",
             Self::LinkBudget => "linkbudgets",
+            Self::DevicePolicy => "devicepolicies",
         }
     }
 
@@ -343,6 +351,7 @@ impl Kind {
             Self::Access => &["access"],
             Self::Stream => &["policies", "streams"],
             Self::LinkBudget => &["policies", "linkbudgets"],
+            Self::DevicePolicy => &["policies", "devicepolicies"],
         }
     }
 
@@ -352,6 +361,7 @@ impl Kind {
             "Workload" => Some(Self::Workload),
             "Stream" => Some(Self::Stream),
             "LinkBudget" => Some(Self::LinkBudget),
+            "DevicePolicy" => Some(Self::DevicePolicy),
             _ => None,
         }
     }
@@ -366,13 +376,14 @@ impl Kind {
             Self::Access => "access token",
             Self::Stream => "stream",
             Self::LinkBudget => "linkbudget",
+            Self::DevicePolicy => "devicepolicy",
         }
     }
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
-    /// device, workload, stream, linkbudget, token or access.
+    /// device, workload, stream, linkbudget, devicepolicy, token or access.
     #[arg(value_enum, ignore_case = true, required_unless_present = "files")]
     pub(crate) kind: Option<Kind>,
     /// Its name; several may be given.
@@ -385,7 +396,7 @@ pub(crate) struct Delete {
 
 #[derive(Debug, Args)]
 pub(crate) struct Named {
-    /// device, workload, revision, token, access, stream or linkbudget.
+    /// device, workload, revision, token, access, stream, linkbudget or devicepolicy.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// Its name.
@@ -394,8 +405,8 @@ pub(crate) struct Named {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// devices, workloads, revisions, tokens, access, streams or linkbudgets; the singular does as
-    /// well.
+    /// devices, workloads, revisions, tokens, access, streams, linkbudgets or devicepolicies (dp);
+    /// the singular does as well.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// Only this one. Of revisions: WORKLOAD.NUMBER is one, WORKLOAD all of its.
@@ -403,9 +414,24 @@ pub(crate) struct Get {
     /// Only those with these labels: k=v, k!=v, k (it is there), !k (it is not), with commas.
     #[arg(short = 'l', long, value_parser = checked_selector, allow_hyphen_values = true)]
     pub(crate) selector: Option<String>,
+    /// Of devices: only those that are offline or were never connected, and for which that is
+    /// against expectation, as a device policy expects, or ignored.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) absence: Vec<AbsenceKind>,
     /// How to print them.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
+}
+
+/// What is to be thought of a device that is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AbsenceKind {
+    /// Nothing says that it may be away, or it is away for longer than it may.
+    Unexpected,
+    /// A device policy says that it may be away.
+    Expected,
+    /// A device policy says that it is left out while it is away.
+    Ignored,
 }
 
 /// How resources are printed.

@@ -96,6 +96,37 @@ pub fn address(peer: SocketAddr) -> std::net::IpAddr {
 mod tests {
     use super::*;
 
+    #[derive(Debug)]
+    struct Silent(u64, u16);
+
+    impl Line for Silent {
+        fn silent(&self) -> u64 {
+            self.0
+        }
+        fn keep_alive(&self) -> u16 {
+            self.1
+        }
+    }
+
+    #[test]
+    fn a_packet_is_due_a_little_after_the_keep_alive() {
+        for (silent, keep_alive, by, overdue) in [
+            (0, 300, Some(1_310), None),
+            (310, 300, Some(1_000), None),
+            (311, 300, Some(999), Some(1)),
+            (400, 300, Some(910), Some(90)),
+            (12, 8, Some(998), Some(2)),
+            (5_000, 0, None, None),
+        ] {
+            let live = Live { line: Some(Arc::new(Silent(silent, keep_alive))), ..Live::default() };
+            let said = (live.heard_by(1_000), live.overdue(1_000));
+            assert_eq!(said, (by, overdue), "silent for {silent} s of {keep_alive} s");
+            assert_eq!(live.heard_at(1_000), Some(1_000_u64.saturating_sub(silent)));
+        }
+        assert_eq!(Live::default().heard_at(1_000), None);
+        assert_eq!(Live::default().overdue(1_000), None);
+    }
+
     #[test]
     fn an_end_reported_late_changes_nothing() {
         let mut live = Live::default();

@@ -1,5 +1,6 @@
 //! The control plane's decisions, as values: no I/O, no clock, no async.
 
+pub mod absence;
 pub mod admission;
 pub mod attention;
 pub mod crowd;

@@ -2,6 +2,7 @@
 //! read never waits for a disk.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use holdfast_protocol::data::{DataPolicies, Pattern, StreamName};
 use holdfast_protocol::enrol::Fault;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::absence::{Made, Rule};
 use super::ingest::Retention;
 use super::liveness::Live;
 use super::placement::{self, Wanted};
@@ -33,6 +35,8 @@ pub struct Device {
     pub report: ReportRecord,
     /// Its connection.
     pub live: Live,
+    /// What holds for its absence. None: not decided yet.
+    pub rule: Option<Arc<Rule>>,
 }
 
 impl Device {
@@ -44,6 +48,7 @@ impl Device {
             desired_in: 0,
             report: ReportRecord::default(),
             live: Live::default(),
+            rule: None,
         }
     }
 }
@@ -106,6 +111,7 @@ pub fn policy_size(record: &PolicyRecord) -> usize {
     let body = match &record.policy {
         Policy::Stream { policy, .. } => serde_cbor_len(policy),
         Policy::LinkBudget { budget } => serde_cbor_len(budget),
+        Policy::DevicePolicy { .. } => return 0,
     };
     body + record.name.as_str().len() + 4
 }
@@ -165,6 +171,10 @@ pub struct Model {
     pub audit: VecDeque<AuditRecord>,
     /// Number of the last batch given to the store.
     pub batches: u64,
+    /// When this control plane began to serve, in seconds since 1970. 0: not yet.
+    pub started: u64,
+    /// What holds for the absence of devices, which share it.
+    pub rules: Made,
 }
 
 /// Where the authority's keys stand in the store.
@@ -254,6 +264,8 @@ impl Model {
             sessions: BTreeMap::new(),
             audit: VecDeque::new(),
             batches: 0,
+            started: 0,
+            rules: Made::new(),
         }
     }
 
@@ -280,7 +292,7 @@ impl Model {
                 let record: WorkloadRecord = read(key, value)?;
                 self.workloads.insert(record.name.clone(), Workload::new(record));
             }
-            "stream" | "linkbudget" => {
+            "stream" | "linkbudget" | "devicepolicy" => {
                 let record: PolicyRecord = read(key, value)?;
                 self.policies.insert(record.key(), KnownPolicy::new(record));
             }
@@ -327,6 +339,7 @@ impl Model {
                 workload.revisions.push_back(revision);
             }
         }
+        self.settle_rules();
     }
 
     /// A device's id.
@@ -425,6 +438,7 @@ impl Model {
                     policies.link = Some(budget.clone());
                     policies.link_name = Some(known.record.name.clone());
                 }
+                Policy::DevicePolicy { .. } => {}
             }
         }
         (policies != DataPolicies::default()).then(|| Box::new(policies))

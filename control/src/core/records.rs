@@ -11,6 +11,7 @@ use holdfast_protocol::workload::WorkloadSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::absence::{MAX_DEVICE_POLICIES, WhenOffline};
 use super::ingest::Retention;
 use super::lineage::Lineage;
 use super::scope::Scope;
@@ -472,17 +473,30 @@ pub enum PolicyKind {
     Stream,
     /// What a link may carry.
     LinkBudget,
+    /// Whether devices may be away.
+    DevicePolicy,
 }
 
 impl PolicyKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Stream, Self::LinkBudget];
+    pub const ALL: [Self; 3] = [Self::Stream, Self::LinkBudget, Self::DevicePolicy];
+
+    /// Whether devices get it. The others are carried out by the control plane alone.
+    pub fn on_devices(self) -> bool {
+        matches!(self, Self::Stream | Self::LinkBudget)
+    }
+
+    /// Most documents of it.
+    pub fn most(self) -> usize {
+        if self == Self::DevicePolicy { MAX_DEVICE_POLICIES } else { MAX_POLICIES }
+    }
 
     /// As people say it of one, and as keys of the store begin.
     pub fn word(self) -> &'static str {
         match self {
             Self::Stream => "stream",
             Self::LinkBudget => "linkbudget",
+            Self::DevicePolicy => "devicepolicy",
         }
     }
 
@@ -491,6 +505,7 @@ impl PolicyKind {
         match self {
             Self::Stream => "streams",
             Self::LinkBudget => "linkbudgets",
+            Self::DevicePolicy => "devicepolicies",
         }
     }
 
@@ -499,6 +514,7 @@ impl PolicyKind {
         match self {
             Self::Stream => "Stream",
             Self::LinkBudget => "LinkBudget",
+            Self::DevicePolicy => "DevicePolicy",
         }
     }
 
@@ -528,6 +544,11 @@ pub enum Policy {
         /// In a day or a month.
         budget: LinkBudget,
     },
+    /// Whether devices may be away.
+    DevicePolicy {
+        /// What it means that one is offline.
+        when_offline: WhenOffline,
+    },
 }
 
 impl Policy {
@@ -536,6 +557,7 @@ impl Policy {
         match self {
             Self::Stream { .. } => PolicyKind::Stream,
             Self::LinkBudget { .. } => PolicyKind::LinkBudget,
+            Self::DevicePolicy { .. } => PolicyKind::DevicePolicy,
         }
     }
 }
@@ -572,7 +594,7 @@ impl PolicyRecord {
     }
 }
 
-/// Most documents about data, of each kind.
+/// Most documents of a kind that says nothing else.
 pub const MAX_POLICIES: usize = 1_000;
 
 /// One immutable revision.

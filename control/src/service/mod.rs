@@ -189,6 +189,9 @@ impl Service {
     ) -> Result<(Arc<Self>, Threads), StartError> {
         let mut model = load(&*store, &settings.tenant)?;
         model.meta.version += VERSION_GAP;
+        let started = (settings.clock)();
+        model.started = started;
+        model.settle_rules();
         if model.meta.epoch == 0 {
             // A fresh control plane may inherit devices of a lost one: what they hold is older.
             model.meta.epoch = (settings.clock)().max(1);
@@ -207,7 +210,7 @@ impl Service {
             counters: Counters::default(),
             ingest,
             restart_needed: AtomicBool::new(false),
-            started: (settings.clock)(),
+            started,
             throttle: Mutex::default(),
             summary: Mutex::default(),
             due: due::Due::default(),
@@ -216,6 +219,7 @@ impl Service {
             adrift: AtomicBool::new(false),
             settings,
         });
+        service.note_every_due();
         let named = |name: &str| std::thread::Builder::new().name(name.into());
         let writing = Arc::clone(&service);
         let store = named("store").spawn(move || writer::run(&writing, queue))?;
@@ -371,6 +375,15 @@ impl Service {
 
     /// Tells devices and watchers of a change that is safe.
     fn tell(&self, after: After) {
+        let names: std::collections::BTreeSet<Name> = after
+            .events
+            .iter()
+            .filter(|(_, event)| event.kind == "device")
+            .filter_map(|(_, event)| event.name.parse().ok())
+            .collect();
+        for name in &names {
+            self.note_due(name);
+        }
         self.events.publish(after.events);
         for device in &after.desired {
             self.bus.desired_changed(device);
@@ -432,6 +445,8 @@ impl Service {
             }
         }
         fresh.batches = model.batches;
+        fresh.started = model.started;
+        fresh.settle_rules();
         fresh.meta.epoch = fresh.meta.epoch.max(model.meta.epoch);
         fresh.meta.version = fresh.meta.version.max(model.meta.version) + VERSION_GAP;
         self.events.reset(fresh.meta.version);

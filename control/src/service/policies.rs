@@ -10,10 +10,11 @@ use super::change::Change;
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
 use crate::api::{self, ChangedDevices, Explanation, PolicyStatus};
+use crate::core::absence;
 use crate::core::admission::Admitted;
 use crate::core::model::{Device, KnownPolicy, Model, key, policy_size};
 use crate::core::placement::{self, Wanted};
-use crate::core::records::{MAX_POLICIES, Policy, PolicyKey, PolicyKind, PolicyRecord};
+use crate::core::records::{Policy, PolicyKey, PolicyKind, PolicyRecord};
 use crate::core::view;
 
 /// How many of the devices that gain, lose or update one an answer names.
@@ -38,9 +39,10 @@ pub(super) fn next(
     });
     let same = same_spec && known.is_some_and(|known| known.labels == admitted.labels);
     let of_kind = model.policies.keys().filter(|(kind, _)| *kind == key.0).count();
-    if known.is_none() && of_kind >= MAX_POLICIES {
+    let most = key.0.most();
+    if known.is_none() && of_kind >= most {
         let plural = key.0.plural();
-        return Err(Failure::Conflict(format!("there are {MAX_POLICIES} {plural}: delete some")));
+        return Err(Failure::Conflict(format!("there are {most} {plural}: delete some")));
     }
     // What devices get is told apart by it: no version is given twice.
     let kept = known.filter(|known| known.policy == policy).map(|known| known.revision);
@@ -117,6 +119,9 @@ impl<'a> Overlay<'a> {
 
     /// For which devices one of them changes something.
     pub(super) fn changes(&self, model: &Model, key: &PolicyKey) -> ChangedDevices {
+        if key.0 == PolicyKind::DevicePolicy {
+            return absence::changes(model, self.all.values().copied(), &key.1, CHANGED);
+        }
         let mut all = ChangedDevices::default();
         let of = |data: &[(PolicyKey, u64)]| {
             data.iter().find(|(known, _)| known == key).map(|(_, revision)| *revision)
@@ -141,6 +146,9 @@ impl<'a> Overlay<'a> {
 
     /// A warning, when another link budget holds on some of its devices.
     pub(super) fn shadowed(&self, model: &Model, record: &PolicyRecord) -> Option<String> {
+        if record.policy.kind() == PolicyKind::DevicePolicy {
+            return absence::shadowed(model, self.all.values().copied(), record);
+        }
         if record.policy.kind() != PolicyKind::LinkBudget {
             return None;
         }
@@ -180,10 +188,17 @@ pub(super) fn store(change: &mut Change<'_>, mut record: PolicyRecord, by: &str,
     change.audit(by, &format!("{word}.apply"), &name, message);
     record.version = change.version();
     change.put(key::policy(&policy_key), &record);
+    let rules = policy_key.0 == PolicyKind::DevicePolicy;
     change.model.policies.insert(policy_key, KnownPolicy::new(record));
+    if rules {
+        change.model.settle_rules();
+    }
 }
 
-fn status(model: &Model, wanted: &PolicyKey, record: &PolicyRecord) -> PolicyStatus {
+fn status(model: &Model, wanted: &PolicyKey, record: &PolicyRecord, now: u64) -> PolicyStatus {
+    if wanted.0 == PolicyKind::DevicePolicy {
+        return absence::policy_status(model, &wanted.1, now);
+    }
     let mut status = PolicyStatus::default();
     for device in approved(model) {
         let Some((_, revision)) = device.desired.data.iter().find(|(key, _)| key == wanted) else {
@@ -223,7 +238,7 @@ impl Service {
             .filter(|(_, known)| query.chooses(&known.record.labels))
             .take(limit + 1)
             .map(|(key, known)| {
-                let status = status(&model, key, &known.record);
+                let status = status(&model, key, &known.record, self.now());
                 (known.record.name.to_string(), view::policy(&known.record, status))
             })
             .collect();
@@ -239,7 +254,7 @@ impl Service {
         let model = self.model();
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let known = model.policies.get(&wanted).ok_or_else(none)?;
-        Ok(view::policy(&known.record, status(&model, &wanted, &known.record)))
+        Ok(view::policy(&known.record, status(&model, &wanted, &known.record, self.now())))
     }
 
     /// Deletes a document about data; devices go on with their defaults. `expected` is the resource
@@ -274,6 +289,9 @@ impl Service {
                 .collect();
             change.model.policies.remove(&gone);
             change.delete(key::policy(&gone));
+            if kind == PolicyKind::DevicePolicy {
+                change.model.settle_rules();
+            }
             for (device, wanted) in sets {
                 change.set_desired(&device, wanted);
             }
@@ -281,7 +299,11 @@ impl Service {
             change.audit(by, &format!("{}.delete", kind.word()), name, String::new());
             Ok(())
         })
-        .await
+        .await?;
+        if kind == PolicyKind::DevicePolicy {
+            self.note_every_due();
+        }
+        Ok(())
     }
 
     /// Why a document about data is not in force everywhere.
@@ -297,12 +319,15 @@ impl Service {
         let model = self.model();
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
-        let status = status(&model, &wanted, record);
+        if kind == PolicyKind::DevicePolicy {
+            return Ok(absence::explain_policy(&model, record, self.now()));
+        }
+        let status = status(&model, &wanted, record, self.now());
         let mut reasons = Vec::new();
         if status.devices == 0 {
             reasons.push(match kind {
                 PolicyKind::Stream => "its spec.devices matches the labels of no approved device".to_owned(),
-                PolicyKind::LinkBudget => "its spec.devices matches the labels of no approved device, or other budgets come first by name".to_owned(),
+                _ => "its spec.devices matches the labels of no approved device, or other budgets come first by name".to_owned(),
             });
         }
         reasons.extend(Overlay::of(&model).shadowed(&model, record));

@@ -159,6 +159,7 @@ impl Service {
             .await?;
         let version = self.model().meta.version;
         self.events.reset(version);
+        self.note_every_due();
         tracing::warn!(epoch = restored.epoch, by, "restored from a backup");
         Ok(Restored { notes: self.notes(other_authority), ..restored })
     }
@@ -216,6 +217,8 @@ fn take(change: &mut Change<'_>, checked: Checked, epoch: u64) {
     change.put(AUTHORITY.into(), &keys);
     let number = change.model.batches;
     fresh.batches = number;
+    fresh.started = change.model.started;
+    fresh.settle_rules();
     fresh.meta.epoch = epoch;
     fresh.meta.version = fresh.meta.version.max(change.model.meta.version);
     fresh.meta.generation_floor = fresh.meta.generation_floor.max(1);

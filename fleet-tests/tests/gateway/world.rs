@@ -62,6 +62,7 @@ struct State {
     forget: bool,
     received: u64,
     tokens: BTreeSet<String>,
+    lines: BTreeMap<String, Arc<dyn Line>>,
 }
 
 /// A directory that lets everyone in unless told otherwise, and remembers what it was told.
@@ -95,6 +96,11 @@ impl FakeDirectory {
     /// How many read along.
     pub fn readers(&self) -> usize {
         self.feeds.readers()
+    }
+
+    /// The newest connection of a device.
+    pub fn line(&self, device: &str) -> Arc<dyn Line> {
+        self.with(|state| Arc::clone(&state.lines[device]))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -230,8 +236,9 @@ impl Directory for FakeDirectory {
         device: &DeviceId,
         connection: u64,
         _peer: SocketAddr,
-        _line: Option<Arc<dyn Line>>,
+        line: Option<Arc<dyn Line>>,
     ) {
+        self.with(|state| state.lines.extend(line.map(|line| (device.to_string(), line))));
         self.with(|state| state.seen.push(Seen::Connected(device.to_string(), connection)));
     }
 

@@ -48,6 +48,9 @@ pub(crate) struct ListDevices {
     workload: Option<String>,
     /// Only those whose label `site` is this; empty: that have none.
     site: Option<String>,
+    /// `unexpected,expected,ignored`: only those that are offline or never seen, and for which that
+    /// is against expectation, as a `DevicePolicy` expects, or ignored.
+    absence: Option<String>,
     /// `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
     /// for this.
     attention: Option<String>,
@@ -73,6 +76,8 @@ impl ListDevices {
             problem: self.problem.filter(|code| !code.is_empty()),
             workload: self.workload.filter(|name| !name.is_empty()),
             site: self.site,
+            absences: Filter::absences(&self.absence.unwrap_or_default())
+                .map_err(bad("absence"))?,
             attention: self.attention.filter(|word| !word.is_empty()).map(attention).transpose()?,
         };
         let sort = self.sort.filter(|text| !text.is_empty());

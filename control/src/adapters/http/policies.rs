@@ -1,4 +1,4 @@
-//! Documents about data: `Stream` and `LinkBudget`. They are applied with `POST /api/v1/apply`.
+//! Documents about data and devices: `Stream`, `LinkBudget` and `DevicePolicy`. They are applied with `POST /api/v1/apply`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,13 +17,15 @@ type Answer<T> = Result<Json<T>, Failure>;
 fn kind(word: &str) -> Result<PolicyKind, Failure> {
     let kind = PolicyKind::parse(word).filter(|kind| kind.plural() == word);
     kind.ok_or_else(|| {
-        Failure::NotFound("there are policies/streams and policies/linkbudgets".into())
+        Failure::NotFound(
+            "there are policies/streams, policies/linkbudgets and policies/devicepolicies".into(),
+        )
     })
 }
 
 /// Documents about data of one kind, by name.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}", operation_id = "listPolicies", tag = "data",
-    params(("kind" = String, Path, description = "`streams` or `linkbudgets`"), ListQuery),
+    params(("kind" = String, Path, description = "`streams`, `linkbudgets` or `devicepolicies`"), ListQuery),
     security(("bearer" = [])),
     responses((status = 200, body = List<Policy>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn list(
@@ -36,7 +38,7 @@ pub(super) async fn list(
 
 /// A document about data.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}/{name}", operation_id = "getPolicy", tag = "data",
-    params(("kind" = String, Path, description = "`streams` or `linkbudgets`"), ("name" = String, Path)),
+    params(("kind" = String, Path, description = "`streams`, `linkbudgets` or `devicepolicies`"), ("name" = String, Path)),
     security(("bearer" = [])),
     responses((status = 200, body = Policy), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn get(
@@ -48,7 +50,7 @@ pub(super) async fn get(
 
 /// Deletes a document about data; devices go on with their defaults.
 #[utoipa::path(delete, path = "/api/v1/policies/{kind}/{name}", operation_id = "deletePolicy", tag = "data",
-    params(("kind" = String, Path, description = "`streams` or `linkbudgets`"), ("name" = String, Path), DeleteQuery),
+    params(("kind" = String, Path, description = "`streams`, `linkbudgets` or `devicepolicies`"), ("name" = String, Path), DeleteQuery),
     security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn delete(

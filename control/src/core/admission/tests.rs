@@ -154,6 +154,7 @@ fn data_documents() -> Vec<Value> {
                 "interfaces": [{ "name": "wwan*", "metered": true, "cost": 1.5 }],
             }),
         ),
+        document("DevicePolicy", "g", json!({ "whenOffline": { "alarmAfter": "12h" } })),
     ]
 }
 
