@@ -16,6 +16,7 @@ mod absence;
 mod access;
 mod data;
 mod fleet;
+mod groups;
 mod query;
 
 pub use absence::{Absence, AbsenceStatus, PolicyAbsence};
@@ -32,6 +33,7 @@ pub use fleet::{
     LabelValue, Labels as LabelsInUse, Presence, Severity, Site, WorkloadCounts,
 };
 
+pub use groups::{DeviceGroup, DeviceGroups, Trend, TrendPoint};
 pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,
     QueryRecords, QueryResult, QueryRow,
@@ -497,6 +499,30 @@ pub struct CreatedToken {
     pub token: String,
     /// Its id.
     pub id: String,
+}
+
+/// An enrolment token with what came of it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenUse {
+    /// The token.
+    #[serde(flatten)]
+    pub token: Token,
+    /// Devices that enrolled with it and are still known, the newest first, at most 100.
+    pub devices: Vec<TokenDevice>,
+}
+
+/// A device that enrolled with a token.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenDevice {
+    /// Its name.
+    pub name: String,
+    /// When it enrolled.
+    pub enrolled_at: String,
+    /// Keys of labels that it claimed and that do not count: the token does not allow them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncounted_labels: Vec<String>,
 }
 
 /// The first file of a backup.

@@ -256,7 +256,14 @@ impl Answer {
         let follows = end == u64::MAX && call.part.follow_seconds > 0;
         // Which log, and from where on, the caller expects what comes next.
         let mut expected = (call.part.log, call.part.from);
-        while at < end && (!follows || uptime_ms() < deadline.load(Ordering::Relaxed)) {
+        // Whoever follows a log that is silent is told that this device is there: at the beginning,
+        // and whenever it is asked again.
+        let mut answered = 0;
+        while at < end {
+            let asked = deadline.load(Ordering::Relaxed);
+            if follows && uptime_ms() >= asked {
+                break;
+            }
             let Some(piece) =
                 call.look(|history| Piece::read(log, history, call, (at, end), expected))
             else {
@@ -268,12 +275,12 @@ impl Answer {
             };
             let nothing = piece.bytes.is_empty();
             let after = piece.at.saturating_add(u64::try_from(piece.bytes.len()).unwrap_or(0));
-            // Of an empty log, too, whoever follows it learns where it stands.
-            if (!nothing || piece.place.len() == 2)
+            if (!nothing || piece.place.len() == 2 || (follows && asked != answered))
                 && !self.send_log(piece.bytes, piece.place).await
             {
                 return;
             }
+            answered = asked;
             (at, expected) = (after, (piece.log, after));
             if nothing {
                 if !follows {

@@ -35,6 +35,7 @@ export const PAGES = [
   { name: "data", path: "/data?device=pump-1&stream=device%2Fmetrics", ready: "received, 0 of them again" },
   { name: "data-ask", path: "/data?tab=ask&stream=device%2Fmetrics&select=count&every=1m&by=device", ready: "Question", act: async (page) => { await page.getByRole("button", { name: "Ask", exact: true }).click(); await page.getByText("Crossed the links").waitFor(); } },
   { name: "device-logs", path: "/devices/pump-1?tab=logs&workload=hello", ready: "pressure" },
+  { name: "workload-logs", path: "/workloads/hello?tab=logs&devices=pump-1,pump-2", ready: "pressure" },
   { name: "device-presence", path: "/devices/pump-1?tab=history", ready: "connected" },
   { name: "device-raw", path: "/devices/pump-1?tab=raw", ready: "holdfast/v1" },
   { name: "workloads", path: "/workloads", ready: "hello" },

@@ -17,6 +17,7 @@ export const pages: readonly Page[] = [
   { path: "/", title: "Fleet", icon: "fleet", finds: "home overview attention sites", load: () => import("./pages/fleet") },
   { path: "/devices", title: "Devices", icon: "devices", finds: "list table label revoke", load: () => import("./pages/devices") },
   { path: "/devices/$name", title: "Device", load: () => import("./pages/device") },
+  { path: "/compare", title: "Compare two devices", finds: "difference side by side beside", load: () => import("./pages/compare") },
   { path: "/workloads", title: "Workloads", icon: "workloads", finds: "list health", load: () => import("./pages/workloads") },
   { path: "/workloads/$name", title: "Workload", load: () => import("./pages/workload") },
   { path: "/devicepolicies", title: "Device policies", finds: "away offline expected ignore absence ship alarm after", load: () => import("./pages/away") },

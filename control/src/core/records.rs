@@ -82,6 +82,9 @@ pub struct DeviceRecord {
     pub version: u64,
     /// Id of the token that it enrolled with.
     pub token: Box<str>,
+    /// Keys of labels that it claimed then and that did not count, for the token does not allow them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncounted: Vec<Box<str>>,
     /// Its newest certificate.
     #[serde(default)]
     pub certificate: Option<Issued>,

@@ -40,6 +40,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::adapters::authority::Authority;
 use crate::core::model::{BadRecord, Late, Model, key};
 use crate::core::throttle::Throttle;
+use crate::core::trend::Points;
 use crate::data_store::DataStore;
 use crate::ports::Bus;
 use crate::store::{Batch, Store, StoreError};
@@ -72,6 +73,8 @@ pub struct Settings {
     pub mqtt: Vec<String>,
     /// Address that the API listens on.
     pub api: Option<String>,
+    /// Addresses of the API that other machines may reach.
+    pub addresses: Vec<String>,
     /// Bytes of the data folder's disk that are kept free of data; None: the usual ones.
     pub reserve: Option<u64>,
     /// Seconds since 1970, now.
@@ -98,6 +101,7 @@ pub struct Service {
     started: u64,
     throttle: Mutex<Throttle>,
     summary: Mutex<Option<overview::Summary>>,
+    trend: Mutex<Points>,
     due: due::Due,
     watching: Arc<watching::Watching>,
     /// Why the store did not take the last change. None: it did.
@@ -213,6 +217,7 @@ impl Service {
             started,
             throttle: Mutex::default(),
             summary: Mutex::default(),
+            trend: Mutex::new(Points::new((settings.clock)())),
             due: due::Due::default(),
             watching: Arc::default(),
             refusing: Mutex::default(),

@@ -7,9 +7,12 @@ use std::sync::{Arc, PoisonError};
 
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
-use crate::api::{self, Differences, Fleet, History, LabelsInUse, List, ListMeta};
+use crate::api::{
+    self, DeviceGroups, Differences, Fleet, History, LabelsInUse, List, ListMeta, Trend,
+};
 use crate::core::attention::Watch;
 use crate::core::fleet::{LabelTally, Tally, some};
+use crate::core::groups::GroupTally;
 use crate::core::listing::{self, Filter, Order};
 use crate::core::model::{Device, key};
 use crate::core::records::{HistoryRecord, MAX_HISTORY};
@@ -73,6 +76,34 @@ impl Service {
         let fleet = Arc::new(tally.fleet(self.model().workloads.keys()));
         *kept = Some(Summary { batches, at: now, fleet: Arc::clone(&fleet) });
         fleet
+    }
+
+    /// Devices by the values of a label, of those that a filter chooses.
+    pub fn groups(&self, by: String, filter: &Filter) -> DeviceGroups {
+        let watch = self.watch();
+        let mut tally = GroupTally::new(by);
+        self.every_device(|device| {
+            if filter.chooses(device, watch) {
+                tally.add(device, watch.now);
+            }
+        });
+        tally.groups()
+    }
+
+    /// Adds a point to the counts of the last day when it is time for one.
+    pub fn count_trend(&self) {
+        let now = self.now();
+        let points = || self.trend.lock().unwrap_or_else(PoisonError::into_inner);
+        if !points().is_due(now) {
+            return;
+        }
+        let counts = self.summary().devices;
+        points().add(now, counts);
+    }
+
+    /// The counts of the last day.
+    pub fn trend(&self) -> Trend {
+        self.trend.lock().unwrap_or_else(PoisonError::into_inner).trend()
     }
 
     /// The labels in use.

@@ -234,6 +234,7 @@ impl Service {
             trust_domain: authority.trust_domain().to_owned(),
             tenant: model.tenant.to_string(),
             api_address: self.settings.api.clone(),
+            addresses: self.settings.addresses.clone(),
             ca,
             server_certificate_not_after: authority.server_end().map(rfc3339),
         })

@@ -260,6 +260,7 @@ impl World {
             device_ttl: 3_600,
             mqtt: vec![":8883".into()],
             api: None,
+            addresses: Vec::new(),
             reserve: None,
             clock,
         };

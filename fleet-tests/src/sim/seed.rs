@@ -159,6 +159,7 @@ fn device(writing: &mut Writing, number: u64, now: u64) -> anyhow::Result<()> {
         updated_at: now - mixed % (30 * DAY),
         version: 1 + number,
         token: "seed".into(),
+        uncounted: Vec::new(),
         certificate: Some(Issued { serial: "00".into(), not_after }),
     };
     writing.put(key::device(&name), &record)?;

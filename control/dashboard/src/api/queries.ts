@@ -9,6 +9,7 @@ export interface DeviceFilter {
   q?: string;
   labelSelector?: string;
   connection?: string;
+  health?: string;
   problem?: string;
   workload?: string;
   site?: string;
@@ -31,6 +32,17 @@ export const devices = (filter: DeviceFilter, offset = 0, limit = PAGE) =>
     queryKey: ["devices", filter, offset, limit],
     queryFn: ({ signal }) => ask(client.GET("/api/v1/devices", { signal, params: { query: { ...filter, offset, limit } as never } })),
   });
+
+/** The devices of a filter by a label's values, with their states counted. */
+export const groups = (by: string, { sort: _order, ...filter }: DeviceFilter) =>
+  queryOptions({
+    queryKey: ["devices", "groups", by, filter],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/groups", { signal, params: { query: { ...filter, by } as never } })),
+  });
+
+/** Counts of the last day; a new point each five minutes. */
+export const trend = () =>
+  queryOptions({ queryKey: ["trend"], staleTime: 60_000, refetchInterval: 300_000, queryFn: ({ signal }) => ask(client.GET("/api/v1/fleet/trend", { signal })) });
 
 export const device = (name: string) =>
   queryOptions({ queryKey: ["device", name], queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}", { signal, params: { path: { name } } })) });

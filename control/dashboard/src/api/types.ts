@@ -3,6 +3,7 @@ import type { components } from "./schema";
 
 type Schemas = components["schemas"];
 export type Device = Schemas["Device"];
+export type Fleet = Schemas["Fleet"];
 export type Workload = Schemas["Workload"];
 export type Revision = Schemas["Revision"];
 export type Token = Schemas["Token"];

@@ -13,6 +13,9 @@ const paths: Record<string, string> = {
   out: "M14 4h6v16h-6M10 8l-4 4 4 4M6 12h10",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   columns: "M4 4h16v16H4zM10 4v16M15 4v16",
+  view: "M6 3h12v18l-6-5-6 5z",
+  download: "M12 4v11M7 10l5 5 5-5M4 20h16",
+  compare: "M4 5h6v14H4zM14 5h6v14h-6z",
   more: "M5 12h.01M12 12h.01M19 12h.01",
 };
 

@@ -13,6 +13,7 @@ mod events;
 mod export;
 mod extract;
 mod fleet;
+mod groups;
 mod listen;
 mod logs;
 mod meaning;
@@ -135,6 +136,8 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(fleet::devices))
         .routes(routes!(fleet::fleet))
         .routes(routes!(fleet::labels))
+        .routes(routes!(groups::groups))
+        .routes(routes!(groups::trend))
         .routes(routes!(fleet::history))
         .routes(routes!(fleet::differences))
         .routes(routes!(devices::get, devices::patch, devices::delete))
@@ -160,7 +163,7 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(workloads::revisions))
         .routes(routes!(workloads::explain))
         .routes(routes!(tokens::list, tokens::create))
-        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::read, tokens::revoke))
         .routes(routes!(tokens::audit))
         .routes(routes!(access::list, access::create))
         .routes(routes!(access::delete))

@@ -17,6 +17,7 @@ import { Time } from "../../ui/Time";
 import { useName } from "../../ui/useName";
 import { Devices } from "./Devices";
 import { Edit } from "./Edit";
+import { Logs } from "./Logs";
 import { Revisions } from "./Revisions";
 
 /** From so many devices on the name is typed before it is deleted. */
@@ -25,6 +26,7 @@ const MANY = 2;
 /** The tabs: a further one is a line here and a file beside this one. */
 const PARTS: readonly Part<Workload>[] = [
   { key: "devices", title: "Where it runs", show: (workload) => <Devices workload={workload} /> },
+  { key: "logs", title: "Logs", show: (workload) => <Logs workload={workload} /> },
   { key: "edit", title: "Edit", show: (workload) => <Edit workload={workload} /> },
   { key: "revisions", title: "Revisions", show: ({ metadata }) => <Revisions name={metadata.name} /> },
   { key: "raw", title: "Raw document", show: (workload) => <Raw of={workload} label={`The document of ${workload.metadata.name}`} /> },
