@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+mod absence;
 mod access;
 mod alarms;
 mod data;
@@ -20,6 +21,7 @@ mod groups;
 mod jobs;
 mod query;
 
+pub use absence::{Absence, AbsenceStatus, PolicyAbsence};
 pub use access::{
     About, Access, AccessMetadata, Authority, CreatedAccess, Licence, Licences, Login, NewAccess,
     Session,
@@ -264,6 +266,9 @@ pub struct DeviceStatus {
     /// Until when its next packet is due, by the keep-alive of its connection. Absent: none is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_by: Option<String>,
+    /// What holds when it is offline. Absent: it is not approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absence: Option<AbsenceStatus>,
     /// The one answer to whether it is as it should be.
     #[serde(default)]
     #[schema(required)]
@@ -404,6 +409,10 @@ pub struct WorkloadSummary {
     #[serde(default)]
     #[schema(required)]
     pub last_running: u64,
+    /// Of the unknown: on devices that are away as a `DevicePolicy` expects, or ignored.
+    #[serde(default)]
+    #[schema(required)]
+    pub away: u64,
 }
 
 /// One immutable revision of a workload.

@@ -147,7 +147,7 @@ fn named(document: &Document) -> Outcome<(args::Kind, String)> {
     match (kind, text("/metadata/name")) {
         (Some(kind), Some(name)) => Ok((kind, name.to_owned())),
         _ => Err(Failure::failed(format!(
-            "{}: a document does not say which workload, stream, linkbudget or notification it describes; nothing more was deleted",
+            "{}: a document does not say which workload, stream, linkbudget, notification or devicepolicy it describes; nothing more was deleted",
             document.source
         ))),
     }

@@ -12,6 +12,7 @@ mod args;
 mod client;
 mod data;
 mod describe;
+mod described_absence;
 mod described_data;
 mod documents;
 mod failure;

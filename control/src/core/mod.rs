@@ -1,5 +1,6 @@
 //! The control plane's decisions, as values: no I/O, no clock, no async.
 
+pub mod absence;
 pub mod admission;
 pub mod alarms;
 pub mod attention;
@@ -16,8 +17,8 @@ pub mod listing;
 pub mod liveness;
 pub mod log;
 pub mod model;
-pub mod pause;
 pub mod notification;
+pub mod pause;
 pub mod placement;
 pub mod query;
 pub mod records;

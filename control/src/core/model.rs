@@ -2,6 +2,7 @@
 //! read never waits for a disk.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use holdfast_protocol::data::{DataPolicies, Pattern, StreamName};
 use holdfast_protocol::enrol::Fault;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::absence::{Made, Rule};
 use super::alarms::Silence;
 use super::ingest::Retention;
 use super::liveness::Live;
@@ -35,6 +37,8 @@ pub struct Device {
     pub report: ReportRecord,
     /// Its connection.
     pub live: Live,
+    /// What holds for its absence. None: not decided yet.
+    pub rule: Option<Arc<Rule>>,
 }
 
 impl Device {
@@ -46,7 +50,15 @@ impl Device {
             desired_in: 0,
             report: ReportRecord::default(),
             live: Live::default(),
+            rule: None,
         }
+    }
+}
+
+impl Device {
+    /// When its last packet of any kind came, in seconds since 1970. 0: never.
+    pub fn heard_at(&self, now: u64) -> u64 {
+        self.live.heard_at(now).unwrap_or(self.report.last_seen)
     }
 }
 
@@ -102,6 +114,7 @@ pub fn policy_size(record: &PolicyRecord) -> usize {
         Policy::Stream { policy, .. } => serde_cbor_len(policy),
         Policy::LinkBudget { budget } => serde_cbor_len(budget),
         Policy::Notification { .. } => return 0,
+        Policy::DevicePolicy { .. } => return 0,
     };
     body + record.name.as_str().len() + 4
 }
@@ -168,6 +181,10 @@ pub struct Model {
     pub audit: VecDeque<AuditRecord>,
     /// Number of the last batch given to the store.
     pub batches: u64,
+    /// When this control plane began to serve, in seconds since 1970. 0: not yet.
+    pub started: u64,
+    /// What holds for the absence of devices, which share it.
+    pub rules: Made,
 }
 
 /// Where the authority's keys stand in the store.
@@ -267,6 +284,8 @@ impl Model {
             sessions: BTreeMap::new(),
             audit: VecDeque::new(),
             batches: 0,
+            started: 0,
+            rules: Made::new(),
         }
     }
 
@@ -293,7 +312,7 @@ impl Model {
                 let record: WorkloadRecord = read(key, value)?;
                 self.workloads.insert(record.name.clone(), Workload::new(record));
             }
-            "stream" | "linkbudget" | "notification" => {
+            "stream" | "linkbudget" | "notification" | "devicepolicy" => {
                 let record: PolicyRecord = read(key, value)?;
                 self.policies.insert(record.key(), KnownPolicy::new(record));
             }
@@ -335,8 +354,8 @@ impl Model {
         for (name, mut report) in late.reports {
             if let Some(device) = self.devices.get_mut(&name) {
                 if std::mem::take(&mut report.connected) {
-                    report.last_seen = report.last_seen.max(self.meta.alive);
-                    report.gone = report.last_seen;
+                    report.last_seen = report.heard_before(self.meta.alive);
+                    report.gone = report.last_seen.max(self.meta.alive);
                 }
                 device.report = report;
             }
@@ -346,6 +365,7 @@ impl Model {
                 workload.revisions.push_back(revision);
             }
         }
+        self.settle_rules();
     }
 
     /// A device's id.
@@ -456,6 +476,7 @@ impl Model {
                     policies.link_name = Some(known.record.name.clone());
                 }
                 Policy::Notification { .. } => {}
+                Policy::DevicePolicy { .. } => {}
             }
         }
         (policies != DataPolicies::default()).then(|| Box::new(policies))

@@ -11,14 +11,20 @@ use holdfast_protocol::workload::WorkloadSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::absence::{MAX_DEVICE_POLICIES, WhenOffline};
 use super::ingest::Retention;
 use super::lineage::Lineage;
-use super::pause::{Pauses, Stamp};
 use super::notification::{MAX_NOTIFICATIONS, Notification};
+use super::pause::{Pauses, Stamp};
 use super::scope::Scope;
 use super::selector::Selector;
 use super::state::Mark;
 use crate::api::Approve;
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_zero(number: &u16) -> bool {
+    *number == 0
+}
 
 /// The control plane as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +128,10 @@ pub struct ReportRecord {
     /// device was there for as long as the control plane was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub connected: bool,
+    /// The keep-alive of its connection in seconds; 0: not known. What is silent for longer than one
+    /// and a half of it is not connected any more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keep_alive: u16,
     /// Its address then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<std::net::IpAddr>,
@@ -384,6 +394,15 @@ impl ReportRecord {
         None
     }
 
+    /// When it was last heard at the least, in seconds since 1970, of one that was connected at
+    /// `alive` and of which nothing newer is known: longer silent it would have been cut.
+    pub fn heard_before(&self, alive: u64) -> u64 {
+        match u64::from(self.keep_alive) {
+            0 => self.last_seen,
+            promised => self.last_seen.max(alive.saturating_sub(promised + promised / 2)),
+        }
+    }
+
     /// What it says of a workload.
     pub fn workload(&self, name: &Name) -> Option<&WorkloadReport> {
         let at = self.workloads.binary_search_by(|(known, _)| known.cmp(name)).ok()?;
@@ -467,20 +486,27 @@ pub enum PolicyKind {
     LinkBudget,
     /// Who is told of alarms.
     Notification,
+    /// Whether devices may be away.
+    DevicePolicy,
 }
 
 impl PolicyKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Stream, Self::LinkBudget, Self::Notification];
+    pub const ALL: [Self; 4] =
+        [Self::Stream, Self::LinkBudget, Self::Notification, Self::DevicePolicy];
 
     /// Whether devices get it. The others are carried out by the control plane alone.
     pub fn on_devices(self) -> bool {
-        self != Self::Notification
+        matches!(self, Self::Stream | Self::LinkBudget)
     }
 
     /// Most documents of it.
     pub fn most(self) -> usize {
-        if self == Self::Notification { MAX_NOTIFICATIONS } else { MAX_POLICIES }
+        match self {
+            Self::Stream | Self::LinkBudget => MAX_POLICIES,
+            Self::Notification => MAX_NOTIFICATIONS,
+            Self::DevicePolicy => MAX_DEVICE_POLICIES,
+        }
     }
 
     /// As people say it of one, and as keys of the store begin.
@@ -489,6 +515,7 @@ impl PolicyKind {
             Self::Stream => "stream",
             Self::LinkBudget => "linkbudget",
             Self::Notification => "notification",
+            Self::DevicePolicy => "devicepolicy",
         }
     }
 
@@ -498,6 +525,7 @@ impl PolicyKind {
             Self::Stream => "streams",
             Self::LinkBudget => "linkbudgets",
             Self::Notification => "notifications",
+            Self::DevicePolicy => "devicepolicies",
         }
     }
 
@@ -507,6 +535,7 @@ impl PolicyKind {
             Self::Stream => "Stream",
             Self::LinkBudget => "LinkBudget",
             Self::Notification => "Notification",
+            Self::DevicePolicy => "DevicePolicy",
         }
     }
 
@@ -541,6 +570,11 @@ pub enum Policy {
         /// Of which, and how.
         notification: Box<Notification>,
     },
+    /// Whether devices may be away.
+    DevicePolicy {
+        /// What it means that one is offline.
+        when_offline: WhenOffline,
+    },
 }
 
 impl Policy {
@@ -550,6 +584,7 @@ impl Policy {
             Self::Stream { .. } => PolicyKind::Stream,
             Self::LinkBudget { .. } => PolicyKind::LinkBudget,
             Self::Notification { .. } => PolicyKind::Notification,
+            Self::DevicePolicy { .. } => PolicyKind::DevicePolicy,
         }
     }
 }
@@ -586,7 +621,7 @@ impl PolicyRecord {
     }
 }
 
-/// Most documents about data, of each kind.
+/// Most documents of a kind that says nothing else.
 pub const MAX_POLICIES: usize = 1_000;
 
 /// One immutable revision.

@@ -14,6 +14,10 @@ use crate::api::{Connection, Health, HealthState, State};
 /// in seconds: between two crashes it is running as well, for moments.
 pub const RUN_WELL: u64 = 60;
 
+/// By how much a time may lie ahead of the clock, in seconds, because the clock was set right a
+/// little. One that is further ahead says nothing.
+pub const CLOCK_STEP: u64 = 5 * 60;
+
 /// Times about one reported workload, in seconds since 1970 by the control plane's clock at the
 /// receipt of the report. 0: not known, or not so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,9 +83,10 @@ impl Mark {
         Self { phase, failing, well }
     }
 
-    /// Whether a series of failures is over: it has run well for long enough.
+    /// Whether a series of failures is over: it has run well for long enough, or the clock was set
+    /// back meanwhile, so that nobody knows for how long.
     fn is_over(self, now: u64) -> bool {
-        self.well > 0 && now >= self.well + RUN_WELL
+        self.well > 0 && (now >= self.well + RUN_WELL || self.well > now + CLOCK_STEP)
     }
 
     /// When its state changes though nobody reports anything. None: it does not.

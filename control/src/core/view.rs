@@ -7,9 +7,10 @@ use holdfast_protocol::ids::Name;
 use holdfast_protocol::message::WorkloadReport;
 use serde_json::{Value, json};
 
+use super::absence;
 use super::model::{Device, Model, Workload};
-use super::pause;
 use super::notification;
+use super::pause;
 use super::records::{
     AccessRecord, HistoryRecord, KnownProblem, PolicyKind, PolicyRecord, Standing, TokenRecord,
     WorkloadRecord,
@@ -57,8 +58,9 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
     api::DeviceStatus {
         connection: device.live.seen(record.standing, report.last_seen > 0),
         connection_since: time(connection_since(device)),
-        heard_at: time(report.last_seen),
-        heard_by: None,
+        heard_at: time(device.heard_at(now)),
+        heard_by: device.live.heard_by(now).map(rfc3339),
+        absence: absence::status(device, now),
         health: state::health(device, now),
         address: report.address.map(|address| address.to_string()),
         shard: record.shard,
@@ -209,7 +211,9 @@ pub fn policy(record: &PolicyRecord, status: api::PolicyStatus) -> api::Policy {
 fn spec(record: &PolicyRecord) -> Value {
     match record.policy.kind() {
         PolicyKind::Notification => notification::shown(&record.written),
-        PolicyKind::Stream | PolicyKind::LinkBudget => record.written.clone(),
+        PolicyKind::Stream | PolicyKind::LinkBudget | PolicyKind::DevicePolicy => {
+            record.written.clone()
+        }
     }
 }
 
@@ -253,15 +257,16 @@ pub fn summaries(
         }
         for (name, revision) in &device.desired.workloads {
             if let Some(summary) = all.get_mut(name) {
-                count(summary, state::of(device, name, *revision, now));
+                let is_away = absence::is_normal(device, now);
+                count(summary, state::of(device, name, *revision, now), is_away);
             }
         }
     }
     all
 }
 
-/// Adds one device to a summary.
-pub fn count(summary: &mut api::WorkloadSummary, is: Condition) {
+/// Adds one device to a summary. `is_away`: as is expected of it.
+pub fn count(summary: &mut api::WorkloadSummary, is: Condition, is_away: bool) {
     summary.desired += 1;
     match is.state {
         State::Running => summary.running += 1,
@@ -273,6 +278,7 @@ pub fn count(summary: &mut api::WorkloadSummary, is: Condition) {
             summary.unknown += 1;
             let good = matches!(is.last, Some(State::Running | State::Done));
             summary.last_running += u64::from(good);
+            summary.away += u64::from(is_away);
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::core::admission::{Admitted, What};
 use crate::core::model::{Device, Model, Workload, encoded_size, key};
 use crate::core::placement::{self, Wanted};
 use crate::core::records::{
-    MAX_REVISIONS, Policy, PolicyKey, PolicyRecord, RevisionRecord, Standing, WorkloadRecord,
+    MAX_REVISIONS, Policy, PolicyKey, PolicyKind, PolicyRecord, RevisionRecord, Standing,
+    WorkloadRecord,
 };
 use crate::core::selector::Selector;
 use crate::core::view;
@@ -326,7 +327,12 @@ impl Service {
         if dry_run {
             return plan(&self.model(), admitted, self.now()).map(|plan| plan.answer);
         }
-        self.change(|change| {
+        let kind = |policy: &Policy| policy.kind() == PolicyKind::DevicePolicy;
+        let rules = admitted.iter().any(|document| match &document.what {
+            What::Policy(policy) => kind(policy),
+            What::Workload(_) => false,
+        });
+        let applied = self.change(|change| {
             let plan = plan(change.model, admitted, change.now)?;
             for (record, new_revision, message) in plan.workloads {
                 let (action, message) = match former {
@@ -344,8 +350,12 @@ impl Service {
                 change.set_desired(&device, set);
             }
             Ok(plan.answer)
-        })
-        .await
+        });
+        let applied = applied.await?;
+        if rules {
+            self.note_every_due();
+        }
+        Ok(applied)
     }
 
     /// Deletes a workload; its devices stop it. `expected` is the resource version that it must

@@ -79,6 +79,7 @@ impl<'a> Change<'a> {
 
     /// Stores who a device is, as the model has it.
     pub(crate) fn put_device(&mut self, name: &Name) {
+        self.model.settle_rule(name);
         if let Some(device) = self.model.devices.get(name) {
             let bytes = serde_json::to_vec(&device.record);
             self.raw(key::device(name), bytes);

@@ -214,6 +214,9 @@ impl Service {
     ) -> Result<(Arc<Self>, Threads), StartError> {
         let mut model = load(&*store, &settings.tenant)?;
         model.meta.version += VERSION_GAP;
+        let started = (settings.clock)();
+        model.started = started;
+        model.settle_rules();
         if model.meta.epoch == 0 {
             // A fresh control plane may inherit devices of a lost one: what they hold is older.
             model.meta.epoch = (settings.clock)().max(1);
@@ -233,7 +236,7 @@ impl Service {
             counters: Counters::default(),
             ingest,
             restart_needed: AtomicBool::new(false),
-            started: (settings.clock)(),
+            started,
             throttle: Mutex::default(),
             summary: Mutex::default(),
             trend: Mutex::new(Points::new((settings.clock)())),
@@ -245,6 +248,7 @@ impl Service {
             alarms_asked: Notify::new(),
             settings,
         });
+        service.note_every_due();
         let named = |name: &str| std::thread::Builder::new().name(name.into());
         let writing = Arc::clone(&service);
         let store = named("store").spawn(move || writer::run(&writing, queue))?;
@@ -400,6 +404,15 @@ impl Service {
 
     /// Tells devices and watchers of a change that is safe.
     fn tell(&self, after: After) {
+        let names: std::collections::BTreeSet<Name> = after
+            .events
+            .iter()
+            .filter(|(_, event)| event.kind == "device")
+            .filter_map(|(_, event)| event.name.parse().ok())
+            .collect();
+        for name in &names {
+            self.note_due(name);
+        }
         self.events.publish(after.events);
         for device in &after.desired {
             self.bus.desired_changed(device);
@@ -456,11 +469,13 @@ impl Service {
     fn replace(&self, model: &mut Model, mut fresh: Model) {
         for (name, device) in &mut fresh.devices {
             if let Some(known) = model.devices.get(name) {
-                device.live = known.live;
+                device.live = known.live.clone();
                 device.report.connected = known.report.connected;
             }
         }
         fresh.batches = model.batches;
+        fresh.started = model.started;
+        fresh.settle_rules();
         fresh.meta.epoch = fresh.meta.epoch.max(model.meta.epoch);
         fresh.meta.version = fresh.meta.version.max(model.meta.version) + VERSION_GAP;
         self.events.reset(fresh.meta.version);

@@ -11,6 +11,7 @@
     reason = "a test fails loudly where it stands, and deals in files and clocks by trade"
 )]
 
+mod absence;
 mod alarms;
 mod api;
 mod data;
