@@ -16,6 +16,7 @@ mod access;
 mod data;
 mod fleet;
 mod query;
+mod timeline;
 
 pub use access::{
     About, Access, AccessMetadata, Authority, CreatedAccess, Licence, Licences, Login, NewAccess,
@@ -26,14 +27,15 @@ pub use data::{
     PolicyStatus, Series, StreamItem, StreamLast,
 };
 pub use fleet::{
-    AttentionItem, DeviceCounts, Difference, Differences, Fleet, History, HistoryEvent, LabelKey,
-    LabelValue, Labels as LabelsInUse, Presence, Severity, Site, WorkloadCounts,
+    AttentionItem, DeviceCounts, Difference, Differences, Fleet, LabelKey, LabelValue,
+    Labels as LabelsInUse, Severity, Site, WorkloadCounts,
 };
 
 pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,
     QueryRecords, QueryResult, QueryRow,
 };
+pub use timeline::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
 
 /// `apiVersion` of every document.
 pub const API_VERSION: &str = "holdfast/v1";

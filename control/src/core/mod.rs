@@ -1,5 +1,6 @@
 //! The control plane's decisions, as values: no I/O, no clock, no async.
 
+pub mod activity;
 pub mod admission;
 pub mod attention;
 pub mod crowd;
@@ -24,6 +25,7 @@ pub mod session;
 pub mod shipping;
 pub mod throttle;
 pub mod time;
+pub mod timeline;
 pub mod values;
 pub mod view;
 pub mod words;

@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 
 use super::model::{Device, Model, Workload};
 use super::records::{
-    AccessRecord, HistoryRecord, PolicyRecord, RevisionRecord, Standing, TokenRecord,
-    WorkloadRecord,
+    AccessRecord, PolicyRecord, RevisionRecord, Standing, TokenRecord, WorkloadRecord,
 };
 use super::time::rfc3339;
 use crate::api::{self, API_VERSION, Metadata};
@@ -96,16 +95,6 @@ pub fn certificate_end(device: &Device) -> Option<u64> {
     agent
         .and_then(|agent| agent.certificate_not_after)
         .or_else(|| device.record.certificate.as_ref().map(|issued| issued.not_after))
-}
-
-/// An event of a device's history.
-pub fn history(record: HistoryRecord) -> api::HistoryEvent {
-    api::HistoryEvent {
-        at: rfc3339(record.at),
-        event: if record.began { api::Presence::Connected } else { api::Presence::Disconnected },
-        reason: record.reason.map(String::from),
-        address: record.address.map(|address| address.to_string()),
-    }
 }
 
 /// An access token, without its secret.

@@ -2,6 +2,7 @@
 //! nothing: `service/` does.
 
 mod access;
+mod activity;
 mod archive;
 mod artifacts;
 mod auth;
@@ -134,7 +135,7 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(fleet::devices))
         .routes(routes!(fleet::fleet))
         .routes(routes!(fleet::labels))
-        .routes(routes!(fleet::history))
+        .routes(routes!(activity::timeline))
         .routes(routes!(fleet::differences))
         .routes(routes!(devices::get, devices::patch, devices::delete))
         .routes(routes!(devices::approve))
@@ -160,7 +161,8 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(workloads::explain))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
-        .routes(routes!(tokens::audit))
+        .routes(routes!(activity::audit))
+        .routes(routes!(activity::activity))
         .routes(routes!(access::list, access::create))
         .routes(routes!(access::delete))
         .routes(routes!(system::about))
@@ -275,7 +277,7 @@ impl ListQuery {
     fn query(&self) -> Result<crate::service::Query, Failure> {
         let selector = selector(self.label_selector.as_deref())?;
         let (limit, after) = (self.limit, self.after.clone());
-        Ok(crate::service::Query { limit, after, selector, newest_first: false })
+        Ok(crate::service::Query { limit, after, selector })
     }
 }
 
