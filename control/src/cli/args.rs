@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-use super::moment;
+use super::{activity, moment};
 use crate::core::selector;
 use crate::serve::ServeArgs;
 
@@ -89,6 +89,12 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
   holdfast describe device gw-1
   holdfast describe workload hello")]
     Describe(Named),
+    /// Show what happened to a device: connections, phases, restarts, revisions, problems.
+    #[command(after_help = activity::TIMELINE_HELP)]
+    Timeline(activity::TimelineArgs),
+    /// Show what people did, and what devices did beside it.
+    #[command(after_help = activity::ACTIVITY_HELP)]
+    Activity(activity::ActivityArgs),
     /// Approve, label and revoke devices.
     #[command(subcommand)]
     Device(Device),

@@ -6,6 +6,7 @@
     reason = "the command line stands at the edge: it reads the clock once"
 )]
 
+mod activity;
 mod apply;
 mod args;
 mod client;
@@ -115,6 +116,8 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Delete(wanted) => apply::delete(client, output, &wanted).await,
         Command::Get(wanted) => get::get(client, output, now, &wanted).await,
         Command::Describe(named) => describe::describe(client, output, now, &named).await,
+        Command::Timeline(wanted) => activity::timeline(client, output, now, &wanted).await,
+        Command::Activity(wanted) => activity::activity(client, output, now, &wanted).await,
         Command::Device(command) => manage::device(client, output, &command).await,
         Command::Logs(wanted) => logs::logs(client, output, &wanted).await,
         Command::Data(command) => data::data(client, output, now, &command).await,
