@@ -19,7 +19,7 @@ use crate::serve::ServeArgs;
   NO_COLOR        no colours, also on a terminal
   HTTPS_PROXY     proxy, unless NO_PROXY excepts the address; never for loopback
 
-Exit codes: 0 done, 1 failed, 2 bad usage, 3 not found, 4 refused.")]
+Exit codes: 0 done, 1 failed, 2 bad usage, 3 not found, 4 refused; 10 to 13 of `status --check`.")]
 pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -73,6 +73,15 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
   holdfast delete -f documents/      # what these documents describe
   holdfast delete device gw-1        # forgotten; it may enrol again")]
     Delete(Delete),
+    /// Show whether the fleet, a device or a workload is as it should be, and what needs a person.
+    #[command(after_help = "Examples:
+  holdfast status                          # counts, and what needs attention, since when
+  holdfast status device gw-1
+  holdfast status workload hello --check   # for scripts: the exit code says it
+
+Exit codes with --check: 0 all as it should be, 10 something fails or is critical, 11 a problem,
+12 progressing, 13 unknown (a device is offline: what it does is not known).")]
+    Status(Status),
     /// List resources, or show one.
     #[command(after_help = "Examples:
   holdfast get devices
@@ -396,6 +405,22 @@ pub(crate) struct Named {
     pub(crate) kind: Kind,
     /// Its name.
     pub(crate) name: String,
+}
+
+/// Of what the status is shown.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// device or workload [default: the whole fleet].
+    #[arg(value_enum, ignore_case = true, requires = "name")]
+    pub(crate) kind: Option<Kind>,
+    /// Its name.
+    pub(crate) name: Option<String>,
+    /// Say it by the exit code, too.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// The API's document instead of words.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

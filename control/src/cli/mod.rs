@@ -23,6 +23,7 @@ mod moment;
 mod pinned;
 mod query;
 mod rows;
+mod status;
 mod table;
 mod text;
 mod transfer;
@@ -116,6 +117,7 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Delete(wanted) => apply::delete(client, output, &wanted).await,
         Command::Get(wanted) => get::get(client, output, now, &wanted).await,
         Command::Describe(named) => describe::describe(client, output, now, &named).await,
+        Command::Status(wanted) => status::status(client, output, now, &wanted).await,
         Command::Timeline(wanted) => activity::timeline(client, output, now, &wanted).await,
         Command::Activity(wanted) => activity::activity(client, output, now, &wanted).await,
         Command::Device(command) => manage::device(client, output, &command).await,

@@ -7,10 +7,10 @@
 use std::net::IpAddr;
 
 use holdfast_protocol::ids::{Name, StateVersion};
-use holdfast_protocol::message::{Phase, Problem, WorkloadReport};
+use holdfast_protocol::message::{Phase, WorkloadReport};
 use serde::{Deserialize, Serialize};
 
-use super::records::{ReportRecord, cut};
+use super::records::{KnownProblem, ReportRecord, cut};
 
 /// Events of one thing (a workload's phases, a problem, the connection) that are kept one by one
 /// within an hour: enough to see how a loop begins.
@@ -307,7 +307,7 @@ fn short(text: &str, most: usize) -> Box<str> {
 pub struct Before {
     applied: StateVersion,
     workloads: Vec<(Name, WorkloadReport)>,
-    problems: Vec<Problem>,
+    problems: Vec<KnownProblem>,
 }
 
 impl Before {
@@ -336,7 +336,10 @@ impl Before {
             let from = self.applied.generation;
             events.push(What::Generation { from, to: after.applied.generation });
         }
-        events.extend(problems(&self.problems, &after.all_problems()));
+        let said = |problem: &KnownProblem| (problem.code.clone(), problem.message.clone());
+        let before: Vec<Said> = self.problems.iter().map(said).collect();
+        let after: Vec<Said> = after.all_problems().iter().map(said).collect();
+        events.extend(problems(&before, &after));
         events
     }
 }
@@ -356,7 +359,12 @@ fn changes(name: &Name, was: Option<&WorkloadReport>, now: &WorkloadReport) -> V
     let mut events = Vec::new();
     let revision = was.map_or(0, |was| was.revision);
     let restarts = match was {
-        Some(was) if was.revision == now.revision => now.restarts.saturating_sub(was.restarts),
+        Some(was) if was.revision == now.revision => {
+            // Another process in the same phase: it was started again, as after a reboot.
+            let is_other = was.phase == now.phase && was.pid.is_some() && now.pid.is_some();
+            let anew = u32::from(is_other && was.pid != now.pid);
+            now.restarts.saturating_sub(was.restarts).max(anew)
+        }
         _ => now.restarts,
     };
     if revision != now.revision {
@@ -379,15 +387,18 @@ fn changes(name: &Name, was: Option<&WorkloadReport>, now: &WorkloadReport) -> V
     events
 }
 
+/// Code and text of a problem.
+pub type Said = (String, String);
+
 /// Problems that ended and that began, by code: a code that is there twice is one thing.
-pub fn problems(before: &[Problem], after: &[Problem]) -> Vec<What> {
+pub fn problems(before: &[Said], after: &[Said]) -> Vec<What> {
     let mut events = Vec::new();
     for (one, other, began) in [(before, after, false), (after, before, true)] {
-        for (at, problem) in one.iter().enumerate() {
-            let same = |known: &Problem| known.code == problem.code;
+        for (at, (code, message)) in one.iter().enumerate() {
+            let same = |(known, _): &Said| known == code;
             if !other.iter().any(same) && !one.iter().take(at).any(same) {
-                let text = short(if began { &problem.message } else { "" }, MAX_PROBLEM);
-                events.push(What::Problem { code: problem.code.as_str().into(), began, text });
+                let text = short(if began { message } else { "" }, MAX_PROBLEM);
+                events.push(What::Problem { code: code.as_str().into(), began, text });
             }
         }
     }

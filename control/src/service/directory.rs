@@ -12,9 +12,10 @@ use holdfast_protocol::topic::Channel;
 use super::Service;
 use super::change::Change;
 use crate::adapters::authority::serial_is_of;
+use crate::core::lineage::Lineage;
 use crate::core::liveness;
 use crate::core::records::Standing;
-use crate::core::timeline::{Before, What, problems};
+use crate::core::timeline::{Before, Said, What, problems};
 use crate::ports::{Access, Directory, Done, Feed, Refusal, Wanted};
 
 impl Directory for Service {
@@ -69,11 +70,13 @@ impl Directory for Service {
             newer = known.live.begin(connection);
             if newer {
                 known.live.unwritten = now;
+                known.live.since = now;
+                known.report.gone = 0;
                 known.report.last_seen = now;
                 // Stored with the report that follows.
                 known.report.connected = true;
                 known.report.address = Some(liveness::address(peer));
-                change.event("device", name.as_str(), "changed", "online".into());
+                change.device_event(name, "online".into(), vec!["connection".into()]);
             }
         };
         if !self.note(begin, |_| {})
@@ -98,10 +101,11 @@ impl Directory for Service {
             if over {
                 known.report.last_seen = now;
                 known.report.connected = false;
+                known.report.gone = now;
                 change.happened(name, (now, false), [What::ended(reason)]);
                 change.put_report(name);
                 let message = format!("offline: {reason}");
-                change.event("device", name.as_str(), "changed", message);
+                change.device_event(name, message, vec!["connection".into()]);
             }
         };
         if !self.note(end, |_| {})
@@ -111,6 +115,7 @@ impl Directory for Service {
         }
         if over {
             self.calls.device_gone(device);
+            self.note_due(name);
         }
     }
 
@@ -188,10 +193,12 @@ impl Service {
             let mut over = Vec::new();
             for (name, device) in &mut change.model.devices {
                 let Some(lineage) = device.report.lineage.as_deref_mut() else { continue };
-                let before = lineage.problem();
+                let said = |lineage: &Lineage| -> Vec<Said> {
+                    lineage.problem().into_iter().map(|it| (it.code, it.message)).collect()
+                };
+                let before = said(lineage);
                 if lineage.settle(now) {
-                    let after = lineage.problem();
-                    over.push((name.clone(), problems(before.as_slice(), after.as_slice())));
+                    over.push((name.clone(), problems(&before, &said(lineage))));
                 }
             }
             for (name, events) in over {
@@ -217,11 +224,12 @@ impl Service {
             let epoch = change.model.meta.epoch;
             let Some(known) = change.model.devices.get_mut(name) else { return };
             let message = words(&report, known.report.applied);
+            let parts = parts(&report, known.report.applied);
             let before = Before::of(&known.report);
             // What a device that was known says in full, it may have been for long.
             let while_away = report.full && known.report.agent.is_some();
             diverged = known.report.take_history(report.full, &report.history, epoch, now);
-            known.report.take(report);
+            known.report.take(report, now);
             known.report.last_seen = now;
             let events = before.events(&known.report);
             change.put_arrival(name);
@@ -232,7 +240,7 @@ impl Service {
                 change.event("device", name.as_str(), "changed", message);
             }
             if let Some(message) = message {
-                change.event("device", name.as_str(), "changed", message);
+                change.device_event(name, message, parts);
             }
         };
         // Not taken: the device gets no PUBACK and sends again.
@@ -241,11 +249,23 @@ impl Service {
                 done.stored();
             }
         });
+        self.note_due(name);
         if let Some(history) = diverged {
             tracing::warn!(device = %name, "it came back with an earlier state of its data folder, or as a copy: told above which numbers it goes on");
             self.ingest.diverged(name.clone(), history);
         }
     }
+}
+
+/// Which parts of the device a report is about, as [`crate::api::Event::parts`] has them.
+fn parts(report: &StateReport, before: holdfast_protocol::ids::StateVersion) -> Vec<String> {
+    if report.full {
+        return Vec::new();
+    }
+    let workloads = report.workloads.keys().map(|name| format!("workloads/{name}"));
+    let problems = report.problems.is_some().then(|| "problems".to_owned());
+    let applied = (report.version() != before).then(|| "applied".to_owned());
+    workloads.chain(problems).chain(applied).collect()
 }
 
 /// Most workloads that an event names.

@@ -30,5 +30,6 @@ mod query;
 mod restore;
 mod scopes;
 mod session;
+mod short;
 mod timeline;
 mod world;

@@ -215,7 +215,7 @@ impl Control {
     /// A report came in.
     pub(super) fn reported(&mut self, number: usize, payload: &[u8]) {
         let report: StateReport = codec::decode(payload).unwrap();
-        self.stored.devices[number].report.take(report);
+        self.stored.devices[number].report.take(report, 0);
     }
 
     pub(super) fn known(&self, number: usize) -> &Known {

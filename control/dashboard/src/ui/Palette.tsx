@@ -45,7 +45,10 @@ export function Palette({ close }: { close: () => void }) {
   const options = found(text, query === "" ? [] : (devices.data?.items ?? []), workloads.data?.items ?? []);
   const chosen = Math.min(at, options.length - 1);
   const here = useRef<HTMLDivElement>(null);
-  useEffect(() => here.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest" }), [chosen]);
+  useEffect(() => {
+    // Braces: newer browsers give a promise, which React would take for what cleans up.
+    here.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
+  }, [chosen]);
 
   const take = (option: Option | undefined) => {
     if (!option) return;
@@ -94,13 +97,13 @@ export function Palette({ close }: { close: () => void }) {
   );
 }
 
-type Devices = { metadata: { name: string }; status: { connection: string; lastSeen?: string | null } }[];
+type Devices = { metadata: { name: string }; status: { connection: string } }[];
 
 function found(text: string, devices: Devices, workloads: { metadata: { name: string } }[]): Option[] {
   const ranked: [number, Option][] = [];
   for (const { metadata, status } of devices) {
     // The server found them (by a label's value, perhaps): they stay, good names first.
-    ranked.push([3 + score(metadata.name, text), { key: `d/${metadata.name}`, kind: "Device", text: metadata.name, aside: <Connection of={status.connection} everSeen={status.lastSeen != null} />, go: { to: deviceAt(metadata.name) } }]);
+    ranked.push([3 + score(metadata.name, text), { key: `d/${metadata.name}`, kind: "Device", text: metadata.name, aside: <Connection of={status.connection} />, go: { to: deviceAt(metadata.name) } }]);
   }
   const add = (base: number, finds: string, option: Option) => {
     const points = score(finds, text);

@@ -1,16 +1,17 @@
 // A stream's numbers over time, its gaps among them, and its ledger.
 import { Button, Select } from "@mantine/core";
 import { useQueries, useQuery } from "@tanstack/react-query";
-import { lazy, Suspense, useMemo } from "react";
+import { Suspense, useMemo } from "react";
 import * as read from "../api/queries";
 import { numbers } from "../lib/records";
 import { count } from "../lib/words";
 import { Card } from "./Card";
+import { later } from "./later";
 import { Loading } from "./Loading";
 import { Failed, Notice } from "./Notice";
 import { useSearch } from "./useSearch";
 
-const Chart = lazy(() => import("./Chart"));
+const Chart = later(() => import("./Chart"));
 
 const SPANS = [
   { value: "1h", label: "last hour", seconds: 3_600 },

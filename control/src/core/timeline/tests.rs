@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::WIRE_VERSION;
-use holdfast_protocol::message::StateReport;
+use holdfast_protocol::message::{Problem, StateReport};
 use proptest::prelude::*;
 
 use super::*;
@@ -10,12 +10,12 @@ use crate::core::activity::event;
 const NOW: u64 = 1_795_000_000;
 
 /// A workload as reported: its name, revision, phase and restarts.
-type Said<'a> = (&'a str, u64, Option<Phase>, u32);
+type Shown<'a> = (&'a str, u64, Option<Phase>, u32);
 
 fn report(
     full: bool,
     generation: u64,
-    workloads: &[Said<'_>],
+    workloads: &[Shown<'_>],
     problems: Option<&[&str]>,
 ) -> StateReport {
     let workloads = workloads.iter().map(|(name, revision, phase, restarts)| {
@@ -45,7 +45,7 @@ fn report(
 /// What a report changes, in words.
 fn told(device: &mut ReportRecord, said: StateReport) -> Vec<String> {
     let before = Before::of(device);
-    device.take(said);
+    device.take(said, NOW);
     let record = |what| EventRecord {
         number: 0,
         at: NOW,
@@ -63,7 +63,7 @@ fn a_report_is_told_by_what_it_changes() {
     use Phase::{Backoff, Fetching, Running, Starting};
     let mut device = ReportRecord::default();
     // (full, generation, workloads, problems) → what is told.
-    let table: &[(bool, u64, &[Said<'_>], Option<&[&str]>, &[&str])] = &[
+    let table: &[(bool, u64, &[Shown<'_>], Option<&[&str]>, &[&str])] = &[
         (true, 0, &[], Some(&[]), &[]),
         (
             false,
@@ -212,7 +212,7 @@ fn events_are_small_on_disk() {
         Some(&["disk-full"]),
     );
     let before = Before::of(&device);
-    device.take(said);
+    device.take(said, NOW);
     let mut disk = Disk::default();
     disk.put(NOW, What::Connected { address: Some("192.0.2.33".parse().unwrap()) });
     disk.put(NOW, What::ended("the device did not answer for 450 s"));
@@ -233,6 +233,46 @@ fn events_are_small_on_disk() {
     disk.put(NOW, largest);
     let largest = disk.of(Ring::Workload).pop().unwrap();
     assert!(serde_json::to_string(largest).unwrap().len() < 1_500);
+}
+
+/// A phase, process and revision of a workload in a report.
+fn any_report() -> impl Strategy<Value = WorkloadReport> {
+    let phase = prop::sample::select(vec![Phase::Starting, Phase::Running, Phase::Backoff]);
+    (phase, 1_u64..3, 0_u32..4, prop::option::of(1_u32..3)).prop_map(
+        |(phase, revision, restarts, pid)| WorkloadReport {
+            revision,
+            phase,
+            restarts,
+            pid,
+            reason: String::new(),
+        },
+    )
+}
+
+proptest! {
+    /// The timeline and `phaseSince` agree: an event that changes the phase, or the revision, is at
+    /// the time since which the phase is.
+    #[test]
+    fn a_phase_is_since_its_event(said in prop::collection::vec(any_report(), 1..20)) {
+        let mut device = ReportRecord::default();
+        for (at, one) in (NOW..).zip(said) {
+            let before = Before::of(&device);
+            let was = device.workloads.first().map(|(_, was)| (was.phase, was.revision));
+            let is_other = was != Some((one.phase, one.revision));
+            let mut said = report(false, 0, &[], None);
+            said.workloads.insert("a".parse().unwrap(), Some(one));
+            device.take(said, at);
+            let told = before.events(&device).iter().any(|what| match what {
+                What::Phase { from, to, .. } => from != to,
+                What::Revision { .. } => true,
+                _ => false,
+            });
+            prop_assert_eq!(told, is_other);
+            if told {
+                prop_assert_eq!(device.marks[0].phase, at);
+            }
+        }
+    }
 }
 
 proptest! {

@@ -27,7 +27,7 @@ const PARTS: readonly Part<Device>[] = [
   { key: "overview", title: "Overview", show: (device) => <Overview device={device} /> },
   { key: "streams", title: "Streams", show: ({ metadata }) => <Streams name={metadata.name} /> },
   { key: "logs", title: "Logs", show: (device) => <Logs device={device} /> },
-  { key: "history", title: "Presence", show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} /> },
+  { key: "history", title: "History", show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} workloads={Object.keys(status.workloads)} /> },
   { key: "raw", title: "Raw document", show: (device) => <Raw of={device} label={`The document of ${device.metadata.name}`} /> },
 ];
 
@@ -42,7 +42,7 @@ export default function DevicePage() {
       name={name}
       of={useQuery(read.device(name))}
       parts={PARTS}
-      state={({ status }) => <Connection of={status.connection} everSeen={status.lastSeen != null} />}
+      state={({ status }) => <Connection of={status.connection} />}
       actions={({ status }) => (
         <>
           {status.connection === "pending" && (
@@ -60,7 +60,7 @@ export default function DevicePage() {
       )}
       about={({ metadata, status }) => (
         <>
-          {status.connection !== "online" && <span className="hf-kind">last seen <Time at={status.lastSeen} /></span>}
+          <span className="hf-kind">heard <Time at={status.heardAt} /></span>
           <Labels of={metadata.labels} to="/devices" />
           <Button size="compact-xs" variant="subtle" onClick={() => setOpen("labels")}>Edit labels</Button>
         </>
