@@ -48,7 +48,7 @@ export const PAGES = [
   { name: "enrolment-new", path: "/enrolment?new=token", ready: "Make the token" },
   { name: "enrolment-made", path: "/enrolment?new=token", ready: "Make the token", act: async (page) => { await page.getByRole("button", { name: "Make the token" }).click(); await page.getByRole("img", { name: /QR code/ }).waitFor(); } },
   { name: "artifact", path: "/artifact", ready: "Choose a file and push it", act: async (page) => { await choose(page, "Choose a file and push it", "sensor-reader", Buffer.from("#!/bin/sh\necho pressure\n")); await page.getByText("sensor-reader is stored").waitFor(); } },
-  { name: "activity", path: "/activity", ready: "workload.apply" },
+  { name: "activity", path: "/activity?show=change,device", ready: "Difference" },
   { name: "search", path: "/", ready: "Changed lately", act: async (page) => { await page.keyboard.press("Control+k"); await page.keyboard.type("pump"); await page.getByRole("option", { name: /pump-2/ }).waitFor(); } },
   { name: "settings", path: "/settings", ready: "Certificate authority" },
   { name: "settings-restore", path: "/settings", ready: "Certificate authority", act: async (page) => { await choose(page, "Choose a backup…", "holdfast-2026-11-23.tar", await (await page.request.get(new URL("/api/v1/backup", page.url()).href)).body()); await page.getByText(/made .* by holdfast/).waitFor(); } },
