@@ -20,6 +20,7 @@ mod fleet;
 mod groups;
 mod jobs;
 mod query;
+mod timeline;
 
 pub use absence::{Absence, AbsenceStatus, PolicyAbsence};
 pub use access::{
@@ -32,8 +33,8 @@ pub use data::{
     PolicyStatus, Series, StreamItem, StreamLast,
 };
 pub use fleet::{
-    AttentionItem, DeviceCounts, Difference, Differences, Fleet, History, HistoryEvent, LabelKey,
-    LabelValue, Labels as LabelsInUse, Presence, Severity, Site, WorkloadCounts,
+    AttentionItem, DeviceCounts, Difference, Differences, Fleet, LabelKey, LabelValue,
+    Labels as LabelsInUse, Severity, Site, WorkloadCounts,
 };
 
 pub use groups::{DeviceGroup, DeviceGroups, Trend, TrendPoint};
@@ -45,6 +46,7 @@ pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,
     QueryRecords, QueryResult, QueryRow,
 };
+pub use timeline::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
 
 /// `apiVersion` of every document.
 pub const API_VERSION: &str = "holdfast/v1";

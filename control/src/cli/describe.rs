@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::activity;
 use super::args::{Kind, Named};
 use super::client::Client;
 use super::described_absence;
@@ -16,7 +17,7 @@ use super::moment;
 use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
-use crate::api::{Device, Explanation, HealthState, Workload};
+use crate::api::{Device, Explanation, HealthState, List, TimelineEvent, Workload};
 use crate::core::time::words;
 
 /// Describes one resource.
@@ -31,7 +32,9 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
                 // What else is known of it is said all the same.
                 Err(failure) => format!("  {}\n", clean(&failure.message)),
             };
-            format!("{}\nData\n{data}", device(output, now, &rows::read(&item)?))
+            let lately = lately(client, output, now, name).await;
+            let device = device(output, now, &rows::read(&item)?);
+            format!("{device}\nLately\n{lately}\nData\n{data}")
         }
         Kind::Workload => workload(output, now, &rows::read(&item)?)?,
         Kind::LinkBudget => {
@@ -57,6 +60,25 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
         text = format!("{}\n{text}", explanation(output, &rows::read(&explained)?));
     }
     output.bytes(text.as_bytes())
+}
+
+/// Events that a description shows.
+const LATELY: &str = "5";
+
+/// The last that happened to a device, the newest last.
+async fn lately(client: &Client, output: Output, now: u64, name: &str) -> String {
+    let page = client.get(&["devices", name, "history"], &[("limit", LATELY)]).await;
+    let events: Outcome<List<TimelineEvent>> = page.and_then(|page| rows::read(&page));
+    match events {
+        Ok(List { items, .. }) if items.is_empty() => "  nothing is known\n".to_owned(),
+        Ok(List { items, .. }) => {
+            let rows: Vec<Vec<Cell>> =
+                items.iter().rev().map(|event| activity::row(event, now, true)).collect();
+            table(output, 2, &[], &rows)
+        }
+        // What else is known of it is said all the same.
+        Err(failure) => format!("  {}\n", clean(&failure.message)),
+    }
 }
 
 /// First of all: is it as it should be, and if not, why.

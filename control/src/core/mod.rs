@@ -1,6 +1,7 @@
 //! The control plane's decisions, as values: no I/O, no clock, no async.
 
 pub mod absence;
+pub mod activity;
 pub mod admission;
 pub mod alarms;
 pub mod attention;
@@ -31,6 +32,7 @@ pub mod shipping;
 pub mod state;
 pub mod throttle;
 pub mod time;
+pub mod timeline;
 pub mod trend;
 pub mod values;
 pub mod view;

@@ -22,6 +22,7 @@ use super::records::{
     AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, Meta, Policy, PolicyKey, PolicyRecord,
     ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord, WorkloadRecord,
 };
+use super::timeline::Recent;
 
 /// A device, whole.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct Device {
     pub live: Live,
     /// What holds for its absence. None: not decided yet.
     pub rule: Option<Arc<Rule>>,
+    /// What happened to it in the last hour; nothing of it outlives the process.
+    pub recent: Option<Box<Recent>>,
 }
 
 impl Device {
@@ -51,6 +54,7 @@ impl Device {
             report: ReportRecord::default(),
             live: Live::default(),
             rule: None,
+            recent: None,
         }
     }
 }
@@ -194,9 +198,10 @@ pub const AUTHORITY: &str = "authority";
 pub mod key {
     use holdfast_protocol::ids::{Name, hex};
 
-    use crate::core::records::{MAX_HISTORY, PolicyKey};
+    use crate::core::records::PolicyKey;
+    use crate::core::timeline::Ring;
 
-    /// What keys of histories begin with: they are read one device at a time, never all.
+    /// What keys of timelines begin with: they are read one device at a time, never all.
     pub const HISTORIES: &str = "history/";
     /// What keys of sessions begin with.
     pub const SESSIONS: &str = "session/";
@@ -220,13 +225,17 @@ pub mod key {
     pub fn report(name: &Name) -> String {
         format!("report/{name}")
     }
-    /// What the keys of its history begin with.
+    /// What the keys of its timeline begin with.
     pub fn history_of(name: &Name) -> String {
         format!("{HISTORIES}{name}/")
     }
-    /// An event of its history; the oldest one's place is taken.
-    pub fn history(name: &Name, number: u64) -> String {
-        format!("{HISTORIES}{name}/{:02}", number % MAX_HISTORY)
+    /// An event of its timeline; the oldest one's place is taken.
+    pub fn history(name: &Name, ring: Ring, number: u32) -> String {
+        format!("{HISTORIES}{name}/{}{:03}", ring.letter(), number % ring.size())
+    }
+    /// An event of the fleet's rings, likewise. No device has such a name.
+    pub fn fleet_event(ring: Ring, number: u32) -> String {
+        format!("{HISTORIES}*/{}{:04}", ring.letter(), number % ring.fleet_size())
     }
     /// A workload.
     pub fn workload(name: &Name) -> String {

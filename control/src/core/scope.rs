@@ -65,6 +65,7 @@ const ROUTES: &[(&str, &str, Scope)] = &[
     ("POST", "/api/v1/apply", Scope::Operate),
     ("PUT", "/api/v1/artifacts", Scope::Operate),
     ("GET", "/api/v1/artifacts/{digest}", Scope::Operate),
+    ("GET", "/api/v1/activity", Scope::Read),
     ("GET", "/api/v1/audit", Scope::Read),
     ("GET", "/api/v1/backup", Scope::Admin),
     ("GET", "/api/v1/devices", Scope::Read),

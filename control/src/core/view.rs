@@ -12,8 +12,7 @@ use super::model::{Device, Model, Workload};
 use super::notification;
 use super::pause;
 use super::records::{
-    AccessRecord, HistoryRecord, KnownProblem, PolicyKind, PolicyRecord, Standing, TokenRecord,
-    WorkloadRecord,
+    AccessRecord, KnownProblem, PolicyKind, PolicyRecord, Standing, TokenRecord, WorkloadRecord,
 };
 use super::state::{self, Condition};
 use super::time::rfc3339;
@@ -136,16 +135,6 @@ pub fn certificate_end(device: &Device) -> Option<u64> {
     agent
         .and_then(|agent| agent.certificate_not_after)
         .or_else(|| device.record.certificate.as_ref().map(|issued| issued.not_after))
-}
-
-/// An event of a device's history.
-pub fn history(record: HistoryRecord) -> api::HistoryEvent {
-    api::HistoryEvent {
-        at: rfc3339(record.at),
-        event: if record.began { api::Presence::Connected } else { api::Presence::Disconnected },
-        reason: record.reason.map(String::from),
-        address: record.address.map(|address| address.to_string()),
-    }
 }
 
 /// An access token, without its secret.

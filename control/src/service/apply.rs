@@ -417,7 +417,8 @@ fn store_workload(
 ) {
     let name = record.name.clone();
     change.event("workload", name.as_str(), "changed", message.clone());
-    change.audit(by, action, name.as_str(), message);
+    let made = new_revision.then_some(record.revision);
+    change.audit_revision(by, action, name.as_str(), message, made);
     record.version = change.version();
     change.put(key::workload(&name), &record);
     if change.model.gone.remove(&name).is_some() {

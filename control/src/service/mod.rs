@@ -29,6 +29,7 @@ mod read;
 mod records;
 mod restore;
 mod sessions;
+mod timeline;
 mod tokens;
 mod watching;
 mod writer;
@@ -62,6 +63,7 @@ pub use read::{Listed, Query};
 pub use records::{Visitor, Window};
 pub use restore::{Backup, Checked, Checking};
 pub use sessions::Credential;
+pub use timeline::TimelineQuery;
 pub use watching::Watch;
 
 use change::{After, Change};
@@ -272,6 +274,7 @@ impl Service {
         // Not taken: the next one is.
         let _taken = self.note(|change| change.live(), |_| {});
         self.settle_lineages();
+        self.settle_timelines();
     }
 
     /// Returns when nothing can be stored any more: the writing thread has ended.

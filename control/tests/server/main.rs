@@ -34,4 +34,5 @@ mod restore;
 mod scopes;
 mod session;
 mod short;
+mod timeline;
 mod world;

@@ -1,5 +1,5 @@
 // Every read of the API, with the key under which it is kept. `events.ts` knows these keys.
-import { queryOptions } from "@tanstack/react-query";
+import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
 import type { Schema } from "../lib/schema";
 import { ask, client } from "./client";
 import { recordsAgain } from "./events";
@@ -53,10 +53,34 @@ export const differences = (name: string) =>
     queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/differences", { signal, params: { path: { name } } })),
   });
 
-export const history = (name: string) =>
+/** Connections that began and ended, newest first: all that are kept. */
+export const connections = (name: string) =>
   queryOptions({
-    queryKey: ["device", name, "history"],
-    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name } } })),
+    queryKey: ["device", name, "connections"],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name }, query: { kind: "connection" } } })),
+  });
+
+/** Rows of one page of a timeline, or of the activity. */
+const EVENTS = 100;
+
+/** What happened to a device, newest first, by pages. */
+export const timeline = (name: string, filter: Readonly<Record<string, string>>) =>
+  infiniteQueryOptions({
+    queryKey: ["device", name, "history", filter],
+    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name }, query: { ...filter, limit: EVENTS, ...(pageParam ? { continue: pageParam } : {}) } } })),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.metadata?.continue ?? undefined,
+    placeholderData: keepPreviousData,
+  });
+
+/** What people and devices did, newest first, by pages. */
+export const activity = (filter: Readonly<Record<string, string>>) =>
+  infiniteQueryOptions({
+    queryKey: ["audit", "activity", filter],
+    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/activity", { signal, params: { query: { ...filter, limit: EVENTS, ...(pageParam ? { continue: pageParam } : {}) } } })),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.metadata?.continue ?? undefined,
+    placeholderData: keepPreviousData,
   });
 
 /** A device's streams and what it says of its link; nobody tells of records, so it is read again. */
@@ -130,7 +154,7 @@ export const tokens = () =>
 export const audit = (limit = 30) =>
   queryOptions({
     queryKey: ["audit", limit],
-    queryFn: ({ signal }) => ask(client.GET("/api/v1/audit", { signal, params: { query: { order: "newest", limit } as never } })),
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/audit", { signal, params: { query: { order: "newest", category: "change", limit } } })),
   });
 
 export const about = () => queryOptions({ queryKey: ["about"], queryFn: ({ signal }) => ask(client.GET("/api/v1/about", { signal })) });
