@@ -15,7 +15,7 @@ const MAX_TEXT: usize = 200;
 pub struct Filter {
     /// Those with these labels.
     pub selector: Selector,
-    /// Those in whose name or label values this stands; see [`Filter::text`].
+    /// Those in whose name, label values or address this stands; see [`Filter::text`].
     pub text: Option<String>,
     /// Those whose connection is one of these.
     pub connections: Vec<Connection>,
@@ -80,10 +80,17 @@ impl Filter {
 /// The label of those who share a place and a link.
 pub const SITE: &str = "site";
 
-/// Whether a text in lower case stands in a device's name or in a value of its labels.
+/// Whether a text in lower case stands in a device's name, in a value of its labels or in its
+/// address.
 fn holds(device: &Device, text: &str) -> bool {
+    // Only what may be a part of an address is compared with it: writing one takes time.
+    let address = |text: &str| {
+        text.contains(['.', ':'])
+            && device.report.address.is_some_and(|address| address.to_string().contains(text))
+    };
     // Names have no capitals.
     device.record.name.as_str().contains(text)
+        || address(text)
         || device.record.labels.values().any(|value| {
             value.contains(text)
                 || (value.bytes().any(|byte| byte.is_ascii_uppercase())

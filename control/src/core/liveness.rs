@@ -14,6 +14,9 @@ pub struct Live {
     pub session: u64,
     /// When it began, seconds since 1970, until that is written to the device's history; 0 then.
     pub unwritten: u64,
+    /// Since when it does not answer what it is asked, seconds since 1970; 0: it does, as far as
+    /// anybody asked. See `answering.rs`.
+    pub silent: u64,
 }
 
 impl Live {

@@ -1,6 +1,7 @@
 //! The control plane's decisions, as values: no I/O, no clock, no async.
 
 pub mod admission;
+pub mod answering;
 pub mod attention;
 pub mod crowd;
 pub mod enrolment;

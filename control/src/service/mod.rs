@@ -19,6 +19,7 @@ mod feeds;
 mod ingest;
 mod keeper;
 mod latest;
+mod looking;
 mod overview;
 mod policies;
 mod query;
@@ -89,6 +90,7 @@ pub struct Service {
     settings: Settings,
     events: Events,
     calls: calls::Calls,
+    looking: looking::Looking,
     counters: Counters,
     ingest: ingest::Ingest,
     /// A restored backup has another CA: this process must be replaced.
@@ -202,6 +204,7 @@ impl Service {
             bus,
             authority,
             calls: calls::Calls::default(),
+            looking: looking::Looking::default(),
             counters: Counters::default(),
             ingest,
             restart_needed: AtomicBool::new(false),

@@ -33,7 +33,7 @@ pub(crate) struct ListDevices {
     sort: Option<String>,
     /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels.
     label_selector: Option<String>,
-    /// Only those in whose name or label values this stands, whatever the case.
+    /// Only those in whose name, label values or address this stands, whatever the case.
     q: Option<String>,
     /// `online,offline,pending,revoked`: only those.
     connection: Option<String>,
