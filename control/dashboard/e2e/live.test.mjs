@@ -153,7 +153,7 @@ test("an agent that hangs while its connection is open is told to whoever looks,
   await page.goto(`${world.url}/devices/pump-1`);
   await heading(page, "pump-1").waitFor();
   await until("it is online", async () => (await world.must("GET", "/api/v1/devices/pump-1")).status.connection === "online");
-  assert.equal((await world.must("POST", "/api/v1/devices/pump-1/ping")).answers, true);
+  assert.equal((await world.must("GET", "/api/v1/devices/pump-1/ping")).answers, true);
   const agent = world.agents.get("pump-1");
   agent.kill("SIGSTOP");
   try {

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::records::Standing;
+use super::records::{KnownProblem, Standing};
+use super::time::rfc3339;
 use crate::api::Connection;
 
 /// What is known of a device's connection; nothing of it outlives the process.
@@ -12,6 +13,8 @@ pub struct Live {
     pub connection: u64,
     /// The device's own random number of it. 0: not said yet.
     pub session: u64,
+    /// When it began, in seconds since 1970. 0: none, or not known.
+    pub since: u64,
     /// When it began, seconds since 1970, until that is written to the device's history; 0 then.
     pub unwritten: u64,
     /// Since when it does not answer what it is asked, seconds since 1970; 0: it does, as far as
@@ -38,11 +41,31 @@ impl Live {
         known
     }
 
-    /// What people see.
-    pub fn seen(self, standing: Standing) -> Connection {
+    /// Whether what the device said last is what it does: it is connected and, as far as anybody
+    /// asked, answers.
+    pub fn is_heard(self) -> bool {
+        self.connection != 0 && self.silent == 0
+    }
+
+    /// That it does not answer.
+    pub fn problem(self) -> Option<KnownProblem> {
+        let since = self.silent;
+        (since > 0).then(|| KnownProblem {
+            code: "not-answering".into(),
+            message: format!(
+                "it does not answer since {}, though its connection is open: its agent hangs, or its link is dead and the connection not ended yet; what it said before may be over",
+                rfc3339(since)
+            ),
+            since,
+        })
+    }
+
+    /// What people see. `ever`: whether it was ever connected.
+    pub fn seen(self, standing: Standing, ever: bool) -> Connection {
         match (standing, self.connection) {
             (Standing::Revoked, _) => Connection::Revoked,
             (Standing::Pending, _) => Connection::Pending,
+            (Standing::Approved, 0) if !ever => Connection::NeverSeen,
             (Standing::Approved, 0) => Connection::Offline,
             (Standing::Approved, _) => Connection::Online,
         }
@@ -65,11 +88,12 @@ mod tests {
         assert!(live.begin(5));
         assert!(!live.end(3), "the older connection's end comes after the newer began");
         assert!(!live.begin(4), "so may its beginning");
-        assert_eq!(live.seen(Standing::Approved), Connection::Online);
+        assert_eq!(live.seen(Standing::Approved, true), Connection::Online);
         assert!(live.end(5));
         assert!(!live.end(5));
-        assert_eq!(live.seen(Standing::Approved), Connection::Offline);
-        assert_eq!(live.seen(Standing::Revoked), Connection::Revoked);
-        assert_eq!(live.seen(Standing::Pending), Connection::Pending);
+        assert_eq!(live.seen(Standing::Approved, true), Connection::Offline);
+        assert_eq!(live.seen(Standing::Revoked, true), Connection::Revoked);
+        assert_eq!(live.seen(Standing::Pending, true), Connection::Pending);
+        assert_eq!(live.seen(Standing::Approved, false), Connection::NeverSeen);
     }
 }

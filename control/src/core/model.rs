@@ -15,8 +15,9 @@ use super::ingest::Retention;
 use super::liveness::Live;
 use super::placement::{self, Wanted};
 use super::records::{
-    AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, Meta, Policy, PolicyKey, PolicyRecord,
-    ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord, WorkloadRecord,
+    AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, KnownProblem, Meta, Policy, PolicyKey,
+    PolicyRecord, ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord,
+    WorkloadRecord,
 };
 
 /// A device, whole.
@@ -45,6 +46,18 @@ impl Device {
             report: ReportRecord::default(),
             live: Live::default(),
         }
+    }
+
+    /// What is wrong with it: by its own word, and that it does not answer.
+    pub fn problems(&self) -> Vec<KnownProblem> {
+        let mut all = self.report.all_problems();
+        all.extend(self.live.problem());
+        all
+    }
+
+    /// Whether anything is wrong with it.
+    pub fn has_problems(&self) -> bool {
+        self.live.silent > 0 || self.report.has_problems()
     }
 }
 
@@ -310,6 +323,7 @@ impl Model {
             if let Some(device) = self.devices.get_mut(&name) {
                 if std::mem::take(&mut report.connected) {
                     report.last_seen = report.last_seen.max(self.meta.alive);
+                    report.gone = report.last_seen;
                 }
                 device.report = report;
             }

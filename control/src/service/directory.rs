@@ -68,6 +68,8 @@ impl Directory for Service {
             newer = known.live.begin(connection);
             if newer {
                 known.live.unwritten = now;
+                known.live.since = now;
+                known.report.gone = 0;
                 known.report.last_seen = now;
                 // Stored with the report that follows.
                 known.report.connected = true;
@@ -98,6 +100,7 @@ impl Directory for Service {
             if over {
                 known.report.last_seen = now;
                 known.report.connected = false;
+                known.report.gone = now;
                 change.put_departure(name, reason);
                 change.put_report(name);
                 let message = format!("offline: {reason}");
@@ -112,6 +115,7 @@ impl Directory for Service {
         if over {
             self.calls.device_gone(device);
             self.looking.gone(name);
+            self.note_due(name);
         }
     }
 
@@ -208,7 +212,7 @@ impl Service {
             let message = words(&report, known.report.applied);
             let parts = parts(&report, known.report.applied);
             diverged = known.report.take_history(report.full, &report.history, epoch, now);
-            known.report.take(report);
+            known.report.take(report, now);
             known.report.last_seen = now;
             change.put_report(name);
             if diverged.is_some() {
@@ -225,6 +229,7 @@ impl Service {
                 done.stored();
             }
         });
+        self.note_due(name);
         if let Some(history) = diverged {
             tracing::warn!(device = %name, "it came back with an earlier state of its data folder, or as a copy: told above which numbers it goes on");
             self.ingest.diverged(name.clone(), history);

@@ -108,7 +108,7 @@ impl Service {
         }
         let model = self.model();
         let known = model.devices.get(device).ok_or_else(|| Failure::no("device", device))?;
-        let connection = known.live.seen(known.record.standing);
+        let connection = known.live.seen(known.record.standing, known.report.last_seen > 0);
         let silent = known.live.silent;
         let answers = match (connection, silent) {
             (Connection::Online, 0) => answers,

@@ -7,12 +7,12 @@ use holdfast_protocol::topic::Channel;
 use holdfast_protocol::{codec, signing};
 use serde_json::{Value, json};
 
-use crate::world::{World, id};
+use crate::world::{World, report};
 
 const PING: &str = "/api/v1/devices/d-1/ping?within=0";
 
 async fn ping(world: &World, path: &str) -> Value {
-    let (status, answer) = world.request("POST", path, json!(null)).await;
+    let (status, answer) = world.request("GET", path, json!(null)).await;
     assert_eq!(status, 200, "{answer}");
     answer
 }
@@ -32,7 +32,8 @@ fn asked(world: &World) -> Vec<u64> {
 async fn answer(world: &World, call: u64) {
     let v = holdfast_protocol::WIRE_VERSION;
     let why = Some("this device has no such workload".to_owned());
-    let reply = Reply { v, id: call, sequence: 0, end: true, body: vec![], error: why, log: vec![] };
+    let reply =
+        Reply { v, id: call, sequence: 0, end: true, body: vec![], error: why, log: vec![] };
     assert!(world.publish("d-1", Channel::Reply, codec::encode(&reply).unwrap()).await);
 }
 
@@ -45,11 +46,13 @@ async fn who_looks_has_a_device_asked_once_and_silence_is_a_problem_until_it_spe
     let world = World::new().await;
     world.device("d-1").await;
     let offline = ping(&world, PING).await;
-    assert_eq!((&offline["connection"], &offline["answers"]), (&"offline".into(), &Value::Null));
+    assert_eq!((&offline["connection"], &offline["answers"]), (&"never-seen".into(), &Value::Null));
     world.connect("d-1", 1);
     assert_eq!(ping(&world, PING).await["answers"], Value::Null, "it has only just connected");
     world.present("d-1", 77).await;
-    assert!(asked(&world).is_empty(), "nobody looks: nothing is asked");
+    assert_eq!(ping(&world, PING).await["answers"], true, "it was heard a moment ago");
+    assert!(asked(&world).is_empty(), "so it is not asked");
+    crate::world::advance(20);
 
     ping(&world, PING).await;
     ping(&world, PING).await;
@@ -60,12 +63,20 @@ async fn who_looks_has_a_device_asked_once_and_silence_is_a_problem_until_it_spe
     assert!(asked(&world).is_empty(), "it was heard a moment ago");
     assert!(!problems(&world).contains("not-answering"));
 
+    world.apply("w", "1").await.unwrap();
+    assert!(world.publish("d-1", Channel::State, report(true, 1, 1, &[("w", 1)])).await);
+    assert_eq!(world.view("d-1")["status"]["workloads"]["w"]["state"], "running");
+
     // It hangs: what it said is old by now.
     crate::world::advance(20);
     let waited = ping(&world, "/api/v1/devices/d-1/ping").await;
     assert_eq!(waited["answers"], false, "{waited}");
     assert!(waited["silentSince"].is_string(), "{waited}");
-    assert!(problems(&world).contains("not-answering"), "{}", problems(&world));
+    let status = &world.view("d-1")["status"];
+    assert!(problems(&world).contains("not-answering"), "{status}");
+    assert_eq!(status["workloads"]["w"]["state"], "unknown", "{status}");
+    assert_eq!(status["workloads"]["w"]["lastState"], "running", "{status}");
+    assert_eq!(status["health"]["state"], "problem", "{status}");
     ping(&world, PING).await;
     assert_eq!(asked(&world).len(), 2, "it is asked again while somebody looks");
 
@@ -74,9 +85,8 @@ async fn who_looks_has_a_device_asked_once_and_silence_is_a_problem_until_it_spe
     assert!(!problems(&world).contains("not-answering"), "any word is an answer");
 
     let (status, refused) =
-        world.request("POST", "/api/v1/devices/d-1/ping?within=16", json!(null)).await;
+        world.request("GET", "/api/v1/devices/d-1/ping?within=16", json!(null)).await;
     assert_eq!(status, 400, "{refused}");
-    let (status, _) = world.request("POST", "/api/v1/devices/none/ping", json!(null)).await;
+    let (status, _) = world.request("GET", "/api/v1/devices/none/ping", json!(null)).await;
     assert_eq!(status, 404);
-    assert_eq!(id("d-1").to_string(), "default.d-1");
 }

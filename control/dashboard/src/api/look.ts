@@ -14,7 +14,7 @@ export function useLook(name: string): void {
     const look = () => {
       const seen = document.visibilityState === "visible" && session.get().kind === "open" && reach.get().since === undefined;
       // Nobody waits for the answer: a device that is silent takes 15 s to be so.
-      if (seen) client.POST("/api/v1/devices/{name}/ping", { params: { path: { name }, query: { within: 0 } } }).catch(() => undefined);
+      if (seen) client.GET("/api/v1/devices/{name}/ping", { params: { path: { name }, query: { within: 0 } } }).catch(() => undefined);
       if (!over) timer = setTimeout(look, looks(idle()));
     };
     look();

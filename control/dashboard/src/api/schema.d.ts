@@ -255,14 +255,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
-        put?: never;
         /**
          * Asks a connected device for a sign of life, unless it said anything within the last 10 s. One
          *     that says nothing for 15 s has the problem `not-answering` until it says something, or its
          *     connection ends. Costs about half a kilobyte on the device's link, however many ask.
          */
-        post: operations["pingDevice"];
+        get: operations["pingDevice"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -972,7 +972,7 @@ export interface components {
             count: number;
             /** @description The first five of them. */
             devices: string[];
-            /** @description `problem`, `lost`, `certificate`, `waiting` or `failing`. */
+            /** @description `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`. */
             kind: string;
             /** @description In words. */
             message: string;
@@ -982,6 +982,13 @@ export interface components {
             };
             /** @description How urgent it is. */
             severity: components["schemas"]["Severity"];
+            /** @description When the first of them began. Absent: not known. */
+            since?: string | null;
+            /**
+             * Format: int64
+             * @description Of those: are offline, so that it was so when they were last heard.
+             */
+            unknown: number;
         };
         /** @description Something that somebody did. */
         AuditRecord: {
@@ -1041,7 +1048,7 @@ export interface components {
          * @description Whether a device can be reached.
          * @enum {string}
          */
-        Connection: "online" | "offline" | "pending" | "revoked";
+        Connection: "online" | "offline" | "never-seen" | "pending" | "revoked";
         /** @description The answer to [`NewAccess`]: the only time that the secret is shown. */
         CreatedAccess: {
             /** @description Its id. */
@@ -1142,16 +1149,16 @@ export interface components {
             /** @description What it does run, as far as is known. */
             status: components["schemas"]["DeviceStatus"];
         };
-        /** @description Devices by state. Each is one of online, offline, pending and revoked. */
+        /** @description Devices by state. Each is one of online, offline, never seen, pending and revoked. */
         DeviceCounts: {
             /**
              * Format: int64
-             * @description Of those offline: were never connected.
+             * @description Enrolled, and were never connected.
              */
             neverSeen: number;
             /**
              * Format: int64
-             * @description Not connected, those never seen among them.
+             * @description Not connected, and were before.
              */
             offline: number;
             /**
@@ -1174,6 +1181,11 @@ export interface components {
              * @description All of them.
              */
             total: number;
+            /**
+             * Format: int64
+             * @description Of those online: a workload fails on them, or they report a problem.
+             */
+            unhealthy: number;
         };
         /** @description What is known of a device. */
         DeviceStatus: {
@@ -1187,6 +1199,8 @@ export interface components {
             certificateNotAfter?: string | null;
             /** @description Whether it can be reached. */
             connection: components["schemas"]["Connection"];
+            /** @description When that began: the connection, its end, the enrolment. Absent: not known. */
+            connectionSince?: string | null;
             /** @description What it says of its buffer (`storage`), its link (`link`) and its `horizon`. */
             data?: unknown;
             /**
@@ -1196,10 +1210,14 @@ export interface components {
             epoch: number;
             /** @description Desired and applied. */
             generation: components["schemas"]["Generations"];
+            /** @description The one answer to whether it is as it should be. */
+            health: components["schemas"]["Health"];
+            /** @description When the last packet of any kind came from it. Null: never. */
+            heardAt?: string | null;
+            /** @description Until when its next packet is due, by the keep-alive of its connection. Absent: none is due. */
+            heardBy?: string | null;
             /** @description Kernel release. */
             kernel?: string | null;
-            /** @description When it was last heard of. Null: never. */
-            lastSeen?: string | null;
             /** @description What is wrong with the device, by its own report. */
             problems?: components["schemas"]["Problem"][];
             /**
@@ -1229,13 +1247,14 @@ export interface components {
         };
         /** @description One workload on one device: what is desired beside what is reported. */
         Difference: {
-            /** @description Whether that is what is desired. */
+            /** @description Whether that is what is desired, by what is known now. */
             asDesired: boolean;
             /**
              * Format: int64
              * @description Absent: not desired any more.
              */
             desiredRevision?: number | null;
+            lastState?: components["schemas"]["State"] | null;
             /** @description `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`. */
             phase?: string | null;
             /** @description How it is and why, in words. */
@@ -1245,6 +1264,9 @@ export interface components {
              * @description Absent: not reported (yet).
              */
             reportedRevision?: number | null;
+            /** @description When the state began. Absent: not known. */
+            since?: string | null;
+            state?: components["schemas"]["State"] | null;
             /** @description Its name. */
             workload: string;
         };
@@ -1336,8 +1358,15 @@ export interface components {
              * @description How many more sites there are.
              */
             moreSites: number;
+            /**
+             * @description True when nothing needs a look: every device that is expected is online and healthy, and
+             *     every workload runs or is done.
+             */
+            settled: boolean;
             /** @description By the label `site`, biggest trouble first; at most 500. */
             sites: components["schemas"]["Site"][];
+            /** @description That, in a sentence. */
+            summary: string;
             /** @description Workloads by health. */
             workloads: components["schemas"]["WorkloadCounts"];
         };
@@ -1354,6 +1383,25 @@ export interface components {
              */
             desired: number;
         };
+        /** @description Whether a device is as it should be, computed in one place for all that show it. */
+        Health: {
+            /** @description Names of the workloads that fail. */
+            failing?: string[];
+            /**
+             * Format: int64
+             * @description Number of problems that it reports, or reported when last heard.
+             */
+            problems: number;
+            /** @description When it began. Absent: not known. */
+            since?: string | null;
+            /** @description The state. */
+            state: components["schemas"]["HealthState"];
+        };
+        /**
+         * @description The state of a device as a whole.
+         * @enum {string}
+         */
+        HealthState: "healthy" | "failing" | "problem" | "progressing" | "unknown" | "never-seen" | "pending" | "revoked";
         /** @description `GET /api/v1/devices/{name}/history`. */
         History: {
             /** @description Newest first; at most 100. */
@@ -1878,8 +1926,12 @@ export interface components {
         Problem: {
             /** @description Stable word. */
             code: string;
+            /** @description What follows from it, in words. */
+            consequences?: string[];
             /** @description In words. */
             message: string;
+            /** @description When it was first reported. Absent: not known. */
+            since?: string | null;
         };
         /** @description Bytes of an answer, headers estimated. */
         QueryBytes: {
@@ -2038,12 +2090,12 @@ export interface components {
         Site: {
             /**
              * Format: int64
-             * @description Of those: a workload fails on them.
+             * @description Of the unhealthy: a workload fails on them.
              */
             failing: number;
             /**
              * Format: int64
-             * @description Of those: approved and not connected.
+             * @description Of those: approved and not connected, those never seen among them.
              */
             offline: number;
             /**
@@ -2060,10 +2112,15 @@ export interface components {
             total: number;
             /**
              * Format: int64
-             * @description Of those: report a problem.
+             * @description Of those online: a workload fails on them, or they report a problem.
              */
-            withProblems: number;
+            unhealthy: number;
         };
+        /**
+         * @description The state of a workload on a device that should run it.
+         * @enum {string}
+         */
+        State: "running" | "failing" | "progressing" | "done" | "paused" | "unknown";
         /** @description The answer to `PUT /api/v1/artifacts`. */
         StoredArtifact: {
             /** @description `sha256:<hex>`. */
@@ -2180,12 +2237,17 @@ export interface components {
             failing: number;
             /**
              * Format: int64
-             * @description Run wherever they can be reached.
+             * @description Run, or are done, on all their devices.
              */
             healthy: number;
             /**
              * Format: int64
-             * @description Are on their way somewhere, or run nowhere yet.
+             * @description Are paused on some device, and neither fail nor progress.
+             */
+            paused: number;
+            /**
+             * Format: int64
+             * @description Are not there yet on some device.
              */
             progressing: number;
             /**
@@ -2195,14 +2257,22 @@ export interface components {
             total: number;
             /**
              * Format: int64
+             * @description Neither fail nor progress, and some device is offline.
+             */
+            unknown: number;
+            /**
+             * Format: int64
              * @description No device is to run them.
              */
             unplaced: number;
         };
         /** @description One workload on one device, as reported. */
         WorkloadStatus: {
+            lastState?: components["schemas"]["State"] | null;
             /** @description `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`. */
             phase: string;
+            /** @description When the phase was first reported. Absent: not known. */
+            phaseSince?: string | null;
             /**
              * Format: int32
              * @description Process id of the main process; null: none.
@@ -2220,6 +2290,9 @@ export interface components {
              * @description Its revision.
              */
             revision: number;
+            /** @description When the state began. Absent: not known. */
+            since?: string | null;
+            state?: components["schemas"]["State"] | null;
         };
         /** @description How a workload fares over all its devices. */
         WorkloadSummary: {
@@ -2230,14 +2303,24 @@ export interface components {
             desired: number;
             /**
              * Format: int64
-             * @description Of those: say `failed`, `unhealthy` or `backoff`.
+             * @description Of those: have run it to its good end (a job).
+             */
+            done: number;
+            /**
+             * Format: int64
+             * @description Of those: fail, or failed and have not run well for a minute since.
              */
             failing: number;
             /**
              * Format: int64
-             * @description Of those: cannot be reached now and do not run this revision; they catch up when back.
+             * @description Of the unknown: ran this revision, or were done with it, when last heard.
              */
-            offline: number;
+            lastRunning: number;
+            /**
+             * Format: int64
+             * @description Of those: a person has paused it.
+             */
+            paused: number;
             /**
              * Format: int64
              * @description Of those: reachable, not there yet.
@@ -2250,9 +2333,14 @@ export interface components {
             revision: number;
             /**
              * Format: int64
-             * @description Of those: run this revision, or have run it to its good end (a job).
+             * @description Of those: run this revision.
              */
             running: number;
+            /**
+             * Format: int64
+             * @description Of those: are offline; they catch up when they are back.
+             */
+            unknown: number;
         };
     };
     responses: never;
@@ -2583,16 +2671,25 @@ export interface operations {
                 /** @description How many to leave out. */
                 offset?: number;
                 /**
-                 * @description `name`, `connection`, `lastSeen`, `problems`, `workloads` (by how many fail, then by how
-                 *     many are desired), `certificate` or `createdAt`; with `-` before it the greatest first.
+                 * @description `name`, `connection`, `health` (what needs a person first), `heardAt`, `problems` (workloads
+                 *     that fail and problems), `workloads` (by how many fail, then by how many are desired),
+                 *     `certificate` or `createdAt`; with `-` before it the greatest first.
                  */
                 sort?: string;
                 /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
                 labelSelector?: string;
-                /** @description Only those in whose name, label values or address this stands, whatever the case. */
+                /**
+                 * @description Only those in whose name, label values, address, workloads, problem codes, connection or
+                 *     health this stands, whatever the case.
+                 */
                 q?: string;
-                /** @description `online,offline,pending,revoked`: only those. */
+                /** @description `online,offline,never-seen,pending,revoked`: only those. */
                 connection?: string;
+                /**
+                 * @description `healthy,failing,problem,progressing,unknown,never-seen,pending,revoked`: only those whose
+                 *     health is one of these.
+                 */
+                health?: string;
                 /** @description Only those that report a problem with this code. */
                 problem?: string;
                 /** @description Only those that should run this workload, or report it. */
@@ -2600,7 +2697,7 @@ export interface operations {
                 /** @description Only those whose label `site` is this; empty: that have none. */
                 site?: string;
                 /**
-                 * @description `lost`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
+                 * @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
                  *     for this.
                  */
                 attention?: string;

@@ -116,7 +116,7 @@ export function Palette({ close }: { close: () => void }) {
   );
 }
 
-type Devices = { metadata: { name: string }; status: { connection: string; lastSeen?: string | null } }[];
+type Devices = { metadata: { name: string }; status: { connection: string } }[];
 
 interface Known {
   devices: Devices;
@@ -132,7 +132,7 @@ function found(text: string, { devices, workloads, attention, documents }: Known
   const ranked: [number, Option][] = [];
   for (const { metadata, status } of devices) {
     // The server found them (by a label's value, perhaps): they stay, good names first.
-    ranked.push([3 + score(metadata.name, text), { key: `d/${metadata.name}`, kind: "Device", text: metadata.name, aside: <Connection of={status.connection} everSeen={status.lastSeen != null} />, go: { to: deviceAt(metadata.name) } }]);
+    ranked.push([3 + score(metadata.name, text), { key: `d/${metadata.name}`, kind: "Device", text: metadata.name, aside: <Connection of={status.connection} />, go: { to: deviceAt(metadata.name) } }]);
   }
   const add = (base: number, finds: string, option: Option) => {
     const points = score(finds, text);

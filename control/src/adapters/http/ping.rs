@@ -24,7 +24,7 @@ pub(crate) struct Within {
 /// Asks a connected device for a sign of life, unless it said anything within the last 10 s. One
 /// that says nothing for 15 s has the problem `not-answering` until it says something, or its
 /// connection ends. Costs about half a kilobyte on the device's link, however many ask.
-#[utoipa::path(post, path = "/api/v1/devices/{name}/ping", operation_id = "pingDevice", tag = "devices",
+#[utoipa::path(get, path = "/api/v1/devices/{name}/ping", operation_id = "pingDevice", tag = "devices",
     params(("name" = String, Path), Within), security(("bearer" = [])),
     responses((status = 200, body = Ping), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn ping(
