@@ -309,6 +309,23 @@ pub struct DeviceStatus {
     pub data: Option<Value>,
 }
 
+/// Whether a device answers.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ping {
+    /// Whether it is connected.
+    pub connection: Connection,
+    /// True: it said something since it was asked, or within 10 s before. False: it has not for 15 s.
+    /// Null: it is not connected, cannot be asked, or has not answered yet.
+    pub answers: Option<bool>,
+    /// Since when it does not answer: its first unanswered question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<String>,
+    /// How long its sign of life took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<u64>,
+}
+
 /// A device's generations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Generations {

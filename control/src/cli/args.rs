@@ -105,6 +105,9 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
   holdfast get workload hello -o yaml > hello.yaml   # can be applied again")]
     Get(Get),
     /// Show one resource in words: what is desired, what is reported, and why they differ.
+    ///
+    /// A device that is connected is asked whether it answers, which takes up to 15 seconds when it
+    /// does not.
     #[command(after_help = "Examples:
   holdfast describe device gw-1
   holdfast describe workload hello

@@ -17,12 +17,20 @@ use super::moment;
 use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
-use crate::api::{Device, Explanation, HealthState, List, TimelineEvent, Workload};
+use crate::api::{
+    Connection, Device, Explanation, HealthState, List, Ping, TimelineEvent, Workload,
+};
 use crate::core::time::words;
 
 /// Describes one resource.
 pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &Named) -> Outcome {
     let (kind, name) = (named.kind, named.name.as_str());
+    // A connection that is open says nothing of a program that hangs: the device is asked first, so
+    // that what is shown knows of it.
+    let ping = match kind {
+        Kind::Device => client.get(&["devices", name, "ping"], &[]).await.ok(),
+        _ => None,
+    };
     let item = get::one(client, kind, name).await?;
     let mut text = match kind {
         Kind::Device => {
@@ -33,7 +41,7 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
                 Err(failure) => format!("  {}\n", clean(&failure.message)),
             };
             let lately = lately(client, output, now, name).await;
-            let device = device(output, now, &rows::read(&item)?);
+            let device = device(output, now, &rows::read(&item)?, ping.as_ref());
             format!("{device}\nLately\n{lately}\nData\n{data}")
         }
         Kind::Workload => workload(output, now, &rows::read(&item)?)?,
@@ -104,7 +112,24 @@ fn moment_and_ago(moment: Option<&String>, now: u64) -> String {
     moment.map_or_else(|| "never".to_owned(), |at| format!("{at} ({})", moment::ago(at, now)))
 }
 
-fn device(output: Output, now: u64, device: &Device) -> String {
+/// Whether it answered just now.
+fn answers(ping: Option<&Value>, now: u64) -> Cell {
+    let Some(ping) = ping.and_then(|ping| rows::read::<Ping>(ping).ok()) else {
+        return Cell::from("not asked");
+    };
+    match (ping.answers, ping.milliseconds) {
+        (Some(true), Some(took)) => Cell::new(format!("yes, within {took} ms"), Mood::Good),
+        (Some(true), None) => Cell::new("yes", Mood::Good),
+        (Some(false), _) => {
+            let since = moment_and_ago(ping.silent_since.as_ref(), now);
+            Cell::new(format!("no, does not answer since {since}"), Mood::Bad)
+        }
+        (None, _) if ping.connection == Connection::Online => Cell::from("not asked"),
+        (None, _) => Cell::from("cannot be asked"),
+    }
+}
+
+fn device(output: Output, now: u64, device: &Device, ping: Option<&Value>) -> String {
     let status = &device.status;
     let generation = status.generation;
     let text = |value: &Option<String>| Cell::from(value.clone().unwrap_or_default());
@@ -119,6 +144,7 @@ fn device(output: Output, now: u64, device: &Device) -> String {
             ("Since", Cell::from(moment_and_ago(status.connection_since.as_ref(), now))),
             ("Last heard", heard(device, now)),
             ("When offline", absence),
+            ("Answers", answers(ping, now)),
             ("Health", health(device, now)),
             ("Address", text(&status.address)),
             (
@@ -290,7 +316,8 @@ mod tests {
                 "problems": [{ "code": "clock", "message": "1970" }],
             },
         });
-        let text = device(Output { colour: false }, 1_795_467_661, &rows::read(&value).unwrap());
+        let text =
+            device(Output { colour: false }, 1_795_467_661, &rows::read(&value).unwrap(), None);
         for part in [
             "2 applied, 3 desired (epoch 1)",
             "clock: 1970",

@@ -55,7 +55,7 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
         }
     }
     let heard = if connection == Connection::Online { "" } else { " when last heard" };
-    for problem in device.report.all_problems() {
+    for problem in device.problems() {
         reasons.push(format!("{}{heard}: {}", problem.code, problem.message));
     }
     let count = device.desired.workloads.len();

@@ -4,6 +4,7 @@ pub mod absence;
 pub mod activity;
 pub mod admission;
 pub mod alarms;
+pub mod answering;
 pub mod attention;
 pub mod crowd;
 pub mod enrolment;

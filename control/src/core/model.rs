@@ -19,8 +19,9 @@ use super::liveness::Live;
 use super::pause::Stamp;
 use super::placement::{self, Wanted};
 use super::records::{
-    AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, Meta, Policy, PolicyKey, PolicyRecord,
-    ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord, WorkloadRecord,
+    AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, KnownProblem, Meta, Policy, PolicyKey,
+    PolicyRecord, ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord,
+    WorkloadRecord,
 };
 use super::timeline::Recent;
 
@@ -56,6 +57,18 @@ impl Device {
             rule: None,
             recent: None,
         }
+    }
+
+    /// What is wrong with it: by its own word, and that it does not answer.
+    pub fn problems(&self) -> Vec<KnownProblem> {
+        let mut all = self.report.all_problems();
+        all.extend(self.live.problem());
+        all
+    }
+
+    /// Whether anything is wrong with it.
+    pub fn has_problems(&self) -> bool {
+        self.live.silent > 0 || self.report.has_problems()
     }
 }
 

@@ -75,6 +75,7 @@ const ROUTES: &[(&str, &str, Scope)] = &[
     ("POST", "/api/v1/devices/{name}/approve", Scope::Operate),
     ("GET", "/api/v1/devices/{name}/differences", Scope::Read),
     ("GET", "/api/v1/devices/{name}/history", Scope::Read),
+    ("GET", "/api/v1/devices/{name}/ping", Scope::Read),
     ("POST", "/api/v1/devices/{name}/revoke", Scope::Operate),
     ("GET", "/api/v1/devices/{name}/streams", Scope::Read),
     ("GET", "/api/v1/devices/{name}/streams/{stream}/export.parquet", Scope::Read),

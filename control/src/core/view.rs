@@ -69,7 +69,7 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
             applied: report.applied.generation,
         },
         workloads: workloads.collect(),
-        problems: report.all_problems().into_iter().map(problem).collect(),
+        problems: device.problems().into_iter().map(problem).collect(),
         agent: agent.map(|agent| agent.version.clone()),
         arch: agent.map(|agent| agent.arch.clone()),
         kernel: agent.map(|agent| agent.kernel.clone()).filter(|kernel| !kernel.is_empty()),

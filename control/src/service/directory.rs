@@ -100,6 +100,7 @@ impl Directory for Service {
         if newer {
             // What was asked of a former connection is not answered on this one.
             self.calls.device_gone(device);
+            self.looking.gone(name);
         }
     }
 
@@ -133,6 +134,7 @@ impl Directory for Service {
         }
         if over {
             self.calls.device_gone(device);
+            self.looking.gone(name);
             self.note_due(name);
         }
     }
@@ -142,6 +144,7 @@ impl Directory for Service {
             self.counters.malformed.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%device, channel = channel.as_str(), %error, "refused");
         };
+        self.heard(&device.device);
         match channel {
             Channel::State => match codec::decode(&payload) {
                 Ok(report) => self.report(&device.device, report, done),

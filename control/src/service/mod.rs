@@ -22,6 +22,7 @@ mod ingest;
 mod jobs;
 mod keeper;
 mod latest;
+mod looking;
 mod overview;
 mod policies;
 mod query;
@@ -100,6 +101,7 @@ pub struct Service {
     settings: Settings,
     events: Events,
     calls: calls::Calls,
+    looking: looking::Looking,
     counters: Counters,
     ingest: ingest::Ingest,
     /// A restored backup has another CA: this process must be replaced.
@@ -235,6 +237,7 @@ impl Service {
             bus,
             authority,
             calls: calls::Calls::default(),
+            looking: looking::Looking::default(),
             counters: Counters::default(),
             ingest,
             restart_needed: AtomicBool::new(false),

@@ -28,6 +28,7 @@ mod metrics;
 mod outs;
 mod pages;
 mod parameters;
+mod ping;
 mod policies;
 mod query;
 mod restore;

@@ -148,6 +148,10 @@ export const revisions = (name: string) =>
     queryFn: ({ signal }) => ask(client.GET("/api/v1/revisions", { signal, params: { query: { workload: name, limit: 500 } } })),
   });
 
+/** Documents about data. */
+export const policies = (kind: "streams" | "linkbudgets") =>
+  queryOptions({ queryKey: ["policies", kind], queryFn: ({ signal }) => ask(client.GET("/api/v1/policies/{kind}", { signal, params: { path: { kind }, query: { limit: 5000 } } })) });
+
 export const tokens = () =>
   queryOptions({ queryKey: ["tokens"], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens", { signal, params: { query: { limit: 5000 } } })) });
 

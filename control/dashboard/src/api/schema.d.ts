@@ -305,6 +305,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{name}/ping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Asks a connected device for a sign of life, unless it said anything within the last 10 s. One
+         *     that says nothing for 15 s has the problem `not-answering` until it says something, or its
+         *     connection ends. Costs about half a kilobyte on the device's link, however many ask.
+         */
+        get: operations["pingDevice"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{name}/revoke": {
         parameters: {
             query?: never;
@@ -2423,6 +2444,23 @@ export interface components {
             /** @description The device. */
             device: string;
         };
+        /** @description Whether a device answers. */
+        Ping: {
+            /**
+             * @description True: it said something since it was asked, or within 10 s before. False: it has not for 15 s.
+             *     Null: it is not connected, cannot be asked, or has not answered yet.
+             */
+            answers?: boolean | null;
+            /** @description Whether it is connected. */
+            connection: components["schemas"]["Connection"];
+            /**
+             * Format: int64
+             * @description How long its sign of life took.
+             */
+            milliseconds?: number | null;
+            /** @description Since when it does not answer: its first unanswered question. */
+            silentSince?: string | null;
+        };
         /** @description The records of a part of the time. */
         Point: {
             /**
@@ -3772,6 +3810,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["History"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    pingDevice: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Seconds to wait for the device's sign of life, at most 15; default 15. 0: it is asked, and
+                 *     what is known by then is answered.
+                 */
+                within?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ping"];
                 };
             };
             "4XX": {

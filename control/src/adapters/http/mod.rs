@@ -23,6 +23,7 @@ mod meaning;
 mod metrics;
 mod pages;
 mod parameters;
+mod ping;
 mod policies;
 mod query;
 mod session;
@@ -146,6 +147,7 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(devices::get, devices::patch, devices::delete))
         .routes(routes!(devices::approve))
         .routes(routes!(devices::revoke))
+        .routes(routes!(ping::ping))
         .routes(routes!(logs::logs))
         .routes(routes!(data::streams))
         .routes(routes!(data::of_device))

@@ -5,6 +5,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { approve, forget, revoke } from "../../api/actions";
 import { reason } from "../../api/client";
+import { useLook } from "../../api/look";
 import * as read from "../../api/queries";
 import type { Device } from "../../api/types";
 import { Confirm } from "../../ui/Confirm";
@@ -34,6 +35,7 @@ const PARTS: readonly Part<Device>[] = [
 
 export default function DevicePage() {
   const name = useName();
+  useLook(name);
   const [open, setOpen] = useState<"revoke" | "forget" | "labels" | undefined>();
   const navigate = useNavigate();
   const close = () => setOpen(undefined);
