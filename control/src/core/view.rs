@@ -202,6 +202,7 @@ pub fn policy(record: &PolicyRecord, status: api::PolicyStatus) -> api::Policy {
 
 /// A workload.
 pub fn workload(workload: &Workload, summary: api::WorkloadSummary) -> api::Workload {
+    let summary = api::WorkloadSummary { state: overall(&summary), ..summary };
     let record = &workload.record;
     api::Workload {
         api_version: API_VERSION.into(),
@@ -260,6 +261,20 @@ pub fn count(summary: &mut api::WorkloadSummary, is: Condition) {
             let good = matches!(is.last, Some(State::Running | State::Done));
             summary.last_running += u64::from(good);
         }
+    }
+}
+
+/// The state of a workload over all its devices: what lists and counts of workloads go by.
+pub fn overall(summary: &api::WorkloadSummary) -> api::WorkloadState {
+    use api::WorkloadState as Whole;
+    match summary {
+        one if one.desired == 0 => Whole::Unplaced,
+        one if one.failing > 0 => Whole::Failing,
+        one if one.progressing > 0 => Whole::Progressing,
+        one if one.unknown > 0 => Whole::Unknown,
+        one if one.paused > 0 => Whole::Paused,
+        one if one.done == one.desired => Whole::Done,
+        _ => Whole::Running,
     }
 }
 

@@ -459,6 +459,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fleet/trend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Counts of devices over the last 24 hours, a point each five minutes. They are kept in memory:
+         *     what was before the control plane started is not known.
+         */
+        get: operations["getFleetTrend"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Devices by the values of a label, with the states of those in each group counted. */
+        get: operations["groupDevices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/labels": {
         parameters: {
             query?: never;
@@ -1165,6 +1202,68 @@ export interface components {
              * @description Of those online: a workload fails on them, or they report a problem.
              */
             unhealthy: number;
+        };
+        /** @description The devices with one value of a label, by state: each device is in one. */
+        DeviceGroup: {
+            /**
+             * Format: int64
+             * @description All of them.
+             */
+            devices: number;
+            /**
+             * Format: int64
+             * @description A workload fails on them.
+             */
+            failing: number;
+            /**
+             * Format: int64
+             * @description Connected, everything runs or is done, and no problem is reported.
+             */
+            healthy: number;
+            /**
+             * Format: int64
+             * @description Enrolled, and were never connected.
+             */
+            neverSeen: number;
+            /**
+             * Format: int64
+             * @description Wait for approval.
+             */
+            pending: number;
+            /**
+             * Format: int64
+             * @description They report a problem, and no workload fails.
+             */
+            problem: number;
+            /**
+             * Format: int64
+             * @description A workload is not there yet.
+             */
+            progressing: number;
+            /**
+             * Format: int64
+             * @description May not connect any more.
+             */
+            revoked: number;
+            /**
+             * Format: int64
+             * @description Offline.
+             */
+            unknown: number;
+            /** @description The value. Null: of the devices without this label. */
+            value?: string | null;
+        };
+        /** @description `GET /api/v1/groups`: devices by the values of a label. */
+        DeviceGroups: {
+            /** @description The label's key. */
+            by: string;
+            /** @description The most trouble first (failing, with a problem, unknown, never seen); at most 500. */
+            items: components["schemas"]["DeviceGroup"][];
+            /**
+             * Format: int64
+             * @description How many more groups there are.
+             */
+            more: number;
         };
         /** @description What is known of a device. */
         DeviceStatus: {
@@ -2177,6 +2276,47 @@ export interface components {
              */
             uses: number;
         };
+        /**
+         * @description `GET /api/v1/fleet/trend`: counts of devices over the last 24 hours. They are kept in memory:
+         *     nothing is known of the time before the control plane started, and where two points are further
+         *     apart than usual nobody counted in between.
+         */
+        Trend: {
+            /**
+             * Format: int64
+             * @description Seconds between two points, where nothing was left out.
+             */
+            everySeconds: number;
+            /** @description Oldest first; none in the first minute, while devices come back. */
+            items: components["schemas"]["TrendPoint"][];
+            /** @description When counting began: the start of the control plane. */
+            since: string;
+        };
+        /** @description Devices at one moment. */
+        TrendPoint: {
+            /** @description When. */
+            at: string;
+            /**
+             * Format: int64
+             * @description Enrolled, and were never connected.
+             */
+            neverSeen: number;
+            /**
+             * Format: int64
+             * @description Not connected, and were before.
+             */
+            offline: number;
+            /**
+             * Format: int64
+             * @description Connected.
+             */
+            online: number;
+            /**
+             * Format: int64
+             * @description Of those: a workload failed on them, or they reported a problem.
+             */
+            unhealthy: number;
+        };
         /** @description A workload: its document and how it fares. */
         Workload: {
             /** @description [`API_VERSION`]. */
@@ -2228,6 +2368,11 @@ export interface components {
              */
             unplaced: number;
         };
+        /**
+         * @description The state of a workload over all its devices, the worst first: it is in the first that is so.
+         * @enum {string}
+         */
+        WorkloadState: "unplaced" | "failing" | "progressing" | "unknown" | "paused" | "running" | "done";
         /** @description One workload on one device, as reported. */
         WorkloadStatus: {
             lastState?: components["schemas"]["State"] | null;
@@ -2298,6 +2443,8 @@ export interface components {
              * @description Of those: run this revision.
              */
             running: number;
+            /** @description The state as a whole: the worst of those that it has on its devices. */
+            state: components["schemas"]["WorkloadState"];
             /**
              * Format: int64
              * @description Of those: are offline; they catch up when they are back.
@@ -3312,6 +3459,88 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Fleet"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getFleetTrend: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trend"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    groupDevices: {
+        parameters: {
+            query: {
+                /** @description Key of the label. */
+                by: string;
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                labelSelector?: string;
+                /**
+                 * @description Only those in whose name, label values, address, workloads, problem codes, connection or
+                 *     health this stands, whatever the case.
+                 */
+                q?: string;
+                /** @description `online,offline,never-seen,pending,revoked`: only those. */
+                connection?: string;
+                /**
+                 * @description `healthy,failing,problem,progressing,unknown,never-seen,pending,revoked`: only those whose
+                 *     health is one of these.
+                 */
+                health?: string;
+                /** @description Only those that report a problem with this code. */
+                problem?: string;
+                /** @description Only those that should run this workload, or report it. */
+                workload?: string;
+                /** @description Only those whose label `site` is this; empty: that have none. */
+                site?: string;
+                /**
+                 * @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
+                 *     for this.
+                 */
+                attention?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceGroups"];
                 };
             };
             "4XX": {
