@@ -17,6 +17,7 @@ mod durability;
 mod enrolment;
 mod events;
 mod fleet;
+mod groups;
 mod guards;
 mod kept;
 mod listing;
