@@ -432,6 +432,31 @@ pub struct WorkloadSummary {
     #[serde(default)]
     #[schema(required)]
     pub away: u64,
+    /// The state as a whole: the worst of those that it has on its devices.
+    #[serde(default)]
+    #[schema(required)]
+    pub state: WorkloadState,
+}
+
+/// The state of a workload over all its devices, the worst first: it is in the first that is so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkloadState {
+    /// No device is to run it.
+    #[default]
+    Unplaced,
+    /// It fails on some device.
+    Failing,
+    /// It is not there yet on some device.
+    Progressing,
+    /// Some device is offline.
+    Unknown,
+    /// It is paused on some device.
+    Paused,
+    /// It runs, or is done, on all its devices.
+    Running,
+    /// A job that has run to its good end on all its devices.
+    Done,
 }
 
 /// One immutable revision of a workload.

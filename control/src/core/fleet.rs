@@ -16,7 +16,7 @@ use super::time::rfc3339;
 use super::{state, view};
 use crate::api::{
     Absence, AttentionItem, Connection, DeviceCounts, Fleet, LabelKey, LabelValue, Severity, Site,
-    WorkloadCounts, WorkloadSummary,
+    WorkloadCounts, WorkloadState, WorkloadSummary,
 };
 
 /// Most things that need a person; the rest is a number.
@@ -197,17 +197,15 @@ impl Tally {
         let mut counts = WorkloadCounts::default();
         for name in workloads {
             counts.total += 1;
-            match self.workloads.get(name).filter(|one| one.desired > 0) {
-                None => counts.unplaced += 1,
-                Some(one) if one.failing > 0 => counts.failing += 1,
-                Some(one) if one.progressing > 0 => counts.progressing += 1,
-                // Devices that are away as expected say nothing against it, while others run it.
-                Some(one) if one.unknown > one.away || one.away == one.desired => {
-                    counts.unknown += 1
-                }
-                Some(one) if one.paused > 0 => counts.paused += 1,
-                Some(_) => counts.healthy += 1,
-            }
+            let state = self.workloads.get(name).map_or(WorkloadState::Unplaced, view::overall);
+            *match state {
+                WorkloadState::Unplaced => &mut counts.unplaced,
+                WorkloadState::Failing => &mut counts.failing,
+                WorkloadState::Progressing => &mut counts.progressing,
+                WorkloadState::Unknown => &mut counts.unknown,
+                WorkloadState::Paused => &mut counts.paused,
+                WorkloadState::Running | WorkloadState::Done => &mut counts.healthy,
+            } += 1;
         }
         let (sites, more_sites) = sites(std::mem::take(&mut self.sites));
         let devices = self.devices;

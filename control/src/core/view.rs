@@ -208,6 +208,7 @@ fn spec(record: &PolicyRecord) -> Value {
 
 /// A workload.
 pub fn workload(workload: &Workload, summary: api::WorkloadSummary) -> api::Workload {
+    let summary = api::WorkloadSummary { state: overall(&summary), ..summary };
     let record = &workload.record;
     api::Workload {
         api_version: API_VERSION.into(),
@@ -269,6 +270,21 @@ pub fn count(summary: &mut api::WorkloadSummary, is: Condition, is_away: bool) {
             summary.last_running += u64::from(good);
             summary.away += u64::from(is_away);
         }
+    }
+}
+
+/// The state of a workload over all its devices: what lists and counts of workloads go by. Devices
+/// that are away as expected say nothing against it, while others run it.
+pub fn overall(summary: &api::WorkloadSummary) -> api::WorkloadState {
+    use api::WorkloadState as Whole;
+    match summary {
+        one if one.desired == 0 => Whole::Unplaced,
+        one if one.failing > 0 => Whole::Failing,
+        one if one.progressing > 0 => Whole::Progressing,
+        one if one.unknown > one.away || one.away == one.desired => Whole::Unknown,
+        one if one.paused > 0 => Whole::Paused,
+        one if one.done == one.desired => Whole::Done,
+        _ => Whole::Running,
     }
 }
 

@@ -34,11 +34,15 @@ export const devices = (filter: DeviceFilter, offset = 0, limit = PAGE) =>
   });
 
 /** The devices of a filter by a label's values, with their states counted. */
-export const groups = (by: string, { sort: _order, ...filter }: DeviceFilter) =>
-  queryOptions({
-    queryKey: ["devices", "groups", by, filter],
-    queryFn: ({ signal }) => ask(client.GET("/api/v1/groups", { signal, params: { query: { ...filter, by } as never } })),
+export const groups = (by: string, filter: DeviceFilter) => {
+  const which: DeviceFilter = { ...filter };
+  // An order of devices is none of groups.
+  delete which.sort;
+  return queryOptions({
+    queryKey: ["devices", "groups", by, which],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/groups", { signal, params: { query: { ...which, by } as never } })),
   });
+};
 
 /** Counts of the last day; a new point each five minutes. */
 export const trend = () =>

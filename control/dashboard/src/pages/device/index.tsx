@@ -69,9 +69,9 @@ export default function DevicePage() {
       about={({ metadata, status }) => (
         <>
           <span className="hf-kind">{status.heardAt ? <>heard <Heard at={status.heardAt} by={status.connection === "online" ? status.heardBy : undefined} /></> : "never heard"}</span>
-          <PageLink to="/compare" search={{ a: name }}>Compare</PageLink>
           <Labels of={metadata.labels} to="/devices" />
           <Button size="compact-xs" variant="subtle" onClick={() => setOpen("labels")}>Edit labels</Button>
+          <PageLink to="/compare" search={{ a: name }}>Compare</PageLink>
         </>
       )}
     >
