@@ -51,7 +51,7 @@ impl Service {
     }
 
     /// Calls `add` with every device, letting others write in between.
-    fn every_device(&self, mut add: impl FnMut(&Device)) {
+    pub(super) fn every_device(&self, mut add: impl FnMut(&Device)) {
         let mut last = None;
         loop {
             last = some(&self.model(), last.as_ref(), AT_ONCE, &mut add);
