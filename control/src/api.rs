@@ -14,9 +14,11 @@ use utoipa::ToSchema;
 
 mod absence;
 mod access;
+mod alarms;
 mod data;
 mod fleet;
 mod groups;
+mod jobs;
 mod query;
 
 pub use absence::{Absence, AbsenceStatus, PolicyAbsence};
@@ -24,6 +26,7 @@ pub use access::{
     About, Access, AccessMetadata, Authority, CreatedAccess, Licence, Licences, Login, NewAccess,
     Session,
 };
+pub use alarms::{Alarm, AlarmState, Delivery, NewSilence, Silence, Tested};
 pub use data::{
     DataMeta, DataRecord, DataRecords, DeviceStreams, Ledger, MissingRange, Point, Policy,
     PolicyStatus, Series, StreamItem, StreamLast,
@@ -34,6 +37,10 @@ pub use fleet::{
 };
 
 pub use groups::{DeviceGroup, DeviceGroups, Trend, TrendPoint};
+pub use jobs::{
+    NotRestarted, OnDevices, PauseResult, Paused, PausedOn, RestartLine, RestartProgress,
+    RestartResult, Rollback, RolledBack, WorkloadPauses,
+};
 pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,
     QueryRecords, QueryResult, QueryRow,
@@ -110,6 +117,9 @@ pub struct Device {
 pub struct DesiredRevision {
     /// The revision's number.
     pub revision: u64,
+    /// It is paused there: by whom and since when. Absent: it should run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
 }
 
 /// Whether a device can be reached.
@@ -315,7 +325,7 @@ pub struct Generations {
 pub struct WorkloadStatus {
     /// Its revision.
     pub revision: u64,
-    /// `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`.
+    /// `pending|fetching|starting|running|unhealthy|backoff|stopped|failed|paused`.
     #[schema(value_type = String)]
     pub phase: Phase,
     /// Restarts of this revision.
@@ -367,6 +377,9 @@ pub struct Workload {
     pub spec: Value,
     /// How it fares.
     pub status: WorkloadSummary,
+    /// Where it is paused. Absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<WorkloadPauses>,
 }
 
 /// How a workload fares over all its devices.
@@ -421,6 +434,16 @@ pub struct Revision {
     pub revision: u64,
     /// Who applied it: the access token's id.
     pub created_by: String,
+    /// It is the workload's present one.
+    #[serde(default)]
+    pub current: bool,
+    /// How many devices report it.
+    #[serde(default)]
+    pub devices: u64,
+    /// Paths in `spec` that differ from the revision before it, at most 20; empty for the first one
+    /// that is kept.
+    #[serde(default)]
+    pub changed: Vec<String>,
     /// As it was written.
     pub spec: Value,
 }
@@ -618,7 +641,7 @@ pub struct LabelPatch {
 /// `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
-    /// `device`, `workload`, `stream` or `linkbudget`.
+    /// `device`, `workload`, `stream`, `linkbudget` or `notification`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -644,7 +667,7 @@ pub struct StoredArtifact {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// `device`, `workload`, `stream`, `linkbudget`, `token`, `access` or `reset` (events were missed: read everything
+    /// `device`, `workload`, `stream`, `linkbudget`, `notification`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
     /// anew).
     #[serde(rename = "type")]
     pub kind: String,

@@ -17,7 +17,7 @@ use crate::core::ledger;
 pub struct Policy {
     /// [`super::API_VERSION`].
     pub api_version: String,
-    /// `Stream` or `LinkBudget`.
+    /// `Stream`, `LinkBudget` or `Notification`.
     pub kind: String,
     /// Name and labels.
     pub metadata: super::Metadata,
@@ -35,8 +35,12 @@ pub struct PolicyStatus {
     pub devices: u64,
     /// Of those: have applied it.
     pub applied: u64,
-    /// Of those: report that it does not do what it says.
+    /// Of those: report that it does not do what it says. Of a `Notification`: 1 while its receiver
+    /// is not reached.
     pub problems: u64,
+    /// Of a `Notification`: how its receiver is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<super::Delivery>,
     /// Who of them is away; of a `DevicePolicy` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absence: Option<super::PolicyAbsence>,

@@ -94,10 +94,27 @@ pub enum Severity {
     Info,
 }
 
+impl Severity {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+
+    /// From its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Critical, Self::Warning, Self::Info].into_iter().find(|one| one.as_str() == word)
+    }
+}
+
 /// Something that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttentionItem {
-    /// `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`.
+    /// `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`; `notification`: its
+    /// receiver, named by `code`, is not reached.
     pub kind: String,
     /// Of a problem its code, of what fails the workload's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,6 +132,14 @@ pub struct AttentionItem {
     #[serde(default)]
     #[schema(required)]
     pub unknown: u64,
+    /// Of those: somebody acknowledged it, see `GET /api/v1/silences`.
+    #[serde(default)]
+    #[schema(required)]
+    pub acknowledged: u64,
+    /// Of those: it is silenced for a time.
+    #[serde(default)]
+    #[schema(required)]
+    pub silenced: u64,
     /// The first five of them.
     pub devices: Vec<String>,
     /// Query parameters of `GET /api/v1/devices` that list them.

@@ -11,6 +11,7 @@ use super::described_absence;
 use super::described_data;
 use super::failure::Outcome;
 use super::get;
+use super::jobs;
 use super::moment;
 use super::rows;
 use super::table::{Cell, table};
@@ -43,9 +44,15 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
             let absence = described_absence::of_policy(output, &item)?;
             format!("{absence}\n{}", get::yaml(&item)?)
         }
-        Kind::Revision | Kind::Token | Kind::Access | Kind::Stream => get::yaml(&item)?,
+        Kind::Revision
+        | Kind::Token
+        | Kind::Access
+        | Kind::Stream
+        | Kind::Notification
+        | Kind::Alarm
+        | Kind::Silence => get::yaml(&item)?,
     };
-    if !matches!(kind, Kind::Revision | Kind::Token | Kind::Access) {
+    if !matches!(kind, Kind::Revision | Kind::Token | Kind::Access | Kind::Alarm | Kind::Silence) {
         let explained = client.get(&["explain", kind.singular(), name], &[]).await?;
         text = format!("{}\n{text}", explanation(output, &rows::read(&explained)?));
     }
@@ -233,6 +240,7 @@ fn workload(output: Output, now: u64, workload: &Workload) -> Outcome<String> {
             ),
         ],
     );
+    shown.push_str(&jobs::paused(output, workload.paused.as_ref(), now));
     shown.push_str("\nSpec\n");
     for line in get::yaml(&Value::clone(&workload.spec))?.lines() {
         shown.push_str(&format!("  {}\n", clean(line)));

@@ -22,7 +22,11 @@ pub(crate) async fn get(client: &Client, output: Output, now: u64, arguments: &G
         Some(_) if selector.is_some() => {
             return Err(Failure::usage("a name and a selector at once: give one of them"));
         }
+        Some(name) if kind == Kind::Alarm => {
+            Found::All(client.list(kind.path(), &[("device", name)]).await?)
+        }
         Some(name) => Found::One(one(client, kind, name).await?),
+        None if kind == Kind::Silence => Found::All(silences(client, selector).await?),
         None => {
             let mut query = query(selector);
             query.extend(absence.as_deref().map(|absence| ("absence", absence)));
@@ -57,6 +61,18 @@ fn query(selector: Option<&str>) -> Vec<(&'static str, &str)> {
     selector.map(|selector| ("labelSelector", selector)).into_iter().collect()
 }
 
+/// Acknowledgements and silences: the list has one page.
+async fn silences(client: &Client, selector: Option<&str>) -> Outcome<Vec<Value>> {
+    if selector.is_some() {
+        return Err(Failure::usage("silences have no labels of their own"));
+    }
+    let mut all = client.get(Kind::Silence.path(), &[]).await?;
+    match all.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => Ok(items),
+        _ => Err(Failure::failed("the control plane answered no list of silences")),
+    }
+}
+
 async fn revisions_of(
     client: &Client,
     workload: &str,
@@ -74,7 +90,12 @@ async fn revisions_of(
 /// One resource by name.
 pub(crate) async fn one(client: &Client, kind: Kind, name: &str) -> Outcome<Value> {
     let among = match kind {
-        Kind::Device | Kind::Workload | Kind::Stream | Kind::LinkBudget | Kind::DevicePolicy => {
+        Kind::Device
+        | Kind::Workload
+        | Kind::Stream
+        | Kind::LinkBudget
+        | Kind::Notification
+        | Kind::DevicePolicy => {
             let path: Vec<&str> = kind.path().iter().copied().chain([name]).collect();
             return client.get(&path, &[]).await;
         }
@@ -84,6 +105,14 @@ pub(crate) async fn one(client: &Client, kind: Kind, name: &str) -> Outcome<Valu
         }
         Kind::Token => client.list(&["tokens"], &[]).await?,
         Kind::Access => client.list(&["access"], &[]).await?,
+        Kind::Alarm => {
+            return Err(Failure::usage("an alarm has no name: holdfast get alarms DEVICE"));
+        }
+        Kind::Silence => {
+            let named = |item: &Value| item.get("id").and_then(Value::as_str) == Some(name);
+            let found = silences(client, None).await?.into_iter().find(named);
+            return found.ok_or_else(|| no(kind, name));
+        }
     };
     let named = |item: &Value| item.pointer("/metadata/name").and_then(Value::as_str) == Some(name);
     among.into_iter().find(named).ok_or_else(|| no(kind, name))

@@ -7,6 +7,7 @@ use holdfast_protocol::words;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::alarms;
 use super::args::Kind;
 use super::described_absence;
 use super::failure::{Failure, Outcome};
@@ -68,6 +69,7 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
         Kind::LinkBudget => {
             (&["NAME", "PER", "BYTES", "DEVICES", "APPLIED"], &["CHANGED", "ON", "LABELS"])
         }
+        Kind::Notification | Kind::Alarm | Kind::Silence => alarms::headings(kind),
         Kind::DevicePolicy => described_absence::HEADINGS,
     };
     narrow.iter().chain(more.iter().filter(|_| wide)).copied().collect()
@@ -81,6 +83,7 @@ pub(crate) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec
         Kind::Revision => revision(wide, now, &read(item)?),
         Kind::Token => token(now, &read(item)?),
         Kind::Access => access(now, &read(item)?),
+        Kind::Notification | Kind::Alarm | Kind::Silence => alarms::row(kind, wide, now, item)?,
         Kind::Stream | Kind::LinkBudget => policy(kind, wide, now, &read(item)?),
         Kind::DevicePolicy => described_absence::row(wide, now, &read(item)?),
     })

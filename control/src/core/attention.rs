@@ -48,6 +48,11 @@ impl Attention {
         Self::Waiting,
     ];
 
+    /// The words of all of them.
+    pub fn words() -> [&'static str; 6] {
+        Self::ALL.map(Self::as_str)
+    }
+
     /// Its word.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,9 +1,11 @@
 //! Why something is not as desired, in words for a person.
 
 use holdfast_protocol::ids::{Name, StateVersion};
+use holdfast_protocol::message::WorkloadReport;
 
 use super::absence;
 use super::model::{Device, Model, Workload};
+use super::pause::Stamp;
 use super::records::Standing;
 use super::state::{self, Condition, is_done};
 use super::time::{rfc3339, words};
@@ -105,6 +107,9 @@ fn since(device: &Device, now: u64) -> String {
 fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<String> {
     let is = state::of(device, name, revision, now);
     let said = device.report.workload(name);
+    if let Some(pause) = device.desired.paused.get(name).filter(|_| is.state != State::Done) {
+        return Some(paused(pause, said, is, now));
+    }
     if is.state == State::Unknown {
         let heard = device.report.last_seen;
         let ago = words(now.saturating_sub(heard));
@@ -151,6 +156,19 @@ fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<St
             long(is.since)
         )),
     }
+}
+
+/// That a workload is paused on a device, by whom and since when, and whether the device does so.
+fn paused(pause: &Stamp, said: Option<&WorkloadReport>, is: Condition, now: u64) -> String {
+    let at_rest = matches!(is.state, State::Paused) || is.last == Some(State::Paused);
+    let still = match (is.state, said) {
+        _ if at_rest => "",
+        (State::Unknown, _) => "; the device is offline and stops it when it is back",
+        (_, Some(said)) if said.pid.is_some() => "; it is being stopped",
+        _ => "",
+    };
+    let (by, at, ago) = (&pause.by, rfc3339(pause.at), words(now.saturating_sub(pause.at)));
+    format!("paused by {by} since {at} ({ago} ago){still}")
 }
 
 /// Every workload that is desired of a device or reported by it, with what is between the two.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use holdfast_protocol::ids::Name;
 
 use super::absence;
+use super::alarms::{Muting, Silence, muted};
 use super::attention::{Alarm, Attention, Watch};
 use super::listing::SITE;
 use super::model::{Device, Model};
@@ -40,6 +41,10 @@ struct Group {
     count: u64,
     /// Of those: offline, so that it was so when they were last heard.
     unknown: u64,
+    /// Of those: acknowledged.
+    acknowledged: u64,
+    /// Of those: silenced.
+    silenced: u64,
     /// When the first of them began. 0: not known.
     since: u64,
     first: Vec<String>,
@@ -50,13 +55,15 @@ struct Group {
 }
 
 impl Group {
-    fn add(&mut self, device: &Device, alarm: Alarm) {
+    fn add(&mut self, device: &Device, alarm: Alarm, muting: Option<Muting>) {
         if matches!(alarm.kind, Attention::Lost | Attention::NeverSeen) {
             let allowed = Some(absence::allowed(device));
             self.allowed =
                 allowed.filter(|one| self.count == 0 || self.allowed.as_ref() == Some(one));
         }
         self.count += 1;
+        self.acknowledged += u64::from(muting == Some(Muting::Acknowledgement));
+        self.silenced += u64::from(muting == Some(Muting::Silence));
         self.unknown += u64::from(!alarm.is_known);
         if alarm.since > 0 && (self.since == 0 || alarm.since < self.since) {
             self.since = alarm.since;
@@ -76,6 +83,7 @@ impl Group {
 #[derive(Debug)]
 pub struct Tally {
     watch: Watch,
+    silences: Vec<Silence>,
     devices: DeviceCounts,
     groups: BTreeMap<(Attention, String), Group>,
     codes: usize,
@@ -84,10 +92,11 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing yet.
-    pub fn new(watch: Watch) -> Self {
+    /// Nothing yet. `silences`: what is acknowledged and silenced.
+    pub fn new(watch: Watch, silences: Vec<Silence>) -> Self {
         Self {
             watch,
+            silences,
             devices: DeviceCounts::default(),
             groups: BTreeMap::new(),
             codes: 0,
@@ -133,7 +142,11 @@ impl Tally {
                     OTHER.clone_into(&mut key.1);
                 }
             }
-            self.groups.entry(key).or_default().add(device, alarm);
+            let of = (&device.record.name, &device.record.labels);
+            let what = (alarm.kind.as_str(), alarm.code.as_str());
+            let muting = muted(&self.silences, self.watch.now, of, what, alarm.since);
+            let muting = muting.map(|silence| silence.muting);
+            self.groups.entry(key).or_default().add(device, alarm, muting);
         }
     }
 
@@ -223,7 +236,11 @@ impl Tally {
             })
             .collect();
         all.sort_by(|one, other| {
-            let key = |item: &AttentionItem| (item.severity, Reverse(item.count));
+            // What somebody looks after already comes after everything else.
+            let key = |item: &AttentionItem| {
+                let muted = item.acknowledged + item.silenced >= item.count;
+                (muted, item.severity, Reverse(item.count))
+            };
             key(one).cmp(&key(other)).then_with(|| one.since.cmp(&other.since))
         });
         let more = all.len().saturating_sub(MAX_ATTENTION) as u64;
@@ -338,6 +355,8 @@ fn item(kind: Attention, code: String, group: Group, of: u64) -> AttentionItem {
         since: (group.since > 0).then(|| rfc3339(group.since)),
         count: group.count,
         unknown: group.unknown,
+        acknowledged: group.acknowledged,
+        silenced: group.silenced,
         devices: group.first,
         query,
     }

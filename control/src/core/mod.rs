@@ -2,6 +2,7 @@
 
 pub mod absence;
 pub mod admission;
+pub mod alarms;
 pub mod attention;
 pub mod crowd;
 pub mod enrolment;
@@ -16,9 +17,12 @@ pub mod listing;
 pub mod liveness;
 pub mod log;
 pub mod model;
+pub mod notification;
+pub mod pause;
 pub mod placement;
 pub mod query;
 pub mod records;
+pub mod revisions;
 pub mod room;
 pub mod scope;
 pub mod selector;

@@ -13,8 +13,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::absence::{Made, Rule};
+use super::alarms::Silence;
 use super::ingest::Retention;
 use super::liveness::Live;
+use super::pause::Stamp;
 use super::placement::{self, Wanted};
 use super::records::{
     AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, Meta, Policy, PolicyKey, PolicyRecord,
@@ -111,6 +113,7 @@ pub fn policy_size(record: &PolicyRecord) -> usize {
     let body = match &record.policy {
         Policy::Stream { policy, .. } => serde_cbor_len(policy),
         Policy::LinkBudget { budget } => serde_cbor_len(budget),
+        Policy::Notification { .. } => return 0,
         Policy::DevicePolicy { .. } => return 0,
     };
     body + record.name.as_str().len() + 4
@@ -118,7 +121,9 @@ pub fn policy_size(record: &PolicyRecord) -> usize {
 
 /// Bytes of a workload in a desired state.
 pub fn encoded_size(record: &WorkloadRecord) -> usize {
-    let desired = DesiredWorkload { revision: record.revision, spec: record.spec.clone() };
+    // Paused, it is a little larger.
+    let (revision, spec) = (record.revision, record.spec.clone());
+    let desired = DesiredWorkload { revision, paused: true, spec };
     let body = serde_cbor_len(&desired);
     body + record.name.as_str().len() + 4
 }
@@ -159,6 +164,11 @@ pub struct Model {
     pub workloads: BTreeMap<Name, Workload>,
     /// Documents about data.
     pub policies: BTreeMap<PolicyKey, KnownPolicy>,
+    /// Acknowledgements and silences of alarms, by id.
+    pub silences: BTreeMap<Box<str>, Silence>,
+    /// What notifications have told and have still to tell, as it was when the store was read: key
+    /// and value. Whoever keeps the alarms takes it.
+    pub told: Vec<(String, Vec<u8>)>,
     /// Deleted workloads and their last revision: a number is never used twice for a name.
     pub gone: BTreeMap<Name, u64>,
     /// Enrolment tokens by id.
@@ -190,6 +200,10 @@ pub mod key {
     pub const HISTORIES: &str = "history/";
     /// What keys of sessions begin with.
     pub const SESSIONS: &str = "session/";
+
+    /// What keys begin with of what notifications have told and have still to tell; see
+    /// `core/alarms/outbox.rs`.
+    pub const TOLD: [&str; 3] = ["told/", "outbox/", "notified/"];
 
     /// Counters.
     pub const META: &str = "meta";
@@ -242,6 +256,10 @@ pub mod key {
     pub fn session(digest: &[u8; 32]) -> String {
         format!("{SESSIONS}{}", hex(digest))
     }
+    /// An acknowledgement or a silence.
+    pub fn silence(id: &str) -> String {
+        format!("silence/{id}")
+    }
     /// An audit entry; sorted by number.
     pub fn audit(number: u64) -> String {
         format!("audit/{number:020}")
@@ -258,6 +276,8 @@ impl Model {
             keys: BTreeMap::new(),
             workloads: BTreeMap::new(),
             policies: BTreeMap::new(),
+            silences: BTreeMap::new(),
+            told: Vec::new(),
             gone: BTreeMap::new(),
             tokens: BTreeMap::new(),
             access: BTreeMap::new(),
@@ -292,7 +312,7 @@ impl Model {
                 let record: WorkloadRecord = read(key, value)?;
                 self.workloads.insert(record.name.clone(), Workload::new(record));
             }
-            "stream" | "linkbudget" | "devicepolicy" => {
+            "stream" | "linkbudget" | "notification" | "devicepolicy" => {
                 let record: PolicyRecord = read(key, value)?;
                 self.policies.insert(record.key(), KnownPolicy::new(record));
             }
@@ -310,6 +330,12 @@ impl Model {
                 let digest = unhex::<32>(rest).ok_or_else(unknown)?;
                 self.sessions.insert(digest, read(key, value)?);
             }
+            "silence" => {
+                let silence: Silence = read(key, value)?;
+                self.silences.insert(silence.id.clone(), silence);
+            }
+            // Read when the alarms begin to be kept: what cannot be read there is told again.
+            "told" | "outbox" | "notified" => self.told.push((key.to_owned(), value.to_owned())),
             // Stays where it is.
             "history" => {}
             "audit" => self.audit.push_back(read(key, value)?),
@@ -364,6 +390,16 @@ impl Model {
         }
     }
 
+    /// Which of these workloads are paused on a device, and by whom.
+    pub fn paused(&self, device: &Name, set: &[(Name, u64)]) -> BTreeMap<Name, Stamp> {
+        let known = set.iter().filter_map(|(name, _)| Some((name, self.workloads.get(name)?)));
+        known
+            .filter_map(|(name, known)| {
+                Some((name.clone(), known.record.paused.on(device)?.clone()))
+            })
+            .collect()
+    }
+
     /// What is kept of a stream of a device with these labels: the narrowest `Stream` says it.
     pub fn retention(&self, labels: &Labels, stream: &StreamName) -> Retention {
         let mut best: Option<(usize, Retention)> = None;
@@ -402,7 +438,8 @@ impl Model {
             .iter()
             .filter_map(|(name, revision)| {
                 let spec = self.workloads.get(name)?.record.spec.clone();
-                Some((name.clone(), DesiredWorkload { revision: *revision, spec }))
+                let (revision, paused) = (*revision, device.desired.paused.contains_key(name));
+                Some((name.clone(), DesiredWorkload { revision, paused, spec }))
             })
             .collect();
         Some(DesiredState {
@@ -438,6 +475,7 @@ impl Model {
                     policies.link = Some(budget.clone());
                     policies.link_name = Some(known.record.name.clone());
                 }
+                Policy::Notification { .. } => {}
                 Policy::DevicePolicy { .. } => {}
             }
         }

@@ -14,6 +14,8 @@ use serde_json::Value;
 use super::absence::{MAX_DEVICE_POLICIES, WhenOffline};
 use super::ingest::Retention;
 use super::lineage::Lineage;
+use super::notification::{MAX_NOTIFICATIONS, Notification};
+use super::pause::{Pauses, Stamp};
 use super::scope::Scope;
 use super::selector::Selector;
 use super::state::Mark;
@@ -111,6 +113,9 @@ pub struct DesiredRecord {
     /// What it should do with data: documents and their revisions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<(PolicyKey, u64)>,
+    /// Workloads that are paused there, with who paused them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paused: BTreeMap<Name, Stamp>,
 }
 
 /// What a device said last. Changes with every report.
@@ -435,7 +440,7 @@ fn bounded(mut report: WorkloadReport) -> WorkloadReport {
 }
 
 /// At most so many bytes, on a character's border.
-fn cut(text: &mut String, most: usize) {
+pub fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         let end = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         text.truncate(end);
@@ -464,8 +469,11 @@ pub struct WorkloadRecord {
     pub created_at: u64,
     /// Seconds since 1970.
     pub updated_at: u64,
-    /// Resource version of its last change.
+    /// Resource version of its last change; a pause is none.
     pub version: u64,
+    /// Where it is paused.
+    #[serde(default, skip_serializing_if = "Pauses::is_empty")]
+    pub paused: Pauses,
 }
 
 /// The kinds of documents about data.
@@ -476,13 +484,16 @@ pub enum PolicyKind {
     Stream,
     /// What a link may carry.
     LinkBudget,
+    /// Who is told of alarms.
+    Notification,
     /// Whether devices may be away.
     DevicePolicy,
 }
 
 impl PolicyKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Stream, Self::LinkBudget, Self::DevicePolicy];
+    pub const ALL: [Self; 4] =
+        [Self::Stream, Self::LinkBudget, Self::Notification, Self::DevicePolicy];
 
     /// Whether devices get it. The others are carried out by the control plane alone.
     pub fn on_devices(self) -> bool {
@@ -491,7 +502,11 @@ impl PolicyKind {
 
     /// Most documents of it.
     pub fn most(self) -> usize {
-        if self == Self::DevicePolicy { MAX_DEVICE_POLICIES } else { MAX_POLICIES }
+        match self {
+            Self::Stream | Self::LinkBudget => MAX_POLICIES,
+            Self::Notification => MAX_NOTIFICATIONS,
+            Self::DevicePolicy => MAX_DEVICE_POLICIES,
+        }
     }
 
     /// As people say it of one, and as keys of the store begin.
@@ -499,6 +514,7 @@ impl PolicyKind {
         match self {
             Self::Stream => "stream",
             Self::LinkBudget => "linkbudget",
+            Self::Notification => "notification",
             Self::DevicePolicy => "devicepolicy",
         }
     }
@@ -508,6 +524,7 @@ impl PolicyKind {
         match self {
             Self::Stream => "streams",
             Self::LinkBudget => "linkbudgets",
+            Self::Notification => "notifications",
             Self::DevicePolicy => "devicepolicies",
         }
     }
@@ -517,6 +534,7 @@ impl PolicyKind {
         match self {
             Self::Stream => "Stream",
             Self::LinkBudget => "LinkBudget",
+            Self::Notification => "Notification",
             Self::DevicePolicy => "DevicePolicy",
         }
     }
@@ -547,6 +565,11 @@ pub enum Policy {
         /// In a day or a month.
         budget: LinkBudget,
     },
+    /// Who is told of alarms.
+    Notification {
+        /// Of which, and how.
+        notification: Box<Notification>,
+    },
     /// Whether devices may be away.
     DevicePolicy {
         /// What it means that one is offline.
@@ -560,6 +583,7 @@ impl Policy {
         match self {
             Self::Stream { .. } => PolicyKind::Stream,
             Self::LinkBudget { .. } => PolicyKind::LinkBudget,
+            Self::Notification { .. } => PolicyKind::Notification,
             Self::DevicePolicy { .. } => PolicyKind::DevicePolicy,
         }
     }

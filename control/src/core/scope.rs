@@ -59,6 +59,9 @@ const ROUTES: &[(&str, &str, Scope)] = &[
     ("GET", "/api/v1/access", Scope::Admin),
     ("POST", "/api/v1/access", Scope::Admin),
     ("DELETE", "/api/v1/access/{id}", Scope::Admin),
+    ("GET", "/api/v1/alarms", Scope::Read),
+    ("POST", "/api/v1/alarms/acknowledge", Scope::Operate),
+    ("POST", "/api/v1/alarms/silence", Scope::Operate),
     ("POST", "/api/v1/apply", Scope::Operate),
     ("PUT", "/api/v1/artifacts", Scope::Operate),
     ("GET", "/api/v1/artifacts/{digest}", Scope::Operate),
@@ -87,6 +90,7 @@ const ROUTES: &[(&str, &str, Scope)] = &[
     ("GET", "/api/v1/labels", Scope::Read),
     ("GET", "/api/v1/licences", Scope::Read),
     ("GET", "/api/v1/metrics/streams", Scope::Read),
+    ("POST", "/api/v1/notifications/{name}/test", Scope::Operate),
     ("GET", "/api/v1/policies/{kind}", Scope::Read),
     ("GET", "/api/v1/policies/{kind}/{name}", Scope::Read),
     ("DELETE", "/api/v1/policies/{kind}/{name}", Scope::Operate),
@@ -94,6 +98,8 @@ const ROUTES: &[(&str, &str, Scope)] = &[
     ("POST", "/api/v1/query/{id}/end", Scope::Operate),
     ("POST", "/api/v1/restore", Scope::Admin),
     ("GET", "/api/v1/revisions", Scope::Read),
+    ("GET", "/api/v1/silences", Scope::Read),
+    ("DELETE", "/api/v1/silences/{id}", Scope::Operate),
     ("GET", "/api/v1/streams", Scope::Read),
     ("GET", "/api/v1/streams/{stream}/export.parquet", Scope::Read),
     ("GET", "/api/v1/tokens", Scope::Read),
@@ -103,6 +109,10 @@ const ROUTES: &[(&str, &str, Scope)] = &[
     ("GET", "/api/v1/workloads", Scope::Read),
     ("GET", "/api/v1/workloads/{name}", Scope::Read),
     ("DELETE", "/api/v1/workloads/{name}", Scope::Operate),
+    ("POST", "/api/v1/workloads/{name}/pause", Scope::Operate),
+    ("POST", "/api/v1/workloads/{name}/restart", Scope::Operate),
+    ("POST", "/api/v1/workloads/{name}/resume", Scope::Operate),
+    ("POST", "/api/v1/workloads/{name}/rollback", Scope::Operate),
 ];
 
 /// What a request of an operator needs. None: nobody has said so, and it takes an admin.

@@ -64,7 +64,7 @@ impl Mark {
         let crashed = said.restarts > was.restarts && !is_done(said);
         let still = if mark.is_over(now) { 0 } else { mark.failing };
         let failing = match said.phase {
-            _ if is_done(said) => 0,
+            _ if is_done(said) || said.phase == Phase::Paused => 0,
             phase if is_failure(phase) || crashed => {
                 if still > 0 {
                     still
@@ -114,6 +114,7 @@ fn reported(said: &WorkloadReport, mark: Mark, revision: u64, now: u64) -> (Stat
     let failing = mark.failing > 0 && !mark.is_over(now);
     match said.phase {
         _ if is_done(said) => (State::Done, mark.phase),
+        Phase::Paused => (State::Paused, mark.phase),
         phase if is_failure(phase) || failing => (State::Failing, mark.failing.max(1)),
         Phase::Running => (State::Running, if mark.well > 0 { mark.well } else { mark.phase }),
         _ => (State::Progressing, mark.phase),
@@ -238,6 +239,28 @@ mod tests {
         assert_eq!(reported(&now, mark, 1, 120 + RUN_WELL - 1), (Failing, 110));
         assert_eq!(reported(&now, mark, 1, 120 + RUN_WELL), (Running, 120));
         assert_eq!(mark.settles_at(), Some(120 + RUN_WELL));
+    }
+
+    #[test]
+    fn what_is_paused_is_neither_failing_nor_running_and_begins_anew() {
+        use State::{Failing, Paused, Progressing, Running};
+        let (states, mark) = run(&[
+            (100, Phase::Backoff, 1, None),
+            (110, Phase::Stopped, 1, Some(7)),
+            (111, Phase::Paused, 1, None),
+            (150, Phase::Starting, 1, None),
+            (151, Phase::Running, 1, Some(8)),
+        ]);
+        assert_eq!(states, [Failing, Failing, Paused, Progressing, Running]);
+        assert_eq!((mark.failing, mark.well), (0, 151));
+        // A restart by an operator counts as no failure.
+        let (states, _) = run(&[
+            (100, Phase::Running, 0, Some(1)),
+            (110, Phase::Stopped, 0, Some(1)),
+            (111, Phase::Starting, 0, Some(2)),
+            (112, Phase::Running, 0, Some(2)),
+        ]);
+        assert_eq!(states, [Running, Progressing, Progressing, Running]);
     }
 
     #[test]

@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 
 use super::absence;
 use super::model::{Device, Model, Workload};
+use super::notification;
+use super::pause;
 use super::records::{
-    AccessRecord, HistoryRecord, KnownProblem, PolicyRecord, RevisionRecord, Standing, TokenRecord,
+    AccessRecord, HistoryRecord, KnownProblem, PolicyKind, PolicyRecord, Standing, TokenRecord,
     WorkloadRecord,
 };
 use super::state::{self, Condition};
@@ -24,7 +26,10 @@ pub fn device(device: &Device, now: u64) -> api::Device {
         .desired
         .workloads
         .iter()
-        .map(|(name, revision)| (name.to_string(), api::DesiredRevision { revision: *revision }))
+        .map(|(name, revision)| {
+            let paused = device.desired.paused.get(name).map(pause::stamp);
+            (name.to_string(), api::DesiredRevision { revision: *revision, paused })
+        })
         .collect();
     api::Device {
         api_version: API_VERSION.into(),
@@ -182,7 +187,7 @@ pub fn policy_document(record: &PolicyRecord) -> Value {
     }
     json!({
         "apiVersion": API_VERSION, "kind": record.policy.kind().document(), "metadata": metadata,
-        "spec": record.written,
+        "spec": spec(record),
     })
 }
 
@@ -198,8 +203,18 @@ pub fn policy(record: &PolicyRecord, status: api::PolicyStatus) -> api::Policy {
             created_at: Some(rfc3339(record.created_at)),
             updated_at: Some(rfc3339(record.updated_at)),
         },
-        spec: record.written.clone(),
+        spec: spec(record),
         status,
+    }
+}
+
+/// What a document says, without its secrets.
+fn spec(record: &PolicyRecord) -> Value {
+    match record.policy.kind() {
+        PolicyKind::Notification => notification::shown(&record.written),
+        PolicyKind::Stream | PolicyKind::LinkBudget | PolicyKind::DevicePolicy => {
+            record.written.clone()
+        }
     }
 }
 
@@ -218,6 +233,7 @@ pub fn workload(workload: &Workload, summary: api::WorkloadSummary) -> api::Work
         },
         spec: record.written.clone(),
         status: summary,
+        paused: record.paused.shown(),
     }
 }
 
@@ -265,25 +281,6 @@ pub fn count(summary: &mut api::WorkloadSummary, is: Condition, is_away: bool) {
             summary.last_running += u64::from(good);
             summary.away += u64::from(is_away);
         }
-    }
-}
-
-/// A revision.
-pub fn revision(record: &RevisionRecord) -> api::Revision {
-    api::Revision {
-        api_version: API_VERSION.into(),
-        kind: "Revision".into(),
-        metadata: Metadata {
-            name: format!("{}.{}", record.workload, record.revision),
-            labels: record.labels.clone(),
-            resource_version: record.version,
-            created_at: Some(rfc3339(record.created_at)),
-            updated_at: None,
-        },
-        workload: record.workload.to_string(),
-        revision: record.revision,
-        created_by: record.created_by.to_string(),
-        spec: record.written.clone(),
     }
 }
 

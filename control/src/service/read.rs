@@ -6,10 +6,11 @@ use holdfast_protocol::ids::{Labels, Name, hex};
 
 use super::{Failure, Service};
 use crate::api::{self, Absence, Connection, List, ListMeta};
-use crate::core::records::{AuditRecord, PolicyKind};
+use crate::core::model::Workload;
+use crate::core::records::{AuditRecord, PolicyKind, RevisionRecord};
 use crate::core::selector::Selector;
 use crate::core::time::rfc3339;
-use crate::core::{absence, explain, view};
+use crate::core::{absence, explain, revisions, view};
 
 /// Items of a page unless told otherwise.
 const DEFAULT_LIMIT: usize = 500;
@@ -131,21 +132,27 @@ impl Service {
             }
         };
         let model = self.model();
+        let reported = revisions::reported(&model, workload);
+        let shown = |(known, at, record): (&Workload, usize, &RevisionRecord)| {
+            let key = (record.workload.clone(), record.revision);
+            revisions::shown(known, at, record, reported.get(&key).copied().unwrap_or(0))
+        };
         let items = model
             .workloads
             .iter()
             .filter(|(name, _)| workload.is_none_or(|only| only == name.as_str()))
-            .flat_map(|(_, workload)| &workload.revisions)
-            .filter(|record| {
+            .flat_map(|(_, known)| {
+                let all = known.revisions.iter().enumerate();
+                all.map(move |(at, record)| (known, at, record))
+            })
+            .filter(|(_, _, record)| {
                 after.as_ref().is_none_or(|(name, number)| {
                     (&record.workload, record.revision) > (name, *number)
                 })
             })
-            .filter(|record| query.chooses(&record.labels))
+            .filter(|(_, _, record)| query.chooses(&record.labels))
             .take(limit + 1)
-            .map(|record| {
-                (format!("{}.{}", record.workload, record.revision), view::revision(record))
-            })
+            .map(|it| (format!("{}.{}", it.2.workload, it.2.revision), shown(it)))
             .collect();
         Ok(page(items, limit, model.meta.version))
     }

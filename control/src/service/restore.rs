@@ -65,7 +65,8 @@ impl Checking {
     /// What is wrong with it.
     pub fn take(&mut self, key: String, value: Vec<u8>) -> Result<(), Failure> {
         // Of another day.
-        if key.starts_with(key::SESSIONS) || key.starts_with(key::HISTORIES) {
+        let told = key::TOLD.iter().any(|told| key.starts_with(told));
+        if told || key.starts_with(key::SESSIONS) || key.starts_with(key::HISTORIES) {
             return Ok(());
         }
         self.model.take(&mut self.late, &key, &value).map_err(bad)?;
@@ -133,6 +134,7 @@ impl Service {
     /// # Errors
     /// The store's; then nothing was changed.
     pub async fn restore(&self, checked: Checked, by: &str) -> Result<Restored, Failure> {
+        let told = self.told();
         let other_authority = checked.keys != *self.authority.keys();
         let restored = self
             .change(|change| {
@@ -148,6 +150,8 @@ impl Service {
                     .saturating_add(1)
                     .max(change.now);
                 take(change, checked, epoch);
+                // What was told in this life was told, whatever the backup says.
+                super::alarms::put(change, told);
                 change.audit(by, "restore", "control plane", format!("epoch {epoch}"));
                 Ok(Restored {
                     epoch,

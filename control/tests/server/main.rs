@@ -12,6 +12,7 @@
 )]
 
 mod absence;
+mod alarms;
 mod api;
 mod data;
 mod durability;
@@ -19,6 +20,7 @@ mod enrolment;
 mod events;
 mod fleet;
 mod guards;
+mod jobs;
 mod kept;
 mod listing;
 mod lists;

@@ -109,6 +109,7 @@ fn workload(writing: &mut Writing, name: &str, role: &str, now: u64) -> anyhow::
         created_at: now - 30 * DAY,
         updated_at: now - 30 * DAY,
         version: 1,
+        paused: Default::default(),
     };
     let revision = RevisionRecord {
         workload: record.name.clone(),

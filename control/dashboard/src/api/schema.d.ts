@@ -794,6 +794,81 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workloads/{name}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stops a workload, and keeps it stopped until it is resumed: through new revisions, reboots and
+         *     times without a link.
+         */
+        post: operations["pauseWorkload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workloads/{name}/restart": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restarts a workload on the devices that are connected: as NDJSON lines `{"progress"}` and, at
+         *     last, `{"result"}`; with `Accept: application/json` the result alone. When the connection is
+         *     closed no further device is asked.
+         */
+        post: operations["restartWorkload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workloads/{name}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ends a pause: the workload starts. */
+        post: operations["resumeWorkload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workloads/{name}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Applies a former revision's document again, as a new revision. */
+        post: operations["rollbackWorkload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -1107,6 +1182,7 @@ export interface components {
         };
         /** @description One workload that a device should run. */
         DesiredRevision: {
+            paused?: components["schemas"]["Paused"] | null;
             /**
              * Format: int64
              * @description The revision's number.
@@ -1623,8 +1699,20 @@ export interface components {
             items: {
                 /** @description [`API_VERSION`]. */
                 apiVersion: string;
+                /**
+                 * @description Paths in `spec` that differ from the revision before it, at most 20; empty for the first one
+                 *     that is kept.
+                 */
+                changed?: string[];
                 /** @description Who applied it: the access token's id. */
                 createdBy: string;
+                /** @description It is the workload's present one. */
+                current?: boolean;
+                /**
+                 * Format: int64
+                 * @description How many devices report it.
+                 */
+                devices?: number;
                 /** @description `Revision`. */
                 kind: string;
                 /** @description `<workload>.<number>`, and when it was made. */
@@ -1736,6 +1824,7 @@ export interface components {
                 kind: string;
                 /** @description Name and labels. */
                 metadata: components["schemas"]["Metadata"];
+                paused?: components["schemas"]["WorkloadPauses"] | null;
                 /** @description As it was written. */
                 spec: unknown;
                 /** @description How it fares. */
@@ -1853,6 +1942,58 @@ export interface components {
              * @description How often it may be used; default once.
              */
             uses?: number;
+        };
+        /** @description A device on which a workload was not restarted, and why. */
+        NotRestarted: {
+            /** @description The device. */
+            device: string;
+            /** @description Why, in words. */
+            reason: string;
+        };
+        /**
+         * @description On which devices: named ones, those with certain labels, or, with neither, every device that
+         *     should run the workload.
+         */
+        OnDevices: {
+            /** @description These devices. */
+            devices?: string[] | null;
+            /** @description The devices that have these labels now. */
+            labelSelector?: string | null;
+        };
+        /** @description The answer to a pause or its end; the first hundred devices of each list are named. */
+        PauseResult: {
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            deviceCount: number;
+            /** @description Devices for which something changed. */
+            devices: string[];
+            /** @description Whether it holds everywhere, also on devices that come later. */
+            everywhere: boolean;
+            /** @description Those of them that are offline: they follow when they are back. */
+            offline: string[];
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            offlineCount: number;
+        };
+        /** @description That a workload is paused: who did it, and when. */
+        Paused: {
+            /** @description When. */
+            at: string;
+            /** @description The access token's id. */
+            by: string;
+        };
+        /** @description A device on which a workload is paused. */
+        PausedOn: {
+            /** @description When. */
+            at: string;
+            /** @description The access token's id. */
+            by: string;
+            /** @description The device. */
+            device: string;
         };
         /** @description The records of a part of the time. */
         Point: {
@@ -1977,6 +2118,36 @@ export interface components {
             /** @description When the window begins; null where all time is one. */
             window?: string | null;
         };
+        /** @description A line of a streamed answer: one of both. */
+        RestartLine: {
+            /** @description How far it is. */
+            progress: components["schemas"]["RestartProgress"];
+        } | {
+            /** @description What became of it; the last line. */
+            result: components["schemas"]["RestartResult"];
+        };
+        /** @description How far a restart of many devices is. */
+        RestartProgress: {
+            /**
+             * Format: int64
+             * @description Devices that have answered.
+             */
+            answered: number;
+            /**
+             * Format: int64
+             * @description Devices that are asked.
+             */
+            of: number;
+        };
+        /** @description What became of a restart. */
+        RestartResult: {
+            /** @description Devices that were asked and say that it was not, or say nothing. */
+            failed: components["schemas"]["NotRestarted"][];
+            /** @description Devices that were not asked: offline, or paused there. It is not restarted there later. */
+            notAsked: components["schemas"]["NotRestarted"][];
+            /** @description Devices that say that it was restarted. */
+            restarted: string[];
+        };
         /** @description The answer to `POST /api/v1/restore`. */
         Restored: {
             /**
@@ -2001,8 +2172,20 @@ export interface components {
         Revision: {
             /** @description [`API_VERSION`]. */
             apiVersion: string;
+            /**
+             * @description Paths in `spec` that differ from the revision before it, at most 20; empty for the first one
+             *     that is kept.
+             */
+            changed?: string[];
             /** @description Who applied it: the access token's id. */
             createdBy: string;
+            /** @description It is the workload's present one. */
+            current?: boolean;
+            /**
+             * Format: int64
+             * @description How many devices report it.
+             */
+            devices?: number;
             /** @description `Revision`. */
             kind: string;
             /** @description `<workload>.<number>`, and when it was made. */
@@ -2016,6 +2199,30 @@ export interface components {
             spec: unknown;
             /** @description Whose. */
             workload: string;
+        };
+        /** @description `POST /api/v1/workloads/{name}/rollback`. */
+        Rollback: {
+            /**
+             * Format: int64
+             * @description When given and not the workload's present one: refused as a conflict.
+             */
+            resourceVersion?: number | null;
+            /**
+             * Format: int64
+             * @description Number of the revision whose document is applied again; the last one that differs from the
+             *     present one unless given.
+             */
+            to?: number | null;
+        };
+        /** @description The answer to [`Rollback`]: as [`super::Applied`], and which revision it was. */
+        RolledBack: {
+            /** @description What became of it: one document. */
+            results: components["schemas"]["AppliedDocument"][];
+            /**
+             * Format: int64
+             * @description Number of the revision whose document was applied again.
+             */
+            to: number;
         };
         /**
          * @description What an access token may do.
@@ -2185,6 +2392,7 @@ export interface components {
             kind: string;
             /** @description Name and labels. */
             metadata: components["schemas"]["Metadata"];
+            paused?: components["schemas"]["WorkloadPauses"] | null;
             /** @description As it was written. */
             spec: unknown;
             /** @description How it fares. */
@@ -2228,10 +2436,28 @@ export interface components {
              */
             unplaced: number;
         };
+        /** @description Where a workload is paused. */
+        WorkloadPauses: {
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            deviceCount?: number;
+            /** @description On single devices, the first hundred by name. */
+            devices?: components["schemas"]["PausedOn"][];
+            everywhere?: components["schemas"]["Paused"] | null;
+            /** @description Devices on which it was resumed though it is paused everywhere, the first hundred. */
+            except?: string[];
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            exceptCount?: number;
+        };
         /** @description One workload on one device, as reported. */
         WorkloadStatus: {
             lastState?: components["schemas"]["State"] | null;
-            /** @description `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`. */
+            /** @description `pending|fetching|starting|running|unhealthy|backoff|stopped|failed|paused`. */
             phase: string;
             /** @description When the phase was first reported. Absent: not known. */
             phaseSince?: string | null;
@@ -4052,6 +4278,141 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    pauseWorkload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OnDevices"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseResult"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    restartWorkload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OnDevices"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": components["schemas"]["RestartLine"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    resumeWorkload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OnDevices"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseResult"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rollbackWorkload: {
+        parameters: {
+            query?: {
+                /** @description Only say what would change. */
+                dryRun?: boolean;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rollback"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolledBack"];
+                };
             };
             "4XX": {
                 headers: {
