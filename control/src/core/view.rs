@@ -59,6 +59,7 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
         connection_since: time(connection_since(device)),
         heard_at: time(device.heard_at(now)),
         heard_by: device.live.heard_by(now).map(rfc3339),
+        overdue: device.live.overdue(now).is_some(),
         absence: absence::status(device, now),
         health: state::health(device, now),
         address: report.address.map(|address| address.to_string()),

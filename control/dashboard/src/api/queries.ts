@@ -1,5 +1,6 @@
 // Every read of the API, with the key under which it is kept. `events.ts` knows these keys.
 import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
+import { againAt } from "../lib/absence";
 import type { Schema } from "../lib/schema";
 import { ask, client } from "./client";
 import { recordsAgain } from "./events";
@@ -14,6 +15,7 @@ export interface DeviceFilter {
   workload?: string;
   site?: string;
   attention?: string;
+  absence?: string;
   sort?: string;
 }
 
@@ -30,6 +32,7 @@ export const labels = () => queryOptions({ queryKey: ["labels"], queryFn: ({ sig
 export const devices = (filter: DeviceFilter, offset = 0, limit = PAGE) =>
   queryOptions({
     queryKey: ["devices", filter, offset, limit],
+    refetchInterval: ({ state }) => againAt((state.data?.items ?? []).flatMap(({ status }) => status.heardBy ?? []), Date.now(), 120_000),
     queryFn: ({ signal }) => ask(client.GET("/api/v1/devices", { signal, params: { query: { ...filter, offset, limit } as never } })),
   });
 
@@ -49,7 +52,7 @@ export const trend = () =>
   queryOptions({ queryKey: ["trend"], staleTime: 60_000, refetchInterval: 300_000, queryFn: ({ signal }) => ask(client.GET("/api/v1/fleet/trend", { signal })) });
 
 export const device = (name: string) =>
-  queryOptions({ queryKey: ["device", name], queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}", { signal, params: { path: { name } } })) });
+  queryOptions({ queryKey: ["device", name], refetchInterval: ({ state }) => againAt([state.data?.status.heardBy ?? []].flat(), Date.now(), 5_000), queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}", { signal, params: { path: { name } } })) });
 
 export const differences = (name: string) =>
   queryOptions({

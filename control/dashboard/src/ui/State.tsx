@@ -25,11 +25,12 @@ export function State({ tone, title, children }: { tone: Tone; title?: string | 
 
 const CONNECTIONS: Record<string, Tone> = { online: "good", offline: "bad", "never-seen": "bad", pending: "warn", revoked: "idle" };
 
-/** `since`: when that began. */
-export function Connection({ of, since, short = false }: { of: string; since?: string | null | undefined; short?: boolean }) {
+/** `since`: when that began. `absence`: of a device that is away, what is to be thought of that. */
+export function Connection({ of, since, absence, short = false }: { of: string; since?: string | null | undefined; absence?: { state?: string | null } | null | undefined; short?: boolean }) {
+  const away = absence?.state && absence.state !== "unexpected" ? absence.state : undefined;
   return (
     <span className="hf-row hf-tight hf-one">
-      <State tone={CONNECTIONS[of] ?? "idle"}>{of.replace("-", " ")}</State>
+      <State tone={away ? "unknown" : (CONNECTIONS[of] ?? "idle")}>{of.replace("-", " ")}{away && `, ${away}`}</State>
       {since && <Since at={since} short={short} />}
     </span>
   );

@@ -47,7 +47,7 @@ export default function DevicePage() {
       parts={PARTS}
       state={({ status }) => (
         <span className="hf-row">
-          <Connection of={status.connection} since={status.connectionSince} />
+          <Connection of={status.connection} since={status.connectionSince} absence={status.absence} />
           {status.health?.state !== status.connection && <DeviceHealth of={status.health} />}
         </span>
       )}
@@ -68,7 +68,7 @@ export default function DevicePage() {
       )}
       about={({ metadata, status }) => (
         <>
-          <span className="hf-kind">{status.heardAt ? <>heard <Heard at={status.heardAt} by={status.connection === "online" ? status.heardBy : undefined} /></> : "never heard"}</span>
+          <span className="hf-kind">{status.heardAt ? <>heard <Heard at={status.heardAt} late={status.overdue} /></> : "never heard"}</span>
           <Labels of={metadata.labels} to="/devices" />
           <Button size="compact-xs" variant="subtle" onClick={() => setOpen("labels")}>Edit labels</Button>
           <PageLink to="/compare" search={{ a: name }}>Compare</PageLink>
