@@ -1,4 +1,4 @@
-// The states of a workload over its devices, in words.
+// The states of a workload over its devices, in words: what runs, what does not, and what is not known.
 import { State } from "./State";
 
 interface Summary {
@@ -21,10 +21,15 @@ export function Health({ of }: { of: Summary }) {
     <span className="hf-row hf-tight">
       {of.failing > 0 && <State tone="bad">{number(of.failing)} failing</State>}
       {of.progressing > 0 && <State tone="move">{number(of.progressing)} progressing</State>}
-      {of.paused > 0 && <State tone="warn">{number(of.paused)} paused</State>}
+      {of.unknown > 0 && (
+        <>
+          <State tone="unknown">{number(of.unknown)} unknown</State>
+          <span className="hf-kind">{of.lastRunning === of.unknown ? "running" : `${number(of.lastRunning)} running`} when last heard</span>
+        </>
+      )}
+      {of.paused > 0 && <State tone="idle">{number(of.paused)} paused</State>}
       {of.running > 0 && <State tone="good">{number(of.running)} running</State>}
       {of.done > 0 && <State tone="good">{number(of.done)} done</State>}
-      {of.unknown > 0 && <State tone="idle">{number(of.unknown)} unknown ({number(of.lastRunning)} running when last heard)</State>}
     </span>
   );
 }
