@@ -37,6 +37,7 @@ const actions: { text: string; finds: string; go: Target | (() => void) }[] = [
 const states: { text: string; finds: string; search: Record<string, string> }[] = [
   { text: "Devices that are online", finds: "connected filter", search: { connection: "online" } },
   { text: "Devices that are offline", finds: "lost away disconnected filter", search: { connection: "offline" } },
+  { text: "Devices that were never seen", finds: "enrolled never-seen connected filter", search: { connection: "never-seen" } },
   { text: "Devices that wait for approval", finds: "pending filter", search: { connection: "pending" } },
   { text: "Devices that are revoked", finds: "filter", search: { connection: "revoked" } },
   { text: "Devices on which a workload is failing", finds: "failing failed crash loop backoff unhealthy filter", search: { attention: "failing" } },
