@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod attention;
+pub mod count;
 pub mod crowd;
 pub mod enrolment;
 pub mod explain;

@@ -11,6 +11,7 @@ use super::read::page;
 use super::{Failure, Listed, Query, Service};
 use crate::api::{self, ChangedDevices, Explanation, PolicyStatus};
 use crate::core::admission::Admitted;
+use crate::core::count::{count, either};
 use crate::core::model::{Device, KnownPolicy, Model, key, policy_size};
 use crate::core::placement::{self, Wanted};
 use crate::core::records::{MAX_POLICIES, Policy, PolicyKey, PolicyKind, PolicyRecord};
@@ -328,10 +329,19 @@ impl Service {
         let settled =
             status.devices > 0 && status.applied == status.devices && status.problems == 0;
         let summary = format!(
-            "in force on {} of {} devices ({} report a problem)",
-            status.applied, status.devices, status.problems
+            "in force on {} of {} ({})",
+            status.applied,
+            count(status.devices, "device"),
+            either(status.problems, "reports a problem", "report a problem")
         );
-        Ok(Explanation { kind: kind.word().into(), name: name.into(), settled, summary, reasons })
+        Ok(Explanation {
+            kind: kind.word().into(),
+            name: name.into(),
+            settled,
+            summary,
+            reasons,
+            hints: Vec::new(),
+        })
     }
 
     /// What a device should do with data now.
