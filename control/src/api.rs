@@ -695,6 +695,9 @@ pub struct Explanation {
     pub summary: String,
     /// What is not as desired, and why, most important first.
     pub reasons: Vec<String>,
+    /// What helps on the command line, such as `holdfast device approve gw-7`; pages have buttons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
 }
 
 /// The answer to `PUT /api/v1/artifacts`.

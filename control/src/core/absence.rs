@@ -367,6 +367,7 @@ pub fn explain_policy(model: &Model, record: &PolicyRecord, now: u64) -> api::Ex
             absence.unexpected
         ),
         reasons,
+        hints: Vec::new(),
     }
 }
 
