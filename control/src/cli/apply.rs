@@ -11,6 +11,7 @@ use super::failure::{Exit, Failure, Outcome};
 use super::get::yaml;
 use super::text::{Mood, Output, clean, note};
 use crate::api::{Applied, AppliedDocument};
+use crate::core::count::count;
 
 /// Applies documents, or says what would become of them.
 pub(crate) async fn apply(client: &Client, output: Output, arguments: &args::Apply) -> Outcome {
@@ -88,10 +89,7 @@ fn with_sources(mut failure: Failure, documents: &[Document]) -> Failure {
 
 /// What became of a document, in a line.
 pub(crate) fn line(output: Output, result: &AppliedDocument, dry_run: bool) -> String {
-    let devices = match result.device_count {
-        1 => "1 device".to_owned(),
-        count => format!("{count} devices"),
-    };
+    let devices = count(result.device_count, "device");
     let (mood, changes) = match result.action.as_str() {
         "unchanged" => (Mood::Faint, false),
         _ => (Mood::Good, true),
@@ -147,7 +145,7 @@ fn named(document: &Document) -> Outcome<(args::Kind, String)> {
     match (kind, text("/metadata/name")) {
         (Some(kind), Some(name)) => Ok((kind, name.to_owned())),
         _ => Err(Failure::failed(format!(
-            "{}: a document does not say which workload, stream or linkbudget it describes; nothing more was deleted",
+            "{}: a document does not say which workload, stream, linkbudget, notification or devicepolicy it describes; nothing more was deleted",
             document.source
         ))),
     }
@@ -162,6 +160,11 @@ async fn delete_one(
 ) -> Outcome {
     if kind == args::Kind::Revision {
         return Err(Failure::usage("revisions are never deleted by hand; delete the workload"));
+    }
+    if kind == args::Kind::Alarm {
+        return Err(Failure::usage(
+            "an alarm ends when what it is about is mended: holdfast ack says that you look after it",
+        ));
     }
     let done = if kind == args::Kind::Token { "revoked" } else { "deleted" };
     let path: Vec<&str> = kind.path().iter().copied().chain([name]).collect();

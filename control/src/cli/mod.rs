@@ -6,11 +6,14 @@
     reason = "the command line stands at the edge: it reads the clock once"
 )]
 
+mod activity;
+mod alarms;
 mod apply;
 mod args;
 mod client;
 mod data;
 mod describe;
+mod described_absence;
 mod described_data;
 mod documents;
 mod failure;
@@ -123,7 +126,12 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Pause(wanted) => jobs::pause(client, output, &wanted, true).await,
         Command::Resume(wanted) => jobs::pause(client, output, &wanted, false).await,
         Command::Status(wanted) => status::status(client, output, now, &wanted).await,
+        Command::Timeline(wanted) => activity::timeline(client, output, now, &wanted).await,
+        Command::Activity(wanted) => activity::activity(client, output, now, &wanted).await,
         Command::Device(command) => manage::device(client, output, &command).await,
+        Command::Ack(wanted) => alarms::acknowledge(client, output, &wanted).await,
+        Command::Silence(wanted) => alarms::silence(client, output, &wanted).await,
+        Command::Notification(command) => alarms::notification(client, output, &command).await,
         Command::Logs(wanted) => logs::logs(client, output, &wanted).await,
         Command::Data(command) => data::data(client, output, now, &command).await,
         Command::Query(wanted) => query::query(client, output, wanted).await,

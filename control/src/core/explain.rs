@@ -1,31 +1,36 @@
 //! Why something is not as desired, in words for a person.
 
 use holdfast_protocol::ids::{Name, StateVersion};
+use holdfast_protocol::message::Phase;
 use holdfast_protocol::message::WorkloadReport;
 
+use super::absence;
+use super::count::{count, counted};
 use super::model::{Device, Model, Workload};
 use super::pause::Stamp;
 use super::records::Standing;
 use super::state::{self, Condition, is_done};
 use super::time::{rfc3339, words};
-use crate::api::{Connection, Difference, Explanation, State};
+use crate::api::{Absence, Connection, Difference, Explanation, State};
 
 /// Most reasons that are told one by one.
 const MOST: usize = 20;
 
 /// A device: why it is not as desired.
 pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
-    let mut reasons = Vec::new();
+    let (mut reasons, mut hints) = (Vec::new(), Vec::new());
     let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
     let name = &device.record.name;
     match connection {
-        Connection::Online => {}
-        Connection::Pending => reasons.push(format!(
-            "it waits for approval: `holdfast device approve {name}` lets it in"
-        )),
-        Connection::Revoked => reasons.push(format!(
-            "it was revoked and may not connect; what it runs, runs on. `holdfast delete device {name}` lets it enrol anew"
-        )),
+        Connection::Online => reasons.extend(overdue(device, now)),
+        Connection::Pending => {
+            reasons.push("it waits for approval".to_owned());
+            hints.push(format!("holdfast device approve {name}"));
+        }
+        Connection::Revoked => {
+            reasons.push("it was revoked and may not connect; its workloads keep running. Once it is deleted it can enrol again".to_owned());
+            hints.push(format!("holdfast delete device {name}"));
+        }
         Connection::Offline => reasons.push(format!(
             "it is offline, {}; it goes on with what it has and catches up when it is back",
             since(device, now)
@@ -38,9 +43,9 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
     let behind = behind(model, device);
     if behind {
         reasons.push(format!(
-            "it has applied {} of desired {}",
-            applied(device.report.applied),
-            StateVersion { epoch: model.meta.epoch, generation: device.desired.generation }
+            "its desired state is number {}, it has applied {}",
+            device.desired.generation,
+            applied(device.report.applied)
         ));
     }
     for (workload, revision) in &device.desired.workloads {
@@ -50,33 +55,59 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
     }
     for (workload, said) in &device.report.workloads {
         if device.desired.workloads.binary_search_by(|(known, _)| known.cmp(workload)).is_err() {
-            reasons.push(format!("{workload}: no longer desired, and still {} there", said.phase));
+            reasons.push(format!(
+                "{workload}: no longer desired, and still there ({})",
+                in_words(said.phase)
+            ));
         }
     }
     let heard = if connection == Connection::Online { "" } else { " when last heard" };
-    for problem in device.report.all_problems() {
+    for problem in device.problems() {
         reasons.push(format!("{}{heard}: {}", problem.code, problem.message));
     }
     let count = device.desired.workloads.len();
-    let summary = match (connection, reasons.is_empty(), count) {
+    let is_well = reasons.is_empty();
+    let settled = is_well || absence::is_normal(device, now);
+    reasons.extend(absence::reasons(device, now));
+    let as_expected = match absence::class(device, now) {
+        Some(Absence::Expected) => " as expected",
+        Some(Absence::Ignored) => " and ignored",
+        Some(Absence::Unexpected) | None => "",
+    };
+    let summary = match (connection, is_well, count) {
         (_, true, 0) => "online; nothing is desired of it".to_owned(),
         (_, true, 1) => "online; its 1 workload is as desired".to_owned(),
         (_, true, _) => format!("online; all {count} workloads are as desired"),
         (Connection::Online, false, _) => "online, not all is as desired".to_owned(),
-        (Connection::Offline, false, _) => format!("offline, {}", since(device, now)),
+        (Connection::Offline, ..) => format!("offline{as_expected}, {}", since(device, now)),
+        (Connection::NeverSeen, ..) => format!("never seen{as_expected}"),
         (other, false, _) => other.as_str().replace('-', " "),
     };
-    Explanation {
-        kind: "device".into(),
-        name: name.to_string(),
-        settled: reasons.is_empty(),
-        summary,
-        reasons,
+    Explanation { kind: "device".into(), name: name.to_string(), settled, summary, reasons, hints }
+}
+
+/// A phase as an operator would say it.
+pub fn in_words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Backoff => "waiting to restart",
+        Phase::Fetching => "downloading",
+        other => other.as_str(),
     }
 }
 
+/// Of one that is connected: that its next packet is late.
+fn overdue(device: &Device, now: u64) -> Option<String> {
+    let late = device.live.overdue(now)?;
+    let silent = now.saturating_sub(device.heard_at(now));
+    Some(format!("connected, but not heard for {} (due {} ago)", words(silent), words(late)))
+}
+
 fn applied(version: StateVersion) -> String {
-    if version.generation == 0 { "nothing".into() } else { version.to_string() }
+    if version.generation == 0 {
+        "none yet".into()
+    } else {
+        format!("number {}", version.generation)
+    }
 }
 
 fn behind(model: &Model, device: &Device) -> bool {
@@ -108,7 +139,8 @@ fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<St
             }
             (Some(said), _) => format!(
                 "revision {revision} is desired, revision {} was {} when last heard, {ago} ago",
-                said.revision, said.phase
+                said.revision,
+                in_words(said.phase)
             ),
             (None, _) => format!("revision {revision} is desired, nothing reported yet"),
         });
@@ -120,13 +152,13 @@ fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<St
     if said.revision != revision {
         return Some(format!(
             "revision {revision} is desired, revision {} is {}{because}",
-            said.revision, said.phase
+            said.revision,
+            in_words(said.phase)
         ));
     }
     let restarts = match said.restarts {
         0 => String::new(),
-        1 => " after 1 restart".into(),
-        more => format!(" after {more} restarts"),
+        more => format!(" after {}", count(more.into(), "restart")),
     };
     let long = |at: Option<u64>| match at {
         Some(at) => format!(", for {}", words(now.saturating_sub(at))),
@@ -137,11 +169,11 @@ fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<St
         State::Failing if !state::is_failure(said.phase) => Some(format!(
             "revision {revision} is failing{}: {} now{restarts}{because}",
             long(is.since),
-            said.phase
+            in_words(said.phase)
         )),
         _ => Some(format!(
             "revision {revision} is {}{restarts}{}{because}",
-            said.phase,
+            in_words(said.phase),
             long(is.since)
         )),
     }
@@ -230,7 +262,7 @@ pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
         }
         let revision = set.get(at).map_or(0, |(_, revision)| *revision);
         let is = state::of(device, name, revision, now);
-        super::view::count(&mut summary, is);
+        super::view::count(&mut summary, is, absence::is_normal(device, now));
         if !matches!(is.state, State::Running | State::Done) {
             let why = on_device(device, name, revision, now).unwrap_or_default();
             others.add(is, format!("{}: {why}", device.record.name));
@@ -239,26 +271,29 @@ pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
     let text = match summary.desired {
         0 => "no device is to run it".to_owned(),
         total => format!(
-            "revision {} on {total} {}: {}",
+            "revision {} on {}: {}",
             workload.record.revision,
-            if total == 1 { "device" } else { "devices" },
+            count(total, "device"),
             counts(&summary)
         ),
     };
-    let settled = summary.desired > 0 && summary.running + summary.done == summary.desired;
-    let mut reasons: Vec<String> = Vec::new();
+    let settled =
+        summary.desired > 0 && summary.running + summary.done + summary.away == summary.desired;
+    let (mut reasons, mut hints): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     if summary.desired == 0 {
-        reasons.push(nobody(model));
+        let (why, hint) = nobody(model);
+        reasons.push(why);
+        hints.push(hint.to_owned());
     }
     let NotAsDesired { failing, progressing, paused, unknown } = others;
     let all = failing.len() + progressing.len() + paused.len() + unknown.len();
     let lines = failing.into_iter().chain(progressing).chain(paused).chain(unknown);
     reasons.extend(lines.take(MOST));
     if all > MOST {
-        reasons.push(format!("and {} more devices", all - MOST));
+        reasons.push(format!("and {} more", counted(all - MOST, "device")));
     }
     let kind = "workload".into();
-    Explanation { kind, name: name.to_string(), settled, summary: text, reasons }
+    Explanation { kind, name: name.to_string(), settled, summary: text, reasons, hints }
 }
 
 /// The states that there are, with their numbers: `2 running, 1 failing`.
@@ -274,14 +309,17 @@ fn counts(summary: &crate::api::WorkloadSummary) -> String {
     let there = all.iter().filter(|(_, count)| *count > 0);
     there
         .map(|(state, count)| match state {
-            State::Unknown if summary.last_running == *count => {
-                format!("{count} unknown (offline; running when last heard)")
-            }
             State::Unknown => {
-                format!(
-                    "{count} unknown (offline; {} running when last heard)",
-                    summary.last_running
-                )
+                let good = match summary.last_running {
+                    good if good == *count => String::new(),
+                    good => format!("{good} "),
+                };
+                let away = match summary.away {
+                    0 => String::new(),
+                    away if away == *count => ", away as expected".to_owned(),
+                    away => format!(", {away} away as expected"),
+                };
+                format!("{count} unknown (offline{away}; {good}running when last heard)")
             }
             state => format!("{count} {}", state.as_str()),
         })
@@ -289,13 +327,15 @@ fn counts(summary: &crate::api::WorkloadSummary) -> String {
         .join(", ")
 }
 
-fn nobody(model: &Model) -> String {
+/// Why no device is to run it, and what helps.
+fn nobody(model: &Model) -> (String, &'static str) {
     let approved = |device: &&Device| device.record.standing == Standing::Approved;
     let count = model.devices.values().filter(approved).count();
     match count {
-        0 => "no device is enrolled and approved yet: `holdfast token create` begins".into(),
-        _ => format!(
-            "its spec.devices matches the labels of none of {count} devices: see `holdfast get devices -o wide`"
+        0 => ("no device is enrolled and approved yet".into(), "holdfast token create"),
+        _ => (
+            format!("its spec.devices matches the labels of none of {}", counted(count, "device")),
+            "holdfast get devices -o wide",
         ),
     }
 }

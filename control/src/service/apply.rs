@@ -11,10 +11,12 @@ use super::policies::{self, Overlay};
 use super::{Failure, Service};
 use crate::api::{Applied, AppliedDocument, ChangedDevices};
 use crate::core::admission::{Admitted, What};
+use crate::core::count::count;
 use crate::core::model::{Device, Model, Workload, encoded_size, key};
 use crate::core::placement::{self, Wanted};
 use crate::core::records::{
-    MAX_REVISIONS, Policy, PolicyKey, PolicyRecord, RevisionRecord, Standing, WorkloadRecord,
+    MAX_REVISIONS, Policy, PolicyKey, PolicyKind, PolicyRecord, RevisionRecord, Standing,
+    WorkloadRecord,
 };
 use crate::core::selector::Selector;
 use crate::core::view;
@@ -142,8 +144,11 @@ impl Plan {
             changed_devices: changes(model, &record),
         };
         if action != "unchanged" {
-            let message =
-                format!("{action}, revision {}, for {device_count} devices", record.revision);
+            let message = format!(
+                "{action}, revision {}, for {}",
+                record.revision,
+                count(device_count, "device")
+            );
             self.workloads.push((record, new_revision, message));
         }
         (result, present)
@@ -177,7 +182,8 @@ impl Plan {
         };
         let present = known.map(|known| known.version);
         if action != "unchanged" {
-            self.policies.push((record, format!("{action}, for {device_count} devices")));
+            self.policies
+                .push((record, format!("{action}, for {}", count(device_count, "device"))));
         }
         Ok((result, present))
     }
@@ -326,7 +332,12 @@ impl Service {
         if dry_run {
             return plan(&self.model(), admitted, self.now()).map(|plan| plan.answer);
         }
-        self.change(|change| {
+        let kind = |policy: &Policy| policy.kind() == PolicyKind::DevicePolicy;
+        let rules = admitted.iter().any(|document| match &document.what {
+            What::Policy(policy) => kind(policy),
+            What::Workload(_) => false,
+        });
+        let applied = self.change(|change| {
             let plan = plan(change.model, admitted, change.now)?;
             for (record, new_revision, message) in plan.workloads {
                 let (action, message) = match former {
@@ -344,8 +355,12 @@ impl Service {
                 change.set_desired(&device, set);
             }
             Ok(plan.answer)
-        })
-        .await
+        });
+        let applied = applied.await?;
+        if rules {
+            self.note_every_due();
+        }
+        Ok(applied)
     }
 
     /// Deletes a workload; its devices stop it. `expected` is the resource version that it must
@@ -407,7 +422,8 @@ fn store_workload(
 ) {
     let name = record.name.clone();
     change.event("workload", name.as_str(), "changed", message.clone());
-    change.audit(by, action, name.as_str(), message);
+    let made = new_revision.then_some(record.revision);
+    change.audit_revision(by, action, name.as_str(), message, made);
     record.version = change.version();
     change.put(key::workload(&name), &record);
     if change.model.gone.remove(&name).is_some() {

@@ -5,12 +5,12 @@ use std::ops::Bound;
 use holdfast_protocol::ids::{Labels, Name, hex};
 
 use super::{Failure, Service};
-use crate::api::{self, Connection, List, ListMeta};
+use crate::api::{self, Absence, Connection, List, ListMeta};
 use crate::core::model::Workload;
-use crate::core::records::{AuditRecord, PolicyKind, RevisionRecord};
+use crate::core::records::{PolicyKind, RevisionRecord};
 use crate::core::selector::Selector;
 use crate::core::time::rfc3339;
-use crate::core::{explain, revisions, view};
+use crate::core::{absence, explain, revisions, view};
 
 /// Items of a page unless told otherwise.
 const DEFAULT_LIMIT: usize = 500;
@@ -27,8 +27,6 @@ pub struct Query {
     pub after: Option<String>,
     /// Only those with these labels.
     pub selector: Selector,
-    /// Of the audit log: the newest first.
-    pub newest_first: bool,
 }
 
 /// A page.
@@ -175,26 +173,6 @@ impl Service {
         Ok(page(items, limit, model.meta.version))
     }
 
-    /// Who did what, oldest first or newest first.
-    ///
-    /// # Errors
-    /// A bad query.
-    pub fn audit(&self, query: &Query) -> Listed<AuditRecord> {
-        let limit = query.limit()?;
-        let bad = |_| Failure::invalid("continue: not one of ours; begin anew without it");
-        let after: Option<u64> = query.after.as_deref().map(str::parse).transpose().map_err(bad)?;
-        let model = self.model();
-        let item = |record: &AuditRecord| (record.number.to_string(), record.clone());
-        let items = if query.newest_first {
-            let before = |record: &&AuditRecord| after.is_none_or(|after| record.number < after);
-            model.audit.iter().rev().filter(before).take(limit + 1).map(item).collect()
-        } else {
-            let later = |record: &&AuditRecord| after.is_none_or(|after| record.number > after);
-            model.audit.iter().filter(later).take(limit + 1).map(item).collect()
-        };
-        Ok(page(items, limit, model.meta.version))
-    }
-
     /// Why something is not as desired.
     ///
     /// # Errors
@@ -268,6 +246,21 @@ impl Service {
             refused += device.report.agent.as_deref().map_or(0, |agent| agent.refused);
         }
         (count, refused)
+    }
+
+    /// Devices that are away, by what is to be thought of that; of them those for which it is an
+    /// alarm; and those that are connected and not heard for longer than their keep-alive.
+    pub fn absences(&self) -> ([(Absence, u64); 3], u64, u64) {
+        let mut count = Absence::ALL.map(|class| (class, 0));
+        let (mut lost, mut overdue) = (0, 0);
+        let now = self.now();
+        for device in self.model().devices.values() {
+            overdue += u64::from(device.live.overdue(now).is_some());
+            let Some(away) = absence::of(device, now, self.started) else { continue };
+            count.iter_mut().filter(|(known, _)| *known == away.class).for_each(|(_, n)| *n += 1);
+            lost += u64::from(away.is_alarm(now));
+        }
+        (count, lost, overdue)
     }
 
     /// May a device with this certificate fetch artifacts?

@@ -53,7 +53,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
   const [pushing, setPushing] = useState(false);
   const editor = useRef<EditorHandle>(null);
   const schema = useQuery(read.schema());
-  const guard = useMemo(() => base && { name: base.name, version: base.version }, [base]);
+  const guard = useMemo(() => base && { kind: base.kind, name: base.name, version: base.version }, [base]);
   const run = useDryRun(text, schema.data, guard);
 
   const change = (next: string) => {
@@ -75,12 +75,12 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
     try {
       const { results } = await apply(run.documents, false);
       keep(draft, undefined);
-      await Promise.all([["workloads"], ["workload"], ["fleet"], ["devices"], ["device"]].map((queryKey) => queries.invalidateQueries({ queryKey })));
+      await Promise.all([["workloads"], ["workload"], ["fleet"], ["devices"], ["device"], ["notification"]].map((queryKey) => queries.invalidateQueries({ queryKey })));
       applied(results);
     } catch (error) {
       if (error instanceof Refusal && error.code === "conflict") {
         setRefused(true);
-        if (base) await queries.invalidateQueries({ queryKey: ["workload", base.name] });
+        if (base) await queries.invalidateQueries({ queryKey: { Notification: ["notification"], DevicePolicy: ["devices"] }[base.kind ?? ""] ?? ["workload", base.name] });
       } else setFailure(reason(error));
     } finally {
       setBusy(false);
@@ -151,7 +151,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
         {failure && <Notice tone="bad" title="Not applied" alert>{failure}</Notice>}
         {run.failure && !failure && <Notice tone="bad" title="The dry run failed" alert>{run.failure}</Notice>}
         <Faults marks={marks} text={text} jump={(mark) => editor.current?.jump(mark.from, mark.to)} />
-        {base && names.length > 0 && !names.includes(base.name) && <Notice tone="warn" title="Another name">This makes another workload; {base.name} stays as it is.</Notice>}
+        {base && names.length > 0 && !names.includes(base.name) && <Notice tone="warn" title="Another name">This makes another {(base.kind ?? "Workload").toLowerCase()}; {base.name} stays as it is.</Notice>}
         {!conflict && (run.results ?? []).map((result) => <Changes key={result.name} of={result} />)}
       </div>
       {pushing && <Dialog title="Push an artifact" close={() => setPushing(false)} size="lg"><PushArtifact /></Dialog>}
