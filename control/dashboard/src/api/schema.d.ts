@@ -56,6 +56,63 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What needs a person now, device by device: the most urgent first, then the oldest. A few seconds
+         *     old at most.
+         */
+        get: operations["listAlarms"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Acknowledges the alarms that there are and match: they are told no more, and the acknowledgement
+         *     ends with them.
+         */
+        post: operations["acknowledgeAlarms"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/silence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Silences alarms that match, also those that begin later, until a time. */
+        post: operations["silenceAlarms"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/apply": {
         parameters: {
             query?: never;
@@ -459,6 +516,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fleet/trend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Counts of devices over the last 24 hours, a point each five minutes. They are kept in memory:
+         *     what was before the control plane started is not known.
+         */
+        get: operations["getFleetTrend"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Devices by the values of a label, with the states of those in each group counted. */
+        get: operations["groupDevices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/labels": {
         parameters: {
             query?: never;
@@ -514,6 +608,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/notifications/{name}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends a test message to a notification's receiver at once, and answers what that said. */
+        post: operations["testNotification"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/openapi.json": {
         parameters: {
             query?: never;
@@ -538,7 +649,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Documents about data of one kind, by name. */
+        /** Documents of one kind, by name; secrets in them are `(hidden)`. */
         get: operations["listPolicies"];
         put?: never;
         post?: never;
@@ -555,11 +666,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A document about data. */
+        /** A document; secrets in it are `(hidden)`. */
         get: operations["getPolicy"];
         put?: never;
         post?: never;
-        /** Deletes a document about data; devices go on with their defaults. */
+        /** Deletes a document; devices go on with their defaults. */
         delete: operations["deletePolicy"];
         options?: never;
         head?: never;
@@ -690,6 +801,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/silences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Acknowledgements and silences that last, the newest first. */
+        get: operations["listSilences"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/silences/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends an acknowledgement or a silence. */
+        delete: operations["endSilence"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/streams": {
         parameters: {
             query?: never;
@@ -749,7 +894,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** An enrolment token without its secret, with the devices that it let in. */
+        get: operations["getToken"];
         put?: never;
         post?: never;
         /** Ends an enrolment token. Devices that enrolled with it stay. */
@@ -851,6 +997,11 @@ export interface components {
     schemas: {
         /** @description `GET /api/v1/about`: which control plane this is. */
         About: {
+            /**
+             * @description Addresses of the API that other machines may reach, as far as the control plane knows: those
+             *     that devices are told for MQTT, the one that it listens on, the machine's own.
+             */
+            addresses?: string[];
             /** @description Address that the API listens on; absent: not known. */
             apiAddress?: string | null;
             /** @description The certificate authority. */
@@ -896,6 +1047,37 @@ export interface components {
             /** @description Its id. */
             name: string;
         };
+        /** @description Something about one device that needs a person. */
+        Alarm: {
+            /** @description Of a problem its code, of what fails the workload's name; empty: it has none. */
+            code: string;
+            /** @description The device. */
+            device: string;
+            /** @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`. */
+            kind: string;
+            /** @description Its labels. */
+            labels?: {
+                [key: string]: string;
+            };
+            /** @description In words. */
+            message: string;
+            /** @description How urgent it is. */
+            severity: components["schemas"]["Severity"];
+            silence?: components["schemas"]["Silence"] | null;
+            /** @description Since when. */
+            since: string;
+            /** @description Whether anybody is told. */
+            state: components["schemas"]["AlarmState"];
+            /** @description Notifications that have told of it. */
+            told: string[];
+            /** @description The device is not heard now: the alarm is as it was when it was heard last. */
+            unheard: boolean;
+        };
+        /**
+         * @description Whether anybody is told of an alarm.
+         * @enum {string}
+         */
+        AlarmState: "firing" | "acknowledged" | "silenced";
         /** @description The answer to [`Apply`], document by document. */
         Applied: {
             /** @description In the order of the documents. */
@@ -942,6 +1124,11 @@ export interface components {
         Approve: "auto" | "manual";
         /** @description Something that needs a person. */
         AttentionItem: {
+            /**
+             * Format: int64
+             * @description Of those: somebody acknowledged it, see `GET /api/v1/silences`.
+             */
+            acknowledged: number;
             /** @description Of a problem its code, of what fails the workload's name. */
             code?: string | null;
             /**
@@ -951,7 +1138,10 @@ export interface components {
             count: number;
             /** @description The first five of them. */
             devices: string[];
-            /** @description `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`. */
+            /**
+             * @description `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`; `notification`: its
+             *     receiver, named by `code`, is not reached.
+             */
             kind: string;
             /** @description In words. */
             message: string;
@@ -961,6 +1151,11 @@ export interface components {
             };
             /** @description How urgent it is. */
             severity: components["schemas"]["Severity"];
+            /**
+             * Format: int64
+             * @description Of those: it is silenced for a time.
+             */
+            silenced: number;
             /** @description When the first of them began. Absent: not known. */
             since?: string | null;
             /**
@@ -1051,7 +1246,7 @@ export interface components {
         DataPolicy: {
             /** @description [`super::API_VERSION`]. */
             apiVersion: string;
-            /** @description `Stream` or `LinkBudget`. */
+            /** @description `Stream`, `LinkBudget` or `Notification`. */
             kind: string;
             /** @description Name and labels. */
             metadata: components["schemas"]["Metadata"];
@@ -1067,6 +1262,7 @@ export interface components {
              * @description Of those: have applied it.
              */
             applied: number;
+            delivery?: components["schemas"]["Delivery"] | null;
             /**
              * Format: int64
              * @description Devices that it is desired of.
@@ -1074,7 +1270,8 @@ export interface components {
             devices: number;
             /**
              * Format: int64
-             * @description Of those: report that it does not do what it says.
+             * @description Of those: report that it does not do what it says. Of a `Notification`: 1 while its receiver
+             *     is not reached.
              */
             problems: number;
         };
@@ -1104,6 +1301,41 @@ export interface components {
             items: components["schemas"]["DataRecord"][];
             /** @description Where the page stands. */
             metadata: components["schemas"]["DataMeta"];
+        };
+        /** @description How those whom a `Notification` names are reached. */
+        Delivery: {
+            /**
+             * Format: int64
+             * @description Messages that were given up after a day, or dropped because 500 waited.
+             */
+            dropped: number;
+            /** @description Since when every attempt fails; absent: the last one did not. */
+            failingSince?: string | null;
+            /** @description Why it failed, in words. */
+            lastError?: string | null;
+            /** @description When an attempt last failed; absent: never. */
+            lastFailure?: string | null;
+            /** @description When a message was last delivered; absent: never. */
+            lastSuccess?: string | null;
+            /**
+             * Format: int64
+             * @description Groups of alarms that were told and last still.
+             */
+            open: number;
+            /** @description Where it leads, without secrets. */
+            place: string;
+            /**
+             * Format: int64
+             * @description Messages that wait to be delivered.
+             */
+            queued: number;
+            /** @description `webhook`, `email` or `alertmanager`. */
+            receiver: string;
+            /**
+             * Format: int64
+             * @description Messages delivered.
+             */
+            sent: number;
         };
         /** @description One workload that a device should run. */
         DesiredRevision: {
@@ -1165,6 +1397,68 @@ export interface components {
              * @description Of those online: a workload fails on them, or they report a problem.
              */
             unhealthy: number;
+        };
+        /** @description The devices with one value of a label, by state: each device is in one. */
+        DeviceGroup: {
+            /**
+             * Format: int64
+             * @description All of them.
+             */
+            devices: number;
+            /**
+             * Format: int64
+             * @description A workload fails on them.
+             */
+            failing: number;
+            /**
+             * Format: int64
+             * @description Connected, everything runs or is done, and no problem is reported.
+             */
+            healthy: number;
+            /**
+             * Format: int64
+             * @description Enrolled, and were never connected.
+             */
+            neverSeen: number;
+            /**
+             * Format: int64
+             * @description Wait for approval.
+             */
+            pending: number;
+            /**
+             * Format: int64
+             * @description They report a problem, and no workload fails.
+             */
+            problem: number;
+            /**
+             * Format: int64
+             * @description A workload is not there yet.
+             */
+            progressing: number;
+            /**
+             * Format: int64
+             * @description May not connect any more.
+             */
+            revoked: number;
+            /**
+             * Format: int64
+             * @description Offline.
+             */
+            unknown: number;
+            /** @description The value. Null: of the devices without this label. */
+            value?: string | null;
+        };
+        /** @description `GET /api/v1/groups`: devices by the values of a label. */
+        DeviceGroups: {
+            /** @description The label's key. */
+            by: string;
+            /** @description The most trouble first (failing, with a problem, unknown, never seen); at most 500. */
+            items: components["schemas"]["DeviceGroup"][];
+            /**
+             * Format: int64
+             * @description How many more groups there are.
+             */
+            more: number;
         };
         /** @description What is known of a device. */
         DeviceStatus: {
@@ -1286,14 +1580,14 @@ export interface components {
              */
             parts?: string[];
             /**
-             * @description `device`, `workload`, `stream`, `linkbudget`, `token`, `access` or `reset` (events were missed: read everything
+             * @description `device`, `workload`, `stream`, `linkbudget`, `notification`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
              *     anew).
              */
             type: string;
         };
         /** @description `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words. */
         Explanation: {
-            /** @description `device`, `workload`, `stream` or `linkbudget`. */
+            /** @description `device`, `workload`, `stream`, `linkbudget` or `notification`. */
             kind: string;
             /** @description Its name. */
             name: string;
@@ -1554,6 +1848,37 @@ export interface components {
             metadata?: components["schemas"]["ListMeta"];
         };
         /** @description A page of a list. */
+        List_Alarm: {
+            /** @description The items, by name. */
+            items: {
+                /** @description Of a problem its code, of what fails the workload's name; empty: it has none. */
+                code: string;
+                /** @description The device. */
+                device: string;
+                /** @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`. */
+                kind: string;
+                /** @description Its labels. */
+                labels?: {
+                    [key: string]: string;
+                };
+                /** @description In words. */
+                message: string;
+                /** @description How urgent it is. */
+                severity: components["schemas"]["Severity"];
+                silence?: components["schemas"]["Silence"] | null;
+                /** @description Since when. */
+                since: string;
+                /** @description Whether anybody is told. */
+                state: components["schemas"]["AlarmState"];
+                /** @description Notifications that have told of it. */
+                told: string[];
+                /** @description The device is not heard now: the alarm is as it was when it was heard last. */
+                unheard: boolean;
+            }[];
+            /** @description Where the page stands. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description A page of a list. */
         List_AuditRecord: {
             /** @description The items, by name. */
             items: {
@@ -1585,7 +1910,7 @@ export interface components {
             items: {
                 /** @description [`super::API_VERSION`]. */
                 apiVersion: string;
-                /** @description `Stream` or `LinkBudget`. */
+                /** @description `Stream`, `LinkBudget` or `Notification`. */
                 kind: string;
                 /** @description Name and labels. */
                 metadata: components["schemas"]["Metadata"];
@@ -1638,6 +1963,39 @@ export interface components {
                 spec: unknown;
                 /** @description Whose. */
                 workload: string;
+            }[];
+            /** @description Where the page stands. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description A page of a list. */
+        List_Silence: {
+            /** @description The items, by name. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description Alarms that it mutes now.
+                 */
+                alarms: number;
+                /** @description When it was made. */
+                at: string;
+                /** @description Who made it: the id of an access token. */
+                by: string;
+                /** @description Alarms with this code alone. */
+                code?: string | null;
+                /** @description Alarms of this device alone. */
+                device?: string | null;
+                /** @description Its id. */
+                id: string;
+                /** @description Alarms of this kind alone. */
+                kind?: string | null;
+                /** @description Alarms of devices with these labels alone. */
+                labelSelector?: string | null;
+                /** @description Why; may be empty. */
+                note: string;
+                /** @description Which of the two. */
+                type: components["schemas"]["Muting"];
+                /** @description When it ends; absent: with the alarms that it is of. */
+                until?: string | null;
             }[];
             /** @description Where the page stands. */
             metadata?: components["schemas"]["ListMeta"];
@@ -1785,6 +2143,11 @@ export interface components {
              */
             to: number;
         };
+        /**
+         * @description Which of the two it is.
+         * @enum {string}
+         */
+        Muting: "acknowledgement" | "silence";
         /** @description `POST /api/v1/access`. */
         NewAccess: {
             /** @description What it is for, in words: at most 200 characters of one line. */
@@ -1829,6 +2192,30 @@ export interface components {
             wait?: string;
             /** @description Which records count, such as `temp > 30 and (state = "run" or not ok)`; all unless given. */
             where?: string;
+        };
+        /**
+         * @description `POST /api/v1/alarms/acknowledge` and `/silence`: which alarms, and why. At least one of `kind`,
+         *     `code`, `device` and `labelSelector` is given; all that are given must hold.
+         */
+        NewSilence: {
+            /** @description Alarms with this code. */
+            code?: string | null;
+            /** @description Alarms of this device. */
+            device?: string | null;
+            /**
+             * Format: int64
+             * @description In how many seconds it ends, in the place of `until`. A silence needs one of the two; an
+             *     acknowledgement ends with its alarms otherwise.
+             */
+            forSeconds?: number | null;
+            /** @description Alarms of this kind. */
+            kind?: string | null;
+            /** @description Alarms of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
+            labelSelector?: string | null;
+            /** @description Why, for the next shift; at most 1,000 bytes. */
+            note?: string;
+            /** @description When it ends, RFC 3339. */
+            until?: string | null;
         };
         /** @description `POST /api/v1/tokens`. */
         NewToken: {
@@ -2048,6 +2435,34 @@ export interface components {
          * @enum {string}
          */
         Severity: "critical" | "warning" | "info";
+        /** @description An acknowledgement or a silence: which alarms are not told, by whom and until when. */
+        Silence: {
+            /**
+             * Format: int64
+             * @description Alarms that it mutes now.
+             */
+            alarms: number;
+            /** @description When it was made. */
+            at: string;
+            /** @description Who made it: the id of an access token. */
+            by: string;
+            /** @description Alarms with this code alone. */
+            code?: string | null;
+            /** @description Alarms of this device alone. */
+            device?: string | null;
+            /** @description Its id. */
+            id: string;
+            /** @description Alarms of this kind alone. */
+            kind?: string | null;
+            /** @description Alarms of devices with these labels alone. */
+            labelSelector?: string | null;
+            /** @description Why; may be empty. */
+            note: string;
+            /** @description Which of the two. */
+            type: components["schemas"]["Muting"];
+            /** @description When it ends; absent: with the alarms that it is of. */
+            until?: string | null;
+        };
         /** @description Those who share a place and a link. */
         Site: {
             /**
@@ -2150,6 +2565,18 @@ export interface components {
             /** @description When the device took it in, with milliseconds. */
             time: string;
         };
+        /** @description The answer to `POST /api/v1/notifications/{name}/test`. */
+        Tested: {
+            /** @description What it said, or why it was not reached. */
+            answer: string;
+            /** @description Whether the receiver took the message. */
+            delivered: boolean;
+            /**
+             * Format: int64
+             * @description How long that took, in milliseconds.
+             */
+            millis: number;
+        };
         /** @description An enrolment token, without its secret. */
         Token: {
             /** @description Keys of labels that devices may give themselves when they enrol; `*`: every key. */
@@ -2176,6 +2603,61 @@ export interface components {
              * @description How often it may be used.
              */
             uses: number;
+        };
+        /** @description A device that enrolled with a token. */
+        TokenDevice: {
+            /** @description When it enrolled. */
+            enrolledAt: string;
+            /** @description Its name. */
+            name: string;
+            /** @description Keys of labels that it claimed and that do not count: the token does not allow them. */
+            uncountedLabels?: string[];
+        };
+        /** @description An enrolment token with what came of it. */
+        TokenUse: components["schemas"]["Token"] & {
+            /** @description Devices that enrolled with it and are still known, the newest first, at most 100. */
+            devices: components["schemas"]["TokenDevice"][];
+        };
+        /**
+         * @description `GET /api/v1/fleet/trend`: counts of devices over the last 24 hours. They are kept in memory:
+         *     nothing is known of the time before the control plane started, and where two points are further
+         *     apart than usual nobody counted in between.
+         */
+        Trend: {
+            /**
+             * Format: int64
+             * @description Seconds between two points, where nothing was left out.
+             */
+            everySeconds: number;
+            /** @description Oldest first; none in the first minute, while devices come back. */
+            items: components["schemas"]["TrendPoint"][];
+            /** @description When counting began: the start of the control plane. */
+            since: string;
+        };
+        /** @description Devices at one moment. */
+        TrendPoint: {
+            /** @description When. */
+            at: string;
+            /**
+             * Format: int64
+             * @description Enrolled, and were never connected.
+             */
+            neverSeen: number;
+            /**
+             * Format: int64
+             * @description Not connected, and were before.
+             */
+            offline: number;
+            /**
+             * Format: int64
+             * @description Connected.
+             */
+            online: number;
+            /**
+             * Format: int64
+             * @description Of those: a workload failed on them, or they reported a problem.
+             */
+            unhealthy: number;
         };
         /** @description A workload: its document and how it fares. */
         Workload: {
@@ -2419,6 +2901,112 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    listAlarms: {
+        parameters: {
+            query?: {
+                /** @description Most items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the page before. */
+                continue?: string;
+                /** @description Of this kind: `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`. */
+                kind?: string;
+                /** @description With this code: of a problem, or a workload's name. */
+                code?: string;
+                /** @description At least so urgent: `critical`, `warning` or `info`. */
+                severity?: string;
+                /** @description `firing`, `acknowledged` or `silenced`. */
+                state?: string;
+                /** @description Of this device. */
+                device?: string;
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: of devices with these labels. */
+                labelSelector?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_Alarm"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    acknowledgeAlarms: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSilence"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Silence"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    silenceAlarms: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSilence"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Silence"];
+                };
             };
             "4XX": {
                 headers: {
@@ -3153,8 +3741,10 @@ export interface operations {
                 /**
                  * @description Answer in frames (`application/vnd.holdfast.log`): for each piece a line of JSON with `log`,
                  *     `offset`, `length`, `lost` and `anew` (where not 0 or false), `times` (with `timestamps`: pairs
-                 *     of a length in bytes and seconds since 1970, 0 where not known) or `error`; behind it `length`
-                 *     bytes of the log as they are.
+                 *     of a length in bytes and seconds since 1970, 0 where not known), `silent` or `error`; behind it
+                 *     `length` bytes of the log as they are. The first frame is the device's first word, even where it
+                 *     has nothing to send yet; while a log is followed it has a word every 10 s at least. One with
+                 *     `silent` says instead for how many seconds the device has not answered.
                  */
                 framed?: boolean;
             };
@@ -3271,7 +3861,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description `device`, `workload`, `stream` or `linkbudget` */
+                /** @description `device`, `workload`, `stream`, `linkbudget` or `notification` */
                 kind: string;
                 name: string;
             };
@@ -3312,6 +3902,88 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Fleet"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getFleetTrend: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trend"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    groupDevices: {
+        parameters: {
+            query: {
+                /** @description Key of the label. */
+                by: string;
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                labelSelector?: string;
+                /**
+                 * @description Only those in whose name, label values, address, workloads, problem codes, connection or
+                 *     health this stands, whatever the case.
+                 */
+                q?: string;
+                /** @description `online,offline,never-seen,pending,revoked`: only those. */
+                connection?: string;
+                /**
+                 * @description `healthy,failing,problem,progressing,unknown,never-seen,pending,revoked`: only those whose
+                 *     health is one of these.
+                 */
+                health?: string;
+                /** @description Only those that report a problem with this code. */
+                problem?: string;
+                /** @description Only those that should run this workload, or report it. */
+                workload?: string;
+                /** @description Only those whose label `site` is this; empty: that have none. */
+                site?: string;
+                /**
+                 * @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
+                 *     for this.
+                 */
+                attention?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceGroups"];
                 };
             };
             "4XX": {
@@ -3412,6 +4084,35 @@ export interface operations {
             };
         };
     };
+    testNotification: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tested"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     getOpenapi: {
         parameters: {
             query?: never;
@@ -3443,7 +4144,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description `streams` or `linkbudgets` */
+                /** @description `streams`, `linkbudgets` or `notifications` */
                 kind: string;
             };
             cookie?: never;
@@ -3473,7 +4174,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description `streams` or `linkbudgets` */
+                /** @description `streams`, `linkbudgets` or `notifications` */
                 kind: string;
                 name: string;
             };
@@ -3507,7 +4208,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description `streams` or `linkbudgets` */
+                /** @description `streams`, `linkbudgets` or `notifications` */
                 kind: string;
                 name: string;
             };
@@ -3804,6 +4505,60 @@ export interface operations {
             };
         };
     };
+    listSilences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_Silence"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    endSilence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     listStreams: {
         parameters: {
             query?: {
@@ -3931,6 +4686,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CreatedToken"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenUse"];
                 };
             };
             "4XX": {
