@@ -41,6 +41,9 @@ pub struct PolicyStatus {
     /// Of a `Notification`: how its receiver is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<super::Delivery>,
+    /// Who of them is away; of a `DevicePolicy` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absence: Option<super::PolicyAbsence>,
 }
 
 /// A stream of a device.

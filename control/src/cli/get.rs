@@ -1,8 +1,9 @@
 //! `get`: lists and single resources, for people and for programs.
 
+use clap::ValueEnum as _;
 use serde_json::{Value, json};
 
-use super::args::{Format, Get, Kind};
+use super::args::{AbsenceKind, Format, Get, Kind};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::rows;
@@ -13,6 +14,7 @@ use super::text::{Output, note};
 pub(crate) async fn get(client: &Client, output: Output, now: u64, arguments: &Get) -> Outcome {
     let kind = arguments.kind;
     let selector = arguments.selector.as_deref();
+    let absence = absence(arguments)?;
     let found = match arguments.name.as_deref() {
         Some(name) if kind == Kind::Revision && !name.contains('.') => {
             Found::All(revisions_of(client, name, selector).await?)
@@ -25,7 +27,11 @@ pub(crate) async fn get(client: &Client, output: Output, now: u64, arguments: &G
         }
         Some(name) => Found::One(one(client, kind, name).await?),
         None if kind == Kind::Silence => Found::All(silences(client, selector).await?),
-        None => Found::All(client.list(kind.path(), &query(selector)).await?),
+        None => {
+            let mut query = query(selector);
+            query.extend(absence.as_deref().map(|absence| ("absence", absence)));
+            Found::All(client.list(kind.path(), &query).await?)
+        }
     };
     print(output, now, kind, arguments.output, found)
 }
@@ -36,6 +42,19 @@ pub(crate) enum Found {
     One(Value),
     /// A list.
     All(Vec<Value>),
+}
+
+/// The absences that are asked for, as the API reads them.
+fn absence(arguments: &Get) -> Outcome<Option<String>> {
+    if arguments.absence.is_empty() {
+        return Ok(None);
+    }
+    if arguments.kind != Kind::Device || arguments.name.is_some() {
+        return Err(Failure::usage("--absence goes with `holdfast get devices` without a name"));
+    }
+    let word = |one: &AbsenceKind| one.to_possible_value().map(|word| word.get_name().to_owned());
+    let words: Vec<String> = arguments.absence.iter().filter_map(word).collect();
+    Ok(Some(words.join(",")))
 }
 
 fn query(selector: Option<&str>) -> Vec<(&'static str, &str)> {
@@ -71,7 +90,12 @@ async fn revisions_of(
 /// One resource by name.
 pub(crate) async fn one(client: &Client, kind: Kind, name: &str) -> Outcome<Value> {
     let among = match kind {
-        Kind::Device | Kind::Workload | Kind::Stream | Kind::LinkBudget | Kind::Notification => {
+        Kind::Device
+        | Kind::Workload
+        | Kind::Stream
+        | Kind::LinkBudget
+        | Kind::Notification
+        | Kind::DevicePolicy => {
             let path: Vec<&str> = kind.path().iter().copied().chain([name]).collect();
             return client.get(&path, &[]).await;
         }

@@ -144,6 +144,7 @@ mod tests {
             created_at: 0,
             updated_at: 0,
             version: 0,
+            paused: Default::default(),
         }
     }
 

@@ -65,6 +65,7 @@ const ROUTES: &[(&str, &str, Scope)] = &[
     ("POST", "/api/v1/apply", Scope::Operate),
     ("PUT", "/api/v1/artifacts", Scope::Operate),
     ("GET", "/api/v1/artifacts/{digest}", Scope::Operate),
+    ("GET", "/api/v1/activity", Scope::Read),
     ("GET", "/api/v1/audit", Scope::Read),
     ("GET", "/api/v1/backup", Scope::Admin),
     ("GET", "/api/v1/devices", Scope::Read),
@@ -74,6 +75,7 @@ const ROUTES: &[(&str, &str, Scope)] = &[
     ("POST", "/api/v1/devices/{name}/approve", Scope::Operate),
     ("GET", "/api/v1/devices/{name}/differences", Scope::Read),
     ("GET", "/api/v1/devices/{name}/history", Scope::Read),
+    ("GET", "/api/v1/devices/{name}/ping", Scope::Read),
     ("POST", "/api/v1/devices/{name}/revoke", Scope::Operate),
     ("GET", "/api/v1/devices/{name}/streams", Scope::Read),
     ("GET", "/api/v1/devices/{name}/streams/{stream}/export.parquet", Scope::Read),
@@ -109,6 +111,10 @@ const ROUTES: &[(&str, &str, Scope)] = &[
     ("GET", "/api/v1/workloads", Scope::Read),
     ("GET", "/api/v1/workloads/{name}", Scope::Read),
     ("DELETE", "/api/v1/workloads/{name}", Scope::Operate),
+    ("POST", "/api/v1/workloads/{name}/pause", Scope::Operate),
+    ("POST", "/api/v1/workloads/{name}/restart", Scope::Operate),
+    ("POST", "/api/v1/workloads/{name}/resume", Scope::Operate),
+    ("POST", "/api/v1/workloads/{name}/rollback", Scope::Operate),
 ];
 
 /// What a request of an operator needs. None: nobody has said so, and it takes an admin.

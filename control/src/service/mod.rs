@@ -19,8 +19,10 @@ mod export;
 mod failure;
 mod feeds;
 mod ingest;
+mod jobs;
 mod keeper;
 mod latest;
+mod looking;
 mod overview;
 mod policies;
 mod query;
@@ -28,6 +30,7 @@ mod read;
 mod records;
 mod restore;
 mod sessions;
+mod timeline;
 mod tokens;
 mod watching;
 mod writer;
@@ -53,6 +56,7 @@ pub use counters::Counters;
 pub use events::{Events, Page};
 pub use failure::Failure;
 pub use feeds::{DataFeed, Feeds};
+pub use jobs::Restarting;
 pub use latest::{Horizons, WITHIN};
 pub use overview::DevicesQuery;
 pub use query::Asking;
@@ -60,6 +64,7 @@ pub use read::{Listed, Query};
 pub use records::{Visitor, Window};
 pub use restore::{Backup, Checked, Checking};
 pub use sessions::Credential;
+pub use timeline::TimelineQuery;
 pub use watching::Watch;
 
 use change::{After, Change};
@@ -96,6 +101,7 @@ pub struct Service {
     settings: Settings,
     events: Events,
     calls: calls::Calls,
+    looking: looking::Looking,
     counters: Counters,
     ingest: ingest::Ingest,
     /// A restored backup has another CA: this process must be replaced.
@@ -212,6 +218,9 @@ impl Service {
     ) -> Result<(Arc<Self>, Threads), StartError> {
         let mut model = load(&*store, &settings.tenant)?;
         model.meta.version += VERSION_GAP;
+        let started = (settings.clock)();
+        model.started = started;
+        model.settle_rules();
         if model.meta.epoch == 0 {
             // A fresh control plane may inherit devices of a lost one: what they hold is older.
             model.meta.epoch = (settings.clock)().max(1);
@@ -228,10 +237,11 @@ impl Service {
             bus,
             authority,
             calls: calls::Calls::default(),
+            looking: looking::Looking::default(),
             counters: Counters::default(),
             ingest,
             restart_needed: AtomicBool::new(false),
-            started: (settings.clock)(),
+            started,
             throttle: Mutex::default(),
             summary: Mutex::default(),
             trend: Mutex::new(Points::new((settings.clock)())),
@@ -243,6 +253,7 @@ impl Service {
             alarms_asked: Notify::new(),
             settings,
         });
+        service.note_every_due();
         let named = |name: &str| std::thread::Builder::new().name(name.into());
         let writing = Arc::clone(&service);
         let store = named("store").spawn(move || writer::run(&writing, queue))?;
@@ -266,6 +277,7 @@ impl Service {
         // Not taken: the next one is.
         let _taken = self.note(|change| change.live(), |_| {});
         self.settle_lineages();
+        self.settle_timelines();
     }
 
     /// Returns when nothing can be stored any more: the writing thread has ended.
@@ -398,6 +410,15 @@ impl Service {
 
     /// Tells devices and watchers of a change that is safe.
     fn tell(&self, after: After) {
+        let names: std::collections::BTreeSet<Name> = after
+            .events
+            .iter()
+            .filter(|(_, event)| event.kind == "device")
+            .filter_map(|(_, event)| event.name.parse().ok())
+            .collect();
+        for name in &names {
+            self.note_due(name);
+        }
         self.events.publish(after.events);
         for device in &after.desired {
             self.bus.desired_changed(device);
@@ -454,11 +475,13 @@ impl Service {
     fn replace(&self, model: &mut Model, mut fresh: Model) {
         for (name, device) in &mut fresh.devices {
             if let Some(known) = model.devices.get(name) {
-                device.live = known.live;
+                device.live = known.live.clone();
                 device.report.connected = known.report.connected;
             }
         }
         fresh.batches = model.batches;
+        fresh.started = model.started;
+        fresh.settle_rules();
         fresh.meta.epoch = fresh.meta.epoch.max(model.meta.epoch);
         fresh.meta.version = fresh.meta.version.max(model.meta.version) + VERSION_GAP;
         self.events.reset(fresh.meta.version);

@@ -11,6 +11,7 @@ use super::change::Change;
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
 use crate::api::{self, ChangedDevices, Explanation, PolicyStatus};
+use crate::core::absence;
 use crate::core::admission::Admitted;
 use crate::core::model::{Device, KnownPolicy, Model, key, policy_size};
 use crate::core::placement::{self, Wanted};
@@ -136,6 +137,9 @@ impl<'a> Overlay<'a> {
 
     /// For which devices one of them changes something.
     pub(super) fn changes(&self, model: &Model, key: &PolicyKey) -> ChangedDevices {
+        if key.0 == PolicyKind::DevicePolicy {
+            return absence::changes(model, self.all.values().copied(), &key.1, CHANGED);
+        }
         let mut all = ChangedDevices::default();
         let of = |data: &[(PolicyKey, u64)]| {
             data.iter().find(|(known, _)| known == key).map(|(_, revision)| *revision)
@@ -160,6 +164,9 @@ impl<'a> Overlay<'a> {
 
     /// A warning, when another link budget holds on some of its devices.
     pub(super) fn shadowed(&self, model: &Model, record: &PolicyRecord) -> Option<String> {
+        if record.policy.kind() == PolicyKind::DevicePolicy {
+            return absence::shadowed(model, self.all.values().copied(), record);
+        }
         if record.policy.kind() != PolicyKind::LinkBudget {
             return None;
         }
@@ -199,10 +206,17 @@ pub(super) fn store(change: &mut Change<'_>, mut record: PolicyRecord, by: &str,
     change.audit(by, &format!("{word}.apply"), &name, message);
     record.version = change.version();
     change.put(key::policy(&policy_key), &record);
+    let rules = policy_key.0 == PolicyKind::DevicePolicy;
     change.model.policies.insert(policy_key, KnownPolicy::new(record));
+    if rules {
+        change.model.settle_rules();
+    }
 }
 
-fn status(model: &Model, wanted: &PolicyKey, record: &PolicyRecord) -> PolicyStatus {
+fn status(model: &Model, wanted: &PolicyKey, record: &PolicyRecord, now: u64) -> PolicyStatus {
+    if wanted.0 == PolicyKind::DevicePolicy {
+        return absence::policy_status(model, &wanted.1, now);
+    }
     let mut status = PolicyStatus::default();
     for device in approved(model) {
         let Some((_, revision)) = device.desired.data.iter().find(|(key, _)| key == wanted) else {
@@ -257,12 +271,13 @@ fn status_of(
     model: &Model,
     key: &PolicyKey,
     record: &PolicyRecord,
+    now: u64,
 ) -> PolicyStatus {
     match &record.policy {
         Policy::Notification { notification } => {
             notification_status(told, model, record, notification)
         }
-        Policy::Stream { .. } | Policy::LinkBudget { .. } => status(model, key, record),
+        _ => status(model, key, record, now),
     }
 }
 
@@ -283,7 +298,7 @@ impl Service {
             .filter(|(_, known)| query.chooses(&known.record.labels))
             .take(limit + 1)
             .map(|(key, known)| {
-                let status = status_of(&told, &model, key, &known.record);
+                let status = status_of(&told, &model, key, &known.record, self.now());
                 (known.record.name.to_string(), view::policy(&known.record, status))
             })
             .collect();
@@ -300,7 +315,7 @@ impl Service {
         let model = self.model();
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let known = model.policies.get(&wanted).ok_or_else(none)?;
-        let status = status_of(&told, &model, &wanted, &known.record);
+        let status = status_of(&told, &model, &wanted, &known.record, self.now());
         Ok(view::policy(&known.record, status))
     }
 
@@ -336,6 +351,9 @@ impl Service {
                 .collect();
             change.model.policies.remove(&gone);
             change.delete(key::policy(&gone));
+            if kind == PolicyKind::DevicePolicy {
+                change.model.settle_rules();
+            }
             for (device, wanted) in sets {
                 change.set_desired(&device, wanted);
             }
@@ -343,7 +361,11 @@ impl Service {
             change.audit(by, &format!("{}.delete", kind.word()), name, String::new());
             Ok(())
         })
-        .await
+        .await?;
+        if kind == PolicyKind::DevicePolicy {
+            self.note_every_due();
+        }
+        Ok(())
     }
 
     /// Why a document about data is not in force everywhere.
@@ -360,7 +382,10 @@ impl Service {
         let model = self.model();
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
-        let status = status_of(&told, &model, &wanted, record);
+        if kind == PolicyKind::DevicePolicy {
+            return Ok(absence::explain_policy(&model, record, self.now()));
+        }
+        let status = status_of(&told, &model, &wanted, record, self.now());
         if let Some(delivery) = &status.delivery {
             return Ok(explain_delivery(name, delivery, status.devices));
         }
@@ -368,8 +393,8 @@ impl Service {
         if status.devices == 0 {
             reasons.push(match kind {
                 PolicyKind::Stream => "its spec.devices matches the labels of no approved device".to_owned(),
-                PolicyKind::LinkBudget => "its spec.devices matches the labels of no approved device, or other budgets come first by name".to_owned(),
                 PolicyKind::Notification => "its spec.devices matches the labels of no device".to_owned(),
+                _ => "its spec.devices matches the labels of no approved device, or other budgets come first by name".to_owned(),
             });
         }
         reasons.extend(Overlay::of(&model).shadowed(&model, record));

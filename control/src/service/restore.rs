@@ -163,6 +163,7 @@ impl Service {
             .await?;
         let version = self.model().meta.version;
         self.events.reset(version);
+        self.note_every_due();
         tracing::warn!(epoch = restored.epoch, by, "restored from a backup");
         Ok(Restored { notes: self.notes(other_authority), ..restored })
     }
@@ -220,6 +221,8 @@ fn take(change: &mut Change<'_>, checked: Checked, epoch: u64) {
     change.put(AUTHORITY.into(), &keys);
     let number = change.model.batches;
     fresh.batches = number;
+    fresh.started = change.model.started;
+    fresh.settle_rules();
     fresh.meta.epoch = epoch;
     fresh.meta.version = fresh.meta.version.max(change.model.meta.version);
     fresh.meta.generation_floor = fresh.meta.generation_floor.max(1);
@@ -231,7 +234,7 @@ fn take(change: &mut Change<'_>, checked: Checked, epoch: u64) {
         // What it has applied by now, it will say itself.
         device.report.applied = Default::default();
         if let Some(known) = change.model.devices.get(name) {
-            device.live = known.live;
+            device.live = known.live.clone();
         }
     }
     *change.model = fresh;

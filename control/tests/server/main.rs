@@ -11,6 +11,7 @@
     reason = "a test fails loudly where it stands, and deals in files and clocks by trade"
 )]
 
+mod absence;
 mod alarms;
 mod api;
 mod data;
@@ -18,7 +19,9 @@ mod durability;
 mod enrolment;
 mod events;
 mod fleet;
+mod groups;
 mod guards;
+mod jobs;
 mod kept;
 mod listing;
 mod lists;
@@ -26,10 +29,12 @@ mod metrics;
 mod outs;
 mod pages;
 mod parameters;
+mod ping;
 mod policies;
 mod query;
 mod restore;
 mod scopes;
 mod session;
 mod short;
+mod timeline;
 mod world;

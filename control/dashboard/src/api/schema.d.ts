@@ -56,6 +56,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What people did (the audit log) and what devices did, newest first. Of devices the newest 4,000
+         *     connections, 4,000 phases and restarts and 2,000 problems of the fleet are kept, of one device at
+         *     most 60 in an hour; its timeline has more.
+         */
+        get: operations["listActivity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/alarms": {
         parameters: {
             query?: never;
@@ -171,7 +192,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who did what, oldest first or newest first. */
+        /** Who did what, oldest first or newest first. At most 10,000 entries are kept. */
         get: operations["listAudit"];
         put?: never;
         post?: never;
@@ -295,8 +316,32 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** When a device came and went, newest first. */
+        /**
+         * What happened to a device, newest first: its connections, the phases, restarts and revisions of
+         *     its workloads, the generations that it applied, its problems. At most 500 events are kept.
+         */
         get: operations["getDeviceHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{name}/ping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Asks a connected device for a sign of life, unless it said anything within the last 10 s. One
+         *     that says nothing for 15 s has the problem `not-answering` until it says something, or its
+         *     connection ends. Costs about half a kilobyte on the device's link, however many ask.
+         */
+        get: operations["pingDevice"];
         put?: never;
         post?: never;
         delete?: never;
@@ -940,6 +985,81 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workloads/{name}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stops a workload, and keeps it stopped until it is resumed: through new revisions, reboots and
+         *     times without a link.
+         */
+        post: operations["pauseWorkload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workloads/{name}/restart": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restarts a workload on the devices that are connected: as NDJSON lines `{"progress"}` and, at
+         *     last, `{"result"}`; with `Accept: application/json` the result alone. When the connection is
+         *     closed no further device is asked.
+         */
+        post: operations["restartWorkload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workloads/{name}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ends a pause: the workload starts. */
+        post: operations["resumeWorkload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workloads/{name}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Applies a former revision's document again, as a new revision. */
+        post: operations["rollbackWorkload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -1027,6 +1147,27 @@ export interface components {
             /** @description Of the program. */
             version: string;
         };
+        /**
+         * @description What is to be thought of a device that is offline or was never connected.
+         * @enum {string}
+         */
+        Absence: "unexpected" | "expected" | "ignored";
+        /** @description What holds for a device's absence. */
+        AbsenceStatus: {
+            /** @description When its absence becomes an alarm, or became one. Absent: never, or it is connected. */
+            alarmAt?: string | null;
+            /** @description Of those: as many conditions as the one that holds, and another rule. */
+            conflicts?: string[];
+            /** @description False when it is away against expectation. */
+            expected: boolean;
+            /** @description Further documents that choose it: they have fewer conditions, or come later by name. */
+            overridden?: string[];
+            /** @description Name of the `DevicePolicy` that holds. Absent: none chooses the device. */
+            policy?: string | null;
+            /** @description What it says, such as `alarm after 12 h`, `expected` or `ignored`. */
+            rule: string;
+            state?: components["schemas"]["Absence"] | null;
+        };
         /** @description An access token, without its secret. */
         Access: {
             /** @description What it is for, in words; may be empty. */
@@ -1046,6 +1187,46 @@ export interface components {
             createdAt: string;
             /** @description Its id. */
             name: string;
+        };
+        /** @description What somebody or a device did. */
+        Activity: {
+            /** @description What was done, such as `workload.apply`; of a device `device.phase` and the like. */
+            action: string;
+            /** @description When; of several, the first. */
+            at: string;
+            /**
+             * @description Id of the access token, `token ID` (an enrolment token), `device NAME`, `holdfast`; of
+             *     category `device` the device's name.
+             */
+            by: string;
+            /** @description What the access token was for when it was done. */
+            byName?: string | null;
+            /** @description What sort it is. */
+            category: components["schemas"]["Category"];
+            /**
+             * Format: int32
+             * @description How many events it stands for.
+             */
+            count: number;
+            /** @description In words. */
+            message: string;
+            object?: components["schemas"]["ActivityObject"] | null;
+            /**
+             * Format: int64
+             * @description Of a workload: the revision that was made.
+             */
+            revision?: number | null;
+            /** @description When the last of several happened; absent: it is one. */
+            until?: string | null;
+        };
+        /** @description To what something was done. */
+        ActivityObject: {
+            /** @description `workload`, `device`, `stream`, `linkbudget`, `token`, `access` and so on. */
+            kind: string;
+            /** @description Its name, or its id. */
+            name: string;
+            /** @description Of an access token: what it was for. */
+            title?: string | null;
         };
         /** @description Something about one device that needs a person. */
         Alarm: {
@@ -1173,8 +1354,10 @@ export interface components {
              * @description Seconds since 1970.
              */
             at: number;
-            /** @description Id of the access token, `device NAME`, or `holdfast`. */
+            /** @description Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`. */
             by: string;
+            /** @description What the access token was for when this was written, as people call who has it. */
+            byName?: string | null;
             /** @description In words. */
             message?: string;
             /**
@@ -1182,8 +1365,15 @@ export interface components {
              * @description Counts up from 0.
              */
             number: number;
+            /**
+             * Format: int64
+             * @description Of a workload: the revision that was made.
+             */
+            revision?: number | null;
             /** @description To whom or what. */
             subject: string;
+            /** @description Where the subject is an access token: what it was for. */
+            subjectName?: string | null;
         };
         /** @description A certificate authority, its public part. */
         Authority: {
@@ -1194,6 +1384,11 @@ export interface components {
             /** @description Of its certificate, hexadecimal: what `holdfast login` and enrolment tokens pin. */
             sha256: string;
         };
+        /**
+         * @description What sort of activity it is.
+         * @enum {string}
+         */
+        Category: "change" | "login" | "read" | "device";
         /** @description For which devices a document changes something; the first hundred of each are named. */
         ChangedDevices: {
             /** @description Those that begin to run the workload. */
@@ -1257,6 +1452,7 @@ export interface components {
         };
         /** @description How a document about data fares. */
         DataPolicyStatus: {
+            absence?: components["schemas"]["PolicyAbsence"] | null;
             /**
              * Format: int64
              * @description Of those: have applied it.
@@ -1339,6 +1535,7 @@ export interface components {
         };
         /** @description One workload that a device should run. */
         DesiredRevision: {
+            paused?: components["schemas"]["Paused"] | null;
             /**
              * Format: int64
              * @description The revision's number.
@@ -1360,16 +1557,29 @@ export interface components {
             /** @description What it does run, as far as is known. */
             status: components["schemas"]["DeviceStatus"];
         };
-        /** @description Devices by state. Each is one of online, offline, never seen, pending and revoked. */
+        /**
+         * @description Devices by state. Each is one of online, offline, never seen, away as expected, ignored, pending
+         *     and revoked.
+         */
         DeviceCounts: {
             /**
              * Format: int64
-             * @description Enrolled, and were never connected.
+             * @description Not connected, or never, as a `DevicePolicy` expects.
+             */
+            expectedAway: number;
+            /**
+             * Format: int64
+             * @description Not connected, or never, and left out by a `DevicePolicy`.
+             */
+            ignored: number;
+            /**
+             * Format: int64
+             * @description Enrolled, and were never connected; no `DevicePolicy` expects that.
              */
             neverSeen: number;
             /**
              * Format: int64
-             * @description Not connected, and were before.
+             * @description Not connected, and were before; no `DevicePolicy` expects that.
              */
             offline: number;
             /**
@@ -1377,6 +1587,11 @@ export interface components {
              * @description Connected now.
              */
             online: number;
+            /**
+             * Format: int64
+             * @description Of those online: not heard for longer than their keep-alive.
+             */
+            overdue: number;
             /**
              * Format: int64
              * @description Wait for approval.
@@ -1462,6 +1677,7 @@ export interface components {
         };
         /** @description What is known of a device. */
         DeviceStatus: {
+            absence?: components["schemas"]["AbsenceStatus"] | null;
             /** @description Its address at the last connection. */
             address?: string | null;
             /** @description Version of its agent. */
@@ -1585,6 +1801,11 @@ export interface components {
              */
             type: string;
         };
+        /**
+         * @description What an event of a device's timeline is about.
+         * @enum {string}
+         */
+        EventKind: "connection" | "phase" | "restart" | "revision" | "generation" | "problem" | "more";
         /** @description `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words. */
         Explanation: {
             /** @description `device`, `workload`, `stream`, `linkbudget` or `notification`. */
@@ -1675,26 +1896,6 @@ export interface components {
          * @enum {string}
          */
         HealthState: "healthy" | "failing" | "problem" | "progressing" | "unknown" | "never-seen" | "pending" | "revoked";
-        /** @description `GET /api/v1/devices/{name}/history`. */
-        History: {
-            /** @description Newest first; at most 100. */
-            items: components["schemas"]["HistoryEvent"][];
-        };
-        /**
-         * @description A connection of a device began or ended. A beginning is written with the device's first
-         *     report, so that it costs nothing of its own; without an end before the next beginning it was
-         *     the control plane that ended.
-         */
-        HistoryEvent: {
-            /** @description From where it began. */
-            address?: string | null;
-            /** @description When. */
-            at: string;
-            /** @description Which. */
-            event: components["schemas"]["Presence"];
-            /** @description Why it ended, in words. */
-            reason?: string | null;
-        };
         /** @description A label's key. */
         LabelKey: {
             /**
@@ -1848,6 +2049,42 @@ export interface components {
             metadata?: components["schemas"]["ListMeta"];
         };
         /** @description A page of a list. */
+        List_Activity: {
+            /** @description The items, by name. */
+            items: {
+                /** @description What was done, such as `workload.apply`; of a device `device.phase` and the like. */
+                action: string;
+                /** @description When; of several, the first. */
+                at: string;
+                /**
+                 * @description Id of the access token, `token ID` (an enrolment token), `device NAME`, `holdfast`; of
+                 *     category `device` the device's name.
+                 */
+                by: string;
+                /** @description What the access token was for when it was done. */
+                byName?: string | null;
+                /** @description What sort it is. */
+                category: components["schemas"]["Category"];
+                /**
+                 * Format: int32
+                 * @description How many events it stands for.
+                 */
+                count: number;
+                /** @description In words. */
+                message: string;
+                object?: components["schemas"]["ActivityObject"] | null;
+                /**
+                 * Format: int64
+                 * @description Of a workload: the revision that was made.
+                 */
+                revision?: number | null;
+                /** @description When the last of several happened; absent: it is one. */
+                until?: string | null;
+            }[];
+            /** @description Where the page stands. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description A page of a list. */
         List_Alarm: {
             /** @description The items, by name. */
             items: {
@@ -1889,8 +2126,10 @@ export interface components {
                  * @description Seconds since 1970.
                  */
                 at: number;
-                /** @description Id of the access token, `device NAME`, or `holdfast`. */
+                /** @description Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`. */
                 by: string;
+                /** @description What the access token was for when this was written, as people call who has it. */
+                byName?: string | null;
                 /** @description In words. */
                 message?: string;
                 /**
@@ -1898,8 +2137,15 @@ export interface components {
                  * @description Counts up from 0.
                  */
                 number: number;
+                /**
+                 * Format: int64
+                 * @description Of a workload: the revision that was made.
+                 */
+                revision?: number | null;
                 /** @description To whom or what. */
                 subject: string;
+                /** @description Where the subject is an access token: what it was for. */
+                subjectName?: string | null;
             }[];
             /** @description Where the page stands. */
             metadata?: components["schemas"]["ListMeta"];
@@ -1948,8 +2194,20 @@ export interface components {
             items: {
                 /** @description [`API_VERSION`]. */
                 apiVersion: string;
+                /**
+                 * @description Paths in `spec` that differ from the revision before it, at most 20; empty for the first one
+                 *     that is kept.
+                 */
+                changed?: string[];
                 /** @description Who applied it: the access token's id. */
                 createdBy: string;
+                /** @description It is the workload's present one. */
+                current?: boolean;
+                /**
+                 * Format: int64
+                 * @description How many devices report it.
+                 */
+                devices?: number;
                 /** @description `Revision`. */
                 kind: string;
                 /** @description `<workload>.<number>`, and when it was made. */
@@ -2053,6 +2311,62 @@ export interface components {
             metadata?: components["schemas"]["ListMeta"];
         };
         /** @description A page of a list. */
+        List_TimelineEvent: {
+            /** @description The items, by name. */
+            items: {
+                /** @description From where the connection began. */
+                address?: string | null;
+                /** @description When; of several, the first. */
+                at: string;
+                /**
+                 * Format: int32
+                 * @description How many events it stands for: of a loop the first are kept one by one, the rest of an hour
+                 *     is counted.
+                 */
+                count: number;
+                /**
+                 * @description `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a workload), `changed`;
+                 *     of several, the last.
+                 */
+                event: string;
+                /** @description Phase, revision or generation before. */
+                from?: string | null;
+                /** @description What it is about. */
+                kind: components["schemas"]["EventKind"];
+                /** @description In words. */
+                message: string;
+                /**
+                 * Format: int64
+                 * @description Number among the device's events.
+                 */
+                number: number;
+                /** @description Code of the problem. */
+                problem?: string | null;
+                /** @description Why, in the device's words. */
+                reason?: string | null;
+                /**
+                 * Format: int32
+                 * @description How often the workload was started again.
+                 */
+                restarts?: number | null;
+                /**
+                 * Format: int64
+                 * @description Revision of the workload.
+                 */
+                revision?: number | null;
+                /** @description Phase, revision or generation afterwards. */
+                to?: string | null;
+                /** @description When the last of several happened; absent: it is one. */
+                until?: string | null;
+                /** @description It happened at some time while the device was away, and was learned when it came back. */
+                whileAway?: boolean;
+                /** @description Which workload. */
+                workload?: string | null;
+            }[];
+            /** @description Where the page stands. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description A page of a list. */
         List_Token: {
             /** @description The items, by name. */
             items: {
@@ -2094,6 +2408,7 @@ export interface components {
                 kind: string;
                 /** @description Name and labels. */
                 metadata: components["schemas"]["Metadata"];
+                paused?: components["schemas"]["WorkloadPauses"] | null;
                 /** @description As it was written. */
                 spec: unknown;
                 /** @description How it fares. */
@@ -2241,6 +2556,75 @@ export interface components {
              */
             uses?: number;
         };
+        /** @description A device on which a workload was not restarted, and why. */
+        NotRestarted: {
+            /** @description The device. */
+            device: string;
+            /** @description Why, in words. */
+            reason: string;
+        };
+        /**
+         * @description On which devices: named ones, those with certain labels, or, with neither, every device that
+         *     should run the workload.
+         */
+        OnDevices: {
+            /** @description These devices. */
+            devices?: string[] | null;
+            /** @description The devices that have these labels now. */
+            labelSelector?: string | null;
+        };
+        /** @description The answer to a pause or its end; the first hundred devices of each list are named. */
+        PauseResult: {
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            deviceCount: number;
+            /** @description Devices for which something changed. */
+            devices: string[];
+            /** @description Whether it holds everywhere, also on devices that come later. */
+            everywhere: boolean;
+            /** @description Those of them that are offline: they follow when they are back. */
+            offline: string[];
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            offlineCount: number;
+        };
+        /** @description That a workload is paused: who did it, and when. */
+        Paused: {
+            /** @description When. */
+            at: string;
+            /** @description The access token's id. */
+            by: string;
+        };
+        /** @description A device on which a workload is paused. */
+        PausedOn: {
+            /** @description When. */
+            at: string;
+            /** @description The access token's id. */
+            by: string;
+            /** @description The device. */
+            device: string;
+        };
+        /** @description Whether a device answers. */
+        Ping: {
+            /**
+             * @description True: it said something since it was asked, or within 10 s before. False: it has not for 15 s.
+             *     Null: it is not connected, cannot be asked, or has not answered yet.
+             */
+            answers?: boolean | null;
+            /** @description Whether it is connected. */
+            connection: components["schemas"]["Connection"];
+            /**
+             * Format: int64
+             * @description How long its sign of life took.
+             */
+            milliseconds?: number | null;
+            /** @description Since when it does not answer: its first unanswered question. */
+            silentSince?: string | null;
+        };
         /** @description The records of a part of the time. */
         Point: {
             /**
@@ -2266,11 +2650,50 @@ export interface components {
             /** @description When the part begins. */
             time: string;
         };
-        /**
-         * @description Whether a connection began or ended.
-         * @enum {string}
-         */
-        Presence: "connected" | "disconnected";
+        /** @description The devices on which a `DevicePolicy` holds. */
+        PolicyAbsence: {
+            /**
+             * Format: int64
+             * @description Devices on which it holds though another one has as many conditions and says something else.
+             */
+            conflicts: number;
+            /**
+             * Format: int64
+             * @description Of those: connected now.
+             */
+            connected: number;
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            devices: number;
+            /**
+             * Format: int64
+             * @description Of those: away as expected.
+             */
+            expected: number;
+            /** @description The first of those that are away as expected, or ignored; at most 20. */
+            expectedNames?: string[];
+            /**
+             * Format: int64
+             * @description Of those: away and ignored.
+             */
+            ignored: number;
+            /**
+             * Format: int64
+             * @description Devices that it chooses and on which another document holds.
+             */
+            overridden: number;
+            /** @description Those documents; at most 20. */
+            overriddenBy?: string[];
+            /**
+             * Format: int64
+             * @description Of those: away against expectation.
+             */
+            unexpected: number;
+            /** @description The first of those that are away against expectation; at most 20. */
+            unexpectedNames?: string[];
+        };
         /** @description Something that a person should know. */
         Problem: {
             /** @description Stable word. */
@@ -2364,6 +2787,36 @@ export interface components {
             /** @description When the window begins; null where all time is one. */
             window?: string | null;
         };
+        /** @description A line of a streamed answer: one of both. */
+        RestartLine: {
+            /** @description How far it is. */
+            progress: components["schemas"]["RestartProgress"];
+        } | {
+            /** @description What became of it; the last line. */
+            result: components["schemas"]["RestartResult"];
+        };
+        /** @description How far a restart of many devices is. */
+        RestartProgress: {
+            /**
+             * Format: int64
+             * @description Devices that have answered.
+             */
+            answered: number;
+            /**
+             * Format: int64
+             * @description Devices that are asked.
+             */
+            of: number;
+        };
+        /** @description What became of a restart. */
+        RestartResult: {
+            /** @description Devices that were asked and say that it was not, or say nothing. */
+            failed: components["schemas"]["NotRestarted"][];
+            /** @description Devices that were not asked: offline, or paused there. It is not restarted there later. */
+            notAsked: components["schemas"]["NotRestarted"][];
+            /** @description Devices that say that it was restarted. */
+            restarted: string[];
+        };
         /** @description The answer to `POST /api/v1/restore`. */
         Restored: {
             /**
@@ -2388,8 +2841,20 @@ export interface components {
         Revision: {
             /** @description [`API_VERSION`]. */
             apiVersion: string;
+            /**
+             * @description Paths in `spec` that differ from the revision before it, at most 20; empty for the first one
+             *     that is kept.
+             */
+            changed?: string[];
             /** @description Who applied it: the access token's id. */
             createdBy: string;
+            /** @description It is the workload's present one. */
+            current?: boolean;
+            /**
+             * Format: int64
+             * @description How many devices report it.
+             */
+            devices?: number;
             /** @description `Revision`. */
             kind: string;
             /** @description `<workload>.<number>`, and when it was made. */
@@ -2403,6 +2868,30 @@ export interface components {
             spec: unknown;
             /** @description Whose. */
             workload: string;
+        };
+        /** @description `POST /api/v1/workloads/{name}/rollback`. */
+        Rollback: {
+            /**
+             * Format: int64
+             * @description When given and not the workload's present one: refused as a conflict.
+             */
+            resourceVersion?: number | null;
+            /**
+             * Format: int64
+             * @description Number of the revision whose document is applied again; the last one that differs from the
+             *     present one unless given.
+             */
+            to?: number | null;
+        };
+        /** @description The answer to [`Rollback`]: as [`super::Applied`], and which revision it was. */
+        RolledBack: {
+            /** @description What became of it: one document. */
+            results: components["schemas"]["AppliedDocument"][];
+            /**
+             * Format: int64
+             * @description Number of the revision whose document was applied again.
+             */
+            to: number;
         };
         /**
          * @description What an access token may do.
@@ -2427,6 +2916,8 @@ export interface components {
             expiresAt: string;
             /** @description Id of the access token that it was begun with. */
             operator: string;
+            /** @description What the token is for, as people call who has it; absent: it says nothing of that. */
+            operatorName?: string | null;
             /** @description What it may do: the token's scope. */
             scope: components["schemas"]["Scope"];
         };
@@ -2467,12 +2958,22 @@ export interface components {
         Site: {
             /**
              * Format: int64
+             * @description Of those: away as a `DevicePolicy` expects.
+             */
+            expectedAway: number;
+            /**
+             * Format: int64
              * @description Of the unhealthy: a workload fails on them.
              */
             failing: number;
             /**
              * Format: int64
-             * @description Of those: approved and not connected, those never seen among them.
+             * @description Of those: away and left out by a `DevicePolicy`.
+             */
+            ignored: number;
+            /**
+             * Format: int64
+             * @description Of those: approved and not connected against expectation, those never seen among them.
              */
             offline: number;
             /**
@@ -2577,6 +3078,61 @@ export interface components {
              */
             millis: number;
         };
+        /**
+         * @description An event of a device's timeline. Times are those of the control plane's clock when it learned of
+         *     it. A beginning of a connection is written with the device's first report; without an end before
+         *     the next beginning it was the control plane that ended.
+         */
+        TimelineEvent: {
+            /** @description From where the connection began. */
+            address?: string | null;
+            /** @description When; of several, the first. */
+            at: string;
+            /**
+             * Format: int32
+             * @description How many events it stands for: of a loop the first are kept one by one, the rest of an hour
+             *     is counted.
+             */
+            count: number;
+            /**
+             * @description `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a workload), `changed`;
+             *     of several, the last.
+             */
+            event: string;
+            /** @description Phase, revision or generation before. */
+            from?: string | null;
+            /** @description What it is about. */
+            kind: components["schemas"]["EventKind"];
+            /** @description In words. */
+            message: string;
+            /**
+             * Format: int64
+             * @description Number among the device's events.
+             */
+            number: number;
+            /** @description Code of the problem. */
+            problem?: string | null;
+            /** @description Why, in the device's words. */
+            reason?: string | null;
+            /**
+             * Format: int32
+             * @description How often the workload was started again.
+             */
+            restarts?: number | null;
+            /**
+             * Format: int64
+             * @description Revision of the workload.
+             */
+            revision?: number | null;
+            /** @description Phase, revision or generation afterwards. */
+            to?: string | null;
+            /** @description When the last of several happened; absent: it is one. */
+            until?: string | null;
+            /** @description It happened at some time while the device was away, and was learned when it came back. */
+            whileAway?: boolean;
+            /** @description Which workload. */
+            workload?: string | null;
+        };
         /** @description An enrolment token, without its secret. */
         Token: {
             /** @description Keys of labels that devices may give themselves when they enrol; `*`: every key. */
@@ -2667,6 +3223,7 @@ export interface components {
             kind: string;
             /** @description Name and labels. */
             metadata: components["schemas"]["Metadata"];
+            paused?: components["schemas"]["WorkloadPauses"] | null;
             /** @description As it was written. */
             spec: unknown;
             /** @description How it fares. */
@@ -2701,7 +3258,8 @@ export interface components {
             total: number;
             /**
              * Format: int64
-             * @description Neither fail nor progress, and some device is offline.
+             * @description Neither fail nor progress, and some device is offline that is not expected to be, or all are
+             *     away as expected.
              */
             unknown: number;
             /**
@@ -2710,10 +3268,33 @@ export interface components {
              */
             unplaced: number;
         };
+        /** @description Where a workload is paused. */
+        WorkloadPauses: {
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            deviceCount?: number;
+            /** @description On single devices, the first hundred by name. */
+            devices?: components["schemas"]["PausedOn"][];
+            everywhere?: components["schemas"]["Paused"] | null;
+            /** @description Devices on which it was resumed though it is paused everywhere, the first hundred. */
+            except?: string[];
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            exceptCount?: number;
+        };
+        /**
+         * @description The state of a workload over all its devices, the worst first: it is in the first that is so.
+         * @enum {string}
+         */
+        WorkloadState: "unplaced" | "failing" | "progressing" | "unknown" | "paused" | "running" | "done";
         /** @description One workload on one device, as reported. */
         WorkloadStatus: {
             lastState?: components["schemas"]["State"] | null;
-            /** @description `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`. */
+            /** @description `pending|fetching|starting|running|unhealthy|backoff|stopped|failed|paused`. */
             phase: string;
             /** @description When the phase was first reported. Absent: not known. */
             phaseSince?: string | null;
@@ -2740,6 +3321,11 @@ export interface components {
         };
         /** @description How a workload fares over all its devices. */
         WorkloadSummary: {
+            /**
+             * Format: int64
+             * @description Of the unknown: on devices that are away as a `DevicePolicy` expects, or ignored.
+             */
+            away: number;
             /**
              * Format: int64
              * @description Devices that should run it.
@@ -2780,6 +3366,8 @@ export interface components {
              * @description Of those: run this revision.
              */
             running: number;
+            /** @description The state as a whole: the worst of those that it has on its devices. */
+            state: components["schemas"]["WorkloadState"];
             /**
              * Format: int64
              * @description Of those: are offline; they catch up when they are back.
@@ -2901,6 +3489,54 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    listActivity: {
+        parameters: {
+            query?: {
+                /** @description Most items of a page; default 500, at most 5000. Of a file: all of them, or so many. */
+                limit?: number;
+                /** @description `metadata.continue` of the page before; not of a file. */
+                continue?: string;
+                /** @description Part of the id of who did it, of what the access token is for, or of the device. */
+                who?: string;
+                /** @description `workload.apply,device`: only these actions, or those that begin with the word. */
+                action?: string;
+                /** @description `KIND/NAME`, `KIND/` or `NAME`: only what was done to it, or what it did. */
+                object?: string;
+                /** @description Only those in which this text stands, whatever the case. */
+                q?: string;
+                /** @description `change,login,read,device`: only these categories. */
+                category?: string;
+                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                since?: string;
+                /** @description Before: likewise. */
+                until?: string;
+                /** @description `json` (default): a page. `csv` or `ndjson`: a file with all of it. */
+                format?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_Activity"];
+                };
             };
             "4XX": {
                 headers: {
@@ -3140,6 +3776,20 @@ export interface operations {
                 continue?: string;
                 /** @description `oldest` (default) or `newest` first. */
                 order?: string;
+                /** @description Part of the id of who did it, or of what the access token is for. */
+                who?: string;
+                /** @description `workload.apply,device`: only these actions, or those that begin with the word. */
+                action?: string;
+                /** @description `KIND/NAME`, `KIND/` or `NAME`: only what was done to it. */
+                object?: string;
+                /** @description Only those in which this text stands, whatever the case. */
+                q?: string;
+                /** @description `change,login,read`: only these categories. */
+                category?: string;
+                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                since?: string;
+                /** @description Before: likewise. */
+                until?: string;
             };
             header?: never;
             path?: never;
@@ -3246,6 +3896,11 @@ export interface operations {
                 workload?: string;
                 /** @description Only those whose label `site` is this; empty: that have none. */
                 site?: string;
+                /**
+                 * @description `unexpected,expected,ignored`: only those that are offline or never seen, and for which that
+                 *     is against expectation, as a `DevicePolicy` expects, or ignored.
+                 */
+                absence?: string;
                 /**
                  * @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
                  *     for this.
@@ -3425,7 +4080,20 @@ export interface operations {
     };
     getDeviceHistory: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Most items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the page before. */
+                continue?: string;
+                /** @description `connection,phase,restart,revision,generation,problem,more`: only those. */
+                kind?: string;
+                /** @description Only those of this workload. */
+                workload?: string;
+                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                since?: string;
+                /** @description Before: likewise. */
+                until?: string;
+            };
             header?: never;
             path: {
                 name: string;
@@ -3439,7 +4107,42 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["History"];
+                    "application/json": components["schemas"]["List_TimelineEvent"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    pingDevice: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Seconds to wait for the device's sign of life, at most 15; default 15. 0: it is asked, and
+                 *     what is known by then is answered.
+                 */
+                within?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ping"];
                 };
             };
             "4XX": {
@@ -3967,6 +4670,11 @@ export interface operations {
                 /** @description Only those whose label `site` is this; empty: that have none. */
                 site?: string;
                 /**
+                 * @description `unexpected,expected,ignored`: only those that are offline or never seen, and for which that
+                 *     is against expectation, as a `DevicePolicy` expects, or ignored.
+                 */
+                absence?: string;
+                /**
                  * @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
                  *     for this.
                  */
@@ -4144,7 +4852,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description `streams`, `linkbudgets` or `notifications` */
+                /** @description `streams`, `linkbudgets`, `notifications` or `devicepolicies` */
                 kind: string;
             };
             cookie?: never;
@@ -4174,7 +4882,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description `streams`, `linkbudgets` or `notifications` */
+                /** @description `streams`, `linkbudgets`, `notifications` or `devicepolicies` */
                 kind: string;
                 name: string;
             };
@@ -4208,7 +4916,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description `streams`, `linkbudgets` or `notifications` */
+                /** @description `streams`, `linkbudgets`, `notifications` or `devicepolicies` */
                 kind: string;
                 name: string;
             };
@@ -4836,6 +5544,141 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    pauseWorkload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OnDevices"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseResult"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    restartWorkload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OnDevices"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": components["schemas"]["RestartLine"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    resumeWorkload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OnDevices"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseResult"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rollbackWorkload: {
+        parameters: {
+            query?: {
+                /** @description Only say what would change. */
+                dryRun?: boolean;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rollback"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolledBack"];
+                };
             };
             "4XX": {
                 headers: {

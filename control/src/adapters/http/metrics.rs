@@ -212,6 +212,20 @@ fn service(app: &App, text: &mut Text) {
         "connection",
         devices.into_iter().map(|(connection, count)| (connection.as_str(), count)),
     );
+    let (absences, lost, overdue) = app.service.absences();
+    text.labelled(
+        (
+            "holdfast_devices_absent",
+            "gauge",
+            "Devices that are offline or were never connected, by whether their policy expects it.",
+        ),
+        "absence",
+        absences.into_iter().map(|(class, count)| (class.as_str(), count)),
+    );
+    let help = "Devices that are away for longer than they may be.";
+    text.one("holdfast_devices_lost", "gauge", help, lost);
+    let help = "Connected devices that were not heard for longer than their keep-alive.";
+    text.one("holdfast_devices_overdue", "gauge", help, overdue);
     text.one("holdfast_device_refused", "gauge", "Inputs that devices refused, summed.", refused);
     let reasons = counters.refused();
     text.labelled(

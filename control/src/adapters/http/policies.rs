@@ -1,4 +1,5 @@
-//! Documents beside workloads: `Stream`, `LinkBudget` and `Notification`. They are applied with `POST /api/v1/apply`.
+//! Documents beside workloads: `Stream`, `LinkBudget`, `Notification` and `DevicePolicy`. They are
+//! applied with `POST /api/v1/apply`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,15 +18,14 @@ type Answer<T> = Result<Json<T>, Failure>;
 fn kind(word: &str) -> Result<PolicyKind, Failure> {
     let kind = PolicyKind::parse(word).filter(|kind| kind.plural() == word);
     kind.ok_or_else(|| {
-        Failure::NotFound(
-            "there are policies/streams, policies/linkbudgets and policies/notifications".into(),
-        )
+        let known = PolicyKind::ALL.map(|kind| format!("policies/{}", kind.plural()));
+        Failure::NotFound(format!("there are {}", known.join(", ")))
     })
 }
 
 /// Documents of one kind, by name; secrets in them are `(hidden)`.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}", operation_id = "listPolicies", tag = "data",
-    params(("kind" = String, Path, description = "`streams`, `linkbudgets` or `notifications`"), ListQuery),
+    params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ListQuery),
     security(("bearer" = [])),
     responses((status = 200, body = List<Policy>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn list(
@@ -38,7 +38,7 @@ pub(super) async fn list(
 
 /// A document; secrets in it are `(hidden)`.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}/{name}", operation_id = "getPolicy", tag = "data",
-    params(("kind" = String, Path, description = "`streams`, `linkbudgets` or `notifications`"), ("name" = String, Path)),
+    params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ("name" = String, Path)),
     security(("bearer" = [])),
     responses((status = 200, body = Policy), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn get(
@@ -50,7 +50,7 @@ pub(super) async fn get(
 
 /// Deletes a document; devices go on with their defaults.
 #[utoipa::path(delete, path = "/api/v1/policies/{kind}/{name}", operation_id = "deletePolicy", tag = "data",
-    params(("kind" = String, Path, description = "`streams`, `linkbudgets` or `notifications`"), ("name" = String, Path), DeleteQuery),
+    params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ("name" = String, Path), DeleteQuery),
     security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn delete(

@@ -21,7 +21,7 @@ type Answer<T> = Result<Json<T>, Failure>;
 pub(crate) struct ApplyQuery {
     /// Only say what would change.
     #[serde(default)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 /// Applies documents: all of them or none.

@@ -60,6 +60,7 @@ enum AnyDocument {
     Workload(Box<WorkloadDocument>),
     Stream(Box<StreamDocument>),
     LinkBudget(Box<LinkBudgetDocument>),
+    DevicePolicy(Box<DevicePolicyDocument>),
     Notification(Box<NotificationDocument>),
 }
 
@@ -209,6 +210,63 @@ struct AlertmanagerDocument {
     headers: Option<BTreeMap<String, String>>,
     /// Certificates of authorities in PEM, in the place of the system's.
     ca: Option<String>,
+}
+
+/// Whether devices may be away.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DevicePolicyDocument {
+    api_version: ApiVersion,
+    kind: DevicePolicyKind,
+    metadata: MetadataDocument,
+    spec: DevicePolicySpec,
+}
+
+/// What the document describes.
+#[derive(JsonSchema)]
+enum DevicePolicyKind {
+    DevicePolicy,
+}
+
+/// What is expected of which devices.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DevicePolicySpec {
+    /// On which devices: `all`, or those with these labels. An empty selector is refused. Of several
+    /// documents that choose a device the one with the most conditions holds, of equals the first by
+    /// name.
+    devices: ChosenDocument,
+    /// What it means that one of them is offline, or has never connected.
+    when_offline: WhenOfflineDocument,
+}
+
+/// What an absence means.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum WhenOfflineDocument {
+    Word(WhenOfflineWord),
+    After(AlarmAfterDocument),
+}
+
+/// An absence that is no alarm, however long it lasts.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum WhenOfflineWord {
+    /// It is counted apart, and what was wrong on the device when it was last heard is no alarm while
+    /// it is away.
+    Expected,
+    /// The same, and its certificate raises no alarm either.
+    Ignore,
+}
+
+/// An absence that is an alarm when it lasts.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AlarmAfterDocument {
+    /// After how long it is an alarm, 10s to 366d; until then it is as expected. In the place of the 5
+    /// minutes of a device that was connected, and of the 15 of one that never was.
+    #[schemars(regex(pattern = DURATION))]
+    alarm_after: String,
 }
 
 /// What becomes of streams of records, on which devices.

@@ -203,6 +203,7 @@ fn data_documents() -> Vec<Value> {
             "url": "http://am.example:9093", "labels": { "team": "x" }, "headers": { "X-A": "b" }, "ca": PEM,
         } })),
         ),
+        document("DevicePolicy", "g", json!({ "whenOffline": { "alarmAfter": "12h" } })),
     ]
 }
 
