@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_protocol::data::DataPolicies;
 
+use super::alarms::{Standings, notification_status};
 use super::apply::approved;
 use super::change::Change;
 use super::read::page;
@@ -272,26 +273,23 @@ fn explain_delivery(name: &str, delivery: &api::Delivery, devices: u64) -> Expla
     }
 }
 
-impl Service {
-    /// How a document stands.
-    fn policy_status(&self, model: &Model, key: &PolicyKey, record: &PolicyRecord) -> PolicyStatus {
-        if key.0 != PolicyKind::Notification {
-            return status(model, key, record, self.now());
+/// How a document stands. `told` was asked for before the model was locked.
+fn status_of(
+    told: &Standings,
+    model: &Model,
+    key: &PolicyKey,
+    record: &PolicyRecord,
+    now: u64,
+) -> PolicyStatus {
+    match &record.policy {
+        Policy::Notification { notification } => {
+            notification_status(told, model, record, notification)
         }
-        let chosen = model.devices.values();
-        let chosen = chosen.filter(|device| record.devices.matches(&device.record.labels));
-        let devices = chosen.count() as u64;
-        let delivery = self.delivery(&record.name, &record.policy);
-        let failing = delivery.as_ref().is_some_and(|delivery| delivery.failing_since.is_some());
-        PolicyStatus {
-            devices,
-            applied: devices,
-            problems: u64::from(failing),
-            delivery,
-            absence: None,
-        }
+        _ => status(model, key, record, now),
     }
+}
 
+impl Service {
     /// Documents about data of one kind, by name.
     ///
     /// # Errors
@@ -299,6 +297,7 @@ impl Service {
     pub fn policies(&self, kind: PolicyKind, query: &Query) -> Listed<api::Policy> {
         let limit = query.limit()?;
         let after = query.after.as_deref().unwrap_or_default();
+        let told = self.standings(kind);
         let model = self.model();
         let items = model
             .policies
@@ -307,7 +306,7 @@ impl Service {
             .filter(|(_, known)| query.chooses(&known.record.labels))
             .take(limit + 1)
             .map(|(key, known)| {
-                let status = self.policy_status(&model, key, &known.record);
+                let status = status_of(&told, &model, key, &known.record, self.now());
                 (known.record.name.to_string(), view::policy(&known.record, status))
             })
             .collect();
@@ -320,10 +319,11 @@ impl Service {
     /// [`Failure::NotFound`].
     pub fn policy(&self, kind: PolicyKind, name: &str) -> Result<api::Policy, Failure> {
         let none = || Failure::no(kind.word(), name);
+        let told = self.standings(kind);
         let model = self.model();
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let known = model.policies.get(&wanted).ok_or_else(none)?;
-        let status = self.policy_status(&model, &wanted, &known.record);
+        let status = status_of(&told, &model, &wanted, &known.record, self.now());
         Ok(view::policy(&known.record, status))
     }
 
@@ -386,13 +386,14 @@ impl Service {
         name: &str,
     ) -> Result<Explanation, Failure> {
         let none = || Failure::no(kind.word(), name);
+        let told = self.standings(kind);
         let model = self.model();
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
         if kind == PolicyKind::DevicePolicy {
             return Ok(absence::explain_policy(&model, record, self.now()));
         }
-        let status = self.policy_status(&model, &wanted, record);
+        let status = status_of(&told, &model, &wanted, record, self.now());
         if let Some(delivery) = &status.delivery {
             return Ok(explain_delivery(name, delivery, status.devices));
         }
