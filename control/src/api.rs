@@ -20,6 +20,7 @@ mod fleet;
 mod groups;
 mod jobs;
 mod query;
+mod timeline;
 
 pub use absence::{Absence, AbsenceStatus, PolicyAbsence};
 pub use access::{
@@ -32,8 +33,8 @@ pub use data::{
     PolicyStatus, Series, StreamItem, StreamLast,
 };
 pub use fleet::{
-    AttentionItem, DeviceCounts, Difference, Differences, Fleet, History, HistoryEvent, LabelKey,
-    LabelValue, Labels as LabelsInUse, Presence, Severity, Site, WorkloadCounts,
+    AttentionItem, DeviceCounts, Difference, Differences, Fleet, LabelKey, LabelValue,
+    Labels as LabelsInUse, Severity, Site, WorkloadCounts,
 };
 
 pub use groups::{DeviceGroup, DeviceGroups, Trend, TrendPoint};
@@ -45,6 +46,7 @@ pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,
     QueryRecords, QueryResult, QueryRow,
 };
+pub use timeline::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
 
 /// `apiVersion` of every document.
 pub const API_VERSION: &str = "holdfast/v1";
@@ -310,6 +312,23 @@ pub struct DeviceStatus {
     pub data: Option<Value>,
 }
 
+/// Whether a device answers.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ping {
+    /// Whether it is connected.
+    pub connection: Connection,
+    /// True: it said something since it was asked, or within 10 s before. False: it has not for 15 s.
+    /// Null: it is not connected, cannot be asked, or has not answered yet.
+    pub answers: Option<bool>,
+    /// Since when it does not answer: its first unanswered question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<String>,
+    /// How long its sign of life took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<u64>,
+}
+
 /// A device's generations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Generations {
@@ -416,6 +435,31 @@ pub struct WorkloadSummary {
     #[serde(default)]
     #[schema(required)]
     pub away: u64,
+    /// The state as a whole: the worst of those that it has on its devices.
+    #[serde(default)]
+    #[schema(required)]
+    pub state: WorkloadState,
+}
+
+/// The state of a workload over all its devices, the worst first: it is in the first that is so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkloadState {
+    /// No device is to run it.
+    #[default]
+    Unplaced,
+    /// It fails on some device.
+    Failing,
+    /// It is not there yet on some device.
+    Progressing,
+    /// Some device is offline.
+    Unknown,
+    /// It is paused on some device.
+    Paused,
+    /// It runs, or is done, on all its devices.
+    Running,
+    /// A job that has run to its good end on all its devices.
+    Done,
 }
 
 /// One immutable revision of a workload.
@@ -651,6 +695,9 @@ pub struct Explanation {
     pub summary: String,
     /// What is not as desired, and why, most important first.
     pub reasons: Vec<String>,
+    /// What helps on the command line, such as `holdfast device approve gw-7`; pages have buttons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
 }
 
 /// The answer to `PUT /api/v1/artifacts`.

@@ -12,8 +12,7 @@ use super::model::{Device, Model, Workload};
 use super::notification;
 use super::pause;
 use super::records::{
-    AccessRecord, HistoryRecord, KnownProblem, PolicyKind, PolicyRecord, Standing, TokenRecord,
-    WorkloadRecord,
+    AccessRecord, KnownProblem, PolicyKind, PolicyRecord, Standing, TokenRecord, WorkloadRecord,
 };
 use super::state::{self, Condition};
 use super::time::rfc3339;
@@ -71,7 +70,7 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
             applied: report.applied.generation,
         },
         workloads: workloads.collect(),
-        problems: report.all_problems().into_iter().map(problem).collect(),
+        problems: device.problems().into_iter().map(problem).collect(),
         agent: agent.map(|agent| agent.version.clone()),
         arch: agent.map(|agent| agent.arch.clone()),
         kernel: agent.map(|agent| agent.kernel.clone()).filter(|kernel| !kernel.is_empty()),
@@ -137,16 +136,6 @@ pub fn certificate_end(device: &Device) -> Option<u64> {
     agent
         .and_then(|agent| agent.certificate_not_after)
         .or_else(|| device.record.certificate.as_ref().map(|issued| issued.not_after))
-}
-
-/// An event of a device's history.
-pub fn history(record: HistoryRecord) -> api::HistoryEvent {
-    api::HistoryEvent {
-        at: rfc3339(record.at),
-        event: if record.began { api::Presence::Connected } else { api::Presence::Disconnected },
-        reason: record.reason.map(String::from),
-        address: record.address.map(|address| address.to_string()),
-    }
 }
 
 /// An access token, without its secret.
@@ -220,6 +209,7 @@ fn spec(record: &PolicyRecord) -> Value {
 
 /// A workload.
 pub fn workload(workload: &Workload, summary: api::WorkloadSummary) -> api::Workload {
+    let summary = api::WorkloadSummary { state: overall(&summary), ..summary };
     let record = &workload.record;
     api::Workload {
         api_version: API_VERSION.into(),
@@ -281,6 +271,21 @@ pub fn count(summary: &mut api::WorkloadSummary, is: Condition, is_away: bool) {
             summary.last_running += u64::from(good);
             summary.away += u64::from(is_away);
         }
+    }
+}
+
+/// The state of a workload over all its devices: what lists and counts of workloads go by. Devices
+/// that are away as expected say nothing against it, while others run it.
+pub fn overall(summary: &api::WorkloadSummary) -> api::WorkloadState {
+    use api::WorkloadState as Whole;
+    match summary {
+        one if one.desired == 0 => Whole::Unplaced,
+        one if one.failing > 0 => Whole::Failing,
+        one if one.progressing > 0 => Whole::Progressing,
+        one if one.unknown > one.away || one.away == one.desired => Whole::Unknown,
+        one if one.paused > 0 => Whole::Paused,
+        one if one.done == one.desired => Whole::Done,
+        _ => Whole::Running,
     }
 }
 

@@ -110,7 +110,7 @@ impl Service {
         }
         let tell = |change: &mut Change<'_>| {
             for name in &due {
-                change.event("device", name.as_str(), "changed", String::new());
+                change.device_event(name, String::new(), vec!["connection".into()]);
             }
         };
         // Not taken: the store takes nothing, and readers are told when it does again.

@@ -116,9 +116,12 @@ function act(): void {
   if (waiting.size > 0) flush(true);
 }
 
+/** How long the reader has done nothing, in milliseconds. */
+export const idle = (): number => Date.now() - acted;
+
 /** Milliseconds until records on the page are read again: nobody tells of them, for there are too many. */
 export function recordsAgain(): number {
-  return dataAgain(Date.now() - acted);
+  return dataAgain(idle());
 }
 
 let source: EventSource | undefined;

@@ -1,5 +1,5 @@
 // Every read of the API, with the key under which it is kept. `events.ts` knows these keys.
-import { queryOptions } from "@tanstack/react-query";
+import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
 import { againAt } from "../lib/absence";
 import type { Schema } from "../lib/schema";
 import { ask, client } from "./client";
@@ -37,11 +37,15 @@ export const devices = (filter: DeviceFilter, offset = 0, limit = PAGE) =>
   });
 
 /** The devices of a filter by a label's values, with their states counted. */
-export const groups = (by: string, { sort: _order, ...filter }: DeviceFilter) =>
-  queryOptions({
-    queryKey: ["devices", "groups", by, filter],
-    queryFn: ({ signal }) => ask(client.GET("/api/v1/groups", { signal, params: { query: { ...filter, by } as never } })),
+export const groups = (by: string, filter: DeviceFilter) => {
+  const which: DeviceFilter = { ...filter };
+  // An order of devices is none of groups.
+  delete which.sort;
+  return queryOptions({
+    queryKey: ["devices", "groups", by, which],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/groups", { signal, params: { query: { ...which, by } as never } })),
   });
+};
 
 /** Counts of the last day; a new point each five minutes. */
 export const trend = () =>
@@ -56,10 +60,34 @@ export const differences = (name: string) =>
     queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/differences", { signal, params: { path: { name } } })),
   });
 
-export const history = (name: string) =>
+/** Connections that began and ended, newest first: all that are kept. */
+export const connections = (name: string) =>
   queryOptions({
-    queryKey: ["device", name, "history"],
-    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name } } })),
+    queryKey: ["device", name, "connections"],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name }, query: { kind: "connection" } } })),
+  });
+
+/** Rows of one page of a timeline, or of the activity. */
+const EVENTS = 100;
+
+/** What happened to a device, newest first, by pages. */
+export const timeline = (name: string, filter: Readonly<Record<string, string>>) =>
+  infiniteQueryOptions({
+    queryKey: ["device", name, "history", filter],
+    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name }, query: { ...filter, limit: EVENTS, ...(pageParam ? { continue: pageParam } : {}) } } })),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.metadata?.continue ?? undefined,
+    placeholderData: keepPreviousData,
+  });
+
+/** What people and devices did, newest first, by pages. */
+export const activity = (filter: Readonly<Record<string, string>>) =>
+  infiniteQueryOptions({
+    queryKey: ["audit", "activity", filter],
+    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/activity", { signal, params: { query: { ...filter, limit: EVENTS, ...(pageParam ? { continue: pageParam } : {}) } } })),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.metadata?.continue ?? undefined,
+    placeholderData: keepPreviousData,
   });
 
 /** A device's streams and what it says of its link; nobody tells of records, so it is read again. */
@@ -127,13 +155,17 @@ export const revisions = (name: string) =>
     queryFn: ({ signal }) => ask(client.GET("/api/v1/revisions", { signal, params: { query: { workload: name, limit: 500 } } })),
   });
 
+/** Documents about data. */
+export const policies = (kind: "streams" | "linkbudgets") =>
+  queryOptions({ queryKey: ["policies", kind], queryFn: ({ signal }) => ask(client.GET("/api/v1/policies/{kind}", { signal, params: { path: { kind }, query: { limit: 5000 } } })) });
+
 export const tokens = () =>
   queryOptions({ queryKey: ["tokens"], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens", { signal, params: { query: { limit: 5000 } } })) });
 
 export const audit = (limit = 30) =>
   queryOptions({
     queryKey: ["audit", limit],
-    queryFn: ({ signal }) => ask(client.GET("/api/v1/audit", { signal, params: { query: { order: "newest", limit } as never } })),
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/audit", { signal, params: { query: { order: "newest", category: "change", limit } } })),
   });
 
 export const about = () => queryOptions({ queryKey: ["about"], queryFn: ({ signal }) => ask(client.GET("/api/v1/about", { signal })) });

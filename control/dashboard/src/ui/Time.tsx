@@ -18,15 +18,15 @@ export function Time({ at, never = "never" }: { at: Moment; never?: string }) {
   );
 }
 
-/** How long something has been so: `for 9 min`. */
-export function Since({ at }: { at: Moment }) {
+/** How long something has been so: `for 9 min`, or in a narrow column `9 min`. */
+export function Since({ at, short = false }: { at: Moment; short?: boolean }) {
   const now = useNow();
   if (at === null || at === undefined) return null;
   const millis = millisOf(at);
   if (Number.isNaN(millis)) return null;
   return (
     <time className="hf-kind hf-since" dateTime={new Date(millis).toISOString()} title={`since ${exact(millis)}`}>
-      for {span((Math.max(now, Date.now() - 5_000) - millis) / 1000)}
+      {short ? "" : "for "}{span((Math.max(now, Date.now() - 5_000) - millis) / 1000)}
     </time>
   );
 }

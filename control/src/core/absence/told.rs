@@ -172,6 +172,7 @@ pub fn explain_policy(model: &Model, record: &PolicyRecord, now: u64) -> api::Ex
             absence.unexpected
         ),
         reasons,
+        hints: Vec::new(),
     }
 }
 

@@ -86,7 +86,7 @@ function Choice({ name, any, words, value, set, wide = false }: ChoiceProps) {
       onChange={(next) => set(next ?? undefined)}
       clearable
       clearButtonProps={{ "aria-label": any }}
-      w={wide ? 225 : 150}
+      w={wide ? 225 : 165}
     />
   );
 }

@@ -52,12 +52,14 @@ export default function Fleet() {
         </div>
       </div>
       <div className="hf-fleet">
-        <Attention of={data} />
+        <div className="hf-stack">
+          <Attention of={data} />
+          <Sites sites={data.sites} more={data.moreSites} />
+        </div>
         <div className="hf-stack">
           {devices.total > 0 && <Trend now={devices} />}
           <Changes live={live} />
         </div>
-        <div className="hf-fleet-sites"><Sites sites={data.sites} more={data.moreSites} /></div>
       </div>
     </div>
   );
