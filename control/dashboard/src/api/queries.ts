@@ -127,6 +127,10 @@ export const revisions = (name: string) =>
 export const tokens = () =>
   queryOptions({ queryKey: ["tokens"], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens", { signal, params: { query: { limit: 5000 } } })) });
 
+/** A token with the devices that it let in. */
+export const token = (id: string) =>
+  queryOptions({ queryKey: ["tokens", id], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens/{id}", { signal, params: { path: { id } } })) });
+
 export const audit = (limit = 30) =>
   queryOptions({
     queryKey: ["audit", limit],
