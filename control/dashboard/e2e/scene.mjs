@@ -54,7 +54,7 @@ export const PAGES = [
   { name: "workload-delete", path: "/workloads/hello", ready: "How it stands", act: async (page) => { await page.getByRole("button", { name: "Delete…" }).click(); await page.getByRole("dialog").waitFor(); } },
   { name: "apply", path: "/apply", ready: "go to the new revision" },
   { name: "apply-faults", path: "/apply", ready: "go to the new revision", act: async (page) => { await paste(page.locator(".cm-content"), FAULTY); await page.getByText("2 faults", { exact: true }).waitFor(); } },
-  { name: "enrolment", path: "/enrolment", ready: "Tokens in use" },
+  { name: "enrolment", path: "/enrolment", ready: "Enrolment tokens" },
   { name: "enrolment-new", path: "/enrolment?new=token", ready: "Make the token" },
   { name: "enrolment-made", path: "/enrolment?new=token", ready: "Make the token", act: async (page) => { await page.getByRole("button", { name: "Make the token" }).click(); await page.getByRole("img", { name: /QR code/ }).waitFor(); } },
   { name: "alarms", path: "/notifications", ready: "relay fails" },

@@ -166,6 +166,10 @@ export const policies = (kind: "streams" | "linkbudgets") =>
 export const tokens = () =>
   queryOptions({ queryKey: ["tokens"], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens", { signal, params: { query: { limit: 5000 } } })) });
 
+/** A token with the devices that it let in. */
+export const token = (id: string) =>
+  queryOptions({ queryKey: ["tokens", id], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens/{id}", { signal, params: { path: { id } } })) });
+
 export const audit = (limit = 30) =>
   queryOptions({
     queryKey: ["audit", limit],

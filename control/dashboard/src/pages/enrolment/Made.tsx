@@ -2,18 +2,19 @@
 // arrive with it.
 import { Button, Select, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { lazy, Suspense, useState } from "react";
+import { Suspense, useState } from "react";
 import * as read from "../../api/queries";
 import type { components } from "../../api/schema";
 import { enrolLine, isLoopback, masked } from "../../lib/enrol";
 import { count } from "../../lib/words";
 import { Card } from "../../ui/Card";
 import { CopyButton } from "../../ui/Copy";
+import { later } from "../../ui/later";
 import { Loading } from "../../ui/Loading";
 import { Notice } from "../../ui/Notice";
 import { Arrivals } from "./Arrivals";
 
-const QrCode = lazy(() => import("../../ui/QrCode"));
+const QrCode = later(() => import("../../ui/QrCode"));
 
 interface Props {
   made: components["schemas"]["CreatedToken"];
