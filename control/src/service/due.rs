@@ -81,7 +81,11 @@ impl Service {
             for name in &changed {
                 let Some(device) = change.model.devices.get_mut(name) else { continue };
                 device.live.late = device.live.overdue(now).is_some();
-                let said = if device.live.late { "not heard for longer than its keep-alive" } else { "heard again" };
+                let said = if device.live.late {
+                    "not heard for longer than its keep-alive"
+                } else {
+                    "heard again"
+                };
                 change.device_event(name, said.to_owned(), vec!["connection".to_owned()]);
             }
         };
