@@ -685,7 +685,7 @@ pub struct LabelPatch {
 /// `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
-    /// `device`, `workload`, `stream`, `linkbudget` or `notification`.
+    /// `device`, `workload`, `stream`, `linkbudget`, `notification` or `devicepolicy`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -695,6 +695,9 @@ pub struct Explanation {
     pub summary: String,
     /// What is not as desired, and why, most important first.
     pub reasons: Vec<String>,
+    /// What helps on the command line, such as `holdfast device approve gw-7`; pages have buttons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
 }
 
 /// The answer to `PUT /api/v1/artifacts`.
@@ -711,7 +714,7 @@ pub struct StoredArtifact {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// `device`, `workload`, `stream`, `linkbudget`, `notification`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
+    /// `device`, `workload`, `stream`, `linkbudget`, `notification`, `devicepolicy`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
     /// anew).
     #[serde(rename = "type")]
     pub kind: String,

@@ -137,6 +137,9 @@ async fn explained(
     for reason in &explained.reasons {
         text.push_str(&format!("  - {}\n", clean(reason)));
     }
+    for hint in &explained.hints {
+        text.push_str(&format!("  try: {}\n", clean(hint)));
+    }
     Ok(text)
 }
 

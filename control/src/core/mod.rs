@@ -6,6 +6,7 @@ pub mod admission;
 pub mod alarms;
 pub mod answering;
 pub mod attention;
+pub mod count;
 pub mod crowd;
 pub mod enrolment;
 pub mod explain;

@@ -13,6 +13,7 @@ use super::{Failure, Listed, Query, Service};
 use crate::api::{self, ChangedDevices, Explanation, PolicyStatus};
 use crate::core::absence;
 use crate::core::admission::Admitted;
+use crate::core::count::{count, either};
 use crate::core::model::{Device, KnownPolicy, Model, key, policy_size};
 use crate::core::placement::{self, Wanted};
 use crate::core::records::{Policy, PolicyKey, PolicyKind, PolicyRecord};
@@ -262,7 +263,14 @@ fn explain_delivery(name: &str, delivery: &api::Delivery, devices: u64) -> Expla
     };
     let summary = format!("alarms of {devices} devices to {}: {reached}", delivery.place);
     let settled = delivery.failing_since.is_none() && devices > 0;
-    Explanation { kind: "notification".into(), name: name.into(), settled, summary, reasons }
+    Explanation {
+        kind: "notification".into(),
+        name: name.into(),
+        settled,
+        summary,
+        reasons,
+        hints: Vec::new(),
+    }
 }
 
 /// How a document stands. `told` was asked for before the model was locked.
@@ -420,10 +428,19 @@ impl Service {
         let settled =
             status.devices > 0 && status.applied == status.devices && status.problems == 0;
         let summary = format!(
-            "in force on {} of {} devices ({} report a problem)",
-            status.applied, status.devices, status.problems
+            "in force on {} of {} ({})",
+            status.applied,
+            count(status.devices, "device"),
+            either(status.problems, "reports a problem", "report a problem")
         );
-        Ok(Explanation { kind: kind.word().into(), name: name.into(), settled, summary, reasons })
+        Ok(Explanation {
+            kind: kind.word().into(),
+            name: name.into(),
+            settled,
+            summary,
+            reasons,
+            hints: Vec::new(),
+        })
     }
 
     /// What a device should do with data now.

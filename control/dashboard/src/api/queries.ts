@@ -32,8 +32,8 @@ export const labels = () => queryOptions({ queryKey: ["labels"], queryFn: ({ sig
 export const devices = (filter: DeviceFilter, offset = 0, limit = PAGE) =>
   queryOptions({
     queryKey: ["devices", filter, offset, limit],
-    refetchInterval: ({ state }) => againAt((state.data?.items ?? []).flatMap(({ status }) => status.heardBy ?? []), Date.now(), 120_000),
     queryFn: ({ signal }) => ask(client.GET("/api/v1/devices", { signal, params: { query: { ...filter, offset, limit } as never } })),
+    refetchInterval: ({ state }) => againAt((state.data?.items ?? []).flatMap(({ status }) => status.heardBy ?? []), Date.now(), 120_000),
   });
 
 /** The devices of a filter by a label's values, with their states counted. */
@@ -52,7 +52,11 @@ export const trend = () =>
   queryOptions({ queryKey: ["trend"], staleTime: 60_000, refetchInterval: 300_000, queryFn: ({ signal }) => ask(client.GET("/api/v1/fleet/trend", { signal })) });
 
 export const device = (name: string) =>
-  queryOptions({ queryKey: ["device", name], refetchInterval: ({ state }) => againAt([state.data?.status.heardBy ?? []].flat(), Date.now(), 5_000), queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}", { signal, params: { path: { name } } })) });
+  queryOptions({
+    queryKey: ["device", name],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}", { signal, params: { path: { name } } })),
+    refetchInterval: ({ state }) => againAt([state.data?.status.heardBy ?? []].flat(), Date.now(), 5_000),
+  });
 
 export const differences = (name: string) =>
   queryOptions({
@@ -161,6 +165,10 @@ export const policies = (kind: "streams" | "linkbudgets") =>
 
 export const tokens = () =>
   queryOptions({ queryKey: ["tokens"], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens", { signal, params: { query: { limit: 5000 } } })) });
+
+/** A token with the devices that it let in. */
+export const token = (id: string) =>
+  queryOptions({ queryKey: ["tokens", id], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens/{id}", { signal, params: { path: { id } } })) });
 
 export const audit = (limit = 30) =>
   queryOptions({

@@ -1707,6 +1707,8 @@ export interface components {
             heardBy?: string | null;
             /** @description Kernel release. */
             kernel?: string | null;
+            /** @description Whether that is over: it is connected, and may hang, or its link is dead and nobody has noticed. */
+            overdue?: boolean;
             /** @description What is wrong with the device, by its own report. */
             problems?: components["schemas"]["Problem"][];
             /**
@@ -1808,6 +1810,8 @@ export interface components {
         EventKind: "connection" | "phase" | "restart" | "revision" | "generation" | "problem" | "more";
         /** @description `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words. */
         Explanation: {
+            /** @description What helps on the command line, such as `holdfast device approve gw-7`; pages have buttons. */
+            hints?: string[];
             /** @description `device`, `workload`, `stream`, `linkbudget` or `notification`. */
             kind: string;
             /** @description Its name. */

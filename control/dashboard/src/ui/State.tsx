@@ -95,6 +95,9 @@ const PHASES: Record<string, Tone> = {
   running: "good", stopped: "idle", failed: "bad", unhealthy: "bad", backoff: "bad", pending: "move", fetching: "move", starting: "move",
 };
 
+/** Phases whose name in the API says little. */
+const PHASE_WORDS: Record<string, string> = { backoff: "waiting to restart", fetching: "downloading" };
+
 export function Phase({ of }: { of: string }) {
-  return <State tone={PHASES[of] ?? "idle"}>{of || "nothing reported"}</State>;
+  return <State tone={PHASES[of] ?? "idle"}>{(PHASE_WORDS[of] ?? of) || "nothing reported"}</State>;
 }
