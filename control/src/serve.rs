@@ -25,7 +25,7 @@ use crate::core::admission;
 use crate::data_store::DataStore;
 use crate::folder::{Folder, Kept};
 use crate::ports::{Bus, Directory};
-use crate::service::{Checked, Service, Settings, StartError, Threads};
+use crate::service::{Checked, Service, Settings, StartError, Threads, run_alarms};
 use crate::store::Store;
 
 /// Port of the API unless told otherwise.
@@ -145,6 +145,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     }
     let renewing = tokio::spawn(renew_identity(authority, gateway.clone(), tls));
     let living = tokio::spawn(live(Arc::clone(&service)));
+    let telling = tokio::spawn(run_alarms(Arc::clone(&service), stop.subscribe()));
 
     let writer_ended = tokio::select! {
         signal = signals.next() => {
@@ -155,6 +156,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     };
     renewing.abort();
     living.abort();
+    // What is under way is told again after the next start, with the same id.
+    telling.abort();
     stop.send_replace(true);
     gateway.shutdown().await;
     serving.await?;

@@ -1,6 +1,10 @@
 //! The control plane's decisions, as values: no I/O, no clock, no async.
 
+pub mod absence;
+pub mod activity;
 pub mod admission;
+pub mod alarms;
+pub mod answering;
 pub mod attention;
 pub mod count;
 pub mod crowd;
@@ -16,9 +20,12 @@ pub mod listing;
 pub mod liveness;
 pub mod log;
 pub mod model;
+pub mod notification;
+pub mod pause;
 pub mod placement;
 pub mod query;
 pub mod records;
+pub mod revisions;
 pub mod room;
 pub mod scope;
 pub mod selector;
@@ -27,6 +34,7 @@ pub mod shipping;
 pub mod state;
 pub mod throttle;
 pub mod time;
+pub mod timeline;
 pub mod trend;
 pub mod values;
 pub mod view;

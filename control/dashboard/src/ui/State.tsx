@@ -25,12 +25,13 @@ export function State({ tone, title, children }: { tone: Tone; title?: string | 
 
 const CONNECTIONS: Record<string, Tone> = { online: "good", offline: "bad", "never-seen": "bad", pending: "warn", revoked: "idle" };
 
-/** `since`: when that began. */
-export function Connection({ of, since }: { of: string; since?: string | null | undefined }) {
+/** `since`: when that began. `absence`: of a device that is away, what is to be thought of that. */
+export function Connection({ of, since, absence, short = false }: { of: string; since?: string | null | undefined; absence?: { state?: string | null } | null | undefined; short?: boolean }) {
+  const away = absence?.state && absence.state !== "unexpected" ? absence.state : undefined;
   return (
     <span className="hf-row hf-tight hf-one">
-      <State tone={CONNECTIONS[of] ?? "idle"}>{of.replace("-", " ")}</State>
-      {since && <Since at={since} />}
+      <State tone={away ? "unknown" : (CONNECTIONS[of] ?? "idle")}>{of.replace("-", " ")}{away && `, ${away}`}</State>
+      {since && <Since at={since} short={short} />}
     </span>
   );
 }
@@ -78,14 +79,14 @@ interface HealthOf {
 }
 
 /** Whether a device is as it should be, by the control plane's one meaning. */
-export function DeviceHealth({ of }: { of: HealthOf | undefined }) {
+export function DeviceHealth({ of, short = false }: { of: HealthOf | undefined; short?: boolean }) {
   if (!of) return null;
   const [tone, word] = HEALTH[of.state] ?? ["idle" as const, of.state];
   const failing = of.failing ?? [];
   return (
     <span className="hf-row hf-tight hf-one">
       <State tone={tone} title={failing.length > 0 ? `Failing: ${failing.join(", ")}` : undefined}>{word}</State>
-      {of.since && <Since at={of.since} />}
+      {of.since && <Since at={of.since} short={short} />}
     </span>
   );
 }

@@ -1,4 +1,4 @@
-//! The fleet at a glance, the list of devices, and what one device has been through.
+//! The fleet at a glance, the list of devices, and what of one differs.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::App;
 use super::extract::{Params, Path};
-use crate::api::{Device, Differences, Fleet, History, LabelsInUse, List};
+use crate::api::{Device, Differences, Fleet, LabelsInUse, List};
 use crate::core::attention::Attention;
 use crate::core::listing::{Filter, Order};
 use crate::core::selector;
@@ -55,6 +55,9 @@ pub(crate) struct WhichDevices {
     workload: Option<String>,
     /// Only those whose label `site` is this; empty: that have none.
     site: Option<String>,
+    /// `unexpected,expected,ignored`: only those that are offline or never seen, and for which that
+    /// is against expectation, as a `DevicePolicy` expects, or ignored.
+    absence: Option<String>,
     /// `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
     /// for this.
     attention: Option<String>,
@@ -84,6 +87,8 @@ impl WhichDevices {
             problem: self.problem.filter(|code| !code.is_empty()),
             workload: self.workload.filter(|name| !name.is_empty()),
             site: self.site,
+            absences: Filter::absences(&self.absence.unwrap_or_default())
+                .map_err(bad("absence"))?,
             attention: self.attention.filter(|word| !word.is_empty()).map(attention).transpose()?,
         })
     }
@@ -138,14 +143,6 @@ pub(super) async fn fleet(State(app): State<App>) -> Answer<Arc<Fleet>> {
     responses((status = 200, body = LabelsInUse), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn labels(State(app): State<App>) -> Answer<LabelsInUse> {
     aside(app, Service::labels).await.map(Json)
-}
-
-/// When a device came and went, newest first.
-#[utoipa::path(get, path = "/api/v1/devices/{name}/history", operation_id = "getDeviceHistory", tag = "devices",
-    params(("name" = String, Path)), security(("bearer" = [])),
-    responses((status = 200, body = History), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn history(State(app): State<App>, Path(name): Path<String>) -> Answer<History> {
-    aside(app, move |service| service.history(&name)).await?.map(Json)
 }
 
 /// What is desired of a device beside what it reports, workload by workload.

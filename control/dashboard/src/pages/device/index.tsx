@@ -5,6 +5,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { approve, forget, revoke } from "../../api/actions";
 import { reason } from "../../api/client";
+import { useLook } from "../../api/look";
 import * as read from "../../api/queries";
 import type { Device } from "../../api/types";
 import { Confirm } from "../../ui/Confirm";
@@ -28,12 +29,13 @@ const PARTS: readonly Part<Device>[] = [
   { key: "overview", title: "Overview", show: (device) => <Overview device={device} /> },
   { key: "streams", title: "Streams", show: ({ metadata }) => <Streams name={metadata.name} /> },
   { key: "logs", title: "Logs", show: (device) => <Logs device={device} /> },
-  { key: "history", title: "Presence", show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} /> },
+  { key: "history", title: "History", show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} workloads={Object.keys(status.workloads)} /> },
   { key: "raw", title: "YAML", show: (device) => <Raw of={device} label={`The document of ${device.metadata.name}`} /> },
 ];
 
 export default function DevicePage() {
   const name = useName();
+  useLook(name);
   const [open, setOpen] = useState<"revoke" | "forget" | "labels" | undefined>();
   const navigate = useNavigate();
   const close = () => setOpen(undefined);
@@ -45,7 +47,7 @@ export default function DevicePage() {
       parts={PARTS}
       state={({ status }) => (
         <span className="hf-row">
-          <Connection of={status.connection} since={status.connectionSince} />
+          <Connection of={status.connection} since={status.connectionSince} absence={status.absence} />
           {status.health?.state !== status.connection && <DeviceHealth of={status.health} />}
         </span>
       )}
@@ -66,10 +68,10 @@ export default function DevicePage() {
       )}
       about={({ metadata, status }) => (
         <>
-          <span className="hf-kind">{status.heardAt ? <>heard <Heard at={status.heardAt} by={status.connection === "online" ? status.heardBy : undefined} /></> : "never heard"}</span>
-          <PageLink to="/compare" search={{ a: name }}>Compare</PageLink>
+          <span className="hf-kind">{status.heardAt ? <>heard <Heard at={status.heardAt} late={status.overdue} /></> : "never heard"}</span>
           <Labels of={metadata.labels} to="/devices" />
           <Button size="compact-xs" variant="subtle" onClick={() => setOpen("labels")}>Edit labels</Button>
+          <PageLink to="/compare" search={{ a: name }}>Compare</PageLink>
         </>
       )}
     >
