@@ -28,13 +28,17 @@ export const PAGES = [
   { name: "fleet", path: "/", ready: "Changed lately" },
   { name: "devices", path: "/devices", ready: "pump-1" },
   { name: "devices-selected", path: "/devices?labels=role%3Dgateway&sort=-problems&connection=offline", ready: "unit-", act: (page) => page.getByRole("checkbox", { name: /^Select unit-/ }).first().check() },
-  { name: "device", path: "/devices/pump-1", ready: "desired beside reported" },
-  { name: "device-failing", path: "/devices/pump-2", ready: "desired beside reported" },
+  { name: "devices-grouped", path: "/devices?group=site&open=kiel&columns=health.connection.heardAt.workloads.problems.address.agent", ready: "site=kiel" },
+  { name: "devices-bad-address", path: "/devices?connection=bogus&labels=role%3D%3D%3D", ready: "was ignored" },
+  { name: "compare", path: "/compare?a=pump-1&b=pump-2", ready: "Versions and facts" },
+  { name: "device", path: "/devices/pump-1", ready: "Rejected messages" },
+  { name: "device-failing", path: "/devices/pump-2", ready: "Rejected messages" },
   { name: "device-streams", path: "/devices/pump-1?tab=streams&stream=device%2Fmetrics", ready: "received, 0 of them again" },
   { name: "device-no-streams", path: "/devices/unit-001?tab=streams", ready: "It has no stream yet" },
   { name: "data", path: "/data?device=pump-1&stream=device%2Fmetrics", ready: "received, 0 of them again" },
   { name: "data-ask", path: "/data?tab=ask&stream=device%2Fmetrics&select=count&every=1m&by=device", ready: "Question", act: async (page) => { await page.getByRole("button", { name: "Ask", exact: true }).click(); await page.getByText("Crossed the links").waitFor(); } },
   { name: "device-logs", path: "/devices/pump-1?tab=logs&workload=hello", ready: "pressure" },
+  { name: "workload-logs", path: "/workloads/hello?tab=logs&devices=pump-1,pump-2", ready: "pressure" },
   { name: "device-presence", path: "/devices/pump-1?tab=history", ready: "connected" },
   { name: "device-raw", path: "/devices/pump-1?tab=raw", ready: "holdfast/v1" },
   { name: "workloads", path: "/workloads", ready: "hello" },
@@ -47,6 +51,12 @@ export const PAGES = [
   { name: "enrolment", path: "/enrolment", ready: "Tokens in use" },
   { name: "enrolment-new", path: "/enrolment?new=token", ready: "Make the token" },
   { name: "enrolment-made", path: "/enrolment?new=token", ready: "Make the token", act: async (page) => { await page.getByRole("button", { name: "Make the token" }).click(); await page.getByRole("img", { name: /QR code/ }).waitFor(); } },
+  { name: "alarms", path: "/notifications", ready: "relay fails" },
+  { name: "alarms-silence", path: "/notifications", ready: "relay fails", act: async (page) => { await page.getByRole("button", { name: /^Silence: failing workload relay/ }).first().click(); await page.getByRole("dialog").waitFor(); } },
+  { name: "alarms-muted", path: "/notifications?tab=silences", ready: "new switch" },
+  { name: "notifications", path: "/notifications?tab=notifications", ready: "night-duty" },
+  { name: "notification", path: "/notifications/night-duty", ready: "Messages waiting", act: async (page) => { await page.getByRole("button", { name: "Send a test" }).click(); await page.getByText("The test message was not delivered").waitFor(); } },
+  { name: "notification-edit", path: "/notifications/night-duty?tab=edit", ready: "Nothing would change" },
   { name: "artifact", path: "/artifact", ready: "Choose a file and push it", act: async (page) => { await choose(page, "Choose a file and push it", "sensor-reader", Buffer.from("#!/bin/sh\necho pressure\n")); await page.getByText("sensor-reader is stored").waitFor(); } },
   { name: "activity", path: "/activity", ready: "workload.apply" },
   { name: "search", path: "/", ready: "Changed lately", act: async (page) => { await page.keyboard.press("Control+k"); await page.keyboard.type("pump"); await page.getByRole("option", { name: /pump-2/ }).waitFor(); } },
@@ -87,6 +97,9 @@ export async function seed(world) {
   await world.apply(talker("relay", "echo starting; sleep 1; echo 'cannot reach 10.0.0.5' >&2; exit 1", { site: "hamburg" }));
   await world.apply(talker("night-job", "exit 0", { role: "nobody" }));
   await world.apply(METRICS, BUDGET);
+  // Nothing listens there: its receiver is not reached.
+  await world.apply({ apiVersion: "holdfast/v1", kind: "Notification", metadata: { name: "night-duty" }, spec: { devices: "all", severity: "critical", delay: "0s", to: { webhook: { url: "http://127.0.0.1:9/hooks/holdfast", secret: "a-secret-of-the-scene" } } } });
+  await world.must("POST", "/api/v1/alarms/silence", { kind: "lost", labelSelector: "site=kiel", forSeconds: 14_400, note: "new switch, back at 6" });
   await world.must("POST", "/api/v1/tokens", { labels: { site: "kiel" }, uses: 20, ttlSeconds: 604_800 });
   await metered(world, "pump-1", 20);
   await until("hello runs on pump-1", async () => (await world.must("GET", "/api/v1/devices/pump-1")).status.workloads.hello?.phase === "running");

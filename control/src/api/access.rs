@@ -110,6 +110,10 @@ pub struct About {
     /// Address that the API listens on; absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_address: Option<String>,
+    /// Addresses of the API that other machines may reach, as far as the control plane knows: those
+    /// that devices are told for MQTT, the one that it listens on, the machine's own.
+    #[serde(default)]
+    pub addresses: Vec<String>,
     /// The certificate authority.
     pub ca: Authority,
     /// When the server's own certificate ends; it is replaced long before.

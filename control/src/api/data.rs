@@ -17,7 +17,7 @@ use crate::core::ledger;
 pub struct Policy {
     /// [`super::API_VERSION`].
     pub api_version: String,
-    /// `Stream` or `LinkBudget`.
+    /// `Stream`, `LinkBudget` or `Notification`.
     pub kind: String,
     /// Name and labels.
     pub metadata: super::Metadata,
@@ -28,15 +28,22 @@ pub struct Policy {
 }
 
 /// How a document about data fares.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = DataPolicyStatus)]
 pub struct PolicyStatus {
     /// Devices that it is desired of.
     pub devices: u64,
     /// Of those: have applied it.
     pub applied: u64,
-    /// Of those: report that it does not do what it says.
+    /// Of those: report that it does not do what it says. Of a `Notification`: 1 while its receiver
+    /// is not reached.
     pub problems: u64,
+    /// Of a `Notification`: how its receiver is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<super::Delivery>,
+    /// Who of them is away; of a `DevicePolicy` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absence: Option<super::PolicyAbsence>,
 }
 
 /// A stream of a device.

@@ -7,14 +7,17 @@ use serde_json::Value;
 
 use super::args::{Kind, Named};
 use super::client::Client;
+use super::described_absence;
 use super::described_data;
 use super::failure::Outcome;
 use super::get;
+use super::jobs;
 use super::moment;
 use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
 use crate::api::{Device, Explanation, HealthState, Workload};
+use crate::core::time::words;
 
 /// Describes one resource.
 pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &Named) -> Outcome {
@@ -37,9 +40,19 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
             let used = described_data::of_budget(output, name, &budgets, &devices)?;
             format!("{}\nUse\n{used}", get::yaml(&item)?)
         }
-        Kind::Revision | Kind::Token | Kind::Access | Kind::Stream => get::yaml(&item)?,
+        Kind::DevicePolicy => {
+            let absence = described_absence::of_policy(output, &item)?;
+            format!("{absence}\n{}", get::yaml(&item)?)
+        }
+        Kind::Revision
+        | Kind::Token
+        | Kind::Access
+        | Kind::Stream
+        | Kind::Notification
+        | Kind::Alarm
+        | Kind::Silence => get::yaml(&item)?,
     };
-    if !matches!(kind, Kind::Revision | Kind::Token | Kind::Access) {
+    if !matches!(kind, Kind::Revision | Kind::Token | Kind::Access | Kind::Alarm | Kind::Silence) {
         let explained = client.get(&["explain", kind.singular(), name], &[]).await?;
         text = format!("{}\n{text}", explanation(output, &rows::read(&explained)?));
     }
@@ -73,18 +86,17 @@ fn device(output: Output, now: u64, device: &Device) -> String {
     let status = &device.status;
     let generation = status.generation;
     let text = |value: &Option<String>| Cell::from(value.clone().unwrap_or_default());
+    let absence = status.absence.as_ref().map_or(Cell::from(""), described_absence::of_device);
     let mut shown = facts(
         output,
         0,
         vec![
             ("Device", Cell::from(device.metadata.name.as_str())),
             ("Labels", Cell::from(rows::labels(&device.metadata.labels))),
-            (
-                "Connection",
-                Cell::new(status.connection.as_str(), rows::mood_of_connection(status.connection)),
-            ),
+            ("Connection", rows::connection(device)),
             ("Since", Cell::from(moment_and_ago(status.connection_since.as_ref(), now))),
-            ("Last heard", Cell::from(moment_and_ago(status.heard_at.as_ref(), now))),
+            ("Last heard", heard(device, now)),
+            ("When offline", absence),
             ("Health", health(device, now)),
             ("Address", text(&status.address)),
             (
@@ -129,6 +141,15 @@ fn device(output: Output, now: u64, device: &Device) -> String {
 fn machine(device: &Device) -> String {
     let parts = [device.status.arch.as_deref(), device.status.kernel.as_deref()];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", Linux ")
+}
+
+/// When it was last heard; of one whose next packet is late, since when that is due.
+fn heard(device: &Device, now: u64) -> Cell {
+    let said = moment_and_ago(device.status.heard_at.as_ref(), now);
+    match rows::overdue(device, now) {
+        Some(late) => Cell::new(format!("{said}, due {} ago", words(late)), Mood::Busy),
+        None => Cell::from(said),
+    }
 }
 
 /// The health in a word, since when, and of an offline device that it is not known.
@@ -203,18 +224,23 @@ fn workload(output: Output, now: u64, workload: &Workload) -> Outcome<String> {
             (
                 "Devices",
                 Cell::from(format!(
-                    "{} desired: {} running, {} done, {} progressing, {} failing, {} paused, {} unknown",
+                    "{} desired: {} running, {} done, {} progressing, {} failing, {} paused, {} unknown{}",
                     status.desired,
                     status.running,
                     status.done,
                     status.progressing,
                     status.failing,
                     status.paused,
-                    status.unknown
+                    status.unknown,
+                    match status.away {
+                        0 => String::new(),
+                        away => format!(" ({away} of them away as expected)"),
+                    }
                 )),
             ),
         ],
     );
+    shown.push_str(&jobs::paused(output, workload.paused.as_ref(), now));
     shown.push_str("\nSpec\n");
     for line in get::yaml(&Value::clone(&workload.spec))?.lines() {
         shown.push_str(&format!("  {}\n", clean(line)));

@@ -1,6 +1,8 @@
 //! The control plane's decisions, as values: no I/O, no clock, no async.
 
+pub mod absence;
 pub mod admission;
+pub mod alarms;
 pub mod attention;
 pub mod crowd;
 pub mod enrolment;
@@ -15,9 +17,12 @@ pub mod listing;
 pub mod liveness;
 pub mod log;
 pub mod model;
+pub mod notification;
+pub mod pause;
 pub mod placement;
 pub mod query;
 pub mod records;
+pub mod revisions;
 pub mod room;
 pub mod scope;
 pub mod selector;

@@ -2,6 +2,7 @@
 //! read never waits for a disk.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use holdfast_protocol::data::{DataPolicies, Pattern, StreamName};
 use holdfast_protocol::enrol::Fault;
@@ -11,8 +12,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::absence::{Made, Rule};
+use super::alarms::Silence;
 use super::ingest::Retention;
 use super::liveness::Live;
+use super::pause::Stamp;
 use super::placement::{self, Wanted};
 use super::records::{
     AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, Meta, Policy, PolicyKey, PolicyRecord,
@@ -33,6 +37,8 @@ pub struct Device {
     pub report: ReportRecord,
     /// Its connection.
     pub live: Live,
+    /// What holds for its absence. None: not decided yet.
+    pub rule: Option<Arc<Rule>>,
 }
 
 impl Device {
@@ -44,7 +50,15 @@ impl Device {
             desired_in: 0,
             report: ReportRecord::default(),
             live: Live::default(),
+            rule: None,
         }
+    }
+}
+
+impl Device {
+    /// When its last packet of any kind came, in seconds since 1970. 0: never.
+    pub fn heard_at(&self, now: u64) -> u64 {
+        self.live.heard_at(now).unwrap_or(self.report.last_seen)
     }
 }
 
@@ -99,13 +113,17 @@ pub fn policy_size(record: &PolicyRecord) -> usize {
     let body = match &record.policy {
         Policy::Stream { policy, .. } => serde_cbor_len(policy),
         Policy::LinkBudget { budget } => serde_cbor_len(budget),
+        Policy::Notification { .. } => return 0,
+        Policy::DevicePolicy { .. } => return 0,
     };
     body + record.name.as_str().len() + 4
 }
 
 /// Bytes of a workload in a desired state.
 pub fn encoded_size(record: &WorkloadRecord) -> usize {
-    let desired = DesiredWorkload { revision: record.revision, spec: record.spec.clone() };
+    // Paused, it is a little larger.
+    let (revision, spec) = (record.revision, record.spec.clone());
+    let desired = DesiredWorkload { revision, paused: true, spec };
     let body = serde_cbor_len(&desired);
     body + record.name.as_str().len() + 4
 }
@@ -146,6 +164,11 @@ pub struct Model {
     pub workloads: BTreeMap<Name, Workload>,
     /// Documents about data.
     pub policies: BTreeMap<PolicyKey, KnownPolicy>,
+    /// Acknowledgements and silences of alarms, by id.
+    pub silences: BTreeMap<Box<str>, Silence>,
+    /// What notifications have told and have still to tell, as it was when the store was read: key
+    /// and value. Whoever keeps the alarms takes it.
+    pub told: Vec<(String, Vec<u8>)>,
     /// Deleted workloads and their last revision: a number is never used twice for a name.
     pub gone: BTreeMap<Name, u64>,
     /// Enrolment tokens by id.
@@ -158,6 +181,10 @@ pub struct Model {
     pub audit: VecDeque<AuditRecord>,
     /// Number of the last batch given to the store.
     pub batches: u64,
+    /// When this control plane began to serve, in seconds since 1970. 0: not yet.
+    pub started: u64,
+    /// What holds for the absence of devices, which share it.
+    pub rules: Made,
 }
 
 /// Where the authority's keys stand in the store.
@@ -173,6 +200,10 @@ pub mod key {
     pub const HISTORIES: &str = "history/";
     /// What keys of sessions begin with.
     pub const SESSIONS: &str = "session/";
+
+    /// What keys begin with of what notifications have told and have still to tell; see
+    /// `core/alarms/outbox.rs`.
+    pub const TOLD: [&str; 3] = ["told/", "outbox/", "notified/"];
 
     /// Counters.
     pub const META: &str = "meta";
@@ -225,6 +256,10 @@ pub mod key {
     pub fn session(digest: &[u8; 32]) -> String {
         format!("{SESSIONS}{}", hex(digest))
     }
+    /// An acknowledgement or a silence.
+    pub fn silence(id: &str) -> String {
+        format!("silence/{id}")
+    }
     /// An audit entry; sorted by number.
     pub fn audit(number: u64) -> String {
         format!("audit/{number:020}")
@@ -241,12 +276,16 @@ impl Model {
             keys: BTreeMap::new(),
             workloads: BTreeMap::new(),
             policies: BTreeMap::new(),
+            silences: BTreeMap::new(),
+            told: Vec::new(),
             gone: BTreeMap::new(),
             tokens: BTreeMap::new(),
             access: BTreeMap::new(),
             sessions: BTreeMap::new(),
             audit: VecDeque::new(),
             batches: 0,
+            started: 0,
+            rules: Made::new(),
         }
     }
 
@@ -273,7 +312,7 @@ impl Model {
                 let record: WorkloadRecord = read(key, value)?;
                 self.workloads.insert(record.name.clone(), Workload::new(record));
             }
-            "stream" | "linkbudget" => {
+            "stream" | "linkbudget" | "notification" | "devicepolicy" => {
                 let record: PolicyRecord = read(key, value)?;
                 self.policies.insert(record.key(), KnownPolicy::new(record));
             }
@@ -291,6 +330,12 @@ impl Model {
                 let digest = unhex::<32>(rest).ok_or_else(unknown)?;
                 self.sessions.insert(digest, read(key, value)?);
             }
+            "silence" => {
+                let silence: Silence = read(key, value)?;
+                self.silences.insert(silence.id.clone(), silence);
+            }
+            // Read when the alarms begin to be kept: what cannot be read there is told again.
+            "told" | "outbox" | "notified" => self.told.push((key.to_owned(), value.to_owned())),
             // Stays where it is.
             "history" => {}
             "audit" => self.audit.push_back(read(key, value)?),
@@ -309,8 +354,8 @@ impl Model {
         for (name, mut report) in late.reports {
             if let Some(device) = self.devices.get_mut(&name) {
                 if std::mem::take(&mut report.connected) {
-                    report.last_seen = report.last_seen.max(self.meta.alive);
-                    report.gone = report.last_seen;
+                    report.last_seen = report.heard_before(self.meta.alive);
+                    report.gone = report.last_seen.max(self.meta.alive);
                 }
                 device.report = report;
             }
@@ -320,6 +365,7 @@ impl Model {
                 workload.revisions.push_back(revision);
             }
         }
+        self.settle_rules();
     }
 
     /// A device's id.
@@ -342,6 +388,16 @@ impl Model {
             ),
             data: placement::policies(labels, policies),
         }
+    }
+
+    /// Which of these workloads are paused on a device, and by whom.
+    pub fn paused(&self, device: &Name, set: &[(Name, u64)]) -> BTreeMap<Name, Stamp> {
+        let known = set.iter().filter_map(|(name, _)| Some((name, self.workloads.get(name)?)));
+        known
+            .filter_map(|(name, known)| {
+                Some((name.clone(), known.record.paused.on(device)?.clone()))
+            })
+            .collect()
     }
 
     /// What is kept of a stream of a device with these labels: the narrowest `Stream` says it.
@@ -382,7 +438,8 @@ impl Model {
             .iter()
             .filter_map(|(name, revision)| {
                 let spec = self.workloads.get(name)?.record.spec.clone();
-                Some((name.clone(), DesiredWorkload { revision: *revision, spec }))
+                let (revision, paused) = (*revision, device.desired.paused.contains_key(name));
+                Some((name.clone(), DesiredWorkload { revision, paused, spec }))
             })
             .collect();
         Some(DesiredState {
@@ -418,6 +475,8 @@ impl Model {
                     policies.link = Some(budget.clone());
                     policies.link_name = Some(known.record.name.clone());
                 }
+                Policy::Notification { .. } => {}
+                Policy::DevicePolicy { .. } => {}
             }
         }
         (policies != DataPolicies::default()).then(|| Box::new(policies))

@@ -11,12 +11,20 @@ use holdfast_protocol::workload::WorkloadSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::absence::{MAX_DEVICE_POLICIES, WhenOffline};
 use super::ingest::Retention;
 use super::lineage::Lineage;
+use super::notification::{MAX_NOTIFICATIONS, Notification};
+use super::pause::{Pauses, Stamp};
 use super::scope::Scope;
 use super::selector::Selector;
 use super::state::Mark;
 use crate::api::Approve;
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_zero(number: &u16) -> bool {
+    *number == 0
+}
 
 /// The control plane as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +84,9 @@ pub struct DeviceRecord {
     pub version: u64,
     /// Id of the token that it enrolled with.
     pub token: Box<str>,
+    /// Keys of labels that it claimed then and that did not count, for the token does not allow them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncounted: Vec<Box<str>>,
     /// Its newest certificate.
     #[serde(default)]
     pub certificate: Option<Issued>,
@@ -102,6 +113,9 @@ pub struct DesiredRecord {
     /// What it should do with data: documents and their revisions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<(PolicyKey, u64)>,
+    /// Workloads that are paused there, with who paused them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paused: BTreeMap<Name, Stamp>,
 }
 
 /// What a device said last. Changes with every report.
@@ -114,6 +128,10 @@ pub struct ReportRecord {
     /// device was there for as long as the control plane was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub connected: bool,
+    /// The keep-alive of its connection in seconds; 0: not known. What is silent for longer than one
+    /// and a half of it is not connected any more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keep_alive: u16,
     /// Its address then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<std::net::IpAddr>,
@@ -376,6 +394,15 @@ impl ReportRecord {
         None
     }
 
+    /// When it was last heard at the least, in seconds since 1970, of one that was connected at
+    /// `alive` and of which nothing newer is known: longer silent it would have been cut.
+    pub fn heard_before(&self, alive: u64) -> u64 {
+        match u64::from(self.keep_alive) {
+            0 => self.last_seen,
+            promised => self.last_seen.max(alive.saturating_sub(promised + promised / 2)),
+        }
+    }
+
     /// What it says of a workload.
     pub fn workload(&self, name: &Name) -> Option<&WorkloadReport> {
         let at = self.workloads.binary_search_by(|(known, _)| known.cmp(name)).ok()?;
@@ -413,7 +440,7 @@ fn bounded(mut report: WorkloadReport) -> WorkloadReport {
 }
 
 /// At most so many bytes, on a character's border.
-fn cut(text: &mut String, most: usize) {
+pub fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         let end = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         text.truncate(end);
@@ -442,8 +469,11 @@ pub struct WorkloadRecord {
     pub created_at: u64,
     /// Seconds since 1970.
     pub updated_at: u64,
-    /// Resource version of its last change.
+    /// Resource version of its last change; a pause is none.
     pub version: u64,
+    /// Where it is paused.
+    #[serde(default, skip_serializing_if = "Pauses::is_empty")]
+    pub paused: Pauses,
 }
 
 /// The kinds of documents about data.
@@ -454,17 +484,38 @@ pub enum PolicyKind {
     Stream,
     /// What a link may carry.
     LinkBudget,
+    /// Who is told of alarms.
+    Notification,
+    /// Whether devices may be away.
+    DevicePolicy,
 }
 
 impl PolicyKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Stream, Self::LinkBudget];
+    pub const ALL: [Self; 4] =
+        [Self::Stream, Self::LinkBudget, Self::Notification, Self::DevicePolicy];
+
+    /// Whether devices get it. The others are carried out by the control plane alone.
+    pub fn on_devices(self) -> bool {
+        matches!(self, Self::Stream | Self::LinkBudget)
+    }
+
+    /// Most documents of it.
+    pub fn most(self) -> usize {
+        match self {
+            Self::Stream | Self::LinkBudget => MAX_POLICIES,
+            Self::Notification => MAX_NOTIFICATIONS,
+            Self::DevicePolicy => MAX_DEVICE_POLICIES,
+        }
+    }
 
     /// As people say it of one, and as keys of the store begin.
     pub fn word(self) -> &'static str {
         match self {
             Self::Stream => "stream",
             Self::LinkBudget => "linkbudget",
+            Self::Notification => "notification",
+            Self::DevicePolicy => "devicepolicy",
         }
     }
 
@@ -473,6 +524,8 @@ impl PolicyKind {
         match self {
             Self::Stream => "streams",
             Self::LinkBudget => "linkbudgets",
+            Self::Notification => "notifications",
+            Self::DevicePolicy => "devicepolicies",
         }
     }
 
@@ -481,6 +534,8 @@ impl PolicyKind {
         match self {
             Self::Stream => "Stream",
             Self::LinkBudget => "LinkBudget",
+            Self::Notification => "Notification",
+            Self::DevicePolicy => "DevicePolicy",
         }
     }
 
@@ -510,6 +565,16 @@ pub enum Policy {
         /// In a day or a month.
         budget: LinkBudget,
     },
+    /// Who is told of alarms.
+    Notification {
+        /// Of which, and how.
+        notification: Box<Notification>,
+    },
+    /// Whether devices may be away.
+    DevicePolicy {
+        /// What it means that one is offline.
+        when_offline: WhenOffline,
+    },
 }
 
 impl Policy {
@@ -518,6 +583,8 @@ impl Policy {
         match self {
             Self::Stream { .. } => PolicyKind::Stream,
             Self::LinkBudget { .. } => PolicyKind::LinkBudget,
+            Self::Notification { .. } => PolicyKind::Notification,
+            Self::DevicePolicy { .. } => PolicyKind::DevicePolicy,
         }
     }
 }
@@ -554,7 +621,7 @@ impl PolicyRecord {
     }
 }
 
-/// Most documents about data, of each kind.
+/// Most documents of a kind that says nothing else.
 pub const MAX_POLICIES: usize = 1_000;
 
 /// One immutable revision.

@@ -14,6 +14,10 @@ use crate::api::{Connection, Health, HealthState, State};
 /// in seconds: between two crashes it is running as well, for moments.
 pub const RUN_WELL: u64 = 60;
 
+/// By how much a time may lie ahead of the clock, in seconds, because the clock was set right a
+/// little. One that is further ahead says nothing.
+pub const CLOCK_STEP: u64 = 5 * 60;
+
 /// Times about one reported workload, in seconds since 1970 by the control plane's clock at the
 /// receipt of the report. 0: not known, or not so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +64,7 @@ impl Mark {
         let crashed = said.restarts > was.restarts && !is_done(said);
         let still = if mark.is_over(now) { 0 } else { mark.failing };
         let failing = match said.phase {
-            _ if is_done(said) => 0,
+            _ if is_done(said) || said.phase == Phase::Paused => 0,
             phase if is_failure(phase) || crashed => {
                 if still > 0 {
                     still
@@ -79,9 +83,10 @@ impl Mark {
         Self { phase, failing, well }
     }
 
-    /// Whether a series of failures is over: it has run well for long enough.
+    /// Whether a series of failures is over: it has run well for long enough, or the clock was set
+    /// back meanwhile, so that nobody knows for how long.
     fn is_over(self, now: u64) -> bool {
-        self.well > 0 && now >= self.well + RUN_WELL
+        self.well > 0 && (now >= self.well + RUN_WELL || self.well > now + CLOCK_STEP)
     }
 
     /// When its state changes though nobody reports anything. None: it does not.
@@ -109,6 +114,7 @@ fn reported(said: &WorkloadReport, mark: Mark, revision: u64, now: u64) -> (Stat
     let failing = mark.failing > 0 && !mark.is_over(now);
     match said.phase {
         _ if is_done(said) => (State::Done, mark.phase),
+        Phase::Paused => (State::Paused, mark.phase),
         phase if is_failure(phase) || failing => (State::Failing, mark.failing.max(1)),
         Phase::Running => (State::Running, if mark.well > 0 { mark.well } else { mark.phase }),
         _ => (State::Progressing, mark.phase),
@@ -240,6 +246,28 @@ mod tests {
         assert_eq!(reported(&now, mark, 1, 120 + RUN_WELL - 1), (Failing, 110));
         assert_eq!(reported(&now, mark, 1, 120 + RUN_WELL), (Running, 120));
         assert_eq!(mark.settles_at(), Some(120 + RUN_WELL));
+    }
+
+    #[test]
+    fn what_is_paused_is_neither_failing_nor_running_and_begins_anew() {
+        use State::{Failing, Paused, Progressing, Running};
+        let (states, mark) = run(&[
+            (100, Phase::Backoff, 1, None),
+            (110, Phase::Stopped, 1, Some(7)),
+            (111, Phase::Paused, 1, None),
+            (150, Phase::Starting, 1, None),
+            (151, Phase::Running, 1, Some(8)),
+        ]);
+        assert_eq!(states, [Failing, Failing, Paused, Progressing, Running]);
+        assert_eq!((mark.failing, mark.well), (0, 151));
+        // A restart by an operator counts as no failure.
+        let (states, _) = run(&[
+            (100, Phase::Running, 0, Some(1)),
+            (110, Phase::Stopped, 0, Some(1)),
+            (111, Phase::Starting, 0, Some(2)),
+            (112, Phase::Running, 0, Some(2)),
+        ]);
+        assert_eq!(states, [Running, Progressing, Progressing, Running]);
     }
 
     #[test]

@@ -7,9 +7,12 @@ use holdfast_protocol::ids::Name;
 use holdfast_protocol::message::WorkloadReport;
 use serde_json::{Value, json};
 
+use super::absence;
 use super::model::{Device, Model, Workload};
+use super::notification;
+use super::pause;
 use super::records::{
-    AccessRecord, HistoryRecord, KnownProblem, PolicyRecord, RevisionRecord, Standing, TokenRecord,
+    AccessRecord, HistoryRecord, KnownProblem, PolicyKind, PolicyRecord, Standing, TokenRecord,
     WorkloadRecord,
 };
 use super::state::{self, Condition};
@@ -23,7 +26,10 @@ pub fn device(device: &Device, now: u64) -> api::Device {
         .desired
         .workloads
         .iter()
-        .map(|(name, revision)| (name.to_string(), api::DesiredRevision { revision: *revision }))
+        .map(|(name, revision)| {
+            let paused = device.desired.paused.get(name).map(pause::stamp);
+            (name.to_string(), api::DesiredRevision { revision: *revision, paused })
+        })
         .collect();
     api::Device {
         api_version: API_VERSION.into(),
@@ -52,8 +58,9 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
     api::DeviceStatus {
         connection: device.live.seen(record.standing, report.last_seen > 0),
         connection_since: time(connection_since(device)),
-        heard_at: time(report.last_seen),
-        heard_by: None,
+        heard_at: time(device.heard_at(now)),
+        heard_by: device.live.heard_by(now).map(rfc3339),
+        absence: absence::status(device, now),
         health: state::health(device, now),
         address: report.address.map(|address| address.to_string()),
         shard: record.shard,
@@ -179,7 +186,7 @@ pub fn policy_document(record: &PolicyRecord) -> Value {
     }
     json!({
         "apiVersion": API_VERSION, "kind": record.policy.kind().document(), "metadata": metadata,
-        "spec": record.written,
+        "spec": spec(record),
     })
 }
 
@@ -195,8 +202,18 @@ pub fn policy(record: &PolicyRecord, status: api::PolicyStatus) -> api::Policy {
             created_at: Some(rfc3339(record.created_at)),
             updated_at: Some(rfc3339(record.updated_at)),
         },
-        spec: record.written.clone(),
+        spec: spec(record),
         status,
+    }
+}
+
+/// What a document says, without its secrets.
+fn spec(record: &PolicyRecord) -> Value {
+    match record.policy.kind() {
+        PolicyKind::Notification => notification::shown(&record.written),
+        PolicyKind::Stream | PolicyKind::LinkBudget | PolicyKind::DevicePolicy => {
+            record.written.clone()
+        }
     }
 }
 
@@ -216,6 +233,7 @@ pub fn workload(workload: &Workload, summary: api::WorkloadSummary) -> api::Work
         },
         spec: record.written.clone(),
         status: summary,
+        paused: record.paused.shown(),
     }
 }
 
@@ -240,15 +258,16 @@ pub fn summaries(
         }
         for (name, revision) in &device.desired.workloads {
             if let Some(summary) = all.get_mut(name) {
-                count(summary, state::of(device, name, *revision, now));
+                let is_away = absence::is_normal(device, now);
+                count(summary, state::of(device, name, *revision, now), is_away);
             }
         }
     }
     all
 }
 
-/// Adds one device to a summary.
-pub fn count(summary: &mut api::WorkloadSummary, is: Condition) {
+/// Adds one device to a summary. `is_away`: as is expected of it.
+pub fn count(summary: &mut api::WorkloadSummary, is: Condition, is_away: bool) {
     summary.desired += 1;
     match is.state {
         State::Running => summary.running += 1,
@@ -260,6 +279,7 @@ pub fn count(summary: &mut api::WorkloadSummary, is: Condition) {
             summary.unknown += 1;
             let good = matches!(is.last, Some(State::Running | State::Done));
             summary.last_running += u64::from(good);
+            summary.away += u64::from(is_away);
         }
     }
 }
@@ -271,29 +291,11 @@ pub fn overall(summary: &api::WorkloadSummary) -> api::WorkloadState {
         one if one.desired == 0 => Whole::Unplaced,
         one if one.failing > 0 => Whole::Failing,
         one if one.progressing > 0 => Whole::Progressing,
-        one if one.unknown > 0 => Whole::Unknown,
+        // Devices that are away as expected say nothing against it, while others run it.
+        one if one.unknown > one.away || one.away == one.desired => Whole::Unknown,
         one if one.paused > 0 => Whole::Paused,
-        one if one.done == one.desired => Whole::Done,
+        one if one.done + one.away == one.desired => Whole::Done,
         _ => Whole::Running,
-    }
-}
-
-/// A revision.
-pub fn revision(record: &RevisionRecord) -> api::Revision {
-    api::Revision {
-        api_version: API_VERSION.into(),
-        kind: "Revision".into(),
-        metadata: Metadata {
-            name: format!("{}.{}", record.workload, record.revision),
-            labels: record.labels.clone(),
-            resource_version: record.version,
-            created_at: Some(rfc3339(record.created_at)),
-            updated_at: None,
-        },
-        workload: record.workload.to_string(),
-        revision: record.revision,
-        created_by: record.created_by.to_string(),
-        spec: record.written.clone(),
     }
 }
 

@@ -79,6 +79,7 @@ impl<'a> Change<'a> {
 
     /// Stores who a device is, as the model has it.
     pub(crate) fn put_device(&mut self, name: &Name) {
+        self.model.settle_rule(name);
         if let Some(device) = self.model.devices.get(name) {
             let bytes = serde_json::to_vec(&device.record);
             self.raw(key::device(name), bytes);
@@ -125,12 +126,16 @@ impl<'a> Change<'a> {
     pub(crate) fn set_desired(&mut self, name: &Name, wanted: Wanted) {
         let number = self.model.batches;
         let floor = self.model.meta.generation_floor;
+        let paused = self.model.paused(name, &wanted.workloads);
         let Some(device) = self.model.devices.get_mut(name) else { return };
         // Whoever was deleted and comes back may have an old state on its disk: an empty set is
         // then something to say, see `Meta::generation_floor`.
         let unsaid = device.desired.generation == 0 && floor > 0;
         let Wanted { workloads, data } = wanted;
-        if device.desired.workloads == workloads && device.desired.data == data && !unsaid {
+        let same = device.desired.workloads == workloads
+            && device.desired.data == data
+            && device.desired.paused == paused;
+        if same && !unsaid {
             return;
         }
         device.desired.generation = device.desired.generation.max(floor) + 1;
@@ -138,6 +143,7 @@ impl<'a> Change<'a> {
         device.desired.workloads.shrink_to_fit();
         device.desired.data = data;
         device.desired.data.shrink_to_fit();
+        device.desired.paused = paused;
         device.desired_in = number;
         self.put_desired(name);
         let id = self.model.id(name);

@@ -3,7 +3,7 @@
 use holdfast_protocol::ids::Name;
 
 use super::change::Change;
-use super::{Failure, Service, ingest};
+use super::{Failure, Service, ingest, jobs};
 use crate::api::{self, LabelPatch};
 use crate::core::enrolment::check_labels;
 use crate::core::model::{Device, key, sha256};
@@ -158,6 +158,7 @@ impl Service {
                 for number in 0..device.report.events.min(MAX_HISTORY) {
                     change.delete(key::history(&name, number));
                 }
+                jobs::forget(change, &name);
                 change.disconnect(&name);
                 change.event("device", name.as_str(), "deleted", format!("deleted by {by}"));
                 change.audit(by, "device.delete", name.as_str(), String::new());

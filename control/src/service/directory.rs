@@ -1,6 +1,7 @@
 //! What the gateway asks of the control plane. Nothing here blocks.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use holdfast_protocol::topic::Channel;
 use super::Service;
 use super::change::Change;
 use crate::adapters::authority::serial_is_of;
-use crate::core::liveness;
+use crate::core::liveness::{self, Line};
 use crate::core::records::Standing;
 use crate::ports::{Access, Directory, Done, Feed, Refusal, Wanted};
 
@@ -57,8 +58,15 @@ impl Directory for Service {
         Self::acknowledgement(Vec::new(), 0, Some(store))
     }
 
-    fn connected(&self, device: &DeviceId, connection: u64, peer: SocketAddr) {
+    fn connected(
+        &self,
+        device: &DeviceId,
+        connection: u64,
+        peer: SocketAddr,
+        line: Option<Arc<dyn Line>>,
+    ) {
         let name = &device.device;
+        let keep_alive = line.as_ref().map_or(0, |line| line.keep_alive());
         let mut newer = false;
         let begin = |change: &mut Change<'_>| {
             let now = change.now;
@@ -67,12 +75,14 @@ impl Directory for Service {
             let Some(known) = change.model.devices.get_mut(name) else { return };
             newer = known.live.begin(connection);
             if newer {
+                known.live.line.clone_from(&line);
                 known.live.unwritten = now;
                 known.live.since = now;
                 known.report.gone = 0;
                 known.report.last_seen = now;
                 // Stored with the report that follows.
                 known.report.connected = true;
+                known.report.keep_alive = keep_alive;
                 known.report.address = Some(liveness::address(peer));
                 change.device_event(name, "online".into(), vec!["connection".into()]);
             }
@@ -81,6 +91,9 @@ impl Directory for Service {
             && let Some(known) = self.model_mut().devices.get_mut(name)
         {
             newer = known.live.begin(connection);
+            if newer {
+                known.live.line.clone_from(&line);
+            }
         }
         if newer {
             // What was asked of a former connection is not answered on this one.
@@ -95,9 +108,10 @@ impl Directory for Service {
             let now = change.now;
             change.put_arrival(name);
             let Some(known) = change.model.devices.get_mut(name) else { return };
+            let heard = known.heard_at(now);
             over = known.live.end(connection);
             if over {
-                known.report.last_seen = now;
+                known.report.last_seen = heard;
                 known.report.connected = false;
                 known.report.gone = now;
                 change.put_departure(name, reason);
@@ -107,9 +121,13 @@ impl Directory for Service {
             }
         };
         if !self.note(end, |_| {})
-            && let Some(known) = self.model_mut().devices.get_mut(name)
+            && let (now, Some(known)) = (self.now(), self.model_mut().devices.get_mut(name))
         {
+            let heard = known.heard_at(now);
             over = known.live.end(connection);
+            if over {
+                known.report.last_seen = heard;
+            }
         }
         if over {
             self.calls.device_gone(device);

@@ -2,6 +2,7 @@
 //! for long enough, a device is offline for too long. Whoever watches is told then.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use holdfast_protocol::ids::Name;
@@ -9,13 +10,18 @@ use holdfast_protocol::ids::Name;
 use super::Service;
 use super::change::Change;
 
-/// When to look at a device again, by name: one moment for each device at most.
+/// When to look at a device again.
 #[derive(Debug, Default)]
-pub(super) struct Due(Mutex<BTreeMap<Name, u64>>);
+pub(super) struct Due {
+    /// By name: one moment for each device at most.
+    moments: Mutex<BTreeMap<Name, u64>>,
+    /// When it was last looked, in seconds since 1970.
+    looked: AtomicU64,
+}
 
 impl Due {
     fn set(&self, name: &Name, at: Option<u64>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
         match at {
             Some(at) => drop(all.insert(name.clone(), at)),
             None => drop(all.remove(name)),
@@ -24,7 +30,7 @@ impl Due {
 
     /// Those whose moment has come; they are forgotten.
     fn take(&self, now: u64) -> Vec<Name> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
         let due: Vec<Name> =
             all.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
         for name in &due {
@@ -42,10 +48,29 @@ impl Service {
         self.due.set(name, at);
     }
 
+    /// Notes it of every device: at the start, and when what is expected of them becomes another.
+    pub fn note_every_due(&self) {
+        let watch = self.watch();
+        let moments: Vec<(Name, Option<u64>)> = self
+            .model()
+            .devices
+            .iter()
+            .map(|(name, device)| (name.clone(), watch.next_change(device)))
+            .collect();
+        for (name, at) in &moments {
+            self.due.set(name, *at);
+        }
+    }
+
     /// Tells those who watch of every device whose state has changed by itself since the last
     /// call. To be called about once a second.
     pub fn tell_due(&self) {
-        let due = self.due.take(self.now());
+        let now = self.now();
+        // A clock that was set back moves what depends on it.
+        if now < self.due.looked.swap(now, Ordering::Relaxed) {
+            self.note_every_due();
+        }
+        let due = self.due.take(now);
         if due.is_empty() {
             return;
         }

@@ -5,6 +5,7 @@
 //! whoever asked is answered, and devices and watchers are told, when it is safe on disk.
 
 mod access;
+mod alarms;
 mod apply;
 mod calls;
 mod change;
@@ -18,6 +19,7 @@ mod export;
 mod failure;
 mod feeds;
 mod ingest;
+mod jobs;
 mod keeper;
 mod latest;
 mod overview;
@@ -35,9 +37,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use holdfast_protocol::ids::Name;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::adapters::authority::Authority;
+use crate::core::alarms::Engine;
 use crate::core::model::{BadRecord, Late, Model, key};
 use crate::core::throttle::Throttle;
 use crate::core::trend::Points;
@@ -45,11 +48,13 @@ use crate::data_store::DataStore;
 use crate::ports::Bus;
 use crate::store::{Batch, Store, StoreError};
 
+pub use alarms::{AlarmsQuery, run as run_alarms};
 pub use calls::{LogStream, Part, Piece};
 pub use counters::Counters;
 pub use events::{Events, Page};
 pub use failure::Failure;
 pub use feeds::{DataFeed, Feeds};
+pub use jobs::Restarting;
 pub use latest::{Horizons, WITHIN};
 pub use overview::DevicesQuery;
 pub use query::Asking;
@@ -73,6 +78,8 @@ pub struct Settings {
     pub mqtt: Vec<String>,
     /// Address that the API listens on.
     pub api: Option<String>,
+    /// Addresses of the API that other machines may reach.
+    pub addresses: Vec<String>,
     /// Bytes of the data folder's disk that are kept free of data; None: the usual ones.
     pub reserve: Option<u64>,
     /// Seconds since 1970, now.
@@ -104,6 +111,10 @@ pub struct Service {
     watching: Arc<watching::Watching>,
     /// Why the store did not take the last change. None: it did.
     refusing: Mutex<Option<String>>,
+    /// Alarms, and who is told of them.
+    alarms: Mutex<Engine>,
+    /// Somebody wants the alarms looked at now.
+    alarms_asked: Notify,
     /// Memory is not what is on disk and could not be read anew: nothing may be changed.
     adrift: AtomicBool,
 }
@@ -150,6 +161,18 @@ pub enum StartError {
 /// not given again, so that a watcher's place in the events is never mistaken.
 const VERSION_GAP: u64 = 10_000;
 
+/// The alarms, with what was told and is still to be told.
+fn engine(model: &mut Model, authority: &Authority, now: u64) -> Engine {
+    let seed = authority.random::<8>().map_or(now, u64::from_le_bytes);
+    let mut engine = Engine::new(now, seed);
+    for (key, value) in std::mem::take(&mut model.told) {
+        if let Err(error) = engine.take(&key, &value) {
+            tracing::error!(key, %error, "what a notification has told cannot be read: it is told again");
+        }
+    }
+    engine
+}
+
 /// Reads everything of a store.
 fn load(store: &dyn Store, tenant: &Name) -> Result<Model, StartError> {
     let mut model = Model::empty(tenant.clone());
@@ -191,10 +214,14 @@ impl Service {
     ) -> Result<(Arc<Self>, Threads), StartError> {
         let mut model = load(&*store, &settings.tenant)?;
         model.meta.version += VERSION_GAP;
+        let started = (settings.clock)();
+        model.started = started;
+        model.settle_rules();
         if model.meta.epoch == 0 {
             // A fresh control plane may inherit devices of a lost one: what they hold is older.
             model.meta.epoch = (settings.clock)().max(1);
         }
+        let alarms = engine(&mut model, &authority, (settings.clock)());
         let (jobs, queue) = mpsc::channel(writer::QUEUE);
         let (ingest, batches) = ingest::Ingest::new(data, settings.reserve);
         let service = Arc::new(Self {
@@ -209,7 +236,7 @@ impl Service {
             counters: Counters::default(),
             ingest,
             restart_needed: AtomicBool::new(false),
-            started: (settings.clock)(),
+            started,
             throttle: Mutex::default(),
             summary: Mutex::default(),
             trend: Mutex::new(Points::new((settings.clock)())),
@@ -217,8 +244,11 @@ impl Service {
             watching: Arc::default(),
             refusing: Mutex::default(),
             adrift: AtomicBool::new(false),
+            alarms: Mutex::new(alarms),
+            alarms_asked: Notify::new(),
             settings,
         });
+        service.note_every_due();
         let named = |name: &str| std::thread::Builder::new().name(name.into());
         let writing = Arc::clone(&service);
         let store = named("store").spawn(move || writer::run(&writing, queue))?;
@@ -374,6 +404,15 @@ impl Service {
 
     /// Tells devices and watchers of a change that is safe.
     fn tell(&self, after: After) {
+        let names: std::collections::BTreeSet<Name> = after
+            .events
+            .iter()
+            .filter(|(_, event)| event.kind == "device")
+            .filter_map(|(_, event)| event.name.parse().ok())
+            .collect();
+        for name in &names {
+            self.note_due(name);
+        }
         self.events.publish(after.events);
         for device in &after.desired {
             self.bus.desired_changed(device);
@@ -430,11 +469,13 @@ impl Service {
     fn replace(&self, model: &mut Model, mut fresh: Model) {
         for (name, device) in &mut fresh.devices {
             if let Some(known) = model.devices.get(name) {
-                device.live = known.live;
+                device.live = known.live.clone();
                 device.report.connected = known.report.connected;
             }
         }
         fresh.batches = model.batches;
+        fresh.started = model.started;
+        fresh.settle_rules();
         fresh.meta.epoch = fresh.meta.epoch.max(model.meta.epoch);
         fresh.meta.version = fresh.meta.version.max(model.meta.version) + VERSION_GAP;
         self.events.reset(fresh.meta.version);

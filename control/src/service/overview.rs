@@ -51,7 +51,7 @@ impl Service {
     }
 
     /// Calls `add` with every device, letting others write in between.
-    fn every_device(&self, mut add: impl FnMut(&Device)) {
+    pub(super) fn every_device(&self, mut add: impl FnMut(&Device)) {
         let mut last = None;
         loop {
             last = some(&self.model(), last.as_ref(), AT_ONCE, &mut add);
@@ -71,9 +71,13 @@ impl Service {
         {
             return Arc::clone(&known.fleet);
         }
-        let mut tally = Tally::new(self.watch());
+        let silences = self.model().silences.values().cloned().collect();
+        let mut tally = Tally::new(self.watch(), silences);
         self.every_device(|device| tally.add(device));
-        let fleet = Arc::new(tally.fleet(self.model().workloads.keys()));
+        let mut fleet = tally.fleet(self.model().workloads.keys());
+        // Who waits to be told of alarms is not told that nobody is.
+        fleet.attention.splice(0..0, self.failing_notifications());
+        let fleet = Arc::new(fleet);
         *kept = Some(Summary { batches, at: now, fleet: Arc::clone(&fleet) });
         fleet
     }

@@ -78,7 +78,7 @@ async fn the_fleet_at_a_glance() {
     let fleet = get(&world, "/api/v1/fleet").await;
     assert_eq!(
         fleet["devices"],
-        json!({ "total": 5, "online": 3, "offline": 0, "pending": 1, "revoked": 0, "neverSeen": 1, "unhealthy": 2 })
+        json!({ "total": 5, "online": 3, "offline": 0, "pending": 1, "revoked": 0, "neverSeen": 1, "unhealthy": 2, "expectedAway": 0, "ignored": 0, "overdue": 0 })
     );
     assert_eq!(
         fleet["workloads"],
@@ -135,7 +135,7 @@ async fn the_fleet_at_a_glance() {
     let fleet = get(&world, "/api/v1/fleet").await;
     assert_eq!(
         fleet["devices"],
-        json!({ "total": 5, "online": 1, "offline": 1, "pending": 1, "revoked": 1, "neverSeen": 1, "unhealthy": 1 })
+        json!({ "total": 5, "online": 1, "offline": 1, "pending": 1, "revoked": 1, "neverSeen": 1, "unhealthy": 1, "expectedAway": 0, "ignored": 0, "overdue": 0 })
     );
     assert_eq!(fleet, get(&world, "/api/v1/fleet").await);
 }

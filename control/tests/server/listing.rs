@@ -43,6 +43,7 @@ fn records(count: u64) -> Vec<(String, Vec<u8>)> {
             updated_at: 1_700_000_000,
             version: number,
             token: "t".into(),
+            uncounted: Vec::new(),
             certificate: (mixed % 5 > 0)
                 .then(|| Issued { serial: "01".into(), not_after: clock() + mixed % 3_600 }),
         };

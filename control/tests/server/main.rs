@@ -11,6 +11,8 @@
     reason = "a test fails loudly where it stands, and deals in files and clocks by trade"
 )]
 
+mod absence;
+mod alarms;
 mod api;
 mod data;
 mod durability;
@@ -19,6 +21,7 @@ mod events;
 mod fleet;
 mod groups;
 mod guards;
+mod jobs;
 mod kept;
 mod listing;
 mod lists;

@@ -109,6 +109,7 @@ fn workload(writing: &mut Writing, name: &str, role: &str, now: u64) -> anyhow::
         created_at: now - 30 * DAY,
         updated_at: now - 30 * DAY,
         version: 1,
+        paused: Default::default(),
     };
     let revision = RevisionRecord {
         workload: record.name.clone(),
@@ -159,6 +160,7 @@ fn device(writing: &mut Writing, number: u64, now: u64) -> anyhow::Result<()> {
         updated_at: now - mixed % (30 * DAY),
         version: 1 + number,
         token: "seed".into(),
+        uncounted: Vec::new(),
         certificate: Some(Issued { serial: "00".into(), not_after }),
     };
     writing.put(key::device(&name), &record)?;

@@ -10,7 +10,25 @@ import { State, type Tone } from "../ui/State";
 const TONES: Record<string, Tone> = { created: "good", changed: "move", unchanged: "idle" };
 const ACTIONS: Record<string, string> = { created: "is created", changed: "changes", unchanged: "does not change" };
 
+/** Of a notification: it changes nothing on devices. */
+function Told({ of }: { of: AppliedDocument }) {
+  return (
+    <section className="hf-stack hf-tight" aria-label={`Changes of ${of.name}`}>
+      <p className="hf-row">
+        <strong>{of.name}</strong> <State tone={TONES[of.action] ?? "idle"}>{ACTIONS[of.action] ?? of.action}</State>
+        <span className="hf-kind">alarms of {count(of.deviceCount, "device")} are sent</span>
+      </p>
+      {(of.warnings ?? []).map((warning, index) => <Notice key={index} tone="warn">{warning}</Notice>)}
+      {of.action === "changed" && <Diff before={toYaml(of.before)} after={toYaml(of.after)} label={`Difference of ${of.name}`} />}
+    </section>
+  );
+}
+
 export function Changes({ of }: { of: AppliedDocument }) {
+  return of.kind === "Notification" ? <Told of={of} /> : <OnDevices of={of} />;
+}
+
+function OnDevices({ of }: { of: AppliedDocument }) {
   const { gain, gainCount, lose, loseCount, update, updateCount } = of.changedDevices ?? { gain: [], gainCount: 0, lose: [], loseCount: 0, update: [], updateCount: 0 };
   return (
     <section className="hf-stack hf-tight" aria-label={`Changes of ${of.name}`}>

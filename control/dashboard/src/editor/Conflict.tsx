@@ -1,8 +1,10 @@
 // Somebody else was faster: what they changed, who, and two ways on.
 import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
+import { notification } from "../api/alarms";
 import * as read from "../api/queries";
 import { editable, toYaml } from "../lib/document";
+import { editable as editableNotification } from "../lib/notification";
 import type { Json } from "../lib/merge";
 import { Diff } from "../ui/Diff";
 import { Loading } from "../ui/Loading";
@@ -17,19 +19,35 @@ interface Props {
   discard: (theirs: Base) => void;
 }
 
-export function Conflict({ base, refused, rebase, discard }: Props) {
+export function Conflict(props: Props) {
+  return props.base.kind === "Notification" ? <OfNotification {...props} /> : <OfWorkload {...props} />;
+}
+
+function OfNotification({ base, refused, rebase, discard }: Props) {
+  const { data, error, refetch } = useQuery(notification(base.name));
+  if (error) return <Failed error={error} what={`What changed in ${base.name} could not be read`} retry={() => void refetch()} />;
+  if (!data || data.metadata.resourceVersion === base.version) return <Loading rows={3} />;
+  const theirs: Base = { kind: "Notification", name: base.name, version: data.metadata.resourceVersion ?? 0, document: editableNotification(data) };
+  return <Meanwhile what="notification" base={base} theirs={theirs} refused={refused} rebase={rebase} discard={discard} who={<>(<Time at={data.metadata.updatedAt} />)</>} />;
+}
+
+function OfWorkload({ base, refused, rebase, discard }: Props) {
   const { data, error, refetch } = useQuery(read.workload(base.name));
   const revisions = useQuery(read.revisions(base.name));
   if (error) return <Failed error={error} what={`What changed in ${base.name} could not be read`} retry={() => void refetch()} />;
   if (!data || data.metadata.resourceVersion === base.version) return <Loading rows={3} />;
   const theirs: Base = { name: base.name, version: data.metadata.resourceVersion ?? 0, document: editable(data) as Json };
   const newest = revisions.data?.items.at(-1);
+  const who = newest && <>(revision {newest.revision}, by {newest.createdBy}, <Time at={newest.metadata.createdAt} />)</>;
+  return <Meanwhile what="workload" base={base} theirs={theirs} refused={refused} rebase={rebase} discard={discard} who={who} />;
+}
+
+function Meanwhile({ what, base, theirs, refused, rebase, discard, who }: Props & { what: string; theirs: Base; who: React.ReactNode }) {
   return (
-    <Notice tone="warn" title={refused ? "Refused: somebody changed this workload while you edited it" : "Somebody changed this workload while you edit it"} alert>
+    <Notice tone="warn" title={refused ? `Refused: somebody changed this ${what} while you edited it` : `Somebody changed this ${what} while you edit it`} alert>
       <div className="hf-stack hf-tight">
         <p>
-          Nothing of yours is applied, nothing is lost. This is what changed meanwhile
-          {newest && <> (revision {newest.revision}, by {newest.createdBy}, <Time at={newest.metadata.createdAt} />)</>}:
+          Nothing of yours is applied, nothing is lost. This is what changed meanwhile{who && <> {who}</>}:
         </p>
         <Diff before={toYaml(base.document)} after={toYaml(theirs.document)} label="What changed meanwhile" />
         <div className="hf-row">

@@ -11,6 +11,7 @@ import { hasComments } from "../lib/comments";
 import { toYaml } from "../lib/document";
 import { locate, pathOf, read as parse, type Mark } from "../lib/faults";
 import { merge, type Json } from "../lib/merge";
+import { MANY_APPLIED, reached } from "../lib/jobs";
 import { count } from "../lib/words";
 import { Confirm } from "../ui/Confirm";
 import { Dialog } from "../ui/Dialog";
@@ -52,7 +53,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
   const [pushing, setPushing] = useState(false);
   const editor = useRef<EditorHandle>(null);
   const schema = useQuery(read.schema());
-  const guard = useMemo(() => base && { name: base.name, version: base.version }, [base]);
+  const guard = useMemo(() => base && { kind: base.kind, name: base.name, version: base.version }, [base]);
   const run = useDryRun(text, schema.data, guard);
 
   const change = (next: string) => {
@@ -64,6 +65,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
   const marks = useMemo(() => [...run.marks, ...locate(parse(text).documents, conflicts, "warning")], [run.marks, text, conflicts]);
   const losing = (run.results ?? []).filter((result) => (result.changedDevices?.loseCount ?? 0) > 0);
   const loses = losing.reduce((sum, result) => sum + (result.changedDevices?.loseCount ?? 0), 0);
+  const hits = reached(run.results ?? []);
   const changes = (run.results ?? []).some((result) => result.action !== "unchanged");
   const ready = run.results !== undefined && changes && !busy;
 
@@ -73,12 +75,12 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
     try {
       const { results } = await apply(run.documents, false);
       keep(draft, undefined);
-      await Promise.all([["workloads"], ["workload"], ["fleet"], ["devices"], ["device"]].map((queryKey) => queries.invalidateQueries({ queryKey })));
+      await Promise.all([["workloads"], ["workload"], ["fleet"], ["devices"], ["device"], ["notification"]].map((queryKey) => queries.invalidateQueries({ queryKey })));
       applied(results);
     } catch (error) {
       if (error instanceof Refusal && error.code === "conflict") {
         setRefused(true);
-        if (base) await queries.invalidateQueries({ queryKey: ["workload", base.name] });
+        if (base) await queries.invalidateQueries({ queryKey: (base.kind ?? "Workload") === "Workload" ? ["workload", base.name] : ["notification"] });
       } else setFailure(reason(error));
     } finally {
       setBusy(false);
@@ -86,7 +88,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
   };
   const submit = () => {
     if (!ready) return;
-    if (loses > 0) setAsking(true);
+    if (loses > 0 || hits > MANY_APPLIED) setAsking(true);
     else void send();
   };
   const openFiles = async (chosen: File[]) => {
@@ -149,18 +151,19 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
         {failure && <Notice tone="bad" title="Not applied" alert>{failure}</Notice>}
         {run.failure && !failure && <Notice tone="bad" title="The dry run failed" alert>{run.failure}</Notice>}
         <Faults marks={marks} text={text} jump={(mark) => editor.current?.jump(mark.from, mark.to)} />
-        {base && names.length > 0 && !names.includes(base.name) && <Notice tone="warn" title="Another name">This makes another workload; {base.name} stays as it is.</Notice>}
+        {base && names.length > 0 && !names.includes(base.name) && <Notice tone="warn" title="Another name">This makes another {(base.kind ?? "Workload").toLowerCase()}; {base.name} stays as it is.</Notice>}
         {!conflict && (run.results ?? []).map((result) => <Changes key={result.name} of={result} />)}
       </div>
       {pushing && <Dialog title="Push an artifact" close={() => setPushing(false)} size="lg"><PushArtifact /></Dialog>}
       {asking && (
         <Confirm
-          title={`${count(loses, "device")} will stop ${losing.length === 1 ? (losing[0]?.name ?? "") : "workloads"}`}
-          act={`Apply, and stop it on ${count(loses, "device")}`}
-          typed={loses >= MANY ? losing[0]?.name : undefined}
+          title={loses > 0 ? `${count(loses, "device")} will stop ${losing.length === 1 ? (losing[0]?.name ?? "") : "workloads"}` : `Apply to ${count(hits, "device")} at once?`}
+          act={loses > 0 ? `Apply, and stop it on ${count(loses, "device")}` : `Apply to ${count(hits, "device")}`}
+          typed={hits > MANY_APPLIED ? String(hits) : loses >= MANY ? losing[0]?.name : undefined}
           run={send}
           close={() => setAsking(false)}
         >
+          {hits > MANY_APPLIED && <p>This changes {count(hits, "device")}, all of them at once. The number is typed so that it is meant.</p>}
           {losing.map((result) => <p key={result.name}><strong>{result.name}</strong> ends on {count(result.changedDevices?.loseCount ?? 0, "device")}: {(result.changedDevices?.lose ?? []).slice(0, 8).join(", ")}{(result.changedDevices?.loseCount ?? 0) > 8 ? ", …" : ""}. Its folder there is deleted.</p>)}
         </Confirm>
       )}

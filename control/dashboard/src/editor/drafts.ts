@@ -2,6 +2,8 @@
 import type { Json } from "../lib/merge";
 
 export interface Base {
+  /** Of its document; absent: Workload. */
+  kind?: string;
   name: string;
   version: number;
   document: Json;

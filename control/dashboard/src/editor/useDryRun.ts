@@ -11,6 +11,8 @@ import { check, type Schema } from "../lib/schema";
 const PAUSE = 400;
 
 export interface Guard {
+  /** Of the document; absent: Workload. */
+  kind?: string | undefined;
   name: string;
   version: number;
 }
@@ -37,7 +39,7 @@ export interface DryRun {
 export function guarded(values: readonly unknown[], guard: Guard | undefined): unknown[] {
   return values.map((value) => {
     const document = value as { kind?: unknown; metadata?: { name?: unknown } };
-    if (!guard || document?.kind !== "Workload" || document.metadata?.name !== guard.name) return value;
+    if (!guard || document?.kind !== (guard.kind ?? "Workload") || document.metadata?.name !== guard.name) return value;
     return { ...document, metadata: { ...document.metadata, resourceVersion: guard.version } };
   });
 }

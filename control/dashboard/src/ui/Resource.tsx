@@ -16,7 +16,7 @@ export interface Part<T> {
 }
 
 interface Props<T> {
-  kind: "device" | "workload";
+  kind: "device" | "workload" | "notification";
   name: string;
   of: UseQueryResult<T>;
   parts: readonly Part<T>[];

@@ -55,6 +55,9 @@ pub(crate) struct WhichDevices {
     workload: Option<String>,
     /// Only those whose label `site` is this; empty: that have none.
     site: Option<String>,
+    /// `unexpected,expected,ignored`: only those that are offline or never seen, and for which that
+    /// is against expectation, as a `DevicePolicy` expects, or ignored.
+    absence: Option<String>,
     /// `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
     /// for this.
     attention: Option<String>,
@@ -84,6 +87,8 @@ impl WhichDevices {
             problem: self.problem.filter(|code| !code.is_empty()),
             workload: self.workload.filter(|name| !name.is_empty()),
             site: self.site,
+            absences: Filter::absences(&self.absence.unwrap_or_default())
+                .map_err(bad("absence"))?,
             attention: self.attention.filter(|word| !word.is_empty()).map(attention).transpose()?,
         })
     }

@@ -2,6 +2,7 @@
 //! nothing: `service/` does.
 
 mod access;
+mod alarms;
 mod archive;
 mod artifacts;
 mod auth;
@@ -14,6 +15,7 @@ mod export;
 mod extract;
 mod fleet;
 mod groups;
+mod jobs;
 mod listen;
 mod logs;
 mod meaning;
@@ -95,7 +97,7 @@ impl Requests {
     components(schemas(error_schema::ErrorBody)),
     modifiers(&Bearer),
     tags(
-        (name = "devices"), (name = "workloads"), (name = "data"), (name = "tokens"), (name = "enrolment"),
+        (name = "devices"), (name = "workloads"), (name = "alarms"), (name = "data"), (name = "tokens"), (name = "enrolment"),
         (name = "artifacts"), (name = "access"), (name = "system")
     )
 )]
@@ -151,6 +153,12 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(data::ledger))
         .routes(routes!(policies::list))
         .routes(routes!(policies::get, policies::delete))
+        .routes(routes!(alarms::list))
+        .routes(routes!(alarms::acknowledge))
+        .routes(routes!(alarms::silence))
+        .routes(routes!(alarms::silences))
+        .routes(routes!(alarms::end))
+        .routes(routes!(alarms::test))
         .routes(routes!(metrics::streams))
         .routes(routes!(query::query))
         .routes(routes!(query::end))
@@ -161,9 +169,13 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(workloads::list))
         .routes(routes!(workloads::get, workloads::delete))
         .routes(routes!(workloads::revisions))
+        .routes(routes!(jobs::rollback))
+        .routes(routes!(jobs::pause))
+        .routes(routes!(jobs::resume))
+        .routes(routes!(jobs::restart))
         .routes(routes!(workloads::explain))
         .routes(routes!(tokens::list, tokens::create))
-        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::read, tokens::revoke))
         .routes(routes!(tokens::audit))
         .routes(routes!(access::list, access::create))
         .routes(routes!(access::delete))

@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use super::auth::Operator;
 use super::extract::{Params, Path, SMALL, json};
 use super::{App, ListQuery};
-use crate::api::{CreatedToken, List, NewToken, Token};
+use crate::api::{CreatedToken, List, NewToken, Token, TokenUse};
 use crate::core::records::AuditRecord;
 use crate::service::{Failure, Query};
 
@@ -37,6 +37,14 @@ pub(super) async fn create(
     let new: NewToken = json(body, SMALL).await?;
     let created = app.service.create_token(new, &by).await?;
     Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// An enrolment token without its secret, with the devices that it let in.
+#[utoipa::path(get, path = "/api/v1/tokens/{id}", operation_id = "getToken", tag = "tokens",
+    params(("id" = String, Path)), security(("bearer" = [])),
+    responses((status = 200, body = TokenUse), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn read(State(app): State<App>, Path(id): Path<String>) -> Answer<TokenUse> {
+    app.service.token(&id).map(Json)
 }
 
 /// Ends an enrolment token. Devices that enrolled with it stay.

@@ -13,6 +13,7 @@ import { deviceAt, PageLink, workloadAt } from "../../ui/PageLink";
 import { Revision } from "../../ui/Revision";
 import { WorkloadState } from "../../ui/State";
 import { Words } from "../../ui/Words";
+import { WorkloadActions } from "../../ui/WorkloadActions";
 
 /** Rows before one asks for more; what fails is always shown. */
 const FIRST = 15;
@@ -37,7 +38,7 @@ export function Workloads({ device }: { device: Device }) {
       {find && <p role="status" className="hf-kind">{count(found.length, "workload")} of {sorted.length} found</p>}
       {shown.length > 0 && (
         <table className="hf-table hf-folds">
-          <thead><tr><th>Workload</th><th>State</th><th className="hf-number">Revision</th><th className="hf-number">Restarts</th><th>Reason</th><th><span className="hf-hidden">Log</span></th></tr></thead>
+          <thead><tr><th>Workload</th><th>State</th><th className="hf-number">Revision</th><th className="hf-number">Restarts</th><th>Reason</th><th><span className="hf-hidden">Actions</span></th></tr></thead>
           <tbody>
             {shown.map((item) => {
               const said = status.workloads[item.workload];
@@ -48,7 +49,7 @@ export function Workloads({ device }: { device: Device }) {
                   <td className="hf-number hf-nowrap" data-label="Revision"><Revision desired={item.desiredRevision} reported={item.reportedRevision} /></td>
                   <td className="hf-number" data-label="Restarts">{said?.restarts ?? "–"}</td>
                   <td data-label="Reason" className="hf-reason">{item.asDesired ? "as desired" : <Words>{item.reason}</Words>}</td>
-                  <td className="hf-nowrap">{said && <PageLink to={deviceAt(metadata.name)} search={{ tab: "logs", workload: item.workload }} aria-label={`Log of ${item.workload}`}>Log</PageLink>}</td>
+                  <td className="hf-nowrap">{item.desiredRevision != null && <WorkloadActions compact workload={item.workload} device={metadata.name} paused={device.desired?.[item.workload]?.paused != null} />} {said && <PageLink to={deviceAt(metadata.name)} search={{ tab: "logs", workload: item.workload }} aria-label={`Log of ${item.workload}`}>Log</PageLink>}</td>
                 </tr>
               );
             })}

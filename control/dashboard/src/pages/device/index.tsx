@@ -45,7 +45,7 @@ export default function DevicePage() {
       parts={PARTS}
       state={({ status }) => (
         <span className="hf-row">
-          <Connection of={status.connection} since={status.connectionSince} />
+          <Connection of={status.connection} since={status.connectionSince} away={status.absence?.state} />
           {status.health?.state !== status.connection && <DeviceHealth of={status.health} />}
         </span>
       )}

@@ -54,7 +54,7 @@ export function Sites({ sites, more }: { sites: Site[]; more: number }) {
                 <td className="hf-number" data-label="Online">{number(site.online, "online", { connection: "online" })}</td>
                 <td className="hf-number" data-label="Unhealthy">{number(site.unhealthy, "unhealthy", { health: "failing,problem" })}</td>
                 <td className="hf-number" data-label="Of those failing">{number(site.failing, "failing", { health: "failing" })}</td>
-                <td className="hf-number" data-label="Offline or never seen">{number(site.offline, "offline or never seen", { connection: "offline,never-seen" })}</td>
+                <td className="hf-number" data-label="Offline or never seen">{number(site.offline, "offline or never seen", { absence: "unexpected" })}</td>
               </tr>
             );
           })}

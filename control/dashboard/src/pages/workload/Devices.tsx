@@ -13,6 +13,7 @@ import { Standing } from "../../ui/Standing";
 import { Connection, Phase, WorkloadState } from "../../ui/State";
 import { Heard } from "../../ui/Time";
 import { Words } from "../../ui/Words";
+import { WorkloadActions } from "../../ui/WorkloadActions";
 
 /** Rows that one request adds. */
 const PAGE = 100;
@@ -39,7 +40,7 @@ export function Devices({ workload }: { workload: Workload }) {
       {devices.length > 0 && (
         <Card title="Devices" aside={<PageLink to="/devices" search={{ workload: name }}>In the device table</PageLink>}>
           <table className="hf-table hf-folds">
-            <thead><tr><th>Device</th><th>Connection</th><th>Heard</th><th>State</th><th className="hf-number">Revision</th><th className="hf-number">Restarts</th><th>Reason</th><th><span className="hf-hidden">Log</span></th></tr></thead>
+            <thead><tr><th>Device</th><th>Connection</th><th>Heard</th><th>State</th><th className="hf-number">Revision</th><th className="hf-number">Restarts</th><th>Reason</th><th><span className="hf-hidden">Actions</span></th></tr></thead>
             <tbody>
               {devices.map(({ metadata, desired, status }) => {
                 const said = status.workloads[name];
@@ -47,7 +48,7 @@ export function Devices({ workload }: { workload: Workload }) {
                 return (
                   <tr key={metadata.name}>
                     <td><PageLink className="hf-cut" to={deviceAt(metadata.name)} title={metadata.name}>{metadata.name}</PageLink></td>
-                    <td data-label="Connection"><Connection of={status.connection} since={status.connectionSince} /></td>
+                    <td data-label="Connection"><Connection of={status.connection} since={status.connectionSince} away={status.absence?.state} /></td>
                     <td data-label="Heard" className="hf-nowrap"><Heard at={status.heardAt} by={status.connection === "online" ? status.heardBy : undefined} /></td>
                     <td data-label="State">
                       {said?.state ? <WorkloadState of={said.state} last={said.lastState} heard={status.heardAt} since={said.since} />
@@ -57,7 +58,7 @@ export function Devices({ workload }: { workload: Workload }) {
                     <td className="hf-number" data-label="Revision"><Revision desired={wanted} reported={said?.revision} /></td>
                     <td className="hf-number" data-label="Restarts">{said?.restarts ?? "–"}</td>
                     <td data-label="Reason" className="hf-reason">{said?.reason && <Words>{said.reason}</Words>}</td>
-                    <td>{said && <PageLink to={deviceAt(metadata.name)} search={{ tab: "logs", workload: name }} aria-label={`Log on ${metadata.name}`}>Log</PageLink>}</td>
+                    <td className="hf-nowrap">{wanted !== undefined && <WorkloadActions compact workload={name} device={metadata.name} paused={desired?.[name]?.paused != null} />} {said && <PageLink to={deviceAt(metadata.name)} search={{ tab: "logs", workload: name }} aria-label={`Log on ${metadata.name}`}>Log</PageLink>}</td>
                   </tr>
                 );
               })}
