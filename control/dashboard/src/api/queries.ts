@@ -11,6 +11,7 @@ export interface DeviceFilter {
   labelSelector?: string;
   connection?: string;
   health?: string;
+  absence?: string;
   problem?: string;
   workload?: string;
   site?: string;

@@ -3370,13 +3370,13 @@ export interface components {
              * @description Of those: run this revision.
              */
             running: number;
-            /** @description The state as a whole: the worst of those that it has on its devices. */
-            state: components["schemas"]["WorkloadState"];
             /**
              * Format: int64
              * @description Of those: are offline; they catch up when they are back.
              */
             unknown: number;
+            /** @description The state as a whole: the worst of those that it has on its devices. */
+            state: components["schemas"]["WorkloadState"];
         };
     };
     responses: never;
