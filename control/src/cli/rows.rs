@@ -189,7 +189,7 @@ fn workload(wide: bool, now: u64, workload: &Workload) -> Vec<Cell> {
 }
 
 fn policy(kind: Kind, wide: bool, now: u64, policy: &Policy) -> Vec<Cell> {
-    let status = policy.status;
+    let status = &policy.status;
     let said = |field: &str, usual: &str| match policy.spec.get(field) {
         None => usual.to_owned(),
         Some(Value::String(text)) => text.clone(),

@@ -9,10 +9,11 @@ use super::apply::approved;
 use super::change::Change;
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
-use crate::api::{self, ChangedDevices, Explanation, PolicyStatus};
+use crate::api::{self, ChangedDevices, Explanation};
 use crate::core::admission::Admitted;
 use crate::core::model::{Device, KnownPolicy, Model, key, policy_size};
 use crate::core::placement::{self, Wanted};
+use crate::core::policies;
 use crate::core::records::{MAX_POLICIES, Policy, PolicyKey, PolicyKind, PolicyRecord};
 use crate::core::view;
 
@@ -139,6 +140,17 @@ impl<'a> Overlay<'a> {
         all
     }
 
+    /// How many streams on devices get another policy.
+    pub(super) fn changed_streams(&self, model: &Model) -> u64 {
+        let of = |device: &Device| {
+            let data = self.changed(device)?;
+            let next: Vec<&PolicyRecord> =
+                data.iter().filter_map(|(key, _)| self.all.get(key).copied()).collect();
+            Some(policies::changed_streams(model, device, &next))
+        };
+        approved(model).filter_map(of).sum()
+    }
+
     /// A warning, when another link budget holds on some of its devices.
     pub(super) fn shadowed(&self, model: &Model, record: &PolicyRecord) -> Option<String> {
         if record.policy.kind() != PolicyKind::LinkBudget {
@@ -183,30 +195,6 @@ pub(super) fn store(change: &mut Change<'_>, mut record: PolicyRecord, by: &str,
     change.model.policies.insert(policy_key, KnownPolicy::new(record));
 }
 
-fn status(model: &Model, wanted: &PolicyKey, record: &PolicyRecord) -> PolicyStatus {
-    let mut status = PolicyStatus::default();
-    for device in approved(model) {
-        let Some((_, revision)) = device.desired.data.iter().find(|(key, _)| key == wanted) else {
-            continue;
-        };
-        status.devices += 1;
-        let current = device.report.applied.epoch == model.meta.epoch
-            && device.report.applied.generation == device.desired.generation;
-        status.applied += u64::from(current && *revision == record.revision);
-        status.problems += u64::from(problem(device, wanted).is_some());
-    }
-    status
-}
-
-/// Why a `Stream` does not do what it says on a device.
-fn problem(device: &Device, (kind, name): &PolicyKey) -> Option<String> {
-    let data = device.report.data.as_deref().filter(|_| *kind == PolicyKind::Stream)?;
-    let mut streams = data.streams.iter();
-    let (stream, said) =
-        streams.find(|(_, said)| said.policy.as_ref() == Some(name) && !said.problem.is_empty())?;
-    Some(format!("{stream}: {}", said.problem))
-}
-
 impl Service {
     /// Documents about data of one kind, by name.
     ///
@@ -216,14 +204,15 @@ impl Service {
         let limit = query.limit()?;
         let after = query.after.as_deref().unwrap_or_default();
         let model = self.model();
+        let mut statuses = policies::statuses(&model, kind, None);
         let items = model
             .policies
             .iter()
             .filter(|((of, name), _)| *of == kind && name.as_str() > after)
             .filter(|(_, known)| query.chooses(&known.record.labels))
             .take(limit + 1)
-            .map(|(key, known)| {
-                let status = status(&model, key, &known.record);
+            .map(|((_, name), known)| {
+                let status = statuses.remove(name).unwrap_or_default();
                 (known.record.name.to_string(), view::policy(&known.record, status))
             })
             .collect();
@@ -239,7 +228,37 @@ impl Service {
         let model = self.model();
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let known = model.policies.get(&wanted).ok_or_else(none)?;
-        Ok(view::policy(&known.record, status(&model, &wanted, &known.record)))
+        let status = policies::statuses(&model, kind, Some(&wanted.1)).remove(&wanted.1);
+        Ok(view::policy(&known.record, status.unwrap_or_default()))
+    }
+
+    /// The devices of which a document about data is desired, by name, with what it does there.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`], or a bad query.
+    pub fn policy_devices(
+        &self,
+        kind: PolicyKind,
+        name: &str,
+        query: &Query,
+    ) -> Listed<api::PolicyDevice> {
+        let limit = query.limit()?;
+        let none = || Failure::no(kind.word(), name);
+        let after = query.after.as_deref().unwrap_or_default();
+        let model = self.model();
+        let wanted = (kind, name.parse().map_err(|_| none())?);
+        let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
+        let items = approved(&model)
+            .filter(|device| device.record.name.as_str() > after)
+            .filter(|device| query.chooses(&device.record.labels))
+            .filter(|device| policies::is_desired(device, &wanted))
+            .take(limit + 1)
+            .map(|device| {
+                let name = device.record.name.to_string();
+                (name, policies::on_device(&model, device, record))
+            })
+            .collect();
+        Ok(page(items, limit, model.meta.version))
     }
 
     /// Deletes a document about data; devices go on with their defaults. `expected` is the resource
@@ -296,24 +315,13 @@ impl Service {
         let none = || Failure::no(kind.word(), name);
         let model = self.model();
         let wanted = (kind, name.parse().map_err(|_| none())?);
-        let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
-        let status = status(&model, &wanted, record);
-        let mut reasons = Vec::new();
-        if status.devices == 0 {
-            reasons.push(match kind {
-                PolicyKind::Stream => "its spec.devices matches the labels of no approved device".to_owned(),
-                PolicyKind::LinkBudget => "its spec.devices matches the labels of no approved device, or other budgets come first by name".to_owned(),
-            });
-        }
-        reasons.extend(Overlay::of(&model).shadowed(&model, record));
-        for device in approved(&model) {
-            if !device.desired.data.iter().any(|(key, _)| *key == wanted) {
-                continue;
-            }
+        model.policies.get(&wanted).ok_or_else(none)?;
+        let mut statuses = policies::statuses(&model, kind, Some(&wanted.1));
+        let status = statuses.remove(&wanted.1).unwrap_or_default();
+        let mut reasons = status.misfits.clone();
+        for device in approved(&model).filter(|it| policies::is_desired(it, &wanted)) {
             let on = &device.record.name;
-            if let Some(problem) = problem(device, &wanted) {
-                reasons.push(format!("{on}: {problem}"));
-            } else if device.report.applied.generation != device.desired.generation {
+            if device.report.applied.generation != device.desired.generation {
                 let state = if device.live.connection == 0 { "offline, " } else { "" };
                 reasons.push(format!("{on}: {state}has not applied it yet"));
             }

@@ -20,7 +20,7 @@ const KEPT = 50;
 /** The newest events since this page was opened, newest first. */
 export const recent = store<readonly Event[]>([]);
 
-const KINDS = ["device", "workload", "token", "access", "reset"] as const;
+const KINDS = ["device", "workload", "stream", "linkbudget", "token", "access", "reset"] as const;
 
 type Message = { event: Event } | { broken: number } | { open: true } | { wake: true } | { ended: true };
 

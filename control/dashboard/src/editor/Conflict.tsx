@@ -18,14 +18,17 @@ interface Props {
 }
 
 export function Conflict({ base, refused, rebase, discard }: Props) {
-  const { data, error, refetch } = useQuery(read.workload(base.name));
-  const revisions = useQuery(read.revisions(base.name));
+  const isWorkload = (base.kind ?? "Workload") === "Workload";
+  const workload = useQuery({ ...read.workload(base.name), enabled: isWorkload });
+  const policy = useQuery({ ...read.policy(base.kind === "LinkBudget" ? "linkbudgets" : "streams", base.name), enabled: !isWorkload });
+  const { data, error, refetch } = isWorkload ? workload : policy;
+  const revisions = useQuery({ ...read.revisions(base.name), enabled: isWorkload });
   if (error) return <Failed error={error} what={`What changed in ${base.name} could not be read`} retry={() => void refetch()} />;
   if (!data || data.metadata.resourceVersion === base.version) return <Loading rows={3} />;
-  const theirs: Base = { name: base.name, version: data.metadata.resourceVersion ?? 0, document: editable(data) as Json };
+  const theirs: Base = { ...base, version: data.metadata.resourceVersion ?? 0, document: editable(data) as Json };
   const newest = revisions.data?.items.at(-1);
   return (
-    <Notice tone="warn" title={refused ? "Refused: somebody changed this workload while you edited it" : "Somebody changed this workload while you edit it"} alert>
+    <Notice tone="warn" title={refused ? `Refused: somebody changed this ${isWorkload ? "workload" : "document"} while you edited it` : `Somebody changed this ${isWorkload ? "workload" : "document"} while you edit it`} alert>
       <div className="hf-stack hf-tight">
         <p>
           Nothing of yours is applied, nothing is lost. This is what changed meanwhile

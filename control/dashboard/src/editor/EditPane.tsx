@@ -36,6 +36,9 @@ interface Props {
   applied: (results: AppliedDocument[]) => void;
 }
 
+/** What one document of a kind is called. */
+const nounOf = (kind: string | undefined) => ({ Stream: "stream policy", LinkBudget: "link budget" })[kind ?? ""] ?? "workload";
+
 /** From so many devices on the workload's name is typed before they lose it. */
 const MANY = 2;
 
@@ -51,7 +54,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
   const [pushing, setPushing] = useState(false);
   const editor = useRef<EditorHandle>(null);
   const schema = useQuery(read.schema());
-  const guard = useMemo(() => base && { name: base.name, version: base.version }, [base]);
+  const guard = useMemo(() => base && { name: base.name, kind: base.kind, version: base.version }, [base]);
   const run = useDryRun(text, schema.data, guard);
 
   const change = (next: string) => {
@@ -63,6 +66,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
   const marks = useMemo(() => [...run.marks, ...locate(parse(text).documents, conflicts, "warning")], [run.marks, text, conflicts]);
   const losing = (run.results ?? []).filter((result) => (result.changedDevices?.loseCount ?? 0) > 0);
   const loses = losing.reduce((sum, result) => sum + (result.changedDevices?.loseCount ?? 0), 0);
+  const isData = losing.every((result) => result.kind !== "Workload");
   const changes = (run.results ?? []).some((result) => result.action !== "unchanged");
   const ready = run.results !== undefined && changes && !busy;
 
@@ -72,12 +76,12 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
     try {
       const { results } = await apply(run.documents, false);
       keep(draft, undefined);
-      await Promise.all([["workloads"], ["workload"], ["fleet"], ["devices"], ["device"]].map((queryKey) => queries.invalidateQueries({ queryKey })));
+      await Promise.all([["workloads"], ["workload"], ["fleet"], ["devices"], ["device"], ["stream"], ["linkbudget"]].map((queryKey) => queries.invalidateQueries({ queryKey })));
       applied(results);
     } catch (error) {
       if (error instanceof Refusal && error.code === "conflict") {
         setRefused(true);
-        if (base) await queries.invalidateQueries({ queryKey: ["workload", base.name] });
+        if (base) await queries.invalidateQueries({ queryKey: [(base.kind ?? "workload").toLowerCase()] });
       } else setFailure(reason(error));
     } finally {
       setBusy(false);
@@ -148,19 +152,19 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
         {failure && <Notice tone="bad" title="Not applied" alert>{failure}</Notice>}
         {run.failure && !failure && <Notice tone="bad" title="The dry run failed" alert>{run.failure}</Notice>}
         <Faults marks={marks} text={text} jump={(mark) => editor.current?.jump(mark.from, mark.to)} />
-        {base && names.length > 0 && !names.includes(base.name) && <Notice tone="warn" title="Another name">This makes another workload; {base.name} stays as it is.</Notice>}
+        {base && names.length > 0 && !names.includes(base.name) && <Notice tone="warn" title="Another name">This makes another {nounOf(base.kind)}; {base.name} stays as it is.</Notice>}
         {!conflict && (run.results ?? []).map((result) => <Changes key={result.name} of={result} />)}
       </div>
       {pushing && <Dialog title="Push an artifact" close={() => setPushing(false)} size="lg"><PushArtifact /></Dialog>}
       {asking && (
         <Confirm
-          title={`${count(loses, "device")} will stop ${losing.length === 1 ? (losing[0]?.name ?? "") : "workloads"}`}
-          act={`Apply, and stop it on ${count(loses, "device")}`}
+          title={isData ? `${losing.length === 1 ? (losing[0]?.name ?? "") : "Policies"} will no longer apply to ${count(loses, "device")}` : `${count(loses, "device")} will stop ${losing.length === 1 ? (losing[0]?.name ?? "") : "workloads"}`}
+          act={isData ? `Apply, and no longer to ${count(loses, "device")}` : `Apply, and stop it on ${count(loses, "device")}`}
           typed={loses >= MANY ? losing[0]?.name : undefined}
           run={send}
           close={() => setAsking(false)}
         >
-          {losing.map((result) => <p key={result.name}><strong>{result.name}</strong> ends on {count(result.changedDevices?.loseCount ?? 0, "device")}: {(result.changedDevices?.lose ?? []).slice(0, 8).join(", ")}{(result.changedDevices?.loseCount ?? 0) > 8 ? ", …" : ""}. Its folder there is deleted.</p>)}
+          {losing.map((result) => <p key={result.name}><strong>{result.name}</strong> {result.kind === "Workload" ? "ends on" : "no longer applies to"} {count(result.changedDevices?.loseCount ?? 0, "device")}: {(result.changedDevices?.lose ?? []).slice(0, 8).join(", ")}{(result.changedDevices?.loseCount ?? 0) > 8 ? ", …" : ""}.{result.kind === "Workload" ? " Its folder there is deleted." : ""}</p>)}
         </Confirm>
       )}
     </div>

@@ -3,6 +3,8 @@ import type { Json } from "../lib/merge";
 
 export interface Base {
   name: string;
+  /** `kind` of the document; absent: a workload's. */
+  kind?: "Workload" | "Stream" | "LinkBudget";
   version: number;
   document: Json;
 }

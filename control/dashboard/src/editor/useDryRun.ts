@@ -12,6 +12,7 @@ const PAUSE = 400;
 
 export interface Guard {
   name: string;
+  kind?: string | undefined;
   version: number;
 }
 
@@ -37,7 +38,7 @@ export interface DryRun {
 export function guarded(values: readonly unknown[], guard: Guard | undefined): unknown[] {
   return values.map((value) => {
     const document = value as { kind?: unknown; metadata?: { name?: unknown } };
-    if (!guard || document?.kind !== "Workload" || document.metadata?.name !== guard.name) return value;
+    if (!guard || document?.kind !== (guard.kind ?? "Workload") || document.metadata?.name !== guard.name) return value;
     return { ...document, metadata: { ...document.metadata, resourceVersion: guard.version } };
   });
 }

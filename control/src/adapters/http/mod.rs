@@ -22,6 +22,7 @@ mod parameters;
 mod policies;
 mod query;
 mod session;
+mod sparklines;
 mod stall;
 mod system;
 mod tokens;
@@ -144,9 +145,11 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(data::of_device))
         .routes(routes!(data::records))
         .routes(routes!(data::series))
+        .routes(routes!(sparklines::get))
         .routes(routes!(data::ledger))
         .routes(routes!(policies::list))
         .routes(routes!(policies::get, policies::delete))
+        .routes(routes!(policies::devices))
         .routes(routes!(metrics::streams))
         .routes(routes!(query::query))
         .routes(routes!(query::end))
