@@ -15,9 +15,19 @@ export default ts.config(
       "react-hooks/exhaustive-deps": "error",
       "@typescript-eslint/no-explicit-any": "error",
       "jsx-a11y/no-autofocus": "off",
+      "no-restricted-imports": ["error", { paths: [{ name: "react", importNames: ["lazy"], message: "ui/later: it is fetched ahead, and waits for what is missing." }] }],
       "no-restricted-syntax": [
         "error",
         { selector: "JSXAttribute[name.name='dangerouslySetInnerHTML']", message: "Nothing is rendered as HTML." },
+        {
+          // What it returns React would call as its clean-up: scrollIntoView returns a promise in newer browsers.
+          selector: "CallExpression[callee.name=/^use(Layout|Insertion)?Effect$/] > ArrowFunctionExpression:first-child:not([body.type='BlockStatement']):not([body.type='ArrowFunctionExpression'])",
+          message: "An effect has a body in braces: what an expression gives would be taken for its clean-up.",
+        },
+        {
+          selector: "CallExpression[callee.name=/^use(Layout|Insertion)?Effect$/] > Identifier:first-child",
+          message: "An effect is written out: what a named function gives would be taken for its clean-up.",
+        },
         { selector: "AssignmentExpression[left.property.name=/^(innerHTML|outerHTML)$/]", message: "Nothing is rendered as HTML." },
       ],
     },

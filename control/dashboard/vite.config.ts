@@ -5,7 +5,7 @@ import react from "@vitejs/plugin-react";
 import { compressed, firstLoad, licences } from "./scripts/build-plugins.mjs";
 
 export default defineConfig({
-  plugins: [react(), licences(), compressed(), firstLoad({ page: "src/pages/fleet/index.tsx", limit: 300 * 1024 })],
+  plugins: [react(), licences(), compressed(), firstLoad({ pages: ["src/start.tsx", "src/pages/fleet/index.tsx"], limit: 250 * 1024, login: 24 * 1024 })],
   build: {
     target: "es2022",
     manifest: true,

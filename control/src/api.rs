@@ -111,12 +111,14 @@ pub struct DesiredRevision {
 
 /// Whether a device can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Connection {
     /// Connected now.
     Online,
-    /// Not connected; `lastSeen` says since when, its absence that it was never seen.
+    /// Not connected, and was before; `connectionSince` says since when.
     Offline,
+    /// Enrolled, and was never connected.
+    NeverSeen,
     /// Waits for a person's approval.
     Pending,
     /// May not connect any more.
@@ -129,8 +131,109 @@ impl Connection {
         match self {
             Self::Online => "online",
             Self::Offline => "offline",
+            Self::NeverSeen => "never-seen",
             Self::Pending => "pending",
             Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// The state of a device as a whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthState {
+    /// Connected, everything runs or is done, and it reports no problem.
+    Healthy,
+    /// A workload fails on it.
+    Failing,
+    /// It reports a problem, and no workload fails.
+    Problem,
+    /// A workload is not there yet.
+    Progressing,
+    /// It is offline: what it was doing when last heard is not what it is doing.
+    #[default]
+    Unknown,
+    /// Enrolled, and was never connected.
+    NeverSeen,
+    /// Waits for a person's approval.
+    Pending,
+    /// May not connect any more.
+    Revoked,
+}
+
+impl HealthState {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Healthy,
+        Self::Failing,
+        Self::Problem,
+        Self::Progressing,
+        Self::Unknown,
+        Self::NeverSeen,
+        Self::Pending,
+        Self::Revoked,
+    ];
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Failing => "failing",
+            Self::Problem => "problem",
+            Self::Progressing => "progressing",
+            Self::Unknown => "unknown",
+            Self::NeverSeen => "never-seen",
+            Self::Pending => "pending",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// Whether a device is as it should be, computed in one place for all that show it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// The state.
+    pub state: HealthState,
+    /// When it began. Absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Names of the workloads that fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<String>,
+    /// Number of problems that it reports, or reported when last heard.
+    #[serde(default)]
+    #[schema(required)]
+    pub problems: u64,
+}
+
+/// The state of a workload on a device that should run it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It runs, in the desired revision.
+    Running,
+    /// It fails, or failed and has not run for a minute since.
+    Failing,
+    /// It is not there yet.
+    Progressing,
+    /// A job that has run to its good end.
+    Done,
+    /// A person has paused it.
+    Paused,
+    /// The device is offline.
+    Unknown,
+}
+
+impl State {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Failing => "failing",
+            Self::Progressing => "progressing",
+            Self::Done => "done",
+            Self::Paused => "paused",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -141,8 +244,19 @@ impl Connection {
 pub struct DeviceStatus {
     /// Whether it can be reached.
     pub connection: Connection,
-    /// When it was last heard of. Null: never.
-    pub last_seen: Option<String>,
+    /// When that began: the connection, its end, the enrolment. Absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_since: Option<String>,
+    /// When the last packet of any kind came from it. Null: never.
+    #[serde(default)]
+    pub heard_at: Option<String>,
+    /// Until when its next packet is due, by the keep-alive of its connection. Absent: none is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_by: Option<String>,
+    /// The one answer to whether it is as it should be.
+    #[serde(default)]
+    #[schema(required)]
+    pub health: Health,
     /// Its address at the last connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
@@ -188,6 +302,7 @@ pub struct Generations {
 
 /// One workload on one device, as reported.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct WorkloadStatus {
     /// Its revision.
     pub revision: u64,
@@ -200,6 +315,18 @@ pub struct WorkloadStatus {
     pub pid: Option<u32>,
     /// Why, in words; may be empty.
     pub reason: String,
+    /// The state by what is known now. Absent: it is not desired any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// When the state began. Absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// When the phase was first reported. Absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase_since: Option<String>,
+    /// Of an unknown state: the state when the device was last heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_state: Option<State>,
 }
 
 /// Something that a person should know.
@@ -209,6 +336,12 @@ pub struct Problem {
     pub code: String,
     /// In words.
     pub message: String,
+    /// When it was first reported. Absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// What follows from it, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consequences: Vec<String>,
 }
 
 /// A workload: its document and how it fares.
@@ -229,19 +362,34 @@ pub struct Workload {
 
 /// How a workload fares over all its devices.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct WorkloadSummary {
     /// Its newest revision.
     pub revision: u64,
     /// Devices that should run it.
     pub desired: u64,
-    /// Of those: run this revision, or have run it to its good end (a job).
+    /// Of those: run this revision.
     pub running: u64,
     /// Of those: reachable, not there yet.
     pub progressing: u64,
-    /// Of those: say `failed`, `unhealthy` or `backoff`.
+    /// Of those: fail, or failed and have not run well for a minute since.
     pub failing: u64,
-    /// Of those: cannot be reached now and do not run this revision; they catch up when back.
-    pub offline: u64,
+    /// Of those: have run it to its good end (a job).
+    #[serde(default)]
+    #[schema(required)]
+    pub done: u64,
+    /// Of those: a person has paused it.
+    #[serde(default)]
+    #[schema(required)]
+    pub paused: u64,
+    /// Of those: are offline; they catch up when they are back.
+    #[serde(default)]
+    #[schema(required)]
+    pub unknown: u64,
+    /// Of the unknown: ran this revision, or were done with it, when last heard.
+    #[serde(default)]
+    #[schema(required)]
+    pub last_running: u64,
 }
 
 /// One immutable revision of a workload.
@@ -477,6 +625,10 @@ pub struct Event {
     pub at: String,
     /// What, in words, such as `hello: running`.
     pub message: String,
+    /// Which parts of a device changed: `connection`, `problems`, `applied` and `workloads/NAME`.
+    /// Absent: any, also its labels and standing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
 }
 
 /// The answer to `POST /api/v1/restore`.

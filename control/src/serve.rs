@@ -420,10 +420,15 @@ fn greet(
 /// Stores now and then that it lives.
 async fn live(service: Arc<Service>) {
     let mut turns = tokio::time::interval(LIVE);
-    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    for timer in [&mut turns, &mut seconds] {
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    }
     loop {
-        turns.tick().await;
-        service.live();
+        tokio::select! {
+            _ = turns.tick() => service.live(),
+            _ = seconds.tick() => service.tell_due(),
+        }
     }
 }
 

@@ -73,8 +73,9 @@ function* files(folder) {
   }
 }
 
-/** Adds up what the first visit of `page` loads, and fails above `limit` bytes. */
-export function firstLoad({ page, limit }) {
+/** Adds up what the first visit of `pages` loads, and what the login form before it does, and fails above
+ * `limit` and `login` bytes. */
+export function firstLoad({ pages, limit, login }) {
   let out = "dist";
   return {
     name: "holdfast-first-load",
@@ -94,14 +95,17 @@ export function firstLoad({ page, limit }) {
           for (const file of [chunk.file, ...(chunk.css ?? [])]) wanted.add(file);
           for (const below of chunk.imports ?? []) visit(below);
         };
-        visit("index.html");
-        visit(page);
         const sum = (suffix) => [...wanted].reduce((all, file) => all + statSync(join(out, file + suffix)).size, 0);
+        visit("index.html");
+        const form = sum(".gz");
+        for (const page of pages) visit(page);
         const [brotli, gzip] = [sum(".br"), sum(".gz")];
         const kib = (bytes) => `${(bytes / 1024).toFixed(1)} KiB`;
         // It is of no use to a browser, and what is in dist/ is embedded.
         rmSync(join(out, ".vite"), { recursive: true });
         console.log(`first load: ${kib(brotli)} brotli, ${kib(gzip)} gzip, ${wanted.size} files (at most ${kib(limit)})`);
+        console.log(`login form: ${kib(form)} gzip (at most ${kib(login)})`);
+        if (form > login) throw new Error(`the login form needs more than ${kib(login)}: main.ts must import next to nothing`);
         if (Math.max(brotli, gzip) > limit) throw new Error(`the first load is above ${kib(limit)}`);
       },
     },

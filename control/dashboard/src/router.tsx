@@ -1,10 +1,11 @@
 // The table of pages as a router. Search parameters are plain texts: addresses that one can read.
-import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
+import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
 import { pages } from "./pages";
-import { Failed } from "./ui/Notice";
-import { Shell } from "./ui/Shell";
+import { Broken } from "./ui/Fault";
+import { later } from "./ui/later";
 import { PageHead } from "./ui/PageHead";
 import { PageLink } from "./ui/PageLink";
+import { Shell } from "./ui/Shell";
 
 const root = createRootRoute({
   component: Shell,
@@ -17,7 +18,7 @@ const root = createRootRoute({
 });
 
 const routes = pages.map(({ path, load }) =>
-  createRoute({ getParentRoute: () => root, path, component: lazyRouteComponent(load) } as Parameters<typeof createRoute>[0]),
+  createRoute({ getParentRoute: () => root, path, component: later(load, "page") } as Parameters<typeof createRoute>[0]),
 );
 
 function parseSearch(text: string): Record<string, string> {
@@ -37,10 +38,11 @@ export const router = createRouter({
   scrollRestoration: true,
   parseSearch,
   stringifySearch,
+  // A page's own fault: shown in its place, within the shell.
   defaultErrorComponent: ({ error, reset }) => (
     <div className="hf-stack">
       <PageHead title="This page broke" />
-      <Failed error={error} what="The page could not be shown" retry={() => { reset(); location.reload(); }} />
+      <Broken what="The page" error={error} again={reset} />
     </div>
   ),
 });

@@ -10,6 +10,11 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fleet {
+    /// True when nothing needs a look: every device that is expected is online and healthy, and
+    /// every workload runs or is done.
+    pub settled: bool,
+    /// That, in a sentence.
+    pub summary: String,
     /// Devices by state.
     pub devices: DeviceCounts,
     /// Workloads by health.
@@ -24,7 +29,7 @@ pub struct Fleet {
     pub more_sites: u64,
 }
 
-/// Devices by state. Each is one of online, offline, pending and revoked.
+/// Devices by state. Each is one of online, offline, never seen, pending and revoked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceCounts {
@@ -32,14 +37,16 @@ pub struct DeviceCounts {
     pub total: u64,
     /// Connected now.
     pub online: u64,
-    /// Not connected, those never seen among them.
+    /// Not connected, and were before.
     pub offline: u64,
     /// Wait for approval.
     pub pending: u64,
     /// May not connect any more.
     pub revoked: u64,
-    /// Of those offline: were never connected.
+    /// Enrolled, and were never connected.
     pub never_seen: u64,
+    /// Of those online: a workload fails on them, or they report a problem.
+    pub unhealthy: u64,
 }
 
 /// Workloads by health.
@@ -47,12 +54,16 @@ pub struct DeviceCounts {
 pub struct WorkloadCounts {
     /// All of them.
     pub total: u64,
-    /// Run wherever they can be reached.
+    /// Run, or are done, on all their devices.
     pub healthy: u64,
-    /// Are on their way somewhere, or run nowhere yet.
+    /// Are not there yet on some device.
     pub progressing: u64,
     /// Fail somewhere.
     pub failing: u64,
+    /// Neither fail nor progress, and some device is offline.
+    pub unknown: u64,
+    /// Are paused on some device, and neither fail nor progress.
+    pub paused: u64,
     /// No device is to run them.
     pub unplaced: u64,
 }
@@ -72,7 +83,7 @@ pub enum Severity {
 /// Something that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttentionItem {
-    /// `problem`, `lost`, `certificate`, `waiting` or `failing`.
+    /// `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`.
     pub kind: String,
     /// Of a problem its code, of what fails the workload's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,8 +92,15 @@ pub struct AttentionItem {
     pub severity: Severity,
     /// In words.
     pub message: String,
+    /// When the first of them began. Absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// How many devices it is about.
     pub count: u64,
+    /// Of those: are offline, so that it was so when they were last heard.
+    #[serde(default)]
+    #[schema(required)]
+    pub unknown: u64,
     /// The first five of them.
     pub devices: Vec<String>,
     /// Query parameters of `GET /api/v1/devices` that list them.
@@ -99,11 +117,11 @@ pub struct Site {
     pub total: u64,
     /// Of those: connected now.
     pub online: u64,
-    /// Of those: approved and not connected.
+    /// Of those: approved and not connected, those never seen among them.
     pub offline: u64,
-    /// Of those: report a problem.
-    pub with_problems: u64,
-    /// Of those: a workload fails on them.
+    /// Of those online: a workload fails on them, or they report a problem.
+    pub unhealthy: u64,
+    /// Of the unhealthy: a workload fails on them.
     pub failing: u64,
 }
 
@@ -197,6 +215,15 @@ pub struct Difference {
     pub phase: Option<Phase>,
     /// How it is and why, in words.
     pub reason: String,
-    /// Whether that is what is desired.
+    /// Whether that is what is desired, by what is known now.
     pub as_desired: bool,
+    /// The state by what is known now. Absent: it is not desired any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<crate::api::State>,
+    /// Of an unknown state: the state when the device was last heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_state: Option<crate::api::State>,
+    /// When the state began. Absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
 }

@@ -14,7 +14,7 @@ use super::moment;
 use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
-use crate::api::{Connection, Device, Explanation, Workload};
+use crate::api::{Device, Explanation, HealthState, Workload};
 
 /// Describes one resource.
 pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &Named) -> Outcome {
@@ -83,14 +83,9 @@ fn device(output: Output, now: u64, device: &Device) -> String {
                 "Connection",
                 Cell::new(status.connection.as_str(), rows::mood_of_connection(status.connection)),
             ),
-            (
-                "Last seen",
-                Cell::from(match status.connection {
-                    // Its last report may be old: the connection says more.
-                    Connection::Online => "now".to_owned(),
-                    _ => moment_and_ago(status.last_seen.as_ref(), now),
-                }),
-            ),
+            ("Since", Cell::from(moment_and_ago(status.connection_since.as_ref(), now))),
+            ("Last heard", Cell::from(moment_and_ago(status.heard_at.as_ref(), now))),
+            ("Health", health(device, now)),
             ("Address", text(&status.address)),
             (
                 "Generation",
@@ -116,11 +111,18 @@ fn device(output: Output, now: u64, device: &Device) -> String {
         shown.push_str("\nProblems\n");
         for problem in &status.problems {
             let code = output.painted(&clean(&problem.code), Mood::Bad);
-            shown.push_str(&format!("  {code}: {}\n", clean(&problem.message)));
+            let since = match &problem.since {
+                Some(at) => format!(" (since {at}, {})", moment::ago(at, now)),
+                None => String::new(),
+            };
+            shown.push_str(&format!("  {code}{since}: {}\n", clean(&problem.message)));
+            for consequence in &problem.consequences {
+                shown.push_str(&format!("    - {}\n", clean(consequence)));
+            }
         }
     }
     shown.push_str("\nWorkloads\n");
-    shown.push_str(&workloads(output, device));
+    shown.push_str(&workloads(output, device, now));
     shown
 }
 
@@ -129,7 +131,27 @@ fn machine(device: &Device) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", Linux ")
 }
 
-fn workloads(output: Output, device: &Device) -> String {
+/// The health in a word, since when, and of an offline device that it is not known.
+fn health(device: &Device, now: u64) -> Cell {
+    let health = &device.status.health;
+    let mood = match health.state {
+        HealthState::Healthy => Mood::Good,
+        HealthState::Failing | HealthState::Problem | HealthState::NeverSeen => Mood::Bad,
+        HealthState::Unknown | HealthState::Revoked => Mood::Faint,
+        HealthState::Progressing | HealthState::Pending => Mood::Busy,
+    };
+    let since = match &health.since {
+        Some(at) => format!(" since {at} ({})", moment::ago(at, now)),
+        None => String::new(),
+    };
+    let failing = match health.failing.as_slice() {
+        [] => String::new(),
+        names => format!(": {}", names.join(", ")),
+    };
+    Cell::new(format!("{}{failing}{since}", health.state.as_str()), mood)
+}
+
+fn workloads(output: Output, device: &Device, now: u64) -> String {
     let names: BTreeSet<&String> =
         device.desired.keys().chain(device.status.workloads.keys()).collect();
     if names.is_empty() {
@@ -138,13 +160,21 @@ fn workloads(output: Output, device: &Device) -> String {
     let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
     let row = |name: &String| {
         let (wanted, is) = (device.desired.get(name), device.status.workloads.get(name));
-        let phase = is.map_or(Cell::from("not reported"), |is| {
-            Cell::new(rows::word(is.phase), rows::mood_of_phase(is.phase))
-        });
+        let phase = is.map_or(Cell::from("not reported"), |is| Cell::from(is.phase.as_str()));
+        let state = match is.and_then(|is| is.state.map(|state| (state, is.last_state))) {
+            None => Cell::from(""),
+            Some((state, None)) => Cell::new(state.as_str(), rows::mood_of_state(state)),
+            Some((state, Some(last))) => {
+                let words = format!("{} ({} when last heard)", state.as_str(), last.as_str());
+                Cell::new(words, rows::mood_of_state(state))
+            }
+        };
         vec![
             Cell::from(name.as_str()),
             Cell::from(number(wanted.map(|wanted| wanted.revision))),
             Cell::from(number(is.map(|is| is.revision))),
+            state,
+            Cell::from(is.map(|is| rows::ago(&is.since, now)).unwrap_or_default()),
             phase,
             Cell::from(number(is.map(|is| u64::from(is.restarts)))),
             Cell::from(number(is.and_then(|is| is.pid).map(u64::from))),
@@ -152,7 +182,9 @@ fn workloads(output: Output, device: &Device) -> String {
         ]
     };
     let all: Vec<Vec<Cell>> = names.into_iter().map(row).collect();
-    table(output, 2, &["NAME", "DESIRED", "REPORTED", "PHASE", "RESTARTS", "PID", "REASON"], &all)
+    let headings =
+        ["NAME", "DESIRED", "REPORTED", "STATE", "SINCE", "PHASE", "RESTARTS", "PID", "REASON"];
+    table(output, 2, &headings, &all)
 }
 
 fn workload(output: Output, now: u64, workload: &Workload) -> Outcome<String> {
@@ -171,12 +203,14 @@ fn workload(output: Output, now: u64, workload: &Workload) -> Outcome<String> {
             (
                 "Devices",
                 Cell::from(format!(
-                    "{} desired: {} running, {} progressing, {} failing, {} offline",
+                    "{} desired: {} running, {} done, {} progressing, {} failing, {} paused, {} unknown",
                     status.desired,
                     status.running,
+                    status.done,
                     status.progressing,
                     status.failing,
-                    status.offline
+                    status.paused,
+                    status.unknown
                 )),
             ),
         ],
@@ -200,7 +234,7 @@ mod tests {
             "apiVersion": "holdfast/v1", "kind": "Device", "metadata": { "name": "gw-1" },
             "desired": { "a": { "revision": 2 } },
             "status": {
-                "connection": "online", "lastSeen": "2026-11-23T20:51:01Z", "shard": 1, "epoch": 1,
+                "connection": "online", "heardAt": "2026-11-23T20:51:01Z", "shard": 1, "epoch": 1,
                 "generation": { "desired": 3, "applied": 2 }, "refused": 4,
                 "workloads": {
                     "old": { "revision": 1, "phase": "running", "restarts": 0, "pid": 7, "reason": "bad\u{1b}[2J" },
@@ -209,9 +243,13 @@ mod tests {
             },
         });
         let text = device(Output { colour: false }, 1_795_467_661, &rows::read(&value).unwrap());
-        for part in
-            ["2 applied, 3 desired (epoch 1)", "clock: 1970", "not reported", "now", "4 inputs"]
-        {
+        for part in [
+            "2 applied, 3 desired (epoch 1)",
+            "clock: 1970",
+            "not reported",
+            "(10m ago)",
+            "4 inputs",
+        ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
         }
         assert!(!text.contains('\u{1b}'), "a device must not steer the terminal");

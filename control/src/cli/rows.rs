@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::ids::Labels;
-use holdfast_protocol::message::Phase;
 use holdfast_protocol::words;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -13,7 +12,9 @@ use super::failure::{Failure, Outcome};
 use super::moment;
 use super::table::Cell;
 use super::text::Mood;
-use crate::api::{Access, Approve, Connection, Device, Policy, Revision, Token, Workload};
+use crate::api::{
+    Access, Approve, Connection, Device, HealthState, Policy, Revision, State, Token, Workload,
+};
 use crate::core::scope::Scope;
 
 /// Longest list of problems in a table that is not wide, in characters.
@@ -36,12 +37,21 @@ pub(crate) fn read<T: DeserializeOwned>(item: &Value) -> Outcome<T> {
 pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
     let (narrow, more): (&[_], &[_]) = match kind {
         Kind::Device => (
-            &["NAME", "CONNECTION", "LAST SEEN", "WORKLOADS", "GENERATION", "PROBLEMS"],
+            &["NAME", "CONNECTION", "SINCE", "HEARD", "WORKLOADS", "GENERATION", "PROBLEMS"],
             &["HORIZON", "EPOCH", "ADDRESS", "AGENT", "ARCH", "LABELS"],
         ),
         Kind::Workload => (
-            &["NAME", "REVISION", "DEVICES", "RUNNING", "PROGRESSING", "FAILING", "OFFLINE"],
-            &["CHANGED", "RUNS", "ON", "LABELS"],
+            &[
+                "NAME",
+                "REVISION",
+                "DEVICES",
+                "RUNNING",
+                "DONE",
+                "PROGRESSING",
+                "FAILING",
+                "UNKNOWN",
+            ],
+            &["PAUSED", "CHANGED", "RUNS", "ON", "LABELS"],
         ),
         Kind::Revision => (&["NAME", "MADE", "BY", "RUNS"], &["ON"]),
         Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS", "MAY CLAIM"], &[]),
@@ -74,20 +84,17 @@ pub(crate) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec
 
 fn device(wide: bool, now: u64, device: &Device) -> Vec<Cell> {
     let status = &device.status;
-    let desired = device.desired.len();
-    let running = running(device);
-    let problems = problems(device);
+    let (shown, mood) = workloads(device);
+    let problems = problems(device, now);
     let short = if wide { problems.join(", ") } else { cut(&problems.join(", ")) };
     let generation = status.generation;
     let behind = generation.applied != generation.desired;
     let mut row = vec![
         Cell::from(device.metadata.name.as_str()),
         Cell::new(status.connection.as_str(), mood_of_connection(status.connection)),
-        Cell::from(last_seen(device, now)),
-        Cell::new(
-            format!("{running}/{desired}"),
-            if running < desired { Mood::Busy } else { Mood::Plain },
-        ),
+        Cell::from(ago(&status.connection_since, now)),
+        heard(device, now),
+        Cell::new(shown, mood),
         Cell::new(
             format!("{}/{}", generation.applied, generation.desired),
             if behind { Mood::Busy } else { Mood::Plain },
@@ -122,42 +129,71 @@ pub(crate) fn horizon(data: Option<&Value>, now: u64) -> Cell {
     Cell::new(format!("{words} ({})", cause.unwrap_or("unknown")), mood)
 }
 
-/// Workloads that run in the revision that is desired, or have run it to its good end.
-pub(crate) fn running(device: &Device) -> usize {
-    let runs = |name: &String, revision: u64| {
-        let reported = device.status.workloads.get(name);
-        reported.is_some_and(|is| {
-            // A job that has run to its good end is as it should be.
-            let done = is.phase == Phase::Stopped && is.pid.is_none();
-            is.revision == revision && (is.phase == Phase::Running || done)
-        })
+/// Workloads that run or are done, of those that are desired; of a device that is offline that is
+/// not known: `3/4`, `?/4`.
+fn workloads(device: &Device) -> (String, Mood) {
+    let desired = device.desired.len();
+    if device.status.connection != Connection::Online {
+        return (format!("?/{desired}"), Mood::Faint);
+    }
+    let good = |name: &&String| {
+        let state = device.status.workloads.get(*name).and_then(|is| is.state);
+        matches!(state, Some(State::Running | State::Done))
     };
-    device.desired.iter().filter(|(name, wanted)| runs(name, wanted.revision)).count()
+    let good = device.desired.keys().filter(good).count();
+    let mood = match device.status.health.state {
+        HealthState::Failing => Mood::Bad,
+        _ if good < desired => Mood::Busy,
+        _ => Mood::Plain,
+    };
+    (format!("{good}/{desired}"), mood)
 }
 
-/// When it was last heard of, in words.
-pub(crate) fn last_seen(device: &Device, now: u64) -> String {
-    match (&device.status.last_seen, device.status.connection) {
-        (None, _) => "never".to_owned(),
-        (Some(_), Connection::Online) => "now".to_owned(),
-        (Some(moment), _) => moment::ago(moment, now),
+/// How long ago a moment was; empty when it is not known.
+pub(crate) fn ago(at: &Option<String>, now: u64) -> String {
+    at.as_ref().map(|moment| moment::ago(moment, now)).unwrap_or_default()
+}
+
+/// When it was last heard; it stands out when its next packet is overdue.
+pub(crate) fn heard(device: &Device, now: u64) -> Cell {
+    let status = &device.status;
+    let late = status.heard_by.as_ref().and_then(|by| moment::seconds(by));
+    let mood = match late {
+        Some(by) if by < now => Mood::Busy,
+        _ => Mood::Plain,
+    };
+    match &status.heard_at {
+        None => Cell::new("never", Mood::Faint),
+        Some(moment) => Cell::new(moment::ago(moment, now), mood),
     }
 }
 
-/// What is wrong, in a few words each: the device's own problems, then its workloads'.
-fn problems(device: &Device) -> Vec<String> {
-    let codes: Vec<&str> =
-        device.status.problems.iter().map(|problem| problem.code.as_str()).collect();
-    let of_device = codes.iter().enumerate().filter_map(|(at, code)| {
-        let is_first = !codes.iter().take(at).any(|earlier| earlier == code);
-        let count = codes.iter().filter(|other| *other == code).count();
-        is_first.then(|| if count > 1 { format!("{code} ({count})") } else { (*code).to_owned() })
+/// What is wrong, in a few words each, with since when: what fails first, then the device's own
+/// problems. Of a device that is offline it is what was so when it was last heard.
+fn problems(device: &Device, now: u64) -> Vec<String> {
+    let status = &device.status;
+    let long = |since: &Option<String>| match since.as_ref().and_then(|at| moment::seconds(at)) {
+        Some(at) => format!(" {}", words::length(now.saturating_sub(at))),
+        None => String::new(),
+    };
+    let failing = status.workloads.iter().filter_map(|(name, is)| {
+        let (fails, was) =
+            (is.state == Some(State::Failing), is.last_state == Some(State::Failing));
+        if fails {
+            return Some(format!("{name} failing{}", long(&is.since)));
+        }
+        was.then(|| format!("{name} was failing"))
     });
-    let of_workloads = device.status.workloads.iter().filter_map(|(name, is)| {
-        let bad = matches!(is.phase, Phase::Unhealthy | Phase::Backoff | Phase::Failed);
-        bad.then(|| format!("{name} {}", word(is.phase)))
+    let codes: Vec<&str> = status.problems.iter().map(|problem| problem.code.as_str()).collect();
+    let of_device = status.problems.iter().enumerate().filter_map(|(at, problem)| {
+        let code = problem.code.as_str();
+        let is_first = !codes.iter().take(at).any(|earlier| *earlier == code);
+        let count = codes.iter().filter(|other| **other == code).count();
+        let since = long(&problem.since);
+        is_first
+            .then(|| if count > 1 { format!("{code} ({count})") } else { format!("{code}{since}") })
     });
-    of_device.chain(of_workloads).collect()
+    failing.chain(of_device).collect()
 }
 
 fn workload(wide: bool, now: u64, workload: &Workload) -> Vec<Cell> {
@@ -165,20 +201,22 @@ fn workload(wide: bool, now: u64, workload: &Workload) -> Vec<Cell> {
     let count = |number: u64, mood: Mood| {
         Cell::new(number.to_string(), if number == 0 { Mood::Plain } else { mood })
     };
-    let all = status.running == status.desired;
+    let all = status.running + status.done == status.desired;
     let mut row = vec![
         Cell::from(workload.metadata.name.as_str()),
         Cell::from(status.revision.to_string()),
         Cell::from(status.desired.to_string()),
         count(status.running, if all { Mood::Good } else { Mood::Busy }),
+        count(status.done, Mood::Good),
         count(status.progressing, Mood::Busy),
         count(status.failing, Mood::Bad),
-        count(status.offline, Mood::Busy),
+        count(status.unknown, Mood::Faint),
     ];
     if wide {
         let changed =
             workload.metadata.updated_at.as_ref().or(workload.metadata.created_at.as_ref());
         row.extend([
+            count(status.paused, Mood::Busy),
             Cell::from(changed.map(|moment| moment::ago(moment, now)).unwrap_or_default()),
             Cell::from(runs(&workload.spec)),
             Cell::from(chosen(&workload.spec)),
@@ -324,21 +362,13 @@ fn pairs(map: &BTreeMap<String, String>) -> String {
     map.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
-/// A phase's word, as in JSON.
-pub(crate) fn word(phase: Phase) -> String {
-    match serde_json::to_value(phase) {
-        Ok(Value::String(word)) => word,
-        _ => String::new(),
-    }
-}
-
-/// How a phase looks.
-pub(crate) fn mood_of_phase(phase: Phase) -> Mood {
-    match phase {
-        Phase::Running => Mood::Good,
-        Phase::Unhealthy | Phase::Backoff | Phase::Failed => Mood::Bad,
-        Phase::Stopped => Mood::Faint,
-        _ => Mood::Busy,
+/// How a state looks.
+pub(crate) fn mood_of_state(state: State) -> Mood {
+    match state {
+        State::Running | State::Done => Mood::Good,
+        State::Failing => Mood::Bad,
+        State::Unknown => Mood::Faint,
+        State::Progressing | State::Paused => Mood::Busy,
     }
 }
 
@@ -347,7 +377,7 @@ pub(crate) fn mood_of_connection(connection: Connection) -> Mood {
     match connection {
         Connection::Online => Mood::Good,
         Connection::Pending => Mood::Busy,
-        Connection::Offline => Mood::Bad,
+        Connection::Offline | Connection::NeverSeen => Mood::Bad,
         Connection::Revoked => Mood::Faint,
     }
 }
@@ -381,26 +411,36 @@ mod tests {
             "metadata": { "name": "gw-1", "labels": { "role": "gateway" } },
             "desired": { "a": { "revision": 2 }, "b": { "revision": 1 } },
             "status": {
-                "connection": "offline", "lastSeen": "2026-11-23T20:51:01Z", "shard": 1, "epoch": 1,
+                "connection": "offline", "connectionSince": "2026-11-23T20:52:01Z",
+                "heardAt": "2026-11-23T20:51:01Z", "shard": 1, "epoch": 1,
                 "generation": { "desired": 3, "applied": 2 },
                 "workloads": {
                     "a": { "revision": 1, "phase": "running", "restarts": 0, "pid": 7, "reason": "" },
-                    "b": { "revision": 1, "phase": "backoff", "restarts": 9, "pid": null, "reason": "x" },
+                    "b": { "revision": 1, "phase": "backoff", "restarts": 9, "pid": null, "reason": "x", "state": "unknown", "lastState": "failing" },
                 },
-                "problems": [{ "code": "disk-full", "message": "no space" }],
+                "problems": [{ "since": "2026-11-23T20:01:01Z", "code": "disk-full", "message": "no space" }],
             },
         });
         assert_eq!(
             shown(Kind::Device, false, &device),
-            "NAME  CONNECTION  LAST SEEN  WORKLOADS  GENERATION  PROBLEMS\n\
-             gw-1  offline     10m ago    0/2        2/3         disk-full, b backoff\n"
+            "NAME  CONNECTION  SINCE   HEARD    WORKLOADS  GENERATION  PROBLEMS\n\
+             gw-1  offline     9m ago  10m ago  ?/2        2/3         b was failing, disk-full 60m\n",
+            "what an offline device did when last heard is not what it does"
         );
         assert!(shown(Kind::Device, true, &device).contains("role=gateway"));
         let mut device = device;
         let same = json!({ "code": "stream-policy", "message": "x" });
         device["status"]["problems"] = json!([same, { "code": "clock", "message": "" }, same]);
         let text = shown(Kind::Device, false, &device);
-        assert!(text.ends_with("stream-policy (2), clock, b backoff\n"), "{text}");
+        assert!(text.ends_with("b was failing, stream-policy (2), clock\n"), "{text}");
+        device["status"]["connection"] = json!("online");
+        device["status"]["health"] = json!({ "state": "failing", "failing": ["b"] });
+        device["status"]["heardBy"] = json!("2026-11-23T21:00:01Z");
+        device["status"]["workloads"]["a"]["state"] = json!("running");
+        device["status"]["workloads"]["b"]["state"] = json!("failing");
+        device["status"]["workloads"]["b"]["since"] = json!("2026-11-23T20:01:01Z");
+        let text = shown(Kind::Device, false, &device);
+        assert!(text.contains("1/2") && text.contains("b failing 60m, stream-policy"), "{text}");
     }
 
     #[test]
@@ -411,7 +451,7 @@ mod tests {
         });
         let workload = json!({
             "apiVersion": "holdfast/v1", "kind": "Workload", "metadata": { "name": "w" }, "spec": spec,
-            "status": { "revision": 4, "desired": 9, "running": 7, "progressing": 1, "failing": 0, "offline": 1 },
+            "status": { "revision": 4, "desired": 9, "running": 7, "progressing": 1, "failing": 0, "unknown": 1, "lastRunning": 1 },
         });
         let text = shown(Kind::Workload, true, &workload);
         assert!(text.contains("/bin/sleep 1000") && text.contains("role=gateway,!old"), "{text}");

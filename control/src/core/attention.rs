@@ -1,37 +1,57 @@
-//! Which devices need a person: the same answer for the fleet's summary and for the list.
+//! What of a device needs a person: the one list from which counts, the attention of the fleet,
+//! filters, metrics and notifications are made.
 
 use super::model::Device;
 use super::records::Standing;
-use super::view::{self, Fares, fares};
+use super::state;
+use super::view;
+use crate::api::{Connection, Severity, State};
 
 /// A device that was seen and is offline for longer than this, in seconds, is lost: shorter is a
 /// reboot, or a link that changed its mind.
 pub const LOST_AFTER: u64 = 5 * 60;
 
+/// A device that is enrolled and was not connected within this, in seconds, never came: its agent
+/// was not started, or it cannot reach the gateway.
+pub const NEVER_AFTER: u64 = 15 * 60;
+
 /// A certificate that ends within this, in seconds, should have been renewed by now, but see
 /// [`Watch::new`].
 const CERTIFICATE_WITHIN: u64 = 7 * 86_400;
 
-/// What of a device needs a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A kind of what needs a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Attention {
     /// It is offline for long.
     Lost,
+    /// It was enrolled long ago and was never connected.
+    NeverSeen,
     /// Its certificate is near its end, or over.
     Certificate,
-    /// A workload fails on it.
+    /// A workload fails on it, or failed when it was last heard.
     Failing,
-    /// It reports a problem.
+    /// It reports a problem, or did when it was last heard.
     Problem,
     /// It waits for approval.
     Waiting,
 }
 
 impl Attention {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Lost,
+        Self::NeverSeen,
+        Self::Certificate,
+        Self::Failing,
+        Self::Problem,
+        Self::Waiting,
+    ];
+
     /// Its word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Lost => "lost",
+            Self::NeverSeen => "never-seen",
             Self::Certificate => "certificate",
             Self::Failing => "failing",
             Self::Problem => "problem",
@@ -41,16 +61,33 @@ impl Attention {
 
     /// From its word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Lost, Self::Certificate, Self::Failing, Self::Problem, Self::Waiting]
-            .into_iter()
-            .find(|known| known.as_str() == word)
+        Self::ALL.into_iter().find(|known| known.as_str() == word)
     }
+}
+
+/// One thing about one device that needs a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// Its kind.
+    pub kind: Attention,
+    /// Of a problem its code, of a failing workload its name, of a certificate that is over
+    /// `expired`; else empty.
+    pub code: String,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// In words, of this device; may be empty for a failing workload.
+    pub message: String,
+    /// When it began, in seconds since 1970. 0: not known.
+    pub since: u64,
+    /// False: the device is offline, and it was so when it was last heard.
+    pub is_known: bool,
 }
 
 /// When one looks.
 #[derive(Debug, Clone, Copy)]
 pub struct Watch {
-    now: u64,
+    /// In seconds since 1970.
+    pub now: u64,
     started: u64,
     certificate_within: u64,
 }
@@ -65,40 +102,112 @@ impl Watch {
 
     /// Whether this device needs a person for this.
     pub fn sees(self, attention: Attention, device: &Device) -> bool {
-        match attention {
-            Attention::Lost => self.lost(device),
-            Attention::Certificate => self.certificate(device),
-            Attention::Failing => failing(device) > 0,
-            Attention::Problem => device.report.has_problems(),
-            Attention::Waiting => device.record.standing == Standing::Pending,
+        self.alarms(device).iter().any(|alarm| alarm.kind == attention)
+    }
+
+    /// Everything about a device that needs a person.
+    pub fn alarms(self, device: &Device) -> Vec<Alarm> {
+        let mut all = Vec::new();
+        let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
+        let created = device.record.created_at;
+        let alarm = |kind, severity, since: u64, message: &str| Alarm {
+            kind,
+            code: String::new(),
+            severity,
+            message: message.to_owned(),
+            since,
+            is_known: true,
+        };
+        match connection {
+            Connection::Pending => {
+                let words = "waits for approval";
+                all.push(alarm(Attention::Waiting, Severity::Info, created, words));
+                return all;
+            }
+            Connection::Revoked => return all,
+            Connection::Offline => {
+                let gone = device.report.gone_at();
+                if self.now.saturating_sub(gone.max(self.started)) > LOST_AFTER {
+                    all.push(alarm(Attention::Lost, Severity::Critical, gone, "is offline"));
+                }
+            }
+            Connection::NeverSeen => {
+                if self.now.saturating_sub(created.max(self.started)) > NEVER_AFTER {
+                    let words = "was enrolled and never connected";
+                    all.push(alarm(Attention::NeverSeen, Severity::Critical, created, words));
+                }
+            }
+            Connection::Online => {}
+        }
+        all.extend(self.certificate(device));
+        self.of_workloads(device, &mut all);
+        let is_known = connection == Connection::Online;
+        if !device.report.has_problems() {
+            return all;
+        }
+        all.extend(device.report.all_problems().into_iter().map(|problem| Alarm {
+            kind: Attention::Problem,
+            code: problem.code,
+            severity: Severity::Warning,
+            message: problem.message,
+            since: problem.since,
+            is_known,
+        }));
+        all
+    }
+
+    /// When this changes though nobody reports anything, in seconds since 1970. None: it does not.
+    pub fn next_change(self, device: &Device) -> Option<u64> {
+        let settles = device.report.marks.iter().filter_map(|mark| mark.settles_at());
+        let gone = device.report.gone_at().max(self.started);
+        let lost = match device.live.seen(device.record.standing, device.report.last_seen > 0) {
+            Connection::Offline => Some(gone + LOST_AFTER + 1),
+            Connection::NeverSeen => {
+                Some(device.record.created_at.max(self.started) + NEVER_AFTER + 1)
+            }
+            _ => None,
+        };
+        settles.chain(lost).filter(|at| *at > self.now).min()
+    }
+
+    fn of_workloads(self, device: &Device, all: &mut Vec<Alarm>) {
+        debug_assert!(device.record.standing == Standing::Approved, "others have no alarms");
+        if !device.report.may_fail() {
+            return;
+        }
+        for (name, revision) in &device.desired.workloads {
+            let is = state::of(device, name, *revision, self.now);
+            let is_known = is.state == State::Failing;
+            if !is_known && is.last != Some(State::Failing) {
+                continue;
+            }
+            let Some((said, mark)) = device.report.reported(name) else { continue };
+            all.push(Alarm {
+                kind: Attention::Failing,
+                code: name.to_string(),
+                severity: Severity::Critical,
+                message: said.reason.clone(),
+                since: mark.failing,
+                is_known,
+            });
         }
     }
 
-    fn lost(self, device: &Device) -> bool {
-        let since = device.report.last_seen;
-        device.record.standing == Standing::Approved
-            && device.live.connection == 0
-            && since > 0
-            && self.now.saturating_sub(since.max(self.started)) > LOST_AFTER
+    fn certificate(self, device: &Device) -> Option<Alarm> {
+        let end = view::certificate_end(device)?;
+        let is_over = end <= self.now;
+        let due = end.saturating_sub(self.certificate_within);
+        (due < self.now).then(|| Alarm {
+            kind: Attention::Certificate,
+            code: if is_over { "expired".into() } else { String::new() },
+            severity: if is_over { Severity::Critical } else { Severity::Warning },
+            message: if is_over {
+                "its certificate has expired".into()
+            } else {
+                "its certificate ends soon, without having been renewed".into()
+            },
+            since: if is_over { end } else { due },
+            is_known: true,
+        })
     }
-
-    fn certificate(self, device: &Device) -> bool {
-        device.record.standing == Standing::Approved
-            && view::certificate_end(device)
-                .is_some_and(|end| end.saturating_sub(self.now) < self.certificate_within)
-    }
-
-    /// Whether its certificate is over.
-    pub fn expired(self, device: &Device) -> bool {
-        view::certificate_end(device).is_some_and(|end| end <= self.now)
-    }
-}
-
-/// How many workloads fail on a device.
-pub fn failing(device: &Device) -> u64 {
-    if device.record.standing != Standing::Approved {
-        return 0;
-    }
-    let fails = |(name, revision): &&(_, u64)| fares(device, name, *revision) == Fares::Failing;
-    device.desired.workloads.iter().filter(fails).count() as u64
 }

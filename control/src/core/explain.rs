@@ -1,13 +1,12 @@
 //! Why something is not as desired, in words for a person.
 
 use holdfast_protocol::ids::{Name, StateVersion};
-use holdfast_protocol::message::Phase;
 
 use super::model::{Device, Model, Workload};
 use super::records::Standing;
+use super::state::{self, Condition, is_done};
 use super::time::{rfc3339, words};
-use super::view::{Fares, fares, is_done};
-use crate::api::{Connection, Difference, Explanation};
+use crate::api::{Connection, Difference, Explanation, State};
 
 /// Most reasons that are told one by one.
 const MOST: usize = 20;
@@ -15,7 +14,7 @@ const MOST: usize = 20;
 /// A device: why it is not as desired.
 pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
     let mut reasons = Vec::new();
-    let connection = device.live.seen(device.record.standing);
+    let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
     let name = &device.record.name;
     match connection {
         Connection::Online => {}
@@ -29,6 +28,10 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
             "it is offline, {}; it goes on with what it has and catches up when it is back",
             since(device, now)
         )),
+        Connection::NeverSeen => reasons.push(format!(
+            "it was enrolled {} ago and has never connected: is its agent started, and can it reach the gateway?",
+            words(now.saturating_sub(device.record.created_at))
+        )),
     }
     let behind = behind(model, device);
     if behind {
@@ -39,7 +42,7 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
         ));
     }
     for (workload, revision) in &device.desired.workloads {
-        if let Some(reason) = on_device(device, workload, *revision) {
+        if let Some(reason) = on_device(device, workload, *revision, now) {
             reasons.push(format!("{workload}: {reason}"));
         }
     }
@@ -48,16 +51,18 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
             reasons.push(format!("{workload}: no longer desired, and still {} there", said.phase));
         }
     }
+    let heard = if connection == Connection::Online { "" } else { " when last heard" };
     for problem in device.report.all_problems() {
-        reasons.push(format!("{}: {}", problem.code, problem.message));
+        reasons.push(format!("{}{heard}: {}", problem.code, problem.message));
     }
     let count = device.desired.workloads.len();
     let summary = match (connection, reasons.is_empty(), count) {
         (_, true, 0) => "online; nothing is desired of it".to_owned(),
-        (_, true, _) => format!("online; all {count} desired workloads run"),
+        (_, true, 1) => "online; its 1 workload is as desired".to_owned(),
+        (_, true, _) => format!("online; all {count} workloads are as desired"),
         (Connection::Online, false, _) => "online, not all is as desired".to_owned(),
         (Connection::Offline, false, _) => format!("offline, {}", since(device, now)),
-        (other, false, _) => other.as_str().to_owned(),
+        (other, false, _) => other.as_str().replace('-', " "),
     };
     Explanation {
         kind: "device".into(),
@@ -77,46 +82,68 @@ fn behind(model: &Model, device: &Device) -> bool {
     device.desired.generation > 0 && device.report.applied != wanted
 }
 
-/// `last seen ... (N min ago)`, or that it never was.
+/// `last heard ... (N min ago)`, or that it never was.
 fn since(device: &Device, now: u64) -> String {
     match device.report.last_seen {
         0 => "never seen".into(),
-        at => format!("last seen {} ({} ago)", rfc3339(at), words(now.saturating_sub(at))),
+        at => format!("last heard {} ({} ago)", rfc3339(at), words(now.saturating_sub(at))),
     }
 }
 
 /// Why a workload is not as desired on a device. None: it is.
-fn on_device(device: &Device, name: &Name, revision: u64) -> Option<String> {
+fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<String> {
+    let is = state::of(device, name, revision, now);
     let said = device.report.workload(name);
-    let because = |reason: &str| {
-        if reason.is_empty() { String::new() } else { format!(": {reason}") }
+    if is.state == State::Unknown {
+        let heard = device.report.last_seen;
+        let ago = words(now.saturating_sub(heard));
+        return Some(match (said, is.last) {
+            (Some(said), Some(last)) if said.revision == revision => {
+                format!("revision {revision} was {} when last heard, {ago} ago", last.as_str())
+            }
+            (Some(said), _) => format!(
+                "revision {revision} is desired, revision {} was {} when last heard, {ago} ago",
+                said.revision, said.phase
+            ),
+            (None, _) => format!("revision {revision} is desired, nothing reported yet"),
+        });
+    }
+    let Some(said) = said else {
+        return Some(format!("revision {revision} is desired, nothing reported yet"));
     };
-    match said {
-        None => Some(format!("revision {revision} is desired, nothing reported yet")),
-        Some(said) if said.revision != revision => Some(format!(
-            "revision {revision} is desired, revision {} is {}{}",
-            said.revision,
-            said.phase,
-            because(&said.reason)
+    let because = if said.reason.is_empty() { String::new() } else { format!(": {}", said.reason) };
+    if said.revision != revision {
+        return Some(format!(
+            "revision {revision} is desired, revision {} is {}{because}",
+            said.revision, said.phase
+        ));
+    }
+    let restarts = match said.restarts {
+        0 => String::new(),
+        1 => " after 1 restart".into(),
+        more => format!(" after {more} restarts"),
+    };
+    let long = |at: Option<u64>| match at {
+        Some(at) => format!(", for {}", words(now.saturating_sub(at))),
+        None => String::new(),
+    };
+    match is.state {
+        State::Running | State::Done => None,
+        State::Failing if !state::is_failure(said.phase) => Some(format!(
+            "revision {revision} is failing{}: {} now{restarts}{because}",
+            long(is.since),
+            said.phase
         )),
-        Some(said) if said.phase == Phase::Running || is_done(said) => None,
-        Some(said) => {
-            let restarts = match said.restarts {
-                0 => String::new(),
-                1 => " after 1 restart".into(),
-                more => format!(" after {more} restarts"),
-            };
-            Some(format!(
-                "revision {revision} is {}{restarts}{}",
-                said.phase,
-                because(&said.reason)
-            ))
-        }
+        _ => Some(format!(
+            "revision {revision} is {}{restarts}{}{because}",
+            said.phase,
+            long(is.since)
+        )),
     }
 }
 
 /// Every workload that is desired of a device or reported by it, with what is between the two.
-pub fn differences(device: &Device) -> Vec<Difference> {
+pub fn differences(device: &Device, now: u64) -> Vec<Difference> {
     let desired = device.desired.workloads.iter().map(|(name, revision)| (name, Some(*revision)));
     let left_over = device.report.workloads.iter().filter_map(|(name, _)| {
         let wanted = device.desired.workloads.binary_search_by(|(known, _)| known.cmp(name));
@@ -128,9 +155,10 @@ pub fn differences(device: &Device) -> Vec<Difference> {
         .map(|(name, desired)| {
             let said = device.report.workload(name);
             let why = match desired {
-                Some(revision) => on_device(device, name, revision),
+                Some(revision) => on_device(device, name, revision, now),
                 None => Some("no longer desired; the device has not removed it yet".to_owned()),
             };
+            let is = desired.map(|revision| state::of(device, name, revision, now));
             let settled = || match said {
                 Some(said) if is_done(said) => "it has run to its good end".to_owned(),
                 _ => "it runs as desired".to_owned(),
@@ -142,16 +170,40 @@ pub fn differences(device: &Device) -> Vec<Difference> {
                 phase: said.map(|said| said.phase),
                 as_desired: why.is_none(),
                 reason: why.unwrap_or_else(settled),
+                state: is.map(|is| is.state),
+                last_state: is.and_then(|is| is.last),
+                since: is.and_then(|is| is.since).map(rfc3339),
             }
         })
         .collect()
 }
 
+/// Devices of a workload that are not as desired, by state.
+#[derive(Default)]
+struct NotAsDesired {
+    failing: Vec<String>,
+    progressing: Vec<String>,
+    paused: Vec<String>,
+    unknown: Vec<String>,
+}
+
+impl NotAsDesired {
+    fn add(&mut self, is: Condition, line: String) {
+        match is.state {
+            State::Running | State::Done => {}
+            State::Failing => self.failing.push(line),
+            State::Progressing => self.progressing.push(line),
+            State::Paused => self.paused.push(line),
+            State::Unknown => self.unknown.push(line),
+        }
+    }
+}
+
 /// A workload: why it is not as desired.
 pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
     let name = &workload.record.name;
-    let (mut total, mut running) = (0_usize, 0_usize);
-    let (mut failing, mut progressing, mut offline) = (Vec::new(), Vec::new(), Vec::new());
+    let mut summary = crate::api::WorkloadSummary::default();
+    let mut others = NotAsDesired::default();
     for device in model.devices.values() {
         let set = &device.desired.workloads;
         let Ok(at) = set.binary_search_by(|(known, _)| known.cmp(name)) else { continue };
@@ -159,37 +211,64 @@ pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
             continue;
         }
         let revision = set.get(at).map_or(0, |(_, revision)| *revision);
-        total += 1;
-        let why = on_device(device, name, revision).unwrap_or_default();
-        let on = &device.record.name;
-        match fares(device, name, revision) {
-            Fares::Running => running += 1,
-            Fares::Failing => failing.push(format!("{on}: {why}")),
-            Fares::Progressing => progressing.push(format!("{on}: {why}")),
-            Fares::Offline => offline.push(format!("{on}: offline, {}", since(device, now))),
+        let is = state::of(device, name, revision, now);
+        super::view::count(&mut summary, is);
+        if !matches!(is.state, State::Running | State::Done) {
+            let why = on_device(device, name, revision, now).unwrap_or_default();
+            others.add(is, format!("{}: {why}", device.record.name));
         }
     }
-    let summary = match total {
+    let text = match summary.desired {
         0 => "no device is to run it".to_owned(),
-        _ => format!(
-            "revision {} runs on {running} of {total} devices ({} failing, {} on their way, {} offline)",
+        total => format!(
+            "revision {} on {total} {}: {}",
             workload.record.revision,
-            failing.len(),
-            progressing.len(),
-            offline.len()
+            if total == 1 { "device" } else { "devices" },
+            counts(&summary)
         ),
     };
-    let settled = total > 0 && running == total;
+    let settled = summary.desired > 0 && summary.running + summary.done == summary.desired;
     let mut reasons: Vec<String> = Vec::new();
-    if total == 0 {
+    if summary.desired == 0 {
         reasons.push(nobody(model));
     }
-    let all = failing.len() + progressing.len() + offline.len();
-    reasons.extend(failing.into_iter().chain(progressing).chain(offline).take(MOST));
+    let NotAsDesired { failing, progressing, paused, unknown } = others;
+    let all = failing.len() + progressing.len() + paused.len() + unknown.len();
+    let lines = failing.into_iter().chain(progressing).chain(paused).chain(unknown);
+    reasons.extend(lines.take(MOST));
     if all > MOST {
         reasons.push(format!("and {} more devices", all - MOST));
     }
-    Explanation { kind: "workload".into(), name: name.to_string(), settled, summary, reasons }
+    let kind = "workload".into();
+    Explanation { kind, name: name.to_string(), settled, summary: text, reasons }
+}
+
+/// The states that there are, with their numbers: `2 running, 1 failing`.
+fn counts(summary: &crate::api::WorkloadSummary) -> String {
+    let all = [
+        (State::Failing, summary.failing),
+        (State::Progressing, summary.progressing),
+        (State::Running, summary.running),
+        (State::Done, summary.done),
+        (State::Paused, summary.paused),
+        (State::Unknown, summary.unknown),
+    ];
+    let there = all.iter().filter(|(_, count)| *count > 0);
+    there
+        .map(|(state, count)| match state {
+            State::Unknown if summary.last_running == *count => {
+                format!("{count} unknown (offline; running when last heard)")
+            }
+            State::Unknown => {
+                format!(
+                    "{count} unknown (offline; {} running when last heard)",
+                    summary.last_running
+                )
+            }
+            state => format!("{count} {}", state.as_str()),
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn nobody(model: &Model) -> String {

@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 
 use holdfast_protocol::ids::Name;
 
-use super::attention::{Attention, LOST_AFTER, Watch};
+use super::attention::{Alarm, Attention, LOST_AFTER, NEVER_AFTER, Watch};
 use super::listing::SITE;
 use super::model::{Device, Model};
 use super::records::Standing;
-use super::view::{Fares, fares};
+use super::time::rfc3339;
+use super::{state, view};
 use crate::api::{
     AttentionItem, Connection, DeviceCounts, Fleet, LabelKey, LabelValue, Severity, Site,
-    WorkloadCounts,
+    WorkloadCounts, WorkloadSummary,
 };
 
 /// Most things that need a person; the rest is a number.
@@ -34,27 +35,33 @@ const OTHER: &str = "other";
 /// Devices that have something in common.
 #[derive(Debug, Default)]
 struct Group {
+    severity: Option<Severity>,
     count: u64,
+    /// Of those: offline, so that it was so when they were last heard.
+    unknown: u64,
+    /// When the first of them began. 0: not known.
+    since: u64,
     first: Vec<String>,
     /// What one of them says.
     message: String,
 }
 
 impl Group {
-    fn add(&mut self, device: &Device) {
+    fn add(&mut self, device: &Device, alarm: Alarm) {
         self.count += 1;
+        self.unknown += u64::from(!alarm.is_known);
+        if alarm.since > 0 && (self.since == 0 || alarm.since < self.since) {
+            self.since = alarm.since;
+        }
+        // Severity's order is from the most urgent.
+        self.severity = Some(self.severity.map_or(alarm.severity, |was| was.min(alarm.severity)));
+        if self.message.is_empty() {
+            self.message = alarm.message;
+        }
         if self.first.len() < NAMED {
             self.first.push(device.record.name.to_string());
         }
     }
-}
-
-#[derive(Debug, Default)]
-struct Running {
-    desired: u64,
-    running: u64,
-    progressing: u64,
-    failing: Group,
 }
 
 /// What was counted so far.
@@ -62,12 +69,9 @@ struct Running {
 pub struct Tally {
     watch: Watch,
     devices: DeviceCounts,
-    problems: BTreeMap<String, Group>,
-    lost: Group,
-    certificate: Group,
-    expired: Group,
-    waiting: Group,
-    workloads: BTreeMap<Name, Running>,
+    groups: BTreeMap<(Attention, String), Group>,
+    codes: usize,
+    workloads: BTreeMap<Name, WorkloadSummary>,
     sites: BTreeMap<String, Site>,
 }
 
@@ -77,11 +81,8 @@ impl Tally {
         Self {
             watch,
             devices: DeviceCounts::default(),
-            problems: BTreeMap::new(),
-            lost: Group::default(),
-            certificate: Group::default(),
-            expired: Group::default(),
-            waiting: Group::default(),
+            groups: BTreeMap::new(),
+            codes: 0,
             workloads: BTreeMap::new(),
             sites: BTreeMap::new(),
         }
@@ -89,94 +90,66 @@ impl Tally {
 
     /// Adds a device.
     pub fn add(&mut self, device: &Device) {
-        let connection = device.live.seen(device.record.standing);
+        let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
         self.devices.total += 1;
         match connection {
             Connection::Online => self.devices.online += 1,
             Connection::Offline => self.devices.offline += 1,
+            Connection::NeverSeen => self.devices.never_seen += 1,
             Connection::Pending => self.devices.pending += 1,
             Connection::Revoked => self.devices.revoked += 1,
         }
-        if connection == Connection::Offline && device.report.last_seen == 0 {
-            self.devices.never_seen += 1;
-        }
-        let watch = self.watch;
-        if watch.sees(Attention::Waiting, device) {
-            self.waiting.add(device);
-        }
-        if watch.sees(Attention::Lost, device) {
-            self.lost.add(device);
-        }
-        if watch.sees(Attention::Certificate, device) {
-            if watch.expired(device) { &mut self.expired } else { &mut self.certificate }
-                .add(device);
-        }
-        self.problems_of(device);
-        let failing = self.workloads_of(device);
-        self.site_of(device, connection, failing);
+        let unhealthy = state::is_unhealthy(device, self.watch.now);
+        self.devices.unhealthy += u64::from(unhealthy);
+        self.alarms_of(device);
+        self.workloads_of(device);
+        self.site_of(device, connection, unhealthy);
     }
 
-    fn problems_of(&mut self, device: &Device) {
-        let problems = device.report.all_problems();
-        for (at, problem) in problems.iter().enumerate() {
-            let earlier = problems.iter().take(at);
-            if earlier.into_iter().any(|other| other.code == problem.code) {
+    /// A device counts once for each kind and code.
+    fn alarms_of(&mut self, device: &Device) {
+        let mut seen: Vec<(Attention, String)> = Vec::new();
+        for alarm in self.watch.alarms(device) {
+            let mut key = (alarm.kind, alarm.code.clone());
+            if seen.contains(&key) {
                 continue;
             }
-            let known = self.problems.contains_key(&problem.code);
-            let code = if known || self.problems.len() < MAX_CODES { &problem.code } else { OTHER };
-            let group = match self.problems.get_mut(code) {
-                Some(group) => group,
-                None => self.problems.entry(code.to_owned()).or_default(),
-            };
-            if group.count == 0 {
-                group.message.clone_from(&problem.message);
-            }
-            group.add(device);
-        }
-    }
-
-    /// True when a workload fails on it.
-    fn workloads_of(&mut self, device: &Device) -> bool {
-        if device.record.standing != Standing::Approved {
-            return false;
-        }
-        let mut failing = false;
-        for (name, revision) in &device.desired.workloads {
-            let running = match self.workloads.get_mut(name) {
-                Some(running) => running,
-                None => self.workloads.entry(name.clone()).or_default(),
-            };
-            running.desired += 1;
-            match fares(device, name, *revision) {
-                Fares::Running => running.running += 1,
-                Fares::Progressing => running.progressing += 1,
-                Fares::Offline => {}
-                Fares::Failing => {
-                    failing = true;
-                    if running.failing.count == 0
-                        && let Some(said) = device.report.workload(name)
-                    {
-                        running.failing.message.clone_from(&said.reason);
-                    }
-                    running.failing.add(device);
+            seen.push(key.clone());
+            if alarm.kind == Attention::Problem && !self.groups.contains_key(&key) {
+                self.codes += 1;
+                if self.codes > MAX_CODES {
+                    OTHER.clone_into(&mut key.1);
                 }
             }
+            self.groups.entry(key).or_default().add(device, alarm);
         }
-        failing
     }
 
-    fn site_of(&mut self, device: &Device, connection: Connection, failing: bool) {
+    fn workloads_of(&mut self, device: &Device) {
+        if device.record.standing != Standing::Approved {
+            return;
+        }
+        for (name, revision) in &device.desired.workloads {
+            let summary = match self.workloads.get_mut(name) {
+                Some(summary) => summary,
+                None => self.workloads.entry(name.clone()).or_default(),
+            };
+            view::count(summary, state::of(device, name, *revision, self.watch.now));
+        }
+    }
+
+    fn site_of(&mut self, device: &Device, connection: Connection, unhealthy: bool) {
         let name = device.record.labels.get(SITE).map_or("", String::as_str);
         let site = match self.sites.get_mut(name) {
             Some(site) => site,
             None => self.sites.entry(name.to_owned()).or_default(),
         };
+        let away = matches!(connection, Connection::Offline | Connection::NeverSeen);
         site.total += 1;
         site.online += u64::from(connection == Connection::Online);
-        site.offline += u64::from(connection == Connection::Offline);
-        site.with_problems += u64::from(device.report.has_problems());
-        site.failing += u64::from(failing);
+        site.offline += u64::from(away);
+        site.unhealthy += u64::from(unhealthy);
+        site.failing += u64::from(state::failing(device, self.watch.now) > 0);
     }
 
     /// What it comes to. `workloads` are all that there are.
@@ -184,101 +157,155 @@ impl Tally {
         let mut counts = WorkloadCounts::default();
         for name in workloads {
             counts.total += 1;
-            match self.workloads.get(name) {
-                Some(one) if one.failing.count > 0 => counts.failing += 1,
-                Some(one) if one.progressing > 0 || one.running == 0 => counts.progressing += 1,
-                Some(_) => counts.healthy += 1,
+            match self.workloads.get(name).filter(|one| one.desired > 0) {
                 None => counts.unplaced += 1,
+                Some(one) if one.failing > 0 => counts.failing += 1,
+                Some(one) if one.progressing > 0 => counts.progressing += 1,
+                Some(one) if one.unknown > 0 => counts.unknown += 1,
+                Some(one) if one.paused > 0 => counts.paused += 1,
+                Some(_) => counts.healthy += 1,
             }
         }
         let (sites, more_sites) = sites(std::mem::take(&mut self.sites));
         let devices = self.devices;
         let (attention, more_attention) = self.attention();
-        Fleet { devices, workloads: counts, attention, more_attention, sites, more_sites }
+        let (settled, summary) = verdict(devices, counts, attention.len() as u64 + more_attention);
+        Fleet {
+            settled,
+            summary,
+            devices,
+            workloads: counts,
+            attention,
+            more_attention,
+            sites,
+            more_sites,
+        }
     }
 
     fn attention(self) -> (Vec<AttentionItem>, u64) {
-        let mut all = Vec::new();
-        let minutes = LOST_AFTER / 60;
-        all.extend(item(Attention::Lost, Severity::Critical, self.lost, |count| {
-            let words = words(count, "device is", "devices are");
-            format!("{words} offline for over {minutes} minutes")
-        }));
-        all.extend(item(Attention::Certificate, Severity::Critical, self.expired, |count| {
-            words(count, "certificate has expired", "certificates have expired")
-        }));
-        all.extend(item(Attention::Certificate, Severity::Warning, self.certificate, |count| {
-            let words = words(count, "certificate ends soon", "certificates end soon");
-            format!("{words}, without having been renewed")
-        }));
-        all.extend(item(Attention::Waiting, Severity::Info, self.waiting, |count| {
-            words(count, "device waits for approval", "devices wait for approval")
-        }));
-        for (code, group) in self.problems {
-            let said = group.message.clone();
-            let made = item(Attention::Problem, Severity::Warning, group, |count| match count {
-                1 => said,
-                _ => format!("{count} devices report {code}, the first: {said}"),
-            });
-            all.extend(made.map(|mut item| {
-                item.query = [("problem".to_owned(), code.clone())].into();
-                item.code = Some(code);
-                item
-            }));
-        }
-        for (name, running) in self.workloads {
-            let said = match running.failing.message.as_str() {
-                "" => String::new(),
-                reason => format!(": {reason}"),
-            };
-            let of = running.desired;
-            let made = item(Attention::Failing, Severity::Critical, running.failing, |count| {
-                format!("{name} fails on {count} of {of} devices{said}")
-            });
-            all.extend(made.map(|mut item| {
-                item.query.insert("workload".into(), name.to_string());
-                item.code = Some(name.to_string());
-                item
-            }));
-        }
-        all.sort_by(|one, other| (one.severity, other.count).cmp(&(other.severity, one.count)));
+        let workloads = &self.workloads;
+        let mut all: Vec<AttentionItem> = self
+            .groups
+            .into_iter()
+            .map(|((kind, code), group)| {
+                let of = workloads.get(code.as_str()).map_or(0, |summary| summary.desired);
+                item(kind, code, group, of)
+            })
+            .collect();
+        all.sort_by(|one, other| {
+            let key = |item: &AttentionItem| (item.severity, Reverse(item.count));
+            key(one).cmp(&key(other)).then_with(|| one.since.cmp(&other.since))
+        });
         let more = all.len().saturating_sub(MAX_ATTENTION) as u64;
         all.truncate(MAX_ATTENTION);
         (all, more)
     }
 }
 
+/// Whether nothing needs a look, and the sentence that says it.
+fn verdict(devices: DeviceCounts, workloads: WorkloadCounts, items: u64) -> (bool, String) {
+    let mut parts = Vec::new();
+    let mut add = |count: u64, one: &str, many: &str| {
+        if count > 0 {
+            parts.push(words(count, one, many));
+        }
+    };
+    add(devices.unhealthy, "device is unhealthy", "devices are unhealthy");
+    add(devices.offline, "device is offline", "devices are offline");
+    add(devices.never_seen, "device has never connected", "devices have never connected");
+    add(devices.pending, "device waits for approval", "devices wait for approval");
+    add(workloads.failing, "workload fails", "workloads fail");
+    add(workloads.progressing, "workload is progressing", "workloads are progressing");
+    if parts.is_empty() && items > 0 {
+        parts.push(words(items, "thing needs attention", "things need attention"));
+    }
+    if !parts.is_empty() {
+        return (false, parts.join(", "));
+    }
+    let all = match devices.total - devices.revoked {
+        0 => "no device is enrolled".to_owned(),
+        count => words(count, "device is online and healthy", "devices are online and healthy"),
+    };
+    (true, all)
+}
+
 fn words(count: u64, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
 
-/// None: nobody has it.
-fn item(
-    kind: Attention,
-    severity: Severity,
-    group: Group,
-    message: impl FnOnce(u64) -> String,
-) -> Option<AttentionItem> {
-    let query = match kind {
-        Attention::Waiting => ("connection", "pending"),
-        other => ("attention", other.as_str()),
+/// What a group of devices has, in words. `of`: devices that should run a failing workload.
+fn message(kind: Attention, code: &str, group: &Group, of: u64) -> String {
+    let count = group.count;
+    match kind {
+        Attention::Lost => {
+            let words = words(count, "device has been", "devices have been");
+            format!("{words} offline for over {} minutes", LOST_AFTER / 60)
+        }
+        Attention::NeverSeen => {
+            let minutes = NEVER_AFTER / 60;
+            let words = words(count, "device was", "devices were");
+            format!("{words} enrolled over {minutes} minutes ago and never connected")
+        }
+        Attention::Certificate if code.is_empty() => {
+            let words = words(count, "certificate ends soon", "certificates end soon");
+            format!("{words}, without having been renewed")
+        }
+        Attention::Certificate => {
+            words(count, "certificate has expired", "certificates have expired")
+        }
+        Attention::Waiting => {
+            words(count, "device waits for approval", "devices wait for approval")
+        }
+        Attention::Problem if count == 1 => group.message.clone(),
+        Attention::Problem => {
+            format!("{count} devices report {code}, the first: {}", group.message)
+        }
+        Attention::Failing => {
+            let said = match group.message.as_str() {
+                "" => String::new(),
+                reason => format!(": {reason}"),
+            };
+            let devices = if of == 1 { "device" } else { "devices" };
+            let heard = match (group.unknown, count) {
+                (0, _) => String::new(),
+                (unknown, count) if unknown == count => " when last heard".to_owned(),
+                (unknown, _) => format!(" ({unknown} of them when last heard)"),
+            };
+            let verb = if group.unknown == count { "was failing" } else { "fails" };
+            format!("{code} {verb} on {count} of {of} {devices}{heard}{said}")
+        }
+    }
+}
+
+fn item(kind: Attention, code: String, group: Group, of: u64) -> AttentionItem {
+    let message = message(kind, &code, &group, of);
+    let mut query: BTreeMap<String, String> = match kind {
+        Attention::Waiting => [("connection".to_owned(), "pending".to_owned())].into(),
+        Attention::Problem => [("problem".to_owned(), code.clone())].into(),
+        other => [("attention".to_owned(), other.as_str().to_owned())].into(),
     };
-    (group.count > 0).then(|| AttentionItem {
+    if kind == Attention::Failing {
+        query.insert("workload".into(), code.clone());
+    }
+    let told = matches!(kind, Attention::Problem | Attention::Failing);
+    AttentionItem {
         kind: kind.as_str().into(),
-        code: None,
-        severity,
-        message: message(group.count),
+        code: told.then_some(code),
+        severity: group.severity.unwrap_or(Severity::Info),
+        message,
+        since: (group.since > 0).then(|| rfc3339(group.since)),
         count: group.count,
+        unknown: group.unknown,
         devices: group.first,
-        query: [(query.0.to_owned(), query.1.to_owned())].into(),
-    })
+        query,
+    }
 }
 
 /// The sites with the biggest trouble first, and how many more there are.
 fn sites(all: BTreeMap<String, Site>) -> (Vec<Site>, u64) {
     let mut sites: Vec<Site> =
         all.into_iter().map(|(name, site)| Site { site: name, ..site }).collect();
-    let trouble = |site: &Site| site.failing + site.with_problems + site.offline;
+    let trouble = |site: &Site| site.unhealthy + site.offline;
     sites.sort_by(|one, other| {
         (trouble(other), other.total, &one.site).cmp(&(trouble(one), one.total, &other.site))
     });

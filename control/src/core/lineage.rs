@@ -82,6 +82,11 @@ impl Lineage {
         before != self.diverged.len()
     }
 
+    /// When the evidence began, in seconds since 1970. 0: there is none.
+    pub fn since(&self) -> u64 {
+        self.diverged.first().map_or(0, |first| first.at)
+    }
+
     /// What a person should know.
     pub fn problem(&self) -> Option<Problem> {
         let last = self.diverged.last()?;

@@ -1,11 +1,11 @@
 //! The list of devices: which of them, in which order. Asked for by strangers to the code, so
 //! every word of a query is checked.
 
-use super::attention::{Attention, Watch, failing};
+use super::attention::{Attention, Watch};
 use super::model::Device;
 use super::selector::Selector;
-use super::view;
-use crate::api::Connection;
+use super::{state, view};
+use crate::api::{Connection, HealthState};
 
 /// Longest text that is searched for, in bytes.
 const MAX_TEXT: usize = 200;
@@ -15,10 +15,12 @@ const MAX_TEXT: usize = 200;
 pub struct Filter {
     /// Those with these labels.
     pub selector: Selector,
-    /// Those in whose name or label values this stands; see [`Filter::text`].
+    /// Those in which this stands; see [`Filter::text`].
     pub text: Option<String>,
     /// Those whose connection is one of these.
     pub connections: Vec<Connection>,
+    /// Those whose health is one of these.
+    pub health: Vec<HealthState>,
     /// Those that report a problem with this code.
     pub problem: Option<String>,
     /// Those that should run this workload, or still report it.
@@ -47,11 +49,33 @@ impl Filter {
     /// # Errors
     /// A word that is none.
     pub fn connections(text: &str) -> Result<Vec<Connection>, String> {
-        let all =
-            [Connection::Online, Connection::Offline, Connection::Pending, Connection::Revoked];
+        let all = [
+            Connection::Online,
+            Connection::Offline,
+            Connection::NeverSeen,
+            Connection::Pending,
+            Connection::Revoked,
+        ];
         let one = |word: &str| {
             let found = all.into_iter().find(|known| known.as_str() == word);
-            found.ok_or_else(|| "of online, offline, pending and revoked, with commas".to_owned())
+            found.ok_or_else(|| {
+                "of online, offline, never-seen, pending and revoked, with commas".to_owned()
+            })
+        };
+        text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(one).collect()
+    }
+
+    /// `failing,problem` as states of health.
+    ///
+    /// # Errors
+    /// A word that is none.
+    pub fn health(text: &str) -> Result<Vec<HealthState>, String> {
+        let one = |word: &str| {
+            let found = HealthState::ALL.into_iter().find(|known| known.as_str() == word);
+            found.ok_or_else(|| {
+                let words = HealthState::ALL.map(HealthState::as_str);
+                format!("of {}, with commas", words.join(", "))
+            })
         };
         text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(one).collect()
     }
@@ -63,9 +87,11 @@ impl Filter {
             device.desired.workloads.iter().any(|(known, _)| known.as_str() == name)
                 || device.report.workloads.iter().any(|(known, _)| known.as_str() == name)
         };
-        let connection = device.live.seen(record.standing);
+        let connection = device.live.seen(record.standing, device.report.last_seen > 0);
         let site = record.labels.get(SITE).map_or("", String::as_str);
         (self.connections.is_empty() || self.connections.contains(&connection))
+            && (self.health.is_empty()
+                || self.health.contains(&state::health(device, watch.now).state))
             && self.site.as_ref().is_none_or(|wanted| wanted == site)
             && (self.selector.is_empty() || self.selector.matches(&record.labels))
             && self.workload.as_deref().is_none_or(workload)
@@ -73,15 +99,17 @@ impl Filter {
                 device.report.all_problems().iter().any(|problem| problem.code == *code)
             })
             && self.attention.is_none_or(|attention| watch.sees(attention, device))
-            && self.text.as_deref().is_none_or(|text| holds(device, text))
+            && self.text.as_deref().is_none_or(|text| holds(device, text, watch.now))
     }
 }
 
 /// The label of those who share a place and a link.
 pub const SITE: &str = "site";
 
-/// Whether a text in lower case stands in a device's name or in a value of its labels.
-fn holds(device: &Device, text: &str) -> bool {
+/// Whether a text in lower case stands in a device's name, a value of its labels, its address,
+/// the name of a workload that it should run, the code of a problem, its connection or its health.
+fn holds(device: &Device, text: &str, now: u64) -> bool {
+    let report = &device.report;
     // Names have no capitals.
     device.record.name.as_str().contains(text)
         || device.record.labels.values().any(|value| {
@@ -89,6 +117,11 @@ fn holds(device: &Device, text: &str) -> bool {
                 || (value.bytes().any(|byte| byte.is_ascii_uppercase())
                     && value.to_ascii_lowercase().contains(text))
         })
+        || report.address.is_some_and(|address| address.to_string().contains(text))
+        || device.desired.workloads.iter().any(|(name, _)| name.as_str().contains(text))
+        || device.live.seen(device.record.standing, report.last_seen > 0).as_str().starts_with(text)
+        || state::health(device, now).state.as_str().starts_with(text)
+        || report.all_problems().iter().any(|problem| problem.code.contains(text))
 }
 
 /// What a list is sorted by; equals stand by name.
@@ -96,11 +129,14 @@ fn holds(device: &Device, text: &str) -> bool {
 pub enum By {
     /// Their names.
     Name,
-    /// Online, offline, pending, revoked.
+    /// Online, offline, never seen, pending, revoked.
     Connection,
-    /// When they were last heard of; never is longest ago.
-    LastSeen,
-    /// How many problems they report.
+    /// How much they need a person: failing, with a problem, unknown, never seen, pending,
+    /// progressing, healthy, revoked.
+    Health,
+    /// When they were last heard; never is longest ago.
+    HeardAt,
+    /// How many workloads fail on them and problems they report.
     Problems,
     /// How many workloads fail on them, then how many they should run.
     Workloads,
@@ -125,10 +161,11 @@ impl Default for Order {
     }
 }
 
-const ORDERS: [(&str, By); 7] = [
+const ORDERS: [(&str, By); 8] = [
     ("name", By::Name),
     ("connection", By::Connection),
-    ("lastSeen", By::LastSeen),
+    ("health", By::Health),
+    ("heardAt", By::HeardAt),
     ("problems", By::Problems),
     ("workloads", By::Workloads),
     ("certificate", By::Certificate),
@@ -136,7 +173,7 @@ const ORDERS: [(&str, By); 7] = [
 ];
 
 impl Order {
-    /// From `lastSeen`, or descending from `-lastSeen`.
+    /// From `heardAt`, or descending from `-heardAt`.
     ///
     /// # Errors
     /// There is no such order.
@@ -149,18 +186,33 @@ impl Order {
         })
     }
 
-    fn key(self, device: &Device, place: u64) -> u64 {
+    fn key(self, device: &Device, place: u64, now: u64) -> u64 {
         let key = match self.by {
             By::Name => place,
-            By::Connection => match device.live.seen(device.record.standing) {
-                Connection::Online => 0,
-                Connection::Offline => 1,
-                Connection::Pending => 2,
-                Connection::Revoked => 3,
+            By::Connection => {
+                match device.live.seen(device.record.standing, device.report.last_seen > 0) {
+                    Connection::Online => 0,
+                    Connection::Offline => 1,
+                    Connection::NeverSeen => 2,
+                    Connection::Pending => 3,
+                    Connection::Revoked => 4,
+                }
+            }
+            By::Health => match state::health(device, now).state {
+                HealthState::Failing => 0,
+                HealthState::Problem => 1,
+                HealthState::Unknown => 2,
+                HealthState::NeverSeen => 3,
+                HealthState::Pending => 4,
+                HealthState::Progressing => 5,
+                HealthState::Healthy => 6,
+                HealthState::Revoked => 7,
             },
-            By::LastSeen => device.report.last_seen,
-            By::Problems => device.report.all_problems().len() as u64,
-            By::Workloads => (failing(device) << 32) | device.desired.workloads.len() as u64,
+            By::HeardAt => device.report.last_seen,
+            By::Problems => state::failing(device, now) + device.report.all_problems().len() as u64,
+            By::Workloads => {
+                (state::failing(device, now) << 32) | device.desired.workloads.len() as u64
+            }
             By::Certificate => view::certificate_end(device).unwrap_or(0),
             By::CreatedAt => device.record.created_at,
         };
@@ -173,15 +225,15 @@ impl Order {
 pub fn page<'m>(
     devices: impl Iterator<Item = &'m Device>,
     order: Order,
-    offset: usize,
-    limit: usize,
+    (offset, limit): (usize, usize),
+    now: u64,
 ) -> (Vec<&'m Device>, u64) {
     let devices: Vec<&Device> = devices.collect();
     let total = devices.len();
     let mut keys: Vec<(u64, usize)> = devices
         .iter()
         .enumerate()
-        .map(|(place, device)| (order.key(device, place as u64), place))
+        .map(|(place, device)| (order.key(device, place as u64, now), place))
         .collect();
     let end = offset.saturating_add(limit);
     if end < total {

@@ -12,6 +12,8 @@ pub struct Live {
     pub connection: u64,
     /// The device's own random number of it. 0: not said yet.
     pub session: u64,
+    /// When it began, in seconds since 1970. 0: none, or not known.
+    pub since: u64,
     /// When it began, seconds since 1970, until that is written to the device's history; 0 then.
     pub unwritten: u64,
 }
@@ -35,11 +37,12 @@ impl Live {
         known
     }
 
-    /// What people see.
-    pub fn seen(self, standing: Standing) -> Connection {
+    /// What people see. `ever`: whether it was ever connected.
+    pub fn seen(self, standing: Standing, ever: bool) -> Connection {
         match (standing, self.connection) {
             (Standing::Revoked, _) => Connection::Revoked,
             (Standing::Pending, _) => Connection::Pending,
+            (Standing::Approved, 0) if !ever => Connection::NeverSeen,
             (Standing::Approved, 0) => Connection::Offline,
             (Standing::Approved, _) => Connection::Online,
         }
@@ -62,11 +65,12 @@ mod tests {
         assert!(live.begin(5));
         assert!(!live.end(3), "the older connection's end comes after the newer began");
         assert!(!live.begin(4), "so may its beginning");
-        assert_eq!(live.seen(Standing::Approved), Connection::Online);
+        assert_eq!(live.seen(Standing::Approved, true), Connection::Online);
         assert!(live.end(5));
         assert!(!live.end(5));
-        assert_eq!(live.seen(Standing::Approved), Connection::Offline);
-        assert_eq!(live.seen(Standing::Revoked), Connection::Revoked);
-        assert_eq!(live.seen(Standing::Pending), Connection::Pending);
+        assert_eq!(live.seen(Standing::Approved, true), Connection::Offline);
+        assert_eq!(live.seen(Standing::Revoked, true), Connection::Revoked);
+        assert_eq!(live.seen(Standing::Pending, true), Connection::Pending);
+        assert_eq!(live.seen(Standing::Approved, false), Connection::NeverSeen);
     }
 }

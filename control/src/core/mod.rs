@@ -24,6 +24,7 @@ pub mod scope;
 pub mod selector;
 pub mod session;
 pub mod shipping;
+pub mod state;
 pub mod throttle;
 pub mod time;
 pub mod values;

@@ -310,6 +310,7 @@ impl Model {
             if let Some(device) = self.devices.get_mut(&name) {
                 if std::mem::take(&mut report.connected) {
                     report.last_seen = report.last_seen.max(self.meta.alive);
+                    report.gone = report.last_seen;
                 }
                 device.report = report;
             }

@@ -1,8 +1,10 @@
 //! What the control plane keeps, as values. Their JSON is the store's content and a backup's:
 //! fields may be added with a default, none changes its meaning.
 
+use std::collections::BTreeMap;
+
 use holdfast_protocol::data::report::MAX_REPORTED_STREAMS;
-use holdfast_protocol::data::{DataReport, LinkBudget, StreamPolicy};
+use holdfast_protocol::data::{DataReport, LinkBudget, StreamName, StreamPolicy};
 use holdfast_protocol::ids::{Labels, Name, StateVersion};
 use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport};
 use holdfast_protocol::workload::WorkloadSpec;
@@ -13,6 +15,7 @@ use super::ingest::Retention;
 use super::lineage::Lineage;
 use super::scope::Scope;
 use super::selector::Selector;
+use super::state::Mark;
 use crate::api::Approve;
 
 /// The control plane as a whole.
@@ -129,6 +132,18 @@ pub struct ReportRecord {
     /// Its streams, its buffer, its link and its horizon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<DataReport>>,
+    /// Times about `workloads`, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
+    /// When each of `problems` was first reported, in their order, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems_since: Vec<u64>,
+    /// When a stream's problem was first reported, by the stream's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams_since: Vec<(StreamName, u64)>,
+    /// When its connection ended, in seconds since 1970. 0: it did not, or that is not known.
+    #[serde(default)]
+    pub gone: u64,
     /// How many events its history was ever given: the number of the next one.
     #[serde(default)]
     pub events: u64,
@@ -196,37 +211,17 @@ const STREAM_PROBLEM: &str = "stream-policy";
 const MAX_TEXT: usize = 1_000;
 
 impl ReportRecord {
-    /// Takes a report in: a full one replaces, another amends. What exceeds its bounds is cut.
-    pub fn take(&mut self, report: StateReport) {
+    /// Takes a report in, at this time: a full one replaces, another amends. What exceeds its
+    /// bounds is cut.
+    pub fn take(&mut self, report: StateReport, now: u64) {
         self.applied = report.version();
-        if report.full {
-            self.workloads = Vec::new();
-            self.problems = Vec::new();
-        }
-        for (name, said) in report.workloads {
-            let at = self.workloads.binary_search_by(|(known, _)| known.cmp(&name));
-            match (at, said) {
-                (Ok(at), None) => drop(self.workloads.remove(at)),
-                (Err(_), None) => {}
-                (Ok(at), Some(said)) => {
-                    if let Some((_, known)) = self.workloads.get_mut(at) {
-                        *known = bounded(said);
-                    }
-                }
-                (Err(at), Some(said)) if self.workloads.len() < MAX_REPORTED => {
-                    self.workloads.insert(at, (name, bounded(said)));
-                }
-                (Err(_), Some(_)) => {}
-            }
-        }
-        self.workloads.shrink_to_fit();
-        if let Some(mut problems) = report.problems {
-            problems.truncate(MAX_PROBLEMS);
-            for problem in &mut problems {
-                cut(&mut problem.code, 64);
-                cut(&mut problem.message, MAX_TEXT);
-            }
-            self.problems = problems;
+        self.take_workloads(report.full, report.workloads, now);
+        let problems = match report.problems {
+            None if report.full => Some(Vec::new()),
+            given => given,
+        };
+        if let Some(problems) = problems {
+            self.take_problems(problems, now);
         }
         if let Some(mut agent) = report.agent {
             cut(&mut agent.version, 64);
@@ -244,23 +239,111 @@ impl ReportRecord {
             if let Some(horizon) = &mut data.horizon {
                 cut(&mut horizon.detail, MAX_TEXT);
             }
+            self.take_stream_problems(&data, now);
             self.data = Some(data);
         }
     }
 
+    fn take_workloads(
+        &mut self,
+        full: bool,
+        said: BTreeMap<Name, Option<WorkloadReport>>,
+        now: u64,
+    ) {
+        self.marks.resize(self.workloads.len(), Mark::default());
+        let before: Vec<((Name, WorkloadReport), Mark)> =
+            self.workloads.drain(..).zip(self.marks.drain(..)).collect();
+        let mut all: BTreeMap<Name, (WorkloadReport, Mark)> = BTreeMap::new();
+        let mut former: BTreeMap<Name, (WorkloadReport, Mark)> = BTreeMap::new();
+        for ((name, report), mark) in before {
+            let to = if full { &mut former } else { &mut all };
+            to.insert(name, (report, mark));
+        }
+        for (name, said) in said {
+            let was = if full { former.remove(&name) } else { all.remove(&name) };
+            let Some(said) = said.map(bounded) else { continue };
+            if all.len() < MAX_REPORTED {
+                let mark = Mark::after(was.as_ref().map(|(was, mark)| (was, *mark)), &said, now);
+                all.insert(name, (said, mark));
+            }
+        }
+        for (name, (said, mark)) in all {
+            self.workloads.push((name, said));
+            self.marks.push(mark);
+        }
+        self.workloads.shrink_to_fit();
+        self.marks.shrink_to_fit();
+    }
+
+    /// A problem is the same as before when it has the same code and is as many-th of that code.
+    fn take_problems(&mut self, mut problems: Vec<Problem>, now: u64) {
+        problems.truncate(MAX_PROBLEMS);
+        for problem in &mut problems {
+            cut(&mut problem.code, 64);
+            cut(&mut problem.message, MAX_TEXT);
+        }
+        let mut known: Vec<(String, u64)> = std::mem::take(&mut self.problems)
+            .into_iter()
+            .map(|problem| problem.code)
+            .zip(std::mem::take(&mut self.problems_since))
+            .collect();
+        self.problems_since = problems
+            .iter()
+            .map(|problem| match known.iter().position(|(code, _)| *code == problem.code) {
+                Some(at) => known.remove(at).1,
+                None => now,
+            })
+            .collect();
+        self.problems = problems;
+    }
+
+    fn take_stream_problems(&mut self, data: &DataReport, now: u64) {
+        let known = std::mem::take(&mut self.streams_since);
+        let wrong = data.streams.iter().filter(|(_, said)| !said.problem.is_empty());
+        self.streams_since = wrong
+            .take(MAX_PROBLEMS)
+            .map(|(stream, _)| {
+                let since = known.iter().find(|(name, _)| name == stream).map(|(_, since)| *since);
+                (stream.clone(), since.unwrap_or(now))
+            })
+            .collect();
+    }
+
+    /// When its connection ended, in seconds since 1970; after a crash of the control plane: when
+    /// it was last known to stand. 0: never connected.
+    pub fn gone_at(&self) -> u64 {
+        if self.gone > 0 { self.gone } else { self.last_seen }
+    }
+
     /// What is wrong with it, by its own word: also of its streams.
-    pub fn all_problems(&self) -> Vec<Problem> {
-        let mut all = self.problems.clone();
-        if let Some(problem) = self.lineage.as_ref().and_then(|lineage| lineage.problem()) {
+    pub fn all_problems(&self) -> Vec<KnownProblem> {
+        let since = self.problems_since.iter().copied().chain(std::iter::repeat(0));
+        let known = |(problem, since): (&Problem, u64)| KnownProblem {
+            code: problem.code.clone(),
+            message: problem.message.clone(),
+            since,
+        };
+        let mut all: Vec<KnownProblem> = self.problems.iter().zip(since).map(known).collect();
+        if let Some(lineage) = self.lineage.as_deref()
+            && let Some(problem) = lineage.problem()
+        {
+            let since = lineage.since();
             // The device says it too, without the addresses.
             all.retain(|said| said.code != problem.code);
-            all.push(problem);
+            all.push(KnownProblem { code: problem.code, message: problem.message, since });
         }
         let streams = self.data.as_deref().into_iter().flat_map(|data| &data.streams);
         let wrong = streams.filter(|(_, said)| !said.problem.is_empty());
-        all.extend(wrong.take(MAX_PROBLEMS).map(|(stream, said)| Problem {
-            code: STREAM_PROBLEM.into(),
-            message: format!("{stream}: {}", said.problem),
+        all.extend(wrong.take(MAX_PROBLEMS).map(|(stream, said)| {
+            KnownProblem {
+                code: STREAM_PROBLEM.into(),
+                message: format!("{stream}: {}", said.problem),
+                since: self
+                    .streams_since
+                    .iter()
+                    .find(|(name, _)| name == stream)
+                    .map_or(0, |(_, since)| *since),
+            }
         }));
         all
     }
@@ -298,6 +381,30 @@ impl ReportRecord {
         let at = self.workloads.binary_search_by(|(known, _)| known.cmp(name)).ok()?;
         self.workloads.get(at).map(|(_, report)| report)
     }
+
+    /// False: no workload fails on it, whatever is desired of it. Cheaper than to look at each.
+    pub fn may_fail(&self) -> bool {
+        self.marks.iter().any(|mark| mark.failing > 0)
+            || self.workloads.iter().any(|(_, said)| super::state::is_failure(said.phase))
+    }
+
+    /// What it says of a workload, with the times about it.
+    pub fn reported(&self, name: &Name) -> Option<(&WorkloadReport, Mark)> {
+        let at = self.workloads.binary_search_by(|(known, _)| known.cmp(name)).ok()?;
+        let (_, report) = self.workloads.get(at)?;
+        Some((report, self.marks.get(at).copied().unwrap_or_default()))
+    }
+}
+
+/// A problem of a device, and when it was first reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownProblem {
+    /// Stable word.
+    pub code: String,
+    /// In words.
+    pub message: String,
+    /// In seconds since 1970. 0: not known.
+    pub since: u64,
 }
 
 fn bounded(mut report: WorkloadReport) -> WorkloadReport {

@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 
 use holdfast_protocol::data::DataReport;
 use holdfast_protocol::ids::Name;
-use holdfast_protocol::message::{Phase, WorkloadReport};
+use holdfast_protocol::message::WorkloadReport;
 use serde_json::{Value, json};
 
+use super::link;
 use super::model::{Device, Model, Workload};
 use super::records::{
-    AccessRecord, HistoryRecord, PolicyRecord, RevisionRecord, Standing, TokenRecord,
+    AccessRecord, HistoryRecord, KnownProblem, PolicyRecord, RevisionRecord, Standing, TokenRecord,
     WorkloadRecord,
 };
+use super::state::{self, Condition};
 use super::time::rfc3339;
-use crate::api::{self, API_VERSION, Metadata};
+use crate::api::{self, API_VERSION, Connection, Metadata, State};
 
 /// A device.
-pub fn device(device: &Device) -> api::Device {
+pub fn device(device: &Device, now: u64) -> api::Device {
     let record = &device.record;
     let desired = device
         .desired
@@ -35,31 +37,25 @@ pub fn device(device: &Device) -> api::Device {
             updated_at: Some(rfc3339(record.updated_at)),
         },
         desired,
-        status: status(device),
+        status: status(device, now),
     }
 }
 
-fn status(device: &Device) -> api::DeviceStatus {
+fn status(device: &Device, now: u64) -> api::DeviceStatus {
     let (record, report) = (&device.record, &device.report);
     let agent = report.agent.as_deref();
     let workloads = report
         .workloads
         .iter()
-        .map(|(name, said)| {
-            let status = api::WorkloadStatus {
-                revision: said.revision,
-                phase: said.phase,
-                restarts: said.restarts,
-                pid: said.pid,
-                reason: said.reason.clone(),
-            };
-            (name.to_string(), status)
-        })
-        .collect();
+        .map(|(name, said)| (name.to_string(), workload_status(device, name, said, now)));
     let not_after = certificate_end(device);
+    let time = |at: u64| (at > 0).then(|| rfc3339(at));
     api::DeviceStatus {
-        connection: device.live.seen(record.standing),
-        last_seen: (report.last_seen > 0).then(|| rfc3339(report.last_seen)),
+        connection: device.live.seen(record.standing, report.last_seen > 0),
+        connection_since: time(connection_since(device)),
+        heard_at: time(report.last_seen),
+        heard_by: None,
+        health: state::health(device, now),
         address: report.address.map(|address| address.to_string()),
         shard: record.shard,
         epoch: report.applied.epoch,
@@ -67,18 +63,61 @@ fn status(device: &Device) -> api::DeviceStatus {
             desired: device.desired.generation,
             applied: report.applied.generation,
         },
-        workloads,
-        problems: report
-            .all_problems()
-            .into_iter()
-            .map(|problem| api::Problem { code: problem.code, message: problem.message })
-            .collect(),
+        workloads: workloads.collect(),
+        problems: report.all_problems().into_iter().map(|it| problem(device, it)).collect(),
         agent: agent.map(|agent| agent.version.clone()),
         arch: agent.map(|agent| agent.arch.clone()),
         kernel: agent.map(|agent| agent.kernel.clone()).filter(|kernel| !kernel.is_empty()),
         refused: agent.map_or(0, |agent| agent.refused),
         certificate_not_after: not_after.map(rfc3339),
         data: reported(device),
+    }
+}
+
+/// The problem by which a device says that something waits for its link budget.
+const LINK_BUDGET: &str = "link-budget";
+
+fn problem(device: &Device, problem: KnownProblem) -> api::Problem {
+    let link = device.report.data.as_deref().map(|data| &data.link);
+    let link = link.filter(|_| problem.code == LINK_BUDGET);
+    api::Problem {
+        consequences: link.map(link::consequences).unwrap_or_default(),
+        code: problem.code,
+        message: problem.message,
+        since: (problem.since > 0).then(|| rfc3339(problem.since)),
+    }
+}
+
+fn workload_status(
+    device: &Device,
+    name: &Name,
+    said: &WorkloadReport,
+    now: u64,
+) -> api::WorkloadStatus {
+    let wanted = device.desired.workloads.binary_search_by(|(known, _)| known.cmp(name));
+    let wanted = wanted.ok().and_then(|at| device.desired.workloads.get(at));
+    let is = wanted.map(|(_, revision)| state::of(device, name, *revision, now));
+    let mark = device.report.reported(name).map(|(_, mark)| mark).unwrap_or_default();
+    api::WorkloadStatus {
+        revision: said.revision,
+        phase: said.phase,
+        restarts: said.restarts,
+        pid: said.pid,
+        reason: said.reason.clone(),
+        state: is.map(|is| is.state),
+        since: is.and_then(|is| is.since).map(rfc3339),
+        phase_since: (mark.phase > 0).then(|| rfc3339(mark.phase)),
+        last_state: is.and_then(|is| is.last),
+    }
+}
+
+/// When its present kind of connection began, in seconds since 1970. 0: not known.
+pub fn connection_since(device: &Device) -> u64 {
+    match device.live.seen(device.record.standing, device.report.last_seen > 0) {
+        Connection::Online => device.live.since,
+        Connection::Offline => device.report.gone_at(),
+        Connection::NeverSeen | Connection::Pending => device.record.created_at,
+        Connection::Revoked => device.record.updated_at,
     }
 }
 
@@ -185,39 +224,12 @@ pub fn workload(workload: &Workload, summary: api::WorkloadSummary) -> api::Work
     }
 }
 
-/// How one workload fares on one device that should run it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fares {
-    /// It runs this revision, or has run it to its good end.
-    Running,
-    /// It is reachable and not there yet.
-    Progressing,
-    /// It says `failed`, `unhealthy` or `backoff`.
-    Failing,
-    /// It cannot be reached and did not run this revision when it was.
-    Offline,
-}
-
-/// True for a job that has run to its good end: nothing is left to do, and all is as desired.
-pub fn is_done(said: &WorkloadReport) -> bool {
-    said.phase == Phase::Stopped && said.pid.is_none()
-}
-
-/// How it fares.
-pub fn fares(device: &Device, name: &Name, revision: u64) -> Fares {
-    let said = device.report.workload(name);
-    let there = said.filter(|said| said.revision == revision);
-    match there.map(|said| said.phase) {
-        Some(Phase::Running) => Fares::Running,
-        _ if there.is_some_and(is_done) => Fares::Running,
-        _ if device.live.connection == 0 => Fares::Offline,
-        Some(Phase::Failed | Phase::Unhealthy | Phase::Backoff) => Fares::Failing,
-        _ => Fares::Progressing,
-    }
-}
-
-/// How these workloads fare, in one pass over all devices. None: all of them.
-pub fn summaries(model: &Model, only: Option<&Name>) -> BTreeMap<Name, api::WorkloadSummary> {
+/// The states of these workloads over all devices, in one pass. None: of all workloads.
+pub fn summaries(
+    model: &Model,
+    only: Option<&Name>,
+    now: u64,
+) -> BTreeMap<Name, api::WorkloadSummary> {
     let mut all: BTreeMap<Name, api::WorkloadSummary> = model
         .workloads
         .iter()
@@ -232,17 +244,29 @@ pub fn summaries(model: &Model, only: Option<&Name>) -> BTreeMap<Name, api::Work
             continue;
         }
         for (name, revision) in &device.desired.workloads {
-            let Some(summary) = all.get_mut(name) else { continue };
-            summary.desired += 1;
-            match fares(device, name, *revision) {
-                Fares::Running => summary.running += 1,
-                Fares::Progressing => summary.progressing += 1,
-                Fares::Failing => summary.failing += 1,
-                Fares::Offline => summary.offline += 1,
+            if let Some(summary) = all.get_mut(name) {
+                count(summary, state::of(device, name, *revision, now));
             }
         }
     }
     all
+}
+
+/// Adds one device to a summary.
+pub fn count(summary: &mut api::WorkloadSummary, is: Condition) {
+    summary.desired += 1;
+    match is.state {
+        State::Running => summary.running += 1,
+        State::Progressing => summary.progressing += 1,
+        State::Failing => summary.failing += 1,
+        State::Done => summary.done += 1,
+        State::Paused => summary.paused += 1,
+        State::Unknown => {
+            summary.unknown += 1;
+            let good = matches!(is.last, Some(State::Running | State::Done));
+            summary.last_running += u64::from(good);
+        }
+    }
 }
 
 /// A revision.

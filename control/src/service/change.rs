@@ -160,15 +160,19 @@ impl<'a> Change<'a> {
 
     /// Tells those who watch.
     pub(crate) fn event(&mut self, kind: &str, name: &str, action: &str, message: String) {
+        let (kind, action) = (kind.into(), action.into());
+        let at = rfc3339(self.now);
+        let event = Event { kind, name: name.into(), action, at, message, parts: Vec::new() };
         let version = self.version();
-        let event = Event {
-            kind: kind.into(),
-            name: name.into(),
-            action: action.into(),
-            at: rfc3339(self.now),
-            message,
-        };
         self.after.events.push((version, event));
+    }
+
+    /// Tells those who watch which parts of a device changed, so that they read no others anew.
+    pub(crate) fn device_event(&mut self, name: &Name, message: String, parts: Vec<String>) {
+        self.event("device", name.as_str(), "changed", message);
+        if let Some((_, event)) = self.after.events.last_mut() {
+            event.parts = parts;
+        }
     }
 
     /// Writes down who did what.

@@ -72,7 +72,7 @@ impl Service {
             check_labels(&labels).map_err(Failure::invalid)?;
             let name = device.record.name.clone();
             if labels == device.record.labels {
-                return Ok(view::device(&device));
+                return Ok(view::device(&device, self.now()));
             }
             let set = match device.record.standing {
                 Standing::Approved => Some(place(change, &name, &labels)?),
@@ -85,7 +85,7 @@ impl Service {
             if let Some(set) = set {
                 change.set_desired(&name, set);
             }
-            known(change, name.as_str()).map(|device| view::device(&device))
+            known(change, name.as_str()).map(|device| view::device(&device, self.now()))
         })
         .await
     }
@@ -99,7 +99,7 @@ impl Service {
             let device = known(change, name)?;
             let name = device.record.name.clone();
             match device.record.standing {
-                Standing::Approved => return Ok(view::device(&device)),
+                Standing::Approved => return Ok(view::device(&device, self.now())),
                 Standing::Revoked => {
                     return Err(Failure::Conflict(format!(
                         "device {name} was revoked: `holdfast delete device {name}` and let it enrol anew"
@@ -113,7 +113,7 @@ impl Service {
             }
             changed(change, &name, by, "device.approve", "approved");
             change.set_desired(&name, set);
-            known(change, name.as_str()).map(|device| view::device(&device))
+            known(change, name.as_str()).map(|device| view::device(&device, self.now()))
         })
         .await
     }
@@ -126,7 +126,7 @@ impl Service {
         self.change(|change| {
             let device = known(change, name)?;
             if device.record.standing == Standing::Revoked {
-                return Ok(view::device(&device));
+                return Ok(view::device(&device, self.now()));
             }
             let name = device.record.name.clone();
             if let Some(device) = change.model.devices.get_mut(&name) {
@@ -134,7 +134,7 @@ impl Service {
             }
             changed(change, &name, by, "device.revoke", "revoked");
             change.disconnect(&name);
-            known(change, name.as_str()).map(|device| view::device(&device))
+            known(change, name.as_str()).map(|device| view::device(&device, self.now()))
         })
         .await
     }

@@ -68,11 +68,13 @@ impl Directory for Service {
             newer = known.live.begin(connection);
             if newer {
                 known.live.unwritten = now;
+                known.live.since = now;
+                known.report.gone = 0;
                 known.report.last_seen = now;
                 // Stored with the report that follows.
                 known.report.connected = true;
                 known.report.address = Some(liveness::address(peer));
-                change.event("device", name.as_str(), "changed", "online".into());
+                change.device_event(name, "online".into(), vec!["connection".into()]);
             }
         };
         if !self.note(begin, |_| {})
@@ -97,10 +99,11 @@ impl Directory for Service {
             if over {
                 known.report.last_seen = now;
                 known.report.connected = false;
+                known.report.gone = now;
                 change.put_departure(name, reason);
                 change.put_report(name);
                 let message = format!("offline: {reason}");
-                change.event("device", name.as_str(), "changed", message);
+                change.device_event(name, message, vec!["connection".into()]);
             }
         };
         if !self.note(end, |_| {})
@@ -110,6 +113,7 @@ impl Directory for Service {
         }
         if over {
             self.calls.device_gone(device);
+            self.note_due(name);
         }
     }
 
@@ -203,8 +207,9 @@ impl Service {
             let epoch = change.model.meta.epoch;
             let Some(known) = change.model.devices.get_mut(name) else { return };
             let message = words(&report, known.report.applied);
+            let parts = parts(&report, known.report.applied);
             diverged = known.report.take_history(report.full, &report.history, epoch, now);
-            known.report.take(report);
+            known.report.take(report, now);
             known.report.last_seen = now;
             change.put_report(name);
             if diverged.is_some() {
@@ -212,7 +217,7 @@ impl Service {
                 change.event("device", name.as_str(), "changed", message);
             }
             if let Some(message) = message {
-                change.event("device", name.as_str(), "changed", message);
+                change.device_event(name, message, parts);
             }
         };
         // Not taken: the device gets no PUBACK and sends again.
@@ -221,11 +226,23 @@ impl Service {
                 done.stored();
             }
         });
+        self.note_due(name);
         if let Some(history) = diverged {
             tracing::warn!(device = %name, "it came back with an earlier state of its data folder, or as a copy: told above which numbers it goes on");
             self.ingest.diverged(name.clone(), history);
         }
     }
+}
+
+/// Which parts of the device a report is about, as [`crate::api::Event::parts`] has them.
+fn parts(report: &StateReport, before: holdfast_protocol::ids::StateVersion) -> Vec<String> {
+    if report.full {
+        return Vec::new();
+    }
+    let workloads = report.workloads.keys().map(|name| format!("workloads/{name}"));
+    let problems = report.problems.is_some().then(|| "problems".to_owned());
+    let applied = (report.version() != before).then(|| "applied".to_owned());
+    workloads.chain(problems).chain(applied).collect()
 }
 
 /// Most workloads that an event names.

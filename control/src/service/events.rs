@@ -93,7 +93,8 @@ mod tests {
 
     fn event(id: u64) -> (u64, Event) {
         let text = String::new;
-        (id, Event { kind: text(), name: text(), action: text(), at: text(), message: text() })
+        let (kind, name, action, at, message) = (text(), text(), text(), text(), text());
+        (id, Event { kind, name, action, at, message, parts: Vec::new() })
     }
 
     fn ids(page: Page) -> Vec<u64> {

@@ -11,6 +11,7 @@ mod change;
 mod counters;
 mod devices;
 mod directory;
+mod due;
 mod enrol;
 mod events;
 mod export;
@@ -97,6 +98,7 @@ pub struct Service {
     started: u64,
     throttle: Mutex<Throttle>,
     summary: Mutex<Option<overview::Summary>>,
+    due: due::Due,
     watching: Arc<watching::Watching>,
     /// Why the store did not take the last change. None: it did.
     refusing: Mutex<Option<String>>,
@@ -208,6 +210,7 @@ impl Service {
             started: (settings.clock)(),
             throttle: Mutex::default(),
             summary: Mutex::default(),
+            due: due::Due::default(),
             watching: Arc::default(),
             refusing: Mutex::default(),
             adrift: AtomicBool::new(false),

@@ -43,7 +43,7 @@ pub struct DevicesQuery {
 }
 
 impl Service {
-    fn watch(&self) -> Watch {
+    pub(super) fn watch(&self) -> Watch {
         Watch::new(self.now(), self.started, self.settings.device_ttl)
     }
 
@@ -103,7 +103,7 @@ impl Service {
                         name,
                     )
                 {
-                    items.push((name.to_string(), view::device(device)));
+                    items.push((name.to_string(), view::device(device, watch.now)));
                 }
             }
             let mut list = page(items, limit, model.meta.version);
@@ -117,9 +117,9 @@ impl Service {
         }
         let order = query.order.unwrap_or_default();
         let (devices, total) =
-            listing::page(chosen, order, query.offset.unwrap_or_default(), limit);
+            listing::page(chosen, order, (query.offset.unwrap_or_default(), limit), watch.now);
         Ok(List {
-            items: devices.into_iter().map(view::device).collect(),
+            items: devices.into_iter().map(|device| view::device(device, watch.now)).collect(),
             metadata: ListMeta {
                 next: None,
                 resource_version: model.meta.version,
@@ -157,6 +157,6 @@ impl Service {
     pub fn differences(&self, name: &str) -> Result<Differences, Failure> {
         let model = self.model();
         let device = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
-        Ok(Differences { items: explain::differences(device) })
+        Ok(Differences { items: explain::differences(device, self.now()) })
     }
 }

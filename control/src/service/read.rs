@@ -74,8 +74,12 @@ impl Service {
     /// # Errors
     /// [`Failure::NotFound`].
     pub fn device(&self, name: &str) -> Result<api::Device, Failure> {
-        let model = self.model();
-        model.devices.get(name).map(view::device).ok_or_else(|| Failure::no("device", name))
+        let (model, now) = (self.model(), self.now());
+        model
+            .devices
+            .get(name)
+            .map(|device| view::device(device, now))
+            .ok_or_else(|| Failure::no("device", name))
     }
 
     /// Workloads, by name.
@@ -85,7 +89,7 @@ impl Service {
     pub fn workloads(&self, query: &Query) -> Listed<api::Workload> {
         let (limit, after) = (query.limit()?, query.after()?);
         let model = self.model();
-        let summaries = view::summaries(&model, None);
+        let summaries = view::summaries(&model, None, self.now());
         let items = model
             .workloads
             .range((after, Bound::Unbounded))
@@ -107,7 +111,8 @@ impl Service {
         let model = self.model();
         let none = || Failure::no("workload", name);
         let (name, workload) = model.workloads.get_key_value(name).ok_or_else(none)?;
-        let summary = view::summaries(&model, Some(name)).remove(name).unwrap_or_default();
+        let summary =
+            view::summaries(&model, Some(name), self.now()).remove(name).unwrap_or_default();
         Ok(view::workload(workload, summary))
     }
 
@@ -240,16 +245,17 @@ impl Service {
     }
 
     /// Devices by connection, and the sum of what they refused.
-    pub fn fleet(&self) -> ([(Connection, u64); 4], u64) {
+    pub fn fleet(&self) -> ([(Connection, u64); 5], u64) {
         let mut count = [
             (Connection::Online, 0),
             (Connection::Offline, 0),
+            (Connection::NeverSeen, 0),
             (Connection::Pending, 0),
             (Connection::Revoked, 0),
         ];
         let mut refused = 0;
         for device in self.model().devices.values() {
-            let connection = device.live.seen(device.record.standing);
+            let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
             count.iter_mut().filter(|(known, _)| *known == connection).for_each(|(_, n)| *n += 1);
             refused += device.report.agent.as_deref().map_or(0, |agent| agent.refused);
         }

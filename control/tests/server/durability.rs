@@ -77,10 +77,15 @@ async fn everything_is_there_after_a_restart() {
 
     let world = world.restart().await;
     assert_eq!(world.desired("d-1").unwrap(), desired);
-    let mut again = world.view("d-1");
-    assert_eq!(again["status"]["connection"], "offline", "nobody is online at the start");
-    again["status"]["connection"] = "online".into();
-    assert_eq!(again, view);
+    let offline = world.view("d-1");
+    assert_eq!(offline["status"]["connection"], "offline", "nobody is online at the start");
+    let workload = &offline["status"]["workloads"]["w"];
+    assert_eq!(
+        (&workload["state"], &workload["lastState"]),
+        (&"unknown".into(), &"running".into())
+    );
+    world.connect("d-1", 2);
+    assert_eq!(world.view("d-1"), view, "times of states too");
     assert!(world.service.workload("gone").is_err());
     world.apply("gone", "2").await.unwrap();
     let revision = world.service.workload("gone").unwrap().status.revision;

@@ -80,6 +80,7 @@ fn publish(world: &World, count: u64) -> Vec<u64> {
         action: "changed".into(),
         at: String::new(),
         message: String::new(),
+        parts: Vec::new(),
     };
     world.service.events().publish(ids.iter().map(|id| (*id, event(*id))).collect());
     ids
@@ -159,4 +160,18 @@ async fn an_id_that_is_long_gone_or_none_of_ours_begins_anew() {
     let next = publish(&world, 2);
     let seen: Vec<u64> = stream.take(2).await.into_iter().map(|seen| seen.id).collect();
     assert_eq!(seen, next, "after a reset it goes on");
+}
+
+#[tokio::test]
+async fn a_quiet_stream_beats_within_fifteen_seconds_and_moves_nobodys_place() {
+    let world = World::new().await;
+    let mut stream = Stream::open(&world, None).await;
+    assert!(stream.is_silent().await);
+    let frame = tokio::time::timeout(Duration::from_secs(15), stream.body.frame()).await;
+    let bytes = frame.expect("a heartbeat").unwrap().unwrap().into_data().unwrap();
+    let text = std::str::from_utf8(&bytes).unwrap();
+    assert!(text.contains("event: heartbeat\n") && text.contains("data: {\"at\":\"2"), "{text}");
+    assert!(!text.contains("id:"), "whoever resumes, resumes at the last event: {text}");
+    world.apply("w", "1").await.unwrap();
+    assert_eq!(stream.next().await.event, "workload");
 }

@@ -78,11 +78,16 @@ async fn the_fleet_at_a_glance() {
     let fleet = get(&world, "/api/v1/fleet").await;
     assert_eq!(
         fleet["devices"],
-        json!({ "total": 5, "online": 3, "offline": 1, "pending": 1, "revoked": 0, "neverSeen": 1 })
+        json!({ "total": 5, "online": 3, "offline": 0, "pending": 1, "revoked": 0, "neverSeen": 1, "unhealthy": 2 })
     );
     assert_eq!(
         fleet["workloads"],
-        json!({ "total": 2, "healthy": 0, "progressing": 0, "failing": 1, "unplaced": 1 })
+        json!({ "total": 2, "healthy": 0, "progressing": 0, "failing": 1, "unknown": 0, "paused": 0, "unplaced": 1 })
+    );
+    assert_eq!(fleet["settled"], false);
+    assert_eq!(
+        fleet["summary"],
+        "2 devices are unhealthy, 1 device has never connected, 1 device waits for approval, 1 workload fails"
     );
     let told: Vec<Value> = fleet["attention"]
         .as_array()
@@ -114,11 +119,12 @@ async fn the_fleet_at_a_glance() {
         assert_eq!(list["metadata"]["total"], item["count"], "{item} leads to its devices");
         assert_eq!(list["items"][0]["metadata"]["name"], item["devices"][0]);
         assert!(!item["message"].as_str().unwrap().is_empty());
+        assert!(item["since"].is_string(), "{item}");
     }
     let site = |name: &str, counts: [u64; 5]| {
         json!({
             "site": name, "total": counts[0], "online": counts[1], "offline": counts[2],
-            "withProblems": counts[3], "failing": counts[4],
+            "unhealthy": counts[3], "failing": counts[4],
         })
     };
     let sites = json!([site("north", [2, 2, 0, 2, 1]), site("", [3, 1, 1, 0, 0])]);
@@ -129,7 +135,7 @@ async fn the_fleet_at_a_glance() {
     let fleet = get(&world, "/api/v1/fleet").await;
     assert_eq!(
         fleet["devices"],
-        json!({ "total": 5, "online": 1, "offline": 2, "pending": 1, "revoked": 1, "neverSeen": 1 })
+        json!({ "total": 5, "online": 1, "offline": 1, "pending": 1, "revoked": 1, "neverSeen": 1, "unhealthy": 1 })
     );
     assert_eq!(fleet, get(&world, "/api/v1/fleet").await);
 }

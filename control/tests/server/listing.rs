@@ -115,6 +115,15 @@ fn name(item: &Value) -> String {
     item["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
+/// Workloads that fail on a device that can be reached.
+fn failing(item: &Value) -> u64 {
+    let status = &item["status"];
+    let fails = |name: &&String| {
+        status["workloads"][*name]["phase"] == "failed" && status["connection"] == "online"
+    };
+    item["desired"].as_object().unwrap().keys().filter(fails).count() as u64
+}
+
 /// What a list is sorted by, read from the devices as they are shown.
 fn sort_key(by: &str, item: &Value) -> (u64, String) {
     let status = &item["status"];
@@ -122,20 +131,33 @@ fn sort_key(by: &str, item: &Value) -> (u64, String) {
     match by {
         "name" => (0, name(item)),
         "connection" => {
-            let order = ["online", "offline", "pending", "revoked"];
+            let order = ["online", "offline", "never-seen", "pending", "revoked"];
             let word = text(&status["connection"]);
             (order.iter().position(|known| **known == *word).unwrap() as u64, String::new())
         }
-        "lastSeen" => (0, text(&status["lastSeen"])),
+        "health" => {
+            let order = [
+                "failing",
+                "problem",
+                "unknown",
+                "never-seen",
+                "pending",
+                "progressing",
+                "healthy",
+                "revoked",
+            ];
+            let word = text(&status["health"]["state"]);
+            (order.iter().position(|known| **known == *word).unwrap() as u64, String::new())
+        }
+        "heardAt" => (0, text(&status["heardAt"])),
         "certificate" => (0, text(&status["certificateNotAfter"])),
         "createdAt" => (0, text(&item["metadata"]["createdAt"])),
-        "problems" => (status["problems"].as_array().unwrap().len() as u64, String::new()),
+        "problems" => {
+            (failing(item) + status["problems"].as_array().unwrap().len() as u64, String::new())
+        }
         "workloads" => {
-            let failing = item["desired"].as_object().unwrap().keys().filter(|name| {
-                status["workloads"][*name]["phase"] == "failed" && status["connection"] == "online"
-            });
             let desired = item["desired"].as_object().unwrap().len() as u64;
-            (failing.count() as u64 * 1_000 + desired, String::new())
+            (failing(item) * 1_000 + desired, String::new())
         }
         other => panic!("{other}"),
     }
@@ -144,9 +166,16 @@ fn sort_key(by: &str, item: &Value) -> (u64, String) {
 #[tokio::test]
 async fn every_order_is_one_and_its_pages_hold_everybody_once() {
     let world = fleet(200).await;
-    for by in
-        ["name", "connection", "lastSeen", "problems", "workloads", "certificate", "createdAt"]
-    {
+    for by in [
+        "name",
+        "connection",
+        "health",
+        "heardAt",
+        "problems",
+        "workloads",
+        "certificate",
+        "createdAt",
+    ] {
         for (descending, limit) in [(false, 200), (false, 7), (true, 33)] {
             let sign = if descending { "-" } else { "" };
             let items = all(&world, &format!("sort={sign}{by}"), limit).await;
@@ -171,13 +200,16 @@ async fn filters_choose_what_they_say() {
         item["metadata"]["labels"][key].as_str().unwrap_or_default().to_owned()
     };
     let is = |item: &Value, word: &str| item["status"]["connection"] == *word;
-    let failing =
+    let is_approved =
+        |item: &Value| is(item, "online") || is(item, "offline") || is(item, "never-seen");
+    let failed =
         |item: &Value| {
-            is(item, "online")
+            is_approved(item)
                 && item["status"]["workloads"].as_object().unwrap().iter().any(|(name, said)| {
                     said["phase"] == "failed" && item["desired"][name].is_object()
                 })
         };
+    let unhealthy = |item: &Value| is(item, "online") && failing(item) > 0;
     let soon = holdfast_control::core::time::rfc3339(clock() + 3_600 / 4);
     type Rule<'r> = Box<dyn Fn(&Value) -> bool + 'r>;
     let rules: Vec<(&str, Rule<'_>)> = vec![
@@ -193,13 +225,22 @@ async fn filters_choose_what_they_say() {
             Box::new(|item| item["status"]["problems"].to_string().contains("clock-behind")),
         ),
         ("workload=pump-control", Box::new(|item| item["desired"]["pump-control"].is_object())),
-        ("attention=failing", Box::new(failing)),
-        ("attention=problem", Box::new(|item| item["status"]["problems"] != json!([]))),
+        ("attention=failing", Box::new(failed)),
+        ("health=failing", Box::new(unhealthy)),
+        (
+            "connection=never-seen",
+            Box::new(|item| item["status"]["heardAt"].is_null() && is(item, "never-seen")),
+        ),
+        ("q=never", Box::new(|item| is(item, "never-seen"))),
+        (
+            "attention=problem",
+            Box::new(|item| is_approved(item) && item["status"]["problems"] != json!([])),
+        ),
         ("attention=waiting", Box::new(|item| is(item, "pending"))),
         (
             "attention=certificate",
             Box::new(|item| {
-                (is(item, "online") || is(item, "offline"))
+                is_approved(item)
                     && item["status"]["certificateNotAfter"]
                         .as_str()
                         .is_some_and(|end| end < &*soon)
@@ -318,7 +359,7 @@ async fn with_fifty_thousand_devices_every_query_is_answered_in_time() {
     let headers = [("authorization", bearer.as_str())];
     for (path, total) in [
         ("/api/v1/devices?limit=100&offset=0", Some(COUNT)),
-        ("/api/v1/devices?limit=100&offset=49900&sort=-lastSeen", Some(COUNT)),
+        ("/api/v1/devices?limit=100&offset=49900&sort=-heardAt", Some(COUNT)),
         ("/api/v1/devices?limit=100&sort=workloads", Some(COUNT)),
         ("/api/v1/devices?limit=100&sort=certificate&q=no+such+device", Some(0)),
         ("/api/v1/devices?limit=100&q=site-39", None),

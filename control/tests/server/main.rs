@@ -30,4 +30,5 @@ mod query;
 mod restore;
 mod scopes;
 mod session;
+mod short;
 mod world;

@@ -288,7 +288,7 @@ fn offline_since_is_right_after_the_control_plane_was_killed() {
     let device = plane.device("d-1", &["role=a"]);
     plane.await_connection("d-1", "online");
     plane.await_settled("d-1");
-    let seen = plane.view("d-1")["status"]["lastSeen"].as_str().unwrap().to_owned();
+    let seen = plane.view("d-1")["status"]["heardAt"].as_str().unwrap().to_owned();
     // Long after the device's last word, as seconds count, the control plane stores something.
     let later = eventually(DEADLINE, "the control plane's clock goes on", || {
         let token = plane.cli().run(&["token", "create", "--ttl", "1h"]).ok();
@@ -302,7 +302,7 @@ fn offline_since_is_right_after_the_control_plane_was_killed() {
     plane.up();
     let status = &plane.view("d-1")["status"];
     assert_eq!(status["connection"], "offline");
-    let said = status["lastSeen"].as_str().unwrap();
+    let said = status["connectionSince"].as_str().unwrap();
     assert!(said >= later.as_str(), "seen {seen}, there until {later} at least, said {said}");
 }
 

@@ -42,7 +42,8 @@ export const deleteWorkload = async (name: string, resourceVersion: number) => {
 };
 export const deletePolicy = async (kind: PolicyKind, name: string, resourceVersion: number) => {
   await ask(client.DELETE("/api/v1/policies/{kind}/{name}", { params: { path: { kind, name }, query: { resourceVersion } as never } }));
-  await refresh(["stream"], ["linkbudget"]);
+  queries.removeQueries({ queryKey: ["policy", kind, name] });
+  await refresh(["policies"], ["policy"]);
 };
 export const fetchRecords = (name: string, stream: string, body: components["schemas"]["NewFetch"]) =>
   ask(client.POST("/api/v1/devices/{name}/streams/{stream}/fetch", { params: { path: { name, stream } }, body }));

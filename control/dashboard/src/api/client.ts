@@ -1,10 +1,11 @@
 // The API, typed from its own description. Changes carry the session's CSRF token; every refusal
-// becomes a Refusal with the server's own words.
+// becomes a Refusal with the server's own words. Time limits and short answers: `wire.ts`.
 import createClient, { type Middleware } from "openapi-fetch";
 import type { Fault } from "../lib/faults";
 import type { paths } from "./schema";
 import { lost, reach } from "./reach";
 import { session } from "./state";
+import { Late, send } from "./wire";
 
 /** A refusal, or no answer at all (status 0). */
 export class Refusal extends Error {
@@ -35,13 +36,17 @@ const guard: Middleware = {
       if (now.kind === "open") session.set({ kind: "ended", operator: now.operator });
     }
   },
-  onError() {
+  onError({ error, request }) {
+    // Given up because nobody wants the answer any more: that says nothing of the control plane.
+    if (request.signal.aborted) return;
+    // One answer that is late is no outage: the event stream tells whether anybody is there.
+    if (error instanceof Late) return new Refusal(0, "late", error.message);
     lost();
     return new Refusal(0, "unreachable", OUT_OF_REACH);
   },
 };
 
-export const client = createClient<paths>({ baseUrl: location.origin, credentials: "same-origin" });
+export const client = createClient<paths>({ baseUrl: location.origin, credentials: "same-origin", fetch: send });
 client.use(guard);
 
 interface Answer<T> {

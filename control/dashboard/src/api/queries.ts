@@ -3,6 +3,7 @@ import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import type { PolicyKind } from "../lib/policies";
 import type { Schema } from "../lib/schema";
 import { ask, client } from "./client";
+import { recordsAgain } from "./events";
 
 /** Which devices, and in which order, as the API's parameters. */
 export interface DeviceFilter {
@@ -19,12 +20,10 @@ export interface DeviceFilter {
 /** Rows of one page of the device table. */
 export const PAGE = 100;
 
-/** How often data that is on the page is read again, in milliseconds. */
-const DATA_AGAIN = 10_000;
-/** And lines of an hour in a table. */
+/** How often data that is on the page is read again: ever less often while the reader does nothing. */
+const DATA_AGAIN = () => recordsAgain();
+/** And lines of an hour in a table, in milliseconds. */
 const LINES_AGAIN = 60_000;
-/** The types of events that tell of documents about data: first words of their keys. */
-const POLICY_EVENTS = { streams: "stream", linkbudgets: "linkbudget" } as const;
 
 export const fleet = () => queryOptions({ queryKey: ["fleet"], queryFn: ({ signal }) => ask(client.GET("/api/v1/fleet", { signal })) });
 
@@ -97,7 +96,7 @@ export const records = (name: string, stream: string, range: { since?: string; u
   });
 
 /** What was received, and the newest ranges of what is missing, or of what a policy held back. */
-export const ledger = (name: string, stream: string, only: "missing" | "by-policy" = "missing", limit = 50, again = DATA_AGAIN) =>
+export const ledger = (name: string, stream: string, only: "missing" | "by-policy" = "missing", limit = 50, again: number | (() => number) = DATA_AGAIN) =>
   queryOptions({
     queryKey: ["device", name, "ledger", stream, only, limit],
     refetchInterval: again,
@@ -106,13 +105,13 @@ export const ledger = (name: string, stream: string, only: "missing" | "by-polic
 
 export const policies = (kind: PolicyKind, labelSelector = "") =>
   queryOptions({
-    queryKey: [POLICY_EVENTS[kind], "list", labelSelector],
+    queryKey: ["policies", kind, labelSelector],
     queryFn: ({ signal }) => ask(client.GET("/api/v1/policies/{kind}", { signal, params: { path: { kind }, query: { limit: 1000, ...(labelSelector ? { labelSelector } : {}) } } })),
   });
 
 export const policy = (kind: PolicyKind, name: string) =>
   queryOptions({
-    queryKey: [POLICY_EVENTS[kind], "one", name],
+    queryKey: ["policy", kind, name],
     refetchInterval: DATA_AGAIN,
     queryFn: ({ signal }) => ask(client.GET("/api/v1/policies/{kind}/{name}", { signal, params: { path: { kind, name } } })),
   });
@@ -120,7 +119,7 @@ export const policy = (kind: PolicyKind, name: string) =>
 /** Where a document about data applies. */
 export const policyDevices = (kind: PolicyKind, name: string, limit = 200) =>
   infiniteQueryOptions({
-    queryKey: [POLICY_EVENTS[kind], "devices", name, limit],
+    queryKey: ["policy", kind, name, "devices", limit],
     refetchInterval: DATA_AGAIN,
     initialPageParam: undefined as string | undefined,
     getNextPageParam: ({ metadata }) => metadata?.continue ?? undefined,

@@ -411,7 +411,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What changes, from now on or from `Last-Event-ID`; `reset` says that events were missed. */
+        /**
+         * What changes, from now on or from `Last-Event-ID`; `reset` says that events were missed.
+         * @description Every 12 s an event `heartbeat` comes, with `{"at": TIME}` as its data and without an id. A
+         *     reader that has heard nothing for 30 s may take the connection for dead, though it is open.
+         */
         get: operations["watchEvents"];
         put?: never;
         post?: never;
@@ -947,7 +951,7 @@ export interface components {
             count: number;
             /** @description The first five of them. */
             devices: string[];
-            /** @description `problem`, `lost`, `certificate`, `waiting` or `failing`. */
+            /** @description `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`. */
             kind: string;
             /** @description In words. */
             message: string;
@@ -957,6 +961,13 @@ export interface components {
             };
             /** @description How urgent it is. */
             severity: components["schemas"]["Severity"];
+            /** @description When the first of them began. Absent: not known. */
+            since?: string | null;
+            /**
+             * Format: int64
+             * @description Of those: are offline, so that it was so when they were last heard.
+             */
+            unknown: number;
         };
         /** @description Something that somebody did. */
         AuditRecord: {
@@ -1016,7 +1027,7 @@ export interface components {
          * @description Whether a device can be reached.
          * @enum {string}
          */
-        Connection: "online" | "offline" | "pending" | "revoked";
+        Connection: "online" | "offline" | "never-seen" | "pending" | "revoked";
         /** @description The answer to [`NewAccess`]: the only time that the secret is shown. */
         CreatedAccess: {
             /** @description Its id. */
@@ -1117,16 +1128,16 @@ export interface components {
             /** @description What it does run, as far as is known. */
             status: components["schemas"]["DeviceStatus"];
         };
-        /** @description Devices by state. Each is one of online, offline, pending and revoked. */
+        /** @description Devices by state. Each is one of online, offline, never seen, pending and revoked. */
         DeviceCounts: {
             /**
              * Format: int64
-             * @description Of those offline: were never connected.
+             * @description Enrolled, and were never connected.
              */
             neverSeen: number;
             /**
              * Format: int64
-             * @description Not connected, those never seen among them.
+             * @description Not connected, and were before.
              */
             offline: number;
             /**
@@ -1149,6 +1160,11 @@ export interface components {
              * @description All of them.
              */
             total: number;
+            /**
+             * Format: int64
+             * @description Of those online: a workload fails on them, or they report a problem.
+             */
+            unhealthy: number;
         };
         /** @description What is known of a device. */
         DeviceStatus: {
@@ -1162,6 +1178,8 @@ export interface components {
             certificateNotAfter?: string | null;
             /** @description Whether it can be reached. */
             connection: components["schemas"]["Connection"];
+            /** @description When that began: the connection, its end, the enrolment. Absent: not known. */
+            connectionSince?: string | null;
             /** @description What it says of its buffer (`storage`), its link (`link`) and its `horizon`. */
             data?: unknown;
             /**
@@ -1171,10 +1189,14 @@ export interface components {
             epoch: number;
             /** @description Desired and applied. */
             generation: components["schemas"]["Generations"];
+            /** @description The one answer to whether it is as it should be. */
+            health: components["schemas"]["Health"];
+            /** @description When the last packet of any kind came from it. Null: never. */
+            heardAt?: string | null;
+            /** @description Until when its next packet is due, by the keep-alive of its connection. Absent: none is due. */
+            heardBy?: string | null;
             /** @description Kernel release. */
             kernel?: string | null;
-            /** @description When it was last heard of. Null: never. */
-            lastSeen?: string | null;
             /** @description What is wrong with the device, by its own report. */
             problems?: components["schemas"]["Problem"][];
             /**
@@ -1204,13 +1226,14 @@ export interface components {
         };
         /** @description One workload on one device: what is desired beside what is reported. */
         Difference: {
-            /** @description Whether that is what is desired. */
+            /** @description Whether that is what is desired, by what is known now. */
             asDesired: boolean;
             /**
              * Format: int64
              * @description Absent: not desired any more.
              */
             desiredRevision?: number | null;
+            lastState?: components["schemas"]["State"] | null;
             /** @description `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`. */
             phase?: string | null;
             /** @description How it is and why, in words. */
@@ -1220,6 +1243,9 @@ export interface components {
              * @description Absent: not reported (yet).
              */
             reportedRevision?: number | null;
+            /** @description When the state began. Absent: not known. */
+            since?: string | null;
+            state?: components["schemas"]["State"] | null;
             /** @description Its name. */
             workload: string;
         };
@@ -1254,6 +1280,11 @@ export interface components {
             message: string;
             /** @description Whose; empty for `reset`. */
             name: string;
+            /**
+             * @description Which parts of a device changed: `connection`, `problems`, `applied` and `workloads/NAME`.
+             *     Absent: any, also its labels and standing.
+             */
+            parts?: string[];
             /**
              * @description `device`, `workload`, `stream`, `linkbudget`, `token`, `access` or `reset` (events were missed: read everything
              *     anew).
@@ -1306,8 +1337,15 @@ export interface components {
              * @description How many more sites there are.
              */
             moreSites: number;
+            /**
+             * @description True when nothing needs a look: every device that is expected is online and healthy, and
+             *     every workload runs or is done.
+             */
+            settled: boolean;
             /** @description By the label `site`, biggest trouble first; at most 500. */
             sites: components["schemas"]["Site"][];
+            /** @description That, in a sentence. */
+            summary: string;
             /** @description Workloads by health. */
             workloads: components["schemas"]["WorkloadCounts"];
         };
@@ -1324,6 +1362,25 @@ export interface components {
              */
             desired: number;
         };
+        /** @description Whether a device is as it should be, computed in one place for all that show it. */
+        Health: {
+            /** @description Names of the workloads that fail. */
+            failing?: string[];
+            /**
+             * Format: int64
+             * @description Number of problems that it reports, or reported when last heard.
+             */
+            problems: number;
+            /** @description When it began. Absent: not known. */
+            since?: string | null;
+            /** @description The state. */
+            state: components["schemas"]["HealthState"];
+        };
+        /**
+         * @description The state of a device as a whole.
+         * @enum {string}
+         */
+        HealthState: "healthy" | "failing" | "problem" | "progressing" | "unknown" | "never-seen" | "pending" | "revoked";
         /** @description `GET /api/v1/devices/{name}/history`. */
         History: {
             /** @description Newest first; at most 100. */
@@ -1831,8 +1888,12 @@ export interface components {
         Problem: {
             /** @description Stable word. */
             code: string;
+            /** @description What follows from it, in words. */
+            consequences?: string[];
             /** @description In words. */
             message: string;
+            /** @description When it was first reported. Absent: not known. */
+            since?: string | null;
         };
         /** @description Bytes of an answer, headers estimated. */
         QueryBytes: {
@@ -1991,12 +2052,12 @@ export interface components {
         Site: {
             /**
              * Format: int64
-             * @description Of those: a workload fails on them.
+             * @description Of the unhealthy: a workload fails on them.
              */
             failing: number;
             /**
              * Format: int64
-             * @description Of those: approved and not connected.
+             * @description Of those: approved and not connected, those never seen among them.
              */
             offline: number;
             /**
@@ -2013,10 +2074,15 @@ export interface components {
             total: number;
             /**
              * Format: int64
-             * @description Of those: report a problem.
+             * @description Of those online: a workload fails on them, or they report a problem.
              */
-            withProblems: number;
+            unhealthy: number;
         };
+        /**
+         * @description The state of a workload on a device that should run it.
+         * @enum {string}
+         */
+        State: "running" | "failing" | "progressing" | "done" | "paused" | "unknown";
         /** @description The answer to `PUT /api/v1/artifacts`. */
         StoredArtifact: {
             /** @description `sha256:<hex>`. */
@@ -2133,12 +2199,17 @@ export interface components {
             failing: number;
             /**
              * Format: int64
-             * @description Run wherever they can be reached.
+             * @description Run, or are done, on all their devices.
              */
             healthy: number;
             /**
              * Format: int64
-             * @description Are on their way somewhere, or run nowhere yet.
+             * @description Are paused on some device, and neither fail nor progress.
+             */
+            paused: number;
+            /**
+             * Format: int64
+             * @description Are not there yet on some device.
              */
             progressing: number;
             /**
@@ -2148,14 +2219,22 @@ export interface components {
             total: number;
             /**
              * Format: int64
+             * @description Neither fail nor progress, and some device is offline.
+             */
+            unknown: number;
+            /**
+             * Format: int64
              * @description No device is to run them.
              */
             unplaced: number;
         };
         /** @description One workload on one device, as reported. */
         WorkloadStatus: {
+            lastState?: components["schemas"]["State"] | null;
             /** @description `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`. */
             phase: string;
+            /** @description When the phase was first reported. Absent: not known. */
+            phaseSince?: string | null;
             /**
              * Format: int32
              * @description Process id of the main process; null: none.
@@ -2173,6 +2252,9 @@ export interface components {
              * @description Its revision.
              */
             revision: number;
+            /** @description When the state began. Absent: not known. */
+            since?: string | null;
+            state?: components["schemas"]["State"] | null;
         };
         /** @description How a workload fares over all its devices. */
         WorkloadSummary: {
@@ -2183,14 +2265,24 @@ export interface components {
             desired: number;
             /**
              * Format: int64
-             * @description Of those: say `failed`, `unhealthy` or `backoff`.
+             * @description Of those: have run it to its good end (a job).
+             */
+            done: number;
+            /**
+             * Format: int64
+             * @description Of those: fail, or failed and have not run well for a minute since.
              */
             failing: number;
             /**
              * Format: int64
-             * @description Of those: cannot be reached now and do not run this revision; they catch up when back.
+             * @description Of the unknown: ran this revision, or were done with it, when last heard.
              */
-            offline: number;
+            lastRunning: number;
+            /**
+             * Format: int64
+             * @description Of those: a person has paused it.
+             */
+            paused: number;
             /**
              * Format: int64
              * @description Of those: reachable, not there yet.
@@ -2203,9 +2295,14 @@ export interface components {
             revision: number;
             /**
              * Format: int64
-             * @description Of those: run this revision, or have run it to its good end (a job).
+             * @description Of those: run this revision.
              */
             running: number;
+            /**
+             * Format: int64
+             * @description Of those: are offline; they catch up when they are back.
+             */
+            unknown: number;
         };
     };
     responses: never;
@@ -2536,16 +2633,25 @@ export interface operations {
                 /** @description How many to leave out. */
                 offset?: number;
                 /**
-                 * @description `name`, `connection`, `lastSeen`, `problems`, `workloads` (by how many fail, then by how
-                 *     many are desired), `certificate` or `createdAt`; with `-` before it the greatest first.
+                 * @description `name`, `connection`, `health` (what needs a person first), `heardAt`, `problems` (workloads
+                 *     that fail and problems), `workloads` (by how many fail, then by how many are desired),
+                 *     `certificate` or `createdAt`; with `-` before it the greatest first.
                  */
                 sort?: string;
                 /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
                 labelSelector?: string;
-                /** @description Only those in whose name or label values this stands, whatever the case. */
+                /**
+                 * @description Only those in whose name, label values, address, workloads, problem codes, connection or
+                 *     health this stands, whatever the case.
+                 */
                 q?: string;
-                /** @description `online,offline,pending,revoked`: only those. */
+                /** @description `online,offline,never-seen,pending,revoked`: only those. */
                 connection?: string;
+                /**
+                 * @description `healthy,failing,problem,progressing,unknown,never-seen,pending,revoked`: only those whose
+                 *     health is one of these.
+                 */
+                health?: string;
                 /** @description Only those that report a problem with this code. */
                 problem?: string;
                 /** @description Only those that should run this workload, or report it. */
@@ -2553,7 +2659,7 @@ export interface operations {
                 /** @description Only those whose label `site` is this; empty: that have none. */
                 site?: string;
                 /**
-                 * @description `lost`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
+                 * @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
                  *     for this.
                  */
                 attention?: string;

@@ -3,11 +3,15 @@ import { ask, client, Refusal } from "./client";
 import { queries } from "./query-client";
 import { regained } from "./reach";
 import { session } from "./state";
+import { forget } from "./wire";
+
+/** How long the server may take to say who is logged in. */
+const PROMPT = 8_000;
 
 /** Asks the server whether the cookie is good. False: it could not be asked. */
 export async function resume(): Promise<boolean> {
   try {
-    const found = await ask(client.GET("/api/v1/session"));
+    const found = await ask(client.GET("/api/v1/session", { signal: AbortSignal.timeout(PROMPT) }));
     opened(found);
     return true;
   } catch (error) {
@@ -19,16 +23,19 @@ export async function resume(): Promise<boolean> {
   }
 }
 
-function opened(found: { operator: string; csrf: string; expiresAt: string }): void {
+export function opened(found: { operator: string; csrf: string; expiresAt: string }): void {
   const before = session.get();
   // Another operator's pages are not this one's.
-  if (before.kind === "ended" && before.operator !== found.operator) queries.clear();
+  if (before.kind === "ended" && before.operator !== found.operator) {
+    queries.clear();
+    forget();
+  }
   regained();
   session.set({ kind: "open", ...found });
 }
 
-export async function login(token: string): Promise<void> {
-  const found = await ask(client.POST("/api/v1/session", { body: { token } }));
+/** The form logged in: what is on the page may be another operator's, or old. */
+export async function loggedIn(found: { operator: string; csrf: string; expiresAt: string }): Promise<void> {
   opened(found);
   await queries.invalidateQueries();
 }
@@ -38,4 +45,5 @@ export async function logout(): Promise<void> {
   await ask(client.DELETE("/api/v1/session", { params: { header: { "X-CSRF-Token": now.kind === "open" ? now.csrf : "" } } }));
   session.set({ kind: "none" });
   queries.clear();
+  forget();
 }

@@ -1,7 +1,7 @@
 // Editing and applying: the editor, the faults with their places, what would change, conflicts.
 import { Button, FileButton } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { lazy, Suspense, useMemo, useRef, useState } from "react";
+import { Suspense, useMemo, useRef, useState } from "react";
 import { apply } from "../api/actions";
 import { reason, Refusal } from "../api/client";
 import { queries } from "../api/query-client";
@@ -14,6 +14,7 @@ import { merge, type Json } from "../lib/merge";
 import { count } from "../lib/words";
 import { Confirm } from "../ui/Confirm";
 import { Dialog } from "../ui/Dialog";
+import { later } from "../ui/later";
 import { Loading } from "../ui/Loading";
 import { Notice } from "../ui/Notice";
 import { PushArtifact } from "../ui/PushArtifact";
@@ -23,7 +24,7 @@ import { Conflict } from "./Conflict";
 import { draftOf, keep, type Base } from "./drafts";
 import { useDryRun } from "./useDryRun";
 
-const CodeEditor = lazy(() => import("./CodeEditor"));
+const CodeEditor = later(() => import("./CodeEditor"));
 
 interface Props {
   /** Under which unsaved text is kept. */
@@ -76,12 +77,12 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
     try {
       const { results } = await apply(run.documents, false);
       keep(draft, undefined);
-      await Promise.all([["workloads"], ["workload"], ["fleet"], ["devices"], ["device"], ["stream"], ["linkbudget"]].map((queryKey) => queries.invalidateQueries({ queryKey })));
+      await Promise.all([["workloads"], ["workload"], ["fleet"], ["devices"], ["device"], ["policies"], ["policy"]].map((queryKey) => queries.invalidateQueries({ queryKey })));
       applied(results);
     } catch (error) {
       if (error instanceof Refusal && error.code === "conflict") {
         setRefused(true);
-        if (base) await queries.invalidateQueries({ queryKey: [(base.kind ?? "workload").toLowerCase()] });
+        if (base) await queries.invalidateQueries({ queryKey: [base.kind && base.kind !== "Workload" ? "policy" : "workload"] });
       } else setFailure(reason(error));
     } finally {
       setBusy(false);

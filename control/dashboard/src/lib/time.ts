@@ -56,3 +56,10 @@ const seconds = new Intl.DateTimeFormat(undefined, { month: "short", day: "2-dig
 export function second(at: number): string {
   return seconds.format(at * 1000);
 }
+
+const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+/** The time of day in the reader's zone, to the second; in milliseconds. */
+export function clock(at: number): string {
+  return hours.format(at);
+}

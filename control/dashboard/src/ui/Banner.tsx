@@ -1,8 +1,10 @@
-// Says when the control plane is out of reach. The pages keep what they have; it goes by itself.
+// Says when the control plane is out of reach, and since when nothing was heard of it. The pages keep
+// what they have; it goes by itself.
 import { Button } from "@mantine/core";
 import { tryNow } from "../api/events";
 import { reach } from "../api/reach";
 import { useStore } from "../api/store";
+import { clock } from "../lib/time";
 import { Notice } from "./Notice";
 import { Time } from "./Time";
 
@@ -14,7 +16,7 @@ export function Banner() {
         <div className="hf-out">
           <Notice tone="warn" title="The control plane is out of reach">
             <div className="hf-row hf-spread">
-              <span>What you see is from <Time at={since} />. Devices go on by themselves. This page recovers by itself.</span>
+              <span>Last heard at {clock(since)}, <Time at={since} />: what you see is from then. Devices go on by themselves. This page tries again, and recovers by itself.</span>
               <Button size="xs" variant="default" onClick={tryNow}>Try now</Button>
             </div>
           </Notice>

@@ -2,13 +2,14 @@
 // reader says where one is.
 import { Title } from "@mantine/core";
 import { useEffect, useRef } from "react";
+import { setTitle } from "./title";
 
 let first = true;
 
 export function PageHead({ title, children, aside }: { title: string; children?: React.ReactNode; aside?: React.ReactNode }) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
-    document.title = `${title} · Holdfast`;
+    setTitle(title);
   }, [title]);
   useEffect(() => {
     if (!first) heading.current?.focus({ preventScroll: true });

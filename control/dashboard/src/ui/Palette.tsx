@@ -8,13 +8,14 @@ import * as read from "../api/queries";
 import { logout } from "../api/session";
 import { score } from "../lib/match";
 import { pages } from "../pages";
+import { useDataFound, type DataFound } from "./dataFound";
 import { Dialog } from "./Dialog";
 import { deviceAt, workloadAt, type Target } from "./PageLink";
 import { Connection } from "./State";
 
 interface Option {
   key: string;
-  kind: "Device" | "Workload" | "Page" | "Action";
+  kind: string;
   text: string;
   aside?: React.ReactNode;
   go: Target | (() => void);
@@ -42,10 +43,14 @@ export function Palette({ close }: { close: () => void }) {
   const list = useId();
   const devices = useQuery({ ...read.devices({ q: query }, 0, DEVICES), enabled: query !== "", placeholderData: (before) => before });
   const workloads = useQuery(read.workloads());
-  const options = found(text, query === "" ? [] : (devices.data?.items ?? []), workloads.data?.items ?? []);
+  const inData = useDataFound(query);
+  const options = found(text, query === "" ? [] : (devices.data?.items ?? []), workloads.data?.items ?? [], inData);
   const chosen = Math.min(at, options.length - 1);
   const here = useRef<HTMLDivElement>(null);
-  useEffect(() => here.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest" }), [chosen]);
+  useEffect(() => {
+    // Braces: newer browsers give a promise, which React would take for what cleans up.
+    here.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
+  }, [chosen]);
 
   const take = (option: Option | undefined) => {
     if (!option) return;
@@ -69,7 +74,7 @@ export function Palette({ close }: { close: () => void }) {
           setAt(0);
         }}
         onKeyDown={key}
-        placeholder="Device, workload or action"
+        placeholder="Device, workload, stream or action"
         aria-label="Search devices, workloads and actions"
         role="combobox"
         aria-expanded={options.length > 0}
@@ -94,19 +99,20 @@ export function Palette({ close }: { close: () => void }) {
   );
 }
 
-type Devices = { metadata: { name: string }; status: { connection: string; lastSeen?: string | null } }[];
+type Devices = { metadata: { name: string }; status: { connection: string } }[];
 
-function found(text: string, devices: Devices, workloads: { metadata: { name: string } }[]): Option[] {
+function found(text: string, devices: Devices, workloads: { metadata: { name: string } }[], inData: readonly DataFound[]): Option[] {
   const ranked: [number, Option][] = [];
   for (const { metadata, status } of devices) {
     // The server found them (by a label's value, perhaps): they stay, good names first.
-    ranked.push([3 + score(metadata.name, text), { key: `d/${metadata.name}`, kind: "Device", text: metadata.name, aside: <Connection of={status.connection} everSeen={status.lastSeen != null} />, go: { to: deviceAt(metadata.name) } }]);
+    ranked.push([3 + score(metadata.name, text), { key: `d/${metadata.name}`, kind: "Device", text: metadata.name, aside: <Connection of={status.connection} />, go: { to: deviceAt(metadata.name) } }]);
   }
   const add = (base: number, finds: string, option: Option) => {
     const points = score(finds, text);
     if (points > 0) ranked.push([base + points, option]);
   };
   for (const { metadata } of text.trim() === "" ? [] : workloads) add(3, metadata.name, { key: `w/${metadata.name}`, kind: "Workload", text: metadata.name, go: { to: workloadAt(metadata.name) } });
+  for (const { key, kind, text: name, finds, go } of inData) add(2, finds, { key, kind, text: name, go });
   for (const page of pages) if (page.icon || page.finds) add(1, `${page.title} ${page.finds ?? ""}`, { key: `p/${page.path}`, kind: "Page", text: page.title, go: { to: page.path } });
   for (const action of actions) add(0, `${action.text} ${action.finds}`, { key: `a/${action.text}`, kind: "Action", text: action.text, go: action.go });
   return (text.trim() === "" ? ranked : ranked.sort(([a], [b]) => b - a)).map(([, option]) => option).slice(0, 30);

@@ -2,23 +2,36 @@
 import { ActionIcon, AppShell, Burger, Button, Menu, useMantineColorScheme, useComputedColorScheme } from "@mantine/core";
 import { useDisclosure, useHotkeys } from "@mantine/hooks";
 import { Outlet, useLocation } from "@tanstack/react-router";
+import { useQuery } from "@tanstack/react-query";
 import { useEffect } from "react";
+import * as read from "../api/queries";
 import { logout } from "../api/session";
 import { session } from "../api/state";
 import { useStore } from "../api/store";
 import { pages } from "../pages";
 import { Banner } from "./Banner";
+import { Fault } from "./Fault";
 import { Icon } from "./icons";
+import { Live } from "./Live";
 import { PageLink } from "./PageLink";
 import { Palette } from "./Palette";
 import { Said } from "./say";
+import { setCritical } from "./title";
 
 export function Shell() {
   const [menu, { toggle, close }] = useDisclosure(false);
   const [search, { open, close: closeSearch }] = useDisclosure(false);
   const { pathname } = useLocation();
   useHotkeys([["mod+K", open], ["/", open]]);
-  useEffect(close, [pathname, close]);
+  useEffect(() => {
+    close();
+  }, [pathname, close]);
+  const { data: fleet } = useQuery(read.fleet());
+  const critical = (fleet?.attention ?? []).filter(isCritical).length;
+  useEffect(() => {
+    setCritical(critical);
+    return () => setCritical(0);
+  }, [critical]);
   return (
     <AppShell header={{ height: 52 }} navbar={{ width: 200, breakpoint: "sm", collapsed: { mobile: !menu } }} padding="md" transitionDuration={0}>
       <a className="hf-skip" href="#main">To the content</a>
@@ -29,6 +42,7 @@ export function Shell() {
           <Button className="hf-find" variant="default" size="xs" onClick={open} leftSection={<Icon name="search" />} aria-keyshortcuts="Control+K">
             <span className="hf-wide">Search</span> <kbd className="hf-key">Ctrl K</kbd>
           </Button>
+          <Live />
           <Scheme />
           <Account />
         </div>
@@ -45,12 +59,17 @@ export function Shell() {
       </AppShell.Navbar>
       <AppShell.Main id="main" tabIndex={-1}>
         <Banner />
-        <Outlet />
+        <Fault what="The page" of={pathname}><Outlet /></Fault>
       </AppShell.Main>
-      {search && <Palette close={closeSearch} />}
+      {search && <Fault what="The search" of="search" broke={closeSearch}><Palette close={closeSearch} /></Fault>}
       <Said />
     </AppShell>
   );
+}
+
+/** Whether an item of what needs a person is counted in the tab's title. */
+function isCritical({ severity }: { severity: string }): boolean {
+  return severity === "critical";
 }
 
 function isWithin(pathname: string, path: string): boolean {

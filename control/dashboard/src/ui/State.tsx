@@ -21,10 +21,17 @@ export function State({ tone, children }: { tone: Tone; children: React.ReactNod
   );
 }
 
-const CONNECTIONS: Record<string, Tone> = { online: "good", offline: "bad", pending: "warn", revoked: "idle" };
+const CONNECTIONS: Record<string, Tone> = { online: "good", offline: "bad", "never-seen": "bad", pending: "warn", revoked: "idle" };
 
-export function Connection({ of, everSeen = true }: { of: string; everSeen?: boolean }) {
-  return <State tone={CONNECTIONS[of] ?? "idle"}>{of === "offline" && !everSeen ? "never seen" : of}</State>;
+export function Connection({ of }: { of: string }) {
+  return <State tone={CONNECTIONS[of] ?? "idle"}>{of.replace("-", " ")}</State>;
+}
+
+const STATES: Record<string, Tone> = { running: "good", done: "good", failing: "bad", progressing: "move", paused: "warn", unknown: "idle" };
+
+/** The state of a workload on a device; of an unknown one what it was when the device was last heard. */
+export function WorkloadState({ of, last }: { of: string; last?: string | null | undefined }) {
+  return <State tone={STATES[of] ?? "idle"}>{of}{last ? ` (${last} when last heard)` : ""}</State>;
 }
 
 const PHASES: Record<string, Tone> = {

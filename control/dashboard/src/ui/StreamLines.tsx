@@ -2,17 +2,18 @@
 // stream of other devices. A field of another name has an axis of its own on the right.
 import { Button, MultiSelect, Select } from "@mantine/core";
 import { useQueries, useQuery } from "@tanstack/react-query";
-import { lazy, Suspense, useMemo } from "react";
+import { Suspense, useMemo } from "react";
 import { reason } from "../api/client";
 import * as read from "../api/queries";
 import { lineName, MOST, overlayOf, overlayText, same, written, type LineRef } from "../lib/overlay";
 import { rangeOf } from "../lib/range";
 import { folded } from "../lib/records";
+import { later } from "./later";
 import { Loading } from "./Loading";
 import { Failed, Notice } from "./Notice";
 import { useSearch } from "./useSearch";
 
-const Chart = lazy(() => import("./Chart"));
+const Chart = later(() => import("./Chart"));
 
 /** Other devices with the same stream that can be chosen. */
 const OTHERS = 200;

@@ -28,22 +28,27 @@ pub(crate) struct ListDevices {
     after: Option<String>,
     /// How many to leave out.
     offset: Option<usize>,
-    /// `name`, `connection`, `lastSeen`, `problems`, `workloads` (by how many fail, then by how
-    /// many are desired), `certificate` or `createdAt`; with `-` before it the greatest first.
+    /// `name`, `connection`, `health` (what needs a person first), `heardAt`, `problems` (workloads
+    /// that fail and problems), `workloads` (by how many fail, then by how many are desired),
+    /// `certificate` or `createdAt`; with `-` before it the greatest first.
     sort: Option<String>,
     /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels.
     label_selector: Option<String>,
-    /// Only those in whose name or label values this stands, whatever the case.
+    /// Only those in whose name, label values, address, workloads, problem codes, connection or
+    /// health this stands, whatever the case.
     q: Option<String>,
-    /// `online,offline,pending,revoked`: only those.
+    /// `online,offline,never-seen,pending,revoked`: only those.
     connection: Option<String>,
+    /// `healthy,failing,problem,progressing,unknown,never-seen,pending,revoked`: only those whose
+    /// health is one of these.
+    health: Option<String>,
     /// Only those that report a problem with this code.
     problem: Option<String>,
     /// Only those that should run this workload, or report it.
     workload: Option<String>,
     /// Only those whose label `site` is this; empty: that have none.
     site: Option<String>,
-    /// `lost`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
+    /// `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
     /// for this.
     attention: Option<String>,
 }
@@ -54,9 +59,8 @@ impl ListDevices {
             |what: &'static str| move |error: String| Failure::invalid(format!("{what}: {error}"));
         let attention = |word: String| {
             Attention::parse(&word).ok_or_else(|| {
-                Failure::invalid(
-                    "attention: one of lost, certificate, failing, problem and waiting",
-                )
+                let words = Attention::ALL.map(Attention::as_str).join(", ");
+                Failure::invalid(format!("attention: one of {words}"))
             })
         };
         let filter = Filter {
@@ -65,6 +69,7 @@ impl ListDevices {
             text: Filter::text(&self.q.unwrap_or_default()).map_err(bad("q"))?,
             connections: Filter::connections(&self.connection.unwrap_or_default())
                 .map_err(bad("connection"))?,
+            health: Filter::health(&self.health.unwrap_or_default()).map_err(bad("health"))?,
             problem: self.problem.filter(|code| !code.is_empty()),
             workload: self.workload.filter(|name| !name.is_empty()),
             site: self.site,

@@ -22,6 +22,7 @@ mod parameters;
 mod policies;
 mod query;
 mod session;
+mod short;
 mod sparklines;
 mod stall;
 mod system;
@@ -224,6 +225,7 @@ pub fn router(app: App) -> Router {
         .merge(sessions)
         .fallback(pages::pages)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(short::short))
         .layer(from_fn(meaning::refused))
         .layer(from_fn_with_state(app.clone(), counted))
         .with_state(app)

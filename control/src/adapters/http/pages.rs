@@ -249,7 +249,7 @@ fn answer(file: &File, tag: &str, headers: &HeaderMap) -> Response {
 }
 
 /// Whether this encoding is understood: named, and not with a weight of zero.
-fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
+pub(super) fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
     let given = headers.get_all(header::ACCEPT_ENCODING).iter();
     given.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|one| {
         let (word, weight) = one.split_once(';').unwrap_or((one, ""));

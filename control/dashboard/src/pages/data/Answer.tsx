@@ -1,15 +1,16 @@
 // An answer of the fleet: as a table, as a chart where it has windows, and what it cost.
 import { Select } from "@mantine/core";
-import { lazy, Suspense, useMemo, useState } from "react";
+import { Suspense, useMemo, useState } from "react";
 import type { Answer as Whole } from "../../api/ask-fleet";
 import { lines, short, type AnswerRow } from "../../lib/records";
 import { exact } from "../../lib/time";
 import { bytes, count, some } from "../../lib/words";
 import { Card } from "../../ui/Card";
+import { later } from "../../ui/later";
 import { Loading } from "../../ui/Loading";
 import { Notice } from "../../ui/Notice";
 
-const Chart = lazy(() => import("../../ui/Chart"));
+const Chart = later(() => import("../../ui/Chart"));
 
 /** Rows of the table. */
 const ROWS = 500;

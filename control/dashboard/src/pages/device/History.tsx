@@ -1,14 +1,15 @@
 // When the device came and went: a chart of its presence, and the list behind it.
 import { useQuery } from "@tanstack/react-query";
-import { lazy, Suspense } from "react";
+import { Suspense } from "react";
 import * as read from "../../api/queries";
 import { Card } from "../../ui/Card";
+import { later } from "../../ui/later";
 import { Loading } from "../../ui/Loading";
 import { Failed } from "../../ui/Notice";
 import { State } from "../../ui/State";
 import { Time } from "../../ui/Time";
 
-const Presence = lazy(() => import("./Presence"));
+const Presence = later(() => import("./Presence"));
 
 export function History({ name, online }: { name: string; online: boolean }) {
   const { data, error, refetch } = useQuery(read.history(name));

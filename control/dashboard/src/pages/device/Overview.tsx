@@ -6,7 +6,7 @@ import { Card } from "../../ui/Card";
 import { Failed } from "../../ui/Notice";
 import { PageLink, workloadAt } from "../../ui/PageLink";
 import { Standing } from "../../ui/Standing";
-import { Phase, State } from "../../ui/State";
+import { Phase, State, WorkloadState } from "../../ui/State";
 import { Time } from "../../ui/Time";
 import { Words } from "../../ui/Words";
 
@@ -28,7 +28,7 @@ export function Overview({ device }: { device: Device }) {
           {(status.problems ?? []).length === 0 ? <p>It reports none.</p> : (
             <ul className="hf-list">
               {(status.problems ?? []).map((problem) => (
-                <li key={`${problem.code} ${problem.message}`}><State tone="bad">{problem.code}</State> {problem.message}</li>
+                <li key={`${problem.code} ${problem.message}`}><State tone="bad">{problem.code}</State> {problem.message}{problem.since && <span className="hf-kind"> since <Time at={problem.since} /></span>}</li>
               ))}
             </ul>
           )}
@@ -74,14 +74,15 @@ function Workloads({ device }: { device: Device }) {
       {data?.items.length === 0 && <p>Nothing is desired of it, and it reports nothing. Workloads choose devices by their labels.</p>}
       {data && data.items.length > 0 && (
         <table className="hf-table hf-folds">
-          <thead><tr><th>Workload</th><th className="hf-number">Desired</th><th className="hf-number">Reported</th><th>Phase</th><th>Restarts</th><th>Difference</th><th><span className="hf-hidden">Log</span></th></tr></thead>
+          <thead><tr><th>Workload</th><th className="hf-number">Desired</th><th className="hf-number">Reported</th><th>State</th><th>Since</th><th>Restarts</th><th>Difference</th><th><span className="hf-hidden">Log</span></th></tr></thead>
           <tbody>
             {data.items.map((item) => (
               <tr key={item.workload}>
                 <td><PageLink to={workloadAt(item.workload)}>{item.workload}</PageLink></td>
                 <td className="hf-number" data-label="Desired">{item.desiredRevision ?? "–"}</td>
                 <td className="hf-number" data-label="Reported">{item.reportedRevision ?? "–"}</td>
-                <td data-label="Phase"><Phase of={item.phase ?? ""} /></td>
+                <td data-label="State">{item.state ? <WorkloadState of={item.state} last={item.lastState} /> : <Phase of={item.phase ?? ""} />}</td>
+                <td data-label="Since">{item.since ? <Time at={item.since} /> : "–"}</td>
                 <td data-label="Restarts">{device.status.workloads[item.workload]?.restarts ?? "–"}</td>
                 <td data-label="Difference">{item.asDesired ? "as desired" : <Words>{item.reason}</Words>}</td>
                 <td>{device.status.workloads[item.workload] && <PageLink to={`/devices/${device.metadata.name}`} search={{ tab: "logs", workload: item.workload }} aria-label={`Log of ${item.workload}`}>Log</PageLink>}</td>

@@ -42,7 +42,7 @@ export default function DevicePage() {
       name={name}
       of={useQuery(read.device(name))}
       parts={PARTS}
-      state={({ status }) => <Connection of={status.connection} everSeen={status.lastSeen != null} />}
+      state={({ status }) => <Connection of={status.connection} />}
       actions={({ status }) => (
         <>
           {status.connection === "pending" && (
@@ -60,7 +60,7 @@ export default function DevicePage() {
       )}
       about={({ metadata, status }) => (
         <>
-          {status.connection !== "online" && <span className="hf-kind">last seen <Time at={status.lastSeen} /></span>}
+          <span className="hf-kind">heard <Time at={status.heardAt} /></span>
           <Labels of={metadata.labels} to="/devices" />
           <Button size="compact-xs" variant="subtle" onClick={() => setOpen("labels")}>Edit labels</Button>
         </>

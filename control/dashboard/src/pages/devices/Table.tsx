@@ -28,12 +28,12 @@ const HIGH_NARROW = 84;
 
 const helper = createColumnHelper<Device>();
 const cells: Record<Column, (device: Device) => React.ReactNode> = {
-  connection: ({ status }) => <Connection of={status.connection} everSeen={status.lastSeen != null} />,
-  lastSeen: ({ status }) => (status.connection === "online" ? "now" : <Time at={status.lastSeen} />),
+  connection: ({ status }) => <Connection of={status.connection} />,
+  heardAt: ({ status }) => <Time at={status.heardAt} />,
   workloads: (device) => <Workloads of={device} />,
-  problems: ({ status }) => {
-    const problems = status.problems ?? [];
-    return problems.length === 0 ? "–" : <span className="hf-bad-text" title={problems.map((problem) => problem.message).join("\n")}>{problems.map((problem) => problem.code).join(", ")}</span>;
+  problems: (device) => {
+    const problems = problemsOf(device);
+    return problems.length === 0 ? "–" : <span className="hf-bad-text" title={(device.status.problems ?? []).map((problem) => problem.message).join("\n")}>{problems.join(", ")}</span>;
   },
   labels: ({ metadata }) => <span className="hf-mono">{Object.entries(metadata.labels ?? {}).map(([key, value]) => `${key}=${value}`).join(" ")}</span>,
   certificate: ({ status }) => <Time at={status.certificateNotAfter} never="–" />,
@@ -47,17 +47,22 @@ const definitions = [
   ...(Object.keys(COLUMNS) as Column[]).map((id) => helper.display({ id, header: COLUMNS[id].title, cell: ({ row }) => cells[id](row.original) })),
 ];
 
+/** Workloads that run or are done, of those that it should run; of an offline device that is not known. */
 function Workloads({ of: { desired = {}, status } }: { of: Device }) {
-  const wanted = Object.entries(desired);
+  const wanted = Object.keys(desired);
   if (wanted.length === 0) return "–";
-  const there = wanted.filter(([name, { revision }]) => {
-    const said = status.workloads[name];
-    return said?.revision === revision && (said.phase === "running" || (said.phase === "stopped" && said.pid == null));
-  }).length;
-  const text = `${there}/${wanted.length}`;
-  const failing = Object.values(status.workloads).some((said) => ["failed", "unhealthy", "backoff"].includes(said.phase));
-  if (there === wanted.length) return text;
-  return <State tone={failing ? "bad" : status.connection === "online" ? "move" : "idle"}>{text}</State>;
+  if (status.connection !== "online") return <State tone="idle">?/{wanted.length}</State>;
+  const good = wanted.filter((name) => ["running", "done"].includes(status.workloads[name]?.state ?? "")).length;
+  const text = `${good}/${wanted.length}`;
+  const failing = status.health?.failing ?? [];
+  if (failing.length > 0) return <span title={`Failing: ${failing.join(", ")}`}><State tone="bad">{text}</State></span>;
+  return good === wanted.length ? text : <State tone="move">{text}</State>;
+}
+
+/** What is wrong: workloads that fail, then problems; of an offline device what was so when it was last heard. */
+function problemsOf({ status }: Device): string[] {
+  const failing = Object.entries(status.workloads).flatMap(([name, said]) => (said.state === "failing" ? [`${name} failing`] : said.lastState === "failing" ? [`${name} was failing`] : []));
+  return [...failing, ...new Set((status.problems ?? []).map((problem) => problem.code))];
 }
 
 export function Table({ filter, total, shown, sort, setSort, selected, setSelected }: Props) {

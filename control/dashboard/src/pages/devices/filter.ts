@@ -6,7 +6,7 @@ import type { Search } from "../../ui/useSearch";
 /** Columns that may be chosen away, in their order; `name` always stands. */
 export const COLUMNS = {
   connection: { title: "Connection", sort: "connection", width: "120px" },
-  lastSeen: { title: "Last seen", sort: "lastSeen", width: "110px" },
+  heardAt: { title: "Heard", sort: "heardAt", width: "110px" },
   workloads: { title: "Workloads", sort: "workloads", width: "110px" },
   problems: { title: "Problems", sort: "problems", width: "minmax(120px, 1fr)" },
   labels: { title: "Labels", sort: undefined, width: "minmax(160px, 2fr)" },
@@ -18,7 +18,7 @@ export const COLUMNS = {
 } as const;
 
 export type Column = keyof typeof COLUMNS;
-export const DEFAULT: readonly Column[] = ["connection", "lastSeen", "workloads", "problems", "labels"];
+export const DEFAULT: readonly Column[] = ["connection", "heardAt", "workloads", "problems", "labels"];
 
 export function columns(search: Search): Column[] {
   if (search.columns === undefined) return [...DEFAULT];

@@ -1,7 +1,7 @@
 // A new token, and what to do with it: one line for the device, as text and as QR code.
 import { Button, Checkbox, NumberInput, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { lazy, Suspense, useState } from "react";
+import { Suspense, useState } from "react";
 import { createToken } from "../../api/actions";
 import { reason } from "../../api/client";
 import * as read from "../../api/queries";
@@ -11,10 +11,11 @@ import { ttl as lengthOf } from "../../lib/ttl";
 import { count } from "../../lib/words";
 import { Card } from "../../ui/Card";
 import { CopyButton } from "../../ui/Copy";
+import { later } from "../../ui/later";
 import { Loading } from "../../ui/Loading";
 import { Notice } from "../../ui/Notice";
 
-const QrCode = lazy(() => import("../../ui/QrCode"));
+const QrCode = later(() => import("../../ui/QrCode"));
 
 export function NewToken({ close }: { close: () => void }) {
   const [ttl, setTtl] = useState("24h");

@@ -10,7 +10,7 @@ interface Site {
   total: number;
   online: number;
   offline: number;
-  withProblems: number;
+  unhealthy: number;
   failing: number;
 }
 
@@ -39,13 +39,13 @@ export function Sites({ sites, more }: { sites: Site[]; more: number }) {
               <td>
                 <span className="hf-row">
                   <PageLink to="/devices" search={site.site === "" ? { labels: "!site" } : { site: site.site }}>{site.site === "" ? "no site" : site.site}</PageLink>
-                  {site.offline + site.withProblems + site.failing === 0 && <State tone="good">all well</State>}
+                  {site.offline + site.unhealthy === 0 && <State tone="good">all well</State>}
                 </span>
               </td>
               <td className="hf-number" data-label="Devices">{number(site.total)}</td>
               <td className="hf-number" data-label="Online">{number(site.online)}</td>
               <td className="hf-number" data-label="Offline">{number(site.offline)}</td>
-              <td className="hf-number" data-label="With problems">{number(site.withProblems)}</td>
+              <td className="hf-number" data-label="Unhealthy">{number(site.unhealthy)}</td>
               <td className="hf-number" data-label="Failing">{number(site.failing)}</td>
             </tr>
           ))}

@@ -35,16 +35,18 @@ export default function Fleet() {
         <Count of={devices.total} word="devices" to="/devices" search={{}} />
         <Count of={devices.online} word="online" tone="good" search={{ connection: "online" }} />
         <Count of={devices.offline} word="offline" tone="bad" search={{ connection: "offline" }} />
+        {devices.neverSeen > 0 && <Count of={devices.neverSeen} word="never seen" tone="bad" search={{ connection: "never-seen" }} />}
         <Count of={devices.pending} word="waiting" tone="warn" to="/enrolment" search={{}} />
         {devices.revoked > 0 && <Count of={devices.revoked} word="revoked" search={{ connection: "revoked" }} />}
         <Count of={workloads.healthy} word="workloads healthy" tone="good" to="/workloads" search={{}} />
-        {workloads.progressing > 0 && <Count of={workloads.progressing} word="workloads on their way" to="/workloads" search={{}} />}
+        {workloads.progressing > 0 && <Count of={workloads.progressing} word="workloads progressing" to="/workloads" search={{}} />}
+        {workloads.unknown > 0 && <Count of={workloads.unknown} word="workloads unknown" to="/workloads" search={{}} />}
         <Count of={workloads.failing} word="workloads failing" tone="bad" to="/workloads" search={{}} />
       </div>
       <div className="hf-grid">
         <Card title="Needs a person">
           {data.attention.length === 0 ? (
-            <p>{devices.total === 0 ? "Nothing yet." : "Nothing: all is as it should be."}</p>
+            <p>{devices.total === 0 ? "Nothing yet." : data.settled ? `Nothing: ${data.summary}.` : `Nothing that is urgent: ${data.summary}.`}</p>
           ) : (
             <ul className="hf-list">
               {data.attention.map((item, index) => (

@@ -9,7 +9,7 @@ import { Loading } from "../../ui/Loading";
 import { Failed, Notice } from "../../ui/Notice";
 import { deviceAt, PageLink } from "../../ui/PageLink";
 import { Standing } from "../../ui/Standing";
-import { Connection, Phase } from "../../ui/State";
+import { Connection, Phase, WorkloadState } from "../../ui/State";
 import { Time } from "../../ui/Time";
 
 /** Rows that one request adds. */
@@ -39,7 +39,7 @@ export function Devices({ workload }: { workload: Workload }) {
       {devices.length > 0 && (
         <Card title="Devices" aside={<PageLink to="/devices" search={{ workload: name }}>In the device table</PageLink>}>
           <table className="hf-table hf-folds">
-            <thead><tr><th>Device</th><th>Connection</th><th>Phase</th><th className="hf-number">Desired</th><th className="hf-number">Reported</th><th className="hf-number">Restarts</th><th>Reason</th><th><span className="hf-hidden">Log</span></th></tr></thead>
+            <thead><tr><th>Device</th><th>Connection</th><th>State</th><th>Since</th><th className="hf-number">Desired</th><th className="hf-number">Reported</th><th className="hf-number">Restarts</th><th>Reason</th><th><span className="hf-hidden">Log</span></th></tr></thead>
             <tbody>
               {devices.map((device) => {
                 const said = device.status.workloads[name];
@@ -48,9 +48,10 @@ export function Devices({ workload }: { workload: Workload }) {
                   <tr key={device.metadata.name}>
                     <td><PageLink to={deviceAt(device.metadata.name)}>{device.metadata.name}</PageLink></td>
                     <td data-label="Connection">
-                      <span className="hf-row hf-tight"><Connection of={device.status.connection} everSeen={device.status.lastSeen != null} />{device.status.connection === "offline" && device.status.lastSeen != null && <span className="hf-kind"><Time at={device.status.lastSeen} /></span>}</span>
+                      <span className="hf-row hf-tight"><Connection of={device.status.connection} />{device.status.connection === "offline" && <span className="hf-kind"><Time at={device.status.heardAt} /></span>}</span>
                     </td>
-                    <td data-label="Phase"><Phase of={said?.phase ?? ""} /></td>
+                    <td data-label="State">{said?.state ? <WorkloadState of={said.state} last={said.lastState} /> : <Phase of={said?.phase ?? ""} />}</td>
+                    <td data-label="Since">{said?.since ? <Time at={said.since} /> : "–"}</td>
                     <td className="hf-number" data-label="Desired">{wanted ?? "–"}</td>
                     <td className="hf-number" data-label="Reported">{said?.revision ?? "–"}</td>
                     <td className="hf-number" data-label="Restarts">{said?.restarts ?? "–"}</td>

@@ -1,0 +1,26 @@
+// What an event makes stale: the keys of `queries.ts` that must be read anew, and no others.
+
+export interface Told {
+  type: string;
+  name: string;
+  parts?: readonly string[];
+}
+
+/** Records of streams: no event tells of them, they are read again by themselves. */
+export const DATA: ReadonlySet<unknown> = new Set(["streams", "series", "ledger", "records", "sparklines"]);
+
+export type Keys = readonly (readonly string[])[];
+
+/** The first words of the keys that an event makes stale. */
+export function stale(event: Told): Keys {
+  const { type, name, parts = [] } = event;
+  if (type === "workload") return [["workload", name], ["workloads"], ["devices"], ["device"], ["fleet"], ["audit"]];
+  if (type === "stream" || type === "linkbudget") return [["policies"], ["policy"], ["streams"], ["device"], ["audit"]];
+  if (type === "token") return [["tokens"], ["audit"]];
+  if (type !== "device") return [[type], ["audit"]];
+  const all = [["device", name], ["devices"], ["fleet"]];
+  if (parts.length === 0) return [...all, ["labels"], ["audit"], ["workloads"], ["workload"], ["tokens"]];
+  if (parts.some((part) => part === "connection" || part === "applied")) return [...all, ["workloads"], ["workload"]];
+  const workloads = parts.filter((part) => part.startsWith("workloads/")).map((part) => ["workload", part.slice("workloads/".length)]);
+  return workloads.length > 0 ? [...all, ["workloads"], ...workloads] : all;
+}
