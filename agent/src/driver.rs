@@ -30,7 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::adapters::artifacts::Artifacts;
-use crate::adapters::calls::{Calls, FetchCall, LogCall, QueryCall};
+use crate::adapters::calls::{Calls, Done, FetchCall, LogCall, QueryCall};
 use crate::adapters::census::Census;
 use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::https::Api;
@@ -115,6 +115,8 @@ pub struct Driver {
     link: Link,
     trouble: health::Trouble,
     waiting: Option<desired::Waiting>,
+    /// Restarts under way, each with whom to tell.
+    restarts: Vec<(Name, Done)>,
     renewal: health::Renewal,
     entropy: Entropy,
     observed: mpsc::Receiver<Observed>,
@@ -229,8 +231,19 @@ impl Driver {
             }
             self.carry_out(effects);
         }
+        self.answer_restarts();
         self.report();
         self.ship();
+    }
+
+    fn answer_restarts(&mut self) {
+        for (workload, tell) in std::mem::take(&mut self.restarts) {
+            match self.agent.restarted(&workload) {
+                // Nobody may listen any more: the restart is done all the same.
+                Some(result) => drop(tell.send(result)),
+                None => self.restarts.push((workload, tell)),
+            }
+        }
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -363,6 +376,7 @@ impl Driver {
             }
             LinkEvent::Down { reason, refused } => {
                 self.calls.end();
+                self.restarts.clear();
                 self.reporter.disconnected();
                 self.shipping.disconnected();
                 self.notifier.status(&format!("not connected: {reason}"));
@@ -441,6 +455,16 @@ impl Driver {
                 let call = FetchCall { id: call.id, stream, window, bytes };
                 self.calls.fetch(outlet, buffer, call);
                 self.look_at_data();
+            }
+            Method::Restart { workload } => {
+                let Some(tell) = self.calls.later(outlet, call.id) else { return };
+                match self.agent.restart(&workload) {
+                    Ok(()) => {
+                        tracing::info!(%workload, "restarting: the control plane asks for it");
+                        self.restarts.push((workload, tell));
+                    }
+                    Err(why) => drop(tell.send(Err(why))),
+                }
             }
             Method::Cancel => self.calls.cancel(call.id),
         }

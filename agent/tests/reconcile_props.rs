@@ -57,9 +57,14 @@ fn spec(word: u8) -> WorkloadSpec {
 }
 
 fn desired(generation: u64, wanted: &BTreeMap<u8, u8>) -> DesiredState {
+    desired_so(generation, wanted, &BTreeSet::new())
+}
+
+fn desired_so(generation: u64, wanted: &BTreeMap<u8, u8>, paused: &BTreeSet<u8>) -> DesiredState {
     let workload = |(which, word): (&u8, &u8)| {
         // One number a spec, as the control plane gives them.
-        (name(*which), DesiredWorkload { revision: u64::from(*word) + 1, spec: spec(*word) })
+        let (revision, paused) = (u64::from(*word) + 1, paused.contains(which));
+        (name(*which), DesiredWorkload { revision, paused, spec: spec(*word) })
     };
     DesiredState {
         v: WIRE_VERSION,
@@ -77,6 +82,10 @@ enum Turn {
     Want(u8, Option<u8>),
     /// Wants this, then what was wanted before, then this again.
     Waver(u8, u8),
+    /// Pauses it, or resumes it.
+    Pause(u8),
+    /// Restarts it, if that can be.
+    Restart(u8),
     /// Carries out an effect that waits.
     Carry(u8, u8),
     Wait(u16),
@@ -89,6 +98,8 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
     let turn = prop_oneof![
         2 => (0_u8..3, proptest::option::weighted(0.8, 0_u8..16)).prop_map(|(a, b)| Turn::Want(a, b)),
         2 => (0_u8..3, 0_u8..16).prop_map(|(a, b)| Turn::Waver(a, b)),
+        2 => (0_u8..3).prop_map(Turn::Pause),
+        2 => (0_u8..3).prop_map(Turn::Restart),
         14 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| Turn::Carry(a, b)),
         4 => (0_u16..1_500).prop_map(Turn::Wait),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| Turn::Dies(a, b)),
@@ -113,6 +124,7 @@ struct Machine {
     now: u64,
     generation: u64,
     wanted: BTreeMap<u8, u8>,
+    paused: BTreeSet<u8>,
     todo: Vec<Effect>,
     records: BTreeMap<Name, Record>,
     folders: BTreeSet<Name>,
@@ -129,6 +141,7 @@ impl Machine {
             now: 0,
             generation: 0,
             wanted: BTreeMap::new(),
+            paused: BTreeSet::new(),
             todo: Vec::new(),
             records: BTreeMap::new(),
             folders: BTreeSet::new(),
@@ -296,7 +309,7 @@ impl Machine {
         });
         self.agent = Agent::new(
             Start {
-                desired: Some(desired(self.generation, &self.wanted)),
+                desired: Some(desired_so(self.generation, &self.wanted, &self.paused)),
                 records: self.records.clone(),
                 found: found.collect(),
                 folders: self.folders.clone(),
@@ -313,8 +326,12 @@ impl Machine {
             Some(word) => self.wanted.insert(which, word),
             None => self.wanted.remove(&which),
         };
+        self.follow();
+    }
+
+    fn follow(&mut self) {
         self.generation += 1;
-        let desired = desired(self.generation, &self.wanted);
+        let desired = desired_so(self.generation, &self.wanted, &self.paused);
         self.agent.follow(&desired);
     }
 
@@ -327,6 +344,15 @@ impl Machine {
                     self.want(which, word);
                     self.advance();
                 }
+            }
+            Turn::Pause(which) => {
+                if !self.paused.remove(&which) {
+                    self.paused.insert(which);
+                }
+                self.follow();
+            }
+            Turn::Restart(which) => {
+                let _refused_or_not = self.agent.restart(&name(which));
             }
             Turn::Carry(which, luck) => {
                 if !self.todo.is_empty() {
@@ -366,7 +392,7 @@ impl Machine {
             // Probes go on for ever; what is healthy and proven is at rest.
             let view = self.agent.view();
             let calm = view.workloads.iter().all(|(name, it)| match it.phase {
-                Phase::Running | Phase::Stopped => true,
+                Phase::Running | Phase::Stopped | Phase::Paused => true,
                 // Failed for good, not until the next try.
                 Phase::Failed => self.records.get(name).is_some_and(|it| it.ending.is_some()),
                 _ => false,
@@ -397,7 +423,10 @@ proptest! {
         let view = machine.agent.view();
         let named: BTreeSet<Name> = machine.wanted.keys().map(|which| name(*which)).collect();
         prop_assert_eq!(view.workloads.keys().cloned().collect::<BTreeSet<_>>(), named.clone());
-        prop_assert_eq!(&machine.folders, &named, "nobody else's folder is left");
+        prop_assert!(machine.folders.is_subset(&named), "nobody else's folder is left");
+        // What was paused before its first start has none yet.
+        let paused: BTreeSet<Name> = machine.paused.iter().map(|which| name(*which)).collect();
+        prop_assert!(named.difference(&machine.folders).all(|name| paused.contains(name)));
         for proc in &machine.procs {
             let it = &view.workloads[&proc.name];
             prop_assert_eq!((it.pid, it.revision), (Some(proc.instance.pid), proc.revision));
@@ -411,6 +440,11 @@ proptest! {
         for (name, it) in &view.workloads {
             let there = machine.procs.iter().any(|proc| proc.name == *name);
             prop_assert_eq!(there, it.phase == Phase::Running, "{} {:?}", name, it);
+            let restarted = machine.agent.restarted(name);
+            prop_assert!(restarted.is_some(), "{} waits for its restart for ever: {:?}", name, it);
+            let paused = machine.paused.iter().any(|which| self::name(*which) == *name);
+            let over = machine.records[name].ending.is_some();
+            prop_assert_eq!(it.phase == Phase::Paused, paused && !over, "{} {:?}", name, it);
         }
     }
 

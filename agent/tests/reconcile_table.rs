@@ -68,7 +68,14 @@ fn instance(pid: u32) -> Instance {
 }
 
 fn desired(generation: u64, wanted: Option<Revision>) -> DesiredState {
-    let workload = |it: Revision| DesiredWorkload { revision: it.number, spec: (*it.spec).clone() };
+    desired_so(generation, wanted, false)
+}
+
+fn desired_so(generation: u64, wanted: Option<Revision>, paused: bool) -> DesiredState {
+    let workload = |it: Revision| {
+        let (revision, spec) = (it.number, (*it.spec).clone());
+        DesiredWorkload { revision, paused, spec }
+    };
     DesiredState {
         v: WIRE_VERSION,
         device: "default.d-1".parse().unwrap(),
@@ -110,6 +117,12 @@ impl Bench {
                     (words[1] != "nothing").then(|| revision(words[1].parse().unwrap(), words[2]));
                 return self.agent.follow(&desired(self.generation, wanted));
             }
+            "pause" => {
+                self.generation += 1;
+                let wanted = Some(revision(words[1].parse().unwrap(), words[2]));
+                return self.agent.follow(&desired_so(self.generation, wanted, true));
+            }
+            "restart" => return self.agent.restart(&name()).unwrap(),
             "wait" => {
                 self.now += words[1].parse::<u64>().unwrap();
                 return;
@@ -199,7 +212,8 @@ fn show(effect: &Effect) -> String {
                 .rejected
                 .as_ref()
                 .map_or(String::new(), |it| format!(" not {}", it.revision.number));
-            text + if record.ending.is_some() { " ended" } else { "" }
+            text += if record.ending.is_some() { " ended" } else { "" };
+            text + if record.paused { " paused" } else { "" }
         }
         Effect::Open { instance, .. } => format!("open {}", instance.pid),
         Effect::Watch { instance, .. } => format!("watch {}", instance.pid),
@@ -986,4 +1000,178 @@ fn numbers_that_come_again_after_a_restore_are_told_apart() {
         "the one that is wanted is adopted",
         &[("start", "watch 8, record 1 8 over 1, keep 0", "running 1 0")],
     );
+}
+
+#[test]
+fn paused_and_resumed() {
+    let mut bench = running(7, "plain");
+    bench.follows(
+        "what runs is stopped by its own signal and grace, and runs again when it is resumed",
+        &[
+            ("pause 1 plain", "signal 7 15", "stopped 1 0"),
+            ("wait 3000", "signal 7 9", "stopped 1 0"),
+            ("killed 7", "sweep 7 spare - kill", "stopped 1 0"),
+            ("swept 0", "record 1 - paused", "paused 1 0"),
+            ("wait 100000", "", "paused 1 0"),
+        ],
+    );
+    assert_eq!(bench.reason(), "paused: it starts when it is resumed");
+    assert!(bench.agent.view().settled);
+    bench.follows(
+        "another revision is not started either, and the end of the pause counts as no restart",
+        &[
+            ("pause 2 other", "", "paused 2 0"),
+            ("pause 1 plain", "", "paused 1 0"),
+            ("want 1 plain", "launch 1", "starting 1 0"),
+            ("launched 8", "record 1 8", "starting 1 0"),
+            ("recorded", "open 8", "starting 1 0"),
+            ("opened 8", "", "running 1 0"),
+            ("wait 10000", "record 1 8 proven", "running 1 0"),
+            ("exited 8 1", "sweep 8 spare - kill", "backoff 1 0"),
+            ("swept 0", "", "backoff 1 0"),
+            ("pause 1 plain", "record 1 - proven paused", "paused 1 0"),
+            ("wait 100000", "", "paused 1 0"),
+            ("want nothing", "remove", "stopped 1 0"),
+        ],
+    );
+    Bench::new(Start::default()).follows(
+        "what is new is not started, and a download is not waited for",
+        &[
+            ("pause 1 artifact", "record 0 - paused, keep 1", "paused 1 0"),
+            ("want 1 artifact", "fetch", "fetching 1 0"),
+            ("pause 1 artifact", "", "paused 1 0"),
+        ],
+    );
+    Bench::new(Start::default()).follows(
+        "paused at the gate",
+        &[
+            ("want 1 plain", "launch 1", "starting 1 0"),
+            ("pause 1 plain", "", "starting 1 0"),
+            ("launched 7", "sweep 7 spare - kill", "stopped 1 0"),
+            ("swept 0", "record 0 - paused, keep 0", "paused 1 0"),
+        ],
+    );
+    running(7, "job").follows(
+        "a job that was cut short runs when it is resumed; one that has ended stays as it is",
+        &[
+            ("pause 1 job", "signal 7 15", "stopped 1 0"),
+            ("killed 7", "sweep 7 spare -", "stopped 1 0"),
+            ("swept 0", "record 1 - paused", "paused 1 0"),
+            ("want 1 job", "launch 1", "starting 1 0"),
+            ("launched 8", "record 1 8", "starting 1 0"),
+            ("recorded", "open 8", "starting 1 0"),
+            ("opened 8", "", "running 1 0"),
+            ("exited 8 0", "sweep 8 spare - kill", "backoff 1 0"),
+            ("swept 0", "record 1 - proven ended", "stopped 1 0"),
+            ("pause 1 job", "", "stopped 1 0"),
+            ("want 1 job", "", "stopped 1 0"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_paused_stays_so_after_a_start_of_the_agent() {
+    let start = |record: Record, found: Vec<Found>, desired: Option<DesiredState>| {
+        Bench::new(Start {
+            desired,
+            records: BTreeMap::from([(name(), record)]),
+            found,
+            folders: BTreeSet::from([name()]),
+            ..Start::default()
+        })
+    };
+    let paused = || Record { paused: true, ..recorded(None, "plain") };
+    let wanted = || Some(desired_so(1, Some(revision(1, "plain")), true));
+    start(paused(), vec![], wanted())
+        .follows("it is not started", &[("start", "keep 0", "paused 1 3")]);
+    start(paused(), vec![], None).follows(
+        "nor where the desired state cannot be read, until one comes",
+        &[
+            ("start", "keep 0", "paused 1 3"),
+            ("wait 100000", "", "paused 1 3"),
+            ("want 1 plain", "launch 1", "starting 1 3"),
+        ],
+    );
+    start(recorded(Some(7), "plain"), vec![], wanted()).follows(
+        "it was being stopped when the machine went down",
+        &[
+            ("start", "sweep 7 spare - kill", "stopped 1 3"),
+            ("swept 0", "record 1 - proven paused, keep 0", "paused 1 3"),
+        ],
+    );
+    let runs = found(7, 1, true, false);
+    start(recorded(Some(7), "plain"), vec![runs], wanted()).follows(
+        "it was to be stopped when the agent went down",
+        &[
+            ("start", "watch 7, record 1 7 proven, signal 7 15", "stopped 1 3"),
+            ("killed 7", "sweep 7 spare -", "stopped 1 3"),
+            ("swept 0", "record 1 - proven paused, keep 0", "paused 1 3"),
+        ],
+    );
+    let mut bench = Bench::new(Start { former: wanted(), ..Start::default() });
+    bench.follows(
+        "the store is lost, and the former desired state says it",
+        &[("start", "record 0 - paused, keep 0", "paused 1 0")],
+    );
+}
+
+#[test]
+fn restarted_by_an_operator() {
+    let mut bench = running(7, "plain");
+    bench.follows(
+        "it ends by its own signal, starts at once, and the restart is not counted",
+        &[
+            ("restart", "signal 7 15", "stopped 1 0"),
+            ("restart", "", "stopped 1 0"),
+            ("killed 7", "sweep 7 spare -", "stopped 1 0"),
+            ("swept 0", "launch 1", "starting 1 0"),
+            ("restart", "", "starting 1 0"),
+            ("launched 8", "record 1 8", "starting 1 0"),
+            ("recorded", "open 8", "starting 1 0"),
+        ],
+    );
+    assert_eq!(bench.agent.restarted(&name()), None, "under way");
+    bench.follows("", &[("opened 8", "", "running 1 0")]);
+    assert_eq!(bench.agent.restarted(&name()), Some(Ok(())));
+    bench.follows(
+        "a back-off is cut short, once",
+        &[
+            ("exited 8 3", "sweep 8 spare - kill", "backoff 1 0"),
+            ("swept 0", "", "backoff 1 0"),
+            ("restart", "launch 1", "starting 1 0"),
+            ("launch-failed no room", "", "failed 1 0"),
+        ],
+    );
+    assert_eq!(bench.agent.restarted(&name()), Some(Err("no room".into())));
+    let mut bench = running(7, "job");
+    bench.follows(
+        "a job that has ended runs again",
+        &[
+            ("exited 7 0", "sweep 7 spare - kill", "backoff 1 0"),
+            ("swept 0", "record 1 - proven ended", "stopped 1 0"),
+            ("restart", "launch 1", "starting 1 0"),
+            ("launched 8", "record 1 8 proven", "starting 1 0"),
+        ],
+    );
+    let mut bench = running(7, "plain");
+    bench.follows(
+        "another revision is what is started then",
+        &[
+            ("restart", "signal 7 15", "stopped 1 0"),
+            ("want 2 other", "", "stopped 1 0"),
+            ("killed 7", "sweep 7 spare -", "stopped 2 0"),
+            ("swept 0", "launch 2 without plain.conf", "starting 2 0"),
+        ],
+    );
+    let refused = |bench: &mut Bench| bench.agent.restart(&name()).unwrap_err();
+    let mut bench = running(7, "plain");
+    bench.happens("want 2 artifact");
+    assert_eq!(bench.does(), "fetch, keep 1");
+    assert!(refused(&mut bench).contains("artifact"), "the former one would not come back");
+    assert_eq!(bench.does(), "", "and goes on");
+    bench.happens("pause 1 plain");
+    bench.does();
+    assert!(refused(&mut bench).contains("paused"));
+    assert_eq!(bench.agent.restarted(&name()), Some(Err("it is paused".into())));
+    assert!(refused(&mut Bench::new(Start::default())).contains("no such workload"));
 }

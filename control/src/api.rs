@@ -12,29 +12,42 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+mod absence;
 mod access;
+mod alarms;
 mod data;
 mod fleet;
+mod groups;
+mod jobs;
 mod query;
+mod timeline;
 
+pub use absence::{Absence, AbsenceStatus, PolicyAbsence};
 pub use access::{
     About, Access, AccessMetadata, Authority, CreatedAccess, Licence, Licences, Login, NewAccess,
     Session,
 };
+pub use alarms::{Alarm, AlarmState, Delivery, NewSilence, Silence, Tested};
 pub use data::{
     DataMeta, DataRecord, DataRecords, DeviceStreams, Fits, Ledger, Link, LinkClass, LinkWait,
     MissingRange, Point, Policy, PolicyDevice, PolicyStatus, PolicyStream, Series, Sparkline,
     Sparklines, StreamItem, StreamLast,
 };
 pub use fleet::{
-    AttentionItem, DeviceCounts, Difference, Differences, Fleet, History, HistoryEvent, LabelKey,
-    LabelValue, Labels as LabelsInUse, Presence, Severity, Site, WorkloadCounts,
+    AttentionItem, DeviceCounts, Difference, Differences, Fleet, LabelKey, LabelValue,
+    Labels as LabelsInUse, Severity, Site, WorkloadCounts,
 };
 
+pub use groups::{DeviceGroup, DeviceGroups, Trend, TrendPoint};
+pub use jobs::{
+    NotRestarted, OnDevices, PauseResult, Paused, PausedOn, RestartLine, RestartProgress,
+    RestartResult, Rollback, RolledBack, WorkloadPauses,
+};
 pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,
     QueryRecords, QueryResult, QueryRow,
 };
+pub use timeline::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
 
 /// `apiVersion` of every document.
 pub const API_VERSION: &str = "holdfast/v1";
@@ -107,6 +120,9 @@ pub struct Device {
 pub struct DesiredRevision {
     /// The revision's number.
     pub revision: u64,
+    /// It is paused there: by whom and since when. Absent: it should run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
 }
 
 /// Whether a device can be reached.
@@ -253,6 +269,12 @@ pub struct DeviceStatus {
     /// Until when its next packet is due, by the keep-alive of its connection. Absent: none is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_by: Option<String>,
+    /// Whether that is over: it is connected, and may hang, or its link is dead and nobody has noticed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overdue: bool,
+    /// What holds when it is offline. Absent: it is not approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absence: Option<AbsenceStatus>,
     /// The one answer to whether it is as it should be.
     #[serde(default)]
     #[schema(required)]
@@ -291,6 +313,23 @@ pub struct DeviceStatus {
     pub data: Option<Value>,
 }
 
+/// Whether a device answers.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ping {
+    /// Whether it is connected.
+    pub connection: Connection,
+    /// True: it said something since it was asked, or within 10 s before. False: it has not for 15 s.
+    /// Null: it is not connected, cannot be asked, or has not answered yet.
+    pub answers: Option<bool>,
+    /// Since when it does not answer: its first unanswered question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<String>,
+    /// How long its sign of life took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<u64>,
+}
+
 /// A device's generations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Generations {
@@ -306,7 +345,7 @@ pub struct Generations {
 pub struct WorkloadStatus {
     /// Its revision.
     pub revision: u64,
-    /// `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`.
+    /// `pending|fetching|starting|running|unhealthy|backoff|stopped|failed|paused`.
     #[schema(value_type = String)]
     pub phase: Phase,
     /// Restarts of this revision.
@@ -358,6 +397,9 @@ pub struct Workload {
     pub spec: Value,
     /// How it fares.
     pub status: WorkloadSummary,
+    /// Where it is paused. Absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<WorkloadPauses>,
 }
 
 /// How a workload fares over all its devices.
@@ -390,6 +432,35 @@ pub struct WorkloadSummary {
     #[serde(default)]
     #[schema(required)]
     pub last_running: u64,
+    /// Of the unknown: on devices that are away as a `DevicePolicy` expects, or ignored.
+    #[serde(default)]
+    #[schema(required)]
+    pub away: u64,
+    /// The state as a whole: the worst of those that it has on its devices.
+    #[serde(default)]
+    #[schema(required)]
+    pub state: WorkloadState,
+}
+
+/// The state of a workload over all its devices, the worst first: it is in the first that is so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkloadState {
+    /// No device is to run it.
+    #[default]
+    Unplaced,
+    /// It fails on some device.
+    Failing,
+    /// It is not there yet on some device.
+    Progressing,
+    /// Some device is offline.
+    Unknown,
+    /// It is paused on some device.
+    Paused,
+    /// It runs, or is done, on all its devices.
+    Running,
+    /// A job that has run to its good end on all its devices.
+    Done,
 }
 
 /// One immutable revision of a workload.
@@ -408,6 +479,16 @@ pub struct Revision {
     pub revision: u64,
     /// Who applied it: the access token's id.
     pub created_by: String,
+    /// It is the workload's present one.
+    #[serde(default)]
+    pub current: bool,
+    /// How many devices report it.
+    #[serde(default)]
+    pub devices: u64,
+    /// Paths in `spec` that differ from the revision before it, at most 20; empty for the first one
+    /// that is kept.
+    #[serde(default)]
+    pub changed: Vec<String>,
     /// As it was written.
     pub spec: Value,
 }
@@ -489,6 +570,30 @@ pub struct CreatedToken {
     pub token: String,
     /// Its id.
     pub id: String,
+}
+
+/// An enrolment token with what came of it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenUse {
+    /// The token.
+    #[serde(flatten)]
+    pub token: Token,
+    /// Devices that enrolled with it and are still known, the newest first, at most 100.
+    pub devices: Vec<TokenDevice>,
+}
+
+/// A device that enrolled with a token.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenDevice {
+    /// Its name.
+    pub name: String,
+    /// When it enrolled.
+    pub enrolled_at: String,
+    /// Keys of labels that it claimed and that do not count: the token does not allow them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncounted_labels: Vec<String>,
 }
 
 /// The first file of a backup.
@@ -587,7 +692,7 @@ pub struct LabelPatch {
 /// `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
-    /// `device`, `workload`, `stream` or `linkbudget`.
+    /// `device`, `workload`, `stream`, `linkbudget` or `notification`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -613,7 +718,7 @@ pub struct StoredArtifact {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// `device`, `workload`, `stream`, `linkbudget`, `token`, `access` or `reset` (events were missed: read everything
+    /// `device`, `workload`, `stream`, `linkbudget`, `notification`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
     /// anew).
     #[serde(rename = "type")]
     pub kind: String,

@@ -10,6 +10,8 @@ use holdfast_protocol::data::{Record, StreamName};
 use holdfast_protocol::ids::{DeviceId, Name};
 use holdfast_protocol::topic::Channel;
 
+use crate::core::liveness::Line;
+
 /// The way to the devices: the gateway inside `holdfast serve`, or an external broker.
 /// No call blocks; what a device cannot take in time is conflated or refused, never queued
 /// without bound.
@@ -87,7 +89,14 @@ pub trait Directory: Send + Sync + 'static {
     }
     /// A device is connected. `connection` is unique in this process and rises: an end reported
     /// late for an older connection changes nothing.
-    fn connected(&self, device: &DeviceId, connection: u64, peer: SocketAddr);
+    /// `line` tells when it was last heard; None: whoever serves the bus does not know.
+    fn connected(
+        &self,
+        device: &DeviceId,
+        connection: u64,
+        peer: SocketAddr,
+        line: Option<Arc<dyn Line>>,
+    );
     /// That connection ended, for this reason in words.
     fn disconnected(&self, device: &DeviceId, connection: u64, reason: &str);
     /// A device published. `done` must be kept until the payload is stored, then

@@ -5,7 +5,7 @@
 )]
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::core::admission;
 use crate::data_store::DataStore;
 use crate::folder::{Folder, Kept};
 use crate::ports::{Bus, Directory};
-use crate::service::{Checked, Service, Settings, StartError, Threads};
+use crate::service::{Checked, Service, Settings, StartError, Threads, run_alarms};
 use crate::store::Store;
 
 /// Port of the API unless told otherwise.
@@ -145,6 +145,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     }
     let renewing = tokio::spawn(renew_identity(authority, gateway.clone(), tls));
     let living = tokio::spawn(live(Arc::clone(&service)));
+    let telling = tokio::spawn(run_alarms(Arc::clone(&service), stop.subscribe()));
 
     let writer_ended = tokio::select! {
         signal = signals.next() => {
@@ -155,6 +156,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     };
     renewing.abort();
     living.abort();
+    // What is under way is told again after the next start, with the same id.
+    telling.abort();
     stop.send_replace(true);
     gateway.shutdown().await;
     serving.await?;
@@ -361,11 +364,46 @@ fn settings(
     Ok(Settings {
         tenant: TENANT.parse()?,
         device_ttl: config.device_ttl,
+        addresses: reachable(&addresses, api),
         mqtt: addresses,
         api: Some(api.to_string()),
         reserve,
         clock: clock::now,
     })
+}
+
+/// Addresses of the API that other machines may reach: by the hosts that devices are told for MQTT,
+/// by the address that it listens on, or, where that is every address, by the machine's own.
+fn reachable(mqtt: &[String], api: SocketAddr) -> Vec<String> {
+    let hosts = mqtt.iter().filter_map(|address| address.rsplit_once(':').map(|(host, _)| host));
+    let mut all: Vec<String> = hosts
+        .filter(|host| !host.is_empty())
+        .map(|host| format!("https://{host}:{}", api.port()))
+        .collect();
+    let listens = if api.ip().is_unspecified() { own_addresses() } else { vec![api.ip()] };
+    for ip in listens.into_iter().filter(|ip| !ip.is_loopback()) {
+        all.push(format!("https://{}", SocketAddr::new(ip, api.port())));
+    }
+    all.dedup();
+    all
+}
+
+/// Addresses from which this machine would send to others: a UDP socket that is connected to an
+/// address for documentation tells them, and sends nothing.
+fn own_addresses() -> Vec<IpAddr> {
+    let far = [
+        (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv4Addr::new(192, 0, 2, 1))),
+        (
+            IpAddr::from(Ipv6Addr::UNSPECIFIED),
+            IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+        ),
+    ];
+    let own = |(any, other)| {
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+        socket.connect(SocketAddr::new(other, 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    far.into_iter().filter_map(own).collect()
 }
 
 /// HOST:PORT as far as it can be judged without asking for the name's addresses.
@@ -426,7 +464,11 @@ async fn live(service: Arc<Service>) {
     }
     loop {
         tokio::select! {
-            _ = turns.tick() => service.live(),
+            _ = turns.tick() => {
+                service.live();
+                let counting = Arc::clone(&service);
+                drop(tokio::task::spawn_blocking(move || counting.count_trend()));
+            }
             _ = seconds.tick() => service.tell_due(),
         }
     }

@@ -118,6 +118,19 @@ fn every_field_about_data_is_shown_and_every_file_is_linked() {
     }
 }
 
+/// What it may mean that a device is offline is shown in an example that the README links.
+#[test]
+fn every_kind_of_absence_is_shown() {
+    let documents = documents("devices");
+    admit(&documents, &|_| None).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let mut shown: Vec<String> =
+        documents.iter().map(|document| document["spec"]["whenOffline"].to_string()).collect();
+    shown.sort();
+    assert_eq!(shown, [r#""expected""#, r#""ignore""#, r#"{"alarmAfter":"12h"}"#]);
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    assert!(fs::read_to_string(readme).unwrap().contains("(images/devices/away.yaml)"));
+}
+
 #[test]
 fn each_is_placed_on_the_demos_devices() {
     let devices = [

@@ -39,6 +39,9 @@ impl DesiredState {
 pub struct DesiredWorkload {
     /// Number of the revision: from 1, never used twice for one name within an epoch.
     pub revision: u64,
+    /// It is stopped and not started again until this is false; its folder, record and log stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// What to run.
     pub spec: WorkloadSpec,
 }
@@ -63,6 +66,8 @@ pub enum Phase {
     Stopped,
     /// It cannot run: the reason says why.
     Failed,
+    /// It is stopped because its desired state says `paused`, and starts when that ends.
+    Paused,
 }
 
 impl Phase {
@@ -77,6 +82,7 @@ impl Phase {
             Self::Backoff => "backoff",
             Self::Stopped => "stopped",
             Self::Failed => "failed",
+            Self::Paused => "paused",
         }
     }
 }
@@ -236,6 +242,12 @@ pub enum Method {
         until: u64,
         /// At most so many bytes on disk, the oldest records first; absent: all.
         bytes: Option<u64>,
+    },
+    /// Stop a workload, with its own signal and grace, and start the same revision again. The last
+    /// reply comes when that is done; its error says why it could not be.
+    Restart {
+        /// Which one.
+        workload: Name,
     },
 }
 

@@ -16,6 +16,7 @@ const CANCEL: u8 = 0;
 const LOGS: u8 = 1;
 const QUERY: u8 = 2;
 const FETCH: u8 = 3;
+const RESTART: u8 = 4;
 
 /// The next element, which must be there.
 fn next<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
@@ -38,6 +39,7 @@ impl Serialize for Call {
             Method::Logs { part, .. } => 1 + numbers(part).1,
             Method::Query { within_ms, .. } => 2 + usize::from(*within_ms != WITHIN_MS),
             Method::Fetch { bytes, .. } => 3 + usize::from(bytes.is_some()),
+            Method::Restart { .. } => 1,
         };
         let mut all = serializer.serialize_seq(Some(many))?;
         all.serialize_element(&self.v)?;
@@ -68,6 +70,10 @@ impl Serialize for Call {
                 if let Some(bytes) = bytes {
                     all.serialize_element(bytes)?;
                 }
+            }
+            Method::Restart { workload } => {
+                all.serialize_element(&RESTART)?;
+                all.serialize_element(workload)?;
             }
         }
         all.end()
@@ -122,6 +128,7 @@ fn method<'de, A: SeqAccess<'de>>(all: &mut A) -> Result<Method, A::Error> {
             until: next(all, "until")?,
             bytes: all.next_element()?,
         }),
+        RESTART => Ok(Method::Restart { workload: next(all, "the workload")? }),
         other => Err(A::Error::custom(format_args!("method {other} is not known"))),
     }
 }

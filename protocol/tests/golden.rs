@@ -154,6 +154,7 @@ fn desired_states() {
         ("desired-empty", "nothing is to run", vectors::desired_empty()),
         ("desired-small", "one workload, every default", vectors::desired_small()),
         ("desired-all", "every field of a workload", vectors::desired_all()),
+        ("desired-paused", "one workload that is paused", vectors::desired_paused()),
         ("desired-data", "every field of streams, link and bus", vectors::desired_data()),
         ("desired-data-named", "the same, and whose budget it is", vectors::desired_data_named()),
         ("desired-data-small", "policies, and none in them", vectors::desired_data_small()),
@@ -173,6 +174,7 @@ fn calls() {
         ("call-query-small", "the least question", vectors::call_query_small()),
         ("call-query-whole", "whole numbers of 64 bits", vectors::call_query_whole()),
         ("call-fetch", "records of five minutes", vectors::call_fetch()),
+        ("call-restart", "one workload, now", vectors::call_restart()),
         ("call-cancel", "an end to the call with this id", vectors::call_cancel()),
     ] {
         holds::<Call>(name, "call", about, &message);
@@ -191,6 +193,7 @@ fn state_reports() {
         ("state-first", "a device that was never told anything", vectors::state_first()),
         ("state-full", "everything, after a connect", vectors::state_full()),
         ("state-delta", "what changed: one workload, one is gone", vectors::state_delta()),
+        ("state-paused", "a workload that is paused", vectors::state_paused()),
         ("state-healed", "nothing is wrong any more", vectors::state_healed()),
         ("state-data", "streams, buffer, link and horizon", vectors::state_data()),
         ("state-data-period", "the link's period", vectors::state_data_period()),

@@ -15,6 +15,7 @@ use holdfast_protocol::data::StreamName;
 use holdfast_protocol::data::query::Question;
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::message::{Fetched, LogPart, MAX_REPLY_BODY, Reply};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::adapters::buffer::Buffer;
@@ -31,6 +32,12 @@ const QUESTIONS: usize = 2;
 const LOOK: Duration = Duration::from_millis(300);
 /// Longest that one call may be followed without being repeated, in seconds.
 const MAX_FOLLOW: u32 = 300;
+
+/// How often a call that takes long says that it is at work.
+const SIGN: Duration = Duration::from_secs(5);
+
+/// Told what came of a call whose answer waits for the loop.
+pub type Done = oneshot::Sender<Result<(), String>>;
 
 /// A log that is asked for.
 #[derive(Debug)]
@@ -175,6 +182,41 @@ impl Calls {
         }
     }
 
+    /// Answers once it is told what came of the call. None: it is under way, or one too many, which
+    /// is said.
+    pub fn later(&mut self, outlet: &Outlet, id: u64) -> Option<Done> {
+        self.tidy();
+        if self.open.contains_key(&id) {
+            return None;
+        }
+        let (tell, mut told): (Done, _) = oneshot::channel();
+        let busy = self.open.len() >= AT_ONCE;
+        let mut answer = Answer { outlet: outlet.clone(), id, sequence: 0 };
+        let task = tokio::spawn(async move {
+            if busy {
+                return answer.fail("too many calls at once; try again").await;
+            }
+            loop {
+                tokio::select! {
+                    result = &mut told => {
+                        if let Ok(result) = result {
+                            answer.send(Vec::new(), true, result.err()).await;
+                        }
+                        return;
+                    }
+                    () = tokio::time::sleep(SIGN) => {
+                        answer.send(Vec::new(), false, None).await;
+                    }
+                }
+            }
+        });
+        if busy {
+            return None;
+        }
+        self.open.insert(id, Open { deadline: Arc::default(), task, is_question: false });
+        Some(tell)
+    }
+
     /// Ends an answer early.
     pub fn cancel(&mut self, id: u64) {
         if let Some(open) = self.open.remove(&id) {
@@ -256,7 +298,14 @@ impl Answer {
         let follows = end == u64::MAX && call.part.follow_seconds > 0;
         // Which log, and from where on, the caller expects what comes next.
         let mut expected = (call.part.log, call.part.from);
-        while at < end && (!follows || uptime_ms() < deadline.load(Ordering::Relaxed)) {
+        // Whoever follows a log that is silent is told that this device is there: at the beginning,
+        // and whenever it is asked again.
+        let mut answered = 0;
+        while at < end {
+            let asked = deadline.load(Ordering::Relaxed);
+            if follows && uptime_ms() >= asked {
+                break;
+            }
             let Some(piece) =
                 call.look(|history| Piece::read(log, history, call, (at, end), expected))
             else {
@@ -268,12 +317,12 @@ impl Answer {
             };
             let nothing = piece.bytes.is_empty();
             let after = piece.at.saturating_add(u64::try_from(piece.bytes.len()).unwrap_or(0));
-            // Of an empty log, too, whoever follows it learns where it stands.
-            if (!nothing || piece.place.len() == 2)
+            if (!nothing || piece.place.len() == 2 || (follows && asked != answered))
                 && !self.send_log(piece.bytes, piece.place).await
             {
                 return;
             }
+            answered = asked;
             (at, expected) = (after, (piece.log, after));
             if nothing {
                 if !follows {

@@ -112,7 +112,14 @@ impl Agent {
             // ran goes on running, and nothing is ended or removed on a guess.
             for (name, workload) in &mut agent.workloads {
                 let last = workload.record().current.as_ref().or(told.get(name)).cloned();
-                workload.want(last);
+                // What does not run is not started against the last word on it.
+                let record = workload.record();
+                let last_word = match (&record.current, &former) {
+                    (None, Some(former)) => is_paused(former, name),
+                    _ => record.paused,
+                };
+                let paused = last_word && workload.instance().is_none();
+                workload.want(last, paused);
             }
         }
         agent
@@ -125,7 +132,7 @@ impl Agent {
             let (name, instance) = (name.clone(), main.instance.clone());
             self.pending.push(Effect::Watch { name, instance });
         }
-        self.held.insert(name, Held { record, found, wanted: None });
+        self.held.insert(name, Held { record, found, wanted: None, paused: false });
     }
 
     /// What is held is planned, now that it is known what is wanted and what runs.
@@ -135,7 +142,7 @@ impl Agent {
             let mine: Vec<&Found> = found.iter().filter(|it| it.workload == name).collect();
             self.take_over(name.clone(), held.record, held.wanted.as_ref(), &mine, now);
             if let Some(workload) = self.workloads.get_mut(&name) {
-                workload.want(held.wanted);
+                workload.want(held.wanted, held.paused);
             }
         }
     }
@@ -184,15 +191,16 @@ impl Agent {
         self.desired = desired.version();
         self.informed = true;
         let mut wanted = wanted_revisions(desired);
+        let paused = |name: &Name| is_paused(desired, name);
         for (name, held) in &mut self.held {
-            held.wanted = wanted.remove(name);
+            (held.wanted, held.paused) = (wanted.remove(name), paused(name));
         }
         for (name, workload) in &mut self.workloads {
-            workload.want(wanted.remove(name));
+            workload.want(wanted.remove(name), paused(name));
         }
         for (name, revision) in wanted {
             let mut workload = Workload::new(name.clone(), Record::default());
-            workload.want(Some(revision));
+            workload.want(Some(revision), paused(&name));
             self.workloads.insert(name, workload);
         }
     }
@@ -202,8 +210,28 @@ impl Agent {
     pub fn end_unwanted(&mut self, desired: &DesiredState) {
         for (name, workload) in &mut self.workloads {
             if !desired.workloads.contains_key(name) {
-                workload.want(None);
+                workload.want(None, false);
             }
+        }
+    }
+
+    /// Stops a workload and starts the same revision again. Whether that is done is what
+    /// [`Agent::restarted`] tells.
+    ///
+    /// # Errors
+    /// Why it is not restarted, in words.
+    pub fn restart(&mut self, name: &Name) -> Result<(), String> {
+        match self.workloads.get_mut(name) {
+            Some(workload) => workload.restart(&self.artifacts),
+            None => Err("this device has no such workload".into()),
+        }
+    }
+
+    /// What came of [`Agent::restart`]. None: it is under way.
+    pub fn restarted(&self, name: &Name) -> Option<Result<(), String>> {
+        match self.workloads.get(name) {
+            Some(workload) => workload.restarted(),
+            None => Some(Err("it was removed".into())),
         }
     }
 
@@ -369,6 +397,10 @@ pub(super) fn unrecorded(
         record.restarts = 0;
     }
     Some(main.instance.clone())
+}
+
+fn is_paused(desired: &DesiredState, name: &Name) -> bool {
+    desired.workloads.get(name).is_some_and(|it| it.paused)
 }
 
 fn wanted_revisions(desired: &DesiredState) -> BTreeMap<Name, Revision> {

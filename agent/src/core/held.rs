@@ -15,6 +15,8 @@ pub(super) struct Held {
     pub(super) found: Vec<Found>,
     /// What is wanted, once that is known.
     pub(super) wanted: Option<Revision>,
+    /// Whether that is paused.
+    pub(super) paused: bool,
 }
 
 impl Held {

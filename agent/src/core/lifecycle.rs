@@ -137,6 +137,12 @@ pub(super) struct Workload {
     broken: bool,
     /// Being fetched while the former revision still runs.
     prefetching: Option<Digest>,
+    /// Stopped, and not started, for as long as this is true.
+    paused: bool,
+    /// To be stopped and started again, because an operator asked for it.
+    again: bool,
+    /// The start under way is by an operator's word: it counts as no restart.
+    uncounted: bool,
 }
 
 impl Workload {
@@ -152,6 +158,9 @@ impl Workload {
             failures: 0,
             broken: false,
             prefetching: None,
+            paused: false,
+            again: false,
+            uncounted: false,
         }
     }
 
@@ -182,22 +191,47 @@ impl Workload {
         current.is_some_and(|current| current.spec.restart.policy == RestartPolicy::Never)
     }
 
-    pub(super) fn want(&mut self, wanted: Option<Revision>) {
-        if wanted == self.wanted {
+    pub(super) fn want(&mut self, wanted: Option<Revision>, paused: bool) {
+        if wanted == self.wanted && paused == self.paused {
             return;
         }
         let same = |a: &Option<Revision>, b: &Option<Revision>| match (a, b) {
             (Some(a), Some(b)) => a.spec == b.spec,
             (a, b) => a.is_none() && b.is_none(),
         };
-        if !same(&wanted, &self.wanted) && self.wanted.is_some() {
+        let other = !same(&wanted, &self.wanted) || paused != self.paused;
+        if other && self.wanted.is_some() {
             self.failures = 0;
             self.broken = false;
             self.reason.clear();
             // What was on its way is asked for anew: its download may have been given up.
             self.prefetching = None;
+            self.again = false;
         }
         self.wanted = wanted;
+        self.paused = paused;
+    }
+
+    /// Stops it and starts it again, whatever back-off it waits for. What is being started already
+    /// is not started twice.
+    pub(super) fn restart(&mut self, artifacts: &BTreeSet<Digest>) -> Result<(), String> {
+        let Some(goal) = self.goal() else { return Err("it is being removed".into()) };
+        if self.paused {
+            return Err("it is paused: resume it instead".into());
+        }
+        if missing(goal, artifacts).is_some() {
+            return Err("an artifact that it needs is not on the device yet".into());
+        }
+        self.failures = 0;
+        self.again = matches!(
+            self.stage,
+            Stage::Running(_)
+                | Stage::Stopping { .. }
+                | Stage::Sweeping { .. }
+                | Stage::Waiting { .. }
+                | Stage::Done(_)
+        );
+        Ok(())
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -242,6 +276,11 @@ impl Workload {
     fn step(&mut self, world: &mut Surroundings<'_>) -> bool {
         let goal = self.goal().cloned();
         let now = world.now;
+        if goal.is_some()
+            && let Some(more) = self.obey(world)
+        {
+            return more;
+        }
         match (&mut self.stage, goal) {
             (
                 Stage::Launching(_)
@@ -295,6 +334,35 @@ impl Workload {
         }
     }
 
+    /// What an operator's pause or restart asks for. None: nothing at this stage.
+    fn obey(&mut self, world: &mut Surroundings<'_>) -> Option<bool> {
+        match &self.stage {
+            Stage::Idle if self.paused => {
+                if !self.record.paused {
+                    // Nothing of it runs: also a job may be started by whoever resumes it.
+                    self.record.instance = None;
+                    self.record.ending = None;
+                    self.record.paused = true;
+                    self.persist(world);
+                }
+                Some(false)
+            }
+            Stage::Running(_) if self.paused || self.again => {
+                self.stop(Cause::Goal, world);
+                Some(false)
+            }
+            Stage::Fetching(_) if self.paused => Some(self.plan()),
+            Stage::Waiting { .. } if self.paused || self.again => Some(self.plan()),
+            Stage::Done(_) if self.again => Some(self.plan()),
+            _ => None,
+        }
+    }
+
+    fn plan(&mut self) -> bool {
+        self.stage = Stage::Idle;
+        true
+    }
+
     fn is_current(&self, goal: &Revision) -> bool {
         self.record.current.as_ref().is_some_and(|current| current.spec == goal.spec)
     }
@@ -322,6 +390,7 @@ impl Workload {
             }
             None => Vec::new(),
         };
+        self.uncounted = std::mem::take(&mut self.again) || self.record.paused;
         world.out.push(Effect::Launch {
             name: self.name.clone(),
             revision: goal.clone(),

@@ -138,6 +138,10 @@ pub struct Record {
     pub rejected: Option<Rejected>,
     /// The current revision ended for good: its policy does not start it again.
     pub ending: Option<Exit>,
+    /// It was stopped because it is paused, and has not been started since. Followed where no
+    /// desired state can be read: what an operator stopped does not start on a guess.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
 }
 
 /// A revision that was given up.

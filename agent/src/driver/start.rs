@@ -139,6 +139,7 @@ impl Driver {
             link: Link { reason: super::NOT_TRIED.into(), ..Link::default() },
             trouble,
             waiting: None,
+            restarts: Vec::new(),
             renewal: health::Renewal::default(),
             entropy: Entropy::new(seed ^ 2),
             observed,

@@ -94,8 +94,8 @@ test("its log follows", async () => {
 test("the agent stops: offline; it starts: online, all without a reload", async () => {
   await world.stop("pump-7");
   await page.getByText("offline", { exact: true }).waitFor();
-  await page.getByText("its log cannot be read now").waitFor();
-  await page.getByRole("tab", { name: "Presence" }).click();
+  await page.getByText("its log can be read when it is back").waitFor();
+  await page.getByRole("tab", { name: "History" }).click();
   await page.getByRole("row", { name: /disconnected/ }).first().waitFor();
   world.run("pump-7");
   await page.getByText("online", { exact: true }).first().waitFor();

@@ -25,6 +25,9 @@ impl std::fmt::Debug for Login {
 pub struct Session {
     /// Id of the access token that it was begun with.
     pub operator: String,
+    /// What the token is for, as people call who has it; absent: it says nothing of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator_name: Option<String>,
     /// What it may do: the token's scope.
     pub scope: Scope,
     /// Goes into the header `X-CSRF-Token` of every request that is not GET or HEAD.
@@ -110,6 +113,10 @@ pub struct About {
     /// Address that the API listens on; absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_address: Option<String>,
+    /// Addresses of the API that other machines may reach, as far as the control plane knows: those
+    /// that devices are told for MQTT, the one that it listens on, the machine's own.
+    #[serde(default)]
+    pub addresses: Vec<String>,
     /// The certificate authority.
     pub ca: Authority,
     /// When the server's own certificate ends; it is replaced long before.

@@ -17,7 +17,7 @@ use crate::core::ledger;
 pub struct Policy {
     /// [`super::API_VERSION`].
     pub api_version: String,
-    /// `Stream` or `LinkBudget`.
+    /// `Stream`, `LinkBudget` or `Notification`.
     pub kind: String,
     /// Name and labels.
     pub metadata: super::Metadata,
@@ -39,7 +39,7 @@ pub struct PolicyStatus {
     /// Of those: have applied it.
     pub applied: u64,
     /// Of those: report that it does not do what it says; of a `LinkBudget`: where something waits
-    /// for it.
+    /// for it; of a `Notification`: 1 while its receiver is not reached.
     pub problems: u64,
     /// Streams on these devices whose policy it is; of a `Stream` only.
     #[serde(default)]
@@ -48,6 +48,12 @@ pub struct PolicyStatus {
     /// stream of which a narrower policy holds, devices of which another budget holds.
     #[serde(default)]
     pub misfits: Vec<String>,
+    /// Of a `Notification`: how its receiver is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<super::Delivery>,
+    /// Who of them is away; of a `DevicePolicy` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absence: Option<super::PolicyAbsence>,
 }
 
 /// A document about data on one of its devices.

@@ -29,7 +29,8 @@ pub struct Fleet {
     pub more_sites: u64,
 }
 
-/// Devices by state. Each is one of online, offline, never seen, pending and revoked.
+/// Devices by state. Each is one of online, offline, never seen, away as expected, ignored, pending
+/// and revoked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceCounts {
@@ -37,14 +38,26 @@ pub struct DeviceCounts {
     pub total: u64,
     /// Connected now.
     pub online: u64,
-    /// Not connected, and were before.
+    /// Not connected, and were before; no `DevicePolicy` expects that.
     pub offline: u64,
     /// Wait for approval.
     pub pending: u64,
     /// May not connect any more.
     pub revoked: u64,
-    /// Enrolled, and were never connected.
+    /// Enrolled, and were never connected; no `DevicePolicy` expects that.
     pub never_seen: u64,
+    /// Not connected, or never, as a `DevicePolicy` expects.
+    #[serde(default)]
+    #[schema(required)]
+    pub expected_away: u64,
+    /// Not connected, or never, and left out by a `DevicePolicy`.
+    #[serde(default)]
+    #[schema(required)]
+    pub ignored: u64,
+    /// Of those online: not heard for longer than their keep-alive.
+    #[serde(default)]
+    #[schema(required)]
+    pub overdue: u64,
     /// Of those online: a workload fails on them, or they report a problem.
     pub unhealthy: u64,
 }
@@ -60,7 +73,8 @@ pub struct WorkloadCounts {
     pub progressing: u64,
     /// Fail somewhere.
     pub failing: u64,
-    /// Neither fail nor progress, and some device is offline.
+    /// Neither fail nor progress, and some device is offline that is not expected to be, or all are
+    /// away as expected.
     pub unknown: u64,
     /// Are paused on some device, and neither fail nor progress.
     pub paused: u64,
@@ -80,10 +94,27 @@ pub enum Severity {
     Info,
 }
 
+impl Severity {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+
+    /// From its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Critical, Self::Warning, Self::Info].into_iter().find(|one| one.as_str() == word)
+    }
+}
+
 /// Something that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttentionItem {
-    /// `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`.
+    /// `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`; `notification`: its
+    /// receiver, named by `code`, is not reached.
     pub kind: String,
     /// Of a problem its code, of what fails the workload's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +132,14 @@ pub struct AttentionItem {
     #[serde(default)]
     #[schema(required)]
     pub unknown: u64,
+    /// Of those: somebody acknowledged it, see `GET /api/v1/silences`.
+    #[serde(default)]
+    #[schema(required)]
+    pub acknowledged: u64,
+    /// Of those: it is silenced for a time.
+    #[serde(default)]
+    #[schema(required)]
+    pub silenced: u64,
     /// The first five of them.
     pub devices: Vec<String>,
     /// Query parameters of `GET /api/v1/devices` that list them.
@@ -117,8 +156,16 @@ pub struct Site {
     pub total: u64,
     /// Of those: connected now.
     pub online: u64,
-    /// Of those: approved and not connected, those never seen among them.
+    /// Of those: approved and not connected against expectation, those never seen among them.
     pub offline: u64,
+    /// Of those: away as a `DevicePolicy` expects.
+    #[serde(default)]
+    #[schema(required)]
+    pub expected_away: u64,
+    /// Of those: away and left out by a `DevicePolicy`.
+    #[serde(default)]
+    #[schema(required)]
+    pub ignored: u64,
     /// Of those online: a workload fails on them, or they report a problem.
     pub unhealthy: u64,
     /// Of the unhealthy: a workload fails on them.
@@ -154,40 +201,6 @@ pub struct LabelValue {
     pub value: String,
     /// Devices that have it.
     pub devices: u64,
-}
-
-/// `GET /api/v1/devices/{name}/history`.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct History {
-    /// Newest first; at most 100.
-    pub items: Vec<HistoryEvent>,
-}
-
-/// A connection of a device began or ended. A beginning is written with the device's first
-/// report, so that it costs nothing of its own; without an end before the next beginning it was
-/// the control plane that ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct HistoryEvent {
-    /// When.
-    pub at: String,
-    /// Which.
-    pub event: Presence,
-    /// Why it ended, in words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// From where it began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-}
-
-/// Whether a connection began or ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Presence {
-    /// It began.
-    Connected,
-    /// It ended.
-    Disconnected,
 }
 
 /// `GET /api/v1/devices/{name}/differences`.

@@ -25,19 +25,23 @@ pub(crate) async fn apply(client: &Client, output: Output, arguments: &args::App
 pub(crate) async fn diff(client: &Client, output: Output, files: &args::Files) -> Outcome {
     let documents = documents::read(&files.files)?;
     for result in send(client, documents, true).await?.results {
-        let before = match result.before {
-            Some(before) => yaml(&documents::written(before))?,
-            None => String::new(),
-        };
-        let after = yaml(&documents::written(result.after))?;
-        let whole = format!("{}/{}", result.kind.to_lowercase(), result.name);
-        let from =
-            if before.is_empty() { "/dev/null".to_owned() } else { format!("{whole} (now)") };
-        let diff = TextDiff::from_lines(&before, &after);
-        let text = diff.unified_diff().header(&from, &format!("{whole} (applied)")).to_string();
-        output.bytes(coloured(output, &clean(&text)).as_bytes())?;
+        output.bytes(unified(output, result)?.as_bytes())?;
     }
     Ok(())
+}
+
+/// What a document changes, as a unified diff.
+pub(crate) fn unified(output: Output, result: AppliedDocument) -> Outcome<String> {
+    let before = match result.before {
+        Some(before) => yaml(&documents::written(before))?,
+        None => String::new(),
+    };
+    let after = yaml(&documents::written(result.after))?;
+    let whole = format!("{}/{}", result.kind.to_lowercase(), result.name);
+    let from = if before.is_empty() { "/dev/null".to_owned() } else { format!("{whole} (now)") };
+    let diff = TextDiff::from_lines(&before, &after);
+    let text = diff.unified_diff().header(&from, &format!("{whole} (applied)")).to_string();
+    Ok(coloured(output, &clean(&text)))
 }
 
 async fn send(client: &Client, documents: Vec<Document>, dry_run: bool) -> Outcome<Applied> {
@@ -82,7 +86,8 @@ fn with_sources(mut failure: Failure, documents: &[Document]) -> Failure {
     failure
 }
 
-fn line(output: Output, result: &AppliedDocument, dry_run: bool) -> String {
+/// What became of a document, in a line.
+pub(crate) fn line(output: Output, result: &AppliedDocument, dry_run: bool) -> String {
     // A workload's line is short: `diff` and the pages say which devices change.
     let is_workload = result.kind == "Workload";
     let devices = match result.device_count {
@@ -145,7 +150,7 @@ fn named(document: &Document) -> Outcome<(args::Kind, String)> {
     match (kind, text("/metadata/name")) {
         (Some(kind), Some(name)) => Ok((kind, name.to_owned())),
         _ => Err(Failure::failed(format!(
-            "{}: a document does not say which workload, stream or linkbudget it describes; nothing more was deleted",
+            "{}: a document does not say which workload, stream, linkbudget, notification or devicepolicy it describes; nothing more was deleted",
             document.source
         ))),
     }
@@ -160,6 +165,11 @@ async fn delete_one(
 ) -> Outcome {
     if kind == args::Kind::Revision {
         return Err(Failure::usage("revisions are never deleted by hand; delete the workload"));
+    }
+    if kind == args::Kind::Alarm {
+        return Err(Failure::usage(
+            "an alarm ends when what it is about is mended: holdfast ack says that you look after it",
+        ));
     }
     let done = if kind == args::Kind::Token { "revoked" } else { "deleted" };
     let path: Vec<&str> = kind.path().iter().copied().chain([name]).collect();

@@ -5,7 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-use super::moment;
+mod jobs;
+
+use jobs::{HISTORY_HELP, PAUSE_HELP, RESTART_HELP, RESUME_HELP, ROLLBACK_HELP};
+pub(crate) use jobs::{History, Pause, Restart, Rollback, Where};
+
+use super::{activity, moment};
 use crate::core::selector;
 use crate::serve::ServeArgs;
 
@@ -19,7 +24,7 @@ use crate::serve::ServeArgs;
   NO_COLOR        no colours, also on a terminal
   HTTPS_PROXY     proxy, unless NO_PROXY excepts the address; never for loopback
 
-Exit codes: 0 done, 1 failed, 2 bad usage, 3 not found, 4 refused.")]
+Exit codes: 0 done, 1 failed, 2 bad usage, 3 not found, 4 refused; 10 to 13 of `status --check`.")]
 pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -70,28 +75,89 @@ The exit code is 0 whether or not there is a difference; the output is empty whe
     #[command(after_help = "Examples:
   holdfast delete workload hello     # it ends on every device, and its folder goes
   holdfast delete stream pumps       # its streams go on with the defaults
+  holdfast delete silence 1f0c…      # its alarms are told again
+  holdfast delete devicepolicy ships # being offline is an alarm after 5 minutes again
   holdfast delete -f documents/      # what these documents describe
   holdfast delete device gw-1        # forgotten; it may enrol again")]
     Delete(Delete),
+    /// Show whether the fleet, a device or a workload is as it should be, and what needs a person.
+    #[command(after_help = "Examples:
+  holdfast status                          # counts, and what needs attention, since when
+  holdfast status device gw-1
+  holdfast status workload hello --check   # for scripts: the exit code says it
+
+Exit codes with --check: 0 all as it should be, 10 something fails or is critical, 11 a problem,
+12 progressing, 13 unknown (a device is offline: what it does is not known).")]
+    Status(Status),
     /// List resources, or show one.
     #[command(after_help = "Examples:
   holdfast get devices
   holdfast get devices -l role=gateway,site!=north,!retired -o wide
   holdfast get devices -l 'role in (gateway,camera),site notin (north)'
+  holdfast get devices --absence unexpected   # who is away and should not be
+  holdfast get devicepolicies              # who may be away; dp for short
   holdfast get devices gw-1 -o json        # the one object alone
   holdfast get workloads -o json           # {\"items\":[...]}, the whole list
   holdfast get streams                     # the documents; their records: holdfast data get
   holdfast get revisions hello             # those of one workload
+  holdfast get alarms                      # what needs a person, the most urgent first
+  holdfast get silences                    # what is acknowledged or silenced, by whom, until when
   holdfast get workload hello -o yaml > hello.yaml   # can be applied again")]
     Get(Get),
     /// Show one resource in words: what is desired, what is reported, and why they differ.
+    ///
+    /// A device that is connected is asked whether it answers, which takes up to 15 seconds when it
+    /// does not.
     #[command(after_help = "Examples:
   holdfast describe device gw-1
-  holdfast describe workload hello")]
+  holdfast describe workload hello
+  holdfast describe notification night
+  holdfast describe devicepolicy ships     # who of them is away now, as expected and against it")]
     Describe(Named),
+    /// Apply a former revision of a workload again.
+    #[command(after_help = ROLLBACK_HELP)]
+    Rollback(Rollback),
+    /// List the revisions of a workload, or show the document of one.
+    #[command(after_help = HISTORY_HELP)]
+    History(History),
+    /// Restart a workload on devices.
+    #[command(after_help = RESTART_HELP)]
+    Restart(Restart),
+    /// Stop a workload on devices until it is resumed.
+    #[command(after_help = PAUSE_HELP)]
+    Pause(Pause),
+    /// Start a workload again that was paused.
+    #[command(after_help = RESUME_HELP)]
+    Resume(Pause),
+    /// Show what happened to a device: connections, phases, restarts, revisions, problems.
+    #[command(after_help = activity::TIMELINE_HELP)]
+    Timeline(activity::TimelineArgs),
+    /// Show what people did, and what devices did beside it.
+    #[command(after_help = activity::ACTIVITY_HELP)]
+    Activity(activity::ActivityArgs),
     /// Approve, label and revoke devices.
     #[command(subcommand)]
     Device(Device),
+    /// Acknowledge alarms: somebody looks after them, and nobody is told again until they end.
+    #[command(after_help = "Examples:
+  holdfast ack --device gw-1 --note 'Kim drives there'
+  holdfast ack --kind failing --code hello          # workload hello, wherever it fails now
+  holdfast ack --kind lost -l site=kiel --note 'power cut, back at 6'
+
+An alarm that begins later is told: holdfast silence keeps those quiet too. holdfast get silences
+lists acknowledgements and who made them.")]
+    Ack(Mute),
+    /// Silence alarms until a time: those that there are and those that come.
+    #[command(after_help = "Examples:
+  holdfast silence -l site=kiel --for 4h --note 'new switch'
+  holdfast silence --device gw-1 --until 2026-11-30T06:00:00Z
+  holdfast silence --kind problem --code clock --for 2d
+
+They are counted apart and stay visible. holdfast delete silence ID ends it early.")]
+    Silence(Quiet),
+    /// Try the ways by which people are told of alarms.
+    #[command(subcommand)]
+    Notification(NotificationCommand),
     /// Show what a workload wrote on a device.
     #[command(after_help = "Examples:
   holdfast logs gw-1 hello
@@ -182,6 +248,17 @@ pub(crate) enum Token {
   holdfast token list -o json")]
     List {
         /// How to print them.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Show a token, and which devices enrolled with it.
+    #[command(after_help = "Examples:
+  holdfast token show 0011223344556677
+  holdfast token show 0011223344556677 -o json")]
+    Show {
+        /// The token's id: the part after `hf1.`.
+        id: String,
+        /// How to print it.
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
@@ -317,6 +394,18 @@ pub(crate) enum Kind {
     /// What links may carry.
     #[value(name = "linkbudgets", alias = "linkbudget")]
     LinkBudget,
+    /// Who is told of alarms.
+    #[value(name = "notifications", alias = "notification")]
+    Notification,
+    /// What needs a person now.
+    #[value(name = "alarms", alias = "alarm")]
+    Alarm,
+    /// Acknowledgements and silences.
+    #[value(name = "silences", alias = "silence")]
+    Silence,
+    /// Whether devices may be away.
+    #[value(name = "devicepolicies", aliases = ["devicepolicy", "dp"])]
+    DevicePolicy,
 }
 
 impl Kind {
@@ -330,6 +419,10 @@ impl Kind {
             Self::Access => "access",
             Self::Stream => "streams",
             Self::LinkBudget => "linkbudgets",
+            Self::Notification => "notifications",
+            Self::Alarm => "alarms",
+            Self::Silence => "silences",
+            Self::DevicePolicy => "devicepolicies",
         }
     }
 
@@ -343,6 +436,10 @@ impl Kind {
             Self::Access => &["access"],
             Self::Stream => &["policies", "streams"],
             Self::LinkBudget => &["policies", "linkbudgets"],
+            Self::Notification => &["policies", "notifications"],
+            Self::Alarm => &["alarms"],
+            Self::Silence => &["silences"],
+            Self::DevicePolicy => &["policies", "devicepolicies"],
         }
     }
 
@@ -352,6 +449,8 @@ impl Kind {
             "Workload" => Some(Self::Workload),
             "Stream" => Some(Self::Stream),
             "LinkBudget" => Some(Self::LinkBudget),
+            "Notification" => Some(Self::Notification),
+            "DevicePolicy" => Some(Self::DevicePolicy),
             _ => None,
         }
     }
@@ -366,13 +465,17 @@ impl Kind {
             Self::Access => "access token",
             Self::Stream => "stream",
             Self::LinkBudget => "linkbudget",
+            Self::Notification => "notification",
+            Self::Alarm => "alarm",
+            Self::Silence => "silence",
+            Self::DevicePolicy => "devicepolicy",
         }
     }
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
-    /// device, workload, stream, linkbudget, token or access.
+    /// device, workload, stream, linkbudget, notification, devicepolicy, silence, token or access.
     #[arg(value_enum, ignore_case = true, required_unless_present = "files")]
     pub(crate) kind: Option<Kind>,
     /// Its name; several may be given.
@@ -383,29 +486,107 @@ pub(crate) struct Delete {
     pub(crate) files: Vec<PathBuf>,
 }
 
+/// Which alarms, and why.
+#[derive(Debug, Args)]
+pub(crate) struct Mute {
+    /// Alarms of this kind: lost, never-seen, certificate, failing, problem, waiting.
+    #[arg(long, required_unless_present_any = ["code", "device", "selector"])]
+    pub(crate) kind: Option<String>,
+    /// Alarms with this code: of a problem, or a workload's name.
+    #[arg(long)]
+    pub(crate) code: Option<String>,
+    /// Alarms of this device.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device: Option<String>,
+    /// Alarms of devices with these labels: k=v, k!=v, k (it is there), !k (it is not), with commas.
+    #[arg(short = 'l', long, value_parser = checked_selector, allow_hyphen_values = true)]
+    pub(crate) selector: Option<String>,
+    /// Why, for the next shift.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+}
+
+/// Which alarms, why and until when.
+#[derive(Debug, Args)]
+pub(crate) struct Quiet {
+    #[command(flatten)]
+    pub(crate) mute: Mute,
+    /// How long: a number with s, m, h or d.
+    #[arg(long = "for", value_name = "SPAN", value_parser = moment::ttl, required_unless_present = "until")]
+    pub(crate) length: Option<u64>,
+    /// Until when: RFC 3339.
+    #[arg(long, value_name = "TIME", conflicts_with = "length")]
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NotificationCommand {
+    /// Send a test message to its receiver now, and print what that answered.
+    #[command(after_help = "Examples:
+  holdfast notification test night
+
+The exit code is 0 when the receiver took it, and 1 when it did not.")]
+    Test {
+        /// The notification.
+        name: String,
+    },
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Named {
-    /// device, workload, revision, token, access, stream or linkbudget.
+    /// device, workload, revision, token, access, stream, linkbudget, notification or devicepolicy.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// Its name.
     pub(crate) name: String,
 }
 
+/// Of what the status is shown.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// device or workload [default: the whole fleet].
+    #[arg(value_enum, ignore_case = true, requires = "name")]
+    pub(crate) kind: Option<Kind>,
+    /// Its name.
+    pub(crate) name: Option<String>,
+    /// Say it by the exit code, too.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// The API's document instead of words.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// devices, workloads, revisions, tokens, access, streams or linkbudgets; the singular does as
-    /// well.
+    /// devices, workloads, revisions, tokens, access, streams, linkbudgets, notifications,
+    /// devicepolicies (dp), alarms or silences; the singular does as well.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
-    /// Only this one. Of revisions: WORKLOAD.NUMBER is one, WORKLOAD all of its.
+    /// Only this one. Of revisions: WORKLOAD.NUMBER is one, WORKLOAD all of its. Of alarms: those of
+    /// this device.
     pub(crate) name: Option<String>,
     /// Only those with these labels: k=v, k!=v, k (it is there), !k (it is not), with commas.
     #[arg(short = 'l', long, value_parser = checked_selector, allow_hyphen_values = true)]
     pub(crate) selector: Option<String>,
+    /// Of devices: only those that are offline or were never connected, and for which that is
+    /// against expectation, as a device policy expects, or ignored.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) absence: Vec<AbsenceKind>,
     /// How to print them.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
+}
+
+/// What is to be thought of a device that is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AbsenceKind {
+    /// Nothing says that it may be away, or it is away for longer than it may.
+    Unexpected,
+    /// A device policy says that it may be away.
+    Expected,
+    /// A device policy says that it is left out while it is away.
+    Ignored,
 }
 
 /// How resources are printed.

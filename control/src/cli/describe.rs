@@ -5,20 +5,32 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::activity;
 use super::args::{Kind, Named};
 use super::client::Client;
+use super::described_absence;
 use super::described_data;
 use super::failure::Outcome;
 use super::get;
+use super::jobs;
 use super::moment;
 use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
-use crate::api::{Device, Explanation, HealthState, Workload};
+use crate::api::{
+    Connection, Device, Explanation, HealthState, List, Ping, TimelineEvent, Workload,
+};
+use crate::core::time::words;
 
 /// Describes one resource.
 pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &Named) -> Outcome {
     let (kind, name) = (named.kind, named.name.as_str());
+    // A connection that is open says nothing of a program that hangs: the device is asked first, so
+    // that what is shown knows of it.
+    let ping = match kind {
+        Kind::Device => client.get(&["devices", name, "ping"], &[]).await.ok(),
+        _ => None,
+    };
     let item = get::one(client, kind, name).await?;
     let mut text = match kind {
         Kind::Device => {
@@ -28,7 +40,9 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
                 // What else is known of it is said all the same.
                 Err(failure) => format!("  {}\n", clean(&failure.message)),
             };
-            format!("{}\nData\n{data}", device(output, now, &rows::read(&item)?))
+            let lately = lately(client, output, now, name).await;
+            let device = device(output, now, &rows::read(&item)?, ping.as_ref());
+            format!("{device}\nLately\n{lately}\nData\n{data}")
         }
         Kind::Workload => workload(output, now, &rows::read(&item)?)?,
         Kind::LinkBudget => {
@@ -37,13 +51,42 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
             let used = described_data::of_budget(output, name, &budgets, &devices)?;
             format!("{}\nUse\n{used}", get::yaml(&item)?)
         }
-        Kind::Revision | Kind::Token | Kind::Access | Kind::Stream => get::yaml(&item)?,
+        Kind::DevicePolicy => {
+            let absence = described_absence::of_policy(output, &item)?;
+            format!("{absence}\n{}", get::yaml(&item)?)
+        }
+        Kind::Revision
+        | Kind::Token
+        | Kind::Access
+        | Kind::Stream
+        | Kind::Notification
+        | Kind::Alarm
+        | Kind::Silence => get::yaml(&item)?,
     };
-    if !matches!(kind, Kind::Revision | Kind::Token | Kind::Access) {
+    if !matches!(kind, Kind::Revision | Kind::Token | Kind::Access | Kind::Alarm | Kind::Silence) {
         let explained = client.get(&["explain", kind.singular(), name], &[]).await?;
         text = format!("{}\n{text}", explanation(output, &rows::read(&explained)?));
     }
     output.bytes(text.as_bytes())
+}
+
+/// Events that a description shows.
+const LATELY: &str = "5";
+
+/// The last that happened to a device, the newest last.
+async fn lately(client: &Client, output: Output, now: u64, name: &str) -> String {
+    let page = client.get(&["devices", name, "history"], &[("limit", LATELY)]).await;
+    let events: Outcome<List<TimelineEvent>> = page.and_then(|page| rows::read(&page));
+    match events {
+        Ok(List { items, .. }) if items.is_empty() => "  nothing is known\n".to_owned(),
+        Ok(List { items, .. }) => {
+            let rows: Vec<Vec<Cell>> =
+                items.iter().rev().map(|event| activity::row(event, now, true)).collect();
+            table(output, 2, &[], &rows)
+        }
+        // What else is known of it is said all the same.
+        Err(failure) => format!("  {}\n", clean(&failure.message)),
+    }
 }
 
 /// First of all: is it as it should be, and if not, why.
@@ -69,22 +112,39 @@ fn moment_and_ago(moment: Option<&String>, now: u64) -> String {
     moment.map_or_else(|| "never".to_owned(), |at| format!("{at} ({})", moment::ago(at, now)))
 }
 
-fn device(output: Output, now: u64, device: &Device) -> String {
+/// Whether it answered just now.
+fn answers(ping: Option<&Value>, now: u64) -> Cell {
+    let Some(ping) = ping.and_then(|ping| rows::read::<Ping>(ping).ok()) else {
+        return Cell::from("not asked");
+    };
+    match (ping.answers, ping.milliseconds) {
+        (Some(true), Some(took)) => Cell::new(format!("yes, within {took} ms"), Mood::Good),
+        (Some(true), None) => Cell::new("yes", Mood::Good),
+        (Some(false), _) => {
+            let since = moment_and_ago(ping.silent_since.as_ref(), now);
+            Cell::new(format!("no, does not answer since {since}"), Mood::Bad)
+        }
+        (None, _) if ping.connection == Connection::Online => Cell::from("not asked"),
+        (None, _) => Cell::from("cannot be asked"),
+    }
+}
+
+fn device(output: Output, now: u64, device: &Device, ping: Option<&Value>) -> String {
     let status = &device.status;
     let generation = status.generation;
     let text = |value: &Option<String>| Cell::from(value.clone().unwrap_or_default());
+    let absence = status.absence.as_ref().map_or(Cell::from(""), described_absence::of_device);
     let mut shown = facts(
         output,
         0,
         vec![
             ("Device", Cell::from(device.metadata.name.as_str())),
             ("Labels", Cell::from(rows::labels(&device.metadata.labels))),
-            (
-                "Connection",
-                Cell::new(status.connection.as_str(), rows::mood_of_connection(status.connection)),
-            ),
+            ("Connection", rows::connection(device)),
             ("Since", Cell::from(moment_and_ago(status.connection_since.as_ref(), now))),
-            ("Last heard", Cell::from(moment_and_ago(status.heard_at.as_ref(), now))),
+            ("Last heard", heard(device, now)),
+            ("When offline", absence),
+            ("Answers", answers(ping, now)),
             ("Health", health(device, now)),
             ("Address", text(&status.address)),
             (
@@ -129,6 +189,15 @@ fn device(output: Output, now: u64, device: &Device) -> String {
 fn machine(device: &Device) -> String {
     let parts = [device.status.arch.as_deref(), device.status.kernel.as_deref()];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", Linux ")
+}
+
+/// When it was last heard; of one whose next packet is late, since when that is due.
+fn heard(device: &Device, now: u64) -> Cell {
+    let said = moment_and_ago(device.status.heard_at.as_ref(), now);
+    match rows::overdue(device, now) {
+        Some(late) => Cell::new(format!("{said}, due {} ago", words(late)), Mood::Busy),
+        None => Cell::from(said),
+    }
 }
 
 /// The health in a word, since when, and of an offline device that it is not known.
@@ -203,18 +272,23 @@ fn workload(output: Output, now: u64, workload: &Workload) -> Outcome<String> {
             (
                 "Devices",
                 Cell::from(format!(
-                    "{} desired: {} running, {} done, {} progressing, {} failing, {} paused, {} unknown",
+                    "{} desired: {} running, {} done, {} progressing, {} failing, {} paused, {} unknown{}",
                     status.desired,
                     status.running,
                     status.done,
                     status.progressing,
                     status.failing,
                     status.paused,
-                    status.unknown
+                    status.unknown,
+                    match status.away {
+                        0 => String::new(),
+                        away => format!(" ({away} of them away as expected)"),
+                    }
                 )),
             ),
         ],
     );
+    shown.push_str(&jobs::paused(output, workload.paused.as_ref(), now));
     shown.push_str("\nSpec\n");
     for line in get::yaml(&Value::clone(&workload.spec))?.lines() {
         shown.push_str(&format!("  {}\n", clean(line)));
@@ -242,7 +316,8 @@ mod tests {
                 "problems": [{ "code": "clock", "message": "1970" }],
             },
         });
-        let text = device(Output { colour: false }, 1_795_467_661, &rows::read(&value).unwrap());
+        let text =
+            device(Output { colour: false }, 1_795_467_661, &rows::read(&value).unwrap(), None);
         for part in [
             "2 applied, 3 desired (epoch 1)",
             "clock: 1970",

@@ -17,6 +17,14 @@ pub(crate) enum Exit {
     NotFound = 3,
     /// Whoever asks may not, or what is there contradicts it.
     Refused = 4,
+    /// Of `status --check`: something fails, or needs a person at once.
+    Failing = 10,
+    /// Of `status --check`: something is wrong, and nothing fails.
+    Problem = 11,
+    /// Of `status --check`: something is not there yet.
+    Progressing = 12,
+    /// Of `status --check`: something is offline, what it does is not known.
+    Unknown = 13,
 }
 
 /// A command that failed.

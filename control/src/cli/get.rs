@@ -1,8 +1,9 @@
 //! `get`: lists and single resources, for people and for programs.
 
+use clap::ValueEnum as _;
 use serde_json::{Value, json};
 
-use super::args::{Format, Get, Kind};
+use super::args::{AbsenceKind, Format, Get, Kind};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::rows;
@@ -13,6 +14,7 @@ use super::text::{Output, note};
 pub(crate) async fn get(client: &Client, output: Output, now: u64, arguments: &Get) -> Outcome {
     let kind = arguments.kind;
     let selector = arguments.selector.as_deref();
+    let absence = absence(arguments)?;
     let found = match arguments.name.as_deref() {
         Some(name) if kind == Kind::Revision && !name.contains('.') => {
             Found::All(revisions_of(client, name, selector).await?)
@@ -20,8 +22,16 @@ pub(crate) async fn get(client: &Client, output: Output, now: u64, arguments: &G
         Some(_) if selector.is_some() => {
             return Err(Failure::usage("a name and a selector at once: give one of them"));
         }
+        Some(name) if kind == Kind::Alarm => {
+            Found::All(client.list(kind.path(), &[("device", name)]).await?)
+        }
         Some(name) => Found::One(one(client, kind, name).await?),
-        None => Found::All(client.list(kind.path(), &query(selector)).await?),
+        None if kind == Kind::Silence => Found::All(silences(client, selector).await?),
+        None => {
+            let mut query = query(selector);
+            query.extend(absence.as_deref().map(|absence| ("absence", absence)));
+            Found::All(client.list(kind.path(), &query).await?)
+        }
     };
     print(output, now, kind, arguments.output, found)
 }
@@ -34,8 +44,33 @@ pub(crate) enum Found {
     All(Vec<Value>),
 }
 
+/// The absences that are asked for, as the API reads them.
+fn absence(arguments: &Get) -> Outcome<Option<String>> {
+    if arguments.absence.is_empty() {
+        return Ok(None);
+    }
+    if arguments.kind != Kind::Device || arguments.name.is_some() {
+        return Err(Failure::usage("--absence goes with `holdfast get devices` without a name"));
+    }
+    let word = |one: &AbsenceKind| one.to_possible_value().map(|word| word.get_name().to_owned());
+    let words: Vec<String> = arguments.absence.iter().filter_map(word).collect();
+    Ok(Some(words.join(",")))
+}
+
 fn query(selector: Option<&str>) -> Vec<(&'static str, &str)> {
     selector.map(|selector| ("labelSelector", selector)).into_iter().collect()
+}
+
+/// Acknowledgements and silences: the list has one page.
+async fn silences(client: &Client, selector: Option<&str>) -> Outcome<Vec<Value>> {
+    if selector.is_some() {
+        return Err(Failure::usage("silences have no labels of their own"));
+    }
+    let mut all = client.get(Kind::Silence.path(), &[]).await?;
+    match all.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => Ok(items),
+        _ => Err(Failure::failed("the control plane answered no list of silences")),
+    }
 }
 
 async fn revisions_of(
@@ -55,7 +90,12 @@ async fn revisions_of(
 /// One resource by name.
 pub(crate) async fn one(client: &Client, kind: Kind, name: &str) -> Outcome<Value> {
     let among = match kind {
-        Kind::Device | Kind::Workload | Kind::Stream | Kind::LinkBudget => {
+        Kind::Device
+        | Kind::Workload
+        | Kind::Stream
+        | Kind::LinkBudget
+        | Kind::Notification
+        | Kind::DevicePolicy => {
             let path: Vec<&str> = kind.path().iter().copied().chain([name]).collect();
             return client.get(&path, &[]).await;
         }
@@ -65,6 +105,14 @@ pub(crate) async fn one(client: &Client, kind: Kind, name: &str) -> Outcome<Valu
         }
         Kind::Token => client.list(&["tokens"], &[]).await?,
         Kind::Access => client.list(&["access"], &[]).await?,
+        Kind::Alarm => {
+            return Err(Failure::usage("an alarm has no name: holdfast get alarms DEVICE"));
+        }
+        Kind::Silence => {
+            let named = |item: &Value| item.get("id").and_then(Value::as_str) == Some(name);
+            let found = silences(client, None).await?.into_iter().find(named);
+            return found.ok_or_else(|| no(kind, name));
+        }
     };
     let named = |item: &Value| item.pointer("/metadata/name").and_then(Value::as_str) == Some(name);
     among.into_iter().find(named).ok_or_else(|| no(kind, name))

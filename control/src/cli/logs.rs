@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::args;
 use super::client::Client;
@@ -13,6 +14,11 @@ use crate::core::log::{LogHead, LogPiece, LogText};
 
 /// Waits before a log whose answer was cut is asked for again, first and longest.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+/// A device that has not answered for so many seconds is spoken of; and then every minute.
+const SAID_AFTER: [u64; 4] = [5, 12, 30, 60];
+/// The first of them for a device that has answered: while a log is followed it has a word every
+/// 10 s at least.
+const SILENT: usize = 2;
 /// Longest line of JSON before a piece, in bytes: a piece has at most some hundred times.
 const MAX_HEAD: usize = 64 * 1024;
 
@@ -23,6 +29,60 @@ struct Shown {
     place: Option<(u32, u64)>,
 }
 
+/// Waits for a device's word, and says so when it takes long.
+struct Patience<'a> {
+    device: &'a str,
+    /// Its last word, or when it was asked.
+    since: Instant,
+    answered: bool,
+    /// How often its silence was told of.
+    said: usize,
+}
+
+impl<'a> Patience<'a> {
+    fn new(device: &'a str) -> Self {
+        Self { device, since: Instant::now(), answered: false, said: 0 }
+    }
+
+    async fn during<T>(&mut self, coming: impl Future<Output = T>) -> T {
+        let mut coming = std::pin::pin!(coming);
+        loop {
+            let due = self.since + Duration::from_secs(silence(self.said));
+            tokio::select! {
+                came = &mut coming => return came,
+                () = tokio::time::sleep_until(due) => {
+                    note(&self.words());
+                    self.said += 1;
+                }
+            }
+        }
+    }
+
+    fn words(&self) -> String {
+        let (device, seconds) = (self.device, self.since.elapsed().as_secs());
+        if self.answered {
+            format!("{device} has not answered for {seconds} s")
+        } else {
+            format!("asked {device}, no answer yet for {seconds} s")
+        }
+    }
+
+    /// The device said something.
+    fn heard(&mut self) {
+        if self.said > if self.answered { SILENT } else { 0 } {
+            note(&format!("{} answers", self.device));
+        }
+        (self.since, self.answered, self.said) = (Instant::now(), true, SILENT);
+    }
+}
+
+/// After how many seconds of silence it is spoken of for the nth time, from 0.
+fn silence(nth: usize) -> u64 {
+    let beyond = nth.saturating_sub(SAID_AFTER.len() - 1);
+    let last = SAID_AFTER.get(nth).or(SAID_AFTER.last()).copied().unwrap_or(60);
+    last.saturating_add(u64::try_from(beyond).unwrap_or(0).saturating_mul(60))
+}
+
 /// Copies a workload's log to standard output. One that is followed is asked for again whenever
 /// its answer is cut, from where it ended, until whoever reads it ends this; another whose answer
 /// is cut is a failure.
@@ -31,7 +91,7 @@ pub(crate) async fn logs(client: &Client, output: Output, wanted: &args::Logs) -
     let mut shown = Shown { text: LogText::new(wanted.timestamps), place: None };
     let mut begun = false;
     loop {
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let cut = match log(client, output, wanted, &mut shown, &mut begun).await {
             // Followed, it ends only when it is cut.
             Ok(()) if wanted.follow => Failure::failed("the control plane ended it"),
@@ -67,12 +127,18 @@ async fn log(
     add("after", shown.place.map(|(log, offset)| format!("{log}-{offset}")));
     let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, &**value)).collect();
     let path = ["devices", &wanted.device, "workloads", &wanted.workload, "logs"];
-    let mut response = client.stream(&path, &query).await?;
+    let mut patience = Patience::new(&wanted.device);
+    let mut response = patience.during(client.stream(&path, &query)).await?;
     *begun = true;
     let mut frames = Frames::default();
-    while let Some(chunk) = response.chunk().await.map_err(|error| client.unreachable(&error))? {
+    loop {
+        let chunk = patience.during(response.chunk()).await;
+        let Some(chunk) = chunk.map_err(|error| client.unreachable(&error))? else { break };
         frames.push(&chunk);
         while let Some(piece) = frames.next()? {
+            if piece.head.silent == 0 {
+                patience.heard();
+            }
             show(output, shown, &piece)?;
         }
     }
@@ -125,6 +191,26 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_silent_device_is_told_of_before_its_first_word_and_after_it() {
+        let times: Vec<u64> = (0..6).map(silence).collect();
+        assert_eq!(times, [5, 12, 30, 60, 120, 180]);
+        let soon = || tokio::time::sleep(Duration::from_millis(20));
+        let mut patience = Patience::new("gw-7");
+        patience.since = Instant::now() - Duration::from_secs(13);
+        patience.during(soon()).await;
+        assert_eq!(patience.said, 2);
+        assert_eq!(patience.words(), "asked gw-7, no answer yet for 13 s");
+        patience.heard();
+        patience.since = Instant::now() - Duration::from_secs(29);
+        patience.during(soon()).await;
+        assert_eq!(patience.said, SILENT, "its next word is not late yet");
+        patience.since = Instant::now() - Duration::from_secs(32);
+        patience.during(soon()).await;
+        assert_eq!(patience.said, SILENT + 1);
+        assert_eq!(patience.words(), "gw-7 has not answered for 32 s");
+    }
 
     #[test]
     fn pieces_are_whole_however_they_come() {

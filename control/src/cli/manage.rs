@@ -6,13 +6,15 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::apply::Tries;
-use super::args::{Access, AccessScope, Approve, CreateToken, Device, Kind, Token};
+use super::args::{Access, AccessScope, Approve, CreateToken, Device, Format, Kind, Token};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::get::{Found, print};
+use super::moment::ago;
 use super::rows::read;
-use super::text::Output;
-use crate::api::{self, CreatedAccess, CreatedToken, LabelPatch, NewAccess, NewToken};
+use super::table::{Cell, table};
+use super::text::{Output, note};
+use crate::api::{self, CreatedAccess, CreatedToken, LabelPatch, NewAccess, NewToken, TokenUse};
 use crate::core::scope::Scope;
 
 /// Tokens with which devices enrol.
@@ -27,13 +29,51 @@ pub(crate) async fn token(client: &Client, output: Output, now: u64, command: &T
             let all = client.list(&["tokens"], &[]).await?;
             print(output, now, Kind::Token, *format, Found::All(all))
         }
+        Token::Show { id, output: format } => {
+            let one = client.get(&["tokens", token_id(id)], &[]).await?;
+            let used = read::<TokenUse>(&one)?;
+            print(output, now, Kind::Token, *format, Found::One(one))?;
+            match format {
+                Format::Table | Format::Wide => let_in(output, now, &used),
+                Format::Json | Format::Yaml => Ok(()),
+            }
+        }
         Token::Revoke { id } => {
-            // Somebody may paste the whole token: its id is enough, and its secret stays here.
-            let id = id.strip_prefix("hf1.").and_then(|rest| rest.split('.').next()).unwrap_or(id);
+            let id = token_id(id);
             client.send(Method::DELETE, &["tokens", id], &[], &Value::Null).await?;
             output.line(&format!("token/{id} revoked"))
         }
     }
+}
+
+/// Somebody may paste the whole token: its id is enough, and its secret stays here.
+fn token_id(text: &str) -> &str {
+    text.strip_prefix("hf1.").and_then(|rest| rest.split('.').next()).unwrap_or(text)
+}
+
+/// The devices that a token let in.
+fn let_in(output: Output, now: u64, used: &TokenUse) -> Outcome {
+    if used.devices.is_empty() {
+        note("no device enrolled with it that is still known");
+        return Ok(());
+    }
+    let rows: Vec<Vec<Cell>> = used
+        .devices
+        .iter()
+        .map(|device| {
+            let uncounted = match device.uncounted_labels.as_slice() {
+                [] => "-".to_owned(),
+                keys => keys.join(","),
+            };
+            vec![
+                device.name.as_str().into(),
+                ago(&device.enrolled_at, now).into(),
+                uncounted.into(),
+            ]
+        })
+        .collect();
+    let headings = ["DEVICE", "ENROLLED", "LABELS NOT COUNTED"];
+    output.bytes(format!("\n{}", table(output, 0, &headings, &rows)).as_bytes())
 }
 
 fn new_token(wanted: &CreateToken) -> NewToken {

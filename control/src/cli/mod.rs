@@ -6,15 +6,19 @@
     reason = "the command line stands at the edge: it reads the clock once"
 )]
 
+mod activity;
+mod alarms;
 mod apply;
 mod args;
 mod client;
 mod data;
 mod describe;
+mod described_absence;
 mod described_data;
 mod documents;
 mod failure;
 mod get;
+mod jobs;
 mod login;
 mod logs;
 mod manage;
@@ -22,6 +26,7 @@ mod moment;
 mod pinned;
 mod query;
 mod rows;
+mod status;
 mod table;
 mod text;
 mod transfer;
@@ -115,7 +120,18 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Delete(wanted) => apply::delete(client, output, &wanted).await,
         Command::Get(wanted) => get::get(client, output, now, &wanted).await,
         Command::Describe(named) => describe::describe(client, output, now, &named).await,
+        Command::Rollback(wanted) => jobs::rollback(client, output, &wanted).await,
+        Command::History(wanted) => jobs::history(client, output, now, &wanted).await,
+        Command::Restart(wanted) => jobs::restart(client, output, &wanted).await,
+        Command::Pause(wanted) => jobs::pause(client, output, &wanted, true).await,
+        Command::Resume(wanted) => jobs::pause(client, output, &wanted, false).await,
+        Command::Status(wanted) => status::status(client, output, now, &wanted).await,
+        Command::Timeline(wanted) => activity::timeline(client, output, now, &wanted).await,
+        Command::Activity(wanted) => activity::activity(client, output, now, &wanted).await,
         Command::Device(command) => manage::device(client, output, &command).await,
+        Command::Ack(wanted) => alarms::acknowledge(client, output, &wanted).await,
+        Command::Silence(wanted) => alarms::silence(client, output, &wanted).await,
+        Command::Notification(command) => alarms::notification(client, output, &command).await,
         Command::Logs(wanted) => logs::logs(client, output, &wanted).await,
         Command::Data(command) => data::data(client, output, now, &command).await,
         Command::Query(wanted) => query::query(client, output, wanted).await,

@@ -7,13 +7,16 @@ use holdfast_protocol::words;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::alarms;
 use super::args::Kind;
+use super::described_absence;
 use super::failure::{Failure, Outcome};
 use super::moment;
 use super::table::Cell;
 use super::text::Mood;
 use crate::api::{
-    Access, Approve, Connection, Device, HealthState, Policy, Revision, State, Token, Workload,
+    Absence, Access, Approve, Connection, Device, HealthState, Policy, Revision, State, Token,
+    Workload,
 };
 use crate::core::scope::Scope;
 
@@ -66,6 +69,8 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
         Kind::LinkBudget => {
             (&["NAME", "PER", "BYTES", "DEVICES", "APPLIED"], &["CHANGED", "ON", "LABELS"])
         }
+        Kind::Notification | Kind::Alarm | Kind::Silence => alarms::headings(kind),
+        Kind::DevicePolicy => described_absence::HEADINGS,
     };
     narrow.iter().chain(more.iter().filter(|_| wide)).copied().collect()
 }
@@ -78,7 +83,9 @@ pub(crate) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec
         Kind::Revision => revision(wide, now, &read(item)?),
         Kind::Token => token(now, &read(item)?),
         Kind::Access => access(now, &read(item)?),
+        Kind::Notification | Kind::Alarm | Kind::Silence => alarms::row(kind, wide, now, item)?,
         Kind::Stream | Kind::LinkBudget => policy(kind, wide, now, &read(item)?),
+        Kind::DevicePolicy => described_absence::row(wide, now, &read(item)?),
     })
 }
 
@@ -91,7 +98,7 @@ fn device(wide: bool, now: u64, device: &Device) -> Vec<Cell> {
     let behind = generation.applied != generation.desired;
     let mut row = vec![
         Cell::from(device.metadata.name.as_str()),
-        Cell::new(status.connection.as_str(), mood_of_connection(status.connection)),
+        connection(device),
         Cell::from(ago(&status.connection_since, now)),
         heard(device, now),
         Cell::new(shown, mood),
@@ -154,15 +161,29 @@ pub(crate) fn ago(at: &Option<String>, now: u64) -> String {
     at.as_ref().map(|moment| moment::ago(moment, now)).unwrap_or_default()
 }
 
+/// For how many seconds its next packet is overdue. None: it is not.
+pub(crate) fn overdue(device: &Device, now: u64) -> Option<u64> {
+    let by = moment::seconds(device.status.heard_by.as_ref()?)?;
+    device.status.overdue.then(|| now.saturating_sub(by))
+}
+
+/// Its connection, and of one that is away whether that is as expected.
+pub(crate) fn connection(device: &Device) -> Cell {
+    let status = &device.status;
+    let away = status.absence.as_ref().and_then(|absence| absence.state);
+    match away.filter(|away| *away != Absence::Unexpected) {
+        Some(away) => {
+            let words = format!("{} ({})", status.connection.as_str(), away.as_str());
+            Cell::new(words, Mood::Faint)
+        }
+        None => Cell::new(status.connection.as_str(), mood_of_connection(status.connection)),
+    }
+}
+
 /// When it was last heard; it stands out when its next packet is overdue.
 pub(crate) fn heard(device: &Device, now: u64) -> Cell {
-    let status = &device.status;
-    let late = status.heard_by.as_ref().and_then(|by| moment::seconds(by));
-    let mood = match late {
-        Some(by) if by < now => Mood::Busy,
-        _ => Mood::Plain,
-    };
-    match &status.heard_at {
+    let mood = if overdue(device, now).is_some() { Mood::Busy } else { Mood::Plain };
+    match &device.status.heard_at {
         None => Cell::new("never", Mood::Faint),
         Some(moment) => Cell::new(moment::ago(moment, now), mood),
     }

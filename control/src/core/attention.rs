@@ -1,14 +1,15 @@
 //! What of a device needs a person: the one list from which counts, the attention of the fleet,
 //! filters, metrics and notifications are made.
 
+use super::absence;
 use super::model::Device;
 use super::records::Standing;
 use super::state;
 use super::view;
-use crate::api::{Connection, Severity, State};
+use crate::api::{Absence, Connection, Severity, State};
 
-/// A device that was seen and is offline for longer than this, in seconds, is lost: shorter is a
-/// reboot, or a link that changed its mind.
+/// A device that was seen and is offline for longer than this, in seconds, is lost, unless a
+/// `DevicePolicy` says otherwise: shorter is a reboot, or a link that changed its mind.
 pub const LOST_AFTER: u64 = 5 * 60;
 
 /// A device that is enrolled and was not connected within this, in seconds, never came: its agent
@@ -46,6 +47,11 @@ impl Attention {
         Self::Problem,
         Self::Waiting,
     ];
+
+    /// The words of all of them.
+    pub fn words() -> [&'static str; 6] {
+        Self::ALL.map(Self::as_str)
+    }
 
     /// Its word.
     pub fn as_str(self) -> &'static str {
@@ -110,6 +116,8 @@ impl Watch {
         let mut all = Vec::new();
         let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
         let created = device.record.created_at;
+        let away = absence::of(device, self.now, self.started);
+        let is_late = away.is_some_and(|away| away.is_alarm(self.now));
         let alarm = |kind, severity, since: u64, message: &str| Alarm {
             kind,
             code: String::new(),
@@ -125,27 +133,28 @@ impl Watch {
                 return all;
             }
             Connection::Revoked => return all,
-            Connection::Offline => {
+            Connection::Offline if is_late => {
                 let gone = device.report.gone_at();
-                if self.now.saturating_sub(gone.max(self.started)) > LOST_AFTER {
-                    all.push(alarm(Attention::Lost, Severity::Critical, gone, "is offline"));
-                }
+                all.push(alarm(Attention::Lost, Severity::Critical, gone, "is offline"));
             }
-            Connection::NeverSeen => {
-                if self.now.saturating_sub(created.max(self.started)) > NEVER_AFTER {
-                    let words = "was enrolled and never connected";
-                    all.push(alarm(Attention::NeverSeen, Severity::Critical, created, words));
-                }
+            Connection::NeverSeen if is_late => {
+                let words = "was enrolled and never connected";
+                all.push(alarm(Attention::NeverSeen, Severity::Critical, created, words));
             }
-            Connection::Online => {}
+            Connection::Offline | Connection::NeverSeen | Connection::Online => {}
         }
-        all.extend(self.certificate(device));
-        self.of_workloads(device, &mut all);
-        let is_known = connection == Connection::Online;
-        if !device.report.has_problems() {
+        if !away.is_some_and(|away| away.class == Absence::Ignored) {
+            all.extend(self.certificate(device));
+        }
+        if away.is_some_and(|away| away.is_quiet()) {
             return all;
         }
-        all.extend(device.report.all_problems().into_iter().map(|problem| Alarm {
+        self.of_workloads(device, &mut all);
+        let is_known = connection == Connection::Online;
+        if !device.has_problems() {
+            return all;
+        }
+        all.extend(device.problems().into_iter().map(|problem| Alarm {
             kind: Attention::Problem,
             code: problem.code,
             severity: Severity::Warning,
@@ -159,14 +168,7 @@ impl Watch {
     /// When this changes though nobody reports anything, in seconds since 1970. None: it does not.
     pub fn next_change(self, device: &Device) -> Option<u64> {
         let settles = device.report.marks.iter().filter_map(|mark| mark.settles_at());
-        let gone = device.report.gone_at().max(self.started);
-        let lost = match device.live.seen(device.record.standing, device.report.last_seen > 0) {
-            Connection::Offline => Some(gone + LOST_AFTER + 1),
-            Connection::NeverSeen => {
-                Some(device.record.created_at.max(self.started) + NEVER_AFTER + 1)
-            }
-            _ => None,
-        };
+        let lost = absence::of(device, self.now, self.started).and_then(|away| away.alarm_at);
         settles.chain(lost).filter(|at| *at > self.now).min()
     }
 

@@ -246,6 +246,7 @@ mod tests {
             updated_at: 0,
             version: 0,
             token: "00".into(),
+            uncounted: Vec::new(),
             certificate: None,
         }
     }

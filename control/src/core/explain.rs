@@ -1,12 +1,15 @@
 //! Why something is not as desired, in words for a person.
 
 use holdfast_protocol::ids::{Name, StateVersion};
+use holdfast_protocol::message::WorkloadReport;
 
+use super::absence;
 use super::model::{Device, Model, Workload};
+use super::pause::Stamp;
 use super::records::Standing;
 use super::state::{self, Condition, is_done};
 use super::time::{rfc3339, words};
-use crate::api::{Connection, Difference, Explanation, State};
+use crate::api::{Absence, Connection, Difference, Explanation, State};
 
 /// Most reasons that are told one by one.
 const MOST: usize = 20;
@@ -17,7 +20,7 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
     let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
     let name = &device.record.name;
     match connection {
-        Connection::Online => {}
+        Connection::Online => reasons.extend(overdue(device, now)),
         Connection::Pending => reasons.push(format!(
             "it waits for approval: `holdfast device approve {name}` lets it in"
         )),
@@ -52,25 +55,35 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
         }
     }
     let heard = if connection == Connection::Online { "" } else { " when last heard" };
-    for problem in device.report.all_problems() {
+    for problem in device.problems() {
         reasons.push(format!("{}{heard}: {}", problem.code, problem.message));
     }
     let count = device.desired.workloads.len();
-    let summary = match (connection, reasons.is_empty(), count) {
+    let is_well = reasons.is_empty();
+    let settled = is_well || absence::is_normal(device, now);
+    reasons.extend(absence::reasons(device, now));
+    let as_expected = match absence::class(device, now) {
+        Some(Absence::Expected) => " as expected",
+        Some(Absence::Ignored) => " and ignored",
+        Some(Absence::Unexpected) | None => "",
+    };
+    let summary = match (connection, is_well, count) {
         (_, true, 0) => "online; nothing is desired of it".to_owned(),
         (_, true, 1) => "online; its 1 workload is as desired".to_owned(),
         (_, true, _) => format!("online; all {count} workloads are as desired"),
         (Connection::Online, false, _) => "online, not all is as desired".to_owned(),
-        (Connection::Offline, false, _) => format!("offline, {}", since(device, now)),
+        (Connection::Offline, ..) => format!("offline{as_expected}, {}", since(device, now)),
+        (Connection::NeverSeen, ..) => format!("never seen{as_expected}"),
         (other, false, _) => other.as_str().replace('-', " "),
     };
-    Explanation {
-        kind: "device".into(),
-        name: name.to_string(),
-        settled: reasons.is_empty(),
-        summary,
-        reasons,
-    }
+    Explanation { kind: "device".into(), name: name.to_string(), settled, summary, reasons }
+}
+
+/// Of one that is connected: that its next packet is late.
+fn overdue(device: &Device, now: u64) -> Option<String> {
+    let late = device.live.overdue(now)?;
+    let silent = now.saturating_sub(device.heard_at(now));
+    Some(format!("connected, but not heard for {} (due {} ago)", words(silent), words(late)))
 }
 
 fn applied(version: StateVersion) -> String {
@@ -94,6 +107,9 @@ fn since(device: &Device, now: u64) -> String {
 fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<String> {
     let is = state::of(device, name, revision, now);
     let said = device.report.workload(name);
+    if let Some(pause) = device.desired.paused.get(name).filter(|_| is.state != State::Done) {
+        return Some(paused(pause, said, is, now));
+    }
     if is.state == State::Unknown {
         let heard = device.report.last_seen;
         let ago = words(now.saturating_sub(heard));
@@ -140,6 +156,19 @@ fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<St
             long(is.since)
         )),
     }
+}
+
+/// That a workload is paused on a device, by whom and since when, and whether the device does so.
+fn paused(pause: &Stamp, said: Option<&WorkloadReport>, is: Condition, now: u64) -> String {
+    let at_rest = matches!(is.state, State::Paused) || is.last == Some(State::Paused);
+    let still = match (is.state, said) {
+        _ if at_rest => "",
+        (State::Unknown, _) => "; the device is offline and stops it when it is back",
+        (_, Some(said)) if said.pid.is_some() => "; it is being stopped",
+        _ => "",
+    };
+    let (by, at, ago) = (&pause.by, rfc3339(pause.at), words(now.saturating_sub(pause.at)));
+    format!("paused by {by} since {at} ({ago} ago){still}")
 }
 
 /// Every workload that is desired of a device or reported by it, with what is between the two.
@@ -212,7 +241,7 @@ pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
         }
         let revision = set.get(at).map_or(0, |(_, revision)| *revision);
         let is = state::of(device, name, revision, now);
-        super::view::count(&mut summary, is);
+        super::view::count(&mut summary, is, absence::is_normal(device, now));
         if !matches!(is.state, State::Running | State::Done) {
             let why = on_device(device, name, revision, now).unwrap_or_default();
             others.add(is, format!("{}: {why}", device.record.name));
@@ -227,7 +256,8 @@ pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
             counts(&summary)
         ),
     };
-    let settled = summary.desired > 0 && summary.running + summary.done == summary.desired;
+    let settled =
+        summary.desired > 0 && summary.running + summary.done + summary.away == summary.desired;
     let mut reasons: Vec<String> = Vec::new();
     if summary.desired == 0 {
         reasons.push(nobody(model));
@@ -256,14 +286,17 @@ fn counts(summary: &crate::api::WorkloadSummary) -> String {
     let there = all.iter().filter(|(_, count)| *count > 0);
     there
         .map(|(state, count)| match state {
-            State::Unknown if summary.last_running == *count => {
-                format!("{count} unknown (offline; running when last heard)")
-            }
             State::Unknown => {
-                format!(
-                    "{count} unknown (offline; {} running when last heard)",
-                    summary.last_running
-                )
+                let good = match summary.last_running {
+                    good if good == *count => String::new(),
+                    good => format!("{good} "),
+                };
+                let away = match summary.away {
+                    0 => String::new(),
+                    away if away == *count => ", away as expected".to_owned(),
+                    away => format!(", {away} away as expected"),
+                };
+                format!("{count} unknown (offline{away}; {good}running when last heard)")
             }
             state => format!("{count} {}", state.as_str()),
         })

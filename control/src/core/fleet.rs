@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 
 use holdfast_protocol::ids::Name;
 
-use super::attention::{Alarm, Attention, LOST_AFTER, NEVER_AFTER, Watch};
+use super::absence;
+use super::alarms::{Muting, Silence, muted};
+use super::attention::{Alarm, Attention, Watch};
 use super::listing::SITE;
 use super::model::{Device, Model};
 use super::records::Standing;
 use super::time::rfc3339;
 use super::{state, view};
 use crate::api::{
-    AttentionItem, Connection, DeviceCounts, Fleet, LabelKey, LabelValue, Severity, Site,
-    WorkloadCounts, WorkloadSummary,
+    Absence, AttentionItem, Connection, DeviceCounts, Fleet, LabelKey, LabelValue, Severity, Site,
+    WorkloadCounts, WorkloadState, WorkloadSummary,
 };
 
 /// Most things that need a person; the rest is a number.
@@ -39,16 +41,29 @@ struct Group {
     count: u64,
     /// Of those: offline, so that it was so when they were last heard.
     unknown: u64,
+    /// Of those: acknowledged.
+    acknowledged: u64,
+    /// Of those: silenced.
+    silenced: u64,
     /// When the first of them began. 0: not known.
     since: u64,
     first: Vec<String>,
     /// What one of them says.
     message: String,
+    /// How long they may be away, in words. None: some longer than others.
+    allowed: Option<String>,
 }
 
 impl Group {
-    fn add(&mut self, device: &Device, alarm: Alarm) {
+    fn add(&mut self, device: &Device, alarm: Alarm, muting: Option<Muting>) {
+        if matches!(alarm.kind, Attention::Lost | Attention::NeverSeen) {
+            let allowed = Some(absence::allowed(device));
+            self.allowed =
+                allowed.filter(|one| self.count == 0 || self.allowed.as_ref() == Some(one));
+        }
         self.count += 1;
+        self.acknowledged += u64::from(muting == Some(Muting::Acknowledgement));
+        self.silenced += u64::from(muting == Some(Muting::Silence));
         self.unknown += u64::from(!alarm.is_known);
         if alarm.since > 0 && (self.since == 0 || alarm.since < self.since) {
             self.since = alarm.since;
@@ -68,6 +83,7 @@ impl Group {
 #[derive(Debug)]
 pub struct Tally {
     watch: Watch,
+    silences: Vec<Silence>,
     devices: DeviceCounts,
     groups: BTreeMap<(Attention, String), Group>,
     codes: usize,
@@ -76,10 +92,11 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing yet.
-    pub fn new(watch: Watch) -> Self {
+    /// Nothing yet. `silences`: what is acknowledged and silenced.
+    pub fn new(watch: Watch, silences: Vec<Silence>) -> Self {
         Self {
             watch,
+            silences,
             devices: DeviceCounts::default(),
             groups: BTreeMap::new(),
             codes: 0,
@@ -91,19 +108,23 @@ impl Tally {
     /// Adds a device.
     pub fn add(&mut self, device: &Device) {
         let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
+        let away = absence::class(device, self.watch.now);
         self.devices.total += 1;
-        match connection {
-            Connection::Online => self.devices.online += 1,
-            Connection::Offline => self.devices.offline += 1,
-            Connection::NeverSeen => self.devices.never_seen += 1,
-            Connection::Pending => self.devices.pending += 1,
-            Connection::Revoked => self.devices.revoked += 1,
+        match (connection, away) {
+            (_, Some(Absence::Expected)) => self.devices.expected_away += 1,
+            (_, Some(Absence::Ignored)) => self.devices.ignored += 1,
+            (Connection::Online, _) => self.devices.online += 1,
+            (Connection::Offline, _) => self.devices.offline += 1,
+            (Connection::NeverSeen, _) => self.devices.never_seen += 1,
+            (Connection::Pending, _) => self.devices.pending += 1,
+            (Connection::Revoked, _) => self.devices.revoked += 1,
         }
+        self.devices.overdue += u64::from(device.live.overdue(self.watch.now).is_some());
         let unhealthy = state::is_unhealthy(device, self.watch.now);
         self.devices.unhealthy += u64::from(unhealthy);
         self.alarms_of(device);
         self.workloads_of(device);
-        self.site_of(device, connection, unhealthy);
+        self.site_of(device, connection, away, unhealthy);
     }
 
     /// A device counts once for each kind and code.
@@ -121,7 +142,11 @@ impl Tally {
                     OTHER.clone_into(&mut key.1);
                 }
             }
-            self.groups.entry(key).or_default().add(device, alarm);
+            let of = (&device.record.name, &device.record.labels);
+            let what = (alarm.kind.as_str(), alarm.code.as_str());
+            let muting = muted(&self.silences, self.watch.now, of, what, alarm.since);
+            let muting = muting.map(|silence| silence.muting);
+            self.groups.entry(key).or_default().add(device, alarm, muting);
         }
     }
 
@@ -134,20 +159,35 @@ impl Tally {
                 Some(summary) => summary,
                 None => self.workloads.entry(name.clone()).or_default(),
             };
-            view::count(summary, state::of(device, name, *revision, self.watch.now));
+            let now = self.watch.now;
+            view::count(
+                summary,
+                state::of(device, name, *revision, now),
+                absence::is_normal(device, now),
+            );
         }
     }
 
-    fn site_of(&mut self, device: &Device, connection: Connection, unhealthy: bool) {
+    fn site_of(
+        &mut self,
+        device: &Device,
+        connection: Connection,
+        away: Option<Absence>,
+        unhealthy: bool,
+    ) {
         let name = device.record.labels.get(SITE).map_or("", String::as_str);
         let site = match self.sites.get_mut(name) {
             Some(site) => site,
             None => self.sites.entry(name.to_owned()).or_default(),
         };
-        let away = matches!(connection, Connection::Offline | Connection::NeverSeen);
         site.total += 1;
         site.online += u64::from(connection == Connection::Online);
-        site.offline += u64::from(away);
+        match away {
+            None => {}
+            Some(Absence::Unexpected) => site.offline += 1,
+            Some(Absence::Expected) => site.expected_away += 1,
+            Some(Absence::Ignored) => site.ignored += 1,
+        }
         site.unhealthy += u64::from(unhealthy);
         site.failing += u64::from(state::failing(device, self.watch.now) > 0);
     }
@@ -157,14 +197,15 @@ impl Tally {
         let mut counts = WorkloadCounts::default();
         for name in workloads {
             counts.total += 1;
-            match self.workloads.get(name).filter(|one| one.desired > 0) {
-                None => counts.unplaced += 1,
-                Some(one) if one.failing > 0 => counts.failing += 1,
-                Some(one) if one.progressing > 0 => counts.progressing += 1,
-                Some(one) if one.unknown > 0 => counts.unknown += 1,
-                Some(one) if one.paused > 0 => counts.paused += 1,
-                Some(_) => counts.healthy += 1,
-            }
+            let state = self.workloads.get(name).map_or(WorkloadState::Unplaced, view::overall);
+            *match state {
+                WorkloadState::Unplaced => &mut counts.unplaced,
+                WorkloadState::Failing => &mut counts.failing,
+                WorkloadState::Progressing => &mut counts.progressing,
+                WorkloadState::Unknown => &mut counts.unknown,
+                WorkloadState::Paused => &mut counts.paused,
+                WorkloadState::Running | WorkloadState::Done => &mut counts.healthy,
+            } += 1;
         }
         let (sites, more_sites) = sites(std::mem::take(&mut self.sites));
         let devices = self.devices;
@@ -193,7 +234,11 @@ impl Tally {
             })
             .collect();
         all.sort_by(|one, other| {
-            let key = |item: &AttentionItem| (item.severity, Reverse(item.count));
+            // What somebody looks after already comes after everything else.
+            let key = |item: &AttentionItem| {
+                let muted = item.acknowledged + item.silenced >= item.count;
+                (muted, item.severity, Reverse(item.count))
+            };
             key(one).cmp(&key(other)).then_with(|| one.since.cmp(&other.since))
         });
         let more = all.len().saturating_sub(MAX_ATTENTION) as u64;
@@ -222,10 +267,17 @@ fn verdict(devices: DeviceCounts, workloads: WorkloadCounts, items: u64) -> (boo
     if !parts.is_empty() {
         return (false, parts.join(", "));
     }
-    let all = match devices.total - devices.revoked {
-        0 => "no device is enrolled".to_owned(),
-        count => words(count, "device is online and healthy", "devices are online and healthy"),
+    let mut all = match (devices.online, devices.total - devices.revoked) {
+        (_, 0) => "no device is enrolled".to_owned(),
+        (0, _) => "no device is online".to_owned(),
+        (count, _) => {
+            words(count, "device is online and healthy", "devices are online and healthy")
+        }
     };
+    if devices.expected_away > 0 {
+        let words = words(devices.expected_away, "is away as expected", "are away as expected");
+        all.push_str(&format!(", {words}"));
+    }
     (true, all)
 }
 
@@ -239,12 +291,17 @@ fn message(kind: Attention, code: &str, group: &Group, of: u64) -> String {
     match kind {
         Attention::Lost => {
             let words = words(count, "device has been", "devices have been");
-            format!("{words} offline for over {} minutes", LOST_AFTER / 60)
+            match &group.allowed {
+                Some(allowed) => format!("{words} offline for over {allowed}"),
+                None => format!("{words} offline for longer than they may be"),
+            }
         }
         Attention::NeverSeen => {
-            let minutes = NEVER_AFTER / 60;
             let words = words(count, "device was", "devices were");
-            format!("{words} enrolled over {minutes} minutes ago and never connected")
+            match &group.allowed {
+                Some(allowed) => format!("{words} enrolled over {allowed} ago and never connected"),
+                None => format!("{words} enrolled and never connected in time"),
+            }
         }
         Attention::Certificate if code.is_empty() => {
             let words = words(count, "certificate ends soon", "certificates end soon");
@@ -296,6 +353,8 @@ fn item(kind: Attention, code: String, group: Group, of: u64) -> AttentionItem {
         since: (group.since > 0).then(|| rfc3339(group.since)),
         count: group.count,
         unknown: group.unknown,
+        acknowledged: group.acknowledged,
+        silenced: group.silenced,
         devices: group.first,
         query,
     }

@@ -1,11 +1,12 @@
 //! The list of devices: which of them, in which order. Asked for by strangers to the code, so
 //! every word of a query is checked.
 
+use super::absence;
 use super::attention::{Attention, Watch};
 use super::model::Device;
 use super::selector::Selector;
 use super::{state, view};
-use crate::api::{Connection, HealthState};
+use crate::api::{Absence, Connection, HealthState};
 
 /// Longest text that is searched for, in bytes.
 const MAX_TEXT: usize = 200;
@@ -27,6 +28,8 @@ pub struct Filter {
     pub workload: Option<String>,
     /// Those whose label `site` is this; empty: that have none.
     pub site: Option<String>,
+    /// Those that are away, and of which this is to be thought.
+    pub absences: Vec<Absence>,
     /// Those that need a person for this.
     pub attention: Option<Attention>,
 }
@@ -80,6 +83,18 @@ impl Filter {
         text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(one).collect()
     }
 
+    /// `unexpected,expected` as absences.
+    ///
+    /// # Errors
+    /// A word that is none.
+    pub fn absences(text: &str) -> Result<Vec<Absence>, String> {
+        let one = |word: &str| {
+            let found = Absence::ALL.into_iter().find(|known| known.as_str() == word);
+            found.ok_or_else(|| "of unexpected, expected and ignored, with commas".to_owned())
+        };
+        text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(one).collect()
+    }
+
     /// Whether a device is chosen.
     pub fn chooses(&self, device: &Device, watch: Watch) -> bool {
         let record = &device.record;
@@ -95,9 +110,13 @@ impl Filter {
             && self.site.as_ref().is_none_or(|wanted| wanted == site)
             && (self.selector.is_empty() || self.selector.matches(&record.labels))
             && self.workload.as_deref().is_none_or(workload)
-            && self.problem.as_ref().is_none_or(|code| {
-                device.report.all_problems().iter().any(|problem| problem.code == *code)
-            })
+            && self
+                .problem
+                .as_ref()
+                .is_none_or(|code| device.problems().iter().any(|problem| problem.code == *code))
+            && (self.absences.is_empty()
+                || absence::class(device, watch.now)
+                    .is_some_and(|class| self.absences.contains(&class)))
             && self.attention.is_none_or(|attention| watch.sees(attention, device))
             && self.text.as_deref().is_none_or(|text| holds(device, text, watch.now))
     }
@@ -105,6 +124,12 @@ impl Filter {
 
 /// The label of those who share a place and a link.
 pub const SITE: &str = "site";
+
+/// Whether any connection or health begins so: of 50,000 devices the health takes time.
+fn is_word(text: &str) -> bool {
+    ["online", "offline"].iter().any(|word| word.starts_with(text))
+        || HealthState::ALL.iter().any(|state| state.as_str().starts_with(text))
+}
 
 /// Whether a text in lower case stands in a device's name, a value of its labels, its address,
 /// the name of a workload that it should run, the code of a problem, its connection or its health.
@@ -119,9 +144,15 @@ fn holds(device: &Device, text: &str, now: u64) -> bool {
         })
         || report.address.is_some_and(|address| address.to_string().contains(text))
         || device.desired.workloads.iter().any(|(name, _)| name.as_str().contains(text))
-        || device.live.seen(device.record.standing, report.last_seen > 0).as_str().starts_with(text)
-        || state::health(device, now).state.as_str().starts_with(text)
-        || report.all_problems().iter().any(|problem| problem.code.contains(text))
+        || (is_word(text)
+            && (device
+                .live
+                .seen(device.record.standing, report.last_seen > 0)
+                .as_str()
+                .starts_with(text)
+                || state::health(device, now).state.as_str().starts_with(text)))
+        || (device.has_problems()
+            && device.problems().iter().any(|problem| problem.code.contains(text)))
 }
 
 /// What a list is sorted by; equals stand by name.
@@ -208,8 +239,8 @@ impl Order {
                 HealthState::Healthy => 6,
                 HealthState::Revoked => 7,
             },
-            By::HeardAt => device.report.last_seen,
-            By::Problems => state::failing(device, now) + device.report.all_problems().len() as u64,
+            By::HeardAt => device.heard_at(now),
+            By::Problems => state::failing(device, now) + device.problems().len() as u64,
             By::Workloads => {
                 (state::failing(device, now) << 32) | device.desired.workloads.len() as u64
             }

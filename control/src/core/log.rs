@@ -34,6 +34,10 @@ pub struct LogHead {
     /// known). Empty: not asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub times: Vec<(u64, u64)>,
+    /// The piece is none, but says that the device has not answered for so many seconds, though it
+    /// was asked again.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub silent: u64,
     /// Why there is no more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -45,6 +49,14 @@ pub struct LogHead {
 )]
 fn is_zero(value: &u64) -> bool {
     *value == 0
+}
+
+impl LogPiece {
+    /// What is said instead of a piece while the device does not answer.
+    pub fn silence(seconds: u64) -> Self {
+        let head = LogHead { silent: seconds, ..LogHead::default() };
+        Self { head, ..Self::default() }
+    }
 }
 
 impl LogHead {

@@ -2,6 +2,7 @@
 //! read never waits for a disk.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use holdfast_protocol::data::{DataPolicies, Pattern, StreamName};
 use holdfast_protocol::enrol::Fault;
@@ -11,13 +12,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::absence::{Made, Rule};
+use super::alarms::Silence;
 use super::ingest::Retention;
 use super::liveness::Live;
+use super::pause::Stamp;
 use super::placement::{self, Wanted};
 use super::records::{
-    AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, Meta, Policy, PolicyKey, PolicyRecord,
-    ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord, WorkloadRecord,
+    AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, KnownProblem, Meta, Policy, PolicyKey,
+    PolicyRecord, ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord,
+    WorkloadRecord,
 };
+use super::timeline::Recent;
 
 /// A device, whole.
 #[derive(Debug, Clone)]
@@ -33,6 +39,10 @@ pub struct Device {
     pub report: ReportRecord,
     /// Its connection.
     pub live: Live,
+    /// What holds for its absence. None: not decided yet.
+    pub rule: Option<Arc<Rule>>,
+    /// What happened to it in the last hour; nothing of it outlives the process.
+    pub recent: Option<Box<Recent>>,
 }
 
 impl Device {
@@ -44,7 +54,28 @@ impl Device {
             desired_in: 0,
             report: ReportRecord::default(),
             live: Live::default(),
+            rule: None,
+            recent: None,
         }
+    }
+
+    /// What is wrong with it: by its own word, and that it does not answer.
+    pub fn problems(&self) -> Vec<KnownProblem> {
+        let mut all = self.report.all_problems();
+        all.extend(self.live.problem());
+        all
+    }
+
+    /// Whether anything is wrong with it.
+    pub fn has_problems(&self) -> bool {
+        self.live.silent > 0 || self.report.has_problems()
+    }
+}
+
+impl Device {
+    /// When its last packet of any kind came, in seconds since 1970. 0: never.
+    pub fn heard_at(&self, now: u64) -> u64 {
+        self.live.heard_at(now).unwrap_or(self.report.last_seen)
     }
 }
 
@@ -99,13 +130,17 @@ pub fn policy_size(record: &PolicyRecord) -> usize {
     let body = match &record.policy {
         Policy::Stream { policy, .. } => serde_cbor_len(policy),
         Policy::LinkBudget { budget } => serde_cbor_len(budget),
+        Policy::Notification { .. } => return 0,
+        Policy::DevicePolicy { .. } => return 0,
     };
     body + record.name.as_str().len() + 4
 }
 
 /// Bytes of a workload in a desired state.
 pub fn encoded_size(record: &WorkloadRecord) -> usize {
-    let desired = DesiredWorkload { revision: record.revision, spec: record.spec.clone() };
+    // Paused, it is a little larger.
+    let (revision, spec) = (record.revision, record.spec.clone());
+    let desired = DesiredWorkload { revision, paused: true, spec };
     let body = serde_cbor_len(&desired);
     body + record.name.as_str().len() + 4
 }
@@ -146,6 +181,11 @@ pub struct Model {
     pub workloads: BTreeMap<Name, Workload>,
     /// Documents about data.
     pub policies: BTreeMap<PolicyKey, KnownPolicy>,
+    /// Acknowledgements and silences of alarms, by id.
+    pub silences: BTreeMap<Box<str>, Silence>,
+    /// What notifications have told and have still to tell, as it was when the store was read: key
+    /// and value. Whoever keeps the alarms takes it.
+    pub told: Vec<(String, Vec<u8>)>,
     /// Deleted workloads and their last revision: a number is never used twice for a name.
     pub gone: BTreeMap<Name, u64>,
     /// Enrolment tokens by id.
@@ -158,6 +198,10 @@ pub struct Model {
     pub audit: VecDeque<AuditRecord>,
     /// Number of the last batch given to the store.
     pub batches: u64,
+    /// When this control plane began to serve, in seconds since 1970. 0: not yet.
+    pub started: u64,
+    /// What holds for the absence of devices, which share it.
+    pub rules: Made,
 }
 
 /// Where the authority's keys stand in the store.
@@ -167,12 +211,17 @@ pub const AUTHORITY: &str = "authority";
 pub mod key {
     use holdfast_protocol::ids::{Name, hex};
 
-    use crate::core::records::{MAX_HISTORY, PolicyKey};
+    use crate::core::records::PolicyKey;
+    use crate::core::timeline::Ring;
 
-    /// What keys of histories begin with: they are read one device at a time, never all.
+    /// What keys of timelines begin with: they are read one device at a time, never all.
     pub const HISTORIES: &str = "history/";
     /// What keys of sessions begin with.
     pub const SESSIONS: &str = "session/";
+
+    /// What keys begin with of what notifications have told and have still to tell; see
+    /// `core/alarms/outbox.rs`.
+    pub const TOLD: [&str; 3] = ["told/", "outbox/", "notified/"];
 
     /// Counters.
     pub const META: &str = "meta";
@@ -189,13 +238,17 @@ pub mod key {
     pub fn report(name: &Name) -> String {
         format!("report/{name}")
     }
-    /// What the keys of its history begin with.
+    /// What the keys of its timeline begin with.
     pub fn history_of(name: &Name) -> String {
         format!("{HISTORIES}{name}/")
     }
-    /// An event of its history; the oldest one's place is taken.
-    pub fn history(name: &Name, number: u64) -> String {
-        format!("{HISTORIES}{name}/{:02}", number % MAX_HISTORY)
+    /// An event of its timeline; the oldest one's place is taken.
+    pub fn history(name: &Name, ring: Ring, number: u32) -> String {
+        format!("{HISTORIES}{name}/{}{:03}", ring.letter(), number % ring.size())
+    }
+    /// An event of the fleet's rings, likewise. No device has such a name.
+    pub fn fleet_event(ring: Ring, number: u32) -> String {
+        format!("{HISTORIES}*/{}{:04}", ring.letter(), number % ring.fleet_size())
     }
     /// A workload.
     pub fn workload(name: &Name) -> String {
@@ -225,6 +278,10 @@ pub mod key {
     pub fn session(digest: &[u8; 32]) -> String {
         format!("{SESSIONS}{}", hex(digest))
     }
+    /// An acknowledgement or a silence.
+    pub fn silence(id: &str) -> String {
+        format!("silence/{id}")
+    }
     /// An audit entry; sorted by number.
     pub fn audit(number: u64) -> String {
         format!("audit/{number:020}")
@@ -241,12 +298,16 @@ impl Model {
             keys: BTreeMap::new(),
             workloads: BTreeMap::new(),
             policies: BTreeMap::new(),
+            silences: BTreeMap::new(),
+            told: Vec::new(),
             gone: BTreeMap::new(),
             tokens: BTreeMap::new(),
             access: BTreeMap::new(),
             sessions: BTreeMap::new(),
             audit: VecDeque::new(),
             batches: 0,
+            started: 0,
+            rules: Made::new(),
         }
     }
 
@@ -273,7 +334,7 @@ impl Model {
                 let record: WorkloadRecord = read(key, value)?;
                 self.workloads.insert(record.name.clone(), Workload::new(record));
             }
-            "stream" | "linkbudget" => {
+            "stream" | "linkbudget" | "notification" | "devicepolicy" => {
                 let record: PolicyRecord = read(key, value)?;
                 self.policies.insert(record.key(), KnownPolicy::new(record));
             }
@@ -291,6 +352,12 @@ impl Model {
                 let digest = unhex::<32>(rest).ok_or_else(unknown)?;
                 self.sessions.insert(digest, read(key, value)?);
             }
+            "silence" => {
+                let silence: Silence = read(key, value)?;
+                self.silences.insert(silence.id.clone(), silence);
+            }
+            // Read when the alarms begin to be kept: what cannot be read there is told again.
+            "told" | "outbox" | "notified" => self.told.push((key.to_owned(), value.to_owned())),
             // Stays where it is.
             "history" => {}
             "audit" => self.audit.push_back(read(key, value)?),
@@ -309,8 +376,8 @@ impl Model {
         for (name, mut report) in late.reports {
             if let Some(device) = self.devices.get_mut(&name) {
                 if std::mem::take(&mut report.connected) {
-                    report.last_seen = report.last_seen.max(self.meta.alive);
-                    report.gone = report.last_seen;
+                    report.last_seen = report.heard_before(self.meta.alive);
+                    report.gone = report.last_seen.max(self.meta.alive);
                 }
                 device.report = report;
             }
@@ -320,6 +387,7 @@ impl Model {
                 workload.revisions.push_back(revision);
             }
         }
+        self.settle_rules();
     }
 
     /// A device's id.
@@ -342,6 +410,16 @@ impl Model {
             ),
             data: placement::policies(labels, policies),
         }
+    }
+
+    /// Which of these workloads are paused on a device, and by whom.
+    pub fn paused(&self, device: &Name, set: &[(Name, u64)]) -> BTreeMap<Name, Stamp> {
+        let known = set.iter().filter_map(|(name, _)| Some((name, self.workloads.get(name)?)));
+        known
+            .filter_map(|(name, known)| {
+                Some((name.clone(), known.record.paused.on(device)?.clone()))
+            })
+            .collect()
     }
 
     /// What is kept of a stream of a device with these labels: the narrowest `Stream` says it.
@@ -382,7 +460,8 @@ impl Model {
             .iter()
             .filter_map(|(name, revision)| {
                 let spec = self.workloads.get(name)?.record.spec.clone();
-                Some((name.clone(), DesiredWorkload { revision: *revision, spec }))
+                let (revision, paused) = (*revision, device.desired.paused.contains_key(name));
+                Some((name.clone(), DesiredWorkload { revision, paused, spec }))
             })
             .collect();
         Some(DesiredState {
@@ -418,6 +497,8 @@ impl Model {
                     policies.link = Some(budget.clone());
                     policies.link_name = Some(known.record.name.clone());
                 }
+                Policy::Notification { .. } => {}
+                Policy::DevicePolicy { .. } => {}
             }
         }
         (policies != DataPolicies::default()).then(|| Box::new(policies))

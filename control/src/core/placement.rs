@@ -50,7 +50,10 @@ pub fn policies<'a>(
     policies: impl Iterator<Item = &'a PolicyRecord>,
 ) -> Vec<(PolicyKey, u64)> {
     let mut set: Vec<(PolicyKey, u64)> = Vec::new();
-    for policy in policies.filter(|policy| policy.devices.matches(labels)) {
+    let there = |policy: &&PolicyRecord| {
+        policy.policy.kind().on_devices() && policy.devices.matches(labels)
+    };
+    for policy in policies.filter(there) {
         let key = policy.key();
         let second = key.0 == PolicyKind::LinkBudget
             && set.last().is_some_and(|((kind, _), _)| *kind == PolicyKind::LinkBudget);
@@ -141,6 +144,7 @@ mod tests {
             created_at: 0,
             updated_at: 0,
             version: 0,
+            paused: Default::default(),
         }
     }
 

@@ -48,7 +48,7 @@ fn desired<'a>(
 fn stream_policy(record: &PolicyRecord) -> Option<(&Name, &StreamPolicy)> {
     match &record.policy {
         Policy::Stream { policy, .. } => Some((&record.name, policy)),
-        Policy::LinkBudget { .. } => None,
+        _ => None,
     }
 }
 
@@ -87,6 +87,7 @@ pub fn statuses(
         match kind {
             PolicyKind::Stream => streams(model, device, &mut all),
             PolicyKind::LinkBudget => budgets(model, device, &mut all),
+            PolicyKind::Notification | PolicyKind::DevicePolicy => {}
         }
     }
     let records: BTreeMap<&Name, &PolicyRecord> =
@@ -286,6 +287,8 @@ pub fn workload_effect(devices: u64, changed: &ChangedDevices) -> String {
 pub fn effect(kind: PolicyKind, devices: u64, changed: &ChangedDevices, streams: u64) -> String {
     let mut parts = vec![format!("applies to {}", some(devices, "device"))];
     match kind {
+        PolicyKind::Notification => return format!("sends alarms of {}", some(devices, "device")),
+        PolicyKind::DevicePolicy => return format!("chooses {}", some(devices, "device")),
         PolicyKind::Stream => {
             let change = if streams == 1 { "changes" } else { "change" };
             parts.push(match streams {

@@ -11,12 +11,21 @@ use holdfast_protocol::workload::WorkloadSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::absence::{MAX_DEVICE_POLICIES, WhenOffline};
 use super::ingest::Retention;
 use super::lineage::Lineage;
+use super::notification::{MAX_NOTIFICATIONS, Notification};
+use super::pause::{Pauses, Stamp};
 use super::scope::Scope;
 use super::selector::Selector;
 use super::state::Mark;
+use super::timeline::Counts;
 use crate::api::Approve;
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_zero(number: &u16) -> bool {
+    *number == 0
+}
 
 /// The control plane as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +45,9 @@ pub struct Meta {
     /// Number of the next audit entry.
     #[serde(default)]
     pub next_audit: u64,
+    /// How many events of devices the fleet's rings were ever given.
+    #[serde(default, skip_serializing_if = "Counts::is_zero")]
+    pub events: Counts,
 }
 
 /// In a token's list of labels that devices may claim: every key.
@@ -76,6 +88,9 @@ pub struct DeviceRecord {
     pub version: u64,
     /// Id of the token that it enrolled with.
     pub token: Box<str>,
+    /// Keys of labels that it claimed then and that did not count, for the token does not allow them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncounted: Vec<Box<str>>,
     /// Its newest certificate.
     #[serde(default)]
     pub certificate: Option<Issued>,
@@ -102,6 +117,9 @@ pub struct DesiredRecord {
     /// What it should do with data: documents and their revisions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<(PolicyKey, u64)>,
+    /// Workloads that are paused there, with who paused them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub paused: BTreeMap<Name, Stamp>,
 }
 
 /// What a device said last. Changes with every report.
@@ -114,6 +132,10 @@ pub struct ReportRecord {
     /// device was there for as long as the control plane was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub connected: bool,
+    /// The keep-alive of its connection in seconds; 0: not known. What is silent for longer than one
+    /// and a half of it is not connected any more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keep_alive: u16,
     /// Its address then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<std::net::IpAddr>,
@@ -144,57 +166,12 @@ pub struct ReportRecord {
     /// When its connection ended, in seconds since 1970. 0: it did not, or that is not known.
     #[serde(default)]
     pub gone: u64,
-    /// How many events its history was ever given: the number of the next one.
-    #[serde(default)]
-    pub events: u64,
+    /// How many events its timeline was ever given.
+    #[serde(default, skip_serializing_if = "Counts::is_zero")]
+    pub events: Counts,
     /// Whether it is the device that was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Box<Lineage>>,
-}
-
-/// How many events of a device's history are kept: weeks of a bad link, hours of a flapping one.
-/// They stand in the store alone, about 70 bytes each.
-pub const MAX_HISTORY: u64 = 100;
-
-/// Longest reason in a history, in bytes.
-const MAX_END: usize = 200;
-
-/// A connection of a device began or ended. The names are short: there are many of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HistoryRecord {
-    /// Counts up from 0.
-    #[serde(rename = "n")]
-    pub number: u64,
-    /// Seconds since 1970.
-    pub at: u64,
-    /// It began.
-    #[serde(rename = "up")]
-    pub began: bool,
-    /// Why it ended.
-    #[serde(default, rename = "why", skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Box<str>>,
-    /// From where.
-    #[serde(default, rename = "from", skip_serializing_if = "Option::is_none")]
-    pub address: Option<std::net::IpAddr>,
-}
-
-impl ReportRecord {
-    /// The next event of the device's history.
-    pub fn event(&mut self, at: u64, ended: Option<&str>) -> HistoryRecord {
-        let number = self.events;
-        self.events += 1;
-        let mut reason = ended.map(str::to_owned);
-        if let Some(reason) = &mut reason {
-            cut(reason, MAX_END);
-        }
-        HistoryRecord {
-            number,
-            at,
-            began: ended.is_none(),
-            reason: reason.map(String::into_boxed_str),
-            address: if ended.is_none() { self.address } else { None },
-        }
-    }
 }
 
 /// Most workloads that a report is believed: far above what a device can run, and low enough
@@ -376,6 +353,15 @@ impl ReportRecord {
         None
     }
 
+    /// When it was last heard at the least, in seconds since 1970, of one that was connected at
+    /// `alive` and of which nothing newer is known: longer silent it would have been cut.
+    pub fn heard_before(&self, alive: u64) -> u64 {
+        match u64::from(self.keep_alive) {
+            0 => self.last_seen,
+            promised => self.last_seen.max(alive.saturating_sub(promised + promised / 2)),
+        }
+    }
+
     /// What it says of a workload.
     pub fn workload(&self, name: &Name) -> Option<&WorkloadReport> {
         let at = self.workloads.binary_search_by(|(known, _)| known.cmp(name)).ok()?;
@@ -413,7 +399,7 @@ fn bounded(mut report: WorkloadReport) -> WorkloadReport {
 }
 
 /// At most so many bytes, on a character's border.
-fn cut(text: &mut String, most: usize) {
+pub fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         let end = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         text.truncate(end);
@@ -442,8 +428,11 @@ pub struct WorkloadRecord {
     pub created_at: u64,
     /// Seconds since 1970.
     pub updated_at: u64,
-    /// Resource version of its last change.
+    /// Resource version of its last change; a pause is none.
     pub version: u64,
+    /// Where it is paused.
+    #[serde(default, skip_serializing_if = "Pauses::is_empty")]
+    pub paused: Pauses,
 }
 
 /// The kinds of documents about data.
@@ -454,17 +443,38 @@ pub enum PolicyKind {
     Stream,
     /// What a link may carry.
     LinkBudget,
+    /// Who is told of alarms.
+    Notification,
+    /// Whether devices may be away.
+    DevicePolicy,
 }
 
 impl PolicyKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Stream, Self::LinkBudget];
+    pub const ALL: [Self; 4] =
+        [Self::Stream, Self::LinkBudget, Self::Notification, Self::DevicePolicy];
+
+    /// Whether devices get it. The others are carried out by the control plane alone.
+    pub fn on_devices(self) -> bool {
+        matches!(self, Self::Stream | Self::LinkBudget)
+    }
+
+    /// Most documents of it.
+    pub fn most(self) -> usize {
+        match self {
+            Self::Stream | Self::LinkBudget => MAX_POLICIES,
+            Self::Notification => MAX_NOTIFICATIONS,
+            Self::DevicePolicy => MAX_DEVICE_POLICIES,
+        }
+    }
 
     /// As people say it of one, and as keys of the store begin.
     pub fn word(self) -> &'static str {
         match self {
             Self::Stream => "stream",
             Self::LinkBudget => "linkbudget",
+            Self::Notification => "notification",
+            Self::DevicePolicy => "devicepolicy",
         }
     }
 
@@ -473,6 +483,8 @@ impl PolicyKind {
         match self {
             Self::Stream => "streams",
             Self::LinkBudget => "linkbudgets",
+            Self::Notification => "notifications",
+            Self::DevicePolicy => "devicepolicies",
         }
     }
 
@@ -481,6 +493,8 @@ impl PolicyKind {
         match self {
             Self::Stream => "Stream",
             Self::LinkBudget => "LinkBudget",
+            Self::Notification => "Notification",
+            Self::DevicePolicy => "DevicePolicy",
         }
     }
 
@@ -510,6 +524,16 @@ pub enum Policy {
         /// In a day or a month.
         budget: LinkBudget,
     },
+    /// Who is told of alarms.
+    Notification {
+        /// Of which, and how.
+        notification: Box<Notification>,
+    },
+    /// Whether devices may be away.
+    DevicePolicy {
+        /// What it means that one is offline.
+        when_offline: WhenOffline,
+    },
 }
 
 impl Policy {
@@ -518,6 +542,8 @@ impl Policy {
         match self {
             Self::Stream { .. } => PolicyKind::Stream,
             Self::LinkBudget { .. } => PolicyKind::LinkBudget,
+            Self::Notification { .. } => PolicyKind::Notification,
+            Self::DevicePolicy { .. } => PolicyKind::DevicePolicy,
         }
     }
 }
@@ -554,7 +580,7 @@ impl PolicyRecord {
     }
 }
 
-/// Most documents about data, of each kind.
+/// Most documents of a kind that says nothing else.
 pub const MAX_POLICIES: usize = 1_000;
 
 /// One immutable revision.
@@ -633,6 +659,9 @@ impl TokenRecord {
     }
 }
 
+/// Id of the first access token.
+pub const ADMIN: &str = "admin";
+
 /// An access token of the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -666,6 +695,12 @@ impl AccessRecord {
         self.expires_at.is_none_or(|end| now < end)
     }
 
+    /// What people call it by. None: by its id.
+    pub fn title(&self) -> Option<&str> {
+        let made_here = &*self.id == ADMIN || self.comment.is_empty();
+        (!made_here).then_some(&*self.comment)
+    }
+
     /// Whether it can do everything, for ever: without one such nobody could make another.
     pub fn keeps_the_door(&self) -> bool {
         self.scope == Scope::Admin && self.expires_at.is_none()
@@ -693,12 +728,21 @@ pub struct AuditRecord {
     pub number: u64,
     /// Seconds since 1970.
     pub at: u64,
-    /// Id of the access token, `device NAME`, or `holdfast`.
+    /// Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`.
     pub by: String,
+    /// What the access token was for when this was written, as people call who has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_name: Option<Box<str>>,
     /// What was done, such as `device.revoke`.
     pub action: String,
     /// To whom or what.
     pub subject: String,
+    /// Where the subject is an access token: what it was for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_name: Option<Box<str>>,
+    /// Of a workload: the revision that was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
     /// In words.
     #[serde(default)]
     pub message: String,

@@ -84,6 +84,23 @@ impl Selector {
             && self.match_expressions.iter().all(|expression| expression.holds(labels))
     }
 
+    /// As the text of a selector, such as `site=kiel,role in (a,b)`.
+    pub fn words(&self) -> String {
+        let labels = self.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let further = self.match_expressions.iter().map(|one| {
+            let (key, values) = (&one.key, one.values.join(","));
+            match (one.operator, one.values.as_slice()) {
+                (Operator::In, [only]) => format!("{key}={only}"),
+                (Operator::NotIn, [only]) => format!("{key}!={only}"),
+                (Operator::In, _) => format!("{key} in ({values})"),
+                (Operator::NotIn, _) => format!("{key} notin ({values})"),
+                (Operator::Exists, _) => key.clone(),
+                (Operator::DoesNotExist, _) => format!("!{key}"),
+            }
+        });
+        labels.chain(further).collect::<Vec<_>>().join(",")
+    }
+
     /// True when it says nothing.
     pub fn is_empty(&self) -> bool {
         self.match_labels.is_empty() && self.match_expressions.is_empty()
@@ -274,6 +291,13 @@ mod tests {
             ("notin=in", "notin=in", true),
         ] {
             assert_eq!(parse(text).unwrap().matches(&labels(of)), chosen, "{text} of {of}");
+        }
+    }
+
+    #[test]
+    fn a_selector_is_written_as_it_is_read() {
+        for text in ["role=a,site!=n,gpu,!old", "role in (a,b),zone notin (c,d)", ""] {
+            assert_eq!(parse(text).unwrap().words(), text);
         }
     }
 

@@ -14,6 +14,10 @@ use crate::api::{Connection, Health, HealthState, State};
 /// in seconds: between two crashes it is running as well, for moments.
 pub const RUN_WELL: u64 = 60;
 
+/// By how much a time may lie ahead of the clock, in seconds, because the clock was set right a
+/// little. One that is further ahead says nothing.
+pub const CLOCK_STEP: u64 = 5 * 60;
+
 /// Times about one reported workload, in seconds since 1970 by the control plane's clock at the
 /// receipt of the report. 0: not known, or not so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +64,7 @@ impl Mark {
         let crashed = said.restarts > was.restarts && !is_done(said);
         let still = if mark.is_over(now) { 0 } else { mark.failing };
         let failing = match said.phase {
-            _ if is_done(said) => 0,
+            _ if is_done(said) || said.phase == Phase::Paused => 0,
             phase if is_failure(phase) || crashed => {
                 if still > 0 {
                     still
@@ -79,9 +83,10 @@ impl Mark {
         Self { phase, failing, well }
     }
 
-    /// Whether a series of failures is over: it has run well for long enough.
+    /// Whether a series of failures is over: it has run well for long enough, or the clock was set
+    /// back meanwhile, so that nobody knows for how long.
     fn is_over(self, now: u64) -> bool {
-        self.well > 0 && now >= self.well + RUN_WELL
+        self.well > 0 && (now >= self.well + RUN_WELL || self.well > now + CLOCK_STEP)
     }
 
     /// When its state changes though nobody reports anything. None: it does not.
@@ -109,6 +114,7 @@ fn reported(said: &WorkloadReport, mark: Mark, revision: u64, now: u64) -> (Stat
     let failing = mark.failing > 0 && !mark.is_over(now);
     match said.phase {
         _ if is_done(said) => (State::Done, mark.phase),
+        Phase::Paused => (State::Paused, mark.phase),
         phase if is_failure(phase) || failing => (State::Failing, mark.failing.max(1)),
         Phase::Running => (State::Running, if mark.well > 0 { mark.well } else { mark.phase }),
         _ => (State::Progressing, mark.phase),
@@ -122,10 +128,11 @@ pub fn of(device: &Device, name: &Name, revision: u64, now: u64) -> Condition {
         Some(reported(said, mark, revision, at))
     };
     let time = |at: u64| (at > 1).then_some(at);
-    if device.live.connection == 0 {
+    if !device.live.is_heard() {
+        let silent = device.live.silent;
         return Condition {
             state: State::Unknown,
-            since: time(device.report.gone_at()),
+            since: time(if silent > 0 { silent } else { device.report.gone_at() }),
             last: known(device.report.last_seen).map(|(state, _)| state),
         };
     }
@@ -147,12 +154,14 @@ pub fn health(device: &Device, now: u64) -> Health {
         Connection::Revoked => return only(HealthState::Revoked, device.record.updated_at),
         Connection::NeverSeen => return only(HealthState::NeverSeen, device.record.created_at),
         Connection::Offline => {
-            let problems = device.report.all_problems().len() as u64;
+            let problems = device.problems().len() as u64;
             return Health { problems, ..only(HealthState::Unknown, device.report.gone_at()) };
         }
         Connection::Online => {}
     }
     let (mut failing, mut since, mut moving) = (Vec::new(), u64::MAX, false);
+    // Healthy since the last of its parts became so; what it was before it connected is not known.
+    let mut latest = device.live.since;
     for (name, revision) in &device.desired.workloads {
         let is = of(device, name, *revision, now);
         if is.state == State::Failing {
@@ -160,8 +169,9 @@ pub fn health(device: &Device, now: u64) -> Health {
             since = since.min(is.since.unwrap_or(u64::MAX));
         }
         moving |= is.state == State::Progressing;
+        latest = latest.max(is.since.unwrap_or_default());
     }
-    let problems = device.report.all_problems();
+    let problems = device.problems();
     let state = match (failing.is_empty(), problems.is_empty(), moving) {
         (false, ..) => HealthState::Failing,
         (_, false, _) => HealthState::Problem,
@@ -170,7 +180,11 @@ pub fn health(device: &Device, now: u64) -> Health {
     };
     let began = problems.iter().map(|problem| problem.since).filter(|at| *at > 0).min();
     since = since.min(began.unwrap_or(u64::MAX));
-    let since = if since == u64::MAX { 0 } else { since };
+    let since = match state {
+        HealthState::Healthy => latest,
+        _ if since == u64::MAX => 0,
+        _ => since,
+    };
     Health { failing, problems: problems.len() as u64, ..only(state, since) }
 }
 
@@ -178,12 +192,12 @@ pub fn health(device: &Device, now: u64) -> Health {
 pub fn is_unhealthy(device: &Device, now: u64) -> bool {
     device.record.standing == Standing::Approved
         && device.live.connection != 0
-        && (device.report.has_problems() || failing(device, now) > 0)
+        && (device.has_problems() || failing(device, now) > 0)
 }
 
 /// Number of workloads that fail on a device that can be reached.
 pub fn failing(device: &Device, now: u64) -> u64 {
-    let unreachable = device.live.connection == 0;
+    let unreachable = !device.live.is_heard();
     if device.record.standing != Standing::Approved || unreachable || !device.report.may_fail() {
         return 0;
     }
@@ -233,6 +247,28 @@ mod tests {
         assert_eq!(reported(&now, mark, 1, 120 + RUN_WELL - 1), (Failing, 110));
         assert_eq!(reported(&now, mark, 1, 120 + RUN_WELL), (Running, 120));
         assert_eq!(mark.settles_at(), Some(120 + RUN_WELL));
+    }
+
+    #[test]
+    fn what_is_paused_is_neither_failing_nor_running_and_begins_anew() {
+        use State::{Failing, Paused, Progressing, Running};
+        let (states, mark) = run(&[
+            (100, Phase::Backoff, 1, None),
+            (110, Phase::Stopped, 1, Some(7)),
+            (111, Phase::Paused, 1, None),
+            (150, Phase::Starting, 1, None),
+            (151, Phase::Running, 1, Some(8)),
+        ]);
+        assert_eq!(states, [Failing, Failing, Paused, Progressing, Running]);
+        assert_eq!((mark.failing, mark.well), (0, 151));
+        // A restart by an operator counts as no failure.
+        let (states, _) = run(&[
+            (100, Phase::Running, 0, Some(1)),
+            (110, Phase::Stopped, 0, Some(1)),
+            (111, Phase::Starting, 0, Some(2)),
+            (112, Phase::Running, 0, Some(2)),
+        ]);
+        assert_eq!(states, [Running, Progressing, Progressing, Running]);
     }
 
     #[test]

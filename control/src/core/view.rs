@@ -7,11 +7,13 @@ use holdfast_protocol::ids::Name;
 use holdfast_protocol::message::WorkloadReport;
 use serde_json::{Value, json};
 
+use super::absence;
 use super::link;
 use super::model::{Device, Model, Workload};
+use super::notification;
+use super::pause;
 use super::records::{
-    AccessRecord, HistoryRecord, KnownProblem, PolicyRecord, RevisionRecord, Standing, TokenRecord,
-    WorkloadRecord,
+    AccessRecord, KnownProblem, PolicyKind, PolicyRecord, Standing, TokenRecord, WorkloadRecord,
 };
 use super::state::{self, Condition};
 use super::time::rfc3339;
@@ -24,7 +26,10 @@ pub fn device(device: &Device, now: u64) -> api::Device {
         .desired
         .workloads
         .iter()
-        .map(|(name, revision)| (name.to_string(), api::DesiredRevision { revision: *revision }))
+        .map(|(name, revision)| {
+            let paused = device.desired.paused.get(name).map(pause::stamp);
+            (name.to_string(), api::DesiredRevision { revision: *revision, paused })
+        })
         .collect();
     api::Device {
         api_version: API_VERSION.into(),
@@ -53,8 +58,10 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
     api::DeviceStatus {
         connection: device.live.seen(record.standing, report.last_seen > 0),
         connection_since: time(connection_since(device)),
-        heard_at: time(report.last_seen),
-        heard_by: None,
+        heard_at: time(device.heard_at(now)),
+        heard_by: device.live.heard_by(now).map(rfc3339),
+        overdue: device.live.overdue(now).is_some(),
+        absence: absence::status(device, now),
         health: state::health(device, now),
         address: report.address.map(|address| address.to_string()),
         shard: record.shard,
@@ -64,7 +71,7 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
             applied: report.applied.generation,
         },
         workloads: workloads.collect(),
-        problems: report.all_problems().into_iter().map(|it| problem(device, it)).collect(),
+        problems: device.problems().into_iter().map(|it| problem(device, it)).collect(),
         agent: agent.map(|agent| agent.version.clone()),
         arch: agent.map(|agent| agent.arch.clone()),
         kernel: agent.map(|agent| agent.kernel.clone()).filter(|kernel| !kernel.is_empty()),
@@ -137,16 +144,6 @@ pub fn certificate_end(device: &Device) -> Option<u64> {
         .or_else(|| device.record.certificate.as_ref().map(|issued| issued.not_after))
 }
 
-/// An event of a device's history.
-pub fn history(record: HistoryRecord) -> api::HistoryEvent {
-    api::HistoryEvent {
-        at: rfc3339(record.at),
-        event: if record.began { api::Presence::Connected } else { api::Presence::Disconnected },
-        reason: record.reason.map(String::from),
-        address: record.address.map(|address| address.to_string()),
-    }
-}
-
 /// An access token, without its secret.
 pub fn access(record: &AccessRecord) -> api::Access {
     api::Access {
@@ -185,7 +182,7 @@ pub fn policy_document(record: &PolicyRecord) -> Value {
     }
     json!({
         "apiVersion": API_VERSION, "kind": record.policy.kind().document(), "metadata": metadata,
-        "spec": record.written,
+        "spec": spec(record),
     })
 }
 
@@ -201,13 +198,24 @@ pub fn policy(record: &PolicyRecord, status: api::PolicyStatus) -> api::Policy {
             created_at: Some(rfc3339(record.created_at)),
             updated_at: Some(rfc3339(record.updated_at)),
         },
-        spec: record.written.clone(),
+        spec: spec(record),
         status,
+    }
+}
+
+/// What a document says, without its secrets.
+fn spec(record: &PolicyRecord) -> Value {
+    match record.policy.kind() {
+        PolicyKind::Notification => notification::shown(&record.written),
+        PolicyKind::Stream | PolicyKind::LinkBudget | PolicyKind::DevicePolicy => {
+            record.written.clone()
+        }
     }
 }
 
 /// A workload.
 pub fn workload(workload: &Workload, summary: api::WorkloadSummary) -> api::Workload {
+    let summary = api::WorkloadSummary { state: overall(&summary), ..summary };
     let record = &workload.record;
     api::Workload {
         api_version: API_VERSION.into(),
@@ -221,6 +229,7 @@ pub fn workload(workload: &Workload, summary: api::WorkloadSummary) -> api::Work
         },
         spec: record.written.clone(),
         status: summary,
+        paused: record.paused.shown(),
     }
 }
 
@@ -245,15 +254,16 @@ pub fn summaries(
         }
         for (name, revision) in &device.desired.workloads {
             if let Some(summary) = all.get_mut(name) {
-                count(summary, state::of(device, name, *revision, now));
+                let is_away = absence::is_normal(device, now);
+                count(summary, state::of(device, name, *revision, now), is_away);
             }
         }
     }
     all
 }
 
-/// Adds one device to a summary.
-pub fn count(summary: &mut api::WorkloadSummary, is: Condition) {
+/// Adds one device to a summary. `is_away`: as is expected of it.
+pub fn count(summary: &mut api::WorkloadSummary, is: Condition, is_away: bool) {
     summary.desired += 1;
     match is.state {
         State::Running => summary.running += 1,
@@ -265,26 +275,23 @@ pub fn count(summary: &mut api::WorkloadSummary, is: Condition) {
             summary.unknown += 1;
             let good = matches!(is.last, Some(State::Running | State::Done));
             summary.last_running += u64::from(good);
+            summary.away += u64::from(is_away);
         }
     }
 }
 
-/// A revision.
-pub fn revision(record: &RevisionRecord) -> api::Revision {
-    api::Revision {
-        api_version: API_VERSION.into(),
-        kind: "Revision".into(),
-        metadata: Metadata {
-            name: format!("{}.{}", record.workload, record.revision),
-            labels: record.labels.clone(),
-            resource_version: record.version,
-            created_at: Some(rfc3339(record.created_at)),
-            updated_at: None,
-        },
-        workload: record.workload.to_string(),
-        revision: record.revision,
-        created_by: record.created_by.to_string(),
-        spec: record.written.clone(),
+/// The state of a workload over all its devices: what lists and counts of workloads go by. Devices
+/// that are away as expected say nothing against it, while others run it.
+pub fn overall(summary: &api::WorkloadSummary) -> api::WorkloadState {
+    use api::WorkloadState as Whole;
+    match summary {
+        one if one.desired == 0 => Whole::Unplaced,
+        one if one.failing > 0 => Whole::Failing,
+        one if one.progressing > 0 => Whole::Progressing,
+        one if one.unknown > one.away || one.away == one.desired => Whole::Unknown,
+        one if one.paused > 0 => Whole::Paused,
+        one if one.done == one.desired => Whole::Done,
+        _ => Whole::Running,
     }
 }
 

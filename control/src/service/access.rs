@@ -8,12 +8,9 @@ use super::sessions::{self, Credential};
 use super::{Failure, Listed, Query, Service};
 use crate::api::{self, CreatedAccess, NewAccess};
 use crate::core::model::{AUTHORITY, key, sha256};
-use crate::core::records::AccessRecord;
+use crate::core::records::{ADMIN, AccessRecord};
 use crate::core::scope::Scope;
 use crate::core::view;
-
-/// Name of the first access token.
-const ADMIN: &str = "admin";
 
 /// Most access tokens.
 const MAX_ACCESS: usize = 1_000;
@@ -150,8 +147,8 @@ impl Service {
             change.event("access", &id, "changed", "created".into());
             let detail = format!("scope {}: {}", record.scope, record.comment);
             let detail = detail.trim_end_matches([':', ' ']).to_owned();
-            change.audit(by, "access.create", &id, detail);
             change.model.access.insert(record.id.clone(), record);
+            change.audit(by, "access.create", &id, detail);
             Ok(CreatedAccess { id: id.clone(), token })
         })
         .await
@@ -174,11 +171,12 @@ impl Service {
                     "it is the last access token of scope admin that does not end: without it nobody could make another. Make one first".into(),
                 ));
             }
+            // Before it goes: it is written down by the name that it had.
+            change.audit(by, "access.delete", id, String::new());
             change.model.access.remove(id);
             change.delete(key::access(id));
             sessions::end(change, |session| *session.access == *id);
             change.event("access", id, "deleted", format!("deleted by {by}"));
-            change.audit(by, "access.delete", id, String::new());
             Ok(())
         })
         .await

@@ -72,6 +72,7 @@ fn next(
         devices: admitted.devices,
         spec,
         written: admitted.written,
+        paused: known.map(|known| known.paused.clone()).unwrap_or_default(),
     };
     let action = match known {
         None => "created",
@@ -309,13 +310,48 @@ impl Service {
         dry_run: bool,
         by: &str,
     ) -> Result<Applied, Failure> {
+        self.apply_as(admitted, dry_run, by, None).await
+    }
+
+    /// Applies the document of a former revision again, or says what that would do.
+    ///
+    /// # Errors
+    /// [`Failure`]; then nothing was applied.
+    pub async fn apply_again(
+        &self,
+        admitted: Vec<Admitted>,
+        former: u64,
+        dry_run: bool,
+        by: &str,
+    ) -> Result<Applied, Failure> {
+        self.apply_as(admitted, dry_run, by, Some(former)).await
+    }
+
+    async fn apply_as(
+        &self,
+        admitted: Vec<Admitted>,
+        dry_run: bool,
+        by: &str,
+        former: Option<u64>,
+    ) -> Result<Applied, Failure> {
         if dry_run {
             return plan(&self.model(), admitted, self.now()).map(|plan| plan.answer);
         }
-        self.change(|change| {
+        let kind = |policy: &Policy| policy.kind() == PolicyKind::DevicePolicy;
+        let rules = admitted.iter().any(|document| match &document.what {
+            What::Policy(policy) => kind(policy),
+            What::Workload(_) => false,
+        });
+        let applied = self.change(|change| {
             let plan = plan(change.model, admitted, change.now)?;
             for (record, new_revision, message) in plan.workloads {
-                store_workload(change, record, new_revision, by, message);
+                let (action, message) = match former {
+                    None => ("workload.apply", message),
+                    Some(former) => {
+                        ("workload.rollback", format!("back to revision {former}: {message}"))
+                    }
+                };
+                store_workload(change, record, new_revision, by, (action, message));
             }
             for (record, message) in plan.policies {
                 policies::store(change, record, by, message);
@@ -324,8 +360,12 @@ impl Service {
                 change.set_desired(&device, set);
             }
             Ok(plan.answer)
-        })
-        .await
+        });
+        let applied = applied.await?;
+        if rules {
+            self.note_every_due();
+        }
+        Ok(applied)
     }
 
     /// Deletes a workload; its devices stop it. `expected` is the resource version that it must
@@ -383,11 +423,12 @@ fn store_workload(
     mut record: WorkloadRecord,
     new_revision: bool,
     by: &str,
-    message: String,
+    (action, message): (&str, String),
 ) {
     let name = record.name.clone();
     change.event("workload", name.as_str(), "changed", message.clone());
-    change.audit(by, "workload.apply", name.as_str(), message);
+    let made = new_revision.then_some(record.revision);
+    change.audit_revision(by, action, name.as_str(), message, made);
     record.version = change.version();
     change.put(key::workload(&name), &record);
     if change.model.gone.remove(&name).is_some() {

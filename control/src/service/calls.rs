@@ -231,24 +231,32 @@ pub struct LogStream {
     pieces: mpsc::Receiver<Piece>,
     ask_again: Instant,
     give_up: Instant,
+    /// The device's last word, or when it was asked first.
+    heard: Instant,
     /// Where what comes next stands: the number of the log, and the offset in it.
     expected: (u32, u64),
 }
 
 impl LogStream {
-    /// The next piece. None: that was all.
+    /// The next piece; while it is followed and the device does not answer, now and then one that
+    /// says so. None: that was all.
     pub async fn next(&mut self) -> Option<Result<LogPiece, String>> {
-        let part = self.receive().await?;
-        Some(part.map(|part| placed(&mut self.expected, part)))
+        let received = self.receive().await?;
+        Some(received.map(|part| match part {
+            Some(part) => placed(&mut self.expected, part),
+            None => LogPiece::silence(self.heard.elapsed().as_secs()),
+        }))
     }
 
-    async fn receive(&mut self) -> Option<Piece> {
+    /// A piece as it came; nothing, when the device did not answer though it was asked again.
+    async fn receive(&mut self) -> Option<Result<Option<Part>, String>> {
         loop {
             let wake = if self.follow { self.ask_again } else { self.give_up };
             tokio::select! {
                 piece = self.pieces.recv() => {
-                    self.give_up = Instant::now() + PATIENCE;
-                    return piece;
+                    self.heard = Instant::now();
+                    self.give_up = self.heard + PATIENCE;
+                    return piece.map(|piece| piece.map(Some));
                 }
                 () = tokio::time::sleep_until(wake) => {
                     if !self.follow {
@@ -257,10 +265,16 @@ impl LogStream {
                         return Some(Err(text));
                     }
                     self.ask_again = Instant::now() + FOLLOW_AGAIN;
+                    // A log that is quiet and a device that hangs look the same.
+                    self.service.look(&self.device);
                     if let Err(failure) = self.service.send_call(&self.device, self.id, self.method.clone()) {
                         self.pieces.close();
                         self.follow = false;
                         return Some(Err(failure.to_string()));
+                    }
+                    // It answers whenever it is asked again.
+                    if self.heard.elapsed() >= FOLLOW_AGAIN {
+                        return Some(Ok(None));
                     }
                 }
             }
@@ -285,7 +299,7 @@ fn placed(expected: &mut (u32, u64), part: Part) -> LogPiece {
     }
     let length = u64::try_from(part.body.len()).unwrap_or(0);
     *expected = (log, offset.saturating_add(length));
-    let head = LogHead { log, offset, length, lost, anew, times, error: None };
+    let head = LogHead { log, offset, length, lost, anew, times, ..LogHead::default() };
     LogPiece { body: part.body, head }
 }
 
@@ -354,6 +368,9 @@ impl Service {
             self.calls.lock().remove(&id);
             return Err(failure);
         }
+        if follow {
+            self.look(&name);
+        }
         let now = Instant::now();
         Ok(LogStream {
             service: Arc::clone(self),
@@ -365,8 +382,14 @@ impl Service {
             pieces,
             ask_again: now + FOLLOW_AGAIN,
             give_up: now + PATIENCE,
+            heard: now,
             expected: (part.log, part.from),
         })
+    }
+
+    /// Asks what is answered, of whom nobody takes the answer. False: it cannot be asked now.
+    pub(super) fn try_ask(&self, name: &Name, method: Method) -> bool {
+        self.try_call(name, self.calls.next_id(), method).is_ok()
     }
 
     fn send_call(&self, name: &Name, id: u64, method: Method) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! What the service counts. No names: counts alone, safe to show to anyone.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Counters that only rise.
@@ -43,10 +43,20 @@ pub struct Counters {
     pub data_commits_failed: AtomicU64,
     /// Blocks of records that the disk has changed.
     pub blocks_damaged: AtomicU64,
+    /// Messages about alarms that a receiver took, tests included.
+    pub notifications_sent: AtomicU64,
+    /// Attempts to deliver one that failed.
+    pub notifications_failed: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Counters {
+    /// An attempt to deliver a message about alarms ended.
+    pub fn notified(&self, delivered: bool) {
+        let counter = if delivered { &self.notifications_sent } else { &self.notifications_failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// An enrolment or a renewal was refused, for this reason in one word.
     pub fn refuse(&self, word: &'static str) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(word).or_insert(0) += 1;

@@ -3,12 +3,13 @@
 use holdfast_protocol::ids::Name;
 
 use super::change::Change;
-use super::{Failure, Service, ingest};
+use super::{Failure, Service, ingest, jobs};
 use crate::api::{self, LabelPatch};
 use crate::core::enrolment::check_labels;
 use crate::core::model::{Device, key, sha256};
 use crate::core::placement::Wanted;
-use crate::core::records::{MAX_HISTORY, Standing};
+use crate::core::records::Standing;
+use crate::core::timeline::Ring;
 use crate::core::view;
 
 fn known(change: &Change<'_>, name: &str) -> Result<Device, Failure> {
@@ -155,9 +156,12 @@ impl Service {
                 for key in [key::device(&name), key::desired(&name), key::report(&name)] {
                     change.delete(key);
                 }
-                for number in 0..device.report.events.min(MAX_HISTORY) {
-                    change.delete(key::history(&name, number));
+                for ring in Ring::ALL {
+                    for place in 0..device.report.events.of(ring).min(ring.size()) {
+                        change.delete(key::history(&name, ring, place));
+                    }
                 }
+                jobs::forget(change, &name);
                 change.disconnect(&name);
                 change.event("device", name.as_str(), "deleted", format!("deleted by {by}"));
                 change.audit(by, "device.delete", name.as_str(), String::new());

@@ -120,6 +120,7 @@ impl Service {
                             updated_at: change.now,
                             version: change.version(),
                             token: token.id.as_str().into(),
+                            uncounted: held.iter().map(|key| key.as_str().into()).collect(),
                             certificate: Some(issued(&certificate)),
                             name: new,
                         };
@@ -238,19 +239,23 @@ fn add(change: &mut Change<'_>, record: DeviceRecord) -> Result<(), Failure> {
         let used = used.clone();
         change.put(key::token(&token), &used);
     }
-    let message = match record.standing {
-        Standing::Pending => "enrolled, waits for approval",
-        Standing::Approved | Standing::Revoked => "enrolled",
+    let mut message = match record.standing {
+        Standing::Pending => "enrolled, waits for approval".to_owned(),
+        Standing::Approved | Standing::Revoked => "enrolled".to_owned(),
     };
+    if !record.uncounted.is_empty() {
+        let keys = record.uncounted.join(", ");
+        message += &format!("; labels that its token does not let it claim: {keys}");
+    }
     change.model.keys.insert(sha256(record.public_key.as_bytes()), name.clone());
     change.model.devices.insert(name.clone(), Device::new(record));
     change.put_device(&name);
     if let Some(set) = set {
         change.set_desired(&name, set);
     }
-    change.event("device", name.as_str(), "changed", message.into());
+    change.event("device", name.as_str(), "changed", message.clone());
     let by = format!("token {token}");
-    change.audit(&by, "device.enrol", name.as_str(), message.into());
+    change.audit(&by, "device.enrol", name.as_str(), message);
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! whoever asked is answered, and devices and watchers are told, when it is safe on disk.
 
 mod access;
+mod alarms;
 mod apply;
 mod calls;
 mod change;
@@ -18,8 +19,10 @@ mod export;
 mod failure;
 mod feeds;
 mod ingest;
+mod jobs;
 mod keeper;
 mod latest;
+mod looking;
 mod overview;
 mod policies;
 mod query;
@@ -27,6 +30,7 @@ mod read;
 mod records;
 mod restore;
 mod sessions;
+mod timeline;
 mod tokens;
 mod watching;
 mod writer;
@@ -35,20 +39,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use holdfast_protocol::ids::Name;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::adapters::authority::Authority;
+use crate::core::alarms::Engine;
 use crate::core::model::{BadRecord, Late, Model, key};
 use crate::core::throttle::Throttle;
+use crate::core::trend::Points;
 use crate::data_store::DataStore;
 use crate::ports::Bus;
 use crate::store::{Batch, Store, StoreError};
 
+pub use alarms::{AlarmsQuery, run as run_alarms};
 pub use calls::{LogStream, Part, Piece};
 pub use counters::Counters;
 pub use events::{Events, Page};
 pub use failure::Failure;
 pub use feeds::{DataFeed, Feeds};
+pub use jobs::Restarting;
 pub use latest::{Horizons, WITHIN};
 pub use overview::DevicesQuery;
 pub use query::Asking;
@@ -56,6 +64,7 @@ pub use read::{Listed, Query};
 pub use records::{LedgerPart, Visitor, Window};
 pub use restore::{Backup, Checked, Checking};
 pub use sessions::Credential;
+pub use timeline::TimelineQuery;
 pub use watching::Watch;
 
 use change::{After, Change};
@@ -72,6 +81,8 @@ pub struct Settings {
     pub mqtt: Vec<String>,
     /// Address that the API listens on.
     pub api: Option<String>,
+    /// Addresses of the API that other machines may reach.
+    pub addresses: Vec<String>,
     /// Bytes of the data folder's disk that are kept free of data; None: the usual ones.
     pub reserve: Option<u64>,
     /// Seconds since 1970, now.
@@ -90,6 +101,7 @@ pub struct Service {
     settings: Settings,
     events: Events,
     calls: calls::Calls,
+    looking: looking::Looking,
     counters: Counters,
     ingest: ingest::Ingest,
     /// A restored backup has another CA: this process must be replaced.
@@ -98,10 +110,15 @@ pub struct Service {
     started: u64,
     throttle: Mutex<Throttle>,
     summary: Mutex<Option<overview::Summary>>,
+    trend: Mutex<Points>,
     due: due::Due,
     watching: Arc<watching::Watching>,
     /// Why the store did not take the last change. None: it did.
     refusing: Mutex<Option<String>>,
+    /// Alarms, and who is told of them.
+    alarms: Mutex<Engine>,
+    /// Somebody wants the alarms looked at now.
+    alarms_asked: Notify,
     /// Memory is not what is on disk and could not be read anew: nothing may be changed.
     adrift: AtomicBool,
 }
@@ -148,6 +165,18 @@ pub enum StartError {
 /// not given again, so that a watcher's place in the events is never mistaken.
 const VERSION_GAP: u64 = 10_000;
 
+/// The alarms, with what was told and is still to be told.
+fn engine(model: &mut Model, authority: &Authority, now: u64) -> Engine {
+    let seed = authority.random::<8>().map_or(now, u64::from_le_bytes);
+    let mut engine = Engine::new(now, seed);
+    for (key, value) in std::mem::take(&mut model.told) {
+        if let Err(error) = engine.take(&key, &value) {
+            tracing::error!(key, %error, "what a notification has told cannot be read: it is told again");
+        }
+    }
+    engine
+}
+
 /// Reads everything of a store.
 fn load(store: &dyn Store, tenant: &Name) -> Result<Model, StartError> {
     let mut model = Model::empty(tenant.clone());
@@ -189,10 +218,14 @@ impl Service {
     ) -> Result<(Arc<Self>, Threads), StartError> {
         let mut model = load(&*store, &settings.tenant)?;
         model.meta.version += VERSION_GAP;
+        let started = (settings.clock)();
+        model.started = started;
+        model.settle_rules();
         if model.meta.epoch == 0 {
             // A fresh control plane may inherit devices of a lost one: what they hold is older.
             model.meta.epoch = (settings.clock)().max(1);
         }
+        let alarms = engine(&mut model, &authority, (settings.clock)());
         let (jobs, queue) = mpsc::channel(writer::QUEUE);
         let (ingest, batches) = ingest::Ingest::new(data, settings.reserve);
         let service = Arc::new(Self {
@@ -204,18 +237,23 @@ impl Service {
             bus,
             authority,
             calls: calls::Calls::default(),
+            looking: looking::Looking::default(),
             counters: Counters::default(),
             ingest,
             restart_needed: AtomicBool::new(false),
-            started: (settings.clock)(),
+            started,
             throttle: Mutex::default(),
             summary: Mutex::default(),
+            trend: Mutex::new(Points::new((settings.clock)())),
             due: due::Due::default(),
             watching: Arc::default(),
             refusing: Mutex::default(),
             adrift: AtomicBool::new(false),
+            alarms: Mutex::new(alarms),
+            alarms_asked: Notify::new(),
             settings,
         });
+        service.note_every_due();
         let named = |name: &str| std::thread::Builder::new().name(name.into());
         let writing = Arc::clone(&service);
         let store = named("store").spawn(move || writer::run(&writing, queue))?;
@@ -239,6 +277,7 @@ impl Service {
         // Not taken: the next one is.
         let _taken = self.note(|change| change.live(), |_| {});
         self.settle_lineages();
+        self.settle_timelines();
     }
 
     /// Returns when nothing can be stored any more: the writing thread has ended.
@@ -371,6 +410,15 @@ impl Service {
 
     /// Tells devices and watchers of a change that is safe.
     fn tell(&self, after: After) {
+        let names: std::collections::BTreeSet<Name> = after
+            .events
+            .iter()
+            .filter(|(_, event)| event.kind == "device")
+            .filter_map(|(_, event)| event.name.parse().ok())
+            .collect();
+        for name in &names {
+            self.note_due(name);
+        }
         self.events.publish(after.events);
         for device in &after.desired {
             self.bus.desired_changed(device);
@@ -427,11 +475,13 @@ impl Service {
     fn replace(&self, model: &mut Model, mut fresh: Model) {
         for (name, device) in &mut fresh.devices {
             if let Some(known) = model.devices.get(name) {
-                device.live = known.live;
+                device.live = known.live.clone();
                 device.report.connected = known.report.connected;
             }
         }
         fresh.batches = model.batches;
+        fresh.started = model.started;
+        fresh.settle_rules();
         fresh.meta.epoch = fresh.meta.epoch.max(model.meta.epoch);
         fresh.meta.version = fresh.meta.version.max(model.meta.version) + VERSION_GAP;
         self.events.reset(fresh.meta.version);

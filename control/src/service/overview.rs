@@ -1,4 +1,4 @@
-//! The fleet at a glance, the list of devices, and what one device has been through.
+//! The fleet at a glance, the list of devices, and what of one differs.
 //!
 //! These look at every device. They let others write in between where the answer needs no one
 //! moment, and belong on a thread that may block.
@@ -7,12 +7,12 @@ use std::sync::{Arc, PoisonError};
 
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
-use crate::api::{self, Differences, Fleet, History, LabelsInUse, List, ListMeta};
+use crate::api::{self, DeviceGroups, Differences, Fleet, LabelsInUse, List, ListMeta, Trend};
 use crate::core::attention::Watch;
 use crate::core::fleet::{LabelTally, Tally, some};
+use crate::core::groups::GroupTally;
 use crate::core::listing::{self, Filter, Order};
-use crate::core::model::{Device, key};
-use crate::core::records::{HistoryRecord, MAX_HISTORY};
+use crate::core::model::Device;
 use crate::core::{explain, view};
 
 /// Devices that are looked at before others may write: a fraction of a millisecond.
@@ -48,7 +48,7 @@ impl Service {
     }
 
     /// Calls `add` with every device, letting others write in between.
-    fn every_device(&self, mut add: impl FnMut(&Device)) {
+    pub(super) fn every_device(&self, mut add: impl FnMut(&Device)) {
         let mut last = None;
         loop {
             last = some(&self.model(), last.as_ref(), AT_ONCE, &mut add);
@@ -68,11 +68,43 @@ impl Service {
         {
             return Arc::clone(&known.fleet);
         }
-        let mut tally = Tally::new(self.watch());
+        let silences = self.model().silences.values().cloned().collect();
+        let mut tally = Tally::new(self.watch(), silences);
         self.every_device(|device| tally.add(device));
-        let fleet = Arc::new(tally.fleet(self.model().workloads.keys()));
+        let mut fleet = tally.fleet(self.model().workloads.keys());
+        // Who waits to be told of alarms is not told that nobody is.
+        fleet.attention.splice(0..0, self.failing_notifications());
+        let fleet = Arc::new(fleet);
         *kept = Some(Summary { batches, at: now, fleet: Arc::clone(&fleet) });
         fleet
+    }
+
+    /// Devices by the values of a label, of those that a filter chooses.
+    pub fn groups(&self, by: String, filter: &Filter) -> DeviceGroups {
+        let watch = self.watch();
+        let mut tally = GroupTally::new(by);
+        self.every_device(|device| {
+            if filter.chooses(device, watch) {
+                tally.add(device, watch.now);
+            }
+        });
+        tally.groups()
+    }
+
+    /// Adds a point to the counts of the last day when it is time for one.
+    pub fn count_trend(&self) {
+        let now = self.now();
+        let points = || self.trend.lock().unwrap_or_else(PoisonError::into_inner);
+        if !points().is_due(now) {
+            return;
+        }
+        let counts = self.summary().devices;
+        points().add(now, counts);
+    }
+
+    /// The counts of the last day.
+    pub fn trend(&self) -> Trend {
+        self.trend.lock().unwrap_or_else(PoisonError::into_inner).trend()
     }
 
     /// The labels in use.
@@ -126,28 +158,6 @@ impl Service {
                 total: Some(total),
             },
         })
-    }
-
-    /// When a device came and went.
-    ///
-    /// # Errors
-    /// [`Failure::NotFound`], or the store's.
-    pub fn history(&self, name: &str) -> Result<History, Failure> {
-        let name = {
-            let model = self.model();
-            let known = model.devices.get_key_value(name);
-            known.map(|(name, _)| name.clone()).ok_or_else(|| Failure::no("device", name))?
-        };
-        let most = usize::try_from(MAX_HISTORY).unwrap_or(usize::MAX);
-        let mut events = Vec::new();
-        for (key, value) in self.store.read(&key::history_of(&name), most)? {
-            match serde_json::from_slice::<HistoryRecord>(&value) {
-                Ok(event) => events.push(event),
-                Err(error) => tracing::error!(key, %error, "an event cannot be read"),
-            }
-        }
-        events.sort_by_key(|event| std::cmp::Reverse(event.number));
-        Ok(History { items: events.into_iter().map(view::history).collect() })
     }
 
     /// What is desired of a device beside what it reports, workload by workload.

@@ -9,12 +9,13 @@ use super::apply::approved;
 use super::change::Change;
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
-use crate::api::{self, ChangedDevices, Explanation};
+use crate::api::{self, ChangedDevices, Explanation, PolicyStatus};
+use crate::core::absence;
 use crate::core::admission::Admitted;
 use crate::core::model::{Device, KnownPolicy, Model, key, policy_size};
 use crate::core::placement::{self, Wanted};
 use crate::core::policies;
-use crate::core::records::{MAX_POLICIES, Policy, PolicyKey, PolicyKind, PolicyRecord};
+use crate::core::records::{Policy, PolicyKey, PolicyKind, PolicyRecord};
 use crate::core::view;
 
 /// How many of the devices that gain, lose or update one an answer names.
@@ -26,12 +27,13 @@ const REASONS: usize = 20;
 /// One document as it will be, and what that is.
 pub(super) fn next(
     model: &Model,
-    admitted: Admitted,
-    policy: Policy,
+    mut admitted: Admitted,
+    mut policy: Policy,
     now: u64,
 ) -> Result<(PolicyRecord, &'static str), Failure> {
     let key = (policy.kind(), admitted.name.clone());
     let known = model.policies.get(&key).map(|known| &known.record);
+    keep_secrets(&mut admitted, &mut policy, known)?;
     let same_spec = known.is_some_and(|known| {
         known.written == admitted.written
             && known.policy == policy
@@ -39,9 +41,9 @@ pub(super) fn next(
     });
     let same = same_spec && known.is_some_and(|known| known.labels == admitted.labels);
     let of_kind = model.policies.keys().filter(|(kind, _)| *kind == key.0).count();
-    if known.is_none() && of_kind >= MAX_POLICIES {
-        let plural = key.0.plural();
-        return Err(Failure::Conflict(format!("there are {MAX_POLICIES} {plural}: delete some")));
+    let (most, plural) = (key.0.most(), key.0.plural());
+    if known.is_none() && of_kind >= most {
+        return Err(Failure::Conflict(format!("there are {most} {plural}: delete some")));
     }
     // What devices get is told apart by it: no version is given twice.
     let kept = known.filter(|known| known.policy == policy).map(|known| known.revision);
@@ -62,6 +64,23 @@ pub(super) fn next(
         Some(_) => "changed",
     };
     Ok((record, action))
+}
+
+/// Puts what is stored in the place of the secrets that a document hides.
+fn keep_secrets(
+    admitted: &mut Admitted,
+    policy: &mut Policy,
+    known: Option<&PolicyRecord>,
+) -> Result<(), Failure> {
+    let Policy::Notification { notification } = policy else { return Ok(()) };
+    let stored = known.and_then(|known| match &known.policy {
+        Policy::Notification { notification } => Some(&**notification),
+        _ => None,
+    });
+    notification.keep_secrets(&mut admitted.written, stored).map_err(|faults| Failure::Invalid {
+        message: "refused, a hidden secret is not stored".into(),
+        faults,
+    })
 }
 
 /// The documents about data as they will be.
@@ -97,7 +116,7 @@ impl<'a> Overlay<'a> {
     /// What a device should do then, when that is something else than now.
     pub(super) fn changed(&self, device: &Device) -> Option<Vec<(PolicyKey, u64)>> {
         let labels = &device.record.labels;
-        let concerned = self.touched.iter().any(|key| {
+        let concerned = self.touched.iter().filter(|key| key.0.on_devices()).any(|key| {
             self.all.get(key).is_some_and(|record| record.devices.matches(labels))
                 || device.desired.data.iter().any(|(known, _)| known == key)
         });
@@ -118,6 +137,9 @@ impl<'a> Overlay<'a> {
 
     /// For which devices one of them changes something.
     pub(super) fn changes(&self, model: &Model, key: &PolicyKey) -> ChangedDevices {
+        if key.0 == PolicyKind::DevicePolicy {
+            return absence::changes(model, self.all.values().copied(), &key.1, CHANGED);
+        }
         let mut all = ChangedDevices::default();
         let of = |data: &[(PolicyKey, u64)]| {
             data.iter().find(|(known, _)| known == key).map(|(_, revision)| *revision)
@@ -153,6 +175,9 @@ impl<'a> Overlay<'a> {
 
     /// A warning, when another link budget holds on some of its devices.
     pub(super) fn shadowed(&self, model: &Model, record: &PolicyRecord) -> Option<String> {
+        if record.policy.kind() == PolicyKind::DevicePolicy {
+            return absence::shadowed(model, self.all.values().copied(), record);
+        }
         if record.policy.kind() != PolicyKind::LinkBudget {
             return None;
         }
@@ -192,10 +217,68 @@ pub(super) fn store(change: &mut Change<'_>, mut record: PolicyRecord, by: &str,
     change.audit(by, &format!("{word}.apply"), &name, message);
     record.version = change.version();
     change.put(key::policy(&policy_key), &record);
+    let rules = policy_key.0 == PolicyKind::DevicePolicy;
     change.model.policies.insert(policy_key, KnownPolicy::new(record));
+    if rules {
+        change.model.settle_rules();
+    }
+}
+
+/// How it stands with a notification, in words.
+fn explain_delivery(name: &str, delivery: &api::Delivery, devices: u64) -> Explanation {
+    let mut reasons = Vec::new();
+    if let (Some(since), Some(why)) = (&delivery.failing_since, &delivery.last_error) {
+        reasons.push(format!("every attempt since {since} failed: {why}"));
+    }
+    if delivery.queued > 0 {
+        reasons.push(format!("{} messages wait to be delivered", delivery.queued));
+    }
+    if delivery.dropped > 0 {
+        reasons.push(format!("{} messages were given up", delivery.dropped));
+    }
+    if devices == 0 {
+        reasons.push("its spec.devices matches the labels of no device".into());
+    }
+    let reached = match (&delivery.failing_since, &delivery.last_success) {
+        (Some(_), _) => "its receiver is not reached".to_owned(),
+        (None, Some(at)) => format!("its receiver was last reached at {at}"),
+        (None, None) => "nothing was told yet".to_owned(),
+    };
+    let summary = format!("alarms of {devices} devices to {}: {reached}", delivery.place);
+    let settled = delivery.failing_since.is_none() && devices > 0;
+    Explanation { kind: "notification".into(), name: name.into(), settled, summary, reasons }
 }
 
 impl Service {
+    /// How a document stands. `statuses`: of those that devices follow.
+    fn policy_status(
+        &self,
+        model: &Model,
+        key: &PolicyKey,
+        record: &PolicyRecord,
+        statuses: &mut BTreeMap<Name, PolicyStatus>,
+    ) -> PolicyStatus {
+        match key.0 {
+            PolicyKind::DevicePolicy => return absence::policy_status(model, &key.1, self.now()),
+            PolicyKind::Stream | PolicyKind::LinkBudget => {
+                return statuses.remove(&key.1).unwrap_or_default();
+            }
+            PolicyKind::Notification => {}
+        }
+        let chosen = model.devices.values();
+        let chosen = chosen.filter(|device| record.devices.matches(&device.record.labels));
+        let devices = chosen.count() as u64;
+        let delivery = self.delivery(&record.name, &record.policy);
+        let failing = delivery.as_ref().is_some_and(|delivery| delivery.failing_since.is_some());
+        PolicyStatus {
+            devices,
+            applied: devices,
+            problems: u64::from(failing),
+            delivery,
+            ..PolicyStatus::default()
+        }
+    }
+
     /// Documents about data of one kind, by name.
     ///
     /// # Errors
@@ -211,8 +294,8 @@ impl Service {
             .filter(|((of, name), _)| *of == kind && name.as_str() > after)
             .filter(|(_, known)| query.chooses(&known.record.labels))
             .take(limit + 1)
-            .map(|((_, name), known)| {
-                let status = statuses.remove(name).unwrap_or_default();
+            .map(|(key, known)| {
+                let status = self.policy_status(&model, key, &known.record, &mut statuses);
                 (known.record.name.to_string(), view::policy(&known.record, status))
             })
             .collect();
@@ -228,8 +311,9 @@ impl Service {
         let model = self.model();
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let known = model.policies.get(&wanted).ok_or_else(none)?;
-        let status = policies::statuses(&model, kind, Some(&wanted.1)).remove(&wanted.1);
-        Ok(view::policy(&known.record, status.unwrap_or_default()))
+        let mut statuses = policies::statuses(&model, kind, Some(&wanted.1));
+        let status = self.policy_status(&model, &wanted, &known.record, &mut statuses);
+        Ok(view::policy(&known.record, status))
     }
 
     /// The devices of which a document about data is desired, by name, with what it does there.
@@ -293,6 +377,9 @@ impl Service {
                 .collect();
             change.model.policies.remove(&gone);
             change.delete(key::policy(&gone));
+            if kind == PolicyKind::DevicePolicy {
+                change.model.settle_rules();
+            }
             for (device, wanted) in sets {
                 change.set_desired(&device, wanted);
             }
@@ -300,7 +387,11 @@ impl Service {
             change.audit(by, &format!("{}.delete", kind.word()), name, String::new());
             Ok(())
         })
-        .await
+        .await?;
+        if kind == PolicyKind::DevicePolicy {
+            self.note_every_due();
+        }
+        Ok(())
     }
 
     /// Why a document about data is not in force everywhere.
@@ -315,9 +406,15 @@ impl Service {
         let none = || Failure::no(kind.word(), name);
         let model = self.model();
         let wanted = (kind, name.parse().map_err(|_| none())?);
-        model.policies.get(&wanted).ok_or_else(none)?;
+        let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
+        if kind == PolicyKind::DevicePolicy {
+            return Ok(absence::explain_policy(&model, record, self.now()));
+        }
         let mut statuses = policies::statuses(&model, kind, Some(&wanted.1));
-        let status = statuses.remove(&wanted.1).unwrap_or_default();
+        let status = self.policy_status(&model, &wanted, record, &mut statuses);
+        if let Some(delivery) = &status.delivery {
+            return Ok(explain_delivery(name, delivery, status.devices));
+        }
         let mut reasons = status.misfits.clone();
         for device in approved(&model).filter(|it| policies::is_desired(it, &wanted)) {
             let on = &device.record.name;

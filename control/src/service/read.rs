@@ -5,11 +5,12 @@ use std::ops::Bound;
 use holdfast_protocol::ids::{Labels, Name, hex};
 
 use super::{Failure, Service};
-use crate::api::{self, Connection, List, ListMeta};
-use crate::core::records::{AuditRecord, PolicyKind};
+use crate::api::{self, Absence, Connection, List, ListMeta};
+use crate::core::model::Workload;
+use crate::core::records::{PolicyKind, RevisionRecord};
 use crate::core::selector::Selector;
 use crate::core::time::rfc3339;
-use crate::core::{explain, view};
+use crate::core::{absence, explain, revisions, view};
 
 /// Items of a page unless told otherwise.
 const DEFAULT_LIMIT: usize = 500;
@@ -26,8 +27,6 @@ pub struct Query {
     pub after: Option<String>,
     /// Only those with these labels.
     pub selector: Selector,
-    /// Of the audit log: the newest first.
-    pub newest_first: bool,
 }
 
 /// A page.
@@ -131,21 +130,27 @@ impl Service {
             }
         };
         let model = self.model();
+        let reported = revisions::reported(&model, workload);
+        let shown = |(known, at, record): (&Workload, usize, &RevisionRecord)| {
+            let key = (record.workload.clone(), record.revision);
+            revisions::shown(known, at, record, reported.get(&key).copied().unwrap_or(0))
+        };
         let items = model
             .workloads
             .iter()
             .filter(|(name, _)| workload.is_none_or(|only| only == name.as_str()))
-            .flat_map(|(_, workload)| &workload.revisions)
-            .filter(|record| {
+            .flat_map(|(_, known)| {
+                let all = known.revisions.iter().enumerate();
+                all.map(move |(at, record)| (known, at, record))
+            })
+            .filter(|(_, _, record)| {
                 after.as_ref().is_none_or(|(name, number)| {
                     (&record.workload, record.revision) > (name, *number)
                 })
             })
-            .filter(|record| query.chooses(&record.labels))
+            .filter(|(_, _, record)| query.chooses(&record.labels))
             .take(limit + 1)
-            .map(|record| {
-                (format!("{}.{}", record.workload, record.revision), view::revision(record))
-            })
+            .map(|it| (format!("{}.{}", it.2.workload, it.2.revision), shown(it)))
             .collect();
         Ok(page(items, limit, model.meta.version))
     }
@@ -165,26 +170,6 @@ impl Service {
             .take(limit + 1)
             .map(|(id, record)| (id.to_string(), view::token(record, now)))
             .collect();
-        Ok(page(items, limit, model.meta.version))
-    }
-
-    /// Who did what, oldest first or newest first.
-    ///
-    /// # Errors
-    /// A bad query.
-    pub fn audit(&self, query: &Query) -> Listed<AuditRecord> {
-        let limit = query.limit()?;
-        let bad = |_| Failure::invalid("continue: not one of ours; begin anew without it");
-        let after: Option<u64> = query.after.as_deref().map(str::parse).transpose().map_err(bad)?;
-        let model = self.model();
-        let item = |record: &AuditRecord| (record.number.to_string(), record.clone());
-        let items = if query.newest_first {
-            let before = |record: &&AuditRecord| after.is_none_or(|after| record.number < after);
-            model.audit.iter().rev().filter(before).take(limit + 1).map(item).collect()
-        } else {
-            let later = |record: &&AuditRecord| after.is_none_or(|after| record.number > after);
-            model.audit.iter().filter(later).take(limit + 1).map(item).collect()
-        };
         Ok(page(items, limit, model.meta.version))
     }
 
@@ -234,6 +219,7 @@ impl Service {
             trust_domain: authority.trust_domain().to_owned(),
             tenant: model.tenant.to_string(),
             api_address: self.settings.api.clone(),
+            addresses: self.settings.addresses.clone(),
             ca,
             server_certificate_not_after: authority.server_end().map(rfc3339),
         })
@@ -260,6 +246,21 @@ impl Service {
             refused += device.report.agent.as_deref().map_or(0, |agent| agent.refused);
         }
         (count, refused)
+    }
+
+    /// Devices that are away, by what is to be thought of that; of them those for which it is an
+    /// alarm; and those that are connected and not heard for longer than their keep-alive.
+    pub fn absences(&self) -> ([(Absence, u64); 3], u64, u64) {
+        let mut count = Absence::ALL.map(|class| (class, 0));
+        let (mut lost, mut overdue) = (0, 0);
+        let now = self.now();
+        for device in self.model().devices.values() {
+            overdue += u64::from(device.live.overdue(now).is_some());
+            let Some(away) = absence::of(device, now, self.started) else { continue };
+            count.iter_mut().filter(|(known, _)| *known == away.class).for_each(|(_, n)| *n += 1);
+            lost += u64::from(away.is_alarm(now));
+        }
+        (count, lost, overdue)
     }
 
     /// May a device with this certificate fetch artifacts?

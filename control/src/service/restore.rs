@@ -65,7 +65,8 @@ impl Checking {
     /// What is wrong with it.
     pub fn take(&mut self, key: String, value: Vec<u8>) -> Result<(), Failure> {
         // Of another day.
-        if key.starts_with(key::SESSIONS) || key.starts_with(key::HISTORIES) {
+        let told = key::TOLD.iter().any(|told| key.starts_with(told));
+        if told || key.starts_with(key::SESSIONS) || key.starts_with(key::HISTORIES) {
             return Ok(());
         }
         self.model.take(&mut self.late, &key, &value).map_err(bad)?;
@@ -133,6 +134,7 @@ impl Service {
     /// # Errors
     /// The store's; then nothing was changed.
     pub async fn restore(&self, checked: Checked, by: &str) -> Result<Restored, Failure> {
+        let told = self.told();
         let other_authority = checked.keys != *self.authority.keys();
         let restored = self
             .change(|change| {
@@ -148,6 +150,8 @@ impl Service {
                     .saturating_add(1)
                     .max(change.now);
                 take(change, checked, epoch);
+                // What was told in this life was told, whatever the backup says.
+                super::alarms::put(change, told);
                 change.audit(by, "restore", "control plane", format!("epoch {epoch}"));
                 Ok(Restored {
                     epoch,
@@ -159,6 +163,7 @@ impl Service {
             .await?;
         let version = self.model().meta.version;
         self.events.reset(version);
+        self.note_every_due();
         tracing::warn!(epoch = restored.epoch, by, "restored from a backup");
         Ok(Restored { notes: self.notes(other_authority), ..restored })
     }
@@ -216,6 +221,8 @@ fn take(change: &mut Change<'_>, checked: Checked, epoch: u64) {
     change.put(AUTHORITY.into(), &keys);
     let number = change.model.batches;
     fresh.batches = number;
+    fresh.started = change.model.started;
+    fresh.settle_rules();
     fresh.meta.epoch = epoch;
     fresh.meta.version = fresh.meta.version.max(change.model.meta.version);
     fresh.meta.generation_floor = fresh.meta.generation_floor.max(1);
@@ -227,7 +234,7 @@ fn take(change: &mut Change<'_>, checked: Checked, epoch: u64) {
         // What it has applied by now, it will say itself.
         device.report.applied = Default::default();
         if let Some(known) = change.model.devices.get(name) {
-            device.live = known.live;
+            device.live = known.live.clone();
         }
     }
     *change.model = fresh;

@@ -4,16 +4,21 @@ use holdfast_protocol::enrol::EnrolToken;
 use holdfast_protocol::ids::{check_label_key, hex};
 
 use super::{Failure, Service};
-use crate::api::{CreatedToken, NewToken};
+use crate::api::{CreatedToken, NewToken, TokenDevice, TokenUse};
 use crate::core::enrolment::{MAX_LABELS, check_labels};
-use crate::core::model::{key, sha256};
+use crate::core::model::{Device, key, sha256};
 use crate::core::records::{ANY_LABEL, TokenRecord};
+use crate::core::time::rfc3339;
+use crate::core::view;
 
 /// Longest life of a token, in seconds: ten years.
 const MAX_TTL: u64 = 10 * 366 * 86_400;
 
 /// Most tokens that are kept; those that are over go first.
 const MAX_TOKENS: usize = 10_000;
+
+/// Devices that are told of one token: a token of a large fleet has thousands.
+const MOST_DEVICES: usize = 100;
 
 impl Service {
     /// Makes an enrolment token; its secret is in the answer alone.
@@ -71,6 +76,24 @@ impl Service {
             Ok(CreatedToken { token: token.to_string(), id: token.id.clone() })
         })
         .await
+    }
+
+    /// An enrolment token, with the devices that it let in, the newest first.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn token(&self, id: &str) -> Result<TokenUse, Failure> {
+        let model = self.model();
+        let record = model.tokens.get(id).ok_or_else(|| Failure::no("token", id))?;
+        let of = |device: &&Device| *device.record.token == *record.id;
+        let mut devices: Vec<&Device> = model.devices.values().filter(of).collect();
+        devices.sort_by_key(|device| std::cmp::Reverse(device.record.created_at));
+        let devices = devices.into_iter().take(MOST_DEVICES).map(|device| TokenDevice {
+            name: device.record.name.to_string(),
+            enrolled_at: rfc3339(device.record.created_at),
+            uncounted_labels: device.record.uncounted.iter().map(ToString::to_string).collect(),
+        });
+        Ok(TokenUse { token: view::token(record, self.now()), devices: devices.collect() })
     }
 
     /// Ends an enrolment token.

@@ -43,6 +43,7 @@ fn records(count: u64) -> Vec<(String, Vec<u8>)> {
             updated_at: 1_700_000_000,
             version: number,
             token: "t".into(),
+            uncounted: Vec::new(),
             certificate: (mixed % 5 > 0)
                 .then(|| Issued { serial: "01".into(), not_after: clock() + mixed % 3_600 }),
         };
@@ -341,6 +342,10 @@ impl Store for Full {
 
     fn read(&self, _: &str, _: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         Ok(Vec::new())
+    }
+
+    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        Ok(vec![None; keys.len()])
     }
 }
 

@@ -11,13 +11,17 @@
     reason = "a test fails loudly where it stands, and deals in files and clocks by trade"
 )]
 
+mod absence;
+mod alarms;
 mod api;
 mod data;
 mod durability;
 mod enrolment;
 mod events;
 mod fleet;
+mod groups;
 mod guards;
+mod jobs;
 mod kept;
 mod listing;
 mod lists;
@@ -25,10 +29,12 @@ mod metrics;
 mod outs;
 mod pages;
 mod parameters;
+mod ping;
 mod policies;
 mod query;
 mod restore;
 mod scopes;
 mod session;
 mod short;
+mod timeline;
 mod world;

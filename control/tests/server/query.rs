@@ -54,7 +54,8 @@ fn pieces(manner: &Manner, call: &Call) -> Vec<Reply> {
         log: vec![],
     };
     let body = match (manner, &call.method) {
-        (Manner::Silent | Manner::Loses(_), _) | (_, Method::Cancel | Method::Logs { .. }) => {
+        (Manner::Silent | Manner::Loses(_), _)
+        | (_, Method::Cancel | Method::Logs { .. } | Method::Restart { .. }) => {
             return Vec::new();
         }
         (Manner::Refuses(why), _) => {

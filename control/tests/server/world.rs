@@ -18,6 +18,7 @@ use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, rout
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
 use holdfast_control::core::ledger::Segment;
+use holdfast_control::core::liveness::Line;
 use holdfast_control::core::room::Disk;
 use holdfast_control::data_store::{Block, DataBatch, DataStore, Direction, Head, StreamRow};
 use holdfast_control::ports::{Bus, Directory, Done};
@@ -38,7 +39,7 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-/// The service's clock: tests move it. Every test binary has one; tests add to it only.
+/// The service's clock: tests move it. Each test is a process of its own.
 static CLOCK: AtomicU64 = AtomicU64::new(1_795_000_000);
 
 pub fn clock() -> u64 {
@@ -48,6 +49,27 @@ pub fn clock() -> u64 {
 /// Moves it on by so many seconds.
 pub fn advance(seconds: u64) {
     CLOCK.fetch_add(seconds, Ordering::Relaxed);
+}
+
+/// Sets it back, as a person or a wrong source of time does.
+pub fn set_back(seconds: u64) {
+    CLOCK.fetch_sub(seconds, Ordering::Relaxed);
+}
+
+/// A connection whose device is silent for as long as a test says.
+#[derive(Debug, Default)]
+pub struct FakeLine {
+    pub silent: AtomicU64,
+}
+
+impl Line for FakeLine {
+    fn silent(&self) -> u64 {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    fn keep_alive(&self) -> u16 {
+        300
+    }
 }
 
 /// A store that fails or waits on demand.
@@ -87,6 +109,10 @@ impl Store for Moody {
 
     fn read(&self, prefix: &str, most: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         self.inner.read(prefix, most)
+    }
+
+    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.inner.pick(keys)
     }
 }
 
@@ -238,6 +264,7 @@ impl World {
             device_ttl: 3_600,
             mqtt: vec![":8883".into()],
             api: None,
+            addresses: Vec::new(),
             reserve: None,
             clock,
         };
@@ -438,7 +465,15 @@ impl World {
 
     pub fn connect(&self, name: &str, connection: u64) {
         let peer: SocketAddr = "192.0.2.1:99".parse().unwrap();
-        self.service.connected(&id(name), connection, peer);
+        self.service.connected(&id(name), connection, peer, None);
+    }
+
+    /// The same, with a line that tells when the device was last heard.
+    pub fn connect_with(&self, name: &str, connection: u64) -> Arc<FakeLine> {
+        let (peer, line): (SocketAddr, _) =
+            ("192.0.2.1:99".parse().unwrap(), Arc::<FakeLine>::default());
+        self.service.connected(&id(name), connection, peer, Some(Arc::clone(&line) as _));
+        line
     }
 
     pub fn disconnect(&self, name: &str, connection: u64, reason: &str) {

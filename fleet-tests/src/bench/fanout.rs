@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_control::adapters::gateway::{Gateway, Limits, ServerIdentity};
+use holdfast_control::core::liveness::Line;
 use holdfast_control::ports::{Access, Bus as _, Directory, Done, Feed, Refusal, Wanted};
 use holdfast_control::service::Feeds;
 use holdfast_protocol::enrol::SERVER_NAME;
@@ -98,7 +99,14 @@ impl Directory for Open {
     fn desired(&self, _device: &DeviceId) -> Option<Bytes> {
         None
     }
-    fn connected(&self, _device: &DeviceId, _connection: u64, _peer: SocketAddr) {}
+    fn connected(
+        &self,
+        _device: &DeviceId,
+        _connection: u64,
+        _peer: SocketAddr,
+        _line: Option<Arc<dyn Line>>,
+    ) {
+    }
     fn disconnected(&self, _device: &DeviceId, _connection: u64, _reason: &str) {}
     fn received(&self, _device: &DeviceId, _channel: Channel, _payload: Bytes, done: Done) {
         done.stored();

@@ -11,9 +11,9 @@ use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
 use holdfast_control::core::model::{AUTHORITY, key};
 use holdfast_control::core::records::{
-    DesiredRecord, DeviceRecord, HistoryRecord, Issued, ReportRecord, RevisionRecord, Standing,
-    WorkloadRecord,
+    DesiredRecord, DeviceRecord, Issued, ReportRecord, RevisionRecord, Standing, WorkloadRecord,
 };
+use holdfast_control::core::timeline::{Counts, Recent, What};
 use holdfast_control::store::{Batch, Store as _};
 use holdfast_protocol::ids::{Labels, Name};
 use holdfast_protocol::message::{AgentInfo, Phase, Problem, WorkloadReport};
@@ -109,6 +109,7 @@ fn workload(writing: &mut Writing, name: &str, role: &str, now: u64) -> anyhow::
         created_at: now - 30 * DAY,
         updated_at: now - 30 * DAY,
         version: 1,
+        paused: Default::default(),
     };
     let revision = RevisionRecord {
         workload: record.name.clone(),
@@ -159,6 +160,7 @@ fn device(writing: &mut Writing, number: u64, now: u64) -> anyhow::Result<()> {
         updated_at: now - mixed % (30 * DAY),
         version: 1 + number,
         token: "seed".into(),
+        uncounted: Vec::new(),
         certificate: Some(Issued { serial: "00".into(), not_after }),
     };
     writing.put(key::device(&name), &record)?;
@@ -228,11 +230,15 @@ fn report(
         report.problems.push(Problem { code: code.into(), message: message.into() });
     }
     writing.put(key::desired(name), &desired)?;
+    let (mut recent, mut fleet) = (Recent::default(), Counts::default());
     for round in 0..mixed % 4 {
         let at = now - (4 - round) * 8 * 3_600;
-        for event in [report.event(at, None), report.event(at + 3_600, Some("the link fell"))] {
-            let event: HistoryRecord = event;
-            writing.put(key::history(name, event.number), &event)?;
+        for (at, what) in [
+            (at, What::Connected { address: report.address }),
+            (at + 3_600, What::ended("the link fell")),
+        ] {
+            let kept = recent.keep(&mut report.events, &mut fleet, (at, false), what);
+            writing.put(key::history(name, kept.ring, kept.place), &kept.record)?;
         }
     }
     Ok(report)

@@ -29,6 +29,7 @@ pub(super) struct Known {
     pub(super) labels: Labels,
     pub(super) generation: u64,
     pub(super) set: Vec<(Name, u64)>,
+    pub(super) paused: BTreeSet<Name>,
     pub(super) report: ReportRecord,
 }
 
@@ -69,6 +70,7 @@ impl Control {
             labels: [("role".to_owned(), ROLES[number % 2].to_owned())].into(),
             generation: 0,
             set: Vec::new(),
+            paused: BTreeSet::new(),
             report: ReportRecord::default(),
         };
         let stored = Stored {
@@ -108,7 +110,8 @@ impl Control {
         }
         let name: Name = NAMES[self.busy].parse().unwrap();
         match dice.below(100) {
-            0..60 => self.apply(name, dice),
+            0..50 => self.apply(name, dice),
+            50..60 => self.pause(name, dice),
             60..75 => {
                 self.stored.workloads.remove(&name);
             }
@@ -122,6 +125,21 @@ impl Control {
         }
         self.place();
         self.epoch != before
+    }
+
+    /// Some workload's name.
+    pub(super) fn any_name(&self, dice: &mut Dice) -> Name {
+        NAMES[dice.below(4) as usize].parse().unwrap()
+    }
+
+    /// Somebody pauses a workload on a device, or resumes it.
+    fn pause(&mut self, name: Name, dice: &mut Dice) {
+        let number = dice.below(self.stored.devices.len() as u64) as usize;
+        let device = &mut self.stored.devices[number];
+        if !device.paused.remove(&name) {
+            device.paused.insert(name);
+        }
+        device.generation += 1;
     }
 
     fn apply(&mut self, name: Name, dice: &mut Dice) {
@@ -143,6 +161,7 @@ impl Control {
             created_at: 0,
             updated_at: 0,
             version: 0,
+            paused: Default::default(),
         };
         self.stored.workloads.insert(name, record);
     }
@@ -200,7 +219,9 @@ impl Control {
         let workloads = known.set.iter().map(|(name, revision)| {
             let record = &self.stored.workloads[name];
             assert_eq!(record.revision, *revision);
-            (name.clone(), DesiredWorkload { revision: *revision, spec: record.spec.clone() })
+            let paused = known.paused.contains(name);
+            let spec = record.spec.clone();
+            (name.clone(), DesiredWorkload { revision: *revision, paused, spec })
         });
         Some(DesiredState {
             v: WIRE_VERSION,
@@ -215,7 +236,7 @@ impl Control {
     /// A report came in.
     pub(super) fn reported(&mut self, number: usize, payload: &[u8]) {
         let report: StateReport = codec::decode(payload).unwrap();
-        self.stored.devices[number].report.take(report);
+        self.stored.devices[number].report.take(report, 0);
     }
 
     pub(super) fn known(&self, number: usize) -> &Known {

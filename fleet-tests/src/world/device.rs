@@ -86,6 +86,8 @@ pub(super) struct Device {
     tickets: u64,
     /// Artifacts that were removed behind the agent's back.
     lost: BTreeSet<Digest>,
+    /// An operator asked for a restart of these: they may be ended once though they are well.
+    restarting: BTreeSet<Name>,
     /// Jobs that ran, are on record, and must not run again.
     ran: BTreeMap<Name, Arc<WorkloadSpec>>,
     pub(super) connected: bool,
@@ -117,6 +119,7 @@ impl Device {
             fetching: BTreeMap::new(),
             tickets: 0,
             lost: BTreeSet::new(),
+            restarting: BTreeSet::new(),
             ran: BTreeMap::new(),
             connected: false,
             brittle: false,
@@ -179,6 +182,7 @@ impl Device {
     /// `kill -9` of the agent. Launchers at their gates end by their pipes.
     pub(super) fn kill_agent(&mut self) {
         self.agent = None;
+        self.restarting.clear();
         self.waiting = None;
         self.fetching.clear();
         // Whoever starts anew sees what is there.
@@ -265,6 +269,17 @@ impl Device {
         });
         if let Some(agent) = &mut self.agent {
             agent.follow(&state);
+        }
+    }
+
+    /// An operator has a workload restarted: on a device that is connected, or never.
+    pub(super) fn restart(&mut self, name: &Name, now: u64, dice: &mut Dice) {
+        let Some(agent) = self.agent.as_mut().filter(|_| self.connected) else { return };
+        if agent.restart(name).is_ok() {
+            // A job runs again, and what works is ended for it.
+            self.ran.remove(name);
+            self.restarting.insert(name.clone());
+            self.turn(now, dice);
         }
     }
 
@@ -398,8 +413,10 @@ impl Device {
         let stubborn = Behaviour::of(&proc.spec) == Behaviour::Stubborn && signal != 9;
         // What was told to end is ended, even if it is wanted again by then.
         let told = std::mem::replace(&mut proc.told, true);
+        let name = proc.name.clone();
         if !told {
             self.must_not_be_well(instance.pid, "stopped");
+            self.restarting.remove(&name);
         }
         if !stubborn {
             let at = now + dice.between(1, 300);
@@ -412,8 +429,8 @@ impl Device {
     fn must_not_be_well(&self, pid: u32, what: &str) {
         let Some(proc) = self.procs.get(&pid).filter(|proc| proc.open) else { return };
         let Some(state) = &self.disk.state else { return };
-        let wanted = state.workloads.get(&proc.name);
-        let well = Behaviour::of(&proc.spec).works();
+        let wanted = state.workloads.get(&proc.name).filter(|wanted| !wanted.paused);
+        let well = Behaviour::of(&proc.spec).works() && !self.restarting.contains(&proc.name);
         assert!(
             !(well && wanted.is_some_and(|wanted| wanted.spec == *proc.spec)),
             "{}: {} (pid {pid}) is well and wanted, and was {what}: on disk {:?}, the agent has {:?}",

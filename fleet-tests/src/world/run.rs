@@ -262,7 +262,11 @@ impl World {
             }
             70..78 => self.devices[number].disk.full = !self.devices[number].disk.full,
             78..80 => self.devices[number].lose_artifacts(),
-            80..88 => self.devices[number].misfortune(now, &mut self.dice),
+            80..86 => self.devices[number].misfortune(now, &mut self.dice),
+            86..91 => {
+                let name = self.control.any_name(&mut self.dice);
+                self.devices[number].restart(&name, now, &mut self.dice);
+            }
             _ => self.attack(number),
         }
     }
@@ -366,6 +370,13 @@ impl World {
             };
             let behaviour = Behaviour::of(&workload.spec);
             let reported = reported.unwrap_or_else(|| panic!("{id}: {name} is not reported"));
+            if workload.paused {
+                // What has run to its end stays as it is.
+                let over = matches!(reported.phase, Phase::Stopped | Phase::Failed);
+                assert!(procs.is_empty(), "{id}: {name} is paused and runs");
+                assert!(over || reported.phase == Phase::Paused, "{id}: {name}: {reported:?}");
+                continue;
+            }
             if behaviour.works() {
                 let running = procs.first().is_some_and(|proc| *proc.spec == workload.spec);
                 assert!(running, "{id}: {name} is wanted and does not run: {view:?}");

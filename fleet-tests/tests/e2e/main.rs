@@ -30,6 +30,7 @@ mod data_query;
 mod data_trouble;
 mod features;
 mod hostile;
+mod jobs;
 mod launching;
 mod lifecycle;
 mod main_job;

@@ -71,7 +71,7 @@ fn desired(name: &str, generation: u64, workloads: &[(&str, u64)]) -> DesiredSta
         bus: Default::default(),
     };
     let workloads = workloads.iter().map(|&(name, revision)| {
-        (name.parse().unwrap(), DesiredWorkload { revision, spec: spec.clone() })
+        (name.parse().unwrap(), DesiredWorkload { revision, paused: false, spec: spec.clone() })
     });
     DesiredState {
         v: 1,

@@ -12,6 +12,7 @@
 
 mod disturbers;
 mod fleet;
+mod heard;
 mod identity;
 mod malformed;
 mod mosquitto;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
+use holdfast_control::core::liveness::Line;
 use holdfast_control::ports::{Access, Directory, Done, Feed, Refusal, Stored, Wanted};
 use holdfast_control::service::Feeds;
 use holdfast_protocol::data::{Format, Record};
@@ -61,6 +62,7 @@ struct State {
     forget: bool,
     received: u64,
     tokens: BTreeSet<String>,
+    lines: BTreeMap<String, Arc<dyn Line>>,
 }
 
 /// A directory that lets everyone in unless told otherwise, and remembers what it was told.
@@ -94,6 +96,11 @@ impl FakeDirectory {
     /// How many read along.
     pub fn readers(&self) -> usize {
         self.feeds.readers()
+    }
+
+    /// The newest connection of a device.
+    pub fn line(&self, device: &str) -> Arc<dyn Line> {
+        self.with(|state| Arc::clone(&state.lines[device]))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -224,7 +231,14 @@ impl Directory for FakeDirectory {
         self.with(|state| state.desired.get(&device.to_string()).cloned())
     }
 
-    fn connected(&self, device: &DeviceId, connection: u64, _peer: SocketAddr) {
+    fn connected(
+        &self,
+        device: &DeviceId,
+        connection: u64,
+        _peer: SocketAddr,
+        line: Option<Arc<dyn Line>>,
+    ) {
+        self.with(|state| state.lines.extend(line.map(|line| (device.to_string(), line))));
         self.with(|state| state.seen.push(Seen::Connected(device.to_string(), connection)));
     }
 

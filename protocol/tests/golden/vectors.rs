@@ -61,7 +61,8 @@ fn health(probe: Probe) -> Option<Health> {
 fn desired(generation: u64, workloads: Vec<(&str, u64, WorkloadSpec)>) -> DesiredState {
     let workloads = workloads
         .into_iter()
-        .map(|(name, revision, spec)| (name.parse().unwrap(), DesiredWorkload { revision, spec }));
+        .map(|(name, revision, spec)| (name, DesiredWorkload { revision, paused: false, spec }))
+        .map(|(name, workload)| (name.parse().unwrap(), workload));
     DesiredState {
         v: 1,
         device: DEVICE.parse().unwrap(),
@@ -81,6 +82,12 @@ pub(crate) fn desired_small() -> DesiredState {
     let Run::Process(process) = &mut hello.run;
     process.args = text(&["1000"]);
     desired(2, vec![("hello", 1, hello)])
+}
+
+pub(crate) fn desired_paused() -> DesiredState {
+    let mut state = desired_small();
+    state.workloads.values_mut().for_each(|workload| workload.paused = true);
+    state
 }
 
 pub(crate) fn desired_all() -> DesiredState {
@@ -208,6 +215,10 @@ pub(crate) fn partial_whole() -> Partial {
     run.finish()
 }
 
+pub(crate) fn call_restart() -> Call {
+    call(6, Method::Restart { workload: "web".parse().unwrap() })
+}
+
 pub(crate) fn call_fetch() -> Call {
     let (since, until) = (1_795_467_600_000, 1_795_467_900_000);
     let bytes = Some(10_000_000);
@@ -313,6 +324,11 @@ pub(crate) fn state_full() -> StateReport {
 
 pub(crate) fn state_delta() -> StateReport {
     report(8, vec![("web", Some(workload(13, Phase::Running, 0, 4_800, ""))), ("job", None)])
+}
+
+pub(crate) fn state_paused() -> StateReport {
+    let reason = "paused: it starts when it is resumed";
+    report(9, vec![("web", Some(workload(13, Phase::Paused, 2, 0, reason)))])
 }
 
 pub(crate) fn state_healed() -> StateReport {

@@ -69,13 +69,14 @@ impl Workload {
     fn launched(&mut self, instance: Instance, world: &mut Surroundings<'_>) {
         let Stage::Launching(revision) = &self.stage else { return };
         let revision = revision.clone();
-        if self.goal().is_none_or(|goal| goal.spec != revision.spec) {
+        if self.paused || self.goal().is_none_or(|goal| goal.spec != revision.spec) {
             // Something else is wanted by now: it ends before it has begun.
             return self.sweep(Some(instance), 0, Then::Plan, world);
         }
         self.broken = false;
         if self.is_current(&revision) {
-            self.record.restarts = self.record.restarts.saturating_add(1);
+            let counts = u32::from(!self.uncounted);
+            self.record.restarts = self.record.restarts.saturating_add(counts);
             if let Some(current) = &mut self.record.current {
                 current.number = revision.number;
             }
@@ -91,6 +92,7 @@ impl Workload {
             self.record.restarts = 0;
         }
         self.record.ending = None;
+        self.record.paused = false;
         self.record.instance = Some(instance.clone());
         self.stage = Stage::Recording(instance);
         self.persist(world);

@@ -10,6 +10,7 @@ impl Workload {
     /// Why it stands where it does: what was said last, or that what is wanted was given up.
     pub(super) fn why(&self) -> String {
         match (&self.record.rejected, &self.wanted) {
+            _ if self.phase() == Phase::Paused => "paused: it starts when it is resumed".into(),
             (Some(rejected), Some(wanted))
                 if self.reason.is_empty() && rejected.revision == *wanted =>
             {
@@ -50,13 +51,33 @@ impl Workload {
     /// download, an end.
     pub(in crate::core) fn is_settled(&self) -> bool {
         match &self.stage {
-            Stage::Running(_) => match self.goal() {
+            _ if self.again => false,
+            Stage::Running(_) if !self.paused => match self.goal() {
                 Some(goal) => self.is_current(goal) || self.prefetching.is_some(),
                 None => false,
             },
-            Stage::Waiting { .. } | Stage::Done(_) => self.wanted.is_some(),
-            Stage::Fetching(_) | Stage::Gone => true,
+            Stage::Waiting { .. } => self.wanted.is_some() && !self.paused,
+            Stage::Done(_) => self.wanted.is_some(),
+            Stage::Idle => self.wanted.is_some() && self.paused && self.record.paused,
+            Stage::Fetching(_) => !self.paused,
+            Stage::Gone => true,
             _ => false,
+        }
+    }
+
+    /// What came of a restart. None: it is under way.
+    pub(in crate::core) fn restarted(&self) -> Option<Result<(), String>> {
+        match &self.stage {
+            _ if self.paused => Some(Err("it is paused".into())),
+            _ if self.again => None,
+            Stage::Running(_) | Stage::Done(_) => Some(Ok(())),
+            Stage::Idle
+            | Stage::Launching(_)
+            | Stage::Recording(_)
+            | Stage::Opening(_)
+            | Stage::Stopping { .. }
+            | Stage::Sweeping { .. } => None,
+            _ => Some(Err(self.why())),
         }
     }
 
@@ -88,6 +109,7 @@ impl Workload {
 
     fn phase(&self) -> Phase {
         match &self.stage {
+            Stage::Idle if self.paused && self.wanted.is_some() => Phase::Paused,
             Stage::Idle | Stage::Gone => Phase::Pending,
             Stage::Fetching(_) => Phase::Fetching,
             Stage::Launching(_) | Stage::Recording(_) | Stage::Opening(_) => Phase::Starting,

@@ -1,38 +1,10 @@
 // A question to the fleet: its answer comes line by line, and closing the connection cancels it.
-import { Refusal, refusal } from "./client";
-import { lost } from "./reach";
+import { jsonLines } from "./lines";
 import type { components } from "./schema";
-import { session } from "./state";
 
 export type Question = components["schemas"]["NewQuery"];
 export type Progress = components["schemas"]["QueryProgress"];
 export type Answer = components["schemas"]["QueryResult"];
 
 /** Asks, tells how far it is, and gives the answer. */
-export async function askFleet(question: Question, signal: AbortSignal, told: (progress: Progress) => void): Promise<Answer> {
-  const now = session.get();
-  const headers = { "content-type": "application/json", accept: "application/x-ndjson", ...(now.kind === "open" ? { "X-CSRF-Token": now.csrf } : {}) };
-  let response: Response;
-  try {
-    response = await fetch("/api/v1/query", { method: "POST", body: JSON.stringify(question), headers, signal, credentials: "same-origin" });
-  } catch (error) {
-    if (signal.aborted) throw error;
-    lost();
-    throw new Refusal(0, "unreachable", "the control plane did not answer");
-  }
-  if (!response.ok || !response.body) throw refusal(response.status, await response.json().catch(() => undefined));
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    const parts = (rest + (value ?? "")).split("\n");
-    rest = done ? "" : (parts.pop() ?? "");
-    for (const part of parts) {
-      if (part.trim() === "") continue;
-      const line = JSON.parse(part) as { progress?: Progress; result?: Answer };
-      if (line.progress) told(line.progress);
-      if (line.result) return line.result;
-    }
-    if (done) throw new Refusal(0, "cut", "the answer ended before it was whole");
-  }
-}
+export const askFleet = (question: Question, signal: AbortSignal, told: (progress: Progress) => void): Promise<Answer> => jsonLines("/api/v1/query", question, signal, told);

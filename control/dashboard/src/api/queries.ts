@@ -1,5 +1,6 @@
 // Every read of the API, with the key under which it is kept. `events.ts` knows these keys.
-import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
+import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
+import { againAt } from "../lib/absence";
 import type { PolicyKind } from "../lib/policies";
 import type { Schema } from "../lib/schema";
 import { ask, client } from "./client";
@@ -10,10 +11,12 @@ export interface DeviceFilter {
   q?: string;
   labelSelector?: string;
   connection?: string;
+  health?: string;
   problem?: string;
   workload?: string;
   site?: string;
   attention?: string;
+  absence?: string;
   sort?: string;
 }
 
@@ -32,11 +35,27 @@ export const labels = () => queryOptions({ queryKey: ["labels"], queryFn: ({ sig
 export const devices = (filter: DeviceFilter, offset = 0, limit = PAGE) =>
   queryOptions({
     queryKey: ["devices", filter, offset, limit],
+    refetchInterval: ({ state }) => againAt((state.data?.items ?? []).flatMap(({ status }) => status.heardBy ?? []), Date.now(), 120_000),
     queryFn: ({ signal }) => ask(client.GET("/api/v1/devices", { signal, params: { query: { ...filter, offset, limit } as never } })),
   });
 
+/** The devices of a filter by a label's values, with their states counted. */
+export const groups = (by: string, filter: DeviceFilter) => {
+  const which: DeviceFilter = { ...filter };
+  // An order of devices is none of groups.
+  delete which.sort;
+  return queryOptions({
+    queryKey: ["devices", "groups", by, which],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/groups", { signal, params: { query: { ...which, by } as never } })),
+  });
+};
+
+/** Counts of the last day; a new point each five minutes. */
+export const trend = () =>
+  queryOptions({ queryKey: ["trend"], staleTime: 60_000, refetchInterval: 300_000, queryFn: ({ signal }) => ask(client.GET("/api/v1/fleet/trend", { signal })) });
+
 export const device = (name: string) =>
-  queryOptions({ queryKey: ["device", name], queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}", { signal, params: { path: { name } } })) });
+  queryOptions({ queryKey: ["device", name], refetchInterval: ({ state }) => againAt([state.data?.status.heardBy ?? []].flat(), Date.now(), 5_000), queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}", { signal, params: { path: { name } } })) });
 
 export const differences = (name: string) =>
   queryOptions({
@@ -44,10 +63,34 @@ export const differences = (name: string) =>
     queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/differences", { signal, params: { path: { name } } })),
   });
 
-export const history = (name: string) =>
+/** Connections that began and ended, newest first: all that are kept. */
+export const connections = (name: string) =>
   queryOptions({
-    queryKey: ["device", name, "history"],
-    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name } } })),
+    queryKey: ["device", name, "connections"],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name }, query: { kind: "connection" } } })),
+  });
+
+/** Rows of one page of a timeline, or of the activity. */
+const EVENTS = 100;
+
+/** What happened to a device, newest first, by pages. */
+export const timeline = (name: string, filter: Readonly<Record<string, string>>) =>
+  infiniteQueryOptions({
+    queryKey: ["device", name, "history", filter],
+    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name }, query: { ...filter, limit: EVENTS, ...(pageParam ? { continue: pageParam } : {}) } } })),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.metadata?.continue ?? undefined,
+    placeholderData: keepPreviousData,
+  });
+
+/** What people and devices did, newest first, by pages. */
+export const activity = (filter: Readonly<Record<string, string>>) =>
+  infiniteQueryOptions({
+    queryKey: ["audit", "activity", filter],
+    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/activity", { signal, params: { query: { ...filter, limit: EVENTS, ...(pageParam ? { continue: pageParam } : {}) } } })),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.metadata?.continue ?? undefined,
+    placeholderData: keepPreviousData,
   });
 
 /** A device's streams and what it says of its link; nobody tells of records, so it is read again. */
@@ -147,13 +190,14 @@ export const revisions = (name: string) =>
     queryFn: ({ signal }) => ask(client.GET("/api/v1/revisions", { signal, params: { query: { workload: name, limit: 500 } } })),
   });
 
+/** Documents about data. */
 export const tokens = () =>
   queryOptions({ queryKey: ["tokens"], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens", { signal, params: { query: { limit: 5000 } } })) });
 
 export const audit = (limit = 30) =>
   queryOptions({
     queryKey: ["audit", limit],
-    queryFn: ({ signal }) => ask(client.GET("/api/v1/audit", { signal, params: { query: { order: "newest", limit } as never } })),
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/audit", { signal, params: { query: { order: "newest", category: "change", limit } } })),
   });
 
 export const about = () => queryOptions({ queryKey: ["about"], queryFn: ({ signal }) => ask(client.GET("/api/v1/about", { signal })) });

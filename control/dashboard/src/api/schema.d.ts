@@ -56,6 +56,84 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What people did (the audit log) and what devices did, newest first. Of devices the newest 4,000
+         *     connections, 4,000 phases and restarts and 2,000 problems of the fleet are kept, of one device at
+         *     most 60 in an hour; its timeline has more.
+         */
+        get: operations["listActivity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What needs a person now, device by device: the most urgent first, then the oldest. A few seconds
+         *     old at most.
+         */
+        get: operations["listAlarms"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Acknowledges the alarms that there are and match: they are told no more, and the acknowledgement
+         *     ends with them.
+         */
+        post: operations["acknowledgeAlarms"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/silence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Silences alarms that match, also those that begin later, until a time. */
+        post: operations["silenceAlarms"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/apply": {
         parameters: {
             query?: never;
@@ -114,7 +192,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who did what, oldest first or newest first. */
+        /** Who did what, oldest first or newest first. At most 10,000 entries are kept. */
         get: operations["listAudit"];
         put?: never;
         post?: never;
@@ -238,8 +316,32 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** When a device came and went, newest first. */
+        /**
+         * What happened to a device, newest first: its connections, the phases, restarts and revisions of
+         *     its workloads, the generations that it applied, its problems. At most 500 events are kept.
+         */
         get: operations["getDeviceHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{name}/ping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Asks a connected device for a sign of life, unless it said anything within the last 10 s. One
+         *     that says nothing for 15 s has the problem `not-answering` until it says something, or its
+         *     connection ends. Costs about half a kilobyte on the device's link, however many ask.
+         */
+        get: operations["pingDevice"];
         put?: never;
         post?: never;
         delete?: never;
@@ -459,6 +561,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/fleet/trend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Counts of devices over the last 24 hours, a point each five minutes. They are kept in memory:
+         *     what was before the control plane started is not known.
+         */
+        get: operations["getFleetTrend"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Devices by the values of a label, with the states of those in each group counted. */
+        get: operations["groupDevices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/labels": {
         parameters: {
             query?: never;
@@ -514,6 +653,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/notifications/{name}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends a test message to a notification's receiver at once, and answers what that said. */
+        post: operations["testNotification"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/openapi.json": {
         parameters: {
             query?: never;
@@ -538,7 +694,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Documents about data of one kind, by name. */
+        /** Documents of one kind, by name; secrets in them are `(hidden)`. */
         get: operations["listPolicies"];
         put?: never;
         post?: never;
@@ -555,11 +711,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A document about data. */
+        /** A document; secrets in it are `(hidden)`. */
         get: operations["getPolicy"];
         put?: never;
         post?: never;
-        /** Deletes a document about data; devices go on with their defaults. */
+        /** Deletes a document; devices go on with their defaults. */
         delete: operations["deletePolicy"];
         options?: never;
         head?: never;
@@ -690,6 +846,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/silences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Acknowledgements and silences that last, the newest first. */
+        get: operations["listSilences"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/silences/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends an acknowledgement or a silence. */
+        delete: operations["endSilence"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/streams": {
         parameters: {
             query?: never;
@@ -749,7 +939,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** An enrolment token without its secret, with the devices that it let in. */
+        get: operations["getToken"];
         put?: never;
         post?: never;
         /** Ends an enrolment token. Devices that enrolled with it stay. */
@@ -789,6 +980,81 @@ export interface paths {
         post?: never;
         /** Deletes a workload; its devices stop it. */
         delete: operations["deleteWorkload"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workloads/{name}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stops a workload, and keeps it stopped until it is resumed: through new revisions, reboots and
+         *     times without a link.
+         */
+        post: operations["pauseWorkload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workloads/{name}/restart": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restarts a workload on the devices that are connected: as NDJSON lines `{"progress"}` and, at
+         *     last, `{"result"}`; with `Accept: application/json` the result alone. When the connection is
+         *     closed no further device is asked.
+         */
+        post: operations["restartWorkload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workloads/{name}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ends a pause: the workload starts. */
+        post: operations["resumeWorkload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workloads/{name}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Applies a former revision's document again, as a new revision. */
+        post: operations["rollbackWorkload"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -851,6 +1117,11 @@ export interface components {
     schemas: {
         /** @description `GET /api/v1/about`: which control plane this is. */
         About: {
+            /**
+             * @description Addresses of the API that other machines may reach, as far as the control plane knows: those
+             *     that devices are told for MQTT, the one that it listens on, the machine's own.
+             */
+            addresses?: string[];
             /** @description Address that the API listens on; absent: not known. */
             apiAddress?: string | null;
             /** @description The certificate authority. */
@@ -876,6 +1147,27 @@ export interface components {
             /** @description Of the program. */
             version: string;
         };
+        /**
+         * @description What is to be thought of a device that is offline or was never connected.
+         * @enum {string}
+         */
+        Absence: "unexpected" | "expected" | "ignored";
+        /** @description What holds for a device's absence. */
+        AbsenceStatus: {
+            /** @description When its absence becomes an alarm, or became one. Absent: never, or it is connected. */
+            alarmAt?: string | null;
+            /** @description Of those: as many conditions as the one that holds, and another rule. */
+            conflicts?: string[];
+            /** @description False when it is away against expectation. */
+            expected: boolean;
+            /** @description Further documents that choose it: they have fewer conditions, or come later by name. */
+            overridden?: string[];
+            /** @description Name of the `DevicePolicy` that holds. Absent: none chooses the device. */
+            policy?: string | null;
+            /** @description What it says, such as `alarm after 12 h`, `expected` or `ignored`. */
+            rule: string;
+            state?: components["schemas"]["Absence"] | null;
+        };
         /** @description An access token, without its secret. */
         Access: {
             /** @description What it is for, in words; may be empty. */
@@ -896,6 +1188,77 @@ export interface components {
             /** @description Its id. */
             name: string;
         };
+        /** @description What somebody or a device did. */
+        Activity: {
+            /** @description What was done, such as `workload.apply`; of a device `device.phase` and the like. */
+            action: string;
+            /** @description When; of several, the first. */
+            at: string;
+            /**
+             * @description Id of the access token, `token ID` (an enrolment token), `device NAME`, `holdfast`; of
+             *     category `device` the device's name.
+             */
+            by: string;
+            /** @description What the access token was for when it was done. */
+            byName?: string | null;
+            /** @description What sort it is. */
+            category: components["schemas"]["Category"];
+            /**
+             * Format: int32
+             * @description How many events it stands for.
+             */
+            count: number;
+            /** @description In words. */
+            message: string;
+            object?: components["schemas"]["ActivityObject"] | null;
+            /**
+             * Format: int64
+             * @description Of a workload: the revision that was made.
+             */
+            revision?: number | null;
+            /** @description When the last of several happened; absent: it is one. */
+            until?: string | null;
+        };
+        /** @description To what something was done. */
+        ActivityObject: {
+            /** @description `workload`, `device`, `stream`, `linkbudget`, `token`, `access` and so on. */
+            kind: string;
+            /** @description Its name, or its id. */
+            name: string;
+            /** @description Of an access token: what it was for. */
+            title?: string | null;
+        };
+        /** @description Something about one device that needs a person. */
+        Alarm: {
+            /** @description Of a problem its code, of what fails the workload's name; empty: it has none. */
+            code: string;
+            /** @description The device. */
+            device: string;
+            /** @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`. */
+            kind: string;
+            /** @description Its labels. */
+            labels?: {
+                [key: string]: string;
+            };
+            /** @description In words. */
+            message: string;
+            /** @description How urgent it is. */
+            severity: components["schemas"]["Severity"];
+            silence?: components["schemas"]["Silence"] | null;
+            /** @description Since when. */
+            since: string;
+            /** @description Whether anybody is told. */
+            state: components["schemas"]["AlarmState"];
+            /** @description Notifications that have told of it. */
+            told: string[];
+            /** @description The device is not heard now: the alarm is as it was when it was heard last. */
+            unheard: boolean;
+        };
+        /**
+         * @description Whether anybody is told of an alarm.
+         * @enum {string}
+         */
+        AlarmState: "firing" | "acknowledged" | "silenced";
         /** @description The answer to [`Apply`], document by document. */
         Applied: {
             /** @description In the order of the documents. */
@@ -942,6 +1305,11 @@ export interface components {
         Approve: "auto" | "manual";
         /** @description Something that needs a person. */
         AttentionItem: {
+            /**
+             * Format: int64
+             * @description Of those: somebody acknowledged it, see `GET /api/v1/silences`.
+             */
+            acknowledged: number;
             /** @description Of a problem its code, of what fails the workload's name. */
             code?: string | null;
             /**
@@ -951,7 +1319,10 @@ export interface components {
             count: number;
             /** @description The first five of them. */
             devices: string[];
-            /** @description `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`. */
+            /**
+             * @description `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`; `notification`: its
+             *     receiver, named by `code`, is not reached.
+             */
             kind: string;
             /** @description In words. */
             message: string;
@@ -961,6 +1332,11 @@ export interface components {
             };
             /** @description How urgent it is. */
             severity: components["schemas"]["Severity"];
+            /**
+             * Format: int64
+             * @description Of those: it is silenced for a time.
+             */
+            silenced: number;
             /** @description When the first of them began. Absent: not known. */
             since?: string | null;
             /**
@@ -978,8 +1354,10 @@ export interface components {
              * @description Seconds since 1970.
              */
             at: number;
-            /** @description Id of the access token, `device NAME`, or `holdfast`. */
+            /** @description Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`. */
             by: string;
+            /** @description What the access token was for when this was written, as people call who has it. */
+            byName?: string | null;
             /** @description In words. */
             message?: string;
             /**
@@ -987,8 +1365,15 @@ export interface components {
              * @description Counts up from 0.
              */
             number: number;
+            /**
+             * Format: int64
+             * @description Of a workload: the revision that was made.
+             */
+            revision?: number | null;
             /** @description To whom or what. */
             subject: string;
+            /** @description Where the subject is an access token: what it was for. */
+            subjectName?: string | null;
         };
         /** @description A certificate authority, its public part. */
         Authority: {
@@ -999,6 +1384,11 @@ export interface components {
             /** @description Of its certificate, hexadecimal: what `holdfast login` and enrolment tokens pin. */
             sha256: string;
         };
+        /**
+         * @description What sort of activity it is.
+         * @enum {string}
+         */
+        Category: "change" | "login" | "read" | "device";
         /** @description For which devices a document changes something; the first hundred of each are named. */
         ChangedDevices: {
             /** @description Those that begin to run the workload. */
@@ -1051,7 +1441,7 @@ export interface components {
         DataPolicy: {
             /** @description [`super::API_VERSION`]. */
             apiVersion: string;
-            /** @description `Stream` or `LinkBudget`. */
+            /** @description `Stream`, `LinkBudget` or `Notification`. */
             kind: string;
             /** @description Name and labels. */
             metadata: components["schemas"]["Metadata"];
@@ -1062,11 +1452,13 @@ export interface components {
         };
         /** @description How a document about data fares. */
         DataPolicyStatus: {
+            absence?: components["schemas"]["PolicyAbsence"] | null;
             /**
              * Format: int64
              * @description Of those: have applied it.
              */
             applied: number;
+            delivery?: components["schemas"]["Delivery"] | null;
             /**
              * Format: int64
              * @description Devices that it is desired of.
@@ -1074,7 +1466,8 @@ export interface components {
             devices: number;
             /**
              * Format: int64
-             * @description Of those: report that it does not do what it says.
+             * @description Of those: report that it does not do what it says. Of a `Notification`: 1 while its receiver
+             *     is not reached.
              */
             problems: number;
         };
@@ -1105,8 +1498,44 @@ export interface components {
             /** @description Where the page stands. */
             metadata: components["schemas"]["DataMeta"];
         };
+        /** @description How those whom a `Notification` names are reached. */
+        Delivery: {
+            /**
+             * Format: int64
+             * @description Messages that were given up after a day, or dropped because 500 waited.
+             */
+            dropped: number;
+            /** @description Since when every attempt fails; absent: the last one did not. */
+            failingSince?: string | null;
+            /** @description Why it failed, in words. */
+            lastError?: string | null;
+            /** @description When an attempt last failed; absent: never. */
+            lastFailure?: string | null;
+            /** @description When a message was last delivered; absent: never. */
+            lastSuccess?: string | null;
+            /**
+             * Format: int64
+             * @description Groups of alarms that were told and last still.
+             */
+            open: number;
+            /** @description Where it leads, without secrets. */
+            place: string;
+            /**
+             * Format: int64
+             * @description Messages that wait to be delivered.
+             */
+            queued: number;
+            /** @description `webhook`, `email` or `alertmanager`. */
+            receiver: string;
+            /**
+             * Format: int64
+             * @description Messages delivered.
+             */
+            sent: number;
+        };
         /** @description One workload that a device should run. */
         DesiredRevision: {
+            paused?: components["schemas"]["Paused"] | null;
             /**
              * Format: int64
              * @description The revision's number.
@@ -1128,16 +1557,29 @@ export interface components {
             /** @description What it does run, as far as is known. */
             status: components["schemas"]["DeviceStatus"];
         };
-        /** @description Devices by state. Each is one of online, offline, never seen, pending and revoked. */
+        /**
+         * @description Devices by state. Each is one of online, offline, never seen, away as expected, ignored, pending
+         *     and revoked.
+         */
         DeviceCounts: {
             /**
              * Format: int64
-             * @description Enrolled, and were never connected.
+             * @description Not connected, or never, as a `DevicePolicy` expects.
+             */
+            expectedAway: number;
+            /**
+             * Format: int64
+             * @description Not connected, or never, and left out by a `DevicePolicy`.
+             */
+            ignored: number;
+            /**
+             * Format: int64
+             * @description Enrolled, and were never connected; no `DevicePolicy` expects that.
              */
             neverSeen: number;
             /**
              * Format: int64
-             * @description Not connected, and were before.
+             * @description Not connected, and were before; no `DevicePolicy` expects that.
              */
             offline: number;
             /**
@@ -1145,6 +1587,11 @@ export interface components {
              * @description Connected now.
              */
             online: number;
+            /**
+             * Format: int64
+             * @description Of those online: not heard for longer than their keep-alive.
+             */
+            overdue: number;
             /**
              * Format: int64
              * @description Wait for approval.
@@ -1166,8 +1613,71 @@ export interface components {
              */
             unhealthy: number;
         };
+        /** @description The devices with one value of a label, by state: each device is in one. */
+        DeviceGroup: {
+            /**
+             * Format: int64
+             * @description All of them.
+             */
+            devices: number;
+            /**
+             * Format: int64
+             * @description A workload fails on them.
+             */
+            failing: number;
+            /**
+             * Format: int64
+             * @description Connected, everything runs or is done, and no problem is reported.
+             */
+            healthy: number;
+            /**
+             * Format: int64
+             * @description Enrolled, and were never connected.
+             */
+            neverSeen: number;
+            /**
+             * Format: int64
+             * @description Wait for approval.
+             */
+            pending: number;
+            /**
+             * Format: int64
+             * @description They report a problem, and no workload fails.
+             */
+            problem: number;
+            /**
+             * Format: int64
+             * @description A workload is not there yet.
+             */
+            progressing: number;
+            /**
+             * Format: int64
+             * @description May not connect any more.
+             */
+            revoked: number;
+            /**
+             * Format: int64
+             * @description Offline.
+             */
+            unknown: number;
+            /** @description The value. Null: of the devices without this label. */
+            value?: string | null;
+        };
+        /** @description `GET /api/v1/groups`: devices by the values of a label. */
+        DeviceGroups: {
+            /** @description The label's key. */
+            by: string;
+            /** @description The most trouble first (failing, with a problem, unknown, never seen); at most 500. */
+            items: components["schemas"]["DeviceGroup"][];
+            /**
+             * Format: int64
+             * @description How many more groups there are.
+             */
+            more: number;
+        };
         /** @description What is known of a device. */
         DeviceStatus: {
+            absence?: components["schemas"]["AbsenceStatus"] | null;
             /** @description Its address at the last connection. */
             address?: string | null;
             /** @description Version of its agent. */
@@ -1286,14 +1796,19 @@ export interface components {
              */
             parts?: string[];
             /**
-             * @description `device`, `workload`, `stream`, `linkbudget`, `token`, `access` or `reset` (events were missed: read everything
+             * @description `device`, `workload`, `stream`, `linkbudget`, `notification`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
              *     anew).
              */
             type: string;
         };
+        /**
+         * @description What an event of a device's timeline is about.
+         * @enum {string}
+         */
+        EventKind: "connection" | "phase" | "restart" | "revision" | "generation" | "problem" | "more";
         /** @description `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words. */
         Explanation: {
-            /** @description `device`, `workload`, `stream` or `linkbudget`. */
+            /** @description `device`, `workload`, `stream`, `linkbudget` or `notification`. */
             kind: string;
             /** @description Its name. */
             name: string;
@@ -1381,26 +1896,6 @@ export interface components {
          * @enum {string}
          */
         HealthState: "healthy" | "failing" | "problem" | "progressing" | "unknown" | "never-seen" | "pending" | "revoked";
-        /** @description `GET /api/v1/devices/{name}/history`. */
-        History: {
-            /** @description Newest first; at most 100. */
-            items: components["schemas"]["HistoryEvent"][];
-        };
-        /**
-         * @description A connection of a device began or ended. A beginning is written with the device's first
-         *     report, so that it costs nothing of its own; without an end before the next beginning it was
-         *     the control plane that ended.
-         */
-        HistoryEvent: {
-            /** @description From where it began. */
-            address?: string | null;
-            /** @description When. */
-            at: string;
-            /** @description Which. */
-            event: components["schemas"]["Presence"];
-            /** @description Why it ended, in words. */
-            reason?: string | null;
-        };
         /** @description A label's key. */
         LabelKey: {
             /**
@@ -1554,6 +2049,73 @@ export interface components {
             metadata?: components["schemas"]["ListMeta"];
         };
         /** @description A page of a list. */
+        List_Activity: {
+            /** @description The items, by name. */
+            items: {
+                /** @description What was done, such as `workload.apply`; of a device `device.phase` and the like. */
+                action: string;
+                /** @description When; of several, the first. */
+                at: string;
+                /**
+                 * @description Id of the access token, `token ID` (an enrolment token), `device NAME`, `holdfast`; of
+                 *     category `device` the device's name.
+                 */
+                by: string;
+                /** @description What the access token was for when it was done. */
+                byName?: string | null;
+                /** @description What sort it is. */
+                category: components["schemas"]["Category"];
+                /**
+                 * Format: int32
+                 * @description How many events it stands for.
+                 */
+                count: number;
+                /** @description In words. */
+                message: string;
+                object?: components["schemas"]["ActivityObject"] | null;
+                /**
+                 * Format: int64
+                 * @description Of a workload: the revision that was made.
+                 */
+                revision?: number | null;
+                /** @description When the last of several happened; absent: it is one. */
+                until?: string | null;
+            }[];
+            /** @description Where the page stands. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description A page of a list. */
+        List_Alarm: {
+            /** @description The items, by name. */
+            items: {
+                /** @description Of a problem its code, of what fails the workload's name; empty: it has none. */
+                code: string;
+                /** @description The device. */
+                device: string;
+                /** @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`. */
+                kind: string;
+                /** @description Its labels. */
+                labels?: {
+                    [key: string]: string;
+                };
+                /** @description In words. */
+                message: string;
+                /** @description How urgent it is. */
+                severity: components["schemas"]["Severity"];
+                silence?: components["schemas"]["Silence"] | null;
+                /** @description Since when. */
+                since: string;
+                /** @description Whether anybody is told. */
+                state: components["schemas"]["AlarmState"];
+                /** @description Notifications that have told of it. */
+                told: string[];
+                /** @description The device is not heard now: the alarm is as it was when it was heard last. */
+                unheard: boolean;
+            }[];
+            /** @description Where the page stands. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description A page of a list. */
         List_AuditRecord: {
             /** @description The items, by name. */
             items: {
@@ -1564,8 +2126,10 @@ export interface components {
                  * @description Seconds since 1970.
                  */
                 at: number;
-                /** @description Id of the access token, `device NAME`, or `holdfast`. */
+                /** @description Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`. */
                 by: string;
+                /** @description What the access token was for when this was written, as people call who has it. */
+                byName?: string | null;
                 /** @description In words. */
                 message?: string;
                 /**
@@ -1573,8 +2137,15 @@ export interface components {
                  * @description Counts up from 0.
                  */
                 number: number;
+                /**
+                 * Format: int64
+                 * @description Of a workload: the revision that was made.
+                 */
+                revision?: number | null;
                 /** @description To whom or what. */
                 subject: string;
+                /** @description Where the subject is an access token: what it was for. */
+                subjectName?: string | null;
             }[];
             /** @description Where the page stands. */
             metadata?: components["schemas"]["ListMeta"];
@@ -1585,7 +2156,7 @@ export interface components {
             items: {
                 /** @description [`super::API_VERSION`]. */
                 apiVersion: string;
-                /** @description `Stream` or `LinkBudget`. */
+                /** @description `Stream`, `LinkBudget` or `Notification`. */
                 kind: string;
                 /** @description Name and labels. */
                 metadata: components["schemas"]["Metadata"];
@@ -1623,8 +2194,20 @@ export interface components {
             items: {
                 /** @description [`API_VERSION`]. */
                 apiVersion: string;
+                /**
+                 * @description Paths in `spec` that differ from the revision before it, at most 20; empty for the first one
+                 *     that is kept.
+                 */
+                changed?: string[];
                 /** @description Who applied it: the access token's id. */
                 createdBy: string;
+                /** @description It is the workload's present one. */
+                current?: boolean;
+                /**
+                 * Format: int64
+                 * @description How many devices report it.
+                 */
+                devices?: number;
                 /** @description `Revision`. */
                 kind: string;
                 /** @description `<workload>.<number>`, and when it was made. */
@@ -1638,6 +2221,39 @@ export interface components {
                 spec: unknown;
                 /** @description Whose. */
                 workload: string;
+            }[];
+            /** @description Where the page stands. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description A page of a list. */
+        List_Silence: {
+            /** @description The items, by name. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description Alarms that it mutes now.
+                 */
+                alarms: number;
+                /** @description When it was made. */
+                at: string;
+                /** @description Who made it: the id of an access token. */
+                by: string;
+                /** @description Alarms with this code alone. */
+                code?: string | null;
+                /** @description Alarms of this device alone. */
+                device?: string | null;
+                /** @description Its id. */
+                id: string;
+                /** @description Alarms of this kind alone. */
+                kind?: string | null;
+                /** @description Alarms of devices with these labels alone. */
+                labelSelector?: string | null;
+                /** @description Why; may be empty. */
+                note: string;
+                /** @description Which of the two. */
+                type: components["schemas"]["Muting"];
+                /** @description When it ends; absent: with the alarms that it is of. */
+                until?: string | null;
             }[];
             /** @description Where the page stands. */
             metadata?: components["schemas"]["ListMeta"];
@@ -1695,6 +2311,62 @@ export interface components {
             metadata?: components["schemas"]["ListMeta"];
         };
         /** @description A page of a list. */
+        List_TimelineEvent: {
+            /** @description The items, by name. */
+            items: {
+                /** @description From where the connection began. */
+                address?: string | null;
+                /** @description When; of several, the first. */
+                at: string;
+                /**
+                 * Format: int32
+                 * @description How many events it stands for: of a loop the first are kept one by one, the rest of an hour
+                 *     is counted.
+                 */
+                count: number;
+                /**
+                 * @description `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a workload), `changed`;
+                 *     of several, the last.
+                 */
+                event: string;
+                /** @description Phase, revision or generation before. */
+                from?: string | null;
+                /** @description What it is about. */
+                kind: components["schemas"]["EventKind"];
+                /** @description In words. */
+                message: string;
+                /**
+                 * Format: int64
+                 * @description Number among the device's events.
+                 */
+                number: number;
+                /** @description Code of the problem. */
+                problem?: string | null;
+                /** @description Why, in the device's words. */
+                reason?: string | null;
+                /**
+                 * Format: int32
+                 * @description How often the workload was started again.
+                 */
+                restarts?: number | null;
+                /**
+                 * Format: int64
+                 * @description Revision of the workload.
+                 */
+                revision?: number | null;
+                /** @description Phase, revision or generation afterwards. */
+                to?: string | null;
+                /** @description When the last of several happened; absent: it is one. */
+                until?: string | null;
+                /** @description It happened at some time while the device was away, and was learned when it came back. */
+                whileAway?: boolean;
+                /** @description Which workload. */
+                workload?: string | null;
+            }[];
+            /** @description Where the page stands. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description A page of a list. */
         List_Token: {
             /** @description The items, by name. */
             items: {
@@ -1736,6 +2408,7 @@ export interface components {
                 kind: string;
                 /** @description Name and labels. */
                 metadata: components["schemas"]["Metadata"];
+                paused?: components["schemas"]["WorkloadPauses"] | null;
                 /** @description As it was written. */
                 spec: unknown;
                 /** @description How it fares. */
@@ -1785,6 +2458,11 @@ export interface components {
              */
             to: number;
         };
+        /**
+         * @description Which of the two it is.
+         * @enum {string}
+         */
+        Muting: "acknowledgement" | "silence";
         /** @description `POST /api/v1/access`. */
         NewAccess: {
             /** @description What it is for, in words: at most 200 characters of one line. */
@@ -1830,6 +2508,30 @@ export interface components {
             /** @description Which records count, such as `temp > 30 and (state = "run" or not ok)`; all unless given. */
             where?: string;
         };
+        /**
+         * @description `POST /api/v1/alarms/acknowledge` and `/silence`: which alarms, and why. At least one of `kind`,
+         *     `code`, `device` and `labelSelector` is given; all that are given must hold.
+         */
+        NewSilence: {
+            /** @description Alarms with this code. */
+            code?: string | null;
+            /** @description Alarms of this device. */
+            device?: string | null;
+            /**
+             * Format: int64
+             * @description In how many seconds it ends, in the place of `until`. A silence needs one of the two; an
+             *     acknowledgement ends with its alarms otherwise.
+             */
+            forSeconds?: number | null;
+            /** @description Alarms of this kind. */
+            kind?: string | null;
+            /** @description Alarms of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
+            labelSelector?: string | null;
+            /** @description Why, for the next shift; at most 1,000 bytes. */
+            note?: string;
+            /** @description When it ends, RFC 3339. */
+            until?: string | null;
+        };
         /** @description `POST /api/v1/tokens`. */
         NewToken: {
             /**
@@ -1853,6 +2555,75 @@ export interface components {
              * @description How often it may be used; default once.
              */
             uses?: number;
+        };
+        /** @description A device on which a workload was not restarted, and why. */
+        NotRestarted: {
+            /** @description The device. */
+            device: string;
+            /** @description Why, in words. */
+            reason: string;
+        };
+        /**
+         * @description On which devices: named ones, those with certain labels, or, with neither, every device that
+         *     should run the workload.
+         */
+        OnDevices: {
+            /** @description These devices. */
+            devices?: string[] | null;
+            /** @description The devices that have these labels now. */
+            labelSelector?: string | null;
+        };
+        /** @description The answer to a pause or its end; the first hundred devices of each list are named. */
+        PauseResult: {
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            deviceCount: number;
+            /** @description Devices for which something changed. */
+            devices: string[];
+            /** @description Whether it holds everywhere, also on devices that come later. */
+            everywhere: boolean;
+            /** @description Those of them that are offline: they follow when they are back. */
+            offline: string[];
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            offlineCount: number;
+        };
+        /** @description That a workload is paused: who did it, and when. */
+        Paused: {
+            /** @description When. */
+            at: string;
+            /** @description The access token's id. */
+            by: string;
+        };
+        /** @description A device on which a workload is paused. */
+        PausedOn: {
+            /** @description When. */
+            at: string;
+            /** @description The access token's id. */
+            by: string;
+            /** @description The device. */
+            device: string;
+        };
+        /** @description Whether a device answers. */
+        Ping: {
+            /**
+             * @description True: it said something since it was asked, or within 10 s before. False: it has not for 15 s.
+             *     Null: it is not connected, cannot be asked, or has not answered yet.
+             */
+            answers?: boolean | null;
+            /** @description Whether it is connected. */
+            connection: components["schemas"]["Connection"];
+            /**
+             * Format: int64
+             * @description How long its sign of life took.
+             */
+            milliseconds?: number | null;
+            /** @description Since when it does not answer: its first unanswered question. */
+            silentSince?: string | null;
         };
         /** @description The records of a part of the time. */
         Point: {
@@ -1879,11 +2650,50 @@ export interface components {
             /** @description When the part begins. */
             time: string;
         };
-        /**
-         * @description Whether a connection began or ended.
-         * @enum {string}
-         */
-        Presence: "connected" | "disconnected";
+        /** @description The devices on which a `DevicePolicy` holds. */
+        PolicyAbsence: {
+            /**
+             * Format: int64
+             * @description Devices on which it holds though another one has as many conditions and says something else.
+             */
+            conflicts: number;
+            /**
+             * Format: int64
+             * @description Of those: connected now.
+             */
+            connected: number;
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            devices: number;
+            /**
+             * Format: int64
+             * @description Of those: away as expected.
+             */
+            expected: number;
+            /** @description The first of those that are away as expected, or ignored; at most 20. */
+            expectedNames?: string[];
+            /**
+             * Format: int64
+             * @description Of those: away and ignored.
+             */
+            ignored: number;
+            /**
+             * Format: int64
+             * @description Devices that it chooses and on which another document holds.
+             */
+            overridden: number;
+            /** @description Those documents; at most 20. */
+            overriddenBy?: string[];
+            /**
+             * Format: int64
+             * @description Of those: away against expectation.
+             */
+            unexpected: number;
+            /** @description The first of those that are away against expectation; at most 20. */
+            unexpectedNames?: string[];
+        };
         /** @description Something that a person should know. */
         Problem: {
             /** @description Stable word. */
@@ -1977,6 +2787,36 @@ export interface components {
             /** @description When the window begins; null where all time is one. */
             window?: string | null;
         };
+        /** @description A line of a streamed answer: one of both. */
+        RestartLine: {
+            /** @description How far it is. */
+            progress: components["schemas"]["RestartProgress"];
+        } | {
+            /** @description What became of it; the last line. */
+            result: components["schemas"]["RestartResult"];
+        };
+        /** @description How far a restart of many devices is. */
+        RestartProgress: {
+            /**
+             * Format: int64
+             * @description Devices that have answered.
+             */
+            answered: number;
+            /**
+             * Format: int64
+             * @description Devices that are asked.
+             */
+            of: number;
+        };
+        /** @description What became of a restart. */
+        RestartResult: {
+            /** @description Devices that were asked and say that it was not, or say nothing. */
+            failed: components["schemas"]["NotRestarted"][];
+            /** @description Devices that were not asked: offline, or paused there. It is not restarted there later. */
+            notAsked: components["schemas"]["NotRestarted"][];
+            /** @description Devices that say that it was restarted. */
+            restarted: string[];
+        };
         /** @description The answer to `POST /api/v1/restore`. */
         Restored: {
             /**
@@ -2001,8 +2841,20 @@ export interface components {
         Revision: {
             /** @description [`API_VERSION`]. */
             apiVersion: string;
+            /**
+             * @description Paths in `spec` that differ from the revision before it, at most 20; empty for the first one
+             *     that is kept.
+             */
+            changed?: string[];
             /** @description Who applied it: the access token's id. */
             createdBy: string;
+            /** @description It is the workload's present one. */
+            current?: boolean;
+            /**
+             * Format: int64
+             * @description How many devices report it.
+             */
+            devices?: number;
             /** @description `Revision`. */
             kind: string;
             /** @description `<workload>.<number>`, and when it was made. */
@@ -2016,6 +2868,30 @@ export interface components {
             spec: unknown;
             /** @description Whose. */
             workload: string;
+        };
+        /** @description `POST /api/v1/workloads/{name}/rollback`. */
+        Rollback: {
+            /**
+             * Format: int64
+             * @description When given and not the workload's present one: refused as a conflict.
+             */
+            resourceVersion?: number | null;
+            /**
+             * Format: int64
+             * @description Number of the revision whose document is applied again; the last one that differs from the
+             *     present one unless given.
+             */
+            to?: number | null;
+        };
+        /** @description The answer to [`Rollback`]: as [`super::Applied`], and which revision it was. */
+        RolledBack: {
+            /** @description What became of it: one document. */
+            results: components["schemas"]["AppliedDocument"][];
+            /**
+             * Format: int64
+             * @description Number of the revision whose document was applied again.
+             */
+            to: number;
         };
         /**
          * @description What an access token may do.
@@ -2040,6 +2916,8 @@ export interface components {
             expiresAt: string;
             /** @description Id of the access token that it was begun with. */
             operator: string;
+            /** @description What the token is for, as people call who has it; absent: it says nothing of that. */
+            operatorName?: string | null;
             /** @description What it may do: the token's scope. */
             scope: components["schemas"]["Scope"];
         };
@@ -2048,8 +2926,41 @@ export interface components {
          * @enum {string}
          */
         Severity: "critical" | "warning" | "info";
+        /** @description An acknowledgement or a silence: which alarms are not told, by whom and until when. */
+        Silence: {
+            /**
+             * Format: int64
+             * @description Alarms that it mutes now.
+             */
+            alarms: number;
+            /** @description When it was made. */
+            at: string;
+            /** @description Who made it: the id of an access token. */
+            by: string;
+            /** @description Alarms with this code alone. */
+            code?: string | null;
+            /** @description Alarms of this device alone. */
+            device?: string | null;
+            /** @description Its id. */
+            id: string;
+            /** @description Alarms of this kind alone. */
+            kind?: string | null;
+            /** @description Alarms of devices with these labels alone. */
+            labelSelector?: string | null;
+            /** @description Why; may be empty. */
+            note: string;
+            /** @description Which of the two. */
+            type: components["schemas"]["Muting"];
+            /** @description When it ends; absent: with the alarms that it is of. */
+            until?: string | null;
+        };
         /** @description Those who share a place and a link. */
         Site: {
+            /**
+             * Format: int64
+             * @description Of those: away as a `DevicePolicy` expects.
+             */
+            expectedAway: number;
             /**
              * Format: int64
              * @description Of the unhealthy: a workload fails on them.
@@ -2057,7 +2968,12 @@ export interface components {
             failing: number;
             /**
              * Format: int64
-             * @description Of those: approved and not connected, those never seen among them.
+             * @description Of those: away and left out by a `DevicePolicy`.
+             */
+            ignored: number;
+            /**
+             * Format: int64
+             * @description Of those: approved and not connected against expectation, those never seen among them.
              */
             offline: number;
             /**
@@ -2150,6 +3066,73 @@ export interface components {
             /** @description When the device took it in, with milliseconds. */
             time: string;
         };
+        /** @description The answer to `POST /api/v1/notifications/{name}/test`. */
+        Tested: {
+            /** @description What it said, or why it was not reached. */
+            answer: string;
+            /** @description Whether the receiver took the message. */
+            delivered: boolean;
+            /**
+             * Format: int64
+             * @description How long that took, in milliseconds.
+             */
+            millis: number;
+        };
+        /**
+         * @description An event of a device's timeline. Times are those of the control plane's clock when it learned of
+         *     it. A beginning of a connection is written with the device's first report; without an end before
+         *     the next beginning it was the control plane that ended.
+         */
+        TimelineEvent: {
+            /** @description From where the connection began. */
+            address?: string | null;
+            /** @description When; of several, the first. */
+            at: string;
+            /**
+             * Format: int32
+             * @description How many events it stands for: of a loop the first are kept one by one, the rest of an hour
+             *     is counted.
+             */
+            count: number;
+            /**
+             * @description `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a workload), `changed`;
+             *     of several, the last.
+             */
+            event: string;
+            /** @description Phase, revision or generation before. */
+            from?: string | null;
+            /** @description What it is about. */
+            kind: components["schemas"]["EventKind"];
+            /** @description In words. */
+            message: string;
+            /**
+             * Format: int64
+             * @description Number among the device's events.
+             */
+            number: number;
+            /** @description Code of the problem. */
+            problem?: string | null;
+            /** @description Why, in the device's words. */
+            reason?: string | null;
+            /**
+             * Format: int32
+             * @description How often the workload was started again.
+             */
+            restarts?: number | null;
+            /**
+             * Format: int64
+             * @description Revision of the workload.
+             */
+            revision?: number | null;
+            /** @description Phase, revision or generation afterwards. */
+            to?: string | null;
+            /** @description When the last of several happened; absent: it is one. */
+            until?: string | null;
+            /** @description It happened at some time while the device was away, and was learned when it came back. */
+            whileAway?: boolean;
+            /** @description Which workload. */
+            workload?: string | null;
+        };
         /** @description An enrolment token, without its secret. */
         Token: {
             /** @description Keys of labels that devices may give themselves when they enrol; `*`: every key. */
@@ -2177,6 +3160,61 @@ export interface components {
              */
             uses: number;
         };
+        /** @description A device that enrolled with a token. */
+        TokenDevice: {
+            /** @description When it enrolled. */
+            enrolledAt: string;
+            /** @description Its name. */
+            name: string;
+            /** @description Keys of labels that it claimed and that do not count: the token does not allow them. */
+            uncountedLabels?: string[];
+        };
+        /** @description An enrolment token with what came of it. */
+        TokenUse: components["schemas"]["Token"] & {
+            /** @description Devices that enrolled with it and are still known, the newest first, at most 100. */
+            devices: components["schemas"]["TokenDevice"][];
+        };
+        /**
+         * @description `GET /api/v1/fleet/trend`: counts of devices over the last 24 hours. They are kept in memory:
+         *     nothing is known of the time before the control plane started, and where two points are further
+         *     apart than usual nobody counted in between.
+         */
+        Trend: {
+            /**
+             * Format: int64
+             * @description Seconds between two points, where nothing was left out.
+             */
+            everySeconds: number;
+            /** @description Oldest first; none in the first minute, while devices come back. */
+            items: components["schemas"]["TrendPoint"][];
+            /** @description When counting began: the start of the control plane. */
+            since: string;
+        };
+        /** @description Devices at one moment. */
+        TrendPoint: {
+            /** @description When. */
+            at: string;
+            /**
+             * Format: int64
+             * @description Enrolled, and were never connected.
+             */
+            neverSeen: number;
+            /**
+             * Format: int64
+             * @description Not connected, and were before.
+             */
+            offline: number;
+            /**
+             * Format: int64
+             * @description Connected.
+             */
+            online: number;
+            /**
+             * Format: int64
+             * @description Of those: a workload failed on them, or they reported a problem.
+             */
+            unhealthy: number;
+        };
         /** @description A workload: its document and how it fares. */
         Workload: {
             /** @description [`API_VERSION`]. */
@@ -2185,6 +3223,7 @@ export interface components {
             kind: string;
             /** @description Name and labels. */
             metadata: components["schemas"]["Metadata"];
+            paused?: components["schemas"]["WorkloadPauses"] | null;
             /** @description As it was written. */
             spec: unknown;
             /** @description How it fares. */
@@ -2219,7 +3258,8 @@ export interface components {
             total: number;
             /**
              * Format: int64
-             * @description Neither fail nor progress, and some device is offline.
+             * @description Neither fail nor progress, and some device is offline that is not expected to be, or all are
+             *     away as expected.
              */
             unknown: number;
             /**
@@ -2228,10 +3268,33 @@ export interface components {
              */
             unplaced: number;
         };
+        /** @description Where a workload is paused. */
+        WorkloadPauses: {
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            deviceCount?: number;
+            /** @description On single devices, the first hundred by name. */
+            devices?: components["schemas"]["PausedOn"][];
+            everywhere?: components["schemas"]["Paused"] | null;
+            /** @description Devices on which it was resumed though it is paused everywhere, the first hundred. */
+            except?: string[];
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            exceptCount?: number;
+        };
+        /**
+         * @description The state of a workload over all its devices, the worst first: it is in the first that is so.
+         * @enum {string}
+         */
+        WorkloadState: "unplaced" | "failing" | "progressing" | "unknown" | "paused" | "running" | "done";
         /** @description One workload on one device, as reported. */
         WorkloadStatus: {
             lastState?: components["schemas"]["State"] | null;
-            /** @description `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`. */
+            /** @description `pending|fetching|starting|running|unhealthy|backoff|stopped|failed|paused`. */
             phase: string;
             /** @description When the phase was first reported. Absent: not known. */
             phaseSince?: string | null;
@@ -2258,6 +3321,11 @@ export interface components {
         };
         /** @description How a workload fares over all its devices. */
         WorkloadSummary: {
+            /**
+             * Format: int64
+             * @description Of the unknown: on devices that are away as a `DevicePolicy` expects, or ignored.
+             */
+            away: number;
             /**
              * Format: int64
              * @description Devices that should run it.
@@ -2298,6 +3366,8 @@ export interface components {
              * @description Of those: run this revision.
              */
             running: number;
+            /** @description The state as a whole: the worst of those that it has on its devices. */
+            state: components["schemas"]["WorkloadState"];
             /**
              * Format: int64
              * @description Of those: are offline; they catch up when they are back.
@@ -2419,6 +3489,160 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    listActivity: {
+        parameters: {
+            query?: {
+                /** @description Most items of a page; default 500, at most 5000. Of a file: all of them, or so many. */
+                limit?: number;
+                /** @description `metadata.continue` of the page before; not of a file. */
+                continue?: string;
+                /** @description Part of the id of who did it, of what the access token is for, or of the device. */
+                who?: string;
+                /** @description `workload.apply,device`: only these actions, or those that begin with the word. */
+                action?: string;
+                /** @description `KIND/NAME`, `KIND/` or `NAME`: only what was done to it, or what it did. */
+                object?: string;
+                /** @description Only those in which this text stands, whatever the case. */
+                q?: string;
+                /** @description `change,login,read,device`: only these categories. */
+                category?: string;
+                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                since?: string;
+                /** @description Before: likewise. */
+                until?: string;
+                /** @description `json` (default): a page. `csv` or `ndjson`: a file with all of it. */
+                format?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_Activity"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    listAlarms: {
+        parameters: {
+            query?: {
+                /** @description Most items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the page before. */
+                continue?: string;
+                /** @description Of this kind: `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`. */
+                kind?: string;
+                /** @description With this code: of a problem, or a workload's name. */
+                code?: string;
+                /** @description At least so urgent: `critical`, `warning` or `info`. */
+                severity?: string;
+                /** @description `firing`, `acknowledged` or `silenced`. */
+                state?: string;
+                /** @description Of this device. */
+                device?: string;
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: of devices with these labels. */
+                labelSelector?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_Alarm"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    acknowledgeAlarms: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSilence"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Silence"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    silenceAlarms: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSilence"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Silence"];
+                };
             };
             "4XX": {
                 headers: {
@@ -2552,6 +3776,20 @@ export interface operations {
                 continue?: string;
                 /** @description `oldest` (default) or `newest` first. */
                 order?: string;
+                /** @description Part of the id of who did it, or of what the access token is for. */
+                who?: string;
+                /** @description `workload.apply,device`: only these actions, or those that begin with the word. */
+                action?: string;
+                /** @description `KIND/NAME`, `KIND/` or `NAME`: only what was done to it. */
+                object?: string;
+                /** @description Only those in which this text stands, whatever the case. */
+                q?: string;
+                /** @description `change,login,read`: only these categories. */
+                category?: string;
+                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                since?: string;
+                /** @description Before: likewise. */
+                until?: string;
             };
             header?: never;
             path?: never;
@@ -2658,6 +3896,11 @@ export interface operations {
                 workload?: string;
                 /** @description Only those whose label `site` is this; empty: that have none. */
                 site?: string;
+                /**
+                 * @description `unexpected,expected,ignored`: only those that are offline or never seen, and for which that
+                 *     is against expectation, as a `DevicePolicy` expects, or ignored.
+                 */
+                absence?: string;
                 /**
                  * @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
                  *     for this.
@@ -2837,7 +4080,20 @@ export interface operations {
     };
     getDeviceHistory: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Most items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the page before. */
+                continue?: string;
+                /** @description `connection,phase,restart,revision,generation,problem,more`: only those. */
+                kind?: string;
+                /** @description Only those of this workload. */
+                workload?: string;
+                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                since?: string;
+                /** @description Before: likewise. */
+                until?: string;
+            };
             header?: never;
             path: {
                 name: string;
@@ -2851,7 +4107,42 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["History"];
+                    "application/json": components["schemas"]["List_TimelineEvent"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    pingDevice: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Seconds to wait for the device's sign of life, at most 15; default 15. 0: it is asked, and
+                 *     what is known by then is answered.
+                 */
+                within?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ping"];
                 };
             };
             "4XX": {
@@ -3153,8 +4444,10 @@ export interface operations {
                 /**
                  * @description Answer in frames (`application/vnd.holdfast.log`): for each piece a line of JSON with `log`,
                  *     `offset`, `length`, `lost` and `anew` (where not 0 or false), `times` (with `timestamps`: pairs
-                 *     of a length in bytes and seconds since 1970, 0 where not known) or `error`; behind it `length`
-                 *     bytes of the log as they are.
+                 *     of a length in bytes and seconds since 1970, 0 where not known), `silent` or `error`; behind it
+                 *     `length` bytes of the log as they are. The first frame is the device's first word, even where it
+                 *     has nothing to send yet; while a log is followed it has a word every 10 s at least. One with
+                 *     `silent` says instead for how many seconds the device has not answered.
                  */
                 framed?: boolean;
             };
@@ -3271,7 +4564,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description `device`, `workload`, `stream` or `linkbudget` */
+                /** @description `device`, `workload`, `stream`, `linkbudget` or `notification` */
                 kind: string;
                 name: string;
             };
@@ -3312,6 +4605,93 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Fleet"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getFleetTrend: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trend"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    groupDevices: {
+        parameters: {
+            query: {
+                /** @description Key of the label. */
+                by: string;
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                labelSelector?: string;
+                /**
+                 * @description Only those in whose name, label values, address, workloads, problem codes, connection or
+                 *     health this stands, whatever the case.
+                 */
+                q?: string;
+                /** @description `online,offline,never-seen,pending,revoked`: only those. */
+                connection?: string;
+                /**
+                 * @description `healthy,failing,problem,progressing,unknown,never-seen,pending,revoked`: only those whose
+                 *     health is one of these.
+                 */
+                health?: string;
+                /** @description Only those that report a problem with this code. */
+                problem?: string;
+                /** @description Only those that should run this workload, or report it. */
+                workload?: string;
+                /** @description Only those whose label `site` is this; empty: that have none. */
+                site?: string;
+                /**
+                 * @description `unexpected,expected,ignored`: only those that are offline or never seen, and for which that
+                 *     is against expectation, as a `DevicePolicy` expects, or ignored.
+                 */
+                absence?: string;
+                /**
+                 * @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
+                 *     for this.
+                 */
+                attention?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceGroups"];
                 };
             };
             "4XX": {
@@ -3412,6 +4792,35 @@ export interface operations {
             };
         };
     };
+    testNotification: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tested"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     getOpenapi: {
         parameters: {
             query?: never;
@@ -3443,7 +4852,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description `streams` or `linkbudgets` */
+                /** @description `streams`, `linkbudgets`, `notifications` or `devicepolicies` */
                 kind: string;
             };
             cookie?: never;
@@ -3473,7 +4882,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description `streams` or `linkbudgets` */
+                /** @description `streams`, `linkbudgets`, `notifications` or `devicepolicies` */
                 kind: string;
                 name: string;
             };
@@ -3507,7 +4916,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description `streams` or `linkbudgets` */
+                /** @description `streams`, `linkbudgets`, `notifications` or `devicepolicies` */
                 kind: string;
                 name: string;
             };
@@ -3804,6 +5213,60 @@ export interface operations {
             };
         };
     };
+    listSilences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_Silence"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    endSilence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     listStreams: {
         parameters: {
             query?: {
@@ -3943,6 +5406,35 @@ export interface operations {
             };
         };
     };
+    getToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenUse"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     revokeToken: {
         parameters: {
             query?: never;
@@ -4052,6 +5544,141 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    pauseWorkload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OnDevices"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseResult"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    restartWorkload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OnDevices"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": components["schemas"]["RestartLine"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    resumeWorkload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OnDevices"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseResult"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rollbackWorkload: {
+        parameters: {
+            query?: {
+                /** @description Only say what would change. */
+                dryRun?: boolean;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rollback"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolledBack"];
+                };
             };
             "4XX": {
                 headers: {

@@ -3,6 +3,7 @@ import type { components } from "./schema";
 
 type Schemas = components["schemas"];
 export type Device = Schemas["Device"];
+export type Fleet = Schemas["Fleet"];
 export type Workload = Schemas["Workload"];
 export type Revision = Schemas["Revision"];
 export type Token = Schemas["Token"];
@@ -12,3 +13,5 @@ export type Problem = Schemas["Problem"];
 export type Event = Schemas["Event"];
 export type Connection = Schemas["Connection"];
 export type AuditRecord = Schemas["AuditRecord"];
+export type Activity = Schemas["Activity"];
+export type TimelineEvent = Schemas["TimelineEvent"];

@@ -11,6 +11,7 @@ import { hasComments } from "../lib/comments";
 import { toYaml } from "../lib/document";
 import { locate, pathOf, read as parse, type Mark } from "../lib/faults";
 import { merge, type Json } from "../lib/merge";
+import { MANY_APPLIED, reached } from "../lib/jobs";
 import { count } from "../lib/words";
 import { Confirm } from "../ui/Confirm";
 import { Dialog } from "../ui/Dialog";
@@ -55,7 +56,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
   const [pushing, setPushing] = useState(false);
   const editor = useRef<EditorHandle>(null);
   const schema = useQuery(read.schema());
-  const guard = useMemo(() => base && { name: base.name, kind: base.kind, version: base.version }, [base]);
+  const guard = useMemo(() => base && { kind: base.kind, name: base.name, version: base.version }, [base]);
   const run = useDryRun(text, schema.data, guard);
 
   const change = (next: string) => {
@@ -68,6 +69,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
   const losing = (run.results ?? []).filter((result) => (result.changedDevices?.loseCount ?? 0) > 0);
   const loses = losing.reduce((sum, result) => sum + (result.changedDevices?.loseCount ?? 0), 0);
   const isData = losing.every((result) => result.kind !== "Workload");
+  const hits = reached(run.results ?? []);
   const changes = (run.results ?? []).some((result) => result.action !== "unchanged");
   const ready = run.results !== undefined && changes && !busy;
 
@@ -77,12 +79,12 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
     try {
       const { results } = await apply(run.documents, false);
       keep(draft, undefined);
-      await Promise.all([["workloads"], ["workload"], ["fleet"], ["devices"], ["device"], ["policies"], ["policy"]].map((queryKey) => queries.invalidateQueries({ queryKey })));
+      await Promise.all([["workloads"], ["workload"], ["fleet"], ["devices"], ["device"], ["notification"], ["policies"], ["policy"]].map((queryKey) => queries.invalidateQueries({ queryKey })));
       applied(results);
     } catch (error) {
       if (error instanceof Refusal && error.code === "conflict") {
         setRefused(true);
-        if (base) await queries.invalidateQueries({ queryKey: [base.kind && base.kind !== "Workload" ? "policy" : "workload"] });
+        if (base) await queries.invalidateQueries({ queryKey: { Stream: ["policy"], LinkBudget: ["policy"], Notification: ["notification"], DevicePolicy: ["devices"] }[base.kind ?? ""] ?? ["workload", base.name] });
       } else setFailure(reason(error));
     } finally {
       setBusy(false);
@@ -90,7 +92,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
   };
   const submit = () => {
     if (!ready) return;
-    if (loses > 0) setAsking(true);
+    if (loses > 0 || hits > MANY_APPLIED) setAsking(true);
     else void send();
   };
   const openFiles = async (chosen: File[]) => {
@@ -159,12 +161,13 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
       {pushing && <Dialog title="Push an artifact" close={() => setPushing(false)} size="lg"><PushArtifact /></Dialog>}
       {asking && (
         <Confirm
-          title={isData ? `${losing.length === 1 ? (losing[0]?.name ?? "") : "Policies"} will no longer apply to ${count(loses, "device")}` : `${count(loses, "device")} will stop ${losing.length === 1 ? (losing[0]?.name ?? "") : "workloads"}`}
-          act={isData ? `Apply, and no longer to ${count(loses, "device")}` : `Apply, and stop it on ${count(loses, "device")}`}
-          typed={loses >= MANY ? losing[0]?.name : undefined}
+          title={loses === 0 ? `Apply to ${count(hits, "device")} at once?` : isData ? `${losing.length === 1 ? (losing[0]?.name ?? "") : "Policies"} will no longer apply to ${count(loses, "device")}` : `${count(loses, "device")} will stop ${losing.length === 1 ? (losing[0]?.name ?? "") : "workloads"}`}
+          act={loses === 0 ? `Apply to ${count(hits, "device")}` : isData ? `Apply, and no longer to ${count(loses, "device")}` : `Apply, and stop it on ${count(loses, "device")}`}
+          typed={hits > MANY_APPLIED ? String(hits) : loses >= MANY ? losing[0]?.name : undefined}
           run={send}
           close={() => setAsking(false)}
         >
+          {hits > MANY_APPLIED && <p>This changes {count(hits, "device")}, all of them at once. The number is typed so that it is meant.</p>}
           {losing.map((result) => <p key={result.name}><strong>{result.name}</strong> {result.kind === "Workload" ? "ends on" : "no longer applies to"} {count(result.changedDevices?.loseCount ?? 0, "device")}: {(result.changedDevices?.lose ?? []).slice(0, 8).join(", ")}{(result.changedDevices?.loseCount ?? 0) > 8 ? ", …" : ""}.{result.kind === "Workload" ? " Its folder there is deleted." : ""}</p>)}
         </Confirm>
       )}

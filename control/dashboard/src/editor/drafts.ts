@@ -2,6 +2,8 @@
 import type { Json } from "../lib/merge";
 
 export interface Base {
+  /** Of its document; absent: Workload. */
+  kind?: string;
   name: string;
   /** `kind` of the document; absent: a workload's. */
   kind?: "Workload" | "Stream" | "LinkBudget";

@@ -11,6 +11,8 @@ import { check, type Schema } from "../lib/schema";
 const PAUSE = 400;
 
 export interface Guard {
+  /** Of the document; absent: Workload. */
+  kind?: string | undefined;
   name: string;
   kind?: string | undefined;
   version: number;

@@ -4,15 +4,15 @@ import { Document, isMap, isScalar, visit } from "yaml";
 
 const ORDER = [
   "apiVersion", "kind", "metadata", "spec", "name", "labels",
-  "devices", "run", "config", "resources", "restart", "health", "stop", "bus",
+  "devices", "severity", "kinds", "groupBy", "delay", "groupWait", "groupInterval", "repeat", "sendResolved", "link", "to", "run", "config", "resources", "restart", "health", "stop", "bus",
   "matchLabels", "matchExpressions", "key", "operator", "values",
   "process", "path", "artifact", "args", "env", "user", "workdir",
   "cpu", "memory", "pids", "policy", "backoff", "initial", "max",
   "http", "tcp", "exec", "host", "port", "command", "startPeriod", "interval", "timeout", "failures",
-  "signal", "grace", "subscribe", "publish",
+  "signal", "grace", "webhook", "email", "alertmanager", "url", "secretUrl", "secret", "smtp", "tls", "username", "password", "from", "headers", "ca", "subscribe", "publish",
 ];
 /** The keys below these are the operator's own: they stay by name. */
-const OWN = new Set(["labels", "matchLabels", "env", "config"]);
+const OWN = new Set(["labels", "matchLabels", "env", "config", "headers"]);
 
 function sorted(value: unknown, own = false): unknown {
   if (Array.isArray(value)) return value.map((item) => sorted(item));

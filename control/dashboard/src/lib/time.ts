@@ -63,3 +63,9 @@ const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-d
 export function clock(at: number): string {
   return hours.format(at);
 }
+
+/** A moment in seconds since 1970, to the second: with its day only where that is not today. */
+export function clockTime(at: number, now = Date.now()): string {
+  const far = Math.abs(now / 1000 - at) > 86_400 || new Date(at * 1000).getDate() !== new Date(now).getDate();
+  return far ? second(at) : clock(at * 1000);
+}

@@ -3,7 +3,7 @@ import { Button } from "@mantine/core";
 import { useState } from "react";
 import { Icon } from "./icons";
 
-export function CopyButton({ text, children = "Copy" }: { text: string; children?: React.ReactNode }) {
+export function CopyButton({ text, children = "Copy" }: { text: string | (() => string); children?: React.ReactNode }) {
   const [done, setDone] = useState<"" | "Copied" | "Select the text and copy it by hand">("");
   return (
     <>
@@ -12,7 +12,7 @@ export function CopyButton({ text, children = "Copy" }: { text: string; children
         variant="default"
         leftSection={<Icon name="copy" />}
         onClick={() => {
-          navigator.clipboard.writeText(text).then(
+          navigator.clipboard.writeText(typeof text === "string" ? text : text()).then(
             () => setDone("Copied"),
             () => setDone("Select the text and copy it by hand"),
           );

@@ -8,7 +8,7 @@ import { Card } from "./Card";
 import { Ledger } from "./Ledger";
 import { Records } from "./Records";
 import { Choices, StreamLines } from "./StreamLines";
-import { TimeRange } from "./TimeRange";
+import { StreamTime } from "./StreamTime";
 import { useSearch } from "./useSearch";
 
 const at = (device: string, stream: string, what: string) => `/api/v1/devices/${encodeURIComponent(device)}/streams/${encodeURIComponent(stream)}/${what}`;
@@ -27,7 +27,7 @@ export function StreamChart({ device, stream, latest }: { device: string; stream
     <Card title={stream} aside={<Button component="a" size="xs" variant="default" href={`${at(device, stream, "export.parquet")}?${query.toString()}`} download>Export as Parquet</Button>}>
       <div className="hf-row hf-bottom">
         <SegmentedControl size="xs" value={shown} onChange={(view) => setSearch({ view })} data={[{ value: "chart", label: "Chart" }, { value: "records", label: "Records" }]} aria-label="How the stream is shown" />
-        <TimeRange />
+        <StreamTime />
         {shown === "chart" && <Choices first={{ device, stream, field }} fields={fields} />}
       </div>
       {shown === "chart" ? <StreamLines first={{ device, stream, field }} isText={isKnown && fields.length === 0} /> : <Records device={device} stream={stream} />}

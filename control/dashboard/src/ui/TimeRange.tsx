@@ -1,31 +1,35 @@
-// Which time is shown: a span that ends now, or any from and to. It stands in the address.
-import { Button, Select, TextInput } from "@mantine/core";
-import { CUSTOM, ofField, SPANS, toField, USUAL } from "../lib/range";
-import { useSearch } from "./useSearch";
+// A span of time until now, or from one moment to another; the address holds it as `since`, or as
+// `from` and `to`.
+import { Select, TextInput } from "@mantine/core";
+import { useState } from "react";
+import { local, moment, RANGES } from "../lib/activity";
+import type { Search } from "./useSearch";
 
-export function TimeRange() {
-  const [search, setSearch] = useSearch();
-  const custom = search.from !== undefined || search.to !== undefined;
-  const span = SPANS.some(({ value }) => value === search.span) ? (search.span ?? USUAL) : USUAL;
-  const seconds = SPANS.find(({ value }) => value === span)?.seconds ?? 3_600;
+const OWN = "own";
+
+export function TimeRange({ search, set }: { search: Search; set: (change: Search) => void }) {
+  const given = search.from !== undefined || search.to !== undefined;
+  const [own, setOwn] = useState(given);
+  const choices = Object.entries(RANGES).map(([value, label]) => ({ value, label }));
   return (
     <>
       <Select
-        label="Time"
-        data={[...SPANS.map(({ value, label }) => ({ value, label })), { value: CUSTOM, label: "from and to…" }]}
-        value={custom ? CUSTOM : span}
+        aria-label="Time"
+        placeholder="Any time"
+        data={[...choices, { value: OWN, label: "From … to …" }]}
+        value={own || given ? OWN : (search.since ?? null)}
         onChange={(value) => {
-          if (value === CUSTOM) setSearch({ from: new Date(Date.now() - seconds * 1_000).toISOString(), to: new Date().toISOString() });
-          else setSearch({ span: value === USUAL ? undefined : (value ?? undefined), from: undefined, to: undefined });
+          setOwn(value === OWN);
+          set(value === OWN ? { since: undefined } : { since: value ?? undefined, from: undefined, to: undefined });
         }}
-        allowDeselect={false}
-        maw={190}
+        clearable
+        clearButtonProps={{ "aria-label": "Any time" }}
+        w={160}
       />
-      {custom && (
+      {(own || given) && (
         <>
-          <TextInput type="datetime-local" step={1} label="From" value={toField(search.from)} onChange={(event) => setSearch({ from: ofField(event.currentTarget.value) ?? search.from })} maw={220} />
-          <TextInput type="datetime-local" step={1} label="To" value={toField(search.to)} onChange={(event) => setSearch({ to: ofField(event.currentTarget.value) })} maw={220} description={search.to ? undefined : "until now"} />
-          <Button variant="default" size="xs" onClick={() => setSearch({ from: undefined, to: undefined })}>Back to the {SPANS.find(({ value }) => value === span)?.label}</Button>
+          <TextInput type="datetime-local" aria-label="From" value={local(search.from)} onChange={(event) => set({ from: moment(event.currentTarget.value) })} />
+          <TextInput type="datetime-local" aria-label="To" value={local(search.to)} onChange={(event) => set({ to: moment(event.currentTarget.value) })} />
         </>
       )}
     </>

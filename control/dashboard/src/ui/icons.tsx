@@ -5,6 +5,7 @@ const paths: Record<string, string> = {
   workloads: "M12 3l8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9",
   data: "M4 4v16h16M7 16l4-6 3 3 5-7",
   policies: "M4 6h16M7 12h10M10 18h4",
+  alarms: "M6 17V11a6 6 0 0112 0v6l2 2H4zM10 21h4",
   enrolment: "M12 5v14M5 12h14M3 3h18v18H3z",
   settings: "M4 7h10M18 7h2M4 17h2M10 17h10M14 4v6M6 14v6",
   activity: "M3 12h4l3-8 4 16 3-8h4",
@@ -14,6 +15,9 @@ const paths: Record<string, string> = {
   out: "M14 4h6v16h-6M10 8l-4 4 4 4M6 12h10",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   columns: "M4 4h16v16H4zM10 4v16M15 4v16",
+  view: "M6 3h12v18l-6-5-6 5z",
+  download: "M12 4v11M7 10l5 5 5-5M4 20h16",
+  compare: "M4 5h6v14H4zM14 5h6v14h-6z",
   more: "M5 12h.01M12 12h.01M19 12h.01",
 };
 

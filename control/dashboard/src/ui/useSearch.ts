@@ -5,19 +5,18 @@ import { useCallback } from "react";
 
 export type Search = Record<string, string | undefined>;
 
-export function useSearch(): [Search, (change: Search, push?: boolean) => void] {
+const given = (search: Search) => Object.fromEntries(Object.entries(search).filter(([, value]) => value !== undefined && value !== ""));
+
+/** What the address holds, what changes some of it, and what puts another in its place. */
+export function useSearch(): [Search, (change: Search, push?: boolean) => void, (to: Search) => void] {
   const search = useRouterSearch({ strict: false }) as Search;
   const navigate = useNavigate();
   const set = useCallback(
     (change: Search, push = false) => {
-      void navigate({
-        to: ".",
-        replace: !push,
-        resetScroll: false,
-        search: ((before: Search) => Object.fromEntries(Object.entries({ ...before, ...change }).filter(([, value]) => value !== undefined && value !== ""))) as never,
-      });
+      void navigate({ to: ".", replace: !push, resetScroll: false, search: ((before: Search) => given({ ...before, ...change })) as never });
     },
     [navigate],
   );
-  return [search, set];
+  const go = useCallback((to: Search) => void navigate({ to: ".", resetScroll: false, search: given(to) as never }), [navigate]);
+  return [search, set, go];
 }

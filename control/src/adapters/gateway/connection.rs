@@ -19,6 +19,7 @@ use super::meter::Meter;
 use super::pipe::{Pipe, TURNS_A_POLL, millis};
 use super::registry::{End, Inbox, Mailbox};
 use crate::adapters::seats::Seat;
+use crate::core::liveness::Line;
 use crate::ports::{Directory, Done, Refusal};
 
 /// Whether the device is owed its desired state.
@@ -59,7 +60,7 @@ impl Connection {
         Self {
             pipe: Pipe::new(stream),
             session,
-            mailbox: Arc::new(Mailbox::new(new.number)),
+            mailbox: Arc::new(Mailbox::new(new.number, new.shared.started)),
             shared: new.shared,
             directory: new.directory,
             peer: new.peer,
@@ -135,7 +136,7 @@ impl Connection {
     fn events(&mut self) {
         while let Some(event) = self.session.poll_event() {
             match event {
-                Event::Connected { .. } => self.connected(),
+                Event::Connected { keep_alive, .. } => self.connected(keep_alive),
                 Event::Published { token, route, payload, .. } => {
                     count(&self.shared.counters.publishes_in);
                     let mailbox = Arc::clone(&self.mailbox);
@@ -158,14 +159,16 @@ impl Connection {
         }
     }
 
-    fn connected(&mut self) {
+    fn connected(&mut self, keep_alive: u16) {
         self.slot = None;
+        self.mailbox.promised(keep_alive);
         let device = &self.session.policy().identity.device;
         count(&self.shared.counters.connected);
         count(&self.shared.counters.connections);
         self.known = true;
         let entered = self.shared.registry.enter(device, &self.mailbox);
-        self.directory.connected(device, self.mailbox.connection, self.peer);
+        let line: Arc<dyn Line> = Arc::clone(&self.mailbox) as _;
+        self.directory.connected(device, self.mailbox.connection, self.peer, Some(line));
         match entered {
             Ok(None) => {}
             Ok(Some(older)) => older.end(End::TakenOver),
@@ -287,7 +290,10 @@ impl Connection {
                 return Poll::Pending;
             }
             match self.pipe.read(&mut self.session, &self.shared.counters, cx, now) {
-                Poll::Ready(Ok(1..)) => self.events(),
+                Poll::Ready(Ok(1..)) => {
+                    self.mailbox.heard(now);
+                    self.events();
+                }
                 // It may have closed its side alone, to say that this is all.
                 Poll::Ready(Ok(0)) => self.session.half_closed(),
                 Poll::Ready(Err(_)) => {

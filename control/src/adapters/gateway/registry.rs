@@ -3,12 +3,15 @@
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Instant;
 
 use bytes::Bytes;
 use holdfast_protocol::ids::DeviceId;
+
+use crate::core::liveness::Line;
 
 /// Calls that wait for the connection's own task to take them into its session.
 const INBOX_CALLS: usize = 16;
@@ -55,15 +58,26 @@ pub(super) struct Mailbox {
     takes_calls: AtomicBool,
     /// The device has subscribed to its acknowledgements.
     takes_acks: AtomicBool,
+    /// Seconds within which the device promised its next packet. 0: not connected yet.
+    keep_alive: AtomicU16,
+    /// When it was last heard, in seconds of the gateway's clock.
+    heard: AtomicU32,
+    /// What the gateway's clock counts from.
+    started: Instant,
     inbox: Mutex<Inbox>,
 }
 
 impl Mailbox {
-    pub(super) fn new(connection: u64) -> Self {
+    /// A connection of which nothing was heard yet. `started`: what the gateway's clock counts
+    /// from.
+    pub(super) fn new(connection: u64, started: Instant) -> Self {
         Self {
             connection,
             takes_calls: AtomicBool::new(false),
             takes_acks: AtomicBool::new(false),
+            keep_alive: AtomicU16::new(0),
+            heard: AtomicU32::new(0),
+            started,
             inbox: Mutex::new(Inbox::default()),
         }
     }
@@ -102,6 +116,15 @@ impl Mailbox {
                 inbox.done.push((token, stored));
             }
         });
+    }
+
+    /// Something came from the device, at this time of the gateway's clock in milliseconds.
+    pub(super) fn heard(&self, now: u64) {
+        self.heard.store(u32::try_from(now / 1_000).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    pub(super) fn promised(&self, keep_alive: u16) {
+        self.keep_alive.store(keep_alive, Ordering::Relaxed);
     }
 
     pub(super) fn takes(&self, calls: bool, acks: bool) {
@@ -150,6 +173,17 @@ impl Mailbox {
     /// The task ends.
     pub(super) fn close(&self) {
         *self.lock() = Inbox { closed: true, ..Inbox::default() };
+    }
+}
+
+impl Line for Mailbox {
+    fn silent(&self) -> u64 {
+        let heard = u64::from(self.heard.load(Ordering::Relaxed));
+        self.started.elapsed().as_secs().saturating_sub(heard)
+    }
+
+    fn keep_alive(&self) -> u16 {
+        self.keep_alive.load(Ordering::Relaxed)
     }
 }
 

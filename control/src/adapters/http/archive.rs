@@ -41,7 +41,8 @@ const MAX_ARTIFACTS: usize = 100_000;
 
 /// What a backup leaves out: sessions end with a restore, and what devices' links were like is
 /// worth less than the room that it takes.
-const LEFT_OUT: [&str; 2] = [key::HISTORIES, key::SESSIONS];
+const LEFT_OUT: [&str; 5] =
+    [key::HISTORIES, key::SESSIONS, key::TOLD[0], key::TOLD[1], key::TOLD[2]];
 
 /// Largest of the small files.
 const MAX_SMALL: u64 = 1024 * 1024;

@@ -1,4 +1,4 @@
-//! The fleet at a glance, the list of devices, and what one device has been through.
+//! The fleet at a glance, the list of devices, and what of one differs.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::App;
 use super::extract::{Params, Path};
-use crate::api::{Device, Differences, Fleet, History, LabelsInUse, List};
+use crate::api::{Device, Differences, Fleet, LabelsInUse, List};
 use crate::core::attention::Attention;
 use crate::core::listing::{Filter, Order};
 use crate::core::selector;
 use crate::service::{DevicesQuery, Failure, Query, Service};
 
-type Answer<T> = Result<Json<T>, Failure>;
+pub(super) type Answer<T> = Result<Json<T>, Failure>;
 
-/// Which devices, in which order.
+/// Which part of the list, in which order.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase")]
@@ -32,6 +32,13 @@ pub(crate) struct ListDevices {
     /// that fail and problems), `workloads` (by how many fail, then by how many are desired),
     /// `certificate` or `createdAt`; with `-` before it the greatest first.
     sort: Option<String>,
+}
+
+/// Which devices; what is not said chooses all.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WhichDevices {
     /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels.
     label_selector: Option<String>,
     /// Only those in whose name, label values, address, workloads, problem codes, connection or
@@ -48,22 +55,29 @@ pub(crate) struct ListDevices {
     workload: Option<String>,
     /// Only those whose label `site` is this; empty: that have none.
     site: Option<String>,
+    /// `unexpected,expected,ignored`: only those that are offline or never seen, and for which that
+    /// is against expectation, as a `DevicePolicy` expects, or ignored.
+    absence: Option<String>,
     /// `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
     /// for this.
     attention: Option<String>,
 }
 
-impl ListDevices {
-    fn query(self) -> Result<DevicesQuery, Failure> {
-        let bad =
-            |what: &'static str| move |error: String| Failure::invalid(format!("{what}: {error}"));
+/// A fault of a parameter, by its name.
+fn bad(what: &'static str) -> impl Fn(String) -> Failure {
+    move |error| Failure::invalid(format!("{what}: {error}"))
+}
+
+impl WhichDevices {
+    /// The devices that it chooses.
+    pub(super) fn filter(self) -> Result<Filter, Failure> {
         let attention = |word: String| {
             Attention::parse(&word).ok_or_else(|| {
                 let words = Attention::ALL.map(Attention::as_str).join(", ");
                 Failure::invalid(format!("attention: one of {words}"))
             })
         };
-        let filter = Filter {
+        Ok(Filter {
             selector: selector::parse(&self.label_selector.unwrap_or_default())
                 .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))?,
             text: Filter::text(&self.q.unwrap_or_default()).map_err(bad("q"))?,
@@ -73,8 +87,15 @@ impl ListDevices {
             problem: self.problem.filter(|code| !code.is_empty()),
             workload: self.workload.filter(|name| !name.is_empty()),
             site: self.site,
+            absences: Filter::absences(&self.absence.unwrap_or_default())
+                .map_err(bad("absence"))?,
             attention: self.attention.filter(|word| !word.is_empty()).map(attention).transpose()?,
-        };
+        })
+    }
+}
+
+impl ListDevices {
+    fn query(self, filter: Filter) -> Result<DevicesQuery, Failure> {
         let sort = self.sort.filter(|text| !text.is_empty());
         Ok(DevicesQuery {
             query: Query { limit: self.limit, after: self.after, ..Query::default() },
@@ -86,7 +107,7 @@ impl ListDevices {
 }
 
 /// Runs what looks at every device, or at the disk, where it holds nobody up.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     app: App,
     look: impl FnOnce(&Service) -> T + Send + 'static,
 ) -> Result<T, Failure> {
@@ -94,14 +115,15 @@ async fn aside<T: Send + 'static>(
 }
 
 /// Devices, by name or as `sort` says.
-#[utoipa::path(get, path = "/api/v1/devices", operation_id = "listDevices", tag = "devices", params(ListDevices),
+#[utoipa::path(get, path = "/api/v1/devices", operation_id = "listDevices", tag = "devices", params(ListDevices, WhichDevices),
     security(("bearer" = [])),
     responses((status = 200, body = List<Device>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn devices(
     State(app): State<App>,
     Params(query): Params<ListDevices>,
+    Params(which): Params<WhichDevices>,
 ) -> Result<Response, Failure> {
-    let query = query.query()?;
+    let query = query.query(which.filter()?)?;
     // A long list is written as JSON there as well.
     aside(app, move |service| service.devices(&query).map(|list| Json(list).into_response()))
         .await?
@@ -121,14 +143,6 @@ pub(super) async fn fleet(State(app): State<App>) -> Answer<Arc<Fleet>> {
     responses((status = 200, body = LabelsInUse), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn labels(State(app): State<App>) -> Answer<LabelsInUse> {
     aside(app, Service::labels).await.map(Json)
-}
-
-/// When a device came and went, newest first.
-#[utoipa::path(get, path = "/api/v1/devices/{name}/history", operation_id = "getDeviceHistory", tag = "devices",
-    params(("name" = String, Path)), security(("bearer" = [])),
-    responses((status = 200, body = History), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn history(State(app): State<App>, Path(name): Path<String>) -> Answer<History> {
-    aside(app, move |service| service.history(&name)).await?.map(Json)
 }
 
 /// What is desired of a device beside what it reports, workload by workload.

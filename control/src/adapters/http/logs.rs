@@ -49,8 +49,10 @@ pub(crate) struct LogQuery {
     after: Option<String>,
     /// Answer in frames (`application/vnd.holdfast.log`): for each piece a line of JSON with `log`,
     /// `offset`, `length`, `lost` and `anew` (where not 0 or false), `times` (with `timestamps`: pairs
-    /// of a length in bytes and seconds since 1970, 0 where not known) or `error`; behind it `length`
-    /// bytes of the log as they are.
+    /// of a length in bytes and seconds since 1970, 0 where not known), `silent` or `error`; behind it
+    /// `length` bytes of the log as they are. The first frame is the device's first word, even where it
+    /// has nothing to send yet; while a log is followed it has a word every 10 s at least. One with
+    /// `silent` says instead for how many seconds the device has not answered.
     #[serde(default)]
     framed: bool,
 }

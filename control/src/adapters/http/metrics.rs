@@ -110,7 +110,29 @@ pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static s
     service(&app, &mut text);
     data(&app, &mut text);
     horizons(&app, &mut text);
+    alarms(&app, &mut text);
     (TEXT, text.0)
+}
+
+fn alarms(app: &App, text: &mut Text) {
+    let (counts, waiting, skipped) = app.service.alarm_counts();
+    let name = "holdfast_alarms";
+    text.family(name, "gauge", "What needs a person, by severity and by whether it is told.");
+    for severity in ["critical", "warning", "info"] {
+        for state in ["firing", "acknowledged", "silenced"] {
+            let count = counts.get(&(severity, state)).copied().unwrap_or(0);
+            text.line(format_args!("{name}{{severity=\"{severity}\",state=\"{state}\"}} {count}"));
+        }
+    }
+    let help = "Alarms that are not kept: there are more than 100,000.";
+    text.one("holdfast_alarms_skipped", "gauge", help, skipped);
+    let help = "Messages about alarms that wait to be delivered.";
+    text.one("holdfast_notifications_waiting", "gauge", help, waiting);
+    let counters = app.service.counters();
+    let help = "Messages about alarms that a receiver took, tests included.";
+    text.counter("holdfast_notifications_sent_total", help, &counters.notifications_sent);
+    let help = "Attempts to deliver one that failed.";
+    text.counter("holdfast_notifications_failed_total", help, &counters.notifications_failed);
 }
 
 fn horizons(app: &App, text: &mut Text) {
@@ -190,6 +212,20 @@ fn service(app: &App, text: &mut Text) {
         "connection",
         devices.into_iter().map(|(connection, count)| (connection.as_str(), count)),
     );
+    let (absences, lost, overdue) = app.service.absences();
+    text.labelled(
+        (
+            "holdfast_devices_absent",
+            "gauge",
+            "Devices that are offline or were never connected, by whether their policy expects it.",
+        ),
+        "absence",
+        absences.into_iter().map(|(class, count)| (class.as_str(), count)),
+    );
+    let help = "Devices that are away for longer than they may be.";
+    text.one("holdfast_devices_lost", "gauge", help, lost);
+    let help = "Connected devices that were not heard for longer than their keep-alive.";
+    text.one("holdfast_devices_overdue", "gauge", help, overdue);
     text.one("holdfast_device_refused", "gauge", "Inputs that devices refused, summed.", refused);
     let reasons = counters.refused();
     text.labelled(

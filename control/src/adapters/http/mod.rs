@@ -2,6 +2,8 @@
 //! nothing: `service/` does.
 
 mod access;
+mod activity;
+mod alarms;
 mod archive;
 mod artifacts;
 mod auth;
@@ -13,12 +15,15 @@ mod events;
 mod export;
 mod extract;
 mod fleet;
+mod groups;
+mod jobs;
 mod listen;
 mod logs;
 mod meaning;
 mod metrics;
 mod pages;
 mod parameters;
+mod ping;
 mod policies;
 mod query;
 mod session;
@@ -95,7 +100,7 @@ impl Requests {
     components(schemas(error_schema::ErrorBody)),
     modifiers(&Bearer),
     tags(
-        (name = "devices"), (name = "workloads"), (name = "data"), (name = "tokens"), (name = "enrolment"),
+        (name = "devices"), (name = "workloads"), (name = "alarms"), (name = "data"), (name = "tokens"), (name = "enrolment"),
         (name = "artifacts"), (name = "access"), (name = "system")
     )
 )]
@@ -136,11 +141,14 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(fleet::devices))
         .routes(routes!(fleet::fleet))
         .routes(routes!(fleet::labels))
-        .routes(routes!(fleet::history))
+        .routes(routes!(groups::groups))
+        .routes(routes!(groups::trend))
+        .routes(routes!(activity::timeline))
         .routes(routes!(fleet::differences))
         .routes(routes!(devices::get, devices::patch, devices::delete))
         .routes(routes!(devices::approve))
         .routes(routes!(devices::revoke))
+        .routes(routes!(ping::ping))
         .routes(routes!(logs::logs))
         .routes(routes!(data::streams))
         .routes(routes!(data::of_device))
@@ -151,6 +159,12 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(policies::list))
         .routes(routes!(policies::get, policies::delete))
         .routes(routes!(policies::devices))
+        .routes(routes!(alarms::list))
+        .routes(routes!(alarms::acknowledge))
+        .routes(routes!(alarms::silence))
+        .routes(routes!(alarms::silences))
+        .routes(routes!(alarms::end))
+        .routes(routes!(alarms::test))
         .routes(routes!(metrics::streams))
         .routes(routes!(query::query))
         .routes(routes!(query::end))
@@ -161,10 +175,15 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(workloads::list))
         .routes(routes!(workloads::get, workloads::delete))
         .routes(routes!(workloads::revisions))
+        .routes(routes!(jobs::rollback))
+        .routes(routes!(jobs::pause))
+        .routes(routes!(jobs::resume))
+        .routes(routes!(jobs::restart))
         .routes(routes!(workloads::explain))
         .routes(routes!(tokens::list, tokens::create))
-        .routes(routes!(tokens::revoke))
-        .routes(routes!(tokens::audit))
+        .routes(routes!(tokens::read, tokens::revoke))
+        .routes(routes!(activity::audit))
+        .routes(routes!(activity::activity))
         .routes(routes!(access::list, access::create))
         .routes(routes!(access::delete))
         .routes(routes!(system::about))
@@ -280,7 +299,7 @@ impl ListQuery {
     fn query(&self) -> Result<crate::service::Query, Failure> {
         let selector = selector(self.label_selector.as_deref())?;
         let (limit, after) = (self.limit, self.after.clone());
-        Ok(crate::service::Query { limit, after, selector, newest_first: false })
+        Ok(crate::service::Query { limit, after, selector })
     }
 }
 

@@ -1,4 +1,5 @@
-//! Documents about data: `Stream` and `LinkBudget`. They are applied with `POST /api/v1/apply`.
+//! Documents beside workloads: `Stream`, `LinkBudget`, `Notification` and `DevicePolicy`. They are
+//! applied with `POST /api/v1/apply`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,13 +18,14 @@ type Answer<T> = Result<Json<T>, Failure>;
 fn kind(word: &str) -> Result<PolicyKind, Failure> {
     let kind = PolicyKind::parse(word).filter(|kind| kind.plural() == word);
     kind.ok_or_else(|| {
-        Failure::NotFound("there are policies/streams and policies/linkbudgets".into())
+        let known = PolicyKind::ALL.map(|kind| format!("policies/{}", kind.plural()));
+        Failure::NotFound(format!("there are {}", known.join(", ")))
     })
 }
 
-/// Documents about data of one kind, by name.
+/// Documents of one kind, by name; secrets in them are `(hidden)`.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}", operation_id = "listPolicies", tag = "data",
-    params(("kind" = String, Path, description = "`streams` or `linkbudgets`"), ListQuery),
+    params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ListQuery),
     security(("bearer" = [])),
     responses((status = 200, body = List<Policy>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn list(
@@ -34,9 +36,9 @@ pub(super) async fn list(
     app.service.policies(kind(&word)?, &query.query()?).map(Json)
 }
 
-/// A document about data.
+/// A document; secrets in it are `(hidden)`.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}/{name}", operation_id = "getPolicy", tag = "data",
-    params(("kind" = String, Path, description = "`streams` or `linkbudgets`"), ("name" = String, Path)),
+    params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ("name" = String, Path)),
     security(("bearer" = [])),
     responses((status = 200, body = Policy), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn get(
@@ -60,9 +62,9 @@ pub(super) async fn devices(
     app.service.policy_devices(kind(&word)?, &name, &query.query()?).map(Json)
 }
 
-/// Deletes a document about data; devices go on with their defaults.
+/// Deletes a document; devices go on with their defaults.
 #[utoipa::path(delete, path = "/api/v1/policies/{kind}/{name}", operation_id = "deletePolicy", tag = "data",
-    params(("kind" = String, Path, description = "`streams` or `linkbudgets`"), ("name" = String, Path), DeleteQuery),
+    params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ("name" = String, Path), DeleteQuery),
     security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn delete(

@@ -1,4 +1,4 @@
-//! Enrolment tokens, and the audit log.
+//! Enrolment tokens.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -8,9 +8,8 @@ use axum::{Extension, Json};
 use super::auth::Operator;
 use super::extract::{Params, Path, SMALL, json};
 use super::{App, ListQuery};
-use crate::api::{CreatedToken, List, NewToken, Token};
-use crate::core::records::AuditRecord;
-use crate::service::{Failure, Query};
+use crate::api::{CreatedToken, List, NewToken, Token, TokenUse};
+use crate::service::Failure;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
@@ -39,6 +38,14 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
+/// An enrolment token without its secret, with the devices that it let in.
+#[utoipa::path(get, path = "/api/v1/tokens/{id}", operation_id = "getToken", tag = "tokens",
+    params(("id" = String, Path)), security(("bearer" = [])),
+    responses((status = 200, body = TokenUse), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn read(State(app): State<App>, Path(id): Path<String>) -> Answer<TokenUse> {
+    app.service.token(&id).map(Json)
+}
+
 /// Ends an enrolment token. Devices that enrolled with it stay.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", operation_id = "revokeToken", tag = "tokens",
     params(("id" = String, Path)), security(("bearer" = [])),
@@ -49,35 +56,4 @@ pub(super) async fn revoke(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
     app.service.revoke_token(&id, &by).await.map(|()| StatusCode::NO_CONTENT)
-}
-
-/// Which entries of the audit log.
-#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct AuditQuery {
-    /// Most items; default 500, at most 5000.
-    limit: Option<usize>,
-    /// `metadata.continue` of the page before.
-    #[serde(rename = "continue")]
-    after: Option<String>,
-    /// `oldest` (default) or `newest` first.
-    order: Option<String>,
-}
-
-/// Who did what, oldest first or newest first.
-#[utoipa::path(get, path = "/api/v1/audit", operation_id = "listAudit", tag = "system", params(AuditQuery),
-    security(("bearer" = [])),
-    responses((status = 200, body = List<AuditRecord>), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn audit(
-    State(app): State<App>,
-    Params(query): Params<AuditQuery>,
-) -> Answer<List<AuditRecord>> {
-    let newest_first = match query.order.as_deref() {
-        None | Some("oldest") => false,
-        Some("newest") => true,
-        Some(_) => return Err(Failure::invalid("order: oldest or newest")),
-    };
-    let (limit, after) = (query.limit, query.after);
-    app.service.audit(&Query { limit, after, newest_first, ..Query::default() }).map(Json)
 }

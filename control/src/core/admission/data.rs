@@ -38,7 +38,7 @@ const MAX_FIELD: usize = 256;
 /// Least budget of a link, in bytes: less does not carry a day's keep-alive.
 const LEAST_BUDGET: u64 = 16 * 1024;
 /// Of a list that may be absent.
-const OR_NOT: &str = ", or leave it out";
+pub(super) const OR_NOT: &str = ", or leave it out";
 /// Most interfaces of a budget.
 const MAX_INTERFACES: usize = 16;
 
@@ -73,7 +73,11 @@ const SHARES: &[&str] = &["control", "events", "data", "logs", "artifacts"];
 const INTERFACE: &[&str] = &["name", "metered", "cost"];
 
 /// What the fields that a document leaves out are.
-fn or<T>(field: Option<At<'_>>, usual: T, decode: impl FnOnce(&At<'_>) -> Option<T>) -> Option<T> {
+pub(super) fn or<T>(
+    field: Option<At<'_>>,
+    usual: T,
+    decode: impl FnOnce(&At<'_>) -> Option<T>,
+) -> Option<T> {
     field.map_or(Some(usual), |at| decode(&at))
 }
 
@@ -140,7 +144,7 @@ fn size(at: &At<'_>, least: u64) -> Option<u64> {
 
 /// A list of so many things at most, each of them good, and at least one. `or_not`: what there is to
 /// do without any.
-fn list<T>(
+pub(super) fn list<T>(
     at: &At<'_>,
     most: usize,
     or_not: &str,

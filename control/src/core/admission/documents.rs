@@ -60,6 +60,213 @@ enum AnyDocument {
     Workload(Box<WorkloadDocument>),
     Stream(Box<StreamDocument>),
     LinkBudget(Box<LinkBudgetDocument>),
+    DevicePolicy(Box<DevicePolicyDocument>),
+    Notification(Box<NotificationDocument>),
+}
+
+/// Who is told of alarms, and how.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NotificationDocument {
+    api_version: ApiVersion,
+    kind: NotificationKind,
+    metadata: MetadataDocument,
+    spec: NotificationSpec,
+}
+
+/// What the document describes.
+#[derive(JsonSchema)]
+enum NotificationKind {
+    Notification,
+}
+
+/// Of which alarms, when, and where to.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NotificationSpec {
+    /// Alarms of which devices: `all`, or those with these labels. An empty selector is refused.
+    devices: ChosenDocument,
+    /// Alarms that are at least so urgent; default warning, which holds critical ones too.
+    severity: Option<SeverityDocument>,
+    /// Alarms of these kinds, such as lost, failing, problem, certificate, waiting; absent: every
+    /// kind.
+    #[schemars(length(min = 1, max = 20), inner(regex(pattern = "^[a-z][a-z-]*$")))]
+    kinds: Option<Vec<String>>,
+    /// Alarms that have these in common make one message: kind, code, severity, device, workload or
+    /// the key of a label; default site, kind.
+    #[schemars(length(min = 1, max = 20))]
+    group_by: Option<Vec<String>>,
+    /// How long an alarm must last before anybody is told, and be gone before it is resolved, at
+    /// most 1d; default 2m.
+    #[schemars(regex(pattern = DURATION))]
+    delay: Option<String>,
+    /// How long the first message of a group waits for further alarms, at most 1h; default 30s, for
+    /// an Alertmanager 5s.
+    #[schemars(regex(pattern = DURATION))]
+    group_wait: Option<String>,
+    /// From a group's message to its next one about other alarms, 1s to 1d; default 5m.
+    #[schemars(regex(pattern = DURATION))]
+    group_interval: Option<String>,
+    /// From a group's message to its repetition, 10s to 30d; default 4h, for an Alertmanager 1m.
+    #[schemars(regex(pattern = DURATION))]
+    repeat: Option<String>,
+    /// Whether the end of the last alarm of a group is told too; default true.
+    send_resolved: Option<bool>,
+    /// Address of these pages, such as `https://holdfast.example.com`, for a link in each message.
+    #[schemars(regex(pattern = "^https?://"))]
+    link: Option<String>,
+    /// The receiver.
+    to: ReceiverDocument,
+}
+
+/// How urgent an alarm is at least.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum SeverityDocument {
+    /// Something does not work.
+    Critical,
+    /// Something will not work.
+    Warning,
+    /// Somebody waits.
+    Info,
+}
+
+/// One receiver.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["webhook"] }, { "required": ["email"] }, { "required": ["alertmanager"] }]))]
+struct ReceiverDocument {
+    /// A `POST` with a JSON body.
+    webhook: Option<WebhookDocument>,
+    /// Mail by SMTP.
+    email: Option<EmailDocument>,
+    /// An Alertmanager (API v2).
+    alertmanager: Option<AlertmanagerDocument>,
+}
+
+/// An address that takes a `POST`. Redirects are not followed; 2xx is success.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["url"] }, { "required": ["secretUrl"] }]))]
+struct WebhookDocument {
+    /// Its address.
+    #[schemars(regex(pattern = "^https?://"))]
+    url: Option<String>,
+    /// Its address, where whoever knows it may send: it is never shown again.
+    secret_url: Option<String>,
+    /// Key of the signature in `X-Holdfast-Signature`, at least 8 characters; never shown again.
+    #[schemars(length(min = 8))]
+    secret: Option<String>,
+    /// Further headers, such as Authorization; their values are never shown again.
+    headers: Option<BTreeMap<String, String>>,
+    /// Certificates of authorities in PEM, in the place of the system's.
+    ca: Option<String>,
+}
+
+/// A mail server and who gets mail.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct EmailDocument {
+    /// The server: `smtp://HOST:PORT` or `smtps://HOST:PORT`.
+    #[schemars(regex(pattern = "^smtps?://"))]
+    smtp: String,
+    /// How the connection is protected; default starttls, with smtps tls.
+    tls: Option<MailTlsDocument>,
+    /// Who logs in.
+    username: Option<String>,
+    /// With what; never shown again.
+    password: Option<String>,
+    /// The sender.
+    from: String,
+    /// Who gets it.
+    #[schemars(length(min = 1, max = 20))]
+    to: Vec<String>,
+    /// Certificates of authorities in PEM, in the place of the system's.
+    ca: Option<String>,
+}
+
+/// How a connection to a mail server is protected.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum MailTlsDocument {
+    /// It begins in the clear and must change to TLS.
+    Starttls,
+    /// TLS from the first byte.
+    Tls,
+    /// Not at all; a login is refused then.
+    None,
+}
+
+/// An Alertmanager. Alerts are grouped by kind and severity as well.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct AlertmanagerDocument {
+    /// Its address, such as `http://alertmanager:9093`.
+    #[schemars(regex(pattern = "^https?://"))]
+    url: String,
+    /// Labels that every alert has.
+    labels: Option<BTreeMap<String, String>>,
+    /// Further headers, such as Authorization; their values are never shown again.
+    headers: Option<BTreeMap<String, String>>,
+    /// Certificates of authorities in PEM, in the place of the system's.
+    ca: Option<String>,
+}
+
+/// Whether devices may be away.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DevicePolicyDocument {
+    api_version: ApiVersion,
+    kind: DevicePolicyKind,
+    metadata: MetadataDocument,
+    spec: DevicePolicySpec,
+}
+
+/// What the document describes.
+#[derive(JsonSchema)]
+enum DevicePolicyKind {
+    DevicePolicy,
+}
+
+/// What is expected of which devices.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DevicePolicySpec {
+    /// On which devices: `all`, or those with these labels. An empty selector is refused. Of several
+    /// documents that choose a device the one with the most conditions holds, of equals the first by
+    /// name.
+    devices: ChosenDocument,
+    /// What it means that one of them is offline, or has never connected.
+    when_offline: WhenOfflineDocument,
+}
+
+/// What an absence means.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+enum WhenOfflineDocument {
+    Word(WhenOfflineWord),
+    After(AlarmAfterDocument),
+}
+
+/// An absence that is no alarm, however long it lasts.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum WhenOfflineWord {
+    /// It is counted apart, and what was wrong on the device when it was last heard is no alarm while
+    /// it is away.
+    Expected,
+    /// The same, and its certificate raises no alarm either.
+    Ignore,
+}
+
+/// An absence that is an alarm when it lasts.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AlarmAfterDocument {
+    /// After how long it is an alarm, 10s to 366d; until then it is as expected. In the place of the 5
+    /// minutes of a device that was connected, and of the 15 of one that never was.
+    #[schemars(regex(pattern = DURATION))]
+    alarm_after: String,
 }
 
 /// What becomes of streams of records, on which devices.

@@ -1,9 +1,11 @@
 //! Admission: documents as operators write them become values with every unit resolved, or are
 //! refused whole with the path of each fault. It asks nothing of the network or the disk.
 
+mod absence;
 mod data;
 mod decode;
 mod documents;
+mod notification;
 mod parts;
 mod strict;
 mod units;
@@ -36,7 +38,7 @@ pub const MAX_DOCUMENT: usize = 256 * 1024;
 pub const MAX_DOCUMENTS: usize = 1_000;
 
 /// The kinds that can be applied.
-const KINDS: [&str; 3] = ["Workload", "Stream", "LinkBudget"];
+const KINDS: [&str; 5] = ["Workload", "Stream", "LinkBudget", "Notification", "DevicePolicy"];
 
 /// What a document describes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +150,18 @@ fn one(document: &At<'_>, artifact_size: &dyn Fn(&Digest) -> Option<u64>) -> Opt
             let (devices, policy) = data::link_budget(at)?;
             Some((devices, What::Policy(Box::new(policy))))
         }),
+        Some("Notification") => {
+            workload::document(document, "it says of which alarms, and where to", |at| {
+                let (devices, policy) = notification::notification(at)?;
+                Some((devices, What::Policy(Box::new(policy))))
+            })
+        }
+        Some("DevicePolicy") => {
+            workload::document(document, "it says whether devices may be away", |at| {
+                let (devices, policy) = absence::device_policy(at)?;
+                Some((devices, What::Policy(Box::new(policy))))
+            })
+        }
         _ => workload::document(document, "it says what to run, and where", |at| {
             let (devices, spec) = workload::spec(at, artifact_size)?;
             Some((devices, What::Workload(Box::new(spec))))

@@ -96,6 +96,28 @@ fn full() -> Vec<Value> {
     all
 }
 
+/// A certificate, of nobody.
+const PEM: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBNDCB56ADAgECAhRn3DrjkpcIY83hbkkkeJ3zl2SXejAFBgMrZXAwDzENMAsG\n\
+A1UEAwwEdGVzdDAgFw0yNjExMjgyMjU1MTlaGA8yMTI2MTEwNDIyNTUxOVowDzEN\n\
+MAsGA1UEAwwEdGVzdDAqMAUGAytlcAMhAKT0xedbEVGHybCSEdDBiFVYD8BzUCfk\n\
+HfMhX6Q8vJfgo1MwUTAdBgNVHQ4EFgQUc2CcI6MdIsCBZB7ka4lb9nXpZakwHwYD\n\
+VR0jBBgwFoAUc2CcI6MdIsCBZB7ka4lb9nXpZakwDwYDVR0TAQH/BAUwAwEB/zAF\n\
+BgMrZXADQQAHLbJQn7Dx96W+sSibzKu3hC6C5DzzO/ofyc49br2zmne2C1qq5d/O\n\
+1ZPtMkQJDYsqeilNqsyzFSL3o0XKIh0I\n\
+-----END CERTIFICATE-----\n\
+";
+
+/// The spec of a notification with every field.
+fn told(to: Value) -> Value {
+    json!({
+        "severity": "critical", "kinds": ["lost", "failing"], "groupBy": ["site", "kind"],
+        "delay": "2m", "groupWait": "10s", "groupInterval": "5m", "repeat": "4h",
+        "sendResolved": false, "link": "https://holdfast.example", "to": to,
+    })
+}
+
 /// The same about data.
 fn data_documents() -> Vec<Value> {
     let document = |kind: &str, name: &str, spec: Value| {
@@ -154,6 +176,34 @@ fn data_documents() -> Vec<Value> {
                 "interfaces": [{ "name": "wwan*", "metered": true, "cost": 1.5 }],
             }),
         ),
+        document(
+            "Notification",
+            "g",
+            told(json!({ "webhook": {
+            "url": "https://a.example/x", "secret": "0123456789", "headers": { "Authorization": "x" }, "ca": PEM,
+        } })),
+        ),
+        document(
+            "Notification",
+            "h",
+            told(json!({ "webhook": { "secretUrl": "https://a.example/x" } })),
+        ),
+        document(
+            "Notification",
+            "i",
+            told(json!({ "email": {
+            "smtp": "smtp://mail.example:25", "tls": "starttls", "username": "u", "password": "p",
+            "from": "a@b.example", "to": ["c@d.example"], "ca": PEM,
+        } })),
+        ),
+        document(
+            "Notification",
+            "j",
+            told(json!({ "alertmanager": {
+            "url": "http://am.example:9093", "labels": { "team": "x" }, "headers": { "X-A": "b" }, "ca": PEM,
+        } })),
+        ),
+        document("DevicePolicy", "g", json!({ "whenOffline": { "alarmAfter": "12h" } })),
     ]
 }
 
@@ -735,7 +785,7 @@ fn an_artifact_must_have_been_pushed() {
 
 /// The objects of a document whose fields are ours, with their paths.
 fn objects(value: &Value, pointer: &str, found: &mut Vec<String>) {
-    const FREE: [&str; 4] = ["/labels", "/matchLabels", "/env", "/config"];
+    const FREE: [&str; 5] = ["/labels", "/matchLabels", "/env", "/config", "/headers"];
     match value {
         Value::Object(object) if !FREE.iter().any(|free| pointer.ends_with(free)) => {
             found.push(pointer.to_owned());

@@ -5,16 +5,18 @@ import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { approve, forget, revoke } from "../../api/actions";
 import { reason } from "../../api/client";
+import { useLook } from "../../api/look";
 import * as read from "../../api/queries";
 import type { Device } from "../../api/types";
 import { Confirm } from "../../ui/Confirm";
 import { Icon } from "../../ui/icons";
 import { Labels } from "../../ui/Labels";
+import { PageLink } from "../../ui/PageLink";
 import { Raw } from "../../ui/Raw";
 import { Resource, type Part } from "../../ui/Resource";
-import { Connection } from "../../ui/State";
+import { Connection, DeviceHealth } from "../../ui/State";
 import { say } from "../../ui/say";
-import { Time } from "../../ui/Time";
+import { Heard } from "../../ui/Time";
 import { useName } from "../../ui/useName";
 import { EditLabels } from "./EditLabels";
 import { History } from "./History";
@@ -27,12 +29,13 @@ const PARTS: readonly Part<Device>[] = [
   { key: "overview", title: "Overview", show: (device) => <Overview device={device} /> },
   { key: "streams", title: "Streams", show: ({ metadata }) => <Streams name={metadata.name} /> },
   { key: "logs", title: "Logs", show: (device) => <Logs device={device} /> },
-  { key: "history", title: "Presence", show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} /> },
+  { key: "history", title: "History", show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} workloads={Object.keys(status.workloads)} /> },
   { key: "raw", title: "Raw document", show: (device) => <Raw of={device} label={`The document of ${device.metadata.name}`} /> },
 ];
 
 export default function DevicePage() {
   const name = useName();
+  useLook(name);
   const [open, setOpen] = useState<"revoke" | "forget" | "labels" | undefined>();
   const navigate = useNavigate();
   const close = () => setOpen(undefined);
@@ -42,7 +45,12 @@ export default function DevicePage() {
       name={name}
       of={useQuery(read.device(name))}
       parts={PARTS}
-      state={({ status }) => <Connection of={status.connection} />}
+      state={({ status }) => (
+        <span className="hf-row">
+          <Connection of={status.connection} since={status.connectionSince} absence={status.absence} />
+          {status.health?.state !== status.connection && <DeviceHealth of={status.health} />}
+        </span>
+      )}
       actions={({ status }) => (
         <>
           {status.connection === "pending" && (
@@ -60,9 +68,10 @@ export default function DevicePage() {
       )}
       about={({ metadata, status }) => (
         <>
-          <span className="hf-kind">heard <Time at={status.heardAt} /></span>
+          <span className="hf-kind">{status.heardAt ? <>heard <Heard at={status.heardAt} late={status.overdue} /></> : "never heard"}</span>
           <Labels of={metadata.labels} to="/devices" />
           <Button size="compact-xs" variant="subtle" onClick={() => setOpen("labels")}>Edit labels</Button>
+          <PageLink to="/compare" search={{ a: name }}>Compare</PageLink>
         </>
       )}
     >

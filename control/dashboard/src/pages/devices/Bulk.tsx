@@ -1,6 +1,7 @@
 // What can be done to many devices at once: approve, label, revoke, delete. One request each, some
 // at a time, as the command line does; whatever fails is told by name and can be tried again.
 import { Button, Progress, TextInput } from "@mantine/core";
+import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { bare, setLabels } from "../../api/actions";
 import { ask, client, reason } from "../../api/client";
@@ -54,16 +55,32 @@ export function Bulk({ selected, setSelected, filter, total }: Props) {
     }
   };
   return (
-    <div className="hf-card hf-row" role="region" aria-label="Selected devices">
-      <strong role="status">{count(selected.size, "device")} selected</strong>
-      {selected.size < total && <Button size="xs" variant="default" loading={reading} onClick={() => void all()}>Select all {total.toLocaleString("en")}</Button>}
-      <Button size="xs" variant="default" onClick={() => setOpen("label")}>Label…</Button>
-      <Button size="xs" variant="default" onClick={() => setOpen("approve")}>Approve…</Button>
-      <Button size="xs" color="red" variant="outline" onClick={() => setOpen("revoke")}>Revoke…</Button>
-      <Button size="xs" color="red" variant="outline" onClick={() => setOpen("forget")}>Delete…</Button>
-      <Button size="xs" variant="subtle" onClick={() => setSelected(new Set())}>Select none</Button>
+    <div className="hf-card hf-row hf-spread" role="region" aria-label="Selected devices">
+      <div className="hf-row">
+        <strong role="status">{count(selected.size, "device")} selected</strong>
+        {selected.size < total && <Button size="xs" variant="default" loading={reading} onClick={() => void all()}>Select all {total.toLocaleString("en")}</Button>}
+        <Button size="xs" variant="subtle" onClick={() => setSelected(new Set())}>Select none</Button>
+        <Compare names={[...selected].sort()} />
+        <Button size="xs" variant="default" onClick={() => setOpen("label")}>Label…</Button>
+        <Button size="xs" variant="default" onClick={() => setOpen("approve")}>Approve…</Button>
+      </div>
+      <div className="hf-row hf-apart" role="group" aria-label="Shut out or forget">
+        <Button size="xs" color="red" variant="outline" onClick={() => setOpen("revoke")}>Revoke {selected.size.toLocaleString("en")}…</Button>
+        <Button size="xs" color="red" variant="outline" onClick={() => setOpen("forget")}>Delete {selected.size.toLocaleString("en")}…</Button>
+      </div>
       {open && <Work kind={open} names={[...selected].sort()} close={(left) => { setOpen(undefined); setSelected(new Set(left)); }} cancel={() => setOpen(undefined)} />}
     </div>
+  );
+}
+
+/** Two are compared; with another number the button says what it wants. */
+function Compare({ names }: { names: readonly string[] }) {
+  const navigate = useNavigate();
+  const ready = names.length === 2;
+  return (
+    <Button size="xs" variant="default" disabled={!ready} onClick={() => void navigate({ to: "/compare" as never, search: { a: names[0], b: names[1] } as never })}>
+      {ready ? "Compare" : "Compare (select two)"}
+    </Button>
   );
 }
 

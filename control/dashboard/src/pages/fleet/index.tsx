@@ -1,19 +1,18 @@
-// The fleet at a glance: counts, what needs a person first, what changed lately, sites.
+// The fleet at a glance: whether all is well and since when not, counts that lead to what they count,
+// what needs a person first, whether it gets better or worse, what changed lately, sites.
 import { useQuery } from "@tanstack/react-query";
 import { recent } from "../../api/events";
 import * as read from "../../api/queries";
 import { useStore } from "../../api/store";
-import { count, some } from "../../lib/words";
-import { Card } from "../../ui/Card";
 import { Loading } from "../../ui/Loading";
 import { Failed, Notice } from "../../ui/Notice";
 import { PageHead } from "../../ui/PageHead";
 import { PageLink } from "../../ui/PageLink";
 import { State, type Tone } from "../../ui/State";
+import { Attention } from "./Attention";
 import { Changes } from "./Changes";
 import { Sites } from "./Sites";
-
-const SEVERITIES: Record<string, Tone> = { critical: "bad", warning: "warn", info: "move" };
+import { Trend } from "./Trend";
 
 export default function Fleet() {
   const { data, error, refetch } = useQuery(read.fleet());
@@ -29,49 +28,41 @@ export default function Fleet() {
   const { devices, workloads } = data;
   return (
     <div className="hf-stack">
-      <PageHead title="Fleet" />
+      <PageHead title="Fleet" aside={devices.total > 0 && <State tone={data.settled ? "good" : "warn"}>{data.summary}</State>} />
       {devices.total === 0 ? <Empty /> : workloads.total === 0 && <NothingRuns />}
-      <div className="hf-numbers">
-        <Count of={devices.total} word="devices" to="/devices" search={{}} />
-        <Count of={devices.online} word="online" tone="good" search={{ connection: "online" }} />
-        <Count of={devices.offline} word="offline" tone="bad" search={{ connection: "offline" }} />
-        {devices.neverSeen > 0 && <Count of={devices.neverSeen} word="never seen" tone="bad" search={{ connection: "never-seen" }} />}
-        <Count of={devices.pending} word="waiting" tone="warn" to="/enrolment" search={{}} />
-        {devices.revoked > 0 && <Count of={devices.revoked} word="revoked" search={{ connection: "revoked" }} />}
-        <Count of={workloads.healthy} word="workloads healthy" tone="good" to="/workloads" search={{}} />
-        {workloads.progressing > 0 && <Count of={workloads.progressing} word="workloads progressing" to="/workloads" search={{}} />}
-        {workloads.unknown > 0 && <Count of={workloads.unknown} word="workloads unknown" to="/workloads" search={{}} />}
-        <Count of={workloads.failing} word="workloads failing" tone="bad" to="/workloads" search={{}} />
+      <div className="hf-counts">
+        <div className="hf-numbers" role="group" aria-label="Devices">
+          <Count of={devices.total} word="devices" search={{}} />
+          <Count of={devices.online} word="online" tone="good" search={{ connection: "online" }} />
+          <Count of={devices.unhealthy} word="unhealthy" tone="bad" search={{ health: "failing,problem", sort: "health" }} />
+          <Count of={devices.offline} word="offline" tone="bad" search={{ connection: "offline", absence: "unexpected" }} />
+          {devices.neverSeen > 0 && <Count of={devices.neverSeen} word="never seen" tone="bad" search={{ connection: "never-seen", absence: "unexpected" }} />}
+          {devices.expectedAway > 0 && <Count of={devices.expectedAway} word="away as expected" search={{ absence: "expected" }} />}
+          {devices.ignored > 0 && <Count of={devices.ignored} word="ignored" search={{ absence: "ignored" }} />}
+          {devices.pending > 0 && <Count of={devices.pending} word="waiting" tone="warn" to="/enrolment" search={{}} />}
+          {devices.revoked > 0 && <Count of={devices.revoked} word="revoked" search={{ connection: "revoked" }} />}
+        </div>
+        <div className="hf-numbers" role="group" aria-label="Workloads">
+          <Count of={workloads.healthy} word="workloads healthy" tone="good" to="/workloads" search={{ state: "running,done" }} />
+          <Count of={workloads.failing} word="workloads failing" tone="bad" to="/workloads" search={{ state: "failing" }} />
+          {workloads.progressing > 0 && <Count of={workloads.progressing} word="workloads progressing" to="/workloads" search={{ state: "progressing" }} />}
+          {workloads.unknown > 0 && <Count of={workloads.unknown} word="workloads unknown" to="/workloads" search={{ state: "unknown" }} />}
+          {workloads.paused > 0 && <Count of={workloads.paused} word="workloads paused" to="/workloads" search={{ state: "paused" }} />}
+          {workloads.unplaced > 0 && <Count of={workloads.unplaced} word="workloads on no device" to="/workloads" search={{ state: "unplaced" }} />}
+        </div>
       </div>
-      <div className="hf-grid">
-        <Card title="Needs a person">
-          {data.attention.length === 0 ? (
-            <p>{devices.total === 0 ? "Nothing yet." : data.settled ? `Nothing: ${data.summary}.` : `Nothing that is urgent: ${data.summary}.`}</p>
-          ) : (
-            <ul className="hf-list">
-              {data.attention.map((item, index) => (
-                <li key={index} className="hf-stack hf-tight">
-                  <span className="hf-row hf-attention">
-                    <State tone={SEVERITIES[item.severity] ?? "idle"}>{item.severity}</State>
-                    <PageLink to={item.kind === "waiting" ? "/enrolment" : "/devices"} search={toSearch(item.query)}>{item.message}</PageLink>
-                  </span>
-                  <span className="hf-kind">{count(item.count, "device")}: {some(item.devices, item.count)}</span>
-                </li>
-              ))}
-            </ul>
-          )}
-          {data.moreAttention > 0 && <p className="hf-kind">and {data.moreAttention.toLocaleString("en")} more, less urgent</p>}
-        </Card>
-        <Changes live={live} />
+      <div className="hf-fleet">
+        <div className="hf-stack">
+          <Attention of={data} />
+          <Sites sites={data.sites} more={data.moreSites} />
+        </div>
+        <div className="hf-stack">
+          {devices.total > 0 && <Trend now={devices} />}
+          <Changes live={live} />
+        </div>
       </div>
-      <Sites sites={data.sites} more={data.moreSites} />
     </div>
   );
-}
-
-/** The server names the API's parameters; the table's address has the same, but for the selector. */
-function toSearch(query: Record<string, unknown>): Record<string, string> {
-  return Object.fromEntries(Object.entries(query).map(([key, value]) => [key === "labelSelector" ? "labels" : key, String(value)]));
 }
 
 function Count({ of, word, tone = "idle", to = "/devices", search }: { of: number; word: string; tone?: Tone; to?: string; search: Record<string, string> }) {

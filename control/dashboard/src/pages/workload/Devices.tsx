@@ -1,4 +1,4 @@
-// The devices that run it or should, with what each says of it.
+// The devices that run it or should, with what is known of it on each; the worst first.
 import { Button } from "@mantine/core";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { ask, client } from "../../api/client";
@@ -8,9 +8,12 @@ import { Card } from "../../ui/Card";
 import { Loading } from "../../ui/Loading";
 import { Failed, Notice } from "../../ui/Notice";
 import { deviceAt, PageLink } from "../../ui/PageLink";
+import { Revision } from "../../ui/Revision";
 import { Standing } from "../../ui/Standing";
 import { Connection, Phase, WorkloadState } from "../../ui/State";
-import { Time } from "../../ui/Time";
+import { Heard } from "../../ui/Time";
+import { Words } from "../../ui/Words";
+import { WorkloadActions } from "../../ui/WorkloadActions";
 
 /** Rows that one request adds. */
 const PAGE = 100;
@@ -20,7 +23,7 @@ export function Devices({ workload }: { workload: Workload }) {
   const why = useQuery(read.explanation("workload", name));
   const list = useInfiniteQuery({
     queryKey: ["workload", name, "devices"],
-    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/devices", { signal, params: { query: { workload: name, limit: PAGE, offset: pageParam, sort: "connection" } as never } })),
+    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/devices", { signal, params: { query: { workload: name, limit: PAGE, offset: pageParam, sort: "health" } as never } })),
     initialPageParam: 0,
     getNextPageParam: (last, all) => {
       const read = all.reduce((sum, page) => sum + page.items.length, 0);
@@ -31,32 +34,31 @@ export function Devices({ workload }: { workload: Workload }) {
   const total = list.data?.pages.at(-1)?.metadata?.total ?? 0;
   return (
     <div className="hf-stack">
-      {why.data && (
-        <Standing of={why.data} />
-      )}
+      {why.data && <Standing of={why.data} />}
       {!list.data && (list.error ? <Failed error={list.error} what="Its devices could not be read" retry={() => void list.refetch()} /> : <Loading />)}
       {list.data && devices.length === 0 && <Notice tone="idle" title="No device runs it">No device has the labels that it asks for. Label some, or change its selector under Edit.</Notice>}
       {devices.length > 0 && (
         <Card title="Devices" aside={<PageLink to="/devices" search={{ workload: name }}>In the device table</PageLink>}>
           <table className="hf-table hf-folds">
-            <thead><tr><th>Device</th><th>Connection</th><th>State</th><th>Since</th><th className="hf-number">Desired</th><th className="hf-number">Reported</th><th className="hf-number">Restarts</th><th>Reason</th><th><span className="hf-hidden">Log</span></th></tr></thead>
+            <thead><tr><th>Device</th><th>Connection</th><th>Heard</th><th>State</th><th className="hf-number">Revision</th><th className="hf-number">Restarts</th><th>Reason</th><th><span className="hf-hidden">Actions</span></th></tr></thead>
             <tbody>
-              {devices.map((device) => {
-                const said = device.status.workloads[name];
-                const wanted = device.desired?.[name]?.revision;
+              {devices.map(({ metadata, desired, status }) => {
+                const said = status.workloads[name];
+                const wanted = desired?.[name]?.revision;
                 return (
-                  <tr key={device.metadata.name}>
-                    <td><PageLink to={deviceAt(device.metadata.name)}>{device.metadata.name}</PageLink></td>
-                    <td data-label="Connection">
-                      <span className="hf-row hf-tight"><Connection of={device.status.connection} />{device.status.connection === "offline" && <span className="hf-kind"><Time at={device.status.heardAt} /></span>}</span>
+                  <tr key={metadata.name}>
+                    <td><PageLink className="hf-cut" to={deviceAt(metadata.name)} title={metadata.name}>{metadata.name}</PageLink></td>
+                    <td data-label="Connection"><Connection of={status.connection} since={status.connectionSince} /></td>
+                    <td data-label="Heard" className="hf-nowrap"><Heard at={status.heardAt} late={status.overdue} /></td>
+                    <td data-label="State">
+                      {said?.state ? <WorkloadState of={said.state} last={said.lastState} heard={status.heardAt} since={said.since} />
+                        : wanted === undefined ? <WorkloadState of={undefined} />
+                          : status.connection === "online" ? <Phase of="" /> : <WorkloadState of="unknown" />}
                     </td>
-                    <td data-label="State">{said?.state ? <WorkloadState of={said.state} last={said.lastState} /> : <Phase of={said?.phase ?? ""} />}</td>
-                    <td data-label="Since">{said?.since ? <Time at={said.since} /> : "–"}</td>
-                    <td className="hf-number" data-label="Desired">{wanted ?? "–"}</td>
-                    <td className="hf-number" data-label="Reported">{said?.revision ?? "–"}</td>
+                    <td className="hf-number" data-label="Revision"><Revision desired={wanted} reported={said?.revision} /></td>
                     <td className="hf-number" data-label="Restarts">{said?.restarts ?? "–"}</td>
-                    <td data-label="Reason">{said?.reason ?? ""}</td>
-                    <td>{said && <PageLink to={deviceAt(device.metadata.name)} search={{ tab: "logs", workload: name }} aria-label={`Log on ${device.metadata.name}`}>Log</PageLink>}</td>
+                    <td data-label="Reason" className="hf-reason">{said?.reason && <Words>{said.reason}</Words>}</td>
+                    <td className="hf-nowrap">{wanted !== undefined && <WorkloadActions compact workload={name} device={metadata.name} paused={desired?.[name]?.paused != null} />} {said && <PageLink to={deviceAt(metadata.name)} search={{ tab: "logs", workload: name }} aria-label={`Log on ${metadata.name}`}>Log</PageLink>}</td>
                   </tr>
                 );
               })}

@@ -6,17 +6,21 @@ import { useState } from "react";
 import { deleteWorkload } from "../../api/actions";
 import * as read from "../../api/queries";
 import type { Workload } from "../../api/types";
-import { count } from "../../lib/words";
+import { count, some } from "../../lib/words";
 import { Confirm } from "../../ui/Confirm";
 import { Health } from "../../ui/Health";
 import { Labels } from "../../ui/Labels";
+import { PageLink, deviceAt } from "../../ui/PageLink";
 import { Raw } from "../../ui/Raw";
 import { Resource, type Part } from "../../ui/Resource";
 import { say } from "../../ui/say";
+import { State } from "../../ui/State";
 import { Time } from "../../ui/Time";
 import { useName } from "../../ui/useName";
+import { WorkloadActions } from "../../ui/WorkloadActions";
 import { Devices } from "./Devices";
 import { Edit } from "./Edit";
+import { Logs } from "./Logs";
 import { Revisions } from "./Revisions";
 
 /** From so many devices on the name is typed before it is deleted. */
@@ -25,8 +29,9 @@ const MANY = 2;
 /** The tabs: a further one is a line here and a file beside this one. */
 const PARTS: readonly Part<Workload>[] = [
   { key: "devices", title: "Where it runs", show: (workload) => <Devices workload={workload} /> },
+  { key: "logs", title: "Logs", show: (workload) => <Logs workload={workload} /> },
   { key: "edit", title: "Edit", show: (workload) => <Edit workload={workload} /> },
-  { key: "revisions", title: "Revisions", show: ({ metadata }) => <Revisions name={metadata.name} /> },
+  { key: "revisions", title: "Revisions", show: (workload) => <Revisions workload={workload} /> },
   { key: "raw", title: "Raw document", show: (workload) => <Raw of={workload} label={`The document of ${workload.metadata.name}`} /> },
 ];
 
@@ -41,10 +46,16 @@ export default function WorkloadPage() {
       of={useQuery(read.workload(name))}
       parts={PARTS}
       state={({ status }) => <Health of={status} />}
-      actions={() => <Button size="xs" color="red" variant="outline" onClick={() => setDeleting(true)}>Delete…</Button>}
-      about={({ metadata, status }) => (
+      actions={({ paused }) => (
+        <>
+          <WorkloadActions workload={name} paused={paused ? (paused.everywhere && !paused.exceptCount ? true : undefined) : false} />
+          <Button size="xs" color="red" variant="outline" onClick={() => setDeleting(true)}>Delete…</Button>
+        </>
+      )}
+      about={({ metadata, status, paused }) => (
         <>
           <span className="hf-kind">revision {status.revision}, changed <Time at={metadata.updatedAt} /></span>
+          {paused && <Pauses of={paused} />}
           {Object.keys(metadata.labels ?? {}).length > 0 && <Labels of={metadata.labels} to="/workloads" />}
         </>
       )}
@@ -65,5 +76,24 @@ export default function WorkloadPage() {
         </Confirm>
       )}
     </Resource>
+  );
+}
+
+/** Devices that are named where it is paused on some. */
+const NAMED = 5;
+
+/** Where it is paused, by whom and since when. */
+function Pauses({ of: { everywhere, devices = [], deviceCount = 0, except = [], exceptCount = 0 } }: { of: NonNullable<Workload["paused"]> }) {
+  return (
+    <span className="hf-row hf-tight">
+      {everywhere && (
+        <span className="hf-row hf-tight">
+          <State tone="warn">paused everywhere</State>
+          <span className="hf-kind">by {everywhere.by}, <Time at={everywhere.at} />{exceptCount > 0 ? `; not on ${some(except, exceptCount)}` : ""}</span>
+        </span>
+      )}
+      {!everywhere && deviceCount > 0 && <State tone="warn">paused on {count(deviceCount, "device")}</State>}
+      {!everywhere && devices.slice(0, NAMED).map(({ device, by, at }) => <span key={device} className="hf-kind"><PageLink to={deviceAt(device)}>{device}</PageLink> by {by}, <Time at={at} /></span>)}
+    </span>
   );
 }

@@ -1,44 +1,36 @@
-// Log text as lines for the page: bounded, without terminal codes, never as markup.
-
-/** Lines that a page keeps. */
-export const KEPT = 5_000;
-/** Longest line that is shown whole. */
-const LONGEST = 4_000;
-
-const ANSI = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\-_])/g;
-const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
-
-/** One line as plain text: colours go, other control characters become visible. */
-export function plain(line: string): string {
-  const text = line.replace(/\r$/, "").replace(ANSI, "").replace(CONTROL, "\ufffd");
-  return text.length > LONGEST ? `${text.slice(0, LONGEST)}… (${text.length} characters)` : text;
-}
+// A log in frames becomes lines: wherever it is cut, over interruptions, and with what is missing.
+import { coloured, type Mark, type Pen } from "./ansi";
 
 /** A line of a log, or a remark between two. */
 export interface Line {
   text: string;
+  /** Colours that the program gave it. */
+  marks?: Mark[];
   /** When it was written, in seconds since 1970; 0: not known; none: not asked for. */
   time?: number;
   /** Something is missing here; `text` says what. */
   gap?: boolean;
 }
 
+/** A line without an end is cut there, in characters, so that it does not grow for ever. */
+const ENDLESS = 64 * 1024;
+
 /** Cuts a stream of text into lines. */
 export class Lines {
   private rest = "";
   /** When the line that has not ended yet was begun. */
   private begun?: number;
+  private pen: Pen = {};
 
   push(piece: string, time?: number): Line[] {
     if (this.rest === "") this.begun = time;
     const parts = (this.rest + piece).split("\n");
     this.rest = parts.pop() ?? "";
-    // A line that never ends is cut, so that it does not grow for ever.
-    if (this.rest.length > 64 * 1024) {
+    if (this.rest.length > ENDLESS) {
       parts.push(this.rest);
       this.rest = "";
     }
-    const lines = parts.map((text, index) => line(text, index === 0 ? this.begun : time));
+    const lines = parts.map((text, index) => this.line(text, index === 0 ? this.begun : time));
     if (parts.length > 0) this.begun = time;
     return lines;
   }
@@ -46,12 +38,16 @@ export class Lines {
   end(): Line[] {
     const last = this.rest;
     this.rest = "";
-    return last === "" ? [] : [line(last, this.begun)];
+    const lines = last === "" ? [] : [this.line(last, this.begun)];
+    this.pen = {};
+    return lines;
   }
-}
 
-function line(text: string, time: number | undefined): Line {
-  return time === undefined ? { text: plain(text) } : { text: plain(text), time };
+  private line(raw: string, time: number | undefined): Line {
+    const { text, marks, pen } = coloured(raw, this.pen);
+    this.pen = pen;
+    return { text, ...(marks.length > 0 ? { marks } : {}), ...(time === undefined ? {} : { time }) };
+  }
 }
 
 /** What is said of a piece of a log before its bytes. */
@@ -62,14 +58,21 @@ export interface Head {
   lost?: number;
   anew?: boolean;
   times?: [length: number, time: number][];
+  /** Seconds for which the device has not answered: no word of its own. */
+  silent?: number;
   error?: string;
+}
+
+export interface Piece {
+  head: Head;
+  body: Uint8Array;
 }
 
 /** Cuts a framed answer into its pieces: a line of JSON, and so many bytes as it says. */
 export class Frames {
   private rest = new Uint8Array();
 
-  push(bytes: Uint8Array): { head: Head; body: Uint8Array }[] {
+  push(bytes: Uint8Array): Piece[] {
     const all = new Uint8Array(this.rest.length + bytes.length);
     all.set(this.rest);
     all.set(bytes, this.rest.length);
@@ -96,7 +99,7 @@ export class Reader {
   private readonly lines = new Lines();
   private text = new TextDecoder();
 
-  take({ head, body }: { head: Head; body: Uint8Array }): Line[] {
+  take({ head, body }: Piece): Line[] {
     if (head.error !== undefined) throw new Error(head.error);
     const found: Line[] = [];
     const gap = missing(head);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Frames, Lines, Reader, plain } from "./log";
+import { Frames, Lines, Reader } from "./lines";
 
 test("pieces become lines, wherever they are cut", () => {
   const lines = new Lines();
@@ -30,6 +30,16 @@ test("a framed log is read however it is cut, over an interruption, and says wha
     expect(() => reader.take({ head: { log: 0, offset: 0, length: 0, error: "gone" }, body: bytes("") })).toThrow("gone");
   }
 });
-test("terminal codes go, other control characters show, markup stays text", () => {
-  expect(plain("\u001b[31mred\u001b[0m <b>x</b>\u0007\u202e\r")).toBe("red <b>x</b>\ufffd\ufffd");
+test("colours hold over the ends of lines, and end with a gap", () => {
+  const lines = new Lines();
+  const red = (to: number) => [{ from: 0, to, look: "red" }];
+  expect(lines.push("\u001b[31mone\ntwo\u001b[0m\nthree\n")).toEqual([{ text: "one", marks: red(3) }, { text: "two", marks: red(3) }, { text: "three" }]);
+  lines.push("\u001b[31mx\n");
+  lines.end();
+  expect(lines.push("y\n")).toEqual([{ text: "y" }]);
+});
+test("a silence is no word, and no line", () => {
+  const reader = new Reader();
+  expect(reader.take({ head: { log: 0, offset: 0, length: 0, silent: 20 }, body: new Uint8Array() })).toEqual([]);
+  expect(reader.place).toBeUndefined();
 });

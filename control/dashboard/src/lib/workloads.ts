@@ -1,0 +1,51 @@
+// The workloads of a device, as its page and the table tell them: how many are as they should be,
+// what is wrong, and the worst first. The states themselves are the control plane's.
+
+interface Status {
+  state?: string | null | undefined;
+  lastState?: string | null | undefined;
+}
+
+interface DeviceOf {
+  desired?: Readonly<Record<string, unknown>> | undefined;
+  status: {
+    connection: string;
+    workloads: Readonly<Record<string, Status>>;
+    problems?: readonly { code: string }[] | undefined;
+  };
+}
+
+/** Of the workloads that a device should run: how many run or are done, and the names of what fails. */
+export function tally({ desired = {}, status }: DeviceOf): { good: number; all: number; known: boolean; lastGood: number; failing: string[] } {
+  const names = Object.keys(desired);
+  const good = (state: string | null | undefined) => state === "running" || state === "done";
+  return {
+    all: names.length,
+    known: status.connection === "online",
+    good: names.filter((name) => good(status.workloads[name]?.state)).length,
+    lastGood: names.filter((name) => good(status.workloads[name]?.lastState)).length,
+    failing: names.filter((name) => status.workloads[name]?.state === "failing"),
+  };
+}
+
+/** What is wrong with a device, in a few words each: workloads that fail, then problems. Of a device
+ * that is not connected: what was wrong when it was last heard. */
+export function troubles({ desired = {}, status }: DeviceOf): string[] {
+  if (status.connection === "revoked") return [];
+  const failing = Object.entries(status.workloads).flatMap(([name, { state, lastState }]) => {
+    if (!(name in desired)) return [];
+    return state === "failing" ? [`${name} failing`] : lastState === "failing" ? [`${name} was failing`] : [];
+  });
+  return [...failing, ...new Set((status.problems ?? []).map(({ code }) => code))];
+}
+
+const ORDER = ["failing", "progressing", "unknown", "paused", "running", "done"];
+
+/** What fails comes first, then what is on its way, then what is not known; equals by name. */
+export function worst(a: { state?: string | null | undefined; name: string }, b: { state?: string | null | undefined; name: string }): number {
+  const rank = ({ state }: { state?: string | null | undefined }) => {
+    const at = ORDER.indexOf(state ?? "");
+    return at < 0 ? ORDER.length : at;
+  };
+  return rank(a) - rank(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+}

@@ -1,0 +1,51 @@
+// One thing that needs a person, as the fleet's summary has it: how urgent, what, since when, on which
+// devices, what of it is muted already, and the buttons that acknowledge or silence it.
+import type { components } from "../api/schema";
+import { matcherOf, mutedWords } from "../lib/alarms";
+import { count, some } from "../lib/words";
+import { later } from "./later";
+import { PageLink } from "./PageLink";
+import { State, type Tone } from "./State";
+import { Time } from "./Time";
+
+// With its dialogs: not needed before something is wrong.
+const MuteButtons = later(async () => ({ default: (await import("./Mute")).MuteButtons }), "buttons");
+
+type Item = components["schemas"]["AttentionItem"];
+
+const SEVERITIES: Record<string, Tone> = { critical: "bad", warning: "warn", info: "move" };
+
+/** Kinds that are about no alarm of a device. */
+const OWN: Record<string, string> = { notification: "/notifications" };
+
+/** The server names the API's parameters; the table's address has the same, but for the selector. */
+function toSearch(query: Record<string, unknown>): Record<string, string> {
+  return Object.fromEntries(Object.entries(query).map(([key, value]) => [key === "labelSelector" ? "labels" : key, String(value)]));
+}
+
+function target(item: Item) {
+  const own = OWN[item.kind];
+  if (own) return { to: item.code ? `${own}/${encodeURIComponent(item.code)}` : own, search: {} };
+  return { to: item.kind === "waiting" ? "/enrolment" : "/devices", search: toSearch(item.query) };
+}
+
+export function Attention({ item }: { item: Item }) {
+  const muted = mutedWords(item);
+  const all = item.acknowledged + item.silenced >= item.count && item.count > 0;
+  return (
+    <div className="hf-stack hf-tight">
+      <span className="hf-row hf-attention">
+        <State tone={all ? "idle" : (SEVERITIES[item.severity] ?? "idle")}>{item.severity}</State>
+        <PageLink {...target(item)}>{item.message}</PageLink>
+      </span>
+      <span className="hf-row hf-spread">
+        <span className="hf-kind">
+          {item.count > 0 && <>{count(item.count, "device")}: {some(item.devices, item.count)}</>}
+          {item.since && <>{item.count > 0 && " · "}since <Time at={item.since} /></>}
+          {muted && <> · <PageLink to="/notifications" search={{ tab: "silences" }}>{muted}</PageLink></>}
+        </span>
+        {!(item.kind in OWN) && !all && <MuteButtons of={matcherOf(item)} about={item.message} />}
+      </span>
+    </div>
+  );
+}

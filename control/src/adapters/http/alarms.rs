@@ -1,0 +1,146 @@
+//! Alarms, their acknowledgements and silences, and notifications that are tried. The documents of
+//! notifications are among the policies.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+
+use super::App;
+use super::auth::Operator;
+use super::extract::{Params, Path, SMALL, json};
+use crate::api::{Alarm, AlarmState, List, NewSilence, Severity, Silence, Tested};
+use crate::core::alarms::Muting;
+use crate::service::{AlarmsQuery, Failure};
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+/// Which alarms.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ListAlarms {
+    /// Most items; default 500, at most 5000.
+    limit: Option<usize>,
+    /// `metadata.continue` of the page before.
+    #[serde(rename = "continue")]
+    after: Option<String>,
+    /// Of this kind: `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`.
+    kind: Option<String>,
+    /// With this code: of a problem, or a workload's name.
+    code: Option<String>,
+    /// At least so urgent: `critical`, `warning` or `info`.
+    severity: Option<String>,
+    /// `firing`, `acknowledged` or `silenced`.
+    state: Option<String>,
+    /// Of this device.
+    device: Option<String>,
+    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: of devices with these labels.
+    label_selector: Option<String>,
+}
+
+impl ListAlarms {
+    fn query(self) -> Result<AlarmsQuery, Failure> {
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let severity = given(self.severity).map(|word| {
+            Severity::parse(&word)
+                .ok_or_else(|| Failure::invalid("severity: one of critical, warning and info"))
+        });
+        let state = given(self.state).map(|word| {
+            [AlarmState::Firing, AlarmState::Acknowledged, AlarmState::Silenced]
+                .into_iter()
+                .find(|state| state.as_str() == word)
+                .ok_or_else(|| Failure::invalid("state: one of firing, acknowledged and silenced"))
+        });
+        Ok(AlarmsQuery {
+            limit: self.limit,
+            after: self.after,
+            kind: given(self.kind),
+            code: given(self.code),
+            severity: severity.transpose()?,
+            state: state.transpose()?,
+            device: given(self.device),
+            selector: super::selector(self.label_selector.as_deref())?,
+        })
+    }
+}
+
+/// What needs a person now, device by device: the most urgent first, then the oldest. A few seconds
+/// old at most.
+#[utoipa::path(get, path = "/api/v1/alarms", operation_id = "listAlarms", tag = "alarms", params(ListAlarms),
+    security(("bearer" = [])),
+    responses((status = 200, body = List<Alarm>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Params(query): Params<ListAlarms>,
+) -> Answer<List<Alarm>> {
+    let query = query.query()?;
+    let service = std::sync::Arc::clone(&app.service);
+    tokio::task::spawn_blocking(move || service.alarms(&query))
+        .await
+        .map_err(Failure::internal)?
+        .map(Json)
+}
+
+/// Acknowledges the alarms that there are and match: they are told no more, and the acknowledgement
+/// ends with them.
+#[utoipa::path(post, path = "/api/v1/alarms/acknowledge", operation_id = "acknowledgeAlarms", tag = "alarms",
+    request_body = NewSilence, security(("bearer" = [])),
+    responses((status = 201, body = Silence), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn acknowledge(
+    State(app): State<App>,
+    Extension(Operator(by)): Extension<Operator>,
+    body: Body,
+) -> Result<(StatusCode, Json<Silence>), Failure> {
+    let new: NewSilence = json(body, SMALL).await?;
+    let made = app.service.mute(Muting::Acknowledgement, new, &by).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Silences alarms that match, also those that begin later, until a time.
+#[utoipa::path(post, path = "/api/v1/alarms/silence", operation_id = "silenceAlarms", tag = "alarms",
+    request_body = NewSilence, security(("bearer" = [])),
+    responses((status = 201, body = Silence), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn silence(
+    State(app): State<App>,
+    Extension(Operator(by)): Extension<Operator>,
+    body: Body,
+) -> Result<(StatusCode, Json<Silence>), Failure> {
+    let new: NewSilence = json(body, SMALL).await?;
+    let made = app.service.mute(Muting::Silence, new, &by).await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Acknowledgements and silences that last, the newest first.
+#[utoipa::path(get, path = "/api/v1/silences", operation_id = "listSilences", tag = "alarms",
+    security(("bearer" = [])),
+    responses((status = 200, body = List<Silence>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn silences(State(app): State<App>) -> Answer<List<Silence>> {
+    let service = std::sync::Arc::clone(&app.service);
+    let listed = tokio::task::spawn_blocking(move || service.silences()).await;
+    listed.map(Json).map_err(Failure::internal)
+}
+
+/// Ends an acknowledgement or a silence.
+#[utoipa::path(delete, path = "/api/v1/silences/{id}", operation_id = "endSilence", tag = "alarms",
+    params(("id" = String, Path)), security(("bearer" = [])),
+    responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn end(
+    State(app): State<App>,
+    Extension(Operator(by)): Extension<Operator>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Failure> {
+    app.service.unmute(&id, &by).await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// Sends a test message to a notification's receiver at once, and answers what that said.
+#[utoipa::path(post, path = "/api/v1/notifications/{name}/test", operation_id = "testNotification", tag = "alarms",
+    params(("name" = String, Path)), security(("bearer" = [])),
+    responses((status = 200, body = Tested), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn test(
+    State(app): State<App>,
+    Extension(Operator(by)): Extension<Operator>,
+    Path(name): Path<String>,
+) -> Answer<Tested> {
+    app.service.test_notification(&name, &by).await.map(Json)
+}

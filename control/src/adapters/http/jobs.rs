@@ -1,0 +1,135 @@
+//! Going back to a former revision, pauses and restarts of workloads.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "an adapter: the answer is written by a task of its own"
+)]
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::sync::mpsc;
+
+use super::App;
+use super::auth::Operator;
+use super::extract::{LARGE, Params, Path, json};
+use super::workloads::ApplyQuery;
+use crate::api::{OnDevices, PauseResult, RestartLine, RestartResult, Rollback, RolledBack};
+use crate::core::admission::admit;
+use crate::service::{Failure, Restarting};
+
+/// Lines that wait for a reader; progress beyond is left out.
+const WAITING: usize = 16;
+
+/// Applies a former revision's document again, as a new revision.
+#[utoipa::path(post, path = "/api/v1/workloads/{name}/rollback", operation_id = "rollbackWorkload", tag = "workloads",
+    params(("name" = String, Path), ApplyQuery), request_body = Rollback, security(("bearer" = [])),
+    responses((status = 200, body = RolledBack), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn rollback(
+    State(app): State<App>,
+    Extension(Operator(by)): Extension<Operator>,
+    Path(name): Path<String>,
+    Params(query): Params<ApplyQuery>,
+    body: Body,
+) -> Result<Json<RolledBack>, Failure> {
+    let wanted: Rollback = json(body, LARGE).await?;
+    let (to, document) = app.service.former(&name, &wanted)?;
+    let admitted = admit(&[document], &|digest| app.artifacts.size(digest)).map_err(|faults| {
+        let message = format!("revision {to} cannot be applied any more");
+        Failure::Invalid { message, faults }
+    })?;
+    let applied = app.service.apply_again(admitted, to, query.dry_run, &by).await?;
+    Ok(Json(RolledBack { to, results: applied.results }))
+}
+
+/// Stops a workload, and keeps it stopped until it is resumed: through new revisions, reboots and
+/// times without a link.
+#[utoipa::path(post, path = "/api/v1/workloads/{name}/pause", operation_id = "pauseWorkload", tag = "workloads",
+    params(("name" = String, Path)), request_body = OnDevices, security(("bearer" = [])),
+    responses((status = 200, body = PauseResult), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn pause(
+    State(app): State<App>,
+    Extension(Operator(by)): Extension<Operator>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<PauseResult>, Failure> {
+    let on: OnDevices = json(body, LARGE).await?;
+    app.service.pause(&name, &on, true, &by).await.map(Json)
+}
+
+/// Ends a pause: the workload starts.
+#[utoipa::path(post, path = "/api/v1/workloads/{name}/resume", operation_id = "resumeWorkload", tag = "workloads",
+    params(("name" = String, Path)), request_body = OnDevices, security(("bearer" = [])),
+    responses((status = 200, body = PauseResult), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn resume(
+    State(app): State<App>,
+    Extension(Operator(by)): Extension<Operator>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<PauseResult>, Failure> {
+    let on: OnDevices = json(body, LARGE).await?;
+    app.service.pause(&name, &on, false, &by).await.map(Json)
+}
+
+/// Restarts a workload on the devices that are connected: as NDJSON lines `{"progress"}` and, at
+/// last, `{"result"}`; with `Accept: application/json` the result alone. When the connection is
+/// closed no further device is asked.
+#[utoipa::path(post, path = "/api/v1/workloads/{name}/restart", operation_id = "restartWorkload", tag = "workloads",
+    params(("name" = String, Path)), request_body = OnDevices, security(("bearer" = [])),
+    responses((status = 200, body = RestartResult, content_type = "application/json"),
+        (status = 200, body = RestartLine, content_type = "application/x-ndjson"),
+        (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn restart(
+    State(app): State<App>,
+    Extension(Operator(by)): Extension<Operator>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let on: OnDevices = json(body, LARGE).await?;
+    let restarting = app.service.restart(&name, &on, &by).await?;
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("application/json")) {
+        return Ok(Json(restarting.run(|_| {}).await).into_response());
+    }
+    let (to, from) = mpsc::channel(WAITING);
+    tokio::spawn(answer(restarting, to, app.stop));
+    let body = Body::from_stream(stream::unfold(from, |mut from| async {
+        from.recv().await.map(|line| (line, from))
+    }));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+type Line = Result<Bytes, std::io::Error>;
+
+fn line(of: &RestartLine) -> Line {
+    let mut text = serde_json::to_vec(of)?;
+    text.push(b'\n');
+    Ok(text.into())
+}
+
+/// Asks until all have answered, nobody reads any more, or the control plane stops.
+async fn answer(
+    restarting: Restarting,
+    to: mpsc::Sender<Line>,
+    mut stop: tokio::sync::watch::Receiver<bool>,
+) {
+    let progress = to.clone();
+    let running = restarting.run(move |so_far| {
+        if progress.capacity() > 1 {
+            // A reader who is behind is told of the next.
+            drop(progress.try_send(line(&RestartLine::Progress(so_far))));
+        }
+    });
+    tokio::select! {
+        result = running => drop(to.send(line(&RestartLine::Result(result))).await),
+        () = to.closed() => {}
+        _ = stop.changed() => {
+            let stops = std::io::Error::other("the control plane stops");
+            drop(to.send(Err(stops)).await);
+        }
+    }
+}

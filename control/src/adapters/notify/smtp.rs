@@ -1,0 +1,130 @@
+//! Mail by SMTP. A mail has the message's id as its Message-ID, and the mails of a group belong to
+//! one thread.
+
+use holdfast_protocol::ids::hex;
+use lettre::message::header::{ContentTransferEncoding, ContentType};
+use lettre::message::{Mailbox, SinglePart};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message as Mail, Tokio1Executor};
+
+use super::{CONNECT, PATIENCE};
+use crate::core::alarms::{Message, Outcome};
+use crate::core::model::sha256;
+use crate::core::notification::{Email, MailTls};
+
+/// Longest subject, in characters.
+const MAX_SUBJECT: usize = 200;
+
+pub(super) async fn deliver(mail: &Email, message: &Message) -> Outcome {
+    let letter = letter(mail, message)?;
+    let transport = transport(mail)?;
+    match Box::pin(transport.send(letter)).await {
+        Ok(response) => {
+            let lines: Vec<&str> = response.message().collect();
+            Ok(format!("{} {}", response.code(), lines.join(" ")).trim().to_owned())
+        }
+        Err(error) => Err(words(&error, mail)),
+    }
+}
+
+fn transport(mail: &Email) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
+    // rustls asks for a provider of the process where a configuration brings none.
+    let _was_installed = rustls::crypto::ring::default_provider().install_default();
+    let tls = match mail.tls {
+        MailTls::None => Tls::None,
+        MailTls::Starttls => Tls::Required(parameters(mail)?),
+        MailTls::Tls => Tls::Wrapper(parameters(mail)?),
+    };
+    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&mail.host)
+        .port(mail.port)
+        .tls(tls)
+        .timeout(Some(CONNECT.min(PATIENCE)))
+        .hello_name(ClientId::Domain("holdfast".into()));
+    if let (Some(user), Some(password)) = (&mail.username, &mail.password) {
+        builder = builder.credentials(Credentials::new(user.clone(), password.clone()));
+    }
+    Ok(builder.build())
+}
+
+fn parameters(mail: &Email) -> Result<TlsParameters, String> {
+    let mut builder = TlsParameters::builder(mail.host.clone());
+    if let Some(pem) = &mail.ca {
+        builder = builder.certificate_store(CertificateStore::None);
+        for one in pem_blocks(pem) {
+            let certificate = Certificate::from_pem(one.as_bytes())
+                .map_err(|_| "the certificates of spec.to cannot be read".to_owned())?;
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    builder.build_rustls().map_err(|error| format!("cannot set up TLS: {error}"))
+}
+
+fn pem_blocks(pem: &str) -> impl Iterator<Item = &str> {
+    const END: &str = "-----END CERTIFICATE-----";
+    pem.split_inclusive(END).filter(|block| block.contains("-----BEGIN CERTIFICATE-----"))
+}
+
+fn letter(mail: &Email, message: &Message) -> Result<Mail, String> {
+    let mailbox =
+        |text: &str| text.parse::<Mailbox>().map_err(|_| format!("{text:?} is no address of mail"));
+    let from = mailbox(&mail.from)?;
+    let domain = from.email.domain().to_owned();
+    // The mails of a group are answers to one that was never sent: that makes a thread of them.
+    let group = serde_json::to_vec(&(&message.notification, &message.group)).unwrap_or_default();
+    let thread: String = hex(&sha256(&group)).chars().take(24).collect();
+    let subject: String = message.title.chars().take(MAX_SUBJECT).collect();
+    let mut builder = Mail::builder()
+        .from(from)
+        .subject(subject)
+        .message_id(Some(format!("<{}@{domain}>", message.id)))
+        .references(format!("<{thread}@{domain}>"))
+        .in_reply_to(format!("<{thread}@{domain}>"));
+    for to in &mail.to {
+        builder = builder.to(mailbox(to)?);
+    }
+    let body = format!(
+        "{}\n\nnotification {}, {}, {}\n",
+        message.text,
+        message.notification,
+        message.status.as_str(),
+        message.at
+    );
+    builder
+        .singlepart(
+            SinglePart::builder()
+                .header(ContentType::TEXT_PLAIN)
+                .header(ContentTransferEncoding::QuotedPrintable)
+                .body(body),
+        )
+        .map_err(|error| format!("no mail can be made of it: {error}"))
+}
+
+/// What went wrong, in words.
+fn words(error: &lettre::transport::smtp::Error, mail: &Email) -> String {
+    let server = format!("{}:{}", mail.host, mail.port);
+    let mut deepest: &dyn std::error::Error = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    let why = deepest.to_string();
+    let lower = why.to_lowercase();
+    if let Some(code) = error.status() {
+        return format!("the mail server {server} refused: {code} {why}");
+    }
+    let said = if error.is_timeout() {
+        "it does not answer in time"
+    } else if lower.contains("certificate") || lower.contains("unknownissuer") {
+        "its certificate is by no authority that is trusted here; name the authority in ca, or mend the certificate"
+    } else if lower.contains("starttls") {
+        "it does not offer STARTTLS; tls says how the connection is protected"
+    } else if lower.contains("lookup") || lower.contains("name or service") {
+        "no address is known for this name"
+    } else if lower.contains("refused") {
+        "nothing listens there (connection refused)"
+    } else {
+        return format!("the mail server {server} was not reached: {why}");
+    };
+    format!("the mail server {server} was not reached: {said}")
+}

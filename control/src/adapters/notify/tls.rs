@@ -1,0 +1,90 @@
+//! Whom receivers of messages are trusted by: the system's certificates, or those that a document
+//! names; and requests over HTTP that follow no redirect.
+
+use reqwest::{Certificate, Client, RequestBuilder, Response, Url, redirect};
+
+use super::{ANSWER, CONNECT};
+use crate::core::alarms::Outcome;
+
+/// A client for one address. The environment's proxy is used, never for loopback.
+pub(super) fn client(url: &str, ca: Option<&str>) -> Result<Client, String> {
+    // reqwest asks for a provider of the process.
+    let _was_installed = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = Client::builder()
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("holdfast/", env!("CARGO_PKG_VERSION")));
+    if is_local(url) {
+        builder = builder.no_proxy();
+    }
+    if let Some(pem) = ca {
+        let certificates = Certificate::from_pem_bundle(pem.as_bytes())
+            .map_err(|_| "the certificates of spec.to cannot be read".to_owned())?;
+        builder = builder.tls_certs_only(certificates);
+    }
+    builder.build().map_err(|error| format!("cannot set up TLS: {error}"))
+}
+
+fn is_local(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Sends a request; 2xx is success. The receiver's words either way.
+pub(super) async fn send(request: RequestBuilder, host: &str) -> Outcome {
+    match request.send().await {
+        Ok(response) => read(response).await,
+        Err(error) => Err(unreached(&error, host)),
+    }
+}
+
+async fn read(mut response: Response) -> Outcome {
+    let status = response.status();
+    let mut body = Vec::new();
+    while body.len() < ANSWER {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    body.truncate(ANSWER);
+    let text = String::from_utf8_lossy(&body);
+    let text: String = text.chars().filter(|c| !c.is_control() || *c == '\n').collect();
+    let word = status.canonical_reason().unwrap_or_default();
+    let said = format!("{} {word}", status.as_u16()).trim_end().to_owned();
+    let said = if text.trim().is_empty() { said } else { format!("{said}: {}", text.trim()) };
+    if status.is_success() {
+        Ok(said)
+    } else if status.is_redirection() {
+        Err(format!(
+            "{said}; it leads elsewhere, and redirects are not followed: give the address itself"
+        ))
+    } else {
+        Err(said)
+    }
+}
+
+/// Why nobody answered, in words.
+fn unreached(error: &reqwest::Error, host: &str) -> String {
+    let mut deepest: &dyn std::error::Error = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    let why = deepest.to_string();
+    let lower = why.to_lowercase();
+    let words = if error.is_timeout() {
+        "it does not answer in time"
+    } else if lower.contains("certificate") || lower.contains("unknownissuer") {
+        "its certificate is by no authority that is trusted here; name the authority in ca, or mend the certificate"
+    } else if lower.contains("lookup") || lower.contains("name or service") {
+        "no address is known for this name"
+    } else if lower.contains("refused") {
+        "nothing listens there (connection refused)"
+    } else {
+        return format!("{host} was not reached: {why}");
+    };
+    format!("{host} was not reached: {words}")
+}

@@ -1,0 +1,105 @@
+//! The words of `rollback`, `history`, `restart`, `pause` and `resume`.
+
+use clap::Args;
+
+use super::{Format, LedgerFormat, checked_selector};
+
+pub(crate) const ROLLBACK_HELP: &str = "Examples:
+  holdfast rollback hello --dry-run     # what would change, and on how many devices
+  holdfast rollback hello               # to the last revision that differs from the present one
+  holdfast rollback hello --to 3
+
+The former document (labels and spec) is applied again, as a new revision: `holdfast history hello`
+lists what there is to go back to. Nothing that was applied since is lost.";
+
+pub(crate) const HISTORY_HELP: &str = "Examples:
+  holdfast history hello
+  holdfast history hello -o json
+  holdfast history hello 3              # the whole document of revision 3, as YAML
+  holdfast history hello 3 > old.yaml   # can be applied again";
+
+pub(crate) const RESTART_HELP: &str = "Examples:
+  holdfast restart hello --device gw-1
+  holdfast restart hello --device gw-1 --device gw-2
+  holdfast restart hello -l site=north
+  holdfast restart hello --all          # on every device that should run it
+
+The workload is stopped with its own signal and grace, then the same revision is started; a job that
+has ended runs again. Devices that are offline, or where it is paused, are not asked, are named, and
+are not restarted later. The exit code is 0 when all devices have restarted it, 1 otherwise.";
+
+pub(crate) const PAUSE_HELP: &str = "Examples:
+  holdfast pause hello --device gw-1
+  holdfast pause hello -l site=north    # the devices that have this label now
+  holdfast pause hello --all            # everywhere, also on devices that come later
+
+The workload is stopped and stays stopped, through new revisions, reboots and times without a link,
+until `holdfast resume`. Its folder and its log stay. A device that is offline follows when it is
+back.";
+
+pub(crate) const RESUME_HELP: &str = "Examples:
+  holdfast resume hello --device gw-1   # also one of those where it is paused everywhere
+  holdfast resume hello --all";
+
+/// Which revision to go back to.
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// The workload.
+    pub(crate) workload: String,
+    /// Number of the revision; the last one that differs from the present one unless given.
+    #[arg(long, value_name = "N")]
+    pub(crate) to: Option<u64>,
+    /// Say what would change, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Whose revisions.
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// The workload.
+    pub(crate) workload: String,
+    /// Show the whole document of this revision.
+    #[arg(value_name = "N")]
+    pub(crate) revision: Option<u64>,
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// A workload, and where.
+#[derive(Debug, Args)]
+#[group(id = "where", required = true, multiple = false, args = ["devices", "selector", "all"])]
+pub(crate) struct Where {
+    /// The workload.
+    pub(crate) workload: String,
+    /// This device; may be repeated.
+    #[arg(long = "device", value_name = "NAME")]
+    pub(crate) devices: Vec<String>,
+    /// The devices with these labels: k=v, k!=v, k (it is there), !k (it is not), with commas.
+    #[arg(short = 'l', long, value_parser = checked_selector, allow_hyphen_values = true)]
+    pub(crate) selector: Option<String>,
+    /// Every device that should run it.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// What is restarted.
+#[derive(Debug, Args)]
+pub(crate) struct Restart {
+    #[command(flatten)]
+    pub(crate) on: Where,
+    /// How to print what became of it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: LedgerFormat,
+}
+
+/// What is paused or resumed.
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    #[command(flatten)]
+    pub(crate) on: Where,
+    /// How to print what became of it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: LedgerFormat,
+}

@@ -1,0 +1,629 @@
+//! Alarms in the driver: every few seconds the engine is shown what every device has, what it
+//! decides is stored, and what is to be told is delivered, one attempt at a time for each receiver.
+//! A disk that takes nothing keeps nobody from being told.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use holdfast_protocol::ids::{Labels, Name, hex};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::change::Change;
+use super::{Failure, Listed, Service};
+use crate::adapters::notify;
+use crate::api::{self, AlarmState, List, ListMeta, NewSilence, Severity, Tested};
+use crate::core::alarms::{
+    Document, Engine, Known, LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Message, Muting,
+    Outcome, Presence, Seen, Silence, Standing, Turn, Write, muted,
+};
+use crate::core::attention::{Alarm, Attention};
+use crate::core::model::{Model, key};
+use crate::core::records::{self, Policy, PolicyKind};
+use crate::core::selector::{self, Selector};
+use crate::core::time::{moment, rfc3339, words};
+
+/// From one look at all devices to the next. It costs some 20 ms with 50,000 devices.
+const PASS: Duration = Duration::from_secs(5);
+
+/// From one look for messages whose time has come to the next.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A notification that fails for so long, in seconds, needs a person.
+const FAILS_FOR: u64 = 5 * 60;
+
+/// What became of a delivery, and of which message of which notification.
+type Delivered = (Name, String, Outcome);
+
+/// Which alarms.
+#[derive(Debug, Clone, Default)]
+pub struct AlarmsQuery {
+    /// Most items.
+    pub limit: Option<usize>,
+    /// Where the page before ended.
+    pub after: Option<String>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// With this code.
+    pub code: Option<String>,
+    /// At least so urgent.
+    pub severity: Option<Severity>,
+    /// In this state.
+    pub state: Option<AlarmState>,
+    /// Of this device.
+    pub device: Option<String>,
+    /// Of devices with these labels.
+    pub selector: Selector,
+}
+
+/// Runs until `stopping` is true.
+pub async fn run(service: Arc<Service>, mut stopping: watch::Receiver<bool>) {
+    let mut under_way: JoinSet<Delivered> = JoinSet::new();
+    let mut passes = tokio::time::interval(PASS);
+    passes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = stopping.changed() => return,
+            _ = passes.tick() => service.pass().await,
+            () = service.alarms_asked.notified() => service.pass().await,
+            _ = looks.tick() => {}
+            Some(done) = under_way.join_next() => match done {
+                Ok(done) => service.delivered(done).await,
+                Err(error) => tracing::error!(%error, "a delivery ended badly"),
+            },
+        }
+        service.start_deliveries(&mut under_way);
+    }
+}
+
+impl Service {
+    fn engine(&self) -> MutexGuard<'_, Engine> {
+        self.alarms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One look at every device, and what follows from it, stored.
+    async fn pass(self: &Arc<Self>) {
+        let service = Arc::clone(self);
+        let looked = tokio::task::spawn_blocking(move || service.turn_alarms()).await;
+        match looked {
+            Ok((writes, ended, changed)) => self.keep(writes, ended, changed).await,
+            Err(error) => tracing::error!(%error, "a look at the alarms ended badly"),
+        }
+    }
+
+    fn turn_alarms(&self) -> (Vec<Write>, Vec<Box<str>>, bool) {
+        let now = self.now();
+        let watch = self.watch();
+        let mut engine = self.engine();
+        engine.begin();
+        self.every_device(|device| {
+            let record = &device.record;
+            for alarm in watch.alarms(device) {
+                let message = message(&alarm);
+                engine.see(&record.name, &record.labels, seen(&alarm, &message), now);
+            }
+        });
+        let (documents, silences) = {
+            let model = self.model();
+            (documents(&model), model.silences.values().cloned().collect::<Vec<_>>())
+        };
+        let presence = |name: &Name| {
+            let model = self.model();
+            match model.devices.get(name) {
+                None => Presence::Gone,
+                Some(device) if device.record.standing == records::Standing::Revoked => {
+                    Presence::Gone
+                }
+                Some(device) if device.live.connection != 0 => Presence::Heard,
+                Some(_) => Presence::Silent,
+            }
+        };
+        let turn = Turn { now, documents: &documents, silences: &silences, presence: &presence };
+        let turned = engine.turn(&turn);
+        (turned.writes, turned.ended, turned.changed)
+    }
+
+    /// Stores what was decided, and tells the pages.
+    async fn keep(&self, writes: Vec<Write>, ended: Vec<Box<str>>, changed: bool) {
+        if writes.is_empty() && ended.is_empty() && !changed {
+            return;
+        }
+        let kept = self
+            .change(|change| {
+                put(change, writes);
+                for id in ended {
+                    if change.model.silences.remove(&id).is_some() {
+                        change.delete(key::silence(&id));
+                    }
+                }
+                change.event("alarm", "", "changed", String::new());
+                Ok(())
+            })
+            .await;
+        if let Err(error) = kept {
+            tracing::warn!(%error, "what is told of alarms cannot be stored: after a restart it may be told again");
+        }
+    }
+
+    fn start_deliveries(self: &Arc<Self>, under_way: &mut JoinSet<Delivered>) {
+        let jobs = self.engine().due(self.now());
+        for job in jobs {
+            let document = {
+                let model = self.model();
+                notification(&model, job.notification.as_str())
+            };
+            let clock = self.settings.clock;
+            under_way.spawn(async move {
+                let (name, id) = (job.notification, job.message.id.clone());
+                let outcome = match document {
+                    Some(document) => {
+                        let (to, repeat) = (&document.to, document.repeat);
+                        notify::deliver(to, &job.message, clock(), job.since, repeat).await
+                    }
+                    None => Err("the notification was deleted".into()),
+                };
+                (name, id, outcome)
+            });
+        }
+    }
+
+    async fn delivered(&self, (name, id, outcome): Delivered) {
+        let jitter = self.authority.random::<2>().map_or(500, |bytes| {
+            u32::from(u16::from_le_bytes(bytes)) * 1_000 / u32::from(u16::MAX)
+        });
+        let before = self.engine().standing(name.as_str());
+        let writes = self.engine().done(&name, &id, &outcome, self.now(), jitter);
+        self.counters.notified(outcome.is_ok());
+        match &outcome {
+            Ok(_) if before.failing_since > 0 => {
+                tracing::info!(%name, "the notification is delivered again")
+            }
+            Ok(_) => {}
+            Err(why) if before.failing_since == 0 => {
+                tracing::warn!(%name, why, "a notification could not be delivered: it is tried again");
+            }
+            Err(why) => tracing::debug!(%name, why, "a notification could not be delivered"),
+        }
+        let told = name.to_string();
+        let kept = self
+            .change(|change| {
+                put(change, writes);
+                change.event("notification", &told, "changed", String::new());
+                Ok(())
+            })
+            .await;
+        if let Err(error) = kept {
+            tracing::warn!(%error, "that a notification was delivered cannot be stored");
+        }
+    }
+
+    /// All that was told and is still to be told, for a store that begins anew.
+    pub(super) fn told(&self) -> Vec<Write> {
+        self.engine().writes()
+    }
+
+    /// Alarms, the most urgent first, then the oldest.
+    ///
+    /// # Errors
+    /// A bad query.
+    pub fn alarms(&self, query: &AlarmsQuery) -> Listed<api::Alarm> {
+        let limit = super::Query { limit: query.limit, ..Default::default() }.limit()?;
+        let bad = || Failure::invalid("continue: not one of ours; begin anew without it");
+        let skip: usize = match &query.after {
+            None => 0,
+            Some(text) => text.parse().map_err(|_| bad())?,
+        };
+        let now = self.now();
+        let (silences, version) = {
+            let model = self.model();
+            (model.silences.values().cloned().collect::<Vec<_>>(), model.meta.version)
+        };
+        let engine = self.engine();
+        let chosen = |(name, labels, known): &(&Name, &Labels, &Known)| {
+            query.kind.as_ref().is_none_or(|kind| *kind == known.kind)
+                && query.code.as_ref().is_none_or(|code| *code == known.code)
+                && query.severity.is_none_or(|least| known.severity <= least)
+                && query.device.as_ref().is_none_or(|device| *device == name.as_str())
+                && (query.selector.is_empty() || query.selector.matches(labels))
+        };
+        let mut found: Vec<_> = engine
+            .active()
+            .filter(chosen)
+            .map(|(name, labels, known)| {
+                (name, labels, known, mute(&silences, now, name, labels, known))
+            })
+            .filter(|(.., silence)| query.state.is_none_or(|state| state == state_of(*silence)))
+            .collect();
+        found.sort_by_key(|(name, _, known, _)| (known.severity, known.since, *name));
+        let total = found.len();
+        let items: Vec<api::Alarm> = found
+            .into_iter()
+            .skip(skip)
+            .take(limit)
+            .map(|(name, labels, known, silence)| shown(&engine, (name, labels), known, silence))
+            .collect();
+        let end = skip.saturating_add(items.len());
+        let metadata = ListMeta {
+            next: (end < total && !items.is_empty()).then(|| end.to_string()),
+            resource_version: version,
+            total: Some(total as u64),
+        };
+        Ok(List { items, metadata })
+    }
+
+    /// Acknowledgements and silences, the newest first.
+    pub fn silences(&self) -> List<api::Silence> {
+        let now = self.now();
+        let (mut silences, version) = {
+            let model = self.model();
+            (model.silences.values().cloned().collect::<Vec<_>>(), model.meta.version)
+        };
+        silences.retain(|one| one.lasts(now));
+        silences.sort_by_key(|one| std::cmp::Reverse(one.at));
+        let engine = self.engine();
+        let items = silences
+            .iter()
+            .map(|one| {
+                let of = engine.active().filter(|(name, labels, known)| {
+                    one.mutes(now, (name, labels), (&known.kind, &known.code), known.since)
+                });
+                let alarms = of.count() as u64;
+                api::Silence { alarms, ..silence(one) }
+            })
+            .collect();
+        List { items, metadata: ListMeta { resource_version: version, ..ListMeta::default() } }
+    }
+
+    /// Acknowledges alarms that there are, or silences those that there are and those that come.
+    ///
+    /// # Errors
+    /// What was sent is not valid; [`Failure::NotFound`]: there is nothing to acknowledge.
+    pub async fn mute(
+        &self,
+        muting: Muting,
+        new: NewSilence,
+        by: &str,
+    ) -> Result<api::Silence, Failure> {
+        let now = self.now();
+        let made = admit(
+            muting,
+            new,
+            by,
+            now,
+            hex(&self.authority.random::<8>().map_err(Failure::internal)?),
+        )?;
+        if muting == Muting::Acknowledgement && self.count(&made, now) == 0 {
+            return Err(Failure::NotFound(format!(
+                "no alarm matches ({}): there is nothing to acknowledge",
+                made.matcher.words()
+            )));
+        }
+        self.change(|change| {
+            if change.model.silences.len() >= MAX_SILENCES {
+                return Err(Failure::Conflict(format!(
+                    "there are {MAX_SILENCES} acknowledgements and silences: end some"
+                )));
+            }
+            let until = made.until.map(|until| format!(" until {}", rfc3339(until)));
+            let note =
+                if made.note.is_empty() { String::new() } else { format!(": {}", made.note) };
+            let message = format!("{}{}{note}", made.matcher.words(), until.unwrap_or_default());
+            let action = match muting {
+                Muting::Acknowledgement => "alarm.acknowledge",
+                Muting::Silence => "alarm.silence",
+            };
+            change.audit(by, action, &made.id, message);
+            change.event("alarm", &made.id, "changed", String::new());
+            change.put(key::silence(&made.id), &made);
+            change.model.silences.insert(made.id.clone(), made.clone());
+            Ok(())
+        })
+        .await?;
+        self.alarms_asked.notify_one();
+        let alarms = self.count(&made, now);
+        Ok(api::Silence { alarms, ..silence(&made) })
+    }
+
+    /// Alarms that this mutes now.
+    fn count(&self, one: &Silence, now: u64) -> u64 {
+        let engine = self.engine();
+        let of = engine.active().filter(|(name, labels, known)| {
+            one.mutes(now, (name, labels), (&known.kind, &known.code), known.since)
+        });
+        of.count() as u64
+    }
+
+    /// Ends an acknowledgement or a silence.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`], or the store's.
+    pub async fn unmute(&self, id: &str, by: &str) -> Result<(), Failure> {
+        self.change(|change| {
+            let gone = change.model.silences.remove(id);
+            let gone = gone.ok_or_else(|| Failure::no("acknowledgement or silence", id))?;
+            change.delete(key::silence(id));
+            change.audit(by, "alarm.unmute", id, gone.matcher.words());
+            change.event("alarm", id, "changed", String::new());
+            Ok(())
+        })
+        .await?;
+        self.alarms_asked.notify_one();
+        Ok(())
+    }
+
+    /// Sends a message to a notification's receiver at once, and says what that answered.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`].
+    pub async fn test_notification(&self, name: &str, by: &str) -> Result<Tested, Failure> {
+        let none = || Failure::no("notification", name);
+        let document = notification(&self.model(), name).ok_or_else(none)?;
+        let parsed: Name = name.parse().map_err(|_| none())?;
+        let id = self.engine().fresh_id();
+        let now = self.now();
+        let message = Message::test(id, &parsed, by, now, document.link.as_deref());
+        let began = now_instant();
+        let outcome = notify::deliver(&document.to, &message, now, now, document.repeat).await;
+        let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let delivered = outcome.is_ok();
+        self.counters.notified(delivered);
+        let answer = outcome.unwrap_or_else(|why| why);
+        let told = format!("{}: {answer}", if delivered { "delivered" } else { "not delivered" });
+        self.change(|change| {
+            change.audit(by, "notification.test", name, told);
+            Ok(())
+        })
+        .await?;
+        Ok(Tested { delivered, answer, millis })
+    }
+
+    /// How a notification's receiver is reached.
+    pub(super) fn delivery(&self, name: &Name, policy: &Policy) -> Option<api::Delivery> {
+        let Policy::Notification { notification } = policy else { return None };
+        let standing = self.engine().standing(name.as_str());
+        let at = |seconds: u64| (seconds > 0).then(|| rfc3339(seconds));
+        Some(api::Delivery {
+            receiver: notification.to.word().into(),
+            place: notification.to.place(),
+            last_success: at(standing.last_success),
+            last_failure: at(standing.last_failure),
+            last_error: Some(standing.last_error).filter(|why| !why.is_empty()),
+            failing_since: at(standing.failing_since),
+            queued: standing.queued as u64,
+            sent: standing.sent,
+            dropped: standing.dropped,
+            open: standing.open as u64,
+        })
+    }
+
+    /// Notifications that fail for long, as the fleet's summary says it.
+    pub(super) fn failing_notifications(&self) -> Vec<api::AttentionItem> {
+        let (now, names) = {
+            let model = self.model();
+            let names = documents(&model).into_iter().map(|document| document.name);
+            (self.now(), names.collect::<Vec<_>>())
+        };
+        let engine = self.engine();
+        let failing = names.into_iter().filter_map(|name| {
+            let Standing { failing_since, last_error, .. } = engine.standing(name.as_str());
+            let lasts = failing_since > 0 && now.saturating_sub(failing_since) >= FAILS_FOR;
+            lasts.then(|| (name, failing_since, last_error))
+        });
+        failing.map(|(name, since, why)| failing_item(&name, since, &why, now)).collect()
+    }
+
+    /// Alarms by severity and whether they are told, messages that wait, and alarms for which there
+    /// was no room.
+    pub fn alarm_counts(&self) -> (BTreeMap<(&'static str, &'static str), u64>, u64, u64) {
+        let now = self.now();
+        let (silences, names) = {
+            let model = self.model();
+            let silences = model.silences.values().cloned().collect::<Vec<_>>();
+            (silences, documents(&model))
+        };
+        let engine = self.engine();
+        let mut counts = BTreeMap::new();
+        for (name, labels, known) in engine.active() {
+            let state = state_of(mute(&silences, now, name, labels, known));
+            *counts.entry((known.severity.as_str(), state.as_str())).or_insert(0) += 1;
+        }
+        let waiting = names.iter().map(|one| engine.standing(one.name.as_str()).queued as u64);
+        (counts, waiting.sum(), engine.skipped())
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "how long a receiver took is shown to a person")]
+fn now_instant() -> Instant {
+    Instant::now()
+}
+
+fn failing_item(name: &Name, since: u64, why: &str, now: u64) -> api::AttentionItem {
+    let lasts = words(now.saturating_sub(since));
+    api::AttentionItem {
+        kind: "notification".into(),
+        code: Some(name.to_string()),
+        severity: Severity::Warning,
+        since: Some(rfc3339(since)),
+        unknown: 0,
+        acknowledged: 0,
+        silenced: 0,
+        message: format!("notification {name} has not reached its receiver for {lasts}: {why}"),
+        count: 0,
+        devices: Vec::new(),
+        query: BTreeMap::new(),
+    }
+}
+
+/// What is told of an alarm: of a workload its name too, for the reason alone says little.
+fn message(alarm: &Alarm) -> String {
+    match (alarm.kind, alarm.message.as_str()) {
+        (Attention::Failing, "") => format!("{} fails", alarm.code),
+        (Attention::Failing, why) => format!("{} fails: {why}", alarm.code),
+        (_, said) => said.to_owned(),
+    }
+}
+
+fn seen<'a>(alarm: &'a Alarm, message: &'a str) -> Seen<'a> {
+    Seen {
+        kind: alarm.kind.as_str(),
+        code: &alarm.code,
+        severity: alarm.severity,
+        message,
+        since: alarm.since,
+        is_known: alarm.is_known,
+    }
+}
+
+/// The notifications that there are.
+fn documents(model: &Model) -> Vec<Document> {
+    let records = model.policies.values().map(|known| &known.record);
+    records
+        .filter_map(|record| match &record.policy {
+            Policy::Notification { notification } => Some(Document {
+                name: record.name.clone(),
+                devices: record.devices.clone(),
+                notification: (**notification).clone(),
+            }),
+            _ => None,
+        })
+        .collect()
+}
+
+fn notification(model: &Model, name: &str) -> Option<crate::core::notification::Notification> {
+    let key = (PolicyKind::Notification, name.parse().ok()?);
+    match &model.policies.get(&key)?.record.policy {
+        Policy::Notification { notification } => Some((**notification).clone()),
+        _ => None,
+    }
+}
+
+fn mute<'s>(
+    silences: &'s [Silence],
+    now: u64,
+    name: &Name,
+    labels: &Labels,
+    known: &Known,
+) -> Option<&'s Silence> {
+    muted(silences, now, (name, labels), (&known.kind, &known.code), known.since)
+}
+
+fn state_of(silence: Option<&Silence>) -> AlarmState {
+    match silence.map(|silence| silence.muting) {
+        None => AlarmState::Firing,
+        Some(Muting::Acknowledgement) => AlarmState::Acknowledged,
+        Some(Muting::Silence) => AlarmState::Silenced,
+    }
+}
+
+fn shown(
+    engine: &Engine,
+    (name, labels): (&Name, &Labels),
+    known: &Known,
+    muting: Option<&Silence>,
+) -> api::Alarm {
+    let told = engine.told(name, &known.kind, &known.code);
+    api::Alarm {
+        device: name.to_string(),
+        labels: labels.clone(),
+        kind: known.kind.clone(),
+        code: known.code.clone(),
+        severity: known.severity,
+        message: known.message.clone(),
+        since: rfc3339(known.since),
+        state: state_of(muting),
+        unheard: known.unheard,
+        silence: muting.map(silence),
+        told: told.into_iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn silence(one: &Silence) -> api::Silence {
+    let devices = &one.matcher.devices;
+    api::Silence {
+        id: one.id.to_string(),
+        muting: one.muting,
+        kind: one.matcher.kind.clone(),
+        code: one.matcher.code.clone(),
+        device: one.matcher.device.as_ref().map(ToString::to_string),
+        label_selector: (!devices.is_empty()).then(|| devices.words()),
+        by: one.by.to_string(),
+        note: one.note.to_string(),
+        at: rfc3339(one.at),
+        until: one.until.map(rfc3339),
+        alarms: 0,
+    }
+}
+
+/// What somebody asked for, judged.
+fn admit(
+    muting: Muting,
+    new: NewSilence,
+    by: &str,
+    now: u64,
+    id: String,
+) -> Result<Silence, Failure> {
+    let bad = |text: String| Failure::invalid(text);
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let kind = given(new.kind);
+    let kinds = Attention::words();
+    if let Some(kind) = kind.as_deref().filter(|kind| !kinds.contains(kind)) {
+        return Err(bad(format!("kind {kind:?}: there are {}", kinds.join(", "))));
+    }
+    let device = given(new.device)
+        .map(|name| name.parse::<Name>().map_err(|error| bad(format!("device: {error}"))))
+        .transpose()?;
+    let devices = selector::parse(new.label_selector.as_deref().unwrap_or_default())
+        .map_err(|error| bad(format!("labelSelector: {error}")))?;
+    let matcher = Matcher { kind, code: given(new.code), device, devices };
+    if matcher.is_empty() {
+        return Err(bad("which alarms? Give kind, code, device or labelSelector; every alarm at once is nobody's intention".into()));
+    }
+    if new.note.len() > MAX_NOTE {
+        return Err(bad(format!("note: {} bytes, at most {MAX_NOTE}", new.note.len())));
+    }
+    let until = match (new.until, new.for_seconds) {
+        (Some(_), Some(_)) => return Err(bad("until and forSeconds: give one of them".into())),
+        (Some(text), None) => {
+            let millis = moment(&text, now.saturating_mul(1_000)).filter(|_| text.len() > 9);
+            let at = millis.map(|millis| millis / 1_000);
+            Some(at.ok_or_else(|| {
+                bad(format!("until {text:?}: not a time, such as 2026-11-29T06:00:00Z"))
+            })?)
+        }
+        (None, Some(seconds)) => Some(now.saturating_add(seconds)),
+        (None, None) if muting == Muting::Silence => {
+            return Err(bad("until or forSeconds is missing: a silence has an end".into()));
+        }
+        (None, None) => None,
+    };
+    if let Some(until) = until
+        && (until <= now || until - now > LONGEST_SILENCE)
+    {
+        return Err(bad(format!(
+            "it would end at {}: that is over, or more than a year away",
+            rfc3339(until)
+        )));
+    }
+    Ok(Silence {
+        id: id.into(),
+        muting,
+        matcher,
+        by: by.into(),
+        note: new.note.trim().into(),
+        at: now,
+        until,
+    })
+}
+
+/// Puts what a turn or a delivery says into a change.
+pub(super) fn put(change: &mut Change<'_>, writes: Vec<Write>) {
+    for (key, value) in writes {
+        match value {
+            Some(value) => change.put_bytes(key, value),
+            None => change.delete(key),
+        }
+    }
+}
