@@ -7,6 +7,7 @@ import * as read from "../api/queries";
 import { editable, toYaml } from "../lib/document";
 import { editable as editableNotification } from "../lib/notification";
 import type { Json } from "../lib/merge";
+import { KINDS, kindOfDocument } from "../lib/policies";
 import { Diff } from "../ui/Diff";
 import { Loading } from "../ui/Loading";
 import { Failed, Notice } from "../ui/Notice";

@@ -5,8 +5,6 @@ export interface Base {
   /** Of its document; absent: Workload. */
   kind?: string;
   name: string;
-  /** `kind` of the document; absent: a workload's. */
-  kind?: "Workload" | "Stream" | "LinkBudget";
   version: number;
   document: Json;
 }
