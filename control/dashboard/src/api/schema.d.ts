@@ -3377,6 +3377,8 @@ export interface components {
              * @description Of those: are offline; they catch up when they are back.
              */
             unknown: number;
+            /** @description The state as a whole: the worst of those that it has on its devices. */
+            state: components["schemas"]["WorkloadState"];
         };
     };
     responses: never;
