@@ -53,7 +53,12 @@ impl Service {
             change.model.access.insert(record.id.clone(), record);
             sessions::end(change, |session| *session.access == *ADMIN);
             change.event("access", ADMIN, "changed", "created".into());
-            change.audit("holdfast", "access.create", ADMIN, "by `holdfast serve`".into());
+            change.audit(
+                "holdfast",
+                "access.create",
+                ADMIN,
+                "at the start of the control plane".into(),
+            );
             Ok(())
         })
         .await?;

@@ -143,8 +143,7 @@ impl Plan {
             changed_devices: changes(model, &record),
         };
         if action != "unchanged" {
-            let message =
-                format!("{action}, revision {}, for {device_count} devices", record.revision);
+            let message = format!("{action}, revision {}, {}", record.revision, on(device_count));
             self.workloads.push((record, new_revision, message));
         }
         (result, present)
@@ -178,7 +177,7 @@ impl Plan {
         };
         let present = known.map(|known| known.version);
         if action != "unchanged" {
-            self.policies.push((record, format!("{action}, for {device_count} devices")));
+            self.policies.push((record, format!("{action}, {}", on(device_count))));
         }
         Ok((result, present))
     }
@@ -192,6 +191,11 @@ fn chosen(model: &Model, selector: &Selector) -> (Vec<String>, u64) {
     let devices: Vec<String> = matching.by_ref().take(NAMED).collect();
     let count = (devices.len() + matching.count()) as u64;
     (devices, count)
+}
+
+/// `for 1 device`, `for 4 devices`.
+fn on(count: u64) -> String {
+    format!("for {count} device{}", if count == 1 { "" } else { "s" })
 }
 
 fn nobody(count: u64) -> Option<String> {
