@@ -29,8 +29,9 @@ pub use access::{
 };
 pub use alarms::{Alarm, AlarmState, Delivery, NewSilence, Silence, Tested};
 pub use data::{
-    DataMeta, DataRecord, DataRecords, DeviceStreams, Ledger, MissingRange, Point, Policy,
-    PolicyStatus, Series, StreamItem, StreamLast,
+    DataMeta, DataRecord, DataRecords, DeviceStreams, Fits, Ledger, Link, LinkClass, LinkWait,
+    MissingRange, Point, Policy, PolicyDevice, PolicyStatus, PolicyStream, Series, Sparkline,
+    Sparklines, StreamItem, StreamLast,
 };
 pub use fleet::{
     AttentionItem, DeviceCounts, Difference, Differences, Fleet, LabelKey, LabelValue,
@@ -268,6 +269,9 @@ pub struct DeviceStatus {
     /// Until when its next packet is due, by the keep-alive of its connection. Absent: none is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_by: Option<String>,
+    /// Whether that is over: it is connected, and may hang, or its link is dead and nobody has noticed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overdue: bool,
     /// What holds when it is offline. Absent: it is not approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absence: Option<AbsenceStatus>,
@@ -432,6 +436,31 @@ pub struct WorkloadSummary {
     #[serde(default)]
     #[schema(required)]
     pub away: u64,
+    /// The state as a whole: the worst of those that it has on its devices.
+    #[serde(default)]
+    #[schema(required)]
+    pub state: WorkloadState,
+}
+
+/// The state of a workload over all its devices, the worst first: it is in the first that is so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkloadState {
+    /// No device is to run it.
+    #[default]
+    Unplaced,
+    /// It fails on some device.
+    Failing,
+    /// It is not there yet on some device.
+    Progressing,
+    /// Some device is offline.
+    Unknown,
+    /// It is paused on some device.
+    Paused,
+    /// It runs, or is done, on all its devices.
+    Running,
+    /// A job that has run to its good end on all its devices.
+    Done,
 }
 
 /// One immutable revision of a workload.
@@ -608,7 +637,7 @@ pub struct AppliedDocument {
     pub action: String,
     /// The workload's revision afterwards; 0 of what has none.
     pub revision: u64,
-    /// How many devices should run it.
+    /// How many devices should run it, or are chosen by a document about data.
     pub device_count: u64,
     /// The first of them.
     pub devices: Vec<String>,
@@ -623,21 +652,27 @@ pub struct AppliedDocument {
     /// The devices for which something changes.
     #[serde(default)]
     pub changed_devices: ChangedDevices,
+    /// Of a `Stream`: streams on devices whose policy becomes another.
+    #[serde(default)]
+    pub changed_streams: u64,
+    /// What it does on devices, in words, such as `applies to 4 devices; 2 streams change policy`.
+    #[serde(default)]
+    pub effect: String,
 }
 
 /// For which devices a document changes something; the first hundred of each are named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangedDevices {
-    /// Those that begin to run the workload.
+    /// Those that begin to run the workload, or on which a document about data holds from then on.
     pub gain: Vec<String>,
     /// How many those are.
     pub gain_count: u64,
-    /// Those that stop it.
+    /// Those that stop it, or on which it holds no more.
     pub lose: Vec<String>,
     /// How many those are.
     pub lose_count: u64,
-    /// Those that go to another revision of it.
+    /// Those that go to another revision of it, or on which what it says changes.
     pub update: Vec<String>,
     /// How many those are.
     pub update_count: u64,
@@ -657,7 +692,7 @@ pub struct LabelPatch {
 /// `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
-    /// `device`, `workload`, `stream`, `linkbudget` or `notification`.
+    /// `device`, `workload`, `stream`, `linkbudget`, `notification` or `devicepolicy`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -667,6 +702,9 @@ pub struct Explanation {
     pub summary: String,
     /// What is not as desired, and why, most important first.
     pub reasons: Vec<String>,
+    /// What helps on the command line, such as `holdfast device approve gw-7`; pages have buttons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
 }
 
 /// The answer to `PUT /api/v1/artifacts`.
@@ -683,7 +721,7 @@ pub struct StoredArtifact {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// `device`, `workload`, `stream`, `linkbudget`, `notification`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
+    /// `device`, `workload`, `stream`, `linkbudget`, `notification`, `devicepolicy`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
     /// anew).
     #[serde(rename = "type")]
     pub kind: String,

@@ -19,6 +19,12 @@ spec:
 export const METRICS = { apiVersion: "holdfast/v1", kind: "Stream", metadata: { name: "metrics" }, spec: { devices: { matchLabels: { role: "gateway" } }, streams: ["device/metrics"], source: { metrics: { every: "1s" } } } };
 export const BUDGET = { apiVersion: "holdfast/v1", kind: "LinkBudget", metadata: { name: "day" }, spec: { devices: { matchLabels: { role: "gateway" } }, per: "day", bytes: "100Mi", shares: { data: "60%" } } };
 
+/** Where being away is normal: some of the units, for ten hours; those in Ulm for as long as they like. */
+const AWAY = [
+  { apiVersion: "holdfast/v1", kind: "DevicePolicy", metadata: { name: "trucks" }, spec: { devices: { matchLabels: { line: "3" } }, whenOffline: { alarmAfter: "10h" } } },
+  { apiVersion: "holdfast/v1", kind: "DevicePolicy", metadata: { name: "ships" }, spec: { devices: { matchLabels: { site: "ulm" } }, whenOffline: "expected" } },
+];
+
 /** Waits until records of a device's metrics have come. */
 export function metered(world, device, records = 3) {
   return until(`${device} has sent its metrics`, async () => (await world.must("GET", `/api/v1/devices/${device}/streams`)).items.some(({ stream, received }) => stream === "device/metrics" && received >= records), 90_000);
@@ -28,11 +34,20 @@ export const PAGES = [
   { name: "fleet", path: "/", ready: "Changed lately" },
   { name: "devices", path: "/devices", ready: "pump-1" },
   { name: "devices-selected", path: "/devices?labels=role%3Dgateway&sort=-problems&connection=offline", ready: "unit-", act: (page) => page.getByRole("checkbox", { name: /^Select unit-/ }).first().check() },
-  { name: "device", path: "/devices/pump-1", ready: "desired beside reported" },
-  { name: "device-failing", path: "/devices/pump-2", ready: "desired beside reported" },
+  { name: "devices-grouped", path: "/devices?group=site&open=kiel&columns=health.connection.heardAt.workloads.problems.address.agent", ready: "site=kiel" },
+  { name: "devices-bad-address", path: "/devices?connection=bogus&labels=role%3D%3D%3D", ready: "was ignored" },
+  { name: "compare", path: "/compare?a=pump-1&b=pump-2", ready: "Versions and facts" },
+  { name: "device", path: "/devices/pump-1", ready: "Rejected messages" },
+  { name: "device-failing", path: "/devices/pump-2", ready: "Rejected messages" },
   { name: "device-streams", path: "/devices/pump-1?tab=streams&stream=device%2Fmetrics", ready: "received, 0 of them again" },
   { name: "device-no-streams", path: "/devices/unit-001?tab=streams", ready: "It has no stream yet" },
   { name: "data", path: "/data?device=pump-1&stream=device%2Fmetrics", ready: "received, 0 of them again" },
+  { name: "data-records", path: "/data?device=pump-1&stream=device%2Fmetrics&view=records", ready: "received, 0 of them again", act: async (page) => { await page.getByRole("button", { name: /^Record \d+/ }).first().click(); } },
+  { name: "policies", path: "/policies", ready: "metrics" },
+  { name: "policies-budgets", path: "/policies?tab=budgets", ready: "100Mi a day" },
+  { name: "policies-new", path: "/policies/new?kind=linkbudgets", ready: "applies to" },
+  { name: "policy", path: "/policies/streams/metrics", ready: "device/metrics" },
+  { name: "policy-edit", path: "/policies/linkbudgets/day?tab=edit", ready: "Nothing would change" },
   { name: "data-ask", path: "/data?tab=ask&stream=device%2Fmetrics&select=count&every=1m&by=device", ready: "Question", act: async (page) => { await page.getByRole("button", { name: "Ask", exact: true }).click(); await page.getByText("Crossed the links").waitFor(); } },
   { name: "device-logs", path: "/devices/pump-1?tab=logs&workload=hello", ready: "pressure" },
   { name: "workload-logs", path: "/workloads/hello?tab=logs&devices=pump-1,pump-2", ready: "pressure" },
@@ -42,10 +57,13 @@ export const PAGES = [
   { name: "workload", path: "/workloads/hello", ready: "How it stands" },
   { name: "workload-edit", path: "/workloads/hello?tab=edit", ready: "Nothing would change" },
   { name: "workload-revisions", path: "/workloads/hello?tab=revisions", ready: "Difference" },
+  { name: "workload-revision", path: "/workloads/hello?tab=revisions&show=1", ready: "Document of revision 1" },
+  { name: "workload-go-back", path: "/workloads/hello?tab=revisions&back=1", ready: "go to the new revision" },
+  { name: "workload-restart", path: "/workloads/hello", ready: "How it stands", act: async (page) => { await page.getByRole("button", { name: "Restart…", exact: true }).click(); await page.getByRole("dialog").getByText("started again at once").waitFor(); } },
   { name: "workload-delete", path: "/workloads/hello", ready: "How it stands", act: async (page) => { await page.getByRole("button", { name: "Delete…" }).click(); await page.getByRole("dialog").waitFor(); } },
   { name: "apply", path: "/apply", ready: "go to the new revision" },
   { name: "apply-faults", path: "/apply", ready: "go to the new revision", act: async (page) => { await paste(page.locator(".cm-content"), FAULTY); await page.getByText("2 faults", { exact: true }).waitFor(); } },
-  { name: "enrolment", path: "/enrolment", ready: "Tokens in use" },
+  { name: "enrolment", path: "/enrolment", ready: "Enrolment tokens" },
   { name: "enrolment-new", path: "/enrolment?new=token", ready: "Make the token" },
   { name: "enrolment-made", path: "/enrolment?new=token", ready: "Make the token", act: async (page) => { await page.getByRole("button", { name: "Make the token" }).click(); await page.getByRole("img", { name: /QR code/ }).waitFor(); } },
   { name: "alarms", path: "/notifications", ready: "relay fails" },
@@ -57,6 +75,9 @@ export const PAGES = [
   { name: "artifact", path: "/artifact", ready: "Choose a file and push it", act: async (page) => { await choose(page, "Choose a file and push it", "sensor-reader", Buffer.from("#!/bin/sh\necho pressure\n")); await page.getByText("sensor-reader is stored").waitFor(); } },
   { name: "activity", path: "/activity?show=change,device", ready: "Difference" },
   { name: "search", path: "/", ready: "Changed lately", act: async (page) => { await page.keyboard.press("Control+k"); await page.keyboard.type("pump"); await page.getByRole("option", { name: /pump-2/ }).waitFor(); } },
+  { name: "device-policies", path: "/devicepolicies", ready: "ships" },
+  { name: "device-policy", path: "/devicepolicies/ships", ready: "Away as expected" },
+  { name: "device-policy-edit", path: "/devicepolicies/ships?tab=edit", ready: "Nothing would change" },
   { name: "settings", path: "/settings", ready: "Certificate authority" },
   { name: "settings-restore", path: "/settings", ready: "Certificate authority", act: async (page) => { await choose(page, "Choose a backup…", "holdfast-2026-11-23.tar", await (await page.request.get(new URL("/api/v1/backup", page.url()).href)).body()); await page.getByText(/made .* by holdfast/).waitFor(); } },
 ];
@@ -93,7 +114,7 @@ export async function seed(world) {
   await world.apply({ ...hello, spec: { ...hello.spec, stop: { grace: "2s" }, restart: { policy: "always" } } });
   await world.apply(talker("relay", "echo starting; sleep 1; echo 'cannot reach 10.0.0.5' >&2; exit 1", { site: "hamburg" }));
   await world.apply(talker("night-job", "exit 0", { role: "nobody" }));
-  await world.apply(METRICS, BUDGET);
+  await world.apply(METRICS, BUDGET, ...AWAY);
   // Nothing listens there: its receiver is not reached.
   await world.apply({ apiVersion: "holdfast/v1", kind: "Notification", metadata: { name: "night-duty" }, spec: { devices: "all", severity: "critical", delay: "0s", to: { webhook: { url: "http://127.0.0.1:9/hooks/holdfast", secret: "a-secret-of-the-scene" } } } });
   await world.must("POST", "/api/v1/alarms/silence", { kind: "lost", labelSelector: "site=kiel", forSeconds: 14_400, note: "new switch, back at 6" });

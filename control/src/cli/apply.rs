@@ -11,6 +11,7 @@ use super::failure::{Exit, Failure, Outcome};
 use super::get::yaml;
 use super::text::{Mood, Output, clean, note};
 use crate::api::{Applied, AppliedDocument};
+use crate::core::count::count;
 
 /// Applies documents, or says what would become of them.
 pub(crate) async fn apply(client: &Client, output: Output, arguments: &args::Apply) -> Outcome {
@@ -88,9 +89,11 @@ fn with_sources(mut failure: Failure, documents: &[Document]) -> Failure {
 
 /// What became of a document, in a line.
 pub(crate) fn line(output: Output, result: &AppliedDocument, dry_run: bool) -> String {
+    // A workload's line is short: `diff` and the pages say which devices change.
+    let is_workload = result.kind == "Workload";
     let devices = match result.device_count {
-        1 => "1 device".to_owned(),
-        count => format!("{count} devices"),
+        _ if !is_workload && !result.effect.is_empty() => clean(&result.effect),
+        of => count(of, "device"),
     };
     let (mood, changes) = match result.action.as_str() {
         "unchanged" => (Mood::Faint, false),
@@ -215,6 +218,8 @@ mod tests {
             after: json!({}),
             warnings: Vec::new(),
             changed_devices: Default::default(),
+            changed_streams: 0,
+            effect: "is to run".into(),
         }
     }
 
@@ -229,6 +234,16 @@ mod tests {
         ] {
             assert_eq!(line(output, &result(action, count), dry_run), said);
         }
+        let stream = AppliedDocument {
+            kind: "Stream".into(),
+            revision: 0,
+            effect: "applies to 4 devices; 2 streams change policy".into(),
+            ..result("created", 4)
+        };
+        assert_eq!(
+            line(output, &stream, true),
+            "stream/hello would be created (applies to 4 devices; 2 streams change policy)"
+        );
     }
 
     #[test]

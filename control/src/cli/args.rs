@@ -93,6 +93,7 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
     #[command(after_help = "Examples:
   holdfast get devices
   holdfast get devices -l role=gateway,site!=north,!retired -o wide
+  holdfast get devices --group-by site
   holdfast get devices -l 'role in (gateway,camera),site notin (north)'
   holdfast get devices --absence unexpected   # who is away and should not be
   holdfast get devicepolicies              # who may be away; dp for short
@@ -573,6 +574,9 @@ pub(crate) struct Get {
     /// against expectation, as a device policy expects, or ignored.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) absence: Vec<AbsenceKind>,
+    /// Of devices: how many there are with each value of this label, by state.
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) group_by: Option<String>,
     /// How to print them.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,

@@ -97,6 +97,9 @@ fn explanation(output: Output, explained: &Explanation) -> String {
     for reason in &explained.reasons {
         text.push_str(&format!("  - {}\n", clean(reason)));
     }
+    for hint in &explained.hints {
+        text.push_str(&format!("  try: {}\n", clean(hint)));
+    }
     text
 }
 

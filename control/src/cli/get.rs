@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::args::{AbsenceKind, Format, Get, Kind};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
+use super::groups;
 use super::rows;
 use super::table::table;
 use super::text::{Output, note};
@@ -15,6 +16,17 @@ pub(crate) async fn get(client: &Client, output: Output, now: u64, arguments: &G
     let kind = arguments.kind;
     let selector = arguments.selector.as_deref();
     let absence = absence(arguments)?;
+    if let Some(by) = arguments.group_by.as_deref() {
+        if kind != Kind::Device || arguments.name.is_some() {
+            return Err(Failure::usage(
+                "--group-by goes with `holdfast get devices` without a name",
+            ));
+        }
+        let mut query = query(selector);
+        query.extend(absence.as_deref().map(|absence| ("absence", absence)));
+        query.push(("by", by));
+        return groups::print(client, output, arguments.output, &query).await;
+    }
     let found = match arguments.name.as_deref() {
         Some(name) if kind == Kind::Revision && !name.contains('.') => {
             Found::All(revisions_of(client, name, selector).await?)

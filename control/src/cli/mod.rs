@@ -18,6 +18,7 @@ mod described_data;
 mod documents;
 mod failure;
 mod get;
+mod groups;
 mod jobs;
 mod login;
 mod logs;

@@ -31,6 +31,8 @@ pub struct Live {
     pub since: u64,
     /// When it began, seconds since 1970, until that is written to the device's history; 0 then.
     pub unwritten: u64,
+    /// Whether watchers were told that its next packet is overdue.
+    pub late: bool,
     /// Tells when it was last heard. None: not connected, or nobody knows.
     pub line: Option<Arc<dyn Line>>,
     /// Since when it does not answer what it is asked, seconds since 1970; 0: it does, as far as

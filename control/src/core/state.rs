@@ -160,6 +160,8 @@ pub fn health(device: &Device, now: u64) -> Health {
         Connection::Online => {}
     }
     let (mut failing, mut since, mut moving) = (Vec::new(), u64::MAX, false);
+    // Healthy since the last of its parts became so; what it was before it connected is not known.
+    let mut latest = device.live.since;
     for (name, revision) in &device.desired.workloads {
         let is = of(device, name, *revision, now);
         if is.state == State::Failing {
@@ -167,6 +169,7 @@ pub fn health(device: &Device, now: u64) -> Health {
             since = since.min(is.since.unwrap_or(u64::MAX));
         }
         moving |= is.state == State::Progressing;
+        latest = latest.max(is.since.unwrap_or_default());
     }
     let problems = device.problems();
     let state = match (failing.is_empty(), problems.is_empty(), moving) {
@@ -177,7 +180,11 @@ pub fn health(device: &Device, now: u64) -> Health {
     };
     let began = problems.iter().map(|problem| problem.since).filter(|at| *at > 0).min();
     since = since.min(began.unwrap_or(u64::MAX));
-    let since = if since == u64::MAX { 0 } else { since };
+    let since = match state {
+        HealthState::Healthy => latest,
+        _ if since == u64::MAX => 0,
+        _ => since,
+    };
     Health { failing, problems: problems.len() as u64, ..only(state, since) }
 }
 

@@ -8,6 +8,7 @@ use holdfast_protocol::message::WorkloadReport;
 use serde_json::{Value, json};
 
 use super::absence;
+use super::link;
 use super::model::{Device, Model, Workload};
 use super::notification;
 use super::pause;
@@ -59,6 +60,7 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
         connection_since: time(connection_since(device)),
         heard_at: time(device.heard_at(now)),
         heard_by: device.live.heard_by(now).map(rfc3339),
+        overdue: device.live.overdue(now).is_some(),
         absence: absence::status(device, now),
         health: state::health(device, now),
         address: report.address.map(|address| address.to_string()),
@@ -69,7 +71,7 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
             applied: report.applied.generation,
         },
         workloads: workloads.collect(),
-        problems: device.problems().into_iter().map(problem).collect(),
+        problems: device.problems().into_iter().map(|it| problem(device, it)).collect(),
         agent: agent.map(|agent| agent.version.clone()),
         arch: agent.map(|agent| agent.arch.clone()),
         kernel: agent.map(|agent| agent.kernel.clone()).filter(|kernel| !kernel.is_empty()),
@@ -79,12 +81,17 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
     }
 }
 
-fn problem(problem: KnownProblem) -> api::Problem {
+/// The problem by which a device says that something waits for its link budget.
+const LINK_BUDGET: &str = "link-budget";
+
+fn problem(device: &Device, problem: KnownProblem) -> api::Problem {
+    let link = device.report.data.as_deref().map(|data| &data.link);
+    let link = link.filter(|_| problem.code == LINK_BUDGET);
     api::Problem {
+        consequences: link.map(link::consequences).unwrap_or_default(),
         code: problem.code,
         message: problem.message,
         since: (problem.since > 0).then(|| rfc3339(problem.since)),
-        consequences: Vec::new(),
     }
 }
 
@@ -208,6 +215,7 @@ fn spec(record: &PolicyRecord) -> Value {
 
 /// A workload.
 pub fn workload(workload: &Workload, summary: api::WorkloadSummary) -> api::Workload {
+    let summary = api::WorkloadSummary { state: overall(&summary), ..summary };
     let record = &workload.record;
     api::Workload {
         api_version: API_VERSION.into(),
@@ -269,6 +277,21 @@ pub fn count(summary: &mut api::WorkloadSummary, is: Condition, is_away: bool) {
             summary.last_running += u64::from(good);
             summary.away += u64::from(is_away);
         }
+    }
+}
+
+/// The state of a workload over all its devices: what lists and counts of workloads go by.
+pub fn overall(summary: &api::WorkloadSummary) -> api::WorkloadState {
+    use api::WorkloadState as Whole;
+    match summary {
+        one if one.desired == 0 => Whole::Unplaced,
+        one if one.failing > 0 => Whole::Failing,
+        one if one.progressing > 0 => Whole::Progressing,
+        // Devices that are away as expected say nothing against it, while others run it.
+        one if one.unknown > one.away || one.away == one.desired => Whole::Unknown,
+        one if one.paused > 0 => Whole::Paused,
+        one if one.done + one.away == one.desired => Whole::Done,
+        _ => Whole::Running,
     }
 }
 

@@ -45,7 +45,7 @@ impl Service {
     /// # Errors
     /// [`Failure`].
     pub async fn new_admin_token(&self) -> Result<String, Failure> {
-        let (token, record) = self.new_token(ADMIN, "made by `holdfast serve`")?;
+        let (token, record) = self.new_token(ADMIN, "made at the first start")?;
         self.change(|change| {
             let record = AccessRecord { created_at: change.now, unshown: true, ..record };
             change.put(key::access(ADMIN), &record);
@@ -57,7 +57,7 @@ impl Service {
                 "holdfast",
                 "access.create",
                 ADMIN,
-                "at the start of the control plane".into(),
+                "at the first start of the control plane".into(),
             );
             Ok(())
         })
@@ -197,7 +197,7 @@ impl Service {
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(Failure::Unauthorized(
-                "that is not an access token: it is hfa1.<id>.<secret>, as `holdfast serve` printed it at its first start".into(),
+                "that is not an access token: it is hfa1.<id>.<secret>, as the control plane printed it at its first start".into(),
             ));
         };
         let given = sha256(secret.as_bytes());
@@ -211,7 +211,7 @@ impl Service {
             .map(|known| (known.id.clone(), known.scope, known.counts(now), known.last_used));
         let Some((access, scope, counts, last_used)) = known else {
             return Err(Failure::Unauthorized(
-                "the access token is not known here: `holdfast login` again".into(),
+                "this access token is not known here: it was revoked, mistyped, or made by another control plane".into(),
             ));
         };
         if !counts {

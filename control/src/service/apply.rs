@@ -11,8 +11,10 @@ use super::policies::{self, Overlay};
 use super::{Failure, Service};
 use crate::api::{Applied, AppliedDocument, ChangedDevices};
 use crate::core::admission::{Admitted, What};
+use crate::core::count::count;
 use crate::core::model::{Device, Model, Workload, encoded_size, key};
 use crate::core::placement::{self, Wanted};
+use crate::core::policies as effects;
 use crate::core::records::{
     MAX_REVISIONS, Policy, PolicyKey, PolicyKind, PolicyRecord, RevisionRecord, Standing,
     WorkloadRecord,
@@ -130,7 +132,10 @@ impl Plan {
         let (before, present) = (known.map(view::document), known.map(|known| known.version));
         let (record, action, new_revision) = next(model, document, spec, now);
         let (devices, device_count) = chosen(model, &record.devices);
+        let changed = changes(model, &record);
         let result = AppliedDocument {
+            effect: effects::workload_effect(device_count, &changed),
+            changed_streams: 0,
             kind: "Workload".into(),
             name: record.name.to_string(),
             action: action.into(),
@@ -140,10 +145,14 @@ impl Plan {
             devices,
             before,
             after: view::document(&record),
-            changed_devices: changes(model, &record),
+            changed_devices: changed,
         };
         if action != "unchanged" {
-            let message = format!("{action}, revision {}, {}", record.revision, on(device_count));
+            let message = format!(
+                "{action}, revision {}, for {}",
+                record.revision,
+                count(device_count, "device")
+            );
             self.workloads.push((record, new_revision, message));
         }
         (result, present)
@@ -163,7 +172,13 @@ impl Plan {
         let overlay = Overlay::with(model, &[&record]);
         let mut warnings: Vec<String> = nobody(device_count).into_iter().collect();
         warnings.extend(overlay.shadowed(model, &record));
+        let changed = overlay.changes(model, &record.key());
+        let kind = record.policy.kind();
+        let is_stream = kind == PolicyKind::Stream;
+        let streams = if is_stream { overlay.changed_streams(model) } else { 0 };
         let result = AppliedDocument {
+            effect: effects::effect(kind, device_count, &changed, streams),
+            changed_streams: streams,
             kind: record.policy.kind().document().into(),
             name: record.name.to_string(),
             action: action.into(),
@@ -173,11 +188,12 @@ impl Plan {
             devices,
             before: known.map(view::policy_document),
             after: view::policy_document(&record),
-            changed_devices: overlay.changes(model, &record.key()),
+            changed_devices: changed,
         };
         let present = known.map(|known| known.version);
         if action != "unchanged" {
-            self.policies.push((record, format!("{action}, {}", on(device_count))));
+            self.policies
+                .push((record, format!("{action}, for {}", count(device_count, "device"))));
         }
         Ok((result, present))
     }
@@ -191,11 +207,6 @@ fn chosen(model: &Model, selector: &Selector) -> (Vec<String>, u64) {
     let devices: Vec<String> = matching.by_ref().take(NAMED).collect();
     let count = (devices.len() + matching.count()) as u64;
     (devices, count)
-}
-
-/// `for 1 device`, `for 4 devices`.
-fn on(count: u64) -> String {
-    format!("for {count} device{}", if count == 1 { "" } else { "s" })
 }
 
 fn nobody(count: u64) -> Option<String> {

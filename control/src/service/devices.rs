@@ -103,7 +103,7 @@ impl Service {
                 Standing::Approved => return Ok(view::device(&device, self.now())),
                 Standing::Revoked => {
                     return Err(Failure::Conflict(format!(
-                        "device {name} was revoked: `holdfast delete device {name}` and let it enrol anew"
+                        "device {name} was revoked: delete it, and let it enrol anew"
                     )));
                 }
                 Standing::Pending => {}

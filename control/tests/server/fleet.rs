@@ -124,7 +124,7 @@ async fn the_fleet_at_a_glance() {
     let site = |name: &str, counts: [u64; 5]| {
         json!({
             "site": name, "total": counts[0], "online": counts[1], "offline": counts[2],
-            "unhealthy": counts[3], "failing": counts[4],
+            "unhealthy": counts[3], "failing": counts[4], "expectedAway": 0, "ignored": 0,
         })
     };
     let sites = json!([site("north", [2, 2, 0, 2, 1]), site("", [3, 1, 1, 0, 0])]);

@@ -19,6 +19,7 @@ mod durability;
 mod enrolment;
 mod events;
 mod fleet;
+mod groups;
 mod guards;
 mod jobs;
 mod kept;

@@ -5,6 +5,8 @@ export interface Base {
   /** Of its document; absent: Workload. */
   kind?: string;
   name: string;
+  /** `kind` of the document; absent: a workload's. */
+  kind?: "Workload" | "Stream" | "LinkBudget";
   version: number;
   document: Json;
 }

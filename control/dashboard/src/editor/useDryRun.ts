@@ -14,6 +14,7 @@ export interface Guard {
   /** Of the document; absent: Workload. */
   kind?: string | undefined;
   name: string;
+  kind?: string | undefined;
   version: number;
 }
 

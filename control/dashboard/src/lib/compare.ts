@@ -1,7 +1,7 @@
 // Two devices side by side: the same questions asked of both, and where their answers differ. What
 // differs between any two devices (an address, a time, a count of bytes) is shown and not held
 // against them.
-import { use, type LinkUse } from "./budget";
+import { use as linkUse, type LinkUse } from "./budget";
 import { bytes } from "./words";
 
 /** An answer: a text, or a moment. Absent: the device has none. */
@@ -82,7 +82,7 @@ interface Said {
 function link({ status }: Compared, now: number): { period: string; rows: Map<string, { used: number; budget: number | undefined }> } | undefined {
   const of = (status.data as Said | null | undefined)?.link;
   if (!of || Object.keys(of.classes ?? {}).length === 0) return undefined;
-  const { period, rows, total } = use(of, now);
+  const { period, rows, total } = linkUse(of, now);
   return { period, rows: new Map([...rows, total].map(({ name, used, budget }) => [name, { used, budget }])) };
 }
 

@@ -24,7 +24,7 @@ describe("a cell", () => {
 test("a line ends as RFC 4180 wants it", () => expect(line(["a", 1, null])).toBe("a,1,\r\n"));
 
 test("labels have a column each, whoever has them", () => {
-  const rows = [{ values: ["d-1"], labels: { site: "north" } }, { values: ["d-2"], labels: { role: "=cmd" } }];
+  const rows: Parameters<typeof sheet>[1] = [{ values: ["d-1"], labels: { site: "north" } }, { values: ["d-2"], labels: { role: "=cmd" } }];
   expect(sheet(["name"], rows)).toEqual(["name,label role,label site\r\n", "d-1,,north\r\n", "d-2,\"'=cmd\",\r\n"]);
 });
 

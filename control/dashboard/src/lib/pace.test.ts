@@ -48,6 +48,6 @@ test("records are read again every 10 s at first, then less often", () => {
   expect([0, 59_000, 61_000, 600_000].map(again)).toEqual([10_000, 10_000, 30_000, 90_000]);
 });
 
-test("a device is asked every 15 s while it is really looked at, then less often", () => {
-  expect([0, 119_000, 121_000, 11 * 60_000].map(looks)).toEqual([15_000, 15_000, 60_000, 300_000]);
+test("a device is asked every 12 s while it is really looked at, then less often", () => {
+  expect([0, 119_000, 121_000, 11 * 60_000].map(looks)).toEqual([12_000, 12_000, 60_000, 300_000]);
 });

@@ -15,5 +15,5 @@ export function PageLink({ to, search, ...rest }: Props) {
 
 export const deviceAt = (name: string) => `/devices/${encodeURIComponent(name)}`;
 /** The page of a document about data. */
-export const documentAt = (kind: string, name: string) => `/${kind === "Stream" ? "streams" : "linkbudgets"}/${encodeURIComponent(name)}`;
+export const documentAt = (kind: string, name: string) => `/policies/${kind === "Stream" ? "streams" : "linkbudgets"}/${encodeURIComponent(name)}`;
 export const workloadAt = (name: string) => `/workloads/${encodeURIComponent(name)}`;

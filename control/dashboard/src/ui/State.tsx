@@ -25,12 +25,25 @@ export function State({ tone, title, children }: { tone: Tone; title?: string | 
 
 const CONNECTIONS: Record<string, Tone> = { online: "good", offline: "bad", "never-seen": "bad", pending: "warn", revoked: "idle" };
 
-/** `since`: when that began. */
-export function Connection({ of, since }: { of: string; since?: string | null | undefined }) {
+interface ConnectionOf {
+  of: string;
+  /** When that began. */
+  since?: string | null | undefined;
+  /** Of a device that is away: whether a device policy expects it, or leaves it out. */
+  away?: string | null | undefined;
+  /** In a narrow column. */
+  short?: boolean;
+}
+
+const AWAY: Record<string, string> = { expected: "as expected", ignored: "ignored" };
+
+/** An absence that a device policy expects is no fault, and grey. */
+export function Connection({ of, since, away, short = false }: ConnectionOf) {
+  const normal = AWAY[away ?? ""];
   return (
     <span className="hf-row hf-tight hf-one">
-      <State tone={CONNECTIONS[of] ?? "idle"}>{of.replace("-", " ")}</State>
-      {since && <Since at={since} />}
+      <State tone={normal ? "idle" : (CONNECTIONS[of] ?? "idle")} title={normal}>{of.replace("-", " ")}{normal && !short ? `, ${normal}` : ""}</State>
+      {since && <Since at={since} short={short} />}
     </span>
   );
 }
@@ -78,14 +91,14 @@ interface HealthOf {
 }
 
 /** Whether a device is as it should be, by the control plane's one meaning. */
-export function DeviceHealth({ of }: { of: HealthOf | undefined }) {
+export function DeviceHealth({ of, short = false }: { of: HealthOf | undefined; short?: boolean }) {
   if (!of) return null;
   const [tone, word] = HEALTH[of.state] ?? ["idle" as const, of.state];
   const failing = of.failing ?? [];
   return (
     <span className="hf-row hf-tight hf-one">
       <State tone={tone} title={failing.length > 0 ? `Failing: ${failing.join(", ")}` : undefined}>{word}</State>
-      {of.since && <Since at={of.since} />}
+      {of.since && <Since at={of.since} short={short} />}
     </span>
   );
 }
@@ -94,6 +107,9 @@ const PHASES: Record<string, Tone> = {
   running: "good", stopped: "idle", failed: "bad", unhealthy: "bad", backoff: "bad", pending: "move", fetching: "move", starting: "move",
 };
 
+/** Phases whose name in the API says little. */
+const PHASE_WORDS: Record<string, string> = { backoff: "waiting to restart", fetching: "downloading" };
+
 export function Phase({ of }: { of: string }) {
-  return <State tone={PHASES[of] ?? "idle"}>{of || "nothing reported"}</State>;
+  return <State tone={PHASES[of] ?? "idle"}>{(PHASE_WORDS[of] ?? of) || "nothing reported"}</State>;
 }

@@ -193,20 +193,18 @@ impl Outbox {
                 Step::Goes => drop(self.groups.remove(&key)),
                 Step::Tells(message, lasting) => {
                     let since = group.since().unwrap_or(turn.now);
-                    let mut unwritten = Vec::new();
-                    let writes = if lasting { &mut *writes } else { &mut unwritten };
                     if lasting {
                         let record = group.record(&key);
                         writes.push((group_key(name, &key), record.as_ref().and_then(json)));
                     }
-                    self.enqueue(name, (key, since), *message, turn.now, writes);
+                    self.enqueue(name, (key, since), *message, turn.now, lasting, writes);
                 }
                 Step::Ends(message) => {
                     let since = group.since().unwrap_or(turn.now);
                     self.groups.remove(&key);
                     writes.push((group_key(name, &key), None));
                     if let Some(message) = message {
-                        self.enqueue(name, (key, since), *message, turn.now, writes);
+                        self.enqueue(name, (key, since), *message, turn.now, true, writes);
                     }
                 }
             }
@@ -228,24 +226,28 @@ impl Outbox {
         writes.push((format!("{STANDING}/{name}"), json(&self.standing)));
     }
 
+    /// Puts a message into the queue; one that is not `lasting` need not outlive a restart.
     fn enqueue(
         &mut self,
         name: &Name,
         (key, since): (Key, u64),
         message: Message,
         now: u64,
+        lasting: bool,
         writes: &mut Vec<Write>,
     ) {
-        let under_way = self.under_way.clone();
-        let stale: Vec<u64> = self
-            .queue
-            .iter()
-            .filter(|older| replaces(&message, older, &key))
-            .filter(|older| under_way.as_ref() != Some(&older.message.id))
-            .map(|older| older.number)
-            .collect();
-        self.queue.retain(|one| !stale.contains(&one.number));
-        writes.extend(stale.into_iter().map(|number| (queue_key(name, number), None)));
+        // How long a receiver is waited for is its own: a newer message does not begin anew.
+        let (mut attempts, mut next) = (0, now);
+        let under_way = &self.under_way;
+        self.queue.retain(|older| {
+            let stays =
+                !replaces(&message, older, &key) || under_way.as_ref() == Some(&older.message.id);
+            if !stays {
+                (attempts, next) = (attempts.max(older.attempts), next.max(older.next));
+                writes.push((queue_key(name, older.number), None));
+            }
+            stays
+        });
         if self.queue.len() >= MAX_QUEUE
             && let Some(oldest) = self.queue.pop_front()
         {
@@ -253,9 +255,10 @@ impl Outbox {
             writes.push((queue_key(name, oldest.number), None));
         }
         self.number += 1;
-        let queued =
-            Queued { number: self.number, key, at: now, since, attempts: 0, next: now, message };
-        writes.push((queue_key(name, queued.number), json(&queued)));
+        let queued = Queued { number: self.number, key, at: now, since, attempts, next, message };
+        if lasting {
+            writes.push((queue_key(name, queued.number), json(&queued)));
+        }
         self.queue.push_back(queued);
     }
 
@@ -300,13 +303,6 @@ impl Outbox {
             blocked.push(&queued.key);
         }
         None
-    }
-
-    pub(super) fn next_due(&self) -> Option<u64> {
-        if self.under_way.is_some() {
-            return None;
-        }
-        self.queue.iter().map(|queued| queued.next).min()
     }
 
     pub(super) fn done(

@@ -10,7 +10,7 @@ import { count } from "../../lib/words";
 import { tally, troubles } from "../../lib/workloads";
 import { Icon } from "../../ui/icons";
 import { say } from "../../ui/say";
-import { COLUMNS, type Column } from "./filter";
+import { type Column } from "./filter";
 
 /** Devices of one request: their reading is no task that one could feel. */
 const AT_ONCE = 250;

@@ -8,7 +8,7 @@ import * as read from "../../api/queries";
 import { Icon } from "../../ui/icons";
 import { SelectorInput } from "../../ui/SelectorInput";
 import type { Search } from "../../ui/useSearch";
-import { ATTENTION, chips, COLUMNS, columns, CONNECTIONS, DEFAULT, HEALTH, type Column } from "./filter";
+import { ABSENCE, ATTENTION, chips, COLUMNS, columns, CONNECTIONS, DEFAULT, HEALTH, type Column } from "./filter";
 import { Views } from "./Views";
 
 /** After the last key, before the server is asked. */
@@ -50,7 +50,9 @@ export function Filters({ search, set, go, fault }: Props) {
       <div className="hf-row hf-choices">
         <Choice name="State" any="Any state" words={HEALTH.map((word) => [word, word])} value={search.health} set={(health) => set({ health })} />
         <Choice name="Connection" any="Any connection" words={CONNECTIONS.map((word) => [word, word])} value={search.connection} set={(connection) => set({ connection })} />
+        <Choice name="Away" any="Away or not" words={Object.entries(ABSENCE)} value={search.absence} set={(absence) => set({ absence })} wide />
         <Choice name="Needs attention" any="Any attention" words={Object.entries(ATTENTION)} value={search.attention} set={(attention) => set({ attention })} wide />
+        <Choice name="Absence" any="Any absence" words={Object.entries(ABSENCE)} value={search.absence} set={(absence) => set({ absence })} wide />
         <GroupBy value={search.group} set={(group) => set({ group, open: undefined })} />
         <Choose search={search} set={set} />
         <Views search={search} go={go} />
@@ -85,7 +87,7 @@ function Choice({ name, any, words, value, set, wide = false }: ChoiceProps) {
       onChange={(next) => set(next ?? undefined)}
       clearable
       clearButtonProps={{ "aria-label": any }}
-      w={wide ? 225 : 150}
+      w={wide ? 225 : 165}
     />
   );
 }

@@ -38,9 +38,9 @@ const LINE_NARROW = 24;
 
 const helper = createColumnHelper<Device>();
 const cells: Record<Column, (device: Device) => React.ReactNode> = {
-  health: ({ status }) => <DeviceHealth of={status.health} />,
-  connection: ({ status }) => <Connection of={status.connection} since={status.connectionSince} />,
-  heardAt: ({ status }) => <Heard at={status.heardAt} by={status.connection === "online" ? status.heardBy : undefined} />,
+  health: ({ status }) => <DeviceHealth of={status.health} short />,
+  connection: ({ status }) => <Connection of={status.connection} since={status.connectionSince} away={status.absence?.state} short />,
+  heardAt: ({ status }) => <Heard at={status.heardAt} late={status.overdue} />,
   workloads: (device) => <Workloads of={device} />,
   problems: (device) => <Problems of={device} />,
   labels: ({ metadata }) => {
@@ -100,7 +100,7 @@ export function Table({ filter, total, groups, setOpen, shown, sort, setSort, se
   const visibility = useMemo(() => Object.fromEntries((Object.keys(COLUMNS) as Column[]).map((column) => [column, shown.includes(column)])), [shown]);
   const table = useReactTable({ data, columns: definitions, getCoreRowModel: getCoreRowModel(), getRowId: (device) => device.metadata.name, state: { columnVisibility: visibility } });
   const rows = table.getRowModel().rowsById;
-  const template = `36px minmax(180px, 1.4fr) ${shown.map((column) => COLUMNS[column].width).join(" ")}`;
+  const template = `36px minmax(160px, 1.4fr) ${shown.map((column) => COLUMNS[column].width).join(" ")}`;
   const deviceOf = (row: number) => {
     const at = place(from, grouped, row);
     if (at.heading) return undefined;

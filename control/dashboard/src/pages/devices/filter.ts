@@ -6,12 +6,12 @@ import type { Search } from "../../ui/useSearch";
 
 /** Columns that may be chosen away, in their order; `name` always stands. */
 export const COLUMNS = {
-  health: { title: "State", sort: "health", width: "minmax(150px, 0.7fr)" },
-  connection: { title: "Connection", sort: "connection", width: "minmax(145px, 0.7fr)" },
-  heardAt: { title: "Heard", sort: "heardAt", width: "110px" },
+  health: { title: "State", sort: "health", width: "minmax(160px, 0.7fr)" },
+  connection: { title: "Connection", sort: "connection", width: "minmax(160px, 0.7fr)" },
+  heardAt: { title: "Heard", sort: "heardAt", width: "105px" },
   workloads: { title: "Workloads", sort: "workloads", width: "92px" },
-  problems: { title: "Problems", sort: "problems", width: "minmax(170px, 1.2fr)" },
-  labels: { title: "Labels", sort: undefined, width: "minmax(140px, 1.4fr)" },
+  problems: { title: "Problems", sort: "problems", width: "minmax(130px, 1.2fr)" },
+  labels: { title: "Labels", sort: undefined, width: "minmax(120px, 1.4fr)" },
   certificate: { title: "Certificate ends", sort: "certificate", width: "140px" },
   generation: { title: "Desired state", sort: undefined, width: "130px" },
   address: { title: "Address", sort: undefined, width: "150px" },
@@ -35,10 +35,16 @@ export const HEALTH = ["failing", "problem", "progressing", "healthy", "unknown"
 export const ATTENTION: Record<string, string> = {
   failing: "a workload fails",
   problem: "reports a problem",
-  lost: "offline for over 5 minutes",
+  lost: "offline for longer than it may be",
   "never-seen": "enrolled and never connected",
   certificate: "certificate near its end",
   waiting: "waits for approval",
+};
+/** What is to be thought of a device that is away, with its words. */
+export const ABSENCE: Record<string, string> = {
+  unexpected: "away against expectation",
+  expected: "away as expected",
+  ignored: "away and ignored",
 };
 const SORTS = ["name", ...ALL.flatMap((column) => COLUMNS[column].sort ?? [])];
 /** A label's key, as the server reads it. */
@@ -47,7 +53,7 @@ const KEY = /^([a-z0-9]([a-z0-9.-]*[a-z0-9])?\/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Z
 /** Filters that take any text, by the API's own names. */
 const PLAIN = ["q", "problem", "workload", "site"] as const;
 /** Every filter: what "take all filters away" takes away. */
-export const FILTERS = ["q", "labels", "connection", "health", "attention", "problem", "workload", "site"] as const;
+export const FILTERS = ["q", "labels", "connection", "health", "absence", "attention", "problem", "workload", "site"] as const;
 /** All that this page reads from its address. */
 const KNOWN: readonly string[] = [...FILTERS, "sort", "columns", "group", "open"];
 
@@ -93,13 +99,15 @@ export function asked(search: Search): Asked {
   const { fault } = parse(search.labels ?? "");
   if (search.labels && fault === undefined) filter.labelSelector = search.labels;
   if (search.labels && fault !== undefined) ignored.push({ part: `labels=${search.labels}`, why: fault, name: "labels" });
-  const one = (name: "connection" | "health" | "attention", words: readonly string[]) => {
+  const one = (name: "connection" | "health" | "absence" | "attention", words: readonly string[]) => {
     const value = known(search, name, words, ignored);
     if (value) filter[name] = value;
   };
   one("connection", CONNECTIONS);
   one("health", HEALTH);
+  one("absence", Object.keys(ABSENCE));
   one("attention", Object.keys(ATTENTION));
+  one("absence", Object.keys(ABSENCE));
   const filtered = Object.keys(filter).length > 0;
   if (search.sort) {
     if (SORTS.includes(search.sort.replace(/^-/, ""))) filter.sort = search.sort;
@@ -123,9 +131,10 @@ export function chips(search: Search): { key: string; words: string }[] {
     problem: (value) => `problem ${value}`,
     workload: (value) => `runs ${value}`,
     site: (value) => `site ${value}`,
+    absence: (value) => value.split(",").map((word) => ABSENCE[word] ?? word).join(" or "),
   };
   // One state alone stands in its own field already.
-  const told = (key: string) => (key === "connection" || key === "health") && !search[key]?.includes(",");
+  const told = (key: string) => ["connection", "health", "absence"].includes(key) && !search[key]?.includes(",");
   return Object.entries(words).flatMap(([key, say]) => (search[key] && !told(key) ? [{ key, words: say(search[key]) }] : []));
 }
 

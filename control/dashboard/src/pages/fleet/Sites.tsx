@@ -10,6 +10,8 @@ interface Site {
   total: number;
   online: number;
   offline: number;
+  expectedAway: number;
+  ignored: number;
   unhealthy: number;
   failing: number;
 }
@@ -47,14 +49,15 @@ export function Sites({ sites, more }: { sites: Site[]; more: number }) {
                 <td>
                   <span className="hf-row">
                     <PageLink to="/devices" search={at} className="hf-cut" title={site.site}>{site.site === "" ? "no site" : site.site}</PageLink>
-                    {site.offline + site.unhealthy === 0 && site.online > 0 && <State tone="good">all online, none unhealthy</State>}
+                    {site.offline + site.unhealthy === 0 && site.online > 0 && <State tone="good">{site.expectedAway + site.ignored === 0 ? "all online" : "all others online"}, none unhealthy</State>}
+                    {site.expectedAway > 0 && <span className="hf-kind">{number(site.expectedAway, "away as expected", { absence: "expected" })} away as expected</span>}
                   </span>
                 </td>
                 <td className="hf-number" data-label="Devices">{number(site.total, "devices", {})}</td>
                 <td className="hf-number" data-label="Online">{number(site.online, "online", { connection: "online" })}</td>
                 <td className="hf-number" data-label="Unhealthy">{number(site.unhealthy, "unhealthy", { health: "failing,problem" })}</td>
                 <td className="hf-number" data-label="Of those failing">{number(site.failing, "failing", { health: "failing" })}</td>
-                <td className="hf-number" data-label="Offline or never seen">{number(site.offline, "offline or never seen", { connection: "offline,never-seen" })}</td>
+                <td className="hf-number" data-label="Offline or never seen">{number(site.offline, "offline or never seen", { absence: "unexpected" })}</td>
               </tr>
             );
           })}

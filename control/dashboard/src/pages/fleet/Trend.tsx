@@ -54,11 +54,11 @@ function One({ line: { word, colour }, points, every, now, most }: { line: Line;
   return (
     <div className="hf-trend">
       <span><b>{last?.value.toLocaleString("en")}</b> {word}</span>
+      <span className="hf-kind">{moved ? <>{moved.by === 0 ? "no change" : `${moved.by > 0 ? "+" : "−"}${Math.abs(moved.by).toLocaleString("en")}`} {against ?? <>since <Time at={moved.since} /></>}</> : "no earlier count"}</span>
       <svg viewBox={`0 -2 ${WIDE} ${HIGH + 4}`} preserveAspectRatio="none" role="img" aria-label={`${word} over the last 24 hours: from ${Math.min(...points.map(({ value }) => value)).toLocaleString("en")} to ${Math.max(...points.map(({ value }) => value)).toLocaleString("en")}`}>
         <line x1="0" x2={WIDE} y1={HIGH} y2={HIGH} stroke="var(--hf-line)" vectorEffect="non-scaling-stroke" />
         {pieces(points, every, now - DAY, now, most, WIDE, HIGH).map((piece, index) => <polyline key={index} points={piece} fill="none" stroke={colour} strokeWidth={2} vectorEffect="non-scaling-stroke" strokeLinejoin="round" />)}
       </svg>
-      <span className="hf-kind">{moved ? <>{moved.by === 0 ? "no change" : `${moved.by > 0 ? "+" : "−"}${Math.abs(moved.by).toLocaleString("en")}`} {against ?? <>since <Time at={moved.since} /></>}</> : "nothing to compare with yet"}</span>
     </div>
   );
 }

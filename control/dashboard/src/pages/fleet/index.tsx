@@ -35,8 +35,11 @@ export default function Fleet() {
           <Count of={devices.total} word="devices" search={{}} />
           <Count of={devices.online} word="online" tone="good" search={{ connection: "online" }} />
           <Count of={devices.unhealthy} word="unhealthy" tone="bad" search={{ health: "failing,problem", sort: "health" }} />
-          <Count of={devices.offline} word="offline" tone="bad" search={{ connection: "offline" }} />
-          {devices.neverSeen > 0 && <Count of={devices.neverSeen} word="never seen" tone="bad" search={{ connection: "never-seen" }} />}
+          <Count of={devices.offline} word="offline" tone="bad" search={{ connection: "offline", absence: "unexpected" }} />
+          {devices.neverSeen > 0 && <Count of={devices.neverSeen} word="never seen" tone="bad" search={{ connection: "never-seen", absence: "unexpected" }} />}
+          {devices.overdue > 0 && <Count of={devices.overdue} word="not heard in time" tone="warn" search={{ connection: "online", sort: "heardAt" }} />}
+          {devices.expectedAway > 0 && <Count of={devices.expectedAway} word="away as expected" search={{ absence: "expected" }} />}
+          {devices.ignored > 0 && <Count of={devices.ignored} word="away, ignored" search={{ absence: "ignored" }} />}
           {devices.pending > 0 && <Count of={devices.pending} word="waiting" tone="warn" to="/enrolment" search={{}} />}
           {devices.revoked > 0 && <Count of={devices.revoked} word="revoked" search={{ connection: "revoked" }} />}
         </div>
@@ -50,12 +53,14 @@ export default function Fleet() {
         </div>
       </div>
       <div className="hf-fleet">
-        <Attention of={data} />
+        <div className="hf-stack">
+          <Attention of={data} />
+          <Sites sites={data.sites} more={data.moreSites} />
+        </div>
         <div className="hf-stack">
           {devices.total > 0 && <Trend now={devices} />}
           <Changes live={live} />
         </div>
-        <div className="hf-fleet-sites"><Sites sites={data.sites} more={data.moreSites} /></div>
       </div>
     </div>
   );
