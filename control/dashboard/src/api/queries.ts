@@ -133,13 +133,13 @@ export const sparklines = (name: string, of: readonly (readonly [string, string]
 export const records = (name: string, stream: string, range: { since?: string; until?: string | undefined }, q: string, limit = 200) =>
   infiniteQueryOptions({
     queryKey: ["device", name, "records", stream, range.since, range.until, q, limit],
-    initialPageParam: undefined as string | undefined,
-    getNextPageParam: ({ metadata }) => metadata.continue ?? undefined,
     queryFn: ({ signal, pageParam }) =>
       ask(client.GET("/api/v1/devices/{name}/streams/{stream}/records", {
         signal,
         params: { path: { name, stream }, query: { order: "desc", limit, ...(range.since ? { since: range.since } : {}), ...(range.until ? { until: range.until } : {}), ...(q ? { q } : {}), ...(pageParam ? { continue: Number(pageParam) } : {}) } },
       })),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: ({ metadata }) => metadata.continue ?? undefined,
   });
 
 /** What was received, and the newest ranges of what is missing, or of what a policy held back. */
@@ -168,9 +168,9 @@ export const policyDevices = (kind: PolicyKind, name: string, limit = 200) =>
   infiniteQueryOptions({
     queryKey: ["policy", kind, name, "devices", limit],
     refetchInterval: DATA_AGAIN,
+    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/policies/{kind}/{name}/devices", { signal, params: { path: { kind, name }, query: { limit, ...(pageParam ? { continue: pageParam } : {}) } } })),
     initialPageParam: undefined as string | undefined,
     getNextPageParam: ({ metadata }) => metadata?.continue ?? undefined,
-    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/policies/{kind}/{name}/devices", { signal, params: { path: { kind, name }, query: { limit, ...(pageParam ? { continue: pageParam } : {}) } } })),
   });
 
 export const explanation = (kind: "device" | "workload" | "stream" | "linkbudget", name: string) =>
