@@ -273,7 +273,7 @@ fn idle_launching_recording_opening() {
         &[
             ("want 1 plain", "launch 1", "starting 1 0"),
             ("want 2 other", "", "starting 2 0"),
-            ("launched 7", "sweep 7 spare - kill", "stopped 2 0"),
+            ("launched 7", "sweep 7 spare - kill", "starting 2 0"),
             ("swept 0", "launch 2", "starting 2 0"),
             ("want nothing", "", "starting 0 0"),
             ("launched 8", "sweep 8 spare - kill", "stopped 0 0"),
@@ -423,7 +423,7 @@ fn fetching() {
         "and then makes way",
         &[
             ("fetched", "signal 7 15", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare -", "stopped 2 0"),
+            ("exited 7 0", "sweep 7 spare -", "starting 2 0"),
             ("swept 0", "launch 2 without plain.conf", "starting 2 0"),
         ],
     );
@@ -601,7 +601,7 @@ fn stopping_and_sweeping() {
         &[
             ("want nothing", "signal 7 15", "stopped 1 0"),
             ("want 1 plain", "", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare -", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "starting 1 0"),
             ("swept 0", "launch 1", "starting 1 0"),
         ],
     );
@@ -678,7 +678,7 @@ fn the_way_back() {
         "three failures, and back",
         &[
             ("want 2 plain", "signal 7 15", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare -", "stopped 2 0"),
+            ("exited 7 0", "sweep 7 spare -", "starting 2 0"),
             ("swept 0", "launch 2 without probed.conf", "starting 2 0"),
             ("launched 8", "record 2 8 over 1", "starting 2 0"),
             ("exited 8 1", "sweep 8 spare - kill", "backoff 2 0"),
@@ -704,7 +704,7 @@ fn the_way_back() {
         "what can never start is given up with nothing changed",
         &[
             ("want 2 plain", "signal 7 15", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare -", "stopped 2 0"),
+            ("exited 7 0", "sweep 7 spare -", "starting 2 0"),
             ("swept 0", "launch 2 without probed.conf", "starting 2 0"),
             ("unfit no such user", "", "failed 2 0"),
             ("wait 1000", "launch 2 without probed.conf", "starting 2 0"),
@@ -719,7 +719,7 @@ fn the_way_back() {
         "a machine in trouble is no revision's fault",
         &[
             ("want 2 plain", "signal 7 15", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare -", "stopped 2 0"),
+            ("exited 7 0", "sweep 7 spare -", "starting 2 0"),
             ("swept 0", "launch 2 without probed.conf", "starting 2 0"),
             ("launch-failed full", "", "failed 2 0"),
             ("wait 1000", "launch 2 without probed.conf", "starting 2 0"),
@@ -795,7 +795,7 @@ fn adoption() {
     past(known(7), &[], plain()).follows(
         "it is gone",
         &[
-            ("start", "sweep 7 spare - kill", "stopped 1 3"),
+            ("start", "sweep 7 spare - kill", "starting 1 3"),
             ("swept 0", "launch 1", "starting 1 3"),
         ],
     );
@@ -812,19 +812,19 @@ fn adoption() {
     past(None, &[(7, 1, true, true)], plain()).follows(
         "a launcher at its gate is none",
         &[
-            ("start", "sweep - spare - kill", "stopped 1 0"),
+            ("start", "sweep - spare - kill", "starting 1 0"),
             ("swept 0", "launch 1", "starting 1 0"),
         ],
     );
     past(None, &[(7, 1, true, false), (8, 1, true, false)], plain())
-        .follows("two: neither", &[("start", "sweep - spare - kill", "stopped 1 0")]);
+        .follows("two: neither", &[("start", "sweep - spare - kill", "starting 1 0")]);
     past(None, &[(7, 1, true, false)], Some(revision(1, "other"))).follows(
         "a number that is another revision's: the nonce tells",
-        &[("start", "sweep - spare - kill", "stopped 1 0")],
+        &[("start", "sweep - spare - kill", "starting 1 0")],
     );
     past(None, &[(7, 0, true, false)], plain()).follows(
         "what does not say its revision is no main process",
-        &[("start", "sweep - spare - kill", "stopped 1 0")],
+        &[("start", "sweep - spare - kill", "starting 1 0")],
     );
     let mut bench = Bench::new(Start {
         records: BTreeMap::from([(name(), recorded(Some(7), "plain"))]),
@@ -834,7 +834,7 @@ fn adoption() {
     bench.follows(
         "no desired state: what ran is started, nothing is removed",
         &[
-            ("start", "sweep 7 spare - kill", "stopped 1 3"),
+            ("start", "sweep 7 spare - kill", "starting 1 3"),
             ("swept 0", "launch 1", "starting 1 3"),
         ],
     );
@@ -888,7 +888,7 @@ fn jobs_after_a_start_of_the_agent() {
     past(Some(recorded(Some(7), "careful")), &[], Some(revision(1, "careful"))).follows(
         "on-failure: an end that nobody saw was no good end",
         &[
-            ("start", "sweep 7 spare - kill", "stopped 1 3"),
+            ("start", "sweep 7 spare - kill", "starting 1 3"),
             ("swept 0", "launch 1", "starting 1 3"),
         ],
     );
@@ -959,7 +959,7 @@ fn what_nobody_can_tell_anything_of_is_left_alone() {
     );
     blind(Some(recorded(Some(7), "plain")), &[(8, 1, false, false)], None).follows(
         "what a recorded one left is swept",
-        &[("start", "sweep 7 spare - kill", "stopped 1 3")],
+        &[("start", "sweep 7 spare - kill", "starting 1 3")],
     );
 }
 
@@ -1010,7 +1010,7 @@ fn paused_and_resumed() {
         &[
             ("pause 1 plain", "signal 7 15", "stopped 1 0"),
             ("wait 3000", "signal 7 9", "stopped 1 0"),
-            ("killed 7", "sweep 7 spare - kill", "stopped 1 0"),
+            ("killed 7", "sweep 7 spare - kill", "paused 1 0"),
             ("swept 0", "record 1 - paused", "paused 1 0"),
             ("wait 100000", "", "paused 1 0"),
         ],
@@ -1047,7 +1047,7 @@ fn paused_and_resumed() {
         &[
             ("want 1 plain", "launch 1", "starting 1 0"),
             ("pause 1 plain", "", "starting 1 0"),
-            ("launched 7", "sweep 7 spare - kill", "stopped 1 0"),
+            ("launched 7", "sweep 7 spare - kill", "paused 1 0"),
             ("swept 0", "record 0 - paused, keep 0", "paused 1 0"),
         ],
     );
@@ -1055,7 +1055,7 @@ fn paused_and_resumed() {
         "a job that was cut short runs when it is resumed; one that has ended stays as it is",
         &[
             ("pause 1 job", "signal 7 15", "stopped 1 0"),
-            ("killed 7", "sweep 7 spare -", "stopped 1 0"),
+            ("killed 7", "sweep 7 spare -", "paused 1 0"),
             ("swept 0", "record 1 - paused", "paused 1 0"),
             ("want 1 job", "launch 1", "starting 1 0"),
             ("launched 8", "record 1 8", "starting 1 0"),
@@ -1095,7 +1095,7 @@ fn what_is_paused_stays_so_after_a_start_of_the_agent() {
     start(recorded(Some(7), "plain"), vec![], wanted()).follows(
         "it was being stopped when the machine went down",
         &[
-            ("start", "sweep 7 spare - kill", "stopped 1 3"),
+            ("start", "sweep 7 spare - kill", "paused 1 3"),
             ("swept 0", "record 1 - proven paused, keep 0", "paused 1 3"),
         ],
     );
@@ -1104,7 +1104,7 @@ fn what_is_paused_stays_so_after_a_start_of_the_agent() {
         "it was to be stopped when the agent went down",
         &[
             ("start", "watch 7, record 1 7 proven, signal 7 15", "stopped 1 3"),
-            ("killed 7", "sweep 7 spare -", "stopped 1 3"),
+            ("killed 7", "sweep 7 spare -", "paused 1 3"),
             ("swept 0", "record 1 - proven paused, keep 0", "paused 1 3"),
         ],
     );
@@ -1123,7 +1123,7 @@ fn restarted_by_an_operator() {
         &[
             ("restart", "signal 7 15", "stopped 1 0"),
             ("restart", "", "stopped 1 0"),
-            ("killed 7", "sweep 7 spare -", "stopped 1 0"),
+            ("killed 7", "sweep 7 spare -", "starting 1 0"),
             ("swept 0", "launch 1", "starting 1 0"),
             ("restart", "", "starting 1 0"),
             ("launched 8", "record 1 8", "starting 1 0"),
@@ -1159,7 +1159,7 @@ fn restarted_by_an_operator() {
         &[
             ("restart", "signal 7 15", "stopped 1 0"),
             ("want 2 other", "", "stopped 1 0"),
-            ("killed 7", "sweep 7 spare -", "stopped 2 0"),
+            ("killed 7", "sweep 7 spare -", "starting 2 0"),
             ("swept 0", "launch 2 without plain.conf", "starting 2 0"),
         ],
     );

@@ -2,10 +2,10 @@
 // and a bound on what the first visit loads. The build fails above it.
 import { defineConfig } from "vite";
 import react from "@vitejs/plugin-react";
-import { compressed, firstLoad, licences } from "./scripts/build-plugins.mjs";
+import { compressed, firstLoad, licences, usedStyles } from "./scripts/build-plugins.mjs";
 
 export default defineConfig({
-  plugins: [react(), licences(), compressed(), firstLoad({ pages: ["src/start.tsx", "src/pages/fleet/index.tsx"], limit: 250 * 1024, login: 24 * 1024 })],
+  plugins: [react(), licences(), usedStyles(), compressed(), firstLoad({ pages: ["src/start.tsx", "src/pages/fleet/index.tsx"], limit: 250 * 1024, login: 24 * 1024 })],
   build: {
     target: "es2022",
     manifest: true,

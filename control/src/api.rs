@@ -20,6 +20,7 @@ mod fleet;
 mod groups;
 mod jobs;
 mod query;
+mod timeline;
 
 pub use absence::{Absence, AbsenceStatus, PolicyAbsence};
 pub use access::{
@@ -32,8 +33,8 @@ pub use data::{
     PolicyStatus, Series, StreamItem, StreamLast,
 };
 pub use fleet::{
-    AttentionItem, DeviceCounts, Difference, Differences, Fleet, History, HistoryEvent, LabelKey,
-    LabelValue, Labels as LabelsInUse, Presence, Severity, Site, WorkloadCounts,
+    AttentionItem, DeviceCounts, Difference, Differences, Fleet, LabelKey, LabelValue,
+    Labels as LabelsInUse, Severity, Site, WorkloadCounts,
 };
 
 pub use groups::{DeviceGroup, DeviceGroups, Trend, TrendPoint};
@@ -45,6 +46,7 @@ pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,
     QueryRecords, QueryResult, QueryRow,
 };
+pub use timeline::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
 
 /// `apiVersion` of every document.
 pub const API_VERSION: &str = "holdfast/v1";
@@ -266,6 +268,9 @@ pub struct DeviceStatus {
     /// Until when its next packet is due, by the keep-alive of its connection. Absent: none is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_by: Option<String>,
+    /// Whether that is over: it is connected, and may hang, or its link is dead and nobody has noticed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overdue: bool,
     /// What holds when it is offline. Absent: it is not approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absence: Option<AbsenceStatus>,
@@ -305,6 +310,23 @@ pub struct DeviceStatus {
     /// What it says of its buffer (`storage`), its link (`link`) and its `horizon`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
+}
+
+/// Whether a device answers.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ping {
+    /// Whether it is connected.
+    pub connection: Connection,
+    /// True: it said something since it was asked, or within 10 s before. False: it has not for 15 s.
+    /// Null: it is not connected, cannot be asked, or has not answered yet.
+    pub answers: Option<bool>,
+    /// Since when it does not answer: its first unanswered question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<String>,
+    /// How long its sign of life took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<u64>,
 }
 
 /// A device's generations.
@@ -663,7 +685,7 @@ pub struct LabelPatch {
 /// `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
-    /// `device`, `workload`, `stream`, `linkbudget` or `notification`.
+    /// `device`, `workload`, `stream`, `linkbudget`, `notification` or `devicepolicy`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -673,6 +695,9 @@ pub struct Explanation {
     pub summary: String,
     /// What is not as desired, and why, most important first.
     pub reasons: Vec<String>,
+    /// What helps on the command line, such as `holdfast device approve gw-7`; pages have buttons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
 }
 
 /// The answer to `PUT /api/v1/artifacts`.
@@ -689,7 +714,7 @@ pub struct StoredArtifact {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// `device`, `workload`, `stream`, `linkbudget`, `notification`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
+    /// `device`, `workload`, `stream`, `linkbudget`, `notification`, `devicepolicy`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
     /// anew).
     #[serde(rename = "type")]
     pub kind: String,

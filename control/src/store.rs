@@ -1,7 +1,7 @@
 //! The store's port: keys and JSON values, written in batches that are whole or not there.
 //!
 //! What is read often in service is in memory; the store is read at the start, for backups, after
-//! a failed write, and for devices' histories.
+//! a failed write, and for timelines.
 
 /// What one transaction does.
 #[derive(Debug, Default)]
@@ -66,4 +66,10 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`].
     fn read(&self, prefix: &str, most: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
+    /// The values of these keys, in their order, as they are at one moment. None: no such key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
 }

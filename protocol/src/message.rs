@@ -54,7 +54,7 @@ pub enum Phase {
     Pending,
     /// Its artifacts are on their way.
     Fetching,
-    /// Started, not yet known to work.
+    /// Being started, or started and not yet known to work.
     Starting,
     /// It runs (and its probe, if it has one, answers).
     Running,

@@ -229,7 +229,7 @@ fn closed(path: &Path) -> Option<String> {
         .last()?;
     let folder = folder.display();
     Some(format!(
-        "other users may not enter {folder} (mode {mode:04o}): workloads, which run as users of their own, cannot start; `chmod o+x {folder}`, or give another folder with --data"
+        "other users may not enter {folder} (mode {mode:04o}): workloads, which run as users of their own, cannot start; give others the right to enter it (o+x), or give another folder with --data"
     ))
 }
 
@@ -269,7 +269,7 @@ mod tests {
         assert!(closed(&data).unwrap().contains("home/data (mode 0700)"));
         chmod(&home, 0o750);
         let said = closed(&data).unwrap();
-        assert!(said.contains("home (mode 0750)") && said.contains("chmod o+x"), "{said}");
+        assert!(said.contains("home (mode 0750)") && said.contains("(o+x)"), "{said}");
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(super) fn told_closed(path: &Path) -> Option<String> {
     let user = rustix::process::geteuid().as_raw();
     closed(path).map(|folder| {
         let folder = folder.display();
-        format!("user {user} may not enter {folder} (`chmod o+x {folder}` lets it)")
+        format!("user {user} may not enter {folder} (others need the right x on it)")
     })
 }
 
@@ -123,12 +123,11 @@ fn absent(program: &Path, error: &io::Error) -> String {
 fn forbidden(program: &Path, mode: u32) -> String {
     let mount = rustix::fs::statvfs(program).ok();
     if mount.is_some_and(|it| it.f_flag.contains(StatVfsMountFlags::NOEXEC)) {
-        return "it lies on a file system that is mounted `noexec`".into();
+        return "it lies on a file system that is mounted noexec".into();
     }
-    let path = program.display();
     let mode = mode & 0o7777;
     if mode & 0o111 == 0 {
-        return format!("it has no execute permission (mode {mode:04o}): `chmod +x {path}`");
+        return format!("it has no execute permission (mode {mode:04o}), such as 0755 has");
     }
     let user = rustix::process::geteuid().as_raw();
     format!("user {user} may not execute it (mode {mode:04o})")
@@ -306,7 +305,7 @@ fn format_fault(head: &[u8], uname: &[u8]) -> String {
             "it is an archive or a compressed file: give the program that is in it"
         }
         _ if text.iter().all(is_text) => {
-            "it is a text whose first line names no interpreter: begin a script with `#!/bin/sh`"
+            "it is a text whose first line names no interpreter: begin a script with #!/bin/sh"
         }
         _ => "its format is none that this device can execute",
     }
@@ -360,7 +359,7 @@ mod tests {
             (b"\x1f\x8b\x08".to_vec(), "x86_64", "archive"),
             (b"PK\x03\x04".to_vec(), "x86_64", "archive"),
             (tar, "x86_64", "archive"),
-            (b"echo hello\n".to_vec(), "x86_64", "begin a script with `#!/bin/sh`"),
+            (b"echo hello\n".to_vec(), "x86_64", "begin a script with #!/bin/sh"),
             (b"\x01\x02\x03".to_vec(), "x86_64", "none that this device can execute"),
         ] {
             let why = format_fault(&head, uname.as_bytes());

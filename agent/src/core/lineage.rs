@@ -75,7 +75,7 @@ impl History {
     pub fn twice(&self, now: u64) -> Option<String> {
         let recent = |at: &&u64| now.saturating_sub(**at) <= WITHIN;
         (self.diverged.iter().filter(recent).count() >= TWICE).then(|| {
-            "another machine uses this device's identity at the same time: its data folder was copied. On the machine that is the copy, stop the agent, delete its data folder and enrol it with a name of its own (`holdfast-agent enroll --name OTHER`); records of both arrive meanwhile".into()
+            "another machine uses this device's identity at the same time: its data folder was copied. On the machine that is the copy, stop the agent, delete its data folder and enrol it with a name of its own; records of both arrive meanwhile".into()
         })
     }
 

@@ -130,7 +130,7 @@ impl Driver {
             }
             Err(error) => {
                 let path = status::path(&self.data);
-                let why = format!("`status` has no answer: {}: {error}", path.display());
+                let why = format!("status has no answer: {}: {error}", path.display());
                 if self.trouble.socket.as_ref() != Some(&why) {
                     tracing::error!("{why}");
                 }

@@ -43,8 +43,8 @@ test("a wrong token is refused in words, the right one opens the empty fleet wit
 
 test("a token is made, and a device enrols with the page's own line and waits", async () => {
   await page.getByRole("link", { name: "make an enrolment token" }).click();
-  await page.getByLabel("Labels that it gives").fill("role=gateway site=berlin");
-  await page.getByRole("checkbox", { name: /wait until a person approves/ }).check();
+  await page.getByLabel("Labels of its devices").fill("role=gateway site=berlin");
+  await page.getByRole("checkbox", { name: /wait until somebody approves/ }).check();
   await page.getByRole("button", { name: "Make the token" }).click();
   await page.getByLabel(/^Name of the device/).fill("pump-7");
   const line = await page.getByTestId("enrol-line").innerText();
@@ -57,7 +57,7 @@ test("a token is made, and a device enrols with the page's own line and waits", 
 test("it stands in the waiting room by itself, is approved there, and comes online", async () => {
   await page.getByRole("button", { name: "Approve pump-7" }).click();
   await page.getByText("pump-7 is approved").waitFor();
-  await page.getByText("Nobody waits").waitFor();
+  await page.getByText("No device is waiting").waitFor();
   await page.getByRole("navigation", { name: "Pages" }).getByRole("link", { name: "Devices" }).click();
   await page.getByRole("row", { name: /pump-7/ }).getByText("online").waitFor();
   await unmoved();
@@ -77,7 +77,7 @@ test("a workload applied from the editor runs, without a reload", async () => {
   await page.getByRole("button", { name: "Apply", exact: true }).click();
   await page.getByText("hello is created", { exact: true }).waitFor();
   await page.getByRole("row", { name: /pump-7/ }).getByText("running").waitFor();
-  await page.getByText("runs on all 1").waitFor();
+  await page.getByText("runs on 1 device").waitFor();
   await unmoved();
 });
 
@@ -95,7 +95,7 @@ test("the agent stops: offline; it starts: online, all without a reload", async 
   await world.stop("pump-7");
   await page.getByText("offline", { exact: true }).waitFor();
   await page.getByText("its log can be read when it is back").waitFor();
-  await page.getByRole("tab", { name: "Presence" }).click();
+  await page.getByRole("tab", { name: "History" }).click();
   await page.getByRole("row", { name: /disconnected/ }).first().waitFor();
   world.run("pump-7");
   await page.getByText("online", { exact: true }).first().waitFor();

@@ -16,7 +16,7 @@ before(async () => {
   // Names and labels with markup are refused by the API; as if an older one had let them in, the
   // answers on the way to the browser get them here.
   page = await world.open("/");
-  await page.route(/\/api\/v1\/(devices|fleet|audit|explain|labels|workloads|revisions)/, async (route) => {
+  await page.route(/\/api\/v1\/(devices|fleet|audit|activity|explain|labels|workloads|revisions)/, async (route) => {
     if (/\/logs/.test(route.request().url()) || route.request().method() !== "GET") return route.continue();
     const response = await route.fetch();
     const text = (await response.text()).replaceAll('"gateway"', JSON.stringify(EVIL)).replaceAll('"message":"', `"message":"${EVIL}`).replaceAll('"reason":"', `"reason":"${EVIL}`).replaceAll('"createdBy":"', `"createdBy":"${EVIL}`).replaceAll(/"problems":\[\]/g, JSON.stringify({ problems: [{ code: EVIL, message: EVIL }] }).slice(1, -1));
@@ -45,6 +45,7 @@ for (const [what, path, shown] of [
   ["the editor", "/workloads/evil?tab=edit", EVIL],
   ["what changed lately", "/", EVIL],
   ["the audit log", "/activity", EVIL],
+  ["a timeline", "/devices/pump-1?tab=history", EVIL],
 ]) {
   test(what, async () => {
     await page.goto(world.url + path);

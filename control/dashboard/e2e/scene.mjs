@@ -19,6 +19,12 @@ spec:
 export const METRICS = { apiVersion: "holdfast/v1", kind: "Stream", metadata: { name: "metrics" }, spec: { devices: { matchLabels: { role: "gateway" } }, streams: ["device/metrics"], source: { metrics: { every: "1s" } } } };
 export const BUDGET = { apiVersion: "holdfast/v1", kind: "LinkBudget", metadata: { name: "day" }, spec: { devices: { matchLabels: { role: "gateway" } }, per: "day", bytes: "100Mi", shares: { data: "60%" } } };
 
+/** Where being away is normal: some of the units, for ten hours; those in Ulm for as long as they like. */
+const AWAY = [
+  { apiVersion: "holdfast/v1", kind: "DevicePolicy", metadata: { name: "trucks" }, spec: { devices: { matchLabels: { line: "3" } }, whenOffline: { alarmAfter: "10h" } } },
+  { apiVersion: "holdfast/v1", kind: "DevicePolicy", metadata: { name: "ships" }, spec: { devices: { matchLabels: { site: "ulm" } }, whenOffline: "expected" } },
+];
+
 /** Waits until records of a device's metrics have come. */
 export function metered(world, device, records = 3) {
   return until(`${device} has sent its metrics`, async () => (await world.must("GET", `/api/v1/devices/${device}/streams`)).items.some(({ stream, received }) => stream === "device/metrics" && received >= records), 90_000);
@@ -45,10 +51,13 @@ export const PAGES = [
   { name: "workload", path: "/workloads/hello", ready: "How it stands" },
   { name: "workload-edit", path: "/workloads/hello?tab=edit", ready: "Nothing would change" },
   { name: "workload-revisions", path: "/workloads/hello?tab=revisions", ready: "Difference" },
+  { name: "workload-revision", path: "/workloads/hello?tab=revisions&show=1", ready: "Document of revision 1" },
+  { name: "workload-go-back", path: "/workloads/hello?tab=revisions&back=1", ready: "go to the new revision" },
+  { name: "workload-restart", path: "/workloads/hello", ready: "How it stands", act: async (page) => { await page.getByRole("button", { name: "Restart…", exact: true }).click(); await page.getByRole("dialog").getByText("started again at once").waitFor(); } },
   { name: "workload-delete", path: "/workloads/hello", ready: "How it stands", act: async (page) => { await page.getByRole("button", { name: "Delete…" }).click(); await page.getByRole("dialog").waitFor(); } },
   { name: "apply", path: "/apply", ready: "go to the new revision" },
   { name: "apply-faults", path: "/apply", ready: "go to the new revision", act: async (page) => { await paste(page.locator(".cm-content"), FAULTY); await page.getByText("2 faults", { exact: true }).waitFor(); } },
-  { name: "enrolment", path: "/enrolment", ready: "Tokens in use" },
+  { name: "enrolment", path: "/enrolment", ready: "Enrolment tokens" },
   { name: "enrolment-new", path: "/enrolment?new=token", ready: "Make the token" },
   { name: "enrolment-made", path: "/enrolment?new=token", ready: "Make the token", act: async (page) => { await page.getByRole("button", { name: "Make the token" }).click(); await page.getByRole("img", { name: /QR code/ }).waitFor(); } },
   { name: "alarms", path: "/notifications", ready: "relay fails" },
@@ -58,8 +67,11 @@ export const PAGES = [
   { name: "notification", path: "/notifications/night-duty", ready: "Messages waiting", act: async (page) => { await page.getByRole("button", { name: "Send a test" }).click(); await page.getByText("The test message was not delivered").waitFor(); } },
   { name: "notification-edit", path: "/notifications/night-duty?tab=edit", ready: "Nothing would change" },
   { name: "artifact", path: "/artifact", ready: "Choose a file and push it", act: async (page) => { await choose(page, "Choose a file and push it", "sensor-reader", Buffer.from("#!/bin/sh\necho pressure\n")); await page.getByText("sensor-reader is stored").waitFor(); } },
-  { name: "activity", path: "/activity", ready: "workload.apply" },
+  { name: "activity", path: "/activity?show=change,device", ready: "Difference" },
   { name: "search", path: "/", ready: "Changed lately", act: async (page) => { await page.keyboard.press("Control+k"); await page.keyboard.type("pump"); await page.getByRole("option", { name: /pump-2/ }).waitFor(); } },
+  { name: "device-policies", path: "/devicepolicies", ready: "ships" },
+  { name: "device-policy", path: "/devicepolicies/ships", ready: "Away as expected" },
+  { name: "device-policy-edit", path: "/devicepolicies/ships?tab=edit", ready: "Nothing would change" },
   { name: "settings", path: "/settings", ready: "Certificate authority" },
   { name: "settings-restore", path: "/settings", ready: "Certificate authority", act: async (page) => { await choose(page, "Choose a backup…", "holdfast-2026-11-23.tar", await (await page.request.get(new URL("/api/v1/backup", page.url()).href)).body()); await page.getByText(/made .* by holdfast/).waitFor(); } },
 ];
@@ -96,7 +108,7 @@ export async function seed(world) {
   await world.apply({ ...hello, spec: { ...hello.spec, stop: { grace: "2s" }, restart: { policy: "always" } } });
   await world.apply(talker("relay", "echo starting; sleep 1; echo 'cannot reach 10.0.0.5' >&2; exit 1", { site: "hamburg" }));
   await world.apply(talker("night-job", "exit 0", { role: "nobody" }));
-  await world.apply(METRICS, BUDGET);
+  await world.apply(METRICS, BUDGET, ...AWAY);
   // Nothing listens there: its receiver is not reached.
   await world.apply({ apiVersion: "holdfast/v1", kind: "Notification", metadata: { name: "night-duty" }, spec: { devices: "all", severity: "critical", delay: "0s", to: { webhook: { url: "http://127.0.0.1:9/hooks/holdfast", secret: "a-secret-of-the-scene" } } } });
   await world.must("POST", "/api/v1/alarms/silence", { kind: "lost", labelSelector: "site=kiel", forSeconds: 14_400, note: "new switch, back at 6" });

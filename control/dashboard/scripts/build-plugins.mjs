@@ -41,6 +41,53 @@ function add(found, id) {
   }
 }
 
+/** Leaves out the rules of components that no chunk has: Mantine's style sheet is that of all its
+ * components, whose classes are `m_` and a digest. */
+export function usedStyles() {
+  return {
+    name: "holdfast-used-styles",
+    apply: "build",
+    enforce: "post",
+    generateBundle(_options, bundle) {
+      const files = Object.values(bundle);
+      const code = files.filter(({ type }) => type === "chunk").map((chunk) => chunk.code).join("\n");
+      const used = new Set(code.match(/\bm_[0-9a-f]+\b/g));
+      for (const file of files) {
+        if (file.type === "asset" && file.fileName.endsWith(".css")) file.source = pruned(String(file.source), used);
+      }
+    },
+  };
+}
+
+/** The rules of a style sheet without those whose every selector is of components that are not used. */
+function pruned(css, used) {
+  let out = "";
+  for (let at = 0; at < css.length; ) {
+    const open = css.indexOf("{", at);
+    const end = css.indexOf(";", at);
+    if (open < 0 || (end >= 0 && end < open)) {
+      // An at-rule without a block.
+      const next = end < 0 ? css.length : end + 1;
+      out += css.slice(at, next);
+      at = next;
+      continue;
+    }
+    let close = open + 1;
+    for (let depth = 1; depth > 0 && close < css.length; close++) depth += css[close] === "{" ? 1 : css[close] === "}" ? -1 : 0;
+    const prelude = css.slice(at, open);
+    const body = css.slice(open + 1, close - 1);
+    if (/^\s*@(media|supports|layer|container)/.test(prelude)) {
+      const inner = pruned(body, used);
+      if (inner.trim() !== "") out += `${prelude}{${inner}}`;
+    } else {
+      const classes = prelude.match(/\.m_[0-9a-f]+/g) ?? [];
+      if (classes.length === 0 || classes.some((name) => used.has(name.slice(1)))) out += css.slice(at, close);
+    }
+    at = close;
+  }
+  return out;
+}
+
 /** Writes `.br` and `.gz` beside every text file of the build. */
 export function compressed() {
   let out = "dist";

@@ -159,6 +159,17 @@ impl Store for RedbStore {
             Ok(found)
         })
     }
+
+    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.with("cannot read the store", |database| {
+            let table = database.begin_read()?.open_table(TABLE)?;
+            let mut found = Vec::with_capacity(keys.len());
+            for key in keys {
+                found.push(table.get(key.as_str())?.map(|value| value.value().to_vec()));
+            }
+            Ok(found)
+        })
+    }
 }
 
 struct Reading {
@@ -260,6 +271,9 @@ mod tests {
         assert_eq!(read("history/c/", 9), Vec::<String>::new());
         assert_eq!(read("zz", 9), Vec::<String>::new());
         assert_eq!(read("", 99), keys);
+        let some = ["z/1".to_owned(), "none".to_owned(), "a".to_owned()];
+        let one = || Some(b"1".to_vec());
+        assert_eq!(store.pick(&some).unwrap(), [one(), None, one()]);
         for (without, expected) in [
             (&[][..], &keys[..]),
             (&["history/"][..], &["a", "history", "history0", "z/1"][..]),

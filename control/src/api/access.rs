@@ -25,6 +25,9 @@ impl std::fmt::Debug for Login {
 pub struct Session {
     /// Id of the access token that it was begun with.
     pub operator: String,
+    /// What the token is for, as people call who has it; absent: it says nothing of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator_name: Option<String>,
     /// What it may do: the token's scope.
     pub scope: Scope,
     /// Goes into the header `X-CSRF-Token` of every request that is not GET or HEAD.

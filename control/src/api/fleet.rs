@@ -203,40 +203,6 @@ pub struct LabelValue {
     pub devices: u64,
 }
 
-/// `GET /api/v1/devices/{name}/history`.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct History {
-    /// Newest first; at most 100.
-    pub items: Vec<HistoryEvent>,
-}
-
-/// A connection of a device began or ended. A beginning is written with the device's first
-/// report, so that it costs nothing of its own; without an end before the next beginning it was
-/// the control plane that ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct HistoryEvent {
-    /// When.
-    pub at: String,
-    /// Which.
-    pub event: Presence,
-    /// Why it ended, in words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// From where it began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
-}
-
-/// Whether a connection began or ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Presence {
-    /// It began.
-    Connected,
-    /// It ended.
-    Disconnected,
-}
-
 /// `GET /api/v1/devices/{name}/differences`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Differences {

@@ -11,6 +11,7 @@ use super::failure::{Exit, Failure, Outcome};
 use super::get::yaml;
 use super::text::{Mood, Output, clean, note};
 use crate::api::{Applied, AppliedDocument};
+use crate::core::count::count;
 
 /// Applies documents, or says what would become of them.
 pub(crate) async fn apply(client: &Client, output: Output, arguments: &args::Apply) -> Outcome {
@@ -88,10 +89,7 @@ fn with_sources(mut failure: Failure, documents: &[Document]) -> Failure {
 
 /// What became of a document, in a line.
 pub(crate) fn line(output: Output, result: &AppliedDocument, dry_run: bool) -> String {
-    let devices = match result.device_count {
-        1 => "1 device".to_owned(),
-        count => format!("{count} devices"),
-    };
+    let devices = count(result.device_count, "device");
     let (mood, changes) = match result.action.as_str() {
         "unchanged" => (Mood::Faint, false),
         _ => (Mood::Good, true),

@@ -10,7 +10,7 @@ mod jobs;
 use jobs::{HISTORY_HELP, PAUSE_HELP, RESTART_HELP, RESUME_HELP, ROLLBACK_HELP};
 pub(crate) use jobs::{History, Pause, Restart, Rollback, Where};
 
-use super::moment;
+use super::{activity, moment};
 use crate::core::selector;
 use crate::serve::ServeArgs;
 
@@ -106,6 +106,9 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
   holdfast get workload hello -o yaml > hello.yaml   # can be applied again")]
     Get(Get),
     /// Show one resource in words: what is desired, what is reported, and why they differ.
+    ///
+    /// A device that is connected is asked whether it answers, which takes up to 15 seconds when it
+    /// does not.
     #[command(after_help = "Examples:
   holdfast describe device gw-1
   holdfast describe workload hello
@@ -127,6 +130,12 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
     /// Start a workload again that was paused.
     #[command(after_help = RESUME_HELP)]
     Resume(Pause),
+    /// Show what happened to a device: connections, phases, restarts, revisions, problems.
+    #[command(after_help = activity::TIMELINE_HELP)]
+    Timeline(activity::TimelineArgs),
+    /// Show what people did, and what devices did beside it.
+    #[command(after_help = activity::ACTIVITY_HELP)]
+    Activity(activity::ActivityArgs),
     /// Approve, label and revoke devices.
     #[command(subcommand)]
     Device(Device),

@@ -385,7 +385,21 @@ fn refused(status: StatusCode, body: &[u8], faulty: Exit) -> Failure {
             "; log in again with a good token: holdfast login URL --token TOKEN --ca-sha256 HEX, or set HOLDFAST_TOKEN",
         );
     }
+    if status == StatusCode::NOT_FOUND {
+        message.push_str(hint(&message));
+    }
     Failure { exit, message, faults }
+}
+
+/// Commands that help: the server's texts name none, since pages show them, too.
+fn hint(message: &str) -> &'static str {
+    if message.contains(" has no stream ") {
+        ": holdfast data list shows those that there are"
+    } else if message.contains(" has shipped none ") {
+        " (holdfast query STREAM --select count, holdfast data fetch DEVICE STREAM)"
+    } else {
+        ""
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::activity;
 use super::args::{Kind, Named};
 use super::client::Client;
 use super::described_absence;
@@ -16,12 +17,20 @@ use super::moment;
 use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
-use crate::api::{Device, Explanation, HealthState, Workload};
+use crate::api::{
+    Connection, Device, Explanation, HealthState, List, Ping, TimelineEvent, Workload,
+};
 use crate::core::time::words;
 
 /// Describes one resource.
 pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &Named) -> Outcome {
     let (kind, name) = (named.kind, named.name.as_str());
+    // A connection that is open says nothing of a program that hangs: the device is asked first, so
+    // that what is shown knows of it.
+    let ping = match kind {
+        Kind::Device => client.get(&["devices", name, "ping"], &[]).await.ok(),
+        _ => None,
+    };
     let item = get::one(client, kind, name).await?;
     let mut text = match kind {
         Kind::Device => {
@@ -31,7 +40,9 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
                 // What else is known of it is said all the same.
                 Err(failure) => format!("  {}\n", clean(&failure.message)),
             };
-            format!("{}\nData\n{data}", device(output, now, &rows::read(&item)?))
+            let lately = lately(client, output, now, name).await;
+            let device = device(output, now, &rows::read(&item)?, ping.as_ref());
+            format!("{device}\nLately\n{lately}\nData\n{data}")
         }
         Kind::Workload => workload(output, now, &rows::read(&item)?)?,
         Kind::LinkBudget => {
@@ -59,6 +70,25 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
     output.bytes(text.as_bytes())
 }
 
+/// Events that a description shows.
+const LATELY: &str = "5";
+
+/// The last that happened to a device, the newest last.
+async fn lately(client: &Client, output: Output, now: u64, name: &str) -> String {
+    let page = client.get(&["devices", name, "history"], &[("limit", LATELY)]).await;
+    let events: Outcome<List<TimelineEvent>> = page.and_then(|page| rows::read(&page));
+    match events {
+        Ok(List { items, .. }) if items.is_empty() => "  nothing is known\n".to_owned(),
+        Ok(List { items, .. }) => {
+            let rows: Vec<Vec<Cell>> =
+                items.iter().rev().map(|event| activity::row(event, now, true)).collect();
+            table(output, 2, &[], &rows)
+        }
+        // What else is known of it is said all the same.
+        Err(failure) => format!("  {}\n", clean(&failure.message)),
+    }
+}
+
 /// First of all: is it as it should be, and if not, why.
 fn explanation(output: Output, explained: &Explanation) -> String {
     let mood = if explained.settled { Mood::Good } else { Mood::Bad };
@@ -66,6 +96,9 @@ fn explanation(output: Output, explained: &Explanation) -> String {
     text.push('\n');
     for reason in &explained.reasons {
         text.push_str(&format!("  - {}\n", clean(reason)));
+    }
+    for hint in &explained.hints {
+        text.push_str(&format!("  try: {}\n", clean(hint)));
     }
     text
 }
@@ -82,7 +115,24 @@ fn moment_and_ago(moment: Option<&String>, now: u64) -> String {
     moment.map_or_else(|| "never".to_owned(), |at| format!("{at} ({})", moment::ago(at, now)))
 }
 
-fn device(output: Output, now: u64, device: &Device) -> String {
+/// Whether it answered just now.
+fn answers(ping: Option<&Value>, now: u64) -> Cell {
+    let Some(ping) = ping.and_then(|ping| rows::read::<Ping>(ping).ok()) else {
+        return Cell::from("not asked");
+    };
+    match (ping.answers, ping.milliseconds) {
+        (Some(true), Some(took)) => Cell::new(format!("yes, within {took} ms"), Mood::Good),
+        (Some(true), None) => Cell::new("yes", Mood::Good),
+        (Some(false), _) => {
+            let since = moment_and_ago(ping.silent_since.as_ref(), now);
+            Cell::new(format!("no, does not answer since {since}"), Mood::Bad)
+        }
+        (None, _) if ping.connection == Connection::Online => Cell::from("not asked"),
+        (None, _) => Cell::from("cannot be asked"),
+    }
+}
+
+fn device(output: Output, now: u64, device: &Device, ping: Option<&Value>) -> String {
     let status = &device.status;
     let generation = status.generation;
     let text = |value: &Option<String>| Cell::from(value.clone().unwrap_or_default());
@@ -97,6 +147,7 @@ fn device(output: Output, now: u64, device: &Device) -> String {
             ("Since", Cell::from(moment_and_ago(status.connection_since.as_ref(), now))),
             ("Last heard", heard(device, now)),
             ("When offline", absence),
+            ("Answers", answers(ping, now)),
             ("Health", health(device, now)),
             ("Address", text(&status.address)),
             (
@@ -268,7 +319,8 @@ mod tests {
                 "problems": [{ "code": "clock", "message": "1970" }],
             },
         });
-        let text = device(Output { colour: false }, 1_795_467_661, &rows::read(&value).unwrap());
+        let text =
+            device(Output { colour: false }, 1_795_467_661, &rows::read(&value).unwrap(), None);
         for part in [
             "2 applied, 3 desired (epoch 1)",
             "clock: 1970",

@@ -6,6 +6,7 @@
     reason = "the command line stands at the edge: it reads the clock once"
 )]
 
+mod activity;
 mod alarms;
 mod apply;
 mod args;
@@ -126,6 +127,8 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Pause(wanted) => jobs::pause(client, output, &wanted, true).await,
         Command::Resume(wanted) => jobs::pause(client, output, &wanted, false).await,
         Command::Status(wanted) => status::status(client, output, now, &wanted).await,
+        Command::Timeline(wanted) => activity::timeline(client, output, now, &wanted).await,
+        Command::Activity(wanted) => activity::activity(client, output, now, &wanted).await,
         Command::Device(command) => manage::device(client, output, &command).await,
         Command::Ack(wanted) => alarms::acknowledge(client, output, &wanted).await,
         Command::Silence(wanted) => alarms::silence(client, output, &wanted).await,

@@ -11,6 +11,7 @@ use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Output, note, one_line};
 use crate::api::{FetchStarted, NewFetch, NewQuery, QueryLine, QueryProgress, QueryResult};
+use crate::core::count::{count, counted};
 use holdfast_protocol::words::size;
 
 /// Longest line of an answer, in bytes.
@@ -79,7 +80,10 @@ impl About {
             return Some(Failure::not_found(format!("{why}: `holdfast get devices` lists them")));
         }
         if answered == 0 {
-            return Some(Failure::failed(format!("none of {missing} devices has answered")));
+            return Some(Failure::failed(format!(
+                "none of {} has answered",
+                counted(missing, "device")
+            )));
         }
         // In a part of the time it may have been quiet.
         let nowhere = result.records.scanned == 0 && missing == 0 && !self.timed;
@@ -179,7 +183,7 @@ impl Stop {
 
 /// How far a question is, in a line.
 fn so_far(progress: &QueryProgress) -> String {
-    let mut text = format!("{} of {} devices have answered", progress.answered, progress.of);
+    let mut text = format!("{} of {} answered", progress.answered, counted(progress.of, "device"));
     if !progress.missing.is_empty() {
         let named = progress.missing.len();
         let more = progress.of.saturating_sub(progress.answered + named);
@@ -301,10 +305,11 @@ fn print(output: Output, about: &About, columns: &Columns, result: &QueryResult)
     }
     let of = result.answered + result.missing.len();
     output.line(&format!(
-        "{} of {of} devices; {} of {} records; {} bytes crossed the link, shipping would have cost {}",
+        "{} of {}; {} of {}; {} bytes crossed the link, shipping would have cost {}",
         result.answered,
+        counted(of, "device"),
         result.records.matched,
-        result.records.scanned,
+        count(result.records.scanned, "record"),
         result.bytes.crossed,
         result.bytes.shipping_would_have_cost
     ))?;
@@ -335,7 +340,8 @@ fn will_be_shipped(wanted: &DataFetch, started: &FetchStarted) -> String {
             "{device} holds no records of {stream} of that time: nothing will be shipped"
         );
     }
-    let mut text = format!("{} records ({} on the device)", started.records, size(started.bytes));
+    let mut text =
+        format!("{} ({} on the device)", count(started.records, "record"), size(started.bytes));
     match &started.waits {
         Some(waits) => text.push_str(&format!(" will be shipped later ({waits})")),
         None => text.push_str(" will be shipped"),

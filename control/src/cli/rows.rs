@@ -164,7 +164,7 @@ pub(crate) fn ago(at: &Option<String>, now: u64) -> String {
 /// For how many seconds its next packet is overdue. None: it is not.
 pub(crate) fn overdue(device: &Device, now: u64) -> Option<u64> {
     let by = moment::seconds(device.status.heard_by.as_ref()?)?;
-    now.checked_sub(by).filter(|late| *late > 0)
+    device.status.overdue.then(|| now.saturating_sub(by))
 }
 
 /// Its connection, and of one that is away whether that is as expected.

@@ -10,7 +10,7 @@ use super::moment;
 use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
-use crate::api::{Device, Fleet, HealthState, Severity, Workload, WorkloadSummary};
+use crate::api::{Absence, Device, Fleet, HealthState, Severity, Workload, WorkloadSummary};
 
 /// What a script wants to know. The order is from the most urgent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,10 @@ impl Verdict {
     }
 
     fn of_device(device: &Device) -> Self {
+        let away = device.status.absence.as_ref().and_then(|absence| absence.state);
+        if away.is_some_and(|away| away != Absence::Unexpected) {
+            return Self::Settled;
+        }
         match device.status.health.state {
             HealthState::Healthy => Self::Settled,
             HealthState::Failing => Self::Failing,
@@ -72,7 +76,7 @@ impl Verdict {
     fn of_workload(summary: &WorkloadSummary) -> Self {
         match () {
             () if summary.failing > 0 => Self::Failing,
-            () if summary.unknown > 0 => Self::Unknown,
+            () if summary.unknown > summary.away => Self::Unknown,
             () if summary.progressing > 0 || summary.desired == 0 => Self::Progressing,
             () if summary.paused > 0 => Self::Problem,
             () => Self::Settled,
@@ -133,6 +137,9 @@ async fn explained(
     for reason in &explained.reasons {
         text.push_str(&format!("  - {}\n", clean(reason)));
     }
+    for hint in &explained.hints {
+        text.push_str(&format!("  try: {}\n", clean(hint)));
+    }
     Ok(text)
 }
 
@@ -140,12 +147,14 @@ fn of_fleet(output: Output, now: u64, fleet: &Fleet, verdict: Verdict) -> String
     let (devices, workloads) = (fleet.devices, fleet.workloads);
     let mut text = output.painted(&clean(&fleet.summary), verdict.mood());
     text.push_str(&format!(
-        "\n\nDevices    {} in all: {} online ({} unhealthy), {} offline, {} never seen, {} waiting for approval, {} revoked\n",
+        "\n\nDevices    {} in all: {} online ({} unhealthy), {} offline, {} never seen, {} away as expected, {} ignored, {} waiting for approval, {} revoked\n",
         devices.total,
         devices.online,
         devices.unhealthy,
         devices.offline,
         devices.never_seen,
+        devices.expected_away,
+        devices.ignored,
         devices.pending,
         devices.revoked
     ));
@@ -221,6 +230,8 @@ mod tests {
         assert_eq!(of(|it| it["workloads"]["progressing"] = json!(1)), Verdict::Progressing);
         let offline = WorkloadSummary { desired: 2, running: 1, unknown: 1, ..Default::default() };
         assert_eq!(Verdict::of_workload(&offline), Verdict::Unknown, "not known to run");
+        let away = WorkloadSummary { away: 1, ..offline };
+        assert_eq!(Verdict::of_workload(&away), Verdict::Settled, "away as expected");
         let done = WorkloadSummary { desired: 2, done: 1, running: 1, ..Default::default() };
         assert_eq!(Verdict::of_workload(&done), Verdict::Settled);
     }

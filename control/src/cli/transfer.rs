@@ -22,6 +22,7 @@ use super::login::{begin, finish};
 use super::rows::read;
 use super::text::{Output, clean, note};
 use crate::api::{BACKUP_HEAD, Restored, StoredArtifact, begins_like_a_backup};
+use crate::core::count::count;
 
 /// A control plane that sends nothing of a backup for this long has gone.
 const SILENCE: Duration = Duration::from_secs(120);
@@ -227,8 +228,10 @@ pub(crate) async fn restore(client: &Client, output: Output, wanted: &args::Rest
     let answer = client.upload(Method::POST, &["restore"], body, length).await?;
     let restored: Restored = read(&answer)?;
     output.line(&format!(
-        "restored {} devices and {} workloads; the epoch is {} from now on",
-        restored.devices, restored.workloads, restored.epoch
+        "restored {} and {}; the epoch is {} from now on",
+        count(restored.devices, "device"),
+        count(restored.workloads, "workload"),
+        restored.epoch
     ))?;
     for line in &restored.notes {
         note(line);

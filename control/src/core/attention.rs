@@ -151,10 +151,10 @@ impl Watch {
         }
         self.of_workloads(device, &mut all);
         let is_known = connection == Connection::Online;
-        if !device.report.has_problems() {
+        if !device.has_problems() {
             return all;
         }
-        all.extend(device.report.all_problems().into_iter().map(|problem| Alarm {
+        all.extend(device.problems().into_iter().map(|problem| Alarm {
             kind: Attention::Problem,
             code: problem.code,
             severity: Severity::Warning,

@@ -1,9 +1,11 @@
 //! Why something is not as desired, in words for a person.
 
 use holdfast_protocol::ids::{Name, StateVersion};
+use holdfast_protocol::message::Phase;
 use holdfast_protocol::message::WorkloadReport;
 
 use super::absence;
+use super::count::{count, counted};
 use super::model::{Device, Model, Workload};
 use super::pause::Stamp;
 use super::records::Standing;
@@ -16,17 +18,19 @@ const MOST: usize = 20;
 
 /// A device: why it is not as desired.
 pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
-    let mut reasons = Vec::new();
+    let (mut reasons, mut hints) = (Vec::new(), Vec::new());
     let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
     let name = &device.record.name;
     match connection {
         Connection::Online => reasons.extend(overdue(device, now)),
-        Connection::Pending => reasons.push(format!(
-            "it waits for approval: `holdfast device approve {name}` lets it in"
-        )),
-        Connection::Revoked => reasons.push(format!(
-            "it was revoked and may not connect; what it runs, runs on. `holdfast delete device {name}` lets it enrol anew"
-        )),
+        Connection::Pending => {
+            reasons.push("it waits for approval".to_owned());
+            hints.push(format!("holdfast device approve {name}"));
+        }
+        Connection::Revoked => {
+            reasons.push("it was revoked and may not connect; its workloads keep running. Once it is deleted it can enrol again".to_owned());
+            hints.push(format!("holdfast delete device {name}"));
+        }
         Connection::Offline => reasons.push(format!(
             "it is offline, {}; it goes on with what it has and catches up when it is back",
             since(device, now)
@@ -39,9 +43,9 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
     let behind = behind(model, device);
     if behind {
         reasons.push(format!(
-            "it has applied {} of desired {}",
-            applied(device.report.applied),
-            StateVersion { epoch: model.meta.epoch, generation: device.desired.generation }
+            "its desired state is number {}, it has applied {}",
+            device.desired.generation,
+            applied(device.report.applied)
         ));
     }
     for (workload, revision) in &device.desired.workloads {
@@ -51,11 +55,14 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
     }
     for (workload, said) in &device.report.workloads {
         if device.desired.workloads.binary_search_by(|(known, _)| known.cmp(workload)).is_err() {
-            reasons.push(format!("{workload}: no longer desired, and still {} there", said.phase));
+            reasons.push(format!(
+                "{workload}: no longer desired, and still there ({})",
+                in_words(said.phase)
+            ));
         }
     }
     let heard = if connection == Connection::Online { "" } else { " when last heard" };
-    for problem in device.report.all_problems() {
+    for problem in device.problems() {
         reasons.push(format!("{}{heard}: {}", problem.code, problem.message));
     }
     let count = device.desired.workloads.len();
@@ -76,7 +83,16 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
         (Connection::NeverSeen, ..) => format!("never seen{as_expected}"),
         (other, false, _) => other.as_str().replace('-', " "),
     };
-    Explanation { kind: "device".into(), name: name.to_string(), settled, summary, reasons }
+    Explanation { kind: "device".into(), name: name.to_string(), settled, summary, reasons, hints }
+}
+
+/// A phase as an operator would say it.
+pub fn in_words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Backoff => "waiting to restart",
+        Phase::Fetching => "downloading",
+        other => other.as_str(),
+    }
 }
 
 /// Of one that is connected: that its next packet is late.
@@ -87,7 +103,11 @@ fn overdue(device: &Device, now: u64) -> Option<String> {
 }
 
 fn applied(version: StateVersion) -> String {
-    if version.generation == 0 { "nothing".into() } else { version.to_string() }
+    if version.generation == 0 {
+        "none yet".into()
+    } else {
+        format!("number {}", version.generation)
+    }
 }
 
 fn behind(model: &Model, device: &Device) -> bool {
@@ -119,7 +139,8 @@ fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<St
             }
             (Some(said), _) => format!(
                 "revision {revision} is desired, revision {} was {} when last heard, {ago} ago",
-                said.revision, said.phase
+                said.revision,
+                in_words(said.phase)
             ),
             (None, _) => format!("revision {revision} is desired, nothing reported yet"),
         });
@@ -131,13 +152,13 @@ fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<St
     if said.revision != revision {
         return Some(format!(
             "revision {revision} is desired, revision {} is {}{because}",
-            said.revision, said.phase
+            said.revision,
+            in_words(said.phase)
         ));
     }
     let restarts = match said.restarts {
         0 => String::new(),
-        1 => " after 1 restart".into(),
-        more => format!(" after {more} restarts"),
+        more => format!(" after {}", count(more.into(), "restart")),
     };
     let long = |at: Option<u64>| match at {
         Some(at) => format!(", for {}", words(now.saturating_sub(at))),
@@ -148,11 +169,11 @@ fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<St
         State::Failing if !state::is_failure(said.phase) => Some(format!(
             "revision {revision} is failing{}: {} now{restarts}{because}",
             long(is.since),
-            said.phase
+            in_words(said.phase)
         )),
         _ => Some(format!(
             "revision {revision} is {}{restarts}{}{because}",
-            said.phase,
+            in_words(said.phase),
             long(is.since)
         )),
     }
@@ -250,27 +271,29 @@ pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
     let text = match summary.desired {
         0 => "no device is to run it".to_owned(),
         total => format!(
-            "revision {} on {total} {}: {}",
+            "revision {} on {}: {}",
             workload.record.revision,
-            if total == 1 { "device" } else { "devices" },
+            count(total, "device"),
             counts(&summary)
         ),
     };
     let settled =
         summary.desired > 0 && summary.running + summary.done + summary.away == summary.desired;
-    let mut reasons: Vec<String> = Vec::new();
+    let (mut reasons, mut hints): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     if summary.desired == 0 {
-        reasons.push(nobody(model));
+        let (why, hint) = nobody(model);
+        reasons.push(why);
+        hints.push(hint.to_owned());
     }
     let NotAsDesired { failing, progressing, paused, unknown } = others;
     let all = failing.len() + progressing.len() + paused.len() + unknown.len();
     let lines = failing.into_iter().chain(progressing).chain(paused).chain(unknown);
     reasons.extend(lines.take(MOST));
     if all > MOST {
-        reasons.push(format!("and {} more devices", all - MOST));
+        reasons.push(format!("and {} more", counted(all - MOST, "device")));
     }
     let kind = "workload".into();
-    Explanation { kind, name: name.to_string(), settled, summary: text, reasons }
+    Explanation { kind, name: name.to_string(), settled, summary: text, reasons, hints }
 }
 
 /// The states that there are, with their numbers: `2 running, 1 failing`.
@@ -304,13 +327,15 @@ fn counts(summary: &crate::api::WorkloadSummary) -> String {
         .join(", ")
 }
 
-fn nobody(model: &Model) -> String {
+/// Why no device is to run it, and what helps.
+fn nobody(model: &Model) -> (String, &'static str) {
     let approved = |device: &&Device| device.record.standing == Standing::Approved;
     let count = model.devices.values().filter(approved).count();
     match count {
-        0 => "no device is enrolled and approved yet: `holdfast token create` begins".into(),
-        _ => format!(
-            "its spec.devices matches the labels of none of {count} devices: see `holdfast get devices -o wide`"
+        0 => ("no device is enrolled and approved yet".into(), "holdfast token create"),
+        _ => (
+            format!("its spec.devices matches the labels of none of {}", counted(count, "device")),
+            "holdfast get devices -o wide",
         ),
     }
 }

@@ -9,6 +9,7 @@ use holdfast_protocol::ids::Name;
 use super::absence;
 use super::alarms::{Muting, Silence, muted};
 use super::attention::{Alarm, Attention, Watch};
+use super::count::either;
 use super::listing::SITE;
 use super::model::{Device, Model};
 use super::records::Standing;
@@ -252,7 +253,7 @@ fn verdict(devices: DeviceCounts, workloads: WorkloadCounts, items: u64) -> (boo
     let mut parts = Vec::new();
     let mut add = |count: u64, one: &str, many: &str| {
         if count > 0 {
-            parts.push(words(count, one, many));
+            parts.push(either(count, one, many));
         }
     };
     add(devices.unhealthy, "device is unhealthy", "devices are unhealthy");
@@ -262,7 +263,7 @@ fn verdict(devices: DeviceCounts, workloads: WorkloadCounts, items: u64) -> (boo
     add(workloads.failing, "workload fails", "workloads fail");
     add(workloads.progressing, "workload is progressing", "workloads are progressing");
     if parts.is_empty() && items > 0 {
-        parts.push(words(items, "thing needs attention", "things need attention"));
+        parts.push(either(items, "thing needs attention", "things need attention"));
     }
     if !parts.is_empty() {
         return (false, parts.join(", "));
@@ -271,18 +272,14 @@ fn verdict(devices: DeviceCounts, workloads: WorkloadCounts, items: u64) -> (boo
         (_, 0) => "no device is enrolled".to_owned(),
         (0, _) => "no device is online".to_owned(),
         (count, _) => {
-            words(count, "device is online and healthy", "devices are online and healthy")
+            either(count, "device is online and healthy", "devices are online and healthy")
         }
     };
     if devices.expected_away > 0 {
-        let words = words(devices.expected_away, "is away as expected", "are away as expected");
+        let words = either(devices.expected_away, "is away as expected", "are away as expected");
         all.push_str(&format!(", {words}"));
     }
     (true, all)
-}
-
-fn words(count: u64, one: &str, many: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
 
 /// What a group of devices has, in words. `of`: devices that should run a failing workload.
@@ -290,28 +287,28 @@ fn message(kind: Attention, code: &str, group: &Group, of: u64) -> String {
     let count = group.count;
     match kind {
         Attention::Lost => {
-            let words = words(count, "device has been", "devices have been");
+            let words = either(count, "device has been", "devices have been");
             match &group.allowed {
                 Some(allowed) => format!("{words} offline for over {allowed}"),
                 None => format!("{words} offline for longer than they may be"),
             }
         }
         Attention::NeverSeen => {
-            let words = words(count, "device was", "devices were");
+            let words = either(count, "device was", "devices were");
             match &group.allowed {
                 Some(allowed) => format!("{words} enrolled over {allowed} ago and never connected"),
                 None => format!("{words} enrolled and never connected in time"),
             }
         }
         Attention::Certificate if code.is_empty() => {
-            let words = words(count, "certificate ends soon", "certificates end soon");
+            let words = either(count, "certificate ends soon", "certificates end soon");
             format!("{words}, without having been renewed")
         }
         Attention::Certificate => {
-            words(count, "certificate has expired", "certificates have expired")
+            either(count, "certificate has expired", "certificates have expired")
         }
         Attention::Waiting => {
-            words(count, "device waits for approval", "devices wait for approval")
+            either(count, "device waits for approval", "devices wait for approval")
         }
         Attention::Problem if count == 1 => group.message.clone(),
         Attention::Problem => {
@@ -322,14 +319,18 @@ fn message(kind: Attention, code: &str, group: &Group, of: u64) -> String {
                 "" => String::new(),
                 reason => format!(": {reason}"),
             };
-            let devices = if of == 1 { "device" } else { "devices" };
             let heard = match (group.unknown, count) {
                 (0, _) => String::new(),
                 (unknown, count) if unknown == count => " when last heard".to_owned(),
                 (unknown, _) => format!(" ({unknown} of them when last heard)"),
             };
             let verb = if group.unknown == count { "was failing" } else { "fails" };
-            format!("{code} {verb} on {count} of {of} {devices}{heard}{said}")
+            let devices = match of {
+                1 => "its only device".to_owned(),
+                of if of == count => format!("all {of} devices"),
+                of => format!("{count} of {of} devices"),
+            };
+            format!("{code} {verb} on {devices}{heard}{said}")
         }
     }
 }

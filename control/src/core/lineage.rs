@@ -98,7 +98,7 @@ impl Lineage {
             (
                 "identity-twice",
                 format!(
-                    "two machines use this identity, last from {one} and {other}: a data folder was copied. On the one that is the copy, stop the agent, delete its data folder and enrol it with a name of its own (`holdfast-agent enroll --name OTHER`); if neither is known, `holdfast device revoke` shuts out both. Records of both arrive meanwhile"
+                    "two machines use this identity, last from {one} and {other}: a data folder was copied. On the one that is the copy, stop the agent, delete its data folder and enrol it with a name of its own; if neither is known, revoking the device shuts out both. Records of both arrive meanwhile"
                 ),
             )
         } else {

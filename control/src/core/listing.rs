@@ -110,9 +110,10 @@ impl Filter {
             && self.site.as_ref().is_none_or(|wanted| wanted == site)
             && (self.selector.is_empty() || self.selector.matches(&record.labels))
             && self.workload.as_deref().is_none_or(workload)
-            && self.problem.as_ref().is_none_or(|code| {
-                device.report.all_problems().iter().any(|problem| problem.code == *code)
-            })
+            && self
+                .problem
+                .as_ref()
+                .is_none_or(|code| device.problems().iter().any(|problem| problem.code == *code))
             && (self.absences.is_empty()
                 || absence::class(device, watch.now)
                     .is_some_and(|class| self.absences.contains(&class)))
@@ -150,8 +151,8 @@ fn holds(device: &Device, text: &str, now: u64) -> bool {
                 .as_str()
                 .starts_with(text)
                 || state::health(device, now).state.as_str().starts_with(text)))
-        || (report.has_problems()
-            && report.all_problems().iter().any(|problem| problem.code.contains(text)))
+        || (device.has_problems()
+            && device.problems().iter().any(|problem| problem.code.contains(text)))
 }
 
 /// What a list is sorted by; equals stand by name.
@@ -239,7 +240,7 @@ impl Order {
                 HealthState::Revoked => 7,
             },
             By::HeardAt => device.heard_at(now),
-            By::Problems => state::failing(device, now) + device.report.all_problems().len() as u64,
+            By::Problems => state::failing(device, now) + device.problems().len() as u64,
             By::Workloads => {
                 (state::failing(device, now) << 32) | device.desired.workloads.len() as u64
             }

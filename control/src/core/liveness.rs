@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::records::Standing;
+use super::records::{KnownProblem, Standing};
+use super::time::rfc3339;
 use crate::api::Connection;
 
 /// Of a promised packet: how much later than the keep-alive it may come, in seconds. A link has its
@@ -30,8 +31,13 @@ pub struct Live {
     pub since: u64,
     /// When it began, seconds since 1970, until that is written to the device's history; 0 then.
     pub unwritten: u64,
+    /// Whether watchers were told that its next packet is overdue.
+    pub late: bool,
     /// Tells when it was last heard. None: not connected, or nobody knows.
     pub line: Option<Arc<dyn Line>>,
+    /// Since when it does not answer what it is asked, seconds since 1970; 0: it does, as far as
+    /// anybody asked. See `answering.rs`.
+    pub silent: u64,
 }
 
 impl Live {
@@ -67,6 +73,25 @@ impl Live {
     /// For how long its next packet is overdue, in seconds. None: it is not.
     pub fn overdue(&self, now: u64) -> Option<u64> {
         now.checked_sub(self.heard_by(now)?).filter(|late| *late > 0)
+    }
+
+    /// Whether what the device said last is what it does: it is connected and, as far as anybody
+    /// asked, answers.
+    pub fn is_heard(&self) -> bool {
+        self.connection != 0 && self.silent == 0
+    }
+
+    /// That it does not answer.
+    pub fn problem(&self) -> Option<KnownProblem> {
+        let since = self.silent;
+        (since > 0).then(|| KnownProblem {
+            code: "not-answering".into(),
+            message: format!(
+                "it does not answer since {}, though its connection is open: its agent hangs, or its link is dead and the connection not ended yet; what it said before may be over",
+                rfc3339(since)
+            ),
+            since,
+        })
     }
 
     /// What people see. `ever`: whether it was ever connected.

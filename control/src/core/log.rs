@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::count::either;
 use super::time::rfc3339;
 
 /// A piece of a log.
@@ -66,7 +67,13 @@ impl LogHead {
             return Some("another log begins here: the workload was deleted meanwhile, or the device lost its place".into());
         }
         let lost = self.lost;
-        (lost > 0).then(|| format!("{lost} bytes of the log were cut before they were read"))
+        (lost > 0).then(|| {
+            either(
+                lost,
+                "byte of the log was cut before it was read",
+                "bytes of the log were cut before they were read",
+            )
+        })
     }
 }
 

@@ -1,9 +1,12 @@
 //! The control plane's decisions, as values: no I/O, no clock, no async.
 
 pub mod absence;
+pub mod activity;
 pub mod admission;
 pub mod alarms;
+pub mod answering;
 pub mod attention;
+pub mod count;
 pub mod crowd;
 pub mod enrolment;
 pub mod explain;
@@ -31,6 +34,7 @@ pub mod shipping;
 pub mod state;
 pub mod throttle;
 pub mod time;
+pub mod timeline;
 pub mod trend;
 pub mod values;
 pub mod view;

@@ -19,9 +19,11 @@ use super::liveness::Live;
 use super::pause::Stamp;
 use super::placement::{self, Wanted};
 use super::records::{
-    AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, Meta, Policy, PolicyKey, PolicyRecord,
-    ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord, WorkloadRecord,
+    AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, KnownProblem, Meta, Policy, PolicyKey,
+    PolicyRecord, ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord,
+    WorkloadRecord,
 };
+use super::timeline::Recent;
 
 /// A device, whole.
 #[derive(Debug, Clone)]
@@ -39,6 +41,8 @@ pub struct Device {
     pub live: Live,
     /// What holds for its absence. None: not decided yet.
     pub rule: Option<Arc<Rule>>,
+    /// What happened to it in the last hour; nothing of it outlives the process.
+    pub recent: Option<Box<Recent>>,
 }
 
 impl Device {
@@ -51,7 +55,20 @@ impl Device {
             report: ReportRecord::default(),
             live: Live::default(),
             rule: None,
+            recent: None,
         }
+    }
+
+    /// What is wrong with it: by its own word, and that it does not answer.
+    pub fn problems(&self) -> Vec<KnownProblem> {
+        let mut all = self.report.all_problems();
+        all.extend(self.live.problem());
+        all
+    }
+
+    /// Whether anything is wrong with it.
+    pub fn has_problems(&self) -> bool {
+        self.live.silent > 0 || self.report.has_problems()
     }
 }
 
@@ -194,9 +211,10 @@ pub const AUTHORITY: &str = "authority";
 pub mod key {
     use holdfast_protocol::ids::{Name, hex};
 
-    use crate::core::records::{MAX_HISTORY, PolicyKey};
+    use crate::core::records::PolicyKey;
+    use crate::core::timeline::Ring;
 
-    /// What keys of histories begin with: they are read one device at a time, never all.
+    /// What keys of timelines begin with: they are read one device at a time, never all.
     pub const HISTORIES: &str = "history/";
     /// What keys of sessions begin with.
     pub const SESSIONS: &str = "session/";
@@ -220,13 +238,17 @@ pub mod key {
     pub fn report(name: &Name) -> String {
         format!("report/{name}")
     }
-    /// What the keys of its history begin with.
+    /// What the keys of its timeline begin with.
     pub fn history_of(name: &Name) -> String {
         format!("{HISTORIES}{name}/")
     }
-    /// An event of its history; the oldest one's place is taken.
-    pub fn history(name: &Name, number: u64) -> String {
-        format!("{HISTORIES}{name}/{:02}", number % MAX_HISTORY)
+    /// An event of its timeline; the oldest one's place is taken.
+    pub fn history(name: &Name, ring: Ring, number: u32) -> String {
+        format!("{HISTORIES}{name}/{}{:03}", ring.letter(), number % ring.size())
+    }
+    /// An event of the fleet's rings, likewise. No device has such a name.
+    pub fn fleet_event(ring: Ring, number: u32) -> String {
+        format!("{HISTORIES}*/{}{:04}", ring.letter(), number % ring.fleet_size())
     }
     /// A workload.
     pub fn workload(name: &Name) -> String {

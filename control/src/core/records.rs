@@ -19,6 +19,7 @@ use super::pause::{Pauses, Stamp};
 use super::scope::Scope;
 use super::selector::Selector;
 use super::state::Mark;
+use super::timeline::Counts;
 use crate::api::Approve;
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
@@ -44,6 +45,9 @@ pub struct Meta {
     /// Number of the next audit entry.
     #[serde(default)]
     pub next_audit: u64,
+    /// How many events of devices the fleet's rings were ever given.
+    #[serde(default, skip_serializing_if = "Counts::is_zero")]
+    pub events: Counts,
 }
 
 /// In a token's list of labels that devices may claim: every key.
@@ -162,57 +166,12 @@ pub struct ReportRecord {
     /// When its connection ended, in seconds since 1970. 0: it did not, or that is not known.
     #[serde(default)]
     pub gone: u64,
-    /// How many events its history was ever given: the number of the next one.
-    #[serde(default)]
-    pub events: u64,
+    /// How many events its timeline was ever given.
+    #[serde(default, skip_serializing_if = "Counts::is_zero")]
+    pub events: Counts,
     /// Whether it is the device that was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Box<Lineage>>,
-}
-
-/// How many events of a device's history are kept: weeks of a bad link, hours of a flapping one.
-/// They stand in the store alone, about 70 bytes each.
-pub const MAX_HISTORY: u64 = 100;
-
-/// Longest reason in a history, in bytes.
-const MAX_END: usize = 200;
-
-/// A connection of a device began or ended. The names are short: there are many of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HistoryRecord {
-    /// Counts up from 0.
-    #[serde(rename = "n")]
-    pub number: u64,
-    /// Seconds since 1970.
-    pub at: u64,
-    /// It began.
-    #[serde(rename = "up")]
-    pub began: bool,
-    /// Why it ended.
-    #[serde(default, rename = "why", skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Box<str>>,
-    /// From where.
-    #[serde(default, rename = "from", skip_serializing_if = "Option::is_none")]
-    pub address: Option<std::net::IpAddr>,
-}
-
-impl ReportRecord {
-    /// The next event of the device's history.
-    pub fn event(&mut self, at: u64, ended: Option<&str>) -> HistoryRecord {
-        let number = self.events;
-        self.events += 1;
-        let mut reason = ended.map(str::to_owned);
-        if let Some(reason) = &mut reason {
-            cut(reason, MAX_END);
-        }
-        HistoryRecord {
-            number,
-            at,
-            began: ended.is_none(),
-            reason: reason.map(String::into_boxed_str),
-            address: if ended.is_none() { self.address } else { None },
-        }
-    }
 }
 
 /// Most workloads that a report is believed: far above what a device can run, and low enough
@@ -700,6 +659,9 @@ impl TokenRecord {
     }
 }
 
+/// Id of the first access token.
+pub const ADMIN: &str = "admin";
+
 /// An access token of the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -733,6 +695,12 @@ impl AccessRecord {
         self.expires_at.is_none_or(|end| now < end)
     }
 
+    /// What people call it by. None: by its id.
+    pub fn title(&self) -> Option<&str> {
+        let made_here = &*self.id == ADMIN || self.comment.is_empty();
+        (!made_here).then_some(&*self.comment)
+    }
+
     /// Whether it can do everything, for ever: without one such nobody could make another.
     pub fn keeps_the_door(&self) -> bool {
         self.scope == Scope::Admin && self.expires_at.is_none()
@@ -760,12 +728,21 @@ pub struct AuditRecord {
     pub number: u64,
     /// Seconds since 1970.
     pub at: u64,
-    /// Id of the access token, `device NAME`, or `holdfast`.
+    /// Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`.
     pub by: String,
+    /// What the access token was for when this was written, as people call who has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_name: Option<Box<str>>,
     /// What was done, such as `device.revoke`.
     pub action: String,
     /// To whom or what.
     pub subject: String,
+    /// Where the subject is an access token: what it was for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_name: Option<Box<str>>,
+    /// Of a workload: the revision that was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
     /// In words.
     #[serde(default)]
     pub message: String,

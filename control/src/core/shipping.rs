@@ -77,8 +77,7 @@ pub fn nothing_shipped(
     };
     format!(
         "device {device} holds {} bytes of stream \"{stream}\", up to record {}, and has shipped none ({why}): \
-         `holdfast query {stream} --select count` asks the device about them, `holdfast data fetch {device} {stream}` \
-         has them shipped",
+         a question reads them there, a fetch has them shipped",
         said.bytes, said.last
     )
 }

@@ -128,10 +128,11 @@ pub fn of(device: &Device, name: &Name, revision: u64, now: u64) -> Condition {
         Some(reported(said, mark, revision, at))
     };
     let time = |at: u64| (at > 1).then_some(at);
-    if device.live.connection == 0 {
+    if !device.live.is_heard() {
+        let silent = device.live.silent;
         return Condition {
             state: State::Unknown,
-            since: time(device.report.gone_at()),
+            since: time(if silent > 0 { silent } else { device.report.gone_at() }),
             last: known(device.report.last_seen).map(|(state, _)| state),
         };
     }
@@ -153,7 +154,7 @@ pub fn health(device: &Device, now: u64) -> Health {
         Connection::Revoked => return only(HealthState::Revoked, device.record.updated_at),
         Connection::NeverSeen => return only(HealthState::NeverSeen, device.record.created_at),
         Connection::Offline => {
-            let problems = device.report.all_problems().len() as u64;
+            let problems = device.problems().len() as u64;
             return Health { problems, ..only(HealthState::Unknown, device.report.gone_at()) };
         }
         Connection::Online => {}
@@ -170,7 +171,7 @@ pub fn health(device: &Device, now: u64) -> Health {
         moving |= is.state == State::Progressing;
         latest = latest.max(is.since.unwrap_or_default());
     }
-    let problems = device.report.all_problems();
+    let problems = device.problems();
     let state = match (failing.is_empty(), problems.is_empty(), moving) {
         (false, ..) => HealthState::Failing,
         (_, false, _) => HealthState::Problem,
@@ -191,12 +192,12 @@ pub fn health(device: &Device, now: u64) -> Health {
 pub fn is_unhealthy(device: &Device, now: u64) -> bool {
     device.record.standing == Standing::Approved
         && device.live.connection != 0
-        && (device.report.has_problems() || failing(device, now) > 0)
+        && (device.has_problems() || failing(device, now) > 0)
 }
 
 /// Number of workloads that fail on a device that can be reached.
 pub fn failing(device: &Device, now: u64) -> u64 {
-    let unreachable = device.live.connection == 0;
+    let unreachable = !device.live.is_heard();
     if device.record.standing != Standing::Approved || unreachable || !device.report.may_fail() {
         return 0;
     }

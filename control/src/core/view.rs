@@ -12,8 +12,7 @@ use super::model::{Device, Model, Workload};
 use super::notification;
 use super::pause;
 use super::records::{
-    AccessRecord, HistoryRecord, KnownProblem, PolicyKind, PolicyRecord, Standing, TokenRecord,
-    WorkloadRecord,
+    AccessRecord, KnownProblem, PolicyKind, PolicyRecord, Standing, TokenRecord, WorkloadRecord,
 };
 use super::state::{self, Condition};
 use super::time::rfc3339;
@@ -60,6 +59,7 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
         connection_since: time(connection_since(device)),
         heard_at: time(device.heard_at(now)),
         heard_by: device.live.heard_by(now).map(rfc3339),
+        overdue: device.live.overdue(now).is_some(),
         absence: absence::status(device, now),
         health: state::health(device, now),
         address: report.address.map(|address| address.to_string()),
@@ -70,7 +70,7 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
             applied: report.applied.generation,
         },
         workloads: workloads.collect(),
-        problems: report.all_problems().into_iter().map(problem).collect(),
+        problems: device.problems().into_iter().map(problem).collect(),
         agent: agent.map(|agent| agent.version.clone()),
         arch: agent.map(|agent| agent.arch.clone()),
         kernel: agent.map(|agent| agent.kernel.clone()).filter(|kernel| !kernel.is_empty()),
@@ -136,16 +136,6 @@ pub fn certificate_end(device: &Device) -> Option<u64> {
     agent
         .and_then(|agent| agent.certificate_not_after)
         .or_else(|| device.record.certificate.as_ref().map(|issued| issued.not_after))
-}
-
-/// An event of a device's history.
-pub fn history(record: HistoryRecord) -> api::HistoryEvent {
-    api::HistoryEvent {
-        at: rfc3339(record.at),
-        event: if record.began { api::Presence::Connected } else { api::Presence::Disconnected },
-        reason: record.reason.map(String::from),
-        address: record.address.map(|address| address.to_string()),
-    }
 }
 
 /// An access token, without its secret.
@@ -284,14 +274,14 @@ pub fn count(summary: &mut api::WorkloadSummary, is: Condition, is_away: bool) {
     }
 }
 
-/// The state of a workload over all its devices: what lists and counts of workloads go by.
+/// The state of a workload over all its devices: what lists and counts of workloads go by. Devices
+/// that are away as expected say nothing against it, while others run it.
 pub fn overall(summary: &api::WorkloadSummary) -> api::WorkloadState {
     use api::WorkloadState as Whole;
     match summary {
         one if one.desired == 0 => Whole::Unplaced,
         one if one.failing > 0 => Whole::Failing,
         one if one.progressing > 0 => Whole::Progressing,
-        // Devices that are away as expected say nothing against it, while others run it.
         one if one.unknown > one.away || one.away == one.desired => Whole::Unknown,
         one if one.paused > 0 => Whole::Paused,
         one if one.done + one.away == one.desired => Whole::Done,

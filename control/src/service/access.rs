@@ -8,12 +8,9 @@ use super::sessions::{self, Credential};
 use super::{Failure, Listed, Query, Service};
 use crate::api::{self, CreatedAccess, NewAccess};
 use crate::core::model::{AUTHORITY, key, sha256};
-use crate::core::records::AccessRecord;
+use crate::core::records::{ADMIN, AccessRecord};
 use crate::core::scope::Scope;
 use crate::core::view;
-
-/// Name of the first access token.
-const ADMIN: &str = "admin";
 
 /// Most access tokens.
 const MAX_ACCESS: usize = 1_000;
@@ -48,7 +45,7 @@ impl Service {
     /// # Errors
     /// [`Failure`].
     pub async fn new_admin_token(&self) -> Result<String, Failure> {
-        let (token, record) = self.new_token(ADMIN, "made by `holdfast serve`")?;
+        let (token, record) = self.new_token(ADMIN, "made at the first start")?;
         self.change(|change| {
             let record = AccessRecord { created_at: change.now, unshown: true, ..record };
             change.put(key::access(ADMIN), &record);
@@ -56,7 +53,12 @@ impl Service {
             change.model.access.insert(record.id.clone(), record);
             sessions::end(change, |session| *session.access == *ADMIN);
             change.event("access", ADMIN, "changed", "created".into());
-            change.audit("holdfast", "access.create", ADMIN, "by `holdfast serve`".into());
+            change.audit(
+                "holdfast",
+                "access.create",
+                ADMIN,
+                "at the first start of the control plane".into(),
+            );
             Ok(())
         })
         .await?;
@@ -150,8 +152,8 @@ impl Service {
             change.event("access", &id, "changed", "created".into());
             let detail = format!("scope {}: {}", record.scope, record.comment);
             let detail = detail.trim_end_matches([':', ' ']).to_owned();
-            change.audit(by, "access.create", &id, detail);
             change.model.access.insert(record.id.clone(), record);
+            change.audit(by, "access.create", &id, detail);
             Ok(CreatedAccess { id: id.clone(), token })
         })
         .await
@@ -174,11 +176,12 @@ impl Service {
                     "it is the last access token of scope admin that does not end: without it nobody could make another. Make one first".into(),
                 ));
             }
+            // Before it goes: it is written down by the name that it had.
+            change.audit(by, "access.delete", id, String::new());
             change.model.access.remove(id);
             change.delete(key::access(id));
             sessions::end(change, |session| *session.access == *id);
             change.event("access", id, "deleted", format!("deleted by {by}"));
-            change.audit(by, "access.delete", id, String::new());
             Ok(())
         })
         .await
@@ -194,7 +197,7 @@ impl Service {
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(Failure::Unauthorized(
-                "that is not an access token: it is hfa1.<id>.<secret>, as `holdfast serve` printed it at its first start".into(),
+                "that is not an access token: it is hfa1.<id>.<secret>, as the control plane printed it at its first start".into(),
             ));
         };
         let given = sha256(secret.as_bytes());
@@ -208,7 +211,7 @@ impl Service {
             .map(|known| (known.id.clone(), known.scope, known.counts(now), known.last_used));
         let Some((access, scope, counts, last_used)) = known else {
             return Err(Failure::Unauthorized(
-                "the access token is not known here: `holdfast login` again".into(),
+                "this access token is not known here: it was revoked, mistyped, or made by another control plane".into(),
             ));
         };
         if !counts {

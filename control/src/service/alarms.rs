@@ -13,14 +13,15 @@ use tokio::task::JoinSet;
 use super::change::Change;
 use super::{Failure, Listed, Service};
 use crate::adapters::notify;
-use crate::api::{self, AlarmState, List, ListMeta, NewSilence, Severity, Tested};
+use crate::api::{self, AlarmState, List, ListMeta, NewSilence, PolicyStatus, Severity, Tested};
 use crate::core::alarms::{
     Document, Engine, Known, LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Message, Muting,
     Outcome, Presence, Seen, Silence, Standing, Turn, Write, muted,
 };
 use crate::core::attention::{Alarm, Attention};
 use crate::core::model::{Model, key};
-use crate::core::records::{self, Policy, PolicyKind};
+use crate::core::notification::Notification;
+use crate::core::records::{self, Policy, PolicyKind, PolicyRecord};
 use crate::core::selector::{self, Selector};
 use crate::core::time::{moment, rfc3339, words};
 
@@ -32,6 +33,9 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// A notification that fails for so long, in seconds, needs a person.
 const FAILS_FOR: u64 = 5 * 60;
+
+/// How notifications stand, by name.
+pub(super) type Standings = BTreeMap<Name, Standing>;
 
 /// What became of a delivery, and of which message of which notification.
 type Delivered = (Name, String, Outcome);
@@ -80,6 +84,7 @@ pub async fn run(service: Arc<Service>, mut stopping: watch::Receiver<bool>) {
 }
 
 impl Service {
+    /// Never asked for while the model is locked, see [`Service::standings`].
     fn engine(&self) -> MutexGuard<'_, Engine> {
         self.alarms.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -380,23 +385,10 @@ impl Service {
         Ok(Tested { delivered, answer, millis })
     }
 
-    /// How a notification's receiver is reached.
-    pub(super) fn delivery(&self, name: &Name, policy: &Policy) -> Option<api::Delivery> {
-        let Policy::Notification { notification } = policy else { return None };
-        let standing = self.engine().standing(name.as_str());
-        let at = |seconds: u64| (seconds > 0).then(|| rfc3339(seconds));
-        Some(api::Delivery {
-            receiver: notification.to.word().into(),
-            place: notification.to.place(),
-            last_success: at(standing.last_success),
-            last_failure: at(standing.last_failure),
-            last_error: Some(standing.last_error).filter(|why| !why.is_empty()),
-            failing_since: at(standing.failing_since),
-            queued: standing.queued as u64,
-            sent: standing.sent,
-            dropped: standing.dropped,
-            open: standing.open as u64,
-        })
+    /// How notifications stand. To be asked for before the model is locked: a look at all devices
+    /// locks the alarms first and the model then.
+    pub(super) fn standings(&self, kind: PolicyKind) -> Standings {
+        if kind == PolicyKind::Notification { self.engine().standings() } else { Standings::new() }
     }
 
     /// Notifications that fail for long, as the fleet's summary says it.
@@ -433,6 +425,34 @@ impl Service {
         let waiting = names.iter().map(|one| engine.standing(one.name.as_str()).queued as u64);
         (counts, waiting.sum(), engine.skipped())
     }
+}
+
+/// How a notification stands: whose alarms it is about, and how its receiver is reached.
+pub(super) fn notification_status(
+    told: &Standings,
+    model: &Model,
+    record: &PolicyRecord,
+    notification: &Notification,
+) -> PolicyStatus {
+    let chosen = model.devices.values();
+    let chosen = chosen.filter(|device| record.devices.matches(&device.record.labels));
+    let devices = chosen.count() as u64;
+    let standing = told.get(&record.name).cloned().unwrap_or_default();
+    let at = |seconds: u64| (seconds > 0).then(|| rfc3339(seconds));
+    let delivery = api::Delivery {
+        receiver: notification.to.word().into(),
+        place: notification.to.place(),
+        last_success: at(standing.last_success),
+        last_failure: at(standing.last_failure),
+        last_error: Some(standing.last_error).filter(|why| !why.is_empty()),
+        failing_since: at(standing.failing_since),
+        queued: standing.queued as u64,
+        sent: standing.sent,
+        dropped: standing.dropped,
+        open: standing.open as u64,
+    };
+    let problems = u64::from(standing.failing_since > 0);
+    PolicyStatus { devices, applied: devices, problems, delivery: Some(delivery), absence: None }
 }
 
 #[allow(clippy::disallowed_methods, reason = "how long a receiver took is shown to a person")]
@@ -492,7 +512,7 @@ fn documents(model: &Model) -> Vec<Document> {
         .collect()
 }
 
-fn notification(model: &Model, name: &str) -> Option<crate::core::notification::Notification> {
+fn notification(model: &Model, name: &str) -> Option<Notification> {
     let key = (PolicyKind::Notification, name.parse().ok()?);
     match &model.policies.get(&key)?.record.policy {
         Policy::Notification { notification } => Some((**notification).clone()),

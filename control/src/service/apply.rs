@@ -11,6 +11,7 @@ use super::policies::{self, Overlay};
 use super::{Failure, Service};
 use crate::api::{Applied, AppliedDocument, ChangedDevices};
 use crate::core::admission::{Admitted, What};
+use crate::core::count::count;
 use crate::core::model::{Device, Model, Workload, encoded_size, key};
 use crate::core::placement::{self, Wanted};
 use crate::core::records::{
@@ -143,8 +144,11 @@ impl Plan {
             changed_devices: changes(model, &record),
         };
         if action != "unchanged" {
-            let message =
-                format!("{action}, revision {}, for {device_count} devices", record.revision);
+            let message = format!(
+                "{action}, revision {}, for {}",
+                record.revision,
+                count(device_count, "device")
+            );
             self.workloads.push((record, new_revision, message));
         }
         (result, present)
@@ -178,7 +182,8 @@ impl Plan {
         };
         let present = known.map(|known| known.version);
         if action != "unchanged" {
-            self.policies.push((record, format!("{action}, for {device_count} devices")));
+            self.policies
+                .push((record, format!("{action}, for {}", count(device_count, "device"))));
         }
         Ok((result, present))
     }
@@ -417,7 +422,8 @@ fn store_workload(
 ) {
     let name = record.name.clone();
     change.event("workload", name.as_str(), "changed", message.clone());
-    change.audit(by, action, name.as_str(), message);
+    let made = new_revision.then_some(record.revision);
+    change.audit_revision(by, action, name.as_str(), message, made);
     record.version = change.version();
     change.put(key::workload(&name), &record);
     if change.model.gone.remove(&name).is_some() {

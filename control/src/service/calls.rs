@@ -265,6 +265,8 @@ impl LogStream {
                         return Some(Err(text));
                     }
                     self.ask_again = Instant::now() + FOLLOW_AGAIN;
+                    // A log that is quiet and a device that hangs look the same.
+                    self.service.look(&self.device);
                     if let Err(failure) = self.service.send_call(&self.device, self.id, self.method.clone()) {
                         self.pieces.close();
                         self.follow = false;
@@ -366,6 +368,9 @@ impl Service {
             self.calls.lock().remove(&id);
             return Err(failure);
         }
+        if follow {
+            self.look(&name);
+        }
         let now = Instant::now();
         Ok(LogStream {
             service: Arc::clone(self),
@@ -380,6 +385,11 @@ impl Service {
             heard: now,
             expected: (part.log, part.from),
         })
+    }
+
+    /// Asks what is answered, of whom nobody takes the answer. False: it cannot be asked now.
+    pub(super) fn try_ask(&self, name: &Name, method: Method) -> bool {
+        self.try_call(name, self.calls.next_id(), method).is_ok()
     }
 
     fn send_call(&self, name: &Name, id: u64, method: Method) -> Result<(), Failure> {

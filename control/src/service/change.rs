@@ -7,8 +7,9 @@ use serde::Serialize;
 use crate::api::Event;
 use crate::core::model::{Model, key};
 use crate::core::placement::Wanted;
-use crate::core::records::{AuditRecord, MAX_AUDIT};
+use crate::core::records::{AccessRecord, AuditRecord, MAX_AUDIT};
 use crate::core::time::rfc3339;
+use crate::core::timeline::{EventRecord, What};
 use crate::store::Batch;
 
 /// What is told once the change is safe.
@@ -86,23 +87,35 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Writes to a device's history that its connection began, if that is still to be written.
+    /// Writes to a device's timeline that its connection began, if that is still to be written.
     /// It waits for the device's first report, or for what else is written of it.
     pub(crate) fn put_arrival(&mut self, name: &Name) {
         let Some(device) = self.model.devices.get_mut(name) else { return };
-        if device.live.unwritten > 0 {
-            let event = device.report.event(device.live.unwritten, None);
-            device.live.unwritten = 0;
-            self.put(key::history(name, event.number), &event);
+        let at = std::mem::take(&mut device.live.unwritten);
+        if at > 0 {
+            let address = device.report.address;
+            self.happened(name, (at, false), [What::Connected { address }]);
         }
     }
 
-    /// Writes to a device's history that its connection ended.
-    pub(crate) fn put_departure(&mut self, name: &Name, reason: &str) {
-        let now = self.now;
-        if let Some(device) = self.model.devices.get_mut(name) {
-            let event = device.report.event(now, Some(reason));
-            self.put(key::history(name, event.number), &event);
+    /// Writes to a device's timeline, and to the fleet's, what happened to it at this time; whether
+    /// while it was away. The device's record, which counts it, is to be written too.
+    pub(crate) fn happened(
+        &mut self,
+        name: &Name,
+        when: (u64, bool),
+        events: impl IntoIterator<Item = What>,
+    ) {
+        for what in events {
+            let Some(device) = self.model.devices.get_mut(name) else { return };
+            let recent = device.recent.get_or_insert_default();
+            let fleet = &mut self.model.meta.events;
+            let kept = recent.keep(&mut device.report.events, fleet, when, what);
+            self.put(key::history(name, kept.ring, kept.place), &kept.record);
+            if let Some((number, place)) = kept.fleet {
+                let record = EventRecord { number, device: Some(name.clone()), ..kept.record };
+                self.put(key::fleet_event(kept.ring, place), &record);
+            }
         }
     }
 
@@ -181,16 +194,40 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// How people call an access token: by what it is for.
+    fn name_of(&self, access: &str) -> Option<Box<str>> {
+        self.model.access.get(access).and_then(AccessRecord::title).map(Into::into)
+    }
+
     /// Writes down who did what.
     pub(crate) fn audit(&mut self, by: &str, action: &str, subject: &str, message: String) {
+        self.audit_revision(by, action, subject, message, None);
+    }
+
+    /// Writes down who made which revision of a workload.
+    pub(crate) fn audit_revision(
+        &mut self,
+        by: &str,
+        action: &str,
+        subject: &str,
+        message: String,
+        revision: Option<u64>,
+    ) {
         let number = self.model.meta.next_audit;
         self.model.meta.next_audit += 1;
+        let subject_name = match action.split('.').next() {
+            Some("access" | "session") => self.name_of(subject),
+            _ => None,
+        };
         let record = AuditRecord {
             number,
             at: self.now,
             by: by.into(),
+            by_name: self.name_of(by),
             action: action.into(),
             subject: subject.into(),
+            subject_name,
+            revision,
             message,
         };
         self.put(key::audit(number), &record);

@@ -8,7 +8,8 @@ use crate::api::{self, LabelPatch};
 use crate::core::enrolment::check_labels;
 use crate::core::model::{Device, key, sha256};
 use crate::core::placement::Wanted;
-use crate::core::records::{MAX_HISTORY, Standing};
+use crate::core::records::Standing;
+use crate::core::timeline::Ring;
 use crate::core::view;
 
 fn known(change: &Change<'_>, name: &str) -> Result<Device, Failure> {
@@ -102,7 +103,7 @@ impl Service {
                 Standing::Approved => return Ok(view::device(&device, self.now())),
                 Standing::Revoked => {
                     return Err(Failure::Conflict(format!(
-                        "device {name} was revoked: `holdfast delete device {name}` and let it enrol anew"
+                        "device {name} was revoked: delete it, and let it enrol anew"
                     )));
                 }
                 Standing::Pending => {}
@@ -155,8 +156,10 @@ impl Service {
                 for key in [key::device(&name), key::desired(&name), key::report(&name)] {
                     change.delete(key);
                 }
-                for number in 0..device.report.events.min(MAX_HISTORY) {
-                    change.delete(key::history(&name, number));
+                for ring in Ring::ALL {
+                    for place in 0..device.report.events.of(ring).min(ring.size()) {
+                        change.delete(key::history(&name, ring, place));
+                    }
                 }
                 jobs::forget(change, &name);
                 change.disconnect(&name);

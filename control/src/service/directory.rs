@@ -13,8 +13,10 @@ use holdfast_protocol::topic::Channel;
 use super::Service;
 use super::change::Change;
 use crate::adapters::authority::serial_is_of;
+use crate::core::lineage::Lineage;
 use crate::core::liveness::{self, Line};
 use crate::core::records::Standing;
+use crate::core::timeline::{Before, Said, What, problems};
 use crate::ports::{Access, Directory, Done, Feed, Refusal, Wanted};
 
 impl Directory for Service {
@@ -98,6 +100,7 @@ impl Directory for Service {
         if newer {
             // What was asked of a former connection is not answered on this one.
             self.calls.device_gone(device);
+            self.looking.gone(name);
         }
     }
 
@@ -114,7 +117,7 @@ impl Directory for Service {
                 known.report.last_seen = heard;
                 known.report.connected = false;
                 known.report.gone = now;
-                change.put_departure(name, reason);
+                change.happened(name, (now, false), [What::ended(reason)]);
                 change.put_report(name);
                 let message = format!("offline: {reason}");
                 change.device_event(name, message, vec!["connection".into()]);
@@ -131,6 +134,7 @@ impl Directory for Service {
         }
         if over {
             self.calls.device_gone(device);
+            self.looking.gone(name);
             self.note_due(name);
         }
     }
@@ -140,6 +144,7 @@ impl Directory for Service {
             self.counters.malformed.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%device, channel = channel.as_str(), %error, "refused");
         };
+        self.heard(&device.device);
         match channel {
             Channel::State => match codec::decode(&payload) {
                 Ok(report) => self.report(&device.device, report, done),
@@ -192,18 +197,33 @@ impl Service {
         unhex::<32>(&known.secret_sha256)
     }
 
+    /// What happened more than an hour ago is not remembered any more: it is in the store.
+    pub(super) fn settle_timelines(&self) {
+        let now = self.now();
+        for device in self.model_mut().devices.values_mut() {
+            if device.recent.as_mut().is_some_and(|recent| recent.settle(now)) {
+                device.recent = None;
+            }
+        }
+    }
+
     /// What is over of devices that came back with another history is not said any more.
     pub(super) fn settle_lineages(&self) {
         let now = self.now();
         let settle = |change: &mut Change<'_>| {
             let mut over = Vec::new();
             for (name, device) in &mut change.model.devices {
-                let lineage = device.report.lineage.as_deref_mut();
-                if lineage.is_some_and(|lineage| lineage.settle(now)) {
-                    over.push(name.clone());
+                let Some(lineage) = device.report.lineage.as_deref_mut() else { continue };
+                let said = |lineage: &Lineage| -> Vec<Said> {
+                    lineage.problem().into_iter().map(|it| (it.code, it.message)).collect()
+                };
+                let before = said(lineage);
+                if lineage.settle(now) {
+                    over.push((name.clone(), problems(&before, &said(lineage))));
                 }
             }
-            for name in over {
+            for (name, events) in over {
+                change.happened(&name, (now, false), events);
                 change.put_report(&name);
                 let message = "its identity is used by one machine again".to_owned();
                 change.event("device", name.as_str(), "changed", message);
@@ -226,9 +246,15 @@ impl Service {
             let Some(known) = change.model.devices.get_mut(name) else { return };
             let message = words(&report, known.report.applied);
             let parts = parts(&report, known.report.applied);
+            let before = Before::of(&known.report);
+            // What a device that was known says in full, it may have been for long.
+            let while_away = report.full && known.report.agent.is_some();
             diverged = known.report.take_history(report.full, &report.history, epoch, now);
             known.report.take(report, now);
             known.report.last_seen = now;
+            let events = before.events(&known.report);
+            change.put_arrival(name);
+            change.happened(name, (now, while_away), events);
             change.put_report(name);
             if diverged.is_some() {
                 let message = "came back with an earlier state of itself, or as a copy".to_owned();

@@ -10,6 +10,10 @@ use holdfast_protocol::ids::Name;
 use super::Service;
 use super::change::Change;
 
+/// How often it is looked for devices whose next packet is overdue, in seconds: a look at every
+/// device, a few milliseconds for 50,000.
+const LATE_EVERY: u64 = 5;
+
 /// When to look at a device again.
 #[derive(Debug, Default)]
 pub(super) struct Due {
@@ -62,6 +66,33 @@ impl Service {
         }
     }
 
+    /// Tells those who watch of devices whose next packet is overdue, or no longer is.
+    fn tell_late(&self, now: u64) {
+        let mut changed: Vec<Name> = Vec::new();
+        self.every_device(|device| {
+            if device.live.overdue(now).is_some() != device.live.late {
+                changed.push(device.record.name.clone());
+            }
+        });
+        if changed.is_empty() {
+            return;
+        }
+        let tell = |change: &mut Change<'_>| {
+            for name in &changed {
+                let Some(device) = change.model.devices.get_mut(name) else { continue };
+                device.live.late = device.live.overdue(now).is_some();
+                let said = if device.live.late {
+                    "not heard for longer than its keep-alive"
+                } else {
+                    "heard again"
+                };
+                change.device_event(name, said.to_owned(), vec!["connection".to_owned()]);
+            }
+        };
+        // Not taken: it is tried again.
+        let _taken = self.note(tell, |_| {});
+    }
+
     /// Tells those who watch of every device whose state has changed by itself since the last
     /// call. To be called about once a second.
     pub fn tell_due(&self) {
@@ -70,13 +101,16 @@ impl Service {
         if now < self.due.looked.swap(now, Ordering::Relaxed) {
             self.note_every_due();
         }
+        if now.is_multiple_of(LATE_EVERY) {
+            self.tell_late(now);
+        }
         let due = self.due.take(now);
         if due.is_empty() {
             return;
         }
         let tell = |change: &mut Change<'_>| {
             for name in &due {
-                change.event("device", name.as_str(), "changed", String::new());
+                change.device_event(name, String::new(), vec!["connection".into()]);
             }
         };
         // Not taken: the store takes nothing, and readers are told when it does again.

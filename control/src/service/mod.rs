@@ -22,6 +22,7 @@ mod ingest;
 mod jobs;
 mod keeper;
 mod latest;
+mod looking;
 mod overview;
 mod policies;
 mod query;
@@ -29,6 +30,7 @@ mod read;
 mod records;
 mod restore;
 mod sessions;
+mod timeline;
 mod tokens;
 mod watching;
 mod writer;
@@ -62,6 +64,7 @@ pub use read::{Listed, Query};
 pub use records::{Visitor, Window};
 pub use restore::{Backup, Checked, Checking};
 pub use sessions::Credential;
+pub use timeline::TimelineQuery;
 pub use watching::Watch;
 
 use change::{After, Change};
@@ -98,6 +101,7 @@ pub struct Service {
     settings: Settings,
     events: Events,
     calls: calls::Calls,
+    looking: looking::Looking,
     counters: Counters,
     ingest: ingest::Ingest,
     /// A restored backup has another CA: this process must be replaced.
@@ -233,6 +237,7 @@ impl Service {
             bus,
             authority,
             calls: calls::Calls::default(),
+            looking: looking::Looking::default(),
             counters: Counters::default(),
             ingest,
             restart_needed: AtomicBool::new(false),
@@ -272,6 +277,7 @@ impl Service {
         // Not taken: the next one is.
         let _taken = self.note(|change| change.live(), |_| {});
         self.settle_lineages();
+        self.settle_timelines();
     }
 
     /// Returns when nothing can be stored any more: the writing thread has ended.

@@ -1,4 +1,4 @@
-//! The fleet at a glance, the list of devices, and what one device has been through.
+//! The fleet at a glance, the list of devices, and what of one differs.
 //!
 //! These look at every device. They let others write in between where the answer needs no one
 //! moment, and belong on a thread that may block.
@@ -7,15 +7,12 @@ use std::sync::{Arc, PoisonError};
 
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
-use crate::api::{
-    self, DeviceGroups, Differences, Fleet, History, LabelsInUse, List, ListMeta, Trend,
-};
+use crate::api::{self, DeviceGroups, Differences, Fleet, LabelsInUse, List, ListMeta, Trend};
 use crate::core::attention::Watch;
 use crate::core::fleet::{LabelTally, Tally, some};
 use crate::core::groups::GroupTally;
 use crate::core::listing::{self, Filter, Order};
-use crate::core::model::{Device, key};
-use crate::core::records::{HistoryRecord, MAX_HISTORY};
+use crate::core::model::Device;
 use crate::core::{explain, view};
 
 /// Devices that are looked at before others may write: a fraction of a millisecond.
@@ -161,28 +158,6 @@ impl Service {
                 total: Some(total),
             },
         })
-    }
-
-    /// When a device came and went.
-    ///
-    /// # Errors
-    /// [`Failure::NotFound`], or the store's.
-    pub fn history(&self, name: &str) -> Result<History, Failure> {
-        let name = {
-            let model = self.model();
-            let known = model.devices.get_key_value(name);
-            known.map(|(name, _)| name.clone()).ok_or_else(|| Failure::no("device", name))?
-        };
-        let most = usize::try_from(MAX_HISTORY).unwrap_or(usize::MAX);
-        let mut events = Vec::new();
-        for (key, value) in self.store.read(&key::history_of(&name), most)? {
-            match serde_json::from_slice::<HistoryRecord>(&value) {
-                Ok(event) => events.push(event),
-                Err(error) => tracing::error!(key, %error, "an event cannot be read"),
-            }
-        }
-        events.sort_by_key(|event| std::cmp::Reverse(event.number));
-        Ok(History { items: events.into_iter().map(view::history).collect() })
     }
 
     /// What is desired of a device beside what it reports, workload by workload.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_protocol::data::DataPolicies;
 
+use super::alarms::{Standings, notification_status};
 use super::apply::approved;
 use super::change::Change;
 use super::read::page;
@@ -12,6 +13,7 @@ use super::{Failure, Listed, Query, Service};
 use crate::api::{self, ChangedDevices, Explanation, PolicyStatus};
 use crate::core::absence;
 use crate::core::admission::Admitted;
+use crate::core::count::{count, either};
 use crate::core::model::{Device, KnownPolicy, Model, key, policy_size};
 use crate::core::placement::{self, Wanted};
 use crate::core::records::{Policy, PolicyKey, PolicyKind, PolicyRecord};
@@ -261,29 +263,33 @@ fn explain_delivery(name: &str, delivery: &api::Delivery, devices: u64) -> Expla
     };
     let summary = format!("alarms of {devices} devices to {}: {reached}", delivery.place);
     let settled = delivery.failing_since.is_none() && devices > 0;
-    Explanation { kind: "notification".into(), name: name.into(), settled, summary, reasons }
+    Explanation {
+        kind: "notification".into(),
+        name: name.into(),
+        settled,
+        summary,
+        reasons,
+        hints: Vec::new(),
+    }
+}
+
+/// How a document stands. `told` was asked for before the model was locked.
+fn status_of(
+    told: &Standings,
+    model: &Model,
+    key: &PolicyKey,
+    record: &PolicyRecord,
+    now: u64,
+) -> PolicyStatus {
+    match &record.policy {
+        Policy::Notification { notification } => {
+            notification_status(told, model, record, notification)
+        }
+        _ => status(model, key, record, now),
+    }
 }
 
 impl Service {
-    /// How a document stands.
-    fn policy_status(&self, model: &Model, key: &PolicyKey, record: &PolicyRecord) -> PolicyStatus {
-        if key.0 != PolicyKind::Notification {
-            return status(model, key, record, self.now());
-        }
-        let chosen = model.devices.values();
-        let chosen = chosen.filter(|device| record.devices.matches(&device.record.labels));
-        let devices = chosen.count() as u64;
-        let delivery = self.delivery(&record.name, &record.policy);
-        let failing = delivery.as_ref().is_some_and(|delivery| delivery.failing_since.is_some());
-        PolicyStatus {
-            devices,
-            applied: devices,
-            problems: u64::from(failing),
-            delivery,
-            absence: None,
-        }
-    }
-
     /// Documents about data of one kind, by name.
     ///
     /// # Errors
@@ -291,6 +297,7 @@ impl Service {
     pub fn policies(&self, kind: PolicyKind, query: &Query) -> Listed<api::Policy> {
         let limit = query.limit()?;
         let after = query.after.as_deref().unwrap_or_default();
+        let told = self.standings(kind);
         let model = self.model();
         let items = model
             .policies
@@ -299,7 +306,7 @@ impl Service {
             .filter(|(_, known)| query.chooses(&known.record.labels))
             .take(limit + 1)
             .map(|(key, known)| {
-                let status = self.policy_status(&model, key, &known.record);
+                let status = status_of(&told, &model, key, &known.record, self.now());
                 (known.record.name.to_string(), view::policy(&known.record, status))
             })
             .collect();
@@ -312,10 +319,11 @@ impl Service {
     /// [`Failure::NotFound`].
     pub fn policy(&self, kind: PolicyKind, name: &str) -> Result<api::Policy, Failure> {
         let none = || Failure::no(kind.word(), name);
+        let told = self.standings(kind);
         let model = self.model();
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let known = model.policies.get(&wanted).ok_or_else(none)?;
-        let status = self.policy_status(&model, &wanted, &known.record);
+        let status = status_of(&told, &model, &wanted, &known.record, self.now());
         Ok(view::policy(&known.record, status))
     }
 
@@ -378,13 +386,14 @@ impl Service {
         name: &str,
     ) -> Result<Explanation, Failure> {
         let none = || Failure::no(kind.word(), name);
+        let told = self.standings(kind);
         let model = self.model();
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
         if kind == PolicyKind::DevicePolicy {
             return Ok(absence::explain_policy(&model, record, self.now()));
         }
-        let status = self.policy_status(&model, &wanted, record);
+        let status = status_of(&told, &model, &wanted, record, self.now());
         if let Some(delivery) = &status.delivery {
             return Ok(explain_delivery(name, delivery, status.devices));
         }
@@ -419,10 +428,19 @@ impl Service {
         let settled =
             status.devices > 0 && status.applied == status.devices && status.problems == 0;
         let summary = format!(
-            "in force on {} of {} devices ({} report a problem)",
-            status.applied, status.devices, status.problems
+            "in force on {} of {} ({})",
+            status.applied,
+            count(status.devices, "device"),
+            either(status.problems, "reports a problem", "report a problem")
         );
-        Ok(Explanation { kind: kind.word().into(), name: name.into(), settled, summary, reasons })
+        Ok(Explanation {
+            kind: kind.word().into(),
+            name: name.into(),
+            settled,
+            summary,
+            reasons,
+            hints: Vec::new(),
+        })
     }
 
     /// What a device should do with data now.

@@ -7,7 +7,7 @@ use holdfast_protocol::ids::{Labels, Name, hex};
 use super::{Failure, Service};
 use crate::api::{self, Absence, Connection, List, ListMeta};
 use crate::core::model::Workload;
-use crate::core::records::{AuditRecord, PolicyKind, RevisionRecord};
+use crate::core::records::{PolicyKind, RevisionRecord};
 use crate::core::selector::Selector;
 use crate::core::time::rfc3339;
 use crate::core::{absence, explain, revisions, view};
@@ -27,8 +27,6 @@ pub struct Query {
     pub after: Option<String>,
     /// Only those with these labels.
     pub selector: Selector,
-    /// Of the audit log: the newest first.
-    pub newest_first: bool,
 }
 
 /// A page.
@@ -172,26 +170,6 @@ impl Service {
             .take(limit + 1)
             .map(|(id, record)| (id.to_string(), view::token(record, now)))
             .collect();
-        Ok(page(items, limit, model.meta.version))
-    }
-
-    /// Who did what, oldest first or newest first.
-    ///
-    /// # Errors
-    /// A bad query.
-    pub fn audit(&self, query: &Query) -> Listed<AuditRecord> {
-        let limit = query.limit()?;
-        let bad = |_| Failure::invalid("continue: not one of ours; begin anew without it");
-        let after: Option<u64> = query.after.as_deref().map(str::parse).transpose().map_err(bad)?;
-        let model = self.model();
-        let item = |record: &AuditRecord| (record.number.to_string(), record.clone());
-        let items = if query.newest_first {
-            let before = |record: &&AuditRecord| after.is_none_or(|after| record.number < after);
-            model.audit.iter().rev().filter(before).take(limit + 1).map(item).collect()
-        } else {
-            let later = |record: &&AuditRecord| after.is_none_or(|after| record.number > after);
-            model.audit.iter().filter(later).take(limit + 1).map(item).collect()
-        };
         Ok(page(items, limit, model.meta.version))
     }
 

@@ -585,9 +585,7 @@ impl Service {
 /// A device has no such stream.
 pub(super) fn no_stream(device: &Name, stream: &str) -> Failure {
     let stream: String = stream.chars().take(80).collect();
-    Failure::NotFound(format!(
-        "device {device} has no stream {stream:?}: `holdfast data list {device}` shows those that it has"
-    ))
+    Failure::NotFound(format!("device {device} has no stream {stream:?}"))
 }
 
 /// Ranges around these numbers: those that one block may hold together are one.

@@ -173,7 +173,7 @@ impl Service {
         if other_authority {
             self.restart_needed.store(true, Ordering::Relaxed);
             notes.push(
-                "the backup has another CA and signing key: restart `holdfast serve`; until then its devices cannot connect, and afterwards `holdfast login` needs its ca-sha256".into(),
+                "the backup has another CA and signing key: restart the control plane; until then its devices cannot connect, and afterwards command lines must log in anew, with its ca-sha256".into(),
             );
         }
         let (streams, records) = self.orphans();

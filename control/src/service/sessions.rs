@@ -8,7 +8,7 @@ use super::change::Change;
 use super::{Failure, Service};
 use crate::api;
 use crate::core::model::key;
-use crate::core::records::SessionRecord;
+use crate::core::records::{AccessRecord, SessionRecord};
 use crate::core::scope::Scope;
 use crate::core::session::{LIFE, MAX_SESSIONS, Secret};
 use crate::core::time::rfc3339;
@@ -37,7 +37,7 @@ impl Service {
         let Credential { access, .. } = self.authorize_slowly(token, from)?;
         let secret = Secret::new(self.authority.random().map_err(Failure::internal)?);
         let digest = secret.digest();
-        let record = self
+        let (record, scope, title) = self
             .change(|change| {
                 let now = change.now;
                 let Some(known) = change.model.access.get(&access).filter(|it| it.counts(now))
@@ -52,10 +52,11 @@ impl Service {
                 change.put(key::session(&digest), &record);
                 change.model.sessions.insert(digest, record.clone());
                 change.audit(&access, "session.begin", &access, format!("from {from}"));
-                Ok((record, scope))
+                let title = change.model.access.get(&access).and_then(AccessRecord::title);
+                Ok((record, scope, title.map(str::to_owned)))
             })
             .await?;
-        let session = shown(&record.0, record.1, &secret);
+        let session = shown(&record, scope, title, &secret);
         Ok((secret, session))
     }
 
@@ -86,8 +87,8 @@ impl Service {
         let record = model.sessions.get(&secret.digest());
         let record = record.filter(|record| record.expires_at > self.now());
         let record = record.ok_or_else(over)?;
-        let scope = model.access.get(&record.access).ok_or_else(over)?.scope;
-        Ok(shown(record, scope, secret))
+        let known = model.access.get(&record.access).ok_or_else(over)?;
+        Ok(shown(record, known.scope, known.title().map(str::to_owned), secret))
     }
 
     /// Who asks with this session's secret.
@@ -133,9 +134,15 @@ fn over() -> Failure {
     Failure::Unauthorized("the session is over: log in again".into())
 }
 
-fn shown(record: &SessionRecord, scope: Scope, secret: &Secret) -> api::Session {
+fn shown(
+    record: &SessionRecord,
+    scope: Scope,
+    operator_name: Option<String>,
+    secret: &Secret,
+) -> api::Session {
     api::Session {
         operator: record.access.to_string(),
+        operator_name,
         scope,
         csrf: secret.csrf(),
         expires_at: rfc3339(record.expires_at),

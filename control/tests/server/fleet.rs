@@ -5,7 +5,7 @@ use holdfast_protocol::message::{AgentInfo, Phase, Problem, StateReport, Workloa
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
 
-use crate::world::{World, clock, document};
+use crate::world::{World, advance, clock, document};
 
 async fn get(world: &World, path: &str) -> Value {
     let (status, answer) = world.request("GET", path, json!(null)).await;
@@ -124,7 +124,7 @@ async fn the_fleet_at_a_glance() {
     let site = |name: &str, counts: [u64; 5]| {
         json!({
             "site": name, "total": counts[0], "online": counts[1], "offline": counts[2],
-            "unhealthy": counts[3], "failing": counts[4],
+            "unhealthy": counts[3], "failing": counts[4], "expectedAway": 0, "ignored": 0,
         })
     };
     let sites = json!([site("north", [2, 2, 0, 2, 1]), site("", [3, 1, 1, 0, 0])]);
@@ -193,7 +193,7 @@ async fn differences_stand_side_by_side_with_their_reasons() {
 }
 
 async fn history(world: &World, device: &str) -> Vec<Value> {
-    get(world, &format!("/api/v1/devices/{device}/history")).await["items"]
+    get(world, &format!("/api/v1/devices/{device}/history?kind=connection")).await["items"]
         .as_array()
         .unwrap()
         .clone()
@@ -239,7 +239,11 @@ async fn comings_and_goings_are_kept_and_bounded() {
 
     let world = world.restart().await;
     assert_eq!(history(&world, "d-1").await, all, "it is all on disk");
+    // Not within an hour: then they are told one by one.
     for round in 0..120 {
+        if round % 5 == 0 {
+            advance(4_000);
+        }
         world.connect("d-1", 10 + round);
         world.disconnect("d-1", 10 + round, &format!("round {round} {}", "x".repeat(1_000)));
     }
@@ -271,5 +275,6 @@ async fn the_history_costs_no_transaction_of_its_own() {
     world.settle().await;
     assert_eq!(count(&world), (commits, writes), "a connection alone writes nothing");
     says(&world, "d-1", Phase::Running, &[], clock() + LONG).await;
-    assert_eq!(count(&world), (commits + 1, writes + 3), "report, history and counters");
+    let kept = "report and counters; in the timeline connection, revision, phase and generation; in the fleet's list connection and phase";
+    assert_eq!(count(&world), (commits + 1, writes + 8), "{kept}");
 }

@@ -343,6 +343,10 @@ impl Store for Full {
     fn read(&self, _: &str, _: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         Ok(Vec::new())
     }
+
+    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        Ok(vec![None; keys.len()])
+    }
 }
 
 impl Snapshot for Full {

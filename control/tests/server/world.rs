@@ -110,6 +110,10 @@ impl Store for Moody {
     fn read(&self, prefix: &str, most: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         self.inner.read(prefix, most)
     }
+
+    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.inner.pick(keys)
+    }
 }
 
 /// A data store whose disk can be full, or have little left.

@@ -11,9 +11,9 @@ use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
 use holdfast_control::core::model::{AUTHORITY, key};
 use holdfast_control::core::records::{
-    DesiredRecord, DeviceRecord, HistoryRecord, Issued, ReportRecord, RevisionRecord, Standing,
-    WorkloadRecord,
+    DesiredRecord, DeviceRecord, Issued, ReportRecord, RevisionRecord, Standing, WorkloadRecord,
 };
+use holdfast_control::core::timeline::{Counts, Recent, What};
 use holdfast_control::store::{Batch, Store as _};
 use holdfast_protocol::ids::{Labels, Name};
 use holdfast_protocol::message::{AgentInfo, Phase, Problem, WorkloadReport};
@@ -230,11 +230,15 @@ fn report(
         report.problems.push(Problem { code: code.into(), message: message.into() });
     }
     writing.put(key::desired(name), &desired)?;
+    let (mut recent, mut fleet) = (Recent::default(), Counts::default());
     for round in 0..mixed % 4 {
         let at = now - (4 - round) * 8 * 3_600;
-        for event in [report.event(at, None), report.event(at + 3_600, Some("the link fell"))] {
-            let event: HistoryRecord = event;
-            writing.put(key::history(name, event.number), &event)?;
+        for (at, what) in [
+            (at, What::Connected { address: report.address }),
+            (at + 3_600, What::ended("the link fell")),
+        ] {
+            let kept = recent.keep(&mut report.events, &mut fleet, (at, false), what);
+            writing.put(key::history(name, kept.ring, kept.place), &kept.record)?;
         }
     }
     Ok(report)

@@ -658,7 +658,7 @@ fn documents_about_data_are_applied_shown_and_deleted_like_others() {
             (&one["spec"], &one["metadata"]["labels"])
         );
         let described = cli.run(&["describe", kind, name]).ok();
-        assert_says(&described, &["in force on 1 of 1 devices", name, "role"]);
+        assert_says(&described, &["in force on 1 of 1 device (", name, "role"]);
     }
     let pumps = cli.run(&["get", "stream", "pumps", "-o", "json"]).json();
     assert_eq!(pumps["spec"]["streams"], json!(["pump/*", "yes"]), "text stays text");

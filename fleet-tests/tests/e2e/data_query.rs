@@ -135,7 +135,7 @@ fn a_question_is_answered_where_the_data_lies() {
     let question = ["query", STREAM, "--select", "count", "--by", "site", "-l", "site=berlin"];
     let table = plane.cli().run(&question).ok();
     assert!(table.starts_with("SITE") && table.contains("20000"), "{table}");
-    assert!(table.contains("1 of 1 devices; 20000 of 20000 records"), "{table}");
+    assert!(table.contains("1 of 1 device; 20000 of 20000 records"), "{table}");
     let csv = plane.cli().run(&[&question[..], &["-o", "csv"]].concat()).ok();
     assert_eq!(csv, "site,count\r\nberlin,20000");
     let wrong = plane.cli().run(&["query", STREAM, "--select", "mean(temp) x"]);

@@ -11,7 +11,7 @@ pub const MAX_STREAM_NAME: usize = 128;
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not the name of a stream: use 1 to 128 bytes without '+', '#', '*', control characters, a '$' at the beginning, and '.' or '..' between slashes; the first part is not `streams`, `workloads` or `local`"
+    "{0:?} is not the name of a stream: use 1 to 128 bytes without '+', '#', '*', control characters, a '$' at the beginning, and '.' or '..' between slashes; the first part is not streams, workloads or local"
 )]
 pub struct BadStreamName(pub String);
 

@@ -361,7 +361,7 @@ impl Bus {
             locals.keys().filter(|name| workloads.contains_key(*name)).map(Name::as_str).collect();
         let twice = (!twice.is_empty()).then(|| {
             format!(
-                "{} is the name of a workload and of a local access: the workload's credentials hold, the local access has none; remove it with `holdfast-agent local-access remove`, and make it anew under another name",
+                "{} is the name of a workload and of a local access: the workload's credentials hold, the local access has none; remove it on the device, and make it anew under another name",
                 twice.join(", ")
             )
         });

@@ -311,7 +311,8 @@ impl Workload {
         }
         running.failures += 1;
         let failures = running.failures;
-        self.say(&format!("its probe failed {failures} times: {why}"));
+        let times = if failures == 1 { "once".into() } else { format!("{failures} times") };
+        self.say(&format!("its probe failed {times}: {why}"));
         if failures >= health.failures {
             self.stop(Cause::Unhealthy, world);
         }

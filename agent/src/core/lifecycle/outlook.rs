@@ -118,7 +118,12 @@ impl Workload {
             Stage::Running(_) => Phase::Starting,
             Stage::Stopping { cause: Cause::Unhealthy, .. } => Phase::Unhealthy,
             Stage::Stopping { .. } | Stage::Removing | Stage::Stuck { .. } => Phase::Stopped,
-            Stage::Sweeping { then: Then::Plan, .. } => Phase::Stopped,
+            // `stopped` without a process would be a job that is done.
+            Stage::Sweeping { then: Then::Plan, .. } => match &self.wanted {
+                Some(_) if self.paused => Phase::Paused,
+                Some(_) => Phase::Starting,
+                None => Phase::Stopped,
+            },
             Stage::Sweeping { .. } => Phase::Backoff,
             Stage::Waiting { .. } if self.broken => Phase::Failed,
             Stage::Waiting { .. } => Phase::Backoff,

@@ -23,7 +23,7 @@ const LEAVE = 6_000;
 /** The newest events since this page was opened, newest first. */
 export const recent = store<readonly Event[]>([]);
 
-const KINDS = ["device", "workload", "stream", "linkbudget", "token", "access", "notification", "alarm", "reset"] as const;
+const KINDS = ["device", "workload", "stream", "linkbudget", "token", "access", "notification", "alarm", "devicepolicy", "reset"] as const;
 
 type Message = { event: Event } | { broken: number } | { open: true } | { wake: true } | { ended: true } | { word: number };
 
@@ -116,9 +116,12 @@ function act(): void {
   if (waiting.size > 0) flush(true);
 }
 
+/** How long the reader has done nothing, in milliseconds. */
+export const idle = (): number => Date.now() - acted;
+
 /** Milliseconds until records on the page are read again: nobody tells of them, for there are too many. */
 export function recordsAgain(): number {
-  return dataAgain(Date.now() - acted);
+  return dataAgain(idle());
 }
 
 let source: EventSource | undefined;

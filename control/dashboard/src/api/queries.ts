@@ -1,5 +1,6 @@
 // Every read of the API, with the key under which it is kept. `events.ts` knows these keys.
-import { queryOptions } from "@tanstack/react-query";
+import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
+import { againAt } from "../lib/absence";
 import type { Schema } from "../lib/schema";
 import { ask, client } from "./client";
 import { recordsAgain } from "./events";
@@ -32,6 +33,7 @@ export const devices = (filter: DeviceFilter, offset = 0, limit = PAGE) =>
   queryOptions({
     queryKey: ["devices", filter, offset, limit],
     queryFn: ({ signal }) => ask(client.GET("/api/v1/devices", { signal, params: { query: { ...filter, offset, limit } as never } })),
+    refetchInterval: ({ state }) => againAt((state.data?.items ?? []).flatMap(({ status }) => status.heardBy ?? []), Date.now(), 120_000),
   });
 
 /** The devices of a filter by a label's values, with their states counted. */
@@ -50,7 +52,11 @@ export const trend = () =>
   queryOptions({ queryKey: ["trend"], staleTime: 60_000, refetchInterval: 300_000, queryFn: ({ signal }) => ask(client.GET("/api/v1/fleet/trend", { signal })) });
 
 export const device = (name: string) =>
-  queryOptions({ queryKey: ["device", name], queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}", { signal, params: { path: { name } } })) });
+  queryOptions({
+    queryKey: ["device", name],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}", { signal, params: { path: { name } } })),
+    refetchInterval: ({ state }) => againAt([state.data?.status.heardBy ?? []].flat(), Date.now(), 5_000),
+  });
 
 export const differences = (name: string) =>
   queryOptions({
@@ -58,10 +64,34 @@ export const differences = (name: string) =>
     queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/differences", { signal, params: { path: { name } } })),
   });
 
-export const history = (name: string) =>
+/** Connections that began and ended, newest first: all that are kept. */
+export const connections = (name: string) =>
   queryOptions({
-    queryKey: ["device", name, "history"],
-    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name } } })),
+    queryKey: ["device", name, "connections"],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name }, query: { kind: "connection" } } })),
+  });
+
+/** Rows of one page of a timeline, or of the activity. */
+const EVENTS = 100;
+
+/** What happened to a device, newest first, by pages. */
+export const timeline = (name: string, filter: Readonly<Record<string, string>>) =>
+  infiniteQueryOptions({
+    queryKey: ["device", name, "history", filter],
+    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/devices/{name}/history", { signal, params: { path: { name }, query: { ...filter, limit: EVENTS, ...(pageParam ? { continue: pageParam } : {}) } } })),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.metadata?.continue ?? undefined,
+    placeholderData: keepPreviousData,
+  });
+
+/** What people and devices did, newest first, by pages. */
+export const activity = (filter: Readonly<Record<string, string>>) =>
+  infiniteQueryOptions({
+    queryKey: ["audit", "activity", filter],
+    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/activity", { signal, params: { query: { ...filter, limit: EVENTS, ...(pageParam ? { continue: pageParam } : {}) } } })),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.metadata?.continue ?? undefined,
+    placeholderData: keepPreviousData,
   });
 
 /** A device's streams and what it says of its link; nobody tells of records, so it is read again. */
@@ -129,13 +159,21 @@ export const revisions = (name: string) =>
     queryFn: ({ signal }) => ask(client.GET("/api/v1/revisions", { signal, params: { query: { workload: name, limit: 500 } } })),
   });
 
+/** Documents about data. */
+export const policies = (kind: "streams" | "linkbudgets") =>
+  queryOptions({ queryKey: ["policies", kind], queryFn: ({ signal }) => ask(client.GET("/api/v1/policies/{kind}", { signal, params: { path: { kind }, query: { limit: 5000 } } })) });
+
 export const tokens = () =>
   queryOptions({ queryKey: ["tokens"], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens", { signal, params: { query: { limit: 5000 } } })) });
+
+/** A token with the devices that it let in. */
+export const token = (id: string) =>
+  queryOptions({ queryKey: ["tokens", id], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens/{id}", { signal, params: { path: { id } } })) });
 
 export const audit = (limit = 30) =>
   queryOptions({
     queryKey: ["audit", limit],
-    queryFn: ({ signal }) => ask(client.GET("/api/v1/audit", { signal, params: { query: { order: "newest", limit } as never } })),
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/audit", { signal, params: { query: { order: "newest", category: "change", limit } } })),
   });
 
 export const about = () => queryOptions({ queryKey: ["about"], queryFn: ({ signal }) => ask(client.GET("/api/v1/about", { signal })) });

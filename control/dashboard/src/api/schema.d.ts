@@ -56,6 +56,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What people did (the audit log) and what devices did, newest first. Of devices the newest 4,000
+         *     connections, 4,000 phases and restarts and 2,000 problems of the fleet are kept, of one device at
+         *     most 60 in an hour; its timeline has more.
+         */
+        get: operations["listActivity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/alarms": {
         parameters: {
             query?: never;
@@ -171,7 +192,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who did what, oldest first or newest first. */
+        /** Who did what, oldest first or newest first. At most 10,000 entries are kept. */
         get: operations["listAudit"];
         put?: never;
         post?: never;
@@ -295,8 +316,32 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** When a device came and went, newest first. */
+        /**
+         * What happened to a device, newest first: its connections, the phases, restarts and revisions of
+         *     its workloads, the generations that it applied, its problems. At most 500 events are kept.
+         */
         get: operations["getDeviceHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{name}/ping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Asks a connected device for a sign of life, unless it said anything within the last 10 s. One
+         *     that says nothing for 15 s has the problem `not-answering` until it says something, or its
+         *     connection ends. Costs about half a kilobyte on the device's link, however many ask.
+         */
+        get: operations["pingDevice"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1143,6 +1188,46 @@ export interface components {
             /** @description Its id. */
             name: string;
         };
+        /** @description What somebody or a device did. */
+        Activity: {
+            /** @description What was done, such as `workload.apply`; of a device `device.phase` and the like. */
+            action: string;
+            /** @description When; of several, the first. */
+            at: string;
+            /**
+             * @description Id of the access token, `token ID` (an enrolment token), `device NAME`, `holdfast`; of
+             *     category `device` the device's name.
+             */
+            by: string;
+            /** @description What the access token was for when it was done. */
+            byName?: string | null;
+            /** @description What sort it is. */
+            category: components["schemas"]["Category"];
+            /**
+             * Format: int32
+             * @description How many events it stands for.
+             */
+            count: number;
+            /** @description In words. */
+            message: string;
+            object?: components["schemas"]["ActivityObject"] | null;
+            /**
+             * Format: int64
+             * @description Of a workload: the revision that was made.
+             */
+            revision?: number | null;
+            /** @description When the last of several happened; absent: it is one. */
+            until?: string | null;
+        };
+        /** @description To what something was done. */
+        ActivityObject: {
+            /** @description `workload`, `device`, `stream`, `linkbudget`, `token`, `access` and so on. */
+            kind: string;
+            /** @description Its name, or its id. */
+            name: string;
+            /** @description Of an access token: what it was for. */
+            title?: string | null;
+        };
         /** @description Something about one device that needs a person. */
         Alarm: {
             /** @description Of a problem its code, of what fails the workload's name; empty: it has none. */
@@ -1269,8 +1354,10 @@ export interface components {
              * @description Seconds since 1970.
              */
             at: number;
-            /** @description Id of the access token, `device NAME`, or `holdfast`. */
+            /** @description Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`. */
             by: string;
+            /** @description What the access token was for when this was written, as people call who has it. */
+            byName?: string | null;
             /** @description In words. */
             message?: string;
             /**
@@ -1278,8 +1365,15 @@ export interface components {
              * @description Counts up from 0.
              */
             number: number;
+            /**
+             * Format: int64
+             * @description Of a workload: the revision that was made.
+             */
+            revision?: number | null;
             /** @description To whom or what. */
             subject: string;
+            /** @description Where the subject is an access token: what it was for. */
+            subjectName?: string | null;
         };
         /** @description A certificate authority, its public part. */
         Authority: {
@@ -1290,6 +1384,11 @@ export interface components {
             /** @description Of its certificate, hexadecimal: what `holdfast login` and enrolment tokens pin. */
             sha256: string;
         };
+        /**
+         * @description What sort of activity it is.
+         * @enum {string}
+         */
+        Category: "change" | "login" | "read" | "device";
         /** @description For which devices a document changes something; the first hundred of each are named. */
         ChangedDevices: {
             /** @description Those that begin to run the workload. */
@@ -1608,6 +1707,8 @@ export interface components {
             heardBy?: string | null;
             /** @description Kernel release. */
             kernel?: string | null;
+            /** @description Whether that is over: it is connected, and may hang, or its link is dead and nobody has noticed. */
+            overdue?: boolean;
             /** @description What is wrong with the device, by its own report. */
             problems?: components["schemas"]["Problem"][];
             /**
@@ -1702,8 +1803,15 @@ export interface components {
              */
             type: string;
         };
+        /**
+         * @description What an event of a device's timeline is about.
+         * @enum {string}
+         */
+        EventKind: "connection" | "phase" | "restart" | "revision" | "generation" | "problem" | "more";
         /** @description `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words. */
         Explanation: {
+            /** @description What helps on the command line, such as `holdfast device approve gw-7`; pages have buttons. */
+            hints?: string[];
             /** @description `device`, `workload`, `stream`, `linkbudget` or `notification`. */
             kind: string;
             /** @description Its name. */
@@ -1792,26 +1900,6 @@ export interface components {
          * @enum {string}
          */
         HealthState: "healthy" | "failing" | "problem" | "progressing" | "unknown" | "never-seen" | "pending" | "revoked";
-        /** @description `GET /api/v1/devices/{name}/history`. */
-        History: {
-            /** @description Newest first; at most 100. */
-            items: components["schemas"]["HistoryEvent"][];
-        };
-        /**
-         * @description A connection of a device began or ended. A beginning is written with the device's first
-         *     report, so that it costs nothing of its own; without an end before the next beginning it was
-         *     the control plane that ended.
-         */
-        HistoryEvent: {
-            /** @description From where it began. */
-            address?: string | null;
-            /** @description When. */
-            at: string;
-            /** @description Which. */
-            event: components["schemas"]["Presence"];
-            /** @description Why it ended, in words. */
-            reason?: string | null;
-        };
         /** @description A label's key. */
         LabelKey: {
             /**
@@ -1965,6 +2053,42 @@ export interface components {
             metadata?: components["schemas"]["ListMeta"];
         };
         /** @description A page of a list. */
+        List_Activity: {
+            /** @description The items, by name. */
+            items: {
+                /** @description What was done, such as `workload.apply`; of a device `device.phase` and the like. */
+                action: string;
+                /** @description When; of several, the first. */
+                at: string;
+                /**
+                 * @description Id of the access token, `token ID` (an enrolment token), `device NAME`, `holdfast`; of
+                 *     category `device` the device's name.
+                 */
+                by: string;
+                /** @description What the access token was for when it was done. */
+                byName?: string | null;
+                /** @description What sort it is. */
+                category: components["schemas"]["Category"];
+                /**
+                 * Format: int32
+                 * @description How many events it stands for.
+                 */
+                count: number;
+                /** @description In words. */
+                message: string;
+                object?: components["schemas"]["ActivityObject"] | null;
+                /**
+                 * Format: int64
+                 * @description Of a workload: the revision that was made.
+                 */
+                revision?: number | null;
+                /** @description When the last of several happened; absent: it is one. */
+                until?: string | null;
+            }[];
+            /** @description Where the page stands. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description A page of a list. */
         List_Alarm: {
             /** @description The items, by name. */
             items: {
@@ -2006,8 +2130,10 @@ export interface components {
                  * @description Seconds since 1970.
                  */
                 at: number;
-                /** @description Id of the access token, `device NAME`, or `holdfast`. */
+                /** @description Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`. */
                 by: string;
+                /** @description What the access token was for when this was written, as people call who has it. */
+                byName?: string | null;
                 /** @description In words. */
                 message?: string;
                 /**
@@ -2015,8 +2141,15 @@ export interface components {
                  * @description Counts up from 0.
                  */
                 number: number;
+                /**
+                 * Format: int64
+                 * @description Of a workload: the revision that was made.
+                 */
+                revision?: number | null;
                 /** @description To whom or what. */
                 subject: string;
+                /** @description Where the subject is an access token: what it was for. */
+                subjectName?: string | null;
             }[];
             /** @description Where the page stands. */
             metadata?: components["schemas"]["ListMeta"];
@@ -2177,6 +2310,62 @@ export interface components {
                 reported?: unknown;
                 /** @description Its name. */
                 stream: string;
+            }[];
+            /** @description Where the page stands. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description A page of a list. */
+        List_TimelineEvent: {
+            /** @description The items, by name. */
+            items: {
+                /** @description From where the connection began. */
+                address?: string | null;
+                /** @description When; of several, the first. */
+                at: string;
+                /**
+                 * Format: int32
+                 * @description How many events it stands for: of a loop the first are kept one by one, the rest of an hour
+                 *     is counted.
+                 */
+                count: number;
+                /**
+                 * @description `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a workload), `changed`;
+                 *     of several, the last.
+                 */
+                event: string;
+                /** @description Phase, revision or generation before. */
+                from?: string | null;
+                /** @description What it is about. */
+                kind: components["schemas"]["EventKind"];
+                /** @description In words. */
+                message: string;
+                /**
+                 * Format: int64
+                 * @description Number among the device's events.
+                 */
+                number: number;
+                /** @description Code of the problem. */
+                problem?: string | null;
+                /** @description Why, in the device's words. */
+                reason?: string | null;
+                /**
+                 * Format: int32
+                 * @description How often the workload was started again.
+                 */
+                restarts?: number | null;
+                /**
+                 * Format: int64
+                 * @description Revision of the workload.
+                 */
+                revision?: number | null;
+                /** @description Phase, revision or generation afterwards. */
+                to?: string | null;
+                /** @description When the last of several happened; absent: it is one. */
+                until?: string | null;
+                /** @description It happened at some time while the device was away, and was learned when it came back. */
+                whileAway?: boolean;
+                /** @description Which workload. */
+                workload?: string | null;
             }[];
             /** @description Where the page stands. */
             metadata?: components["schemas"]["ListMeta"];
@@ -2423,6 +2612,23 @@ export interface components {
             /** @description The device. */
             device: string;
         };
+        /** @description Whether a device answers. */
+        Ping: {
+            /**
+             * @description True: it said something since it was asked, or within 10 s before. False: it has not for 15 s.
+             *     Null: it is not connected, cannot be asked, or has not answered yet.
+             */
+            answers?: boolean | null;
+            /** @description Whether it is connected. */
+            connection: components["schemas"]["Connection"];
+            /**
+             * Format: int64
+             * @description How long its sign of life took.
+             */
+            milliseconds?: number | null;
+            /** @description Since when it does not answer: its first unanswered question. */
+            silentSince?: string | null;
+        };
         /** @description The records of a part of the time. */
         Point: {
             /**
@@ -2492,11 +2698,6 @@ export interface components {
             /** @description The first of those that are away against expectation; at most 20. */
             unexpectedNames?: string[];
         };
-        /**
-         * @description Whether a connection began or ended.
-         * @enum {string}
-         */
-        Presence: "connected" | "disconnected";
         /** @description Something that a person should know. */
         Problem: {
             /** @description Stable word. */
@@ -2719,6 +2920,8 @@ export interface components {
             expiresAt: string;
             /** @description Id of the access token that it was begun with. */
             operator: string;
+            /** @description What the token is for, as people call who has it; absent: it says nothing of that. */
+            operatorName?: string | null;
             /** @description What it may do: the token's scope. */
             scope: components["schemas"]["Scope"];
         };
@@ -2878,6 +3081,61 @@ export interface components {
              * @description How long that took, in milliseconds.
              */
             millis: number;
+        };
+        /**
+         * @description An event of a device's timeline. Times are those of the control plane's clock when it learned of
+         *     it. A beginning of a connection is written with the device's first report; without an end before
+         *     the next beginning it was the control plane that ended.
+         */
+        TimelineEvent: {
+            /** @description From where the connection began. */
+            address?: string | null;
+            /** @description When; of several, the first. */
+            at: string;
+            /**
+             * Format: int32
+             * @description How many events it stands for: of a loop the first are kept one by one, the rest of an hour
+             *     is counted.
+             */
+            count: number;
+            /**
+             * @description `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a workload), `changed`;
+             *     of several, the last.
+             */
+            event: string;
+            /** @description Phase, revision or generation before. */
+            from?: string | null;
+            /** @description What it is about. */
+            kind: components["schemas"]["EventKind"];
+            /** @description In words. */
+            message: string;
+            /**
+             * Format: int64
+             * @description Number among the device's events.
+             */
+            number: number;
+            /** @description Code of the problem. */
+            problem?: string | null;
+            /** @description Why, in the device's words. */
+            reason?: string | null;
+            /**
+             * Format: int32
+             * @description How often the workload was started again.
+             */
+            restarts?: number | null;
+            /**
+             * Format: int64
+             * @description Revision of the workload.
+             */
+            revision?: number | null;
+            /** @description Phase, revision or generation afterwards. */
+            to?: string | null;
+            /** @description When the last of several happened; absent: it is one. */
+            until?: string | null;
+            /** @description It happened at some time while the device was away, and was learned when it came back. */
+            whileAway?: boolean;
+            /** @description Which workload. */
+            workload?: string | null;
         };
         /** @description An enrolment token, without its secret. */
         Token: {
@@ -3246,6 +3504,54 @@ export interface operations {
             };
         };
     };
+    listActivity: {
+        parameters: {
+            query?: {
+                /** @description Most items of a page; default 500, at most 5000. Of a file: all of them, or so many. */
+                limit?: number;
+                /** @description `metadata.continue` of the page before; not of a file. */
+                continue?: string;
+                /** @description Part of the id of who did it, of what the access token is for, or of the device. */
+                who?: string;
+                /** @description `workload.apply,device`: only these actions, or those that begin with the word. */
+                action?: string;
+                /** @description `KIND/NAME`, `KIND/` or `NAME`: only what was done to it, or what it did. */
+                object?: string;
+                /** @description Only those in which this text stands, whatever the case. */
+                q?: string;
+                /** @description `change,login,read,device`: only these categories. */
+                category?: string;
+                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                since?: string;
+                /** @description Before: likewise. */
+                until?: string;
+                /** @description `json` (default): a page. `csv` or `ndjson`: a file with all of it. */
+                format?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_Activity"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     listAlarms: {
         parameters: {
             query?: {
@@ -3474,6 +3780,20 @@ export interface operations {
                 continue?: string;
                 /** @description `oldest` (default) or `newest` first. */
                 order?: string;
+                /** @description Part of the id of who did it, or of what the access token is for. */
+                who?: string;
+                /** @description `workload.apply,device`: only these actions, or those that begin with the word. */
+                action?: string;
+                /** @description `KIND/NAME`, `KIND/` or `NAME`: only what was done to it. */
+                object?: string;
+                /** @description Only those in which this text stands, whatever the case. */
+                q?: string;
+                /** @description `change,login,read`: only these categories. */
+                category?: string;
+                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                since?: string;
+                /** @description Before: likewise. */
+                until?: string;
             };
             header?: never;
             path?: never;
@@ -3764,7 +4084,20 @@ export interface operations {
     };
     getDeviceHistory: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Most items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the page before. */
+                continue?: string;
+                /** @description `connection,phase,restart,revision,generation,problem,more`: only those. */
+                kind?: string;
+                /** @description Only those of this workload. */
+                workload?: string;
+                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                since?: string;
+                /** @description Before: likewise. */
+                until?: string;
+            };
             header?: never;
             path: {
                 name: string;
@@ -3778,7 +4111,42 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["History"];
+                    "application/json": components["schemas"]["List_TimelineEvent"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    pingDevice: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Seconds to wait for the device's sign of life, at most 15; default 15. 0: it is asked, and
+                 *     what is known by then is answered.
+                 */
+                within?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ping"];
                 };
             };
             "4XX": {

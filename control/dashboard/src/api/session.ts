@@ -18,12 +18,19 @@ export async function resume(): Promise<boolean> {
     if (!(error instanceof Refusal) || error.status !== 401) return false;
     regained();
     const now = session.get();
-    session.set(now.kind === "open" || now.kind === "ended" ? { kind: "ended", operator: now.operator } : { kind: "none" });
+    session.set(now.kind === "open" || now.kind === "ended" ? { kind: "ended", operator: now.operator, ...(now.operatorName ? { operatorName: now.operatorName } : {}) } : { kind: "none" });
     return true;
   }
 }
 
-export function opened(found: { operator: string; csrf: string; expiresAt: string }): void {
+interface Opened {
+  operator: string;
+  operatorName?: string | null;
+  csrf: string;
+  expiresAt: string;
+}
+
+export function opened(found: Opened): void {
   const before = session.get();
   // Another operator's pages are not this one's.
   if (before.kind === "ended" && before.operator !== found.operator) {
@@ -35,7 +42,7 @@ export function opened(found: { operator: string; csrf: string; expiresAt: strin
 }
 
 /** The form logged in: what is on the page may be another operator's, or old. */
-export async function loggedIn(found: { operator: string; csrf: string; expiresAt: string }): Promise<void> {
+export async function loggedIn(found: Opened): Promise<void> {
   opened(found);
   await queries.invalidateQueries();
 }

@@ -13,3 +13,5 @@ export type Problem = Schemas["Problem"];
 export type Event = Schemas["Event"];
 export type Connection = Schemas["Connection"];
 export type AuditRecord = Schemas["AuditRecord"];
+export type Activity = Schemas["Activity"];
+export type TimelineEvent = Schemas["TimelineEvent"];

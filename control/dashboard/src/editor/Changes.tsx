@@ -24,22 +24,29 @@ function Told({ of }: { of: AppliedDocument }) {
   );
 }
 
+/** What happens on devices, in the words of each kind of document. */
+const WORKLOAD = { gain: "begin to run it", update: "go to the new revision", lose: "stop it" };
+const WORDS: Record<string, typeof WORKLOAD> = {
+  DevicePolicy: { gain: "follow it from now on", update: "follow what it says now", lose: "follow it no longer" },
+};
+
 export function Changes({ of }: { of: AppliedDocument }) {
   return of.kind === "Notification" ? <Told of={of} /> : <OnDevices of={of} />;
 }
 
 function OnDevices({ of }: { of: AppliedDocument }) {
   const { gain, gainCount, lose, loseCount, update, updateCount } = of.changedDevices ?? { gain: [], gainCount: 0, lose: [], loseCount: 0, update: [], updateCount: 0 };
+  const words = WORDS[of.kind] ?? WORKLOAD;
   return (
     <section className="hf-stack hf-tight" aria-label={`Changes of ${of.name}`}>
       <p className="hf-row">
         <strong>{of.name}</strong> <State tone={TONES[of.action] ?? "idle"}>{ACTIONS[of.action] ?? of.action}</State>
-        <span className="hf-kind">revision {of.revision} on {count(of.deviceCount, "device")}</span>
+        <span className="hf-kind">{of.kind === "DevicePolicy" ? `chooses ${count(of.deviceCount, "device")}` : <>revision {of.revision} on {count(of.deviceCount, "device")}</>}</span>
       </p>
       {(of.warnings ?? []).map((warning, index) => <Notice key={index} tone="warn">{warning}</Notice>)}
-      <Hit words="begin to run it" names={gain ?? []} total={gainCount} tone="good" />
-      <Hit words="go to the new revision" names={update ?? []} total={updateCount} tone="move" />
-      <Hit words="stop it" names={lose ?? []} total={loseCount} tone="bad" />
+      <Hit words={words.gain} names={gain ?? []} total={gainCount} tone="good" />
+      <Hit words={words.update} names={update ?? []} total={updateCount} tone="move" />
+      <Hit words={words.lose} names={lose ?? []} total={loseCount} tone="bad" />
       {gainCount + updateCount + loseCount === 0 && <p>No device changes.</p>}
       {of.action === "changed" && <Diff before={toYaml(of.before)} after={toYaml(of.after)} label={`Difference of ${of.name}`} />}
     </section>

@@ -1,6 +1,7 @@
 // Somebody else was faster: what they changed, who, and two ways on.
 import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
+import { devicePolicy } from "../api/absence";
 import { notification } from "../api/alarms";
 import * as read from "../api/queries";
 import { editable, toYaml } from "../lib/document";
@@ -20,7 +21,16 @@ interface Props {
 }
 
 export function Conflict(props: Props) {
+  if (props.base.kind === "DevicePolicy") return <OfDevicePolicy {...props} />;
   return props.base.kind === "Notification" ? <OfNotification {...props} /> : <OfWorkload {...props} />;
+}
+
+function OfDevicePolicy({ base, refused, rebase, discard }: Props) {
+  const { data, error, refetch } = useQuery(devicePolicy(base.name));
+  if (error) return <Failed error={error} what={`What changed in ${base.name} could not be read`} retry={() => void refetch()} />;
+  if (!data || data.metadata.resourceVersion === base.version) return <Loading rows={3} />;
+  const theirs: Base = { ...base, version: data.metadata.resourceVersion ?? 0, document: { ...editable(data), kind: "DevicePolicy" } as Json };
+  return <Meanwhile what="device policy" base={base} theirs={theirs} refused={refused} rebase={rebase} discard={discard} who={<>(<Time at={data.metadata.updatedAt} />)</>} />;
 }
 
 function OfNotification({ base, refused, rebase, discard }: Props) {

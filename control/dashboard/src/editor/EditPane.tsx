@@ -80,7 +80,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
     } catch (error) {
       if (error instanceof Refusal && error.code === "conflict") {
         setRefused(true);
-        if (base) await queries.invalidateQueries({ queryKey: (base.kind ?? "Workload") === "Workload" ? ["workload", base.name] : ["notification"] });
+        if (base) await queries.invalidateQueries({ queryKey: { Notification: ["notification"], DevicePolicy: ["devices"] }[base.kind ?? ""] ?? ["workload", base.name] });
       } else setFailure(reason(error));
     } finally {
       setBusy(false);

@@ -1,5 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { inForce, rule } from "./absence";
+import { againAt, inForce, rule } from "./absence";
+
+describe("when devices are read again", () => {
+  const now = Date.parse("2026-11-28T12:00:00Z");
+  it.each([
+    [["2026-11-28T12:05:00Z", "2026-11-28T12:04:00Z"], 241_000],
+    [["2026-11-28T11:00:00Z"], 5_000],
+    [["no time"], false],
+    [[], false],
+  ])("%j", (heardBy, after) => expect(againAt(heardBy, now, 5_000)).toBe(after));
+});
 
 describe("what a device policy says", () => {
   it.each([

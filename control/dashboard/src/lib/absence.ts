@@ -22,6 +22,16 @@ export function inForce({ policy, rule, state }: Absence): string {
   return away ? `${away} (${by}: ${rule})` : `when offline: ${rule} (${by})`;
 }
 
+/**
+ * In how many milliseconds devices are read again so that when they were heard is not told from old
+ * data: nobody tells of a packet that says nothing new. By when their next packets are due; no more
+ * often than each `least` milliseconds. False: none is due.
+ */
+export function againAt(heardBy: readonly string[], now: number, least: number): number | false {
+  const first = Math.min(...heardBy.map((at) => Date.parse(at)).filter((at) => !Number.isNaN(at)));
+  return Number.isFinite(first) ? Math.max(first + 1_000 - now, least) : false;
+}
+
 /** The first words of an example to begin with. */
 export const EXAMPLE = `apiVersion: holdfast/v1
 kind: DevicePolicy

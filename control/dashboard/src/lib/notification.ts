@@ -31,7 +31,7 @@ export function exampleOf(receiver: Receiver): string {
   return `apiVersion: holdfast/v1
 kind: Notification
 metadata:
-  name: night-duty
+  name: duty-${receiver}
 spec:
   devices: all
   severity: critical

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { again, FIRST, Pace, SLOWEST, SOON } from "./pace";
+import { again, FIRST, looks, Pace, SLOWEST, SOON } from "./pace";
 
 /** Reads when it is due, for changes of `by` every second over so many seconds. */
 function reads(pace: Pace, by: string, from: number, seconds: number): number[] {
@@ -46,4 +46,8 @@ test("what the reader does brings the pace back, and a rest makes the next chang
 
 test("records are read again every 10 s at first, then less often", () => {
   expect([0, 59_000, 61_000, 600_000].map(again)).toEqual([10_000, 10_000, 30_000, 90_000]);
+});
+
+test("a device is asked every 12 s while it is really looked at, then less often", () => {
+  expect([0, 119_000, 121_000, 11 * 60_000].map(looks)).toEqual([12_000, 12_000, 60_000, 300_000]);
 });

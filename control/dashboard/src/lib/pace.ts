@@ -58,3 +58,11 @@ export function again(idle: number): number {
   if (idle < 5 * 60_000) return 30_000;
   return 90_000;
 }
+
+/** Between two times that a device which is looked at is asked whether it answers, likewise: each costs
+ * its link half a kilobyte. */
+export function looks(idle: number): number {
+  if (idle < 2 * 60_000) return 12_000;
+  if (idle < 10 * 60_000) return 60_000;
+  return 300_000;
+}

@@ -6,7 +6,8 @@ import { count, some } from "../lib/words";
 import { later } from "./later";
 import { PageLink } from "./PageLink";
 import { State, type Tone } from "./State";
-import { Time } from "./Time";
+import { Since } from "./Time";
+import { Words } from "./Words";
 
 // With its dialogs: not needed before something is wrong.
 const MuteButtons = later(async () => ({ default: (await import("./Mute")).MuteButtons }), "buttons");
@@ -36,12 +37,12 @@ export function Attention({ item }: { item: Item }) {
     <div className="hf-stack hf-tight">
       <span className="hf-row hf-attention">
         <State tone={all ? "idle" : (SEVERITIES[item.severity] ?? "idle")}>{item.severity}</State>
-        <PageLink {...target(item)}>{item.message}</PageLink>
+        <PageLink {...target(item)}><Words>{item.message}</Words></PageLink>
+        {item.since && <Since at={item.since} />}
       </span>
       <span className="hf-row hf-spread">
         <span className="hf-kind">
-          {item.count > 0 && <>{count(item.count, "device")}: {some(item.devices, item.count)}</>}
-          {item.since && <>{item.count > 0 && " · "}since <Time at={item.since} /></>}
+          {item.count > 0 && <>{count(item.count, "device")}{item.unknown > 0 && `, ${item.unknown === item.count ? "" : `${item.unknown.toLocaleString("en")} of them `}when last heard`}: {some(item.devices, item.count)}</>}
           {muted && <> · <PageLink to="/notifications" search={{ tab: "silences" }}>{muted}</PageLink></>}
         </span>
         {!(item.kind in OWN) && !all && <MuteButtons of={matcherOf(item)} about={item.message} />}

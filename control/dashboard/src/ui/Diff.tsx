@@ -1,5 +1,6 @@
 // What changed between two texts, line by line; signs as well as colours.
 import { diff, hunks } from "../lib/diff";
+import { count } from "../lib/words";
 
 const SIGNS = { same: " ", add: "+", remove: "−" } as const;
 
@@ -11,7 +12,7 @@ export function Diff({ before, after, label }: { before: string; after: string; 
     <div className="hf-code hf-diff" role="region" aria-label={label} tabIndex={0}>
       {lines.map((line, index) =>
         line.kind === "skip" ? (
-          <div key={index} className="skip">{line.skipped} lines unchanged</div>
+          <div key={index} className="skip">{count(line.skipped, "line")} unchanged</div>
         ) : (
           <div key={index} className={line.kind}>
             <span className="sign" aria-hidden="true">{SIGNS[line.kind]}</span>

@@ -10,13 +10,17 @@ interface Summary {
   paused: number;
   unknown: number;
   lastRunning: number;
+  /** Of the unknown: on devices that are away as expected, or ignored. */
+  away?: number;
 }
 
 export function Health({ of }: { of: Summary }) {
   if (of.desired === 0) return <State tone="idle">no device</State>;
   const number = (value: number) => value.toLocaleString("en");
-  if (of.running === of.desired) return <State tone="good">runs on all {number(of.desired)}</State>;
-  if (of.done === of.desired) return <State tone="good">done on all {number(of.desired)}</State>;
+  if (of.running === of.desired) return <State tone="good">{of.desired === 1 ? "runs on 1 device" : `runs on all ${number(of.desired)}`}</State>;
+  if (of.done === of.desired) return <State tone="good">{of.desired === 1 ? "done on 1 device" : `done on all ${number(of.desired)}`}</State>;
+  const away = of.away ?? 0;
+  if (away > 0 && of.running > 0 && of.running + away === of.desired) return <State tone="good">runs on all {number(of.running)} that are not away as expected</State>;
   return (
     <span className="hf-row hf-tight">
       {of.failing > 0 && <State tone="bad">{number(of.failing)} failing</State>}
@@ -24,7 +28,7 @@ export function Health({ of }: { of: Summary }) {
       {of.unknown > 0 && (
         <>
           <State tone="unknown">{number(of.unknown)} unknown</State>
-          <span className="hf-kind">{of.lastRunning === of.unknown ? "running" : `${number(of.lastRunning)} running`} when last heard</span>
+          <span className="hf-kind">{of.lastRunning === of.unknown ? "running" : `${number(of.lastRunning)} running`} when last heard{away > 0 && `, ${away === of.unknown ? "all" : number(away)} away as expected`}</span>
         </>
       )}
       {of.paused > 0 && <State tone="idle">{number(of.paused)} paused</State>}

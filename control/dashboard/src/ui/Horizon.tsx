@@ -13,7 +13,7 @@ export interface HorizonOf {
 const NEAR = 86_400;
 
 const MEANS: Record<string, string> = {
-  certificate: "its certificate ends; workloads go on, and it is renewed when it reaches the control plane",
+  certificate: "its certificate expires; workloads keep running, and it is renewed when the device reaches the control plane",
   buffer: "records that cannot be shipped fill its buffer",
   disk: "its disk will be full",
   clock: "its clock cannot be relied on",
@@ -21,15 +21,15 @@ const MEANS: Record<string, string> = {
 
 export function Horizon({ of }: { of: HorizonOf | undefined }) {
   const now = useNow();
-  if (!of) return <p>The device has not said how long it can go on alone.</p>;
+  if (!of) return <p>The device has not reported for how long it can work without the control plane.</p>;
   const left = of.until - now / 1000;
   return (
     <div className="hf-stack hf-tight">
       <span className="hf-row">
-        <State tone={left <= 0 ? "bad" : left < NEAR ? "warn" : "good"}>{left <= 0 ? "passed" : left < NEAR ? "near" : "far"}</State>
-        <span>It can go on alone; that ends <Time at={of.until * 1000} /></span>
+        <State tone={left <= 0 ? "bad" : left < NEAR ? "warn" : "good"}>{left <= 0 ? "exceeded" : left < NEAR ? "less than a day" : "more than a day"}</State>
+        <span>It can work without the control plane; the limit is reached <Time at={of.until * 1000} /></span>
       </span>
-      <span>Then <strong>{of.cause}</strong>: {MEANS[of.cause] ?? of.cause}{of.detail ? ` (${of.detail})` : ""}.</span>
+      <span>Limit: <strong>{of.cause}</strong>: {MEANS[of.cause] ?? of.cause}{of.detail ? ` (${of.detail})` : ""}.</span>
     </div>
   );
 }

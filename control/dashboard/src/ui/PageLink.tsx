@@ -14,4 +14,6 @@ export function PageLink({ to, search, ...rest }: Props) {
 }
 
 export const deviceAt = (name: string) => `/devices/${encodeURIComponent(name)}`;
+/** The page of a document about data. */
+export const documentAt = (kind: string, name: string) => `/policies/${kind === "Stream" ? "streams" : "linkbudgets"}/${encodeURIComponent(name)}`;
 export const workloadAt = (name: string) => `/workloads/${encodeURIComponent(name)}`;

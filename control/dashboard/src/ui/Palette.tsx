@@ -1,4 +1,5 @@
-// Ctrl-K: devices, workloads, pages and actions by some of their letters.
+// Ctrl-K: devices (by name, label or address), workloads, documents about data, states and problems in
+// use, pages and actions, by some of their letters.
 import { TextInput } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
@@ -9,12 +10,12 @@ import { logout } from "../api/session";
 import { score } from "../lib/match";
 import { pages } from "../pages";
 import { Dialog } from "./Dialog";
-import { deviceAt, workloadAt, type Target } from "./PageLink";
+import { deviceAt, documentAt, workloadAt, type Target } from "./PageLink";
 import { Connection } from "./State";
 
 interface Option {
   key: string;
-  kind: "Device" | "Workload" | "Page" | "Action";
+  kind: "Device" | "Workload" | "Stream" | "Link budget" | "State" | "Page" | "Action";
   text: string;
   aside?: React.ReactNode;
   go: Target | (() => void);
@@ -26,12 +27,22 @@ const DEVICES = 8;
 const actions: { text: string; finds: string; go: Target | (() => void) }[] = [
   { text: "Make an enrolment token", finds: "new device add", go: { to: "/enrolment", search: { new: "token" } } },
   { text: "Approve waiting devices", finds: "enrolment pending", go: { to: "/enrolment" } },
-  { text: "Devices that are offline", finds: "lost filter", go: { to: "/devices", search: { connection: "offline" } } },
-  { text: "Devices with problems", finds: "sort filter", go: { to: "/devices", search: { sort: "-problems" } } },
   { text: "Make an access token", finds: "operator", go: { to: "/settings", search: { new: "access" } } },
   { text: "Download a backup", finds: "save", go: { to: "/settings" } },
   { text: "Restore a backup", finds: "upload replace", go: { to: "/settings" } },
   { text: "Log out", finds: "leave end session", go: () => void logout() },
+];
+
+/** States that devices are filtered by. */
+const states: { text: string; finds: string; search: Record<string, string> }[] = [
+  { text: "Devices that are online", finds: "connected filter", search: { connection: "online" } },
+  { text: "Devices that are offline", finds: "lost away disconnected filter", search: { connection: "offline" } },
+  { text: "Devices that were never seen", finds: "enrolled never-seen connected filter", search: { connection: "never-seen" } },
+  { text: "Devices that wait for approval", finds: "pending filter", search: { connection: "pending" } },
+  { text: "Devices that are revoked", finds: "filter", search: { connection: "revoked" } },
+  { text: "Devices on which a workload is failing", finds: "failing failed crash loop backoff unhealthy filter", search: { attention: "failing" } },
+  { text: "Devices with problems", finds: "unhealthy sort filter", search: { sort: "-problems" } },
+  { text: "Devices whose certificate is near its end", finds: "expired filter", search: { attention: "certificate" } },
 ];
 
 export function Palette({ close }: { close: () => void }) {
@@ -42,7 +53,16 @@ export function Palette({ close }: { close: () => void }) {
   const list = useId();
   const devices = useQuery({ ...read.devices({ q: query }, 0, DEVICES), enabled: query !== "", placeholderData: (before) => before });
   const workloads = useQuery(read.workloads());
-  const options = found(text, query === "" ? [] : (devices.data?.items ?? []), workloads.data?.items ?? []);
+  const fleet = useQuery(read.fleet());
+  const streams = useQuery(read.policies("streams"));
+  const budgets = useQuery(read.policies("linkbudgets"));
+  const known: Known = {
+    devices: query === "" ? [] : (devices.data?.items ?? []),
+    workloads: workloads.data?.items ?? [],
+    attention: fleet.data?.attention ?? [],
+    documents: [...(streams.data?.items ?? []), ...(budgets.data?.items ?? [])],
+  };
+  const options = found(text, known);
   const chosen = Math.min(at, options.length - 1);
   const here = useRef<HTMLDivElement>(null);
   useEffect(() => {
@@ -72,8 +92,8 @@ export function Palette({ close }: { close: () => void }) {
           setAt(0);
         }}
         onKeyDown={key}
-        placeholder="Device, workload or action"
-        aria-label="Search devices, workloads and actions"
+        placeholder="Device, address, workload, stream, state or action"
+        aria-label="Search devices, workloads, states and actions"
         role="combobox"
         aria-expanded={options.length > 0}
         aria-controls={list}
@@ -99,7 +119,17 @@ export function Palette({ close }: { close: () => void }) {
 
 type Devices = { metadata: { name: string }; status: { connection: string } }[];
 
-function found(text: string, devices: Devices, workloads: { metadata: { name: string } }[]): Option[] {
+interface Known {
+  devices: Devices;
+  workloads: { metadata: { name: string } }[];
+  attention: { kind: string; message: string; query: Record<string, string> }[];
+  documents: { kind: string; metadata: { name: string } }[];
+}
+
+/** The server names the API's parameters; the table's address has the same, but for the selector. */
+const toSearch = ({ labelSelector, ...rest }: Record<string, string>) => ({ ...rest, ...(labelSelector ? { labels: labelSelector } : {}) });
+
+function found(text: string, { devices, workloads, attention, documents }: Known): Option[] {
   const ranked: [number, Option][] = [];
   for (const { metadata, status } of devices) {
     // The server found them (by a label's value, perhaps): they stay, good names first.
@@ -110,6 +140,14 @@ function found(text: string, devices: Devices, workloads: { metadata: { name: st
     if (points > 0) ranked.push([base + points, option]);
   };
   for (const { metadata } of text.trim() === "" ? [] : workloads) add(3, metadata.name, { key: `w/${metadata.name}`, kind: "Workload", text: metadata.name, go: { to: workloadAt(metadata.name) } });
+  for (const { kind, metadata } of text.trim() === "" ? [] : documents) {
+    const stream = kind === "Stream";
+    add(2, metadata.name, { key: `s/${kind}/${metadata.name}`, kind: stream ? "Stream" : "Link budget", text: metadata.name, go: { to: documentAt(kind, metadata.name) } });
+  }
+  for (const { kind, message, query } of text.trim() === "" ? [] : attention) {
+    add(1, `${message} ${kind} ${Object.values(query).join(" ")}`, { key: `n/${message}`, kind: "State", text: message, go: { to: kind === "waiting" ? "/enrolment" : "/devices", search: toSearch(query) } });
+  }
+  for (const state of text.trim() === "" ? [] : states) add(1, `${state.text} ${state.finds}`, { key: `t/${state.text}`, kind: "State", text: state.text, go: { to: "/devices", search: state.search } });
   for (const page of pages) if (page.icon || page.finds) add(1, `${page.title} ${page.finds ?? ""}`, { key: `p/${page.path}`, kind: "Page", text: page.title, go: { to: page.path } });
   for (const action of actions) add(0, `${action.text} ${action.finds}`, { key: `a/${action.text}`, kind: "Action", text: action.text, go: action.go });
   return (text.trim() === "" ? ranked : ranked.sort(([a], [b]) => b - a)).map(([, option]) => option).slice(0, 30);

@@ -11,7 +11,7 @@ export function Restored({ login = false }: { login?: boolean }) {
   return (
     <Notice tone="good" title={`Restored: ${count(now.devices, "device")} and ${count(now.workloads, "workload")}`}>
       <div className="hf-stack hf-tight">
-        <span>From <span className="hf-mono">{now.file}</span>, <Time at={now.at} />. The epoch is {now.epoch} from now on.</span>
+        <span>From <span className="hf-mono">{now.file}</span>, <Time at={now.at} />. The restore epoch is {now.epoch} from now on.</span>
         {(now.notes ?? []).length > 0 && <ul>{(now.notes ?? []).map((note) => <li key={note}>{note}</li>)}</ul>}
         {login && <span>Your session ended with it: log in with an access token of the backup.</span>}
       </div>

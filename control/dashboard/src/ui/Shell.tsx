@@ -88,11 +88,13 @@ function Scheme() {
 
 function Account() {
   const now = useStore(session);
-  const operator = now.kind === "open" || now.kind === "ended" ? now.operator : "";
+  const who = now.kind === "open" || now.kind === "ended" ? now : undefined;
+  // By what the token is for: nobody knows its id by heart.
+  const operator = who?.operatorName || (who?.operator ?? "");
   return (
     <Menu position="bottom-end">
       <Menu.Target>
-        <Button variant="default" size="xs" className="hf-account" aria-label={`Logged in as ${operator}`}>{operator}</Button>
+        <Button variant="default" size="xs" className="hf-account" title={`Logged in as ${operator} (access token ${who?.operator ?? ""})`} aria-label={`Logged in as ${operator}`}>{operator}</Button>
       </Menu.Target>
       <Menu.Dropdown>
         <Menu.Item leftSection={<Icon name="out" />} onClick={() => void logout()}>Log out</Menu.Item>

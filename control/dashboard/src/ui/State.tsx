@@ -25,24 +25,12 @@ export function State({ tone, title, children }: { tone: Tone; title?: string | 
 
 const CONNECTIONS: Record<string, Tone> = { online: "good", offline: "bad", "never-seen": "bad", pending: "warn", revoked: "idle" };
 
-interface ConnectionOf {
-  of: string;
-  /** When that began. */
-  since?: string | null | undefined;
-  /** Of a device that is away: whether a device policy expects it, or leaves it out. */
-  away?: string | null | undefined;
-  /** In a narrow column. */
-  short?: boolean;
-}
-
-const AWAY: Record<string, string> = { expected: "as expected", ignored: "ignored" };
-
-/** An absence that a device policy expects is no fault, and grey. */
-export function Connection({ of, since, away, short = false }: ConnectionOf) {
-  const normal = AWAY[away ?? ""];
+/** `since`: when that began. `absence`: of a device that is away, what is to be thought of that. */
+export function Connection({ of, since, absence, short = false }: { of: string; since?: string | null | undefined; absence?: { state?: string | null } | null | undefined; short?: boolean }) {
+  const away = absence?.state && absence.state !== "unexpected" ? absence.state : undefined;
   return (
     <span className="hf-row hf-tight hf-one">
-      <State tone={normal ? "idle" : (CONNECTIONS[of] ?? "idle")} title={normal}>{of.replace("-", " ")}{normal && !short ? `, ${normal}` : ""}</State>
+      <State tone={away ? "unknown" : (CONNECTIONS[of] ?? "idle")}>{of.replace("-", " ")}{away && `, ${away}`}</State>
       {since && <Since at={since} short={short} />}
     </span>
   );
@@ -107,6 +95,9 @@ const PHASES: Record<string, Tone> = {
   running: "good", stopped: "idle", failed: "bad", unhealthy: "bad", backoff: "bad", pending: "move", fetching: "move", starting: "move",
 };
 
+/** Phases whose name in the API says little. */
+const PHASE_WORDS: Record<string, string> = { backoff: "waiting to restart", fetching: "downloading" };
+
 export function Phase({ of }: { of: string }) {
-  return <State tone={PHASES[of] ?? "idle"}>{of || "nothing reported"}</State>;
+  return <State tone={PHASES[of] ?? "idle"}>{(PHASE_WORDS[of] ?? of) || "nothing reported"}</State>;
 }

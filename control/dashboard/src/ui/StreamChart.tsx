@@ -107,7 +107,7 @@ function Ledger({ device, stream }: { device: string; stream: string }) {
         </table>
       )}
       {data.summedBelow && <span className="hf-kind">Below {data.summedBelow.toLocaleString("en")} not every range is kept: {Object.entries(data.summed ?? {}).map(([reason, many]) => `${many.toLocaleString("en")} ${reason}`).join(", ") || "none is missing"}.</span>}
-      {data.missing.length > RANGES && <span className="hf-kind">the newest {RANGES} of {count(data.missing.length, "range")}; <span className="hf-mono">holdfast data ledger</span> shows all</span>}
+      {data.missing.length > RANGES && <span className="hf-kind">the newest {RANGES} of {count(data.missing.length, "range")}; the API and the command line give all</span>}
     </section>
   );
 }

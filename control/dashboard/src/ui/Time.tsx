@@ -32,12 +32,11 @@ export function Since({ at, short = false }: { at: Moment; short?: boolean }) {
 }
 
 /**
- * When a device was last heard, by any packet. Amber after the time by which its next packet was
- * due: it may hang, or its link be dead while nobody has noticed.
+ * When a device was last heard, by any packet. Amber when the control plane says that its next
+ * packet is overdue: it may hang, or its link be dead while nobody has noticed. The page's own clock
+ * and what it read some minutes ago decide nothing of that.
  */
-export function Heard({ at, by }: { at: Moment; by?: Moment }) {
-  const now = useNow();
-  const late = by !== null && by !== undefined && millisOf(by) < Math.max(now, Date.now() - 5_000);
+export function Heard({ at, late = false }: { at: Moment; late?: boolean | undefined }) {
   if (!late) return <Time at={at} />;
   return (
     <span className="hf-late">

@@ -79,7 +79,7 @@ pub(super) fn meant(secret: &Secret, headers: &HeaderMap) -> Result<(), Failure>
     match given {
         Some(given) if secret.meant(given) => Ok(()),
         _ => Err(Failure::Csrf(
-            "X-CSRF-Token: a change in a session must carry the session's `csrf`, see GET /api/v1/session".into(),
+            "X-CSRF-Token: a change in a session must carry the session's csrf, see GET /api/v1/session".into(),
         )),
     }
 }
@@ -112,7 +112,7 @@ fn allow(credential: &Credential, needed: Scope) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Refused(format!(
-        "this needs an access token of scope {needed}, and {} has scope {}: whoever has one of scope admin makes another with `holdfast access create --scope {needed}` or on the settings page",
+        "this needs an access token of scope {needed}, and {} has scope {}: whoever has one of scope admin makes another, under Settings, Access tokens",
         credential.access, credential.scope
     )))
 }

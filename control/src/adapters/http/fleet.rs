@@ -1,4 +1,4 @@
-//! The fleet at a glance, the list of devices, and what one device has been through.
+//! The fleet at a glance, the list of devices, and what of one differs.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::App;
 use super::extract::{Params, Path};
-use crate::api::{Device, Differences, Fleet, History, LabelsInUse, List};
+use crate::api::{Device, Differences, Fleet, LabelsInUse, List};
 use crate::core::attention::Attention;
 use crate::core::listing::{Filter, Order};
 use crate::core::selector;
@@ -143,14 +143,6 @@ pub(super) async fn fleet(State(app): State<App>) -> Answer<Arc<Fleet>> {
     responses((status = 200, body = LabelsInUse), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn labels(State(app): State<App>) -> Answer<LabelsInUse> {
     aside(app, Service::labels).await.map(Json)
-}
-
-/// When a device came and went, newest first.
-#[utoipa::path(get, path = "/api/v1/devices/{name}/history", operation_id = "getDeviceHistory", tag = "devices",
-    params(("name" = String, Path)), security(("bearer" = [])),
-    responses((status = 200, body = History), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn history(State(app): State<App>, Path(name): Path<String>) -> Answer<History> {
-    aside(app, move |service| service.history(&name)).await?.map(Json)
 }
 
 /// What is desired of a device beside what it reports, workload by workload.

@@ -2,6 +2,7 @@
 //! nothing: `service/` does.
 
 mod access;
+mod activity;
 mod alarms;
 mod archive;
 mod artifacts;
@@ -22,6 +23,7 @@ mod meaning;
 mod metrics;
 mod pages;
 mod parameters;
+mod ping;
 mod policies;
 mod query;
 mod session;
@@ -140,11 +142,12 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(fleet::labels))
         .routes(routes!(groups::groups))
         .routes(routes!(groups::trend))
-        .routes(routes!(fleet::history))
+        .routes(routes!(activity::timeline))
         .routes(routes!(fleet::differences))
         .routes(routes!(devices::get, devices::patch, devices::delete))
         .routes(routes!(devices::approve))
         .routes(routes!(devices::revoke))
+        .routes(routes!(ping::ping))
         .routes(routes!(logs::logs))
         .routes(routes!(data::streams))
         .routes(routes!(data::of_device))
@@ -176,7 +179,8 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(workloads::explain))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::read, tokens::revoke))
-        .routes(routes!(tokens::audit))
+        .routes(routes!(activity::audit))
+        .routes(routes!(activity::activity))
         .routes(routes!(access::list, access::create))
         .routes(routes!(access::delete))
         .routes(routes!(system::about))
@@ -292,7 +296,7 @@ impl ListQuery {
     fn query(&self) -> Result<crate::service::Query, Failure> {
         let selector = selector(self.label_selector.as_deref())?;
         let (limit, after) = (self.limit, self.after.clone());
-        Ok(crate::service::Query { limit, after, selector, newest_first: false })
+        Ok(crate::service::Query { limit, after, selector })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Enrolment tokens, and the audit log.
+//! Enrolment tokens.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -9,8 +9,7 @@ use super::auth::Operator;
 use super::extract::{Params, Path, SMALL, json};
 use super::{App, ListQuery};
 use crate::api::{CreatedToken, List, NewToken, Token, TokenUse};
-use crate::core::records::AuditRecord;
-use crate::service::{Failure, Query};
+use crate::service::Failure;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
@@ -57,35 +56,4 @@ pub(super) async fn revoke(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
     app.service.revoke_token(&id, &by).await.map(|()| StatusCode::NO_CONTENT)
-}
-
-/// Which entries of the audit log.
-#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct AuditQuery {
-    /// Most items; default 500, at most 5000.
-    limit: Option<usize>,
-    /// `metadata.continue` of the page before.
-    #[serde(rename = "continue")]
-    after: Option<String>,
-    /// `oldest` (default) or `newest` first.
-    order: Option<String>,
-}
-
-/// Who did what, oldest first or newest first.
-#[utoipa::path(get, path = "/api/v1/audit", operation_id = "listAudit", tag = "system", params(AuditQuery),
-    security(("bearer" = [])),
-    responses((status = 200, body = List<AuditRecord>), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn audit(
-    State(app): State<App>,
-    Params(query): Params<AuditQuery>,
-) -> Answer<List<AuditRecord>> {
-    let newest_first = match query.order.as_deref() {
-        None | Some("oldest") => false,
-        Some("newest") => true,
-        Some(_) => return Err(Failure::invalid("order: oldest or newest")),
-    };
-    let (limit, after) = (query.limit, query.after);
-    app.service.audit(&Query { limit, after, newest_first, ..Query::default() }).map(Json)
 }

@@ -128,7 +128,7 @@ pub(super) async fn revisions(
 
 /// Why a device or a workload is not as desired, in words.
 #[utoipa::path(get, path = "/api/v1/explain/{kind}/{name}", operation_id = "explain", tag = "workloads",
-    params(("kind" = String, Path, description = "`device`, `workload`, `stream`, `linkbudget` or `notification`"), ("name" = String, Path)),
+    params(("kind" = String, Path, description = "`device`, `workload`, `stream`, `linkbudget`, `notification` or `devicepolicy`"), ("name" = String, Path)),
     security(("bearer" = [])),
     responses((status = 200, body = Explanation), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn explain(

@@ -9,7 +9,7 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsPar
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message as Mail, Tokio1Executor};
 
-use super::{CONNECT, PATIENCE};
+use super::{CONNECT, PATIENCE, tls};
 use crate::core::alarms::{Message, Outcome};
 use crate::core::model::sha256;
 use crate::core::notification::{Email, MailTls};
@@ -32,14 +32,14 @@ pub(super) async fn deliver(mail: &Email, message: &Message) -> Outcome {
 fn transport(mail: &Email) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
     // rustls asks for a provider of the process where a configuration brings none.
     let _was_installed = rustls::crypto::ring::default_provider().install_default();
-    let tls = match mail.tls {
+    let protection = match mail.tls {
         MailTls::None => Tls::None,
         MailTls::Starttls => Tls::Required(parameters(mail)?),
         MailTls::Tls => Tls::Wrapper(parameters(mail)?),
     };
     let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&mail.host)
         .port(mail.port)
-        .tls(tls)
+        .tls(protection)
         .timeout(Some(CONNECT.min(PATIENCE)))
         .hello_name(ClientId::Domain("holdfast".into()));
     if let (Some(user), Some(password)) = (&mail.username, &mail.password) {
@@ -109,22 +109,12 @@ fn words(error: &lettre::transport::smtp::Error, mail: &Email) -> String {
         deepest = source;
     }
     let why = deepest.to_string();
-    let lower = why.to_lowercase();
     if let Some(code) = error.status() {
         return format!("the mail server {server} refused: {code} {why}");
     }
-    let said = if error.is_timeout() {
-        "it does not answer in time"
-    } else if lower.contains("certificate") || lower.contains("unknownissuer") {
-        "its certificate is by no authority that is trusted here; name the authority in ca, or mend the certificate"
-    } else if lower.contains("starttls") {
-        "it does not offer STARTTLS; tls says how the connection is protected"
-    } else if lower.contains("lookup") || lower.contains("name or service") {
-        "no address is known for this name"
-    } else if lower.contains("refused") {
-        "nothing listens there (connection refused)"
-    } else {
-        return format!("the mail server {server} was not reached: {why}");
-    };
+    if error.is_timeout() {
+        return format!("the mail server {server} was not reached: it does not answer in time");
+    }
+    let said = tls::words(&why).unwrap_or(why.as_str());
     format!("the mail server {server} was not reached: {said}")
 }

@@ -74,17 +74,53 @@ fn unreached(error: &reqwest::Error, host: &str) -> String {
         deepest = source;
     }
     let why = deepest.to_string();
-    let lower = why.to_lowercase();
-    let words = if error.is_timeout() {
-        "it does not answer in time"
-    } else if lower.contains("certificate") || lower.contains("unknownissuer") {
-        "its certificate is by no authority that is trusted here; name the authority in ca, or mend the certificate"
-    } else if lower.contains("lookup") || lower.contains("name or service") {
-        "no address is known for this name"
-    } else if lower.contains("refused") {
-        "nothing listens there (connection refused)"
-    } else {
-        return format!("{host} was not reached: {why}");
-    };
+    if error.is_timeout() {
+        return format!("{host} was not reached: it does not answer in time");
+    }
+    let words = words(&why).unwrap_or(why.as_str());
     format!("{host} was not reached: {words}")
+}
+
+/// What libraries say of a connection, in words. None: the text serves as it is.
+pub(super) fn words(why: &str) -> Option<&'static str> {
+    let lower = why.to_lowercase();
+    let known = [
+        (
+            "causedasendentity",
+            "its certificate is that of an authority (CA:TRUE), and a server needs one that is none",
+        ),
+        ("notvalidforname", "its certificate does not name this address"),
+        (
+            "certificate",
+            "its certificate is by no authority that is trusted here; name the authority in ca, or mend the certificate",
+        ),
+        (
+            "unknownissuer",
+            "its certificate is by no authority that is trusted here; name the authority in ca, or mend the certificate",
+        ),
+        ("starttls", "it does not offer STARTTLS; tls says how the connection is protected"),
+        ("lookup", "no address is known for this name"),
+        ("name or service", "no address is known for this name"),
+        ("refused", "nothing listens there (connection refused)"),
+    ];
+    known.into_iter().find(|(said, _)| lower.contains(said)).map(|(_, words)| words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_fail_in_words() {
+        for (why, said) in [
+            ("invalid peer certificate: UnknownIssuer", "no authority that is trusted"),
+            ("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", "CA:TRUE"),
+            ("invalid peer certificate: NotValidForName", "does not name this address"),
+            ("Connection refused (os error 111)", "nothing listens there"),
+            ("failed to lookup address information: Name or service not known", "no address"),
+        ] {
+            assert!(words(why).is_some_and(|words| words.contains(said)), "{why}");
+        }
+        assert_eq!(words("broken pipe"), None);
+    }
 }

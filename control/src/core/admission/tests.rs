@@ -503,7 +503,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "/spec/devices",
         "{}",
-        "spec.devices: an empty selector chooses no device; to choose every device write `devices: all`",
+        "spec.devices: an empty selector chooses no device; to choose every device write devices: all",
     ),
     ("/spec/devices", r#"{"matchLabels":{}}"#, "devices: all"),
     ("/spec/devices", r#""every""#, r#"spec.devices: "every": the only word here is all"#),

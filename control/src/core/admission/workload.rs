@@ -192,9 +192,7 @@ pub(super) fn devices(at: &At<'_>) -> Option<Selector> {
     let said_something =
         fields.get("matchLabels").is_some_and(|at| at.value() != &serde_json::json!({}));
     if !said_something && written == 0 {
-        at.fault(
-            "an empty selector chooses no device; to choose every device write `devices: all`",
-        );
+        at.fault("an empty selector chooses no device; to choose every device write devices: all");
         return None;
     }
     Some(Selector { match_labels, match_expressions })

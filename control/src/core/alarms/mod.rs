@@ -377,6 +377,11 @@ impl Engine {
         self.outboxes.get(name).map(Outbox::standing).unwrap_or_default()
     }
 
+    /// How each of them stands.
+    pub fn standings(&self) -> BTreeMap<Name, Standing> {
+        self.outboxes.iter().map(|(name, outbox)| (name.clone(), outbox.standing())).collect()
+    }
+
     /// Messages that are to be delivered now, one of each notification. Each must be answered by
     /// [`Engine::done`].
     pub fn due(&mut self, now: u64) -> Vec<Job> {
@@ -387,11 +392,6 @@ impl Engine {
     /// Everything that the store should hold.
     pub fn writes(&self) -> Vec<Write> {
         self.outboxes.iter().flat_map(|(name, outbox)| outbox.writes(name)).collect()
-    }
-
-    /// When the next message is due; None: nothing waits.
-    pub fn next_due(&self) -> Option<u64> {
-        self.outboxes.values().filter_map(Outbox::next_due).min()
     }
 
     /// What became of a delivery. `jitter` is by chance, 0 to 1000. None: it is not known any more.

@@ -193,20 +193,18 @@ impl Outbox {
                 Step::Goes => drop(self.groups.remove(&key)),
                 Step::Tells(message, lasting) => {
                     let since = group.since().unwrap_or(turn.now);
-                    let mut unwritten = Vec::new();
-                    let writes = if lasting { &mut *writes } else { &mut unwritten };
                     if lasting {
                         let record = group.record(&key);
                         writes.push((group_key(name, &key), record.as_ref().and_then(json)));
                     }
-                    self.enqueue(name, (key, since), *message, turn.now, writes);
+                    self.enqueue(name, (key, since), *message, turn.now, lasting, writes);
                 }
                 Step::Ends(message) => {
                     let since = group.since().unwrap_or(turn.now);
                     self.groups.remove(&key);
                     writes.push((group_key(name, &key), None));
                     if let Some(message) = message {
-                        self.enqueue(name, (key, since), *message, turn.now, writes);
+                        self.enqueue(name, (key, since), *message, turn.now, true, writes);
                     }
                 }
             }
@@ -228,12 +226,14 @@ impl Outbox {
         writes.push((format!("{STANDING}/{name}"), json(&self.standing)));
     }
 
+    /// Puts a message into the queue; one that is not `lasting` need not outlive a restart.
     fn enqueue(
         &mut self,
         name: &Name,
         (key, since): (Key, u64),
         message: Message,
         now: u64,
+        lasting: bool,
         writes: &mut Vec<Write>,
     ) {
         let under_way = self.under_way.clone();
@@ -255,7 +255,9 @@ impl Outbox {
         self.number += 1;
         let queued =
             Queued { number: self.number, key, at: now, since, attempts: 0, next: now, message };
-        writes.push((queue_key(name, queued.number), json(&queued)));
+        if lasting {
+            writes.push((queue_key(name, queued.number), json(&queued)));
+        }
         self.queue.push_back(queued);
     }
 
@@ -300,13 +302,6 @@ impl Outbox {
             blocked.push(&queued.key);
         }
         None
-    }
-
-    pub(super) fn next_due(&self) -> Option<u64> {
-        if self.under_way.is_some() {
-            return None;
-        }
-        self.queue.iter().map(|queued| queued.next).min()
     }
 
     pub(super) fn done(

@@ -124,5 +124,6 @@ export class Reader {
 /** What is missing before a piece, in words. */
 function missing({ lost, anew }: Head): string | undefined {
   if (anew) return "another log begins here: the workload was deleted meanwhile, or the device lost its place";
+  if (lost === 1) return "1 byte of the log was cut before it was read";
   return lost ? `${lost.toLocaleString("en")} bytes of the log were cut before they were read` : undefined;
 }

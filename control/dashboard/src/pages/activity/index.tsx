@@ -1,48 +1,87 @@
-// Who did what, newest first: the audit log.
+// What people did, and beside it what devices did: found by who, what, object and time, with the way
+// to each object and to what an apply changed; and as a file.
 import { Button } from "@mantine/core";
 import { useInfiniteQuery } from "@tanstack/react-query";
-import { ask, client } from "../../api/client";
+import { recent } from "../../api/events";
+import * as read from "../../api/queries";
+import { useStore } from "../../api/store";
+import type { Activity } from "../../api/types";
+import { asked, categories, did, difference, file, kindOf, placeOf, who } from "../../lib/activity";
+import { count } from "../../lib/words";
 import { Loading } from "../../ui/Loading";
-import { Failed } from "../../ui/Notice";
+import { Failed, Notice } from "../../ui/Notice";
 import { PageHead } from "../../ui/PageHead";
-import { Time } from "../../ui/Time";
+import { deviceAt, PageLink } from "../../ui/PageLink";
+import { When } from "../../ui/When";
+import { useSearch } from "../../ui/useSearch";
+import { Filters } from "./Filters";
 
-/** Entries of one page. */
-const PAGE = 100;
-
-export default function Activity() {
-  const log = useInfiniteQuery({
-    queryKey: ["audit", "pages"],
-    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/audit", { signal, params: { query: { order: "newest", limit: PAGE, ...(pageParam ? { continue: pageParam } : {}) } as never } })),
-    initialPageParam: "",
-    getNextPageParam: (last) => last.metadata?.continue ?? undefined,
-  });
-  const entries = log.data?.pages.flatMap((page) => page.items) ?? [];
+export default function ActivityPage() {
+  const [search, setSearch] = useSearch();
+  const nothing = categories(search.show).length === 0;
+  const found = useInfiniteQuery({ ...read.activity(asked(search)), enabled: !nothing });
+  const items = nothing ? [] : (found.data?.pages.flatMap((page) => page.items) ?? []);
   return (
     <div className="hf-stack">
-      <PageHead title="Activity" />
-      {!log.data && (log.error ? <Failed error={log.error} what="The audit log could not be read" retry={() => void log.refetch()} /> : <Loading rows={8} />)}
-      {log.data && (
+      <PageHead title="Activity">
+        <a href={file("csv", search)} download>CSV</a>
+        <a href={file("ndjson", search)} download>NDJSON</a>
+      </PageHead>
+      <Filters search={search} set={setSearch} />
+      {categories(search.show).includes("device") && !found.isFetching && <News since={found.dataUpdatedAt} show={() => void found.refetch()} />}
+      {found.error && <Failed error={found.error} what="The activity could not be read" retry={() => void found.refetch()} />}
+      {!found.data && !found.error && !nothing && <Loading rows={8} />}
+      {(found.data ?? nothing) && items.length === 0 && (
+        <Notice tone="idle" title="Nothing of that was found">
+          <Button variant="default" size="xs" onClick={() => setSearch({ show: undefined, who: undefined, action: undefined, object: undefined, q: undefined, since: undefined, from: undefined, to: undefined })}>Take all filters away</Button>
+        </Notice>
+      )}
+      {items.length > 0 && (
         <div className="hf-card">
-          {entries.length === 0 ? <p>Nothing was done yet.</p> : (
-            <table className="hf-table hf-folds">
-              <thead><tr><th>When</th><th>Who</th><th>What</th><th>To whom</th><th>In words</th></tr></thead>
-              <tbody>
-                {entries.map((entry) => (
-                  <tr key={entry.number}>
-                    <td data-label="When"><Time at={entry.at * 1000} /></td>
-                    <td data-label="Who">{entry.by}</td>
-                    <td data-label="What"><span className="hf-mono">{entry.action}</span></td>
-                    <td data-label="To whom">{entry.subject}</td>
-                    <td data-label="In words">{entry.message ?? ""}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          )}
-          {log.hasNextPage && <Button variant="default" size="xs" loading={log.isFetchingNextPage} onClick={() => void log.fetchNextPage()}>Older</Button>}
+          <table className="hf-table hf-folds hf-activity">
+            <thead><tr><th>When</th><th>Who</th><th>What</th><th>Object</th><th>Details</th></tr></thead>
+            <tbody>{items.map((item, index) => <Row key={index} of={item} filter={(change) => setSearch(change, true)} />)}</tbody>
+          </table>
+          {found.hasNextPage && <Button variant="default" size="xs" loading={found.isFetchingNextPage} onClick={() => void found.fetchNextPage()}>Older</Button>}
         </div>
       )}
     </div>
   );
+}
+
+/** Rows do not move under the reader: what devices did since is shown when it is asked for. */
+function News({ since, show }: { since: number; show: () => void }) {
+  const events = useStore(recent);
+  const newer = events.filter((event) => event.type === "device" && Date.parse(event.at) + 1_000 > since).length;
+  if (since === 0 || newer === 0) return null;
+  return <div role="status"><Button size="compact-sm" variant="light" onClick={show}>{count(newer, "newer event")} of devices: show</Button></div>;
+}
+
+function Row({ of, filter }: { of: Activity; filter: (change: Record<string, string | undefined>) => void }) {
+  const { object, revision } = of;
+  const isDevice = of.category === "device";
+  return (
+    <tr>
+      <td data-label="When"><When at={of.at} until={of.until} /></td>
+      <td data-label="Who">
+        {isDevice ? <PageLink to={deviceAt(of.by)}>{of.by}</PageLink> : (
+          <button type="button" className="hf-plain" title={`${of.by}: show what else was done with it`} onClick={() => filter({ who: of.by })}>{who(of.by, of.byName)}</button>
+        )}
+      </td>
+      <td data-label="What"><span title={of.action}>{did(of.action)}</span></td>
+      <td data-label="Object">{object && !(isDevice && object.kind === "device") && <Thing {...object} isSession={of.action.startsWith("session.")} />}</td>
+      <td data-label="Details">
+        {of.message}
+        {object?.kind === "workload" && revision != null && <> <PageLink {...difference(object.name, revision)}>Difference</PageLink></>}
+      </td>
+    </tr>
+  );
+}
+
+function Thing({ kind, name, title, isSession }: { kind: string; name: string; title?: string | null; isSession: boolean }) {
+  // Whoever logs in is the token that it is done with.
+  if (isSession) return null;
+  const to = placeOf(kind, name);
+  const text = title || name;
+  return <><span className="hf-kind">{kindOf(kind)} </span>{to ? <PageLink to={to} title={name}>{text}</PageLink> : <span title={name}>{text}</span>}</>;
 }

@@ -27,7 +27,7 @@ export function Answer({ of }: { of: Whole }) {
     <Card title="Answer" aside={<span className="hf-kind">{count(of.answered, "device")} answered</span>}>
       <dl className="hf-facts">
         <dt>Crossed the links</dt><dd>{bytes(crossed)}</dd>
-        <dt>Shipping the records</dt><dd>would have cost {bytes(shipping)}{crossed > 0 && shipping > crossed ? `: ${Math.round(shipping / crossed).toLocaleString("en")} times as much` : ""}</dd>
+        <dt>Shipping the records</dt><dd>would have cost {bytes(shipping)}{crossed > 0 && shipping >= crossed * 1.5 ? `: ${Math.round(shipping / crossed).toLocaleString("en")} times as much` : ""}</dd>
         <dt>Records</dt><dd>{of.records.matched.toLocaleString("en")} counted of {of.records.scanned.toLocaleString("en")} that were looked at</dd>
       </dl>
       {of.missing.length > 0 && (
@@ -51,7 +51,7 @@ export function Answer({ of }: { of: Whole }) {
               ))}
             </tbody>
           </table>
-          {rows.length > ROWS && <span className="hf-kind">the first {ROWS} of {count(rows.length, "row")}; <span className="hf-mono">holdfast query -o json</span> shows all</span>}
+          {rows.length > ROWS && <span className="hf-kind">the first {ROWS} of {count(rows.length, "row")}; the API and the command line give all</span>}
         </>
       )}
       <span className="hf-kind">A quantile is at most {(of.quantileError * 100).toFixed(1)}% away from a record&apos;s number of its rank.</span>

@@ -11,7 +11,7 @@ export function Logs({ device }: { device: Device }) {
   if (names.length === 0) return <Notice tone="idle" title="No workload, no log" />;
   const chosen = names.includes(search.workload ?? "") ? (search.workload ?? "") : (names[0] ?? "");
   return (
-    <Log key={chosen} sources={[{ device: device.metadata.name, workload: chosen, online: device.status.connection === "online", heardAt: device.status.lastSeen }]} merged={false}>
+    <Log key={chosen} sources={[{ device: device.metadata.name, workload: chosen, online: device.status.connection === "online", heardAt: device.status.heardAt }]} merged={false}>
       <Select label="Workload" data={names} value={chosen} onChange={(workload) => setSearch({ workload: workload ?? undefined })} allowDeselect={false} maw={220} />
     </Log>
   );

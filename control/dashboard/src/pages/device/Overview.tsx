@@ -28,11 +28,18 @@ export function Overview({ device }: { device: Device }) {
         <Certificate of={status.certificateNotAfter} />
         <Card title="Device">
           <dl className="hf-facts">
-            <Fact name="Last heard">{status.heardAt && <Heard at={status.heardAt} by={status.connection === "online" ? status.heardBy : undefined} />}</Fact>
+            <Fact name="Last heard">{status.heardAt && <Heard at={status.heardAt} late={status.overdue} />}</Fact>
+            {status.absence && (
+              <Fact name="When offline">
+                {inForce(status.absence)}
+                {status.absence.policy && <> <PageLink to={`/devicepolicies/${status.absence.policy}`}>{status.absence.policy}</PageLink></>}
+                {status.absence.state && status.absence.alarmAt && <>, alarm <Time at={status.absence.alarmAt} /></>}
+                {(status.absence.conflicts ?? []).length > 0 && <>; as narrow, with another rule: {(status.absence.conflicts ?? []).join(", ")}</>}
+              </Fact>
+            )}
             <Fact name="Agent">{status.agent}</Fact>
             <Fact name="System">{[status.arch, status.kernel].filter(Boolean).join(", ")}</Fact>
             <Fact name="Address"><span className="hf-mono">{status.address}</span></Fact>
-            {status.absence && <Fact name="Absence">{status.absence.policy ? <PageLink to={`/devicepolicies/${encodeURIComponent(status.absence.policy)}`}>{inForce(status.absence)}</PageLink> : inForce(status.absence)}</Fact>}
             <Fact name="Enrolled"><Time at={metadata.createdAt} /></Fact>
             <Fact name="Desired state">{`number ${status.generation.desired}${status.generation.applied === status.generation.desired ? ", applied" : `, the device has applied ${status.generation.applied}`}`}</Fact>
             <Fact name="Rejected messages">{String(status.refused ?? 0)}</Fact>

@@ -5,6 +5,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { approve, forget, revoke } from "../../api/actions";
 import { reason } from "../../api/client";
+import { useLook } from "../../api/look";
 import * as read from "../../api/queries";
 import type { Device } from "../../api/types";
 import { Confirm } from "../../ui/Confirm";
@@ -28,12 +29,13 @@ const PARTS: readonly Part<Device>[] = [
   { key: "overview", title: "Overview", show: (device) => <Overview device={device} /> },
   { key: "streams", title: "Streams", show: ({ metadata }) => <Streams name={metadata.name} /> },
   { key: "logs", title: "Logs", show: (device) => <Logs device={device} /> },
-  { key: "history", title: "Presence", show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} /> },
-  { key: "raw", title: "Raw document", show: (device) => <Raw of={device} label={`The document of ${device.metadata.name}`} /> },
+  { key: "history", title: "History", show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} workloads={Object.keys(status.workloads)} /> },
+  { key: "raw", title: "YAML", show: (device) => <Raw of={device} label={`The document of ${device.metadata.name}`} /> },
 ];
 
 export default function DevicePage() {
   const name = useName();
+  useLook(name);
   const [open, setOpen] = useState<"revoke" | "forget" | "labels" | undefined>();
   const navigate = useNavigate();
   const close = () => setOpen(undefined);
@@ -45,7 +47,7 @@ export default function DevicePage() {
       parts={PARTS}
       state={({ status }) => (
         <span className="hf-row">
-          <Connection of={status.connection} since={status.connectionSince} away={status.absence?.state} />
+          <Connection of={status.connection} since={status.connectionSince} absence={status.absence} />
           {status.health?.state !== status.connection && <DeviceHealth of={status.health} />}
         </span>
       )}
@@ -66,7 +68,7 @@ export default function DevicePage() {
       )}
       about={({ metadata, status }) => (
         <>
-          <span className="hf-kind">{status.heardAt ? <>heard <Heard at={status.heardAt} by={status.connection === "online" ? status.heardBy : undefined} /></> : "never heard"}</span>
+          <span className="hf-kind">{status.heardAt ? <>heard <Heard at={status.heardAt} late={status.overdue} /></> : "never heard"}</span>
           <Labels of={metadata.labels} to="/devices" />
           <Button size="compact-xs" variant="subtle" onClick={() => setOpen("labels")}>Edit labels</Button>
           <PageLink to="/compare" search={{ a: name }}>Compare</PageLink>
@@ -78,12 +80,12 @@ export default function DevicePage() {
           {open === "labels" && <EditLabels device={device} close={close} />}
           {open === "revoke" && (
             <Confirm title={`Revoke ${name}?`} act={`Revoke ${name}`} run={async () => { await revoke(name); say(`${name} is revoked`); }} close={close}>
-              <p><strong>{name}</strong> is shut out at once and cannot connect any more. What it runs, runs on. To bring it back it must be deleted here and enrol anew.</p>
+              <p><strong>{name}</strong> is disconnected at once and can no longer connect. Its workloads keep running. To bring it back, delete it here and enrol it again.</p>
             </Confirm>
           )}
           {open === "forget" && (
             <Confirm title={`Delete ${name}?`} act={`Delete ${name}`} typed={name} run={async () => { await forget(name); say(`${name} is deleted`); void navigate({ to: "/devices" as never }); }} close={close}>
-              <p><strong>{name}</strong> is forgotten: its labels, its reports, its history. Its certificate is of no use any more. What it runs, runs on, and nobody can reach it from here.</p>
+              <p><strong>{name}</strong> is deleted with its labels, reports and history. Its certificate is no longer valid. Its workloads keep running, and it can no longer be managed from here.</p>
             </Confirm>
           )}
         </>

@@ -25,8 +25,8 @@ type Kind = "approve" | "label" | "revoke" | "forget";
 const KINDS: Record<Kind, { act: string; done: string; destroys?: string }> = {
   approve: { act: "Approve", done: "approved" },
   label: { act: "Label", done: "labelled" },
-  revoke: { act: "Revoke", done: "revoked", destroys: "They are shut out at once and cannot connect any more. What they run, runs on. To bring one back it must be deleted here and enrol anew." },
-  forget: { act: "Delete", done: "deleted", destroys: "They are forgotten: labels, reports, history. Their certificates are of no use any more. What they run, runs on, and nobody can reach it from here." },
+  revoke: { act: "Revoke", done: "revoked", destroys: "They are disconnected at once and can no longer connect. Their workloads keep running. To bring one back, delete it here and enrol it again." },
+  forget: { act: "Delete", done: "deleted", destroys: "They are deleted with their labels, reports and history. Their certificates are no longer valid. Their workloads keep running, and can no longer be managed from here." },
 };
 
 interface Props {

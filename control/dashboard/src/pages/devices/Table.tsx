@@ -39,8 +39,8 @@ const LINE_NARROW = 24;
 const helper = createColumnHelper<Device>();
 const cells: Record<Column, (device: Device) => React.ReactNode> = {
   health: ({ status }) => <DeviceHealth of={status.health} short />,
-  connection: ({ status }) => <Connection of={status.connection} since={status.connectionSince} away={status.absence?.state} short />,
-  heardAt: ({ status }) => <Heard at={status.heardAt} by={status.connection === "online" ? status.heardBy : undefined} />,
+  connection: ({ status }) => <Connection of={status.connection} since={status.connectionSince} absence={status.absence} short />,
+  heardAt: ({ status }) => <Heard at={status.heardAt} late={status.overdue} />,
   workloads: (device) => <Workloads of={device} />,
   problems: (device) => <Problems of={device} />,
   labels: ({ metadata }) => {

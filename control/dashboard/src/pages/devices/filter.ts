@@ -31,8 +31,6 @@ export function columns(search: Search): Column[] {
 
 export const CONNECTIONS = ["online", "offline", "never-seen", "pending", "revoked"] as const;
 export const HEALTH = ["failing", "problem", "progressing", "healthy", "unknown", "never-seen", "pending", "revoked"] as const;
-/** What is to be thought of a device that is away, by the device policies. */
-export const ABSENCE: Record<string, string> = { unexpected: "away against expectation", expected: "away as expected", ignored: "away, ignored" };
 /** What needs a person, with its words. */
 export const ATTENTION: Record<string, string> = {
   failing: "a workload fails",
@@ -42,6 +40,12 @@ export const ATTENTION: Record<string, string> = {
   certificate: "certificate near its end",
   waiting: "waits for approval",
 };
+/** What is to be thought of a device that is away, with its words. */
+export const ABSENCE: Record<string, string> = {
+  unexpected: "away against expectation",
+  expected: "away as expected",
+  ignored: "away and ignored",
+};
 const SORTS = ["name", ...ALL.flatMap((column) => COLUMNS[column].sort ?? [])];
 /** A label's key, as the server reads it. */
 const KEY = /^([a-z0-9]([a-z0-9.-]*[a-z0-9])?\/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/;
@@ -49,7 +53,7 @@ const KEY = /^([a-z0-9]([a-z0-9.-]*[a-z0-9])?\/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Z
 /** Filters that take any text, by the API's own names. */
 const PLAIN = ["q", "problem", "workload", "site"] as const;
 /** Every filter: what "take all filters away" takes away. */
-export const FILTERS = ["q", "labels", "connection", "health", "absence", "attention", "problem", "workload", "site"] as const;
+export const FILTERS = ["q", "labels", "connection", "health", "attention", "absence", "problem", "workload", "site"] as const;
 /** All that this page reads from its address. */
 const KNOWN: readonly string[] = [...FILTERS, "sort", "columns", "group", "open"];
 
@@ -95,14 +99,14 @@ export function asked(search: Search): Asked {
   const { fault } = parse(search.labels ?? "");
   if (search.labels && fault === undefined) filter.labelSelector = search.labels;
   if (search.labels && fault !== undefined) ignored.push({ part: `labels=${search.labels}`, why: fault, name: "labels" });
-  const one = (name: "connection" | "health" | "absence" | "attention", words: readonly string[]) => {
+  const one = (name: "connection" | "health" | "attention" | "absence", words: readonly string[]) => {
     const value = known(search, name, words, ignored);
     if (value) filter[name] = value;
   };
   one("connection", CONNECTIONS);
   one("health", HEALTH);
-  one("absence", Object.keys(ABSENCE));
   one("attention", Object.keys(ATTENTION));
+  one("absence", Object.keys(ABSENCE));
   const filtered = Object.keys(filter).length > 0;
   if (search.sort) {
     if (SORTS.includes(search.sort.replace(/^-/, ""))) filter.sort = search.sort;
@@ -123,13 +127,13 @@ export function chips(search: Search): { key: string; words: string }[] {
   const words: Record<string, (value: string) => string> = {
     connection: (value) => value.split(",").join(" or ").replaceAll("-", " "),
     health: (value) => value.split(",").join(" or ").replaceAll("-", " "),
-    absence: (value) => value.split(",").map((one) => ABSENCE[one] ?? one).join(" or "),
     problem: (value) => `problem ${value}`,
     workload: (value) => `runs ${value}`,
     site: (value) => `site ${value}`,
+    absence: (value) => value.split(",").map((word) => ABSENCE[word] ?? word).join(" or "),
   };
   // One state alone stands in its own field already.
-  const told = (key: string) => ["connection", "health", "absence"].includes(key) && !search[key]?.includes(",");
+  const told = (key: string) => (key === "connection" || key === "health" || key === "absence") && !search[key]?.includes(",");
   return Object.entries(words).flatMap(([key, say]) => (search[key] && !told(key) ? [{ key, words: say(search[key]) }] : []));
 }
 

@@ -48,6 +48,7 @@ export default function Devices() {
     <div className="hf-stack hf-devices">
       <PageHead title="Devices" aside={first.data && <span className="hf-kind" role="status">{filtered ? `${count(total, "device")} found` : count(total, "device")}</span>}>
         <Csv filter={filter} shown={shown} total={total} grouped={group} />
+        <PageLink to="/devicepolicies">Device policies</PageLink>
         <PageLink to="/enrolment" search={{ new: "token" }}>Add a device</PageLink>
       </PageHead>
       <Filters search={search} set={setSearch} go={replace} fault={fault} />

@@ -1,21 +1,15 @@
-// A new token, and what to do with it: one line for the device, as text and as QR code.
+// A new token: how long and for how many devices, with which labels.
 import { Button, Checkbox, NumberInput, TextInput } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
-import { Suspense, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { createToken } from "../../api/actions";
 import { reason } from "../../api/client";
-import * as read from "../../api/queries";
-import { enrolLine } from "../../lib/enrol";
+import type { components } from "../../api/schema";
+import { labelKeys } from "../../lib/enrol";
 import { labelPairs } from "../../lib/selector";
 import { ttl as lengthOf } from "../../lib/ttl";
-import { count } from "../../lib/words";
 import { Card } from "../../ui/Card";
-import { CopyButton } from "../../ui/Copy";
-import { later } from "../../ui/later";
-import { Loading } from "../../ui/Loading";
 import { Notice } from "../../ui/Notice";
-
-const QrCode = later(() => import("../../ui/QrCode"));
+import { Made } from "./Made";
 
 export function NewToken({ close }: { close: () => void }) {
   const [ttl, setTtl] = useState("24h");
@@ -24,67 +18,45 @@ export function NewToken({ close }: { close: () => void }) {
   const [manual, setManual] = useState(false);
   const [busy, setBusy] = useState(false);
   const [failure, setFailure] = useState("");
-  const [made, setMade] = useState("");
+  const [allowed, setAllowed] = useState("");
+  const [made, setMade] = useState<components["schemas"]["CreatedToken"]>();
+  const first = useRef<HTMLInputElement>(null);
+  // After the page's heading took the focus: whoever opens the form types next.
+  useEffect(() => {
+    if (!made) first.current?.focus();
+  }, [made]);
+  const keys = labelKeys(allowed);
   const pairs = labelPairs(labels);
   const length = lengthOf(ttl);
   const go = async () => {
-    if (length.fault !== undefined) return;
+    if (length.fault !== undefined || pairs.fault !== undefined || keys.fault !== undefined || Number(uses) < 1 || busy) return;
     setBusy(true);
     setFailure("");
     try {
-      const { token } = await createToken({ ttlSeconds: length.seconds, uses: Number(uses), labels: pairs.labels, approve: manual ? "manual" : "auto" });
-      setMade(token);
+      setMade(await createToken({ ttlSeconds: length.seconds, uses: Number(uses), labels: pairs.labels, allowLabels: keys.keys, approve: manual ? "manual" : "auto" }));
     } catch (error) {
       setFailure(reason(error));
     } finally {
       setBusy(false);
     }
   };
-  if (made) return <Made token={made} uses={Number(uses)} manual={manual} again={() => setMade("")} close={close} />;
+  if (made) return <Made made={made} uses={Number(uses)} manual={manual} again={() => setMade(undefined)} close={close} />;
   return (
     <Card title="Make a token">
       <form className="hf-stack" onSubmit={(event) => { event.preventDefault(); void go(); }}>
         <div className="hf-grid">
-          <TextInput label="It ends after" description="A number with s, m, h or d: 24h, 30d" value={ttl} onChange={(event) => setTtl(event.currentTarget.value)} error={length.fault} spellCheck={false} />
-          <NumberInput label="For how many devices" description="Each of them uses it once" value={uses} onChange={setUses} min={1} max={1_000_000} allowDecimal={false} />
-          <TextInput className="hf-mono-input" label="Labels that it gives" description="key=value, several with spaces between" placeholder="site=berlin role=gateway" value={labels} onChange={(event) => setLabels(event.currentTarget.value)} error={pairs.fault} spellCheck={false} />
+          <TextInput ref={first} label="Expires after" description="A number with s, m, h or d: 24h, 30d" value={ttl} onChange={(event) => setTtl(event.currentTarget.value)} error={length.fault} spellCheck={false} />
+          <NumberInput label="Number of devices" description="Each of them uses it once" value={uses} onChange={setUses} min={1} max={1_000_000} allowDecimal={false} />
+          <TextInput className="hf-mono-input" label="Labels of its devices" description="key=value, several with spaces between" placeholder="site=berlin role=gateway" value={labels} onChange={(event) => setLabels(event.currentTarget.value)} error={pairs.fault} spellCheck={false} />
+          <TextInput className="hf-mono-input" label="Labels that devices may claim" description="Keys, several with spaces between; * is every key; empty: none" placeholder="site line" value={allowed} onChange={(event) => setAllowed(event.currentTarget.value)} error={keys.fault} spellCheck={false} />
         </div>
-        <Checkbox label="Devices wait until a person approves them" checked={manual} onChange={(event) => setManual(event.currentTarget.checked)} />
+        <Checkbox label="Devices wait until somebody approves them" checked={manual} onChange={(event) => setManual(event.currentTarget.checked)} />
         {failure && <Notice tone="bad" title="No token was made" alert>{failure}</Notice>}
         <div className="hf-row">
-          <Button type="submit" loading={busy} disabled={pairs.fault !== undefined || length.fault !== undefined || Number(uses) < 1}>Make the token</Button>
+          <Button type="submit" loading={busy} disabled={pairs.fault !== undefined || keys.fault !== undefined || length.fault !== undefined || Number(uses) < 1}>Make the token</Button>
           <Button variant="default" onClick={close}>Cancel</Button>
         </div>
       </form>
-    </Card>
-  );
-}
-
-function Made({ token, uses, manual, again, close }: { token: string; uses: number; manual: boolean; again: () => void; close: () => void }) {
-  const { data: about } = useQuery(read.about());
-  const [url, setUrl] = useState(location.origin);
-  const [name, setName] = useState("");
-  const line = enrolLine(token, url.trim() || location.origin, name.trim());
-  return (
-    <Card title="The token is made">
-      <div className="hf-stack">
-        <Notice tone="warn" title="This is the only time that its secret is shown">It lets {count(uses, "device")} in{manual ? ", each after your approval" : ""}. It names this control plane's CA{about && <> (<span className="hf-mono">{about.ca.sha256.slice(0, 16)}…</span>)</>}: the device verifies its first contact already.</Notice>
-        <div className="hf-grid">
-          <TextInput label="Address as the device sees it" value={url} onChange={(event) => setUrl(event.currentTarget.value)} spellCheck={false} />
-          {uses === 1 && <TextInput label="Name of the device (may be empty)" description="Without, the control plane makes one" value={name} onChange={(event) => setName(event.currentTarget.value)} spellCheck={false} />}
-        </div>
-        <div className="hf-stack hf-tight">
-          <div className="hf-row hf-spread"><strong id="hf-line-title">Paste this line on the device</strong><CopyButton text={line} /></div>
-          {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- it scrolls: the keyboard needs a way in */}
-          <pre className="hf-code" tabIndex={0} role="region" aria-labelledby="hf-line-title" data-testid="enrol-line">{line}</pre>
-          <p className="hf-kind">Then start the agent: <span className="hf-mono">systemctl enable --now holdfast-agent</span>. The device appears {manual ? "in the waiting room below" : "under Devices"} by itself.</p>
-        </div>
-        <Suspense fallback={<Loading rows={4} />}><QrCode text={line} label="QR code of the line above" /></Suspense>
-        <div className="hf-row">
-          <Button onClick={close}>Done</Button>
-          <Button variant="default" onClick={again}>Make another</Button>
-        </div>
-      </div>
     </Card>
   );
 }

@@ -32,17 +32,17 @@ export function Waiting() {
   };
   const total = data?.metadata?.total ?? data?.items.length ?? 0;
   return (
-    <Card title="Waiting room" aside={data && total > 0 && <span className="hf-kind">{count(total, "device")}</span>}>
-      {!data && (error ? <Failed error={error} what="The waiting room could not be read" retry={() => void refetch()} /> : <Loading rows={2} />)}
-      {data && total === 0 && <p>Nobody waits. Devices wait here when their token says so.</p>}
+    <Card title="Waiting for approval" aside={data && total > 0 && <span className="hf-kind">{count(total, "device")}</span>}>
+      {!data && (error ? <Failed error={error} what="Devices waiting for approval could not be read" retry={() => void refetch()} /> : <Loading rows={2} />)}
+      {data && total === 0 && <p>No device is waiting. Devices wait here when their token requires approval.</p>}
       {data && total > 0 && (
         <table className="hf-table hf-folds">
-          <thead><tr><th>Device</th><th>Came</th><th>Labels</th><th><span className="hf-hidden">Decide</span></th></tr></thead>
+          <thead><tr><th>Device</th><th>Enrolled</th><th>Labels</th><th><span className="hf-hidden">Decide</span></th></tr></thead>
           <tbody>
             {data.items.map(({ metadata }) => (
               <tr key={metadata.name}>
                 <td><PageLink to={deviceAt(metadata.name)}>{metadata.name}</PageLink></td>
-                <td data-label="Came"><Time at={metadata.createdAt} /></td>
+                <td data-label="Enrolled"><Time at={metadata.createdAt} /></td>
                 <td data-label="Labels"><Labels of={metadata.labels} /></td>
                 <td>
                   <span className="hf-row hf-tight">
@@ -58,7 +58,7 @@ export function Waiting() {
       {data && total > data.items.length && <p><PageLink to="/devices" search={{ connection: "pending" }}>All {total.toLocaleString("en")} in the device table</PageLink></p>}
       {refusing && (
         <Confirm title={`Refuse ${refusing}?`} act={`Refuse ${refusing}`} run={async () => { await forget(refusing); say(`${refusing} is refused`); }} close={() => setRefusing("")}>
-          <p><strong>{refusing}</strong> is turned away and forgotten. It may enrol anew with another token.</p>
+          <p><strong>{refusing}</strong> is rejected and deleted. It can enrol again with another token.</p>
         </Confirm>
       )}
     </Card>

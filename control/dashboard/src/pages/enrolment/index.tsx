@@ -42,21 +42,22 @@ function Tokens() {
   const tokens = (data?.items ?? []).filter((token) => all || token.state === "active").sort((a, b) => ((a.metadata.createdAt ?? "") < (b.metadata.createdAt ?? "") ? 1 : -1));
   const over = (data?.items.length ?? 0) - (data?.items ?? []).filter((token) => token.state === "active").length;
   return (
-    <Card title="Tokens in use" aside={over > 0 && <Button size="compact-xs" variant="subtle" aria-pressed={all} onClick={() => setAll(!all)}>{all ? "Hide those that are over" : `Show ${over} that are over`}</Button>}>
+    <Card title="Enrolment tokens" aside={over > 0 && <Button size="compact-xs" variant="subtle" aria-pressed={all} onClick={() => setAll(!all)}>{all ? "Hide expired and used tokens" : `Show ${over} expired or used`}</Button>}>
       {!data && (error ? <Failed error={error} what="The tokens could not be read" retry={() => void refetch()} /> : <Loading />)}
       {data && tokens.length === 0 && <p>None. A token lets devices in; its secret is shown once, when it is made.</p>}
       {tokens.length > 0 && (
         <table className="hf-table hf-folds">
-          <thead><tr><th>Token</th><th>State</th><th>Used</th><th>Ends</th><th>Devices wait for approval</th><th>Gives the labels</th><th><span className="hf-hidden">Revoke</span></th></tr></thead>
+          <thead><tr><th>Token</th><th>State</th><th>Used</th><th>Expires</th><th>Approval</th><th>Labels</th><th>Labels that devices may claim</th><th><span className="hf-hidden">Revoke</span></th></tr></thead>
           <tbody>
             {tokens.map((token) => (
               <tr key={token.metadata.name}>
                 <td><span className="hf-mono">{token.metadata.name}</span></td>
                 <td data-label="State"><State tone={STATES[token.state] ?? "idle"}>{token.state}</State></td>
                 <td data-label="Used">{token.used} of {token.uses}</td>
-                <td data-label="Ends"><Time at={token.expiresAt} /></td>
-                <td data-label="Approval">{token.approve === "manual" ? "yes" : "no"}</td>
+                <td data-label="Expires"><Time at={token.expiresAt} /></td>
+                <td data-label="Approval">{token.approve === "manual" ? "by a person" : "automatic"}</td>
                 <td data-label="Labels"><Labels of={token.metadata.labels} /></td>
+                <td data-label="May claim">{(token.allowLabels ?? []).length > 0 ? <span className="hf-mono">{(token.allowLabels ?? []).map((key) => (key === "*" ? "all" : key)).join(", ")}</span> : "none"}</td>
                 <td>{token.state === "active" && <Button size="compact-xs" variant="outline" color="red" onClick={() => setEnding(token)} aria-label={`Revoke token ${token.metadata.name}`}>Revoke…</Button>}</td>
               </tr>
             ))}

@@ -10,6 +10,8 @@ interface Site {
   total: number;
   online: number;
   offline: number;
+  expectedAway: number;
+  ignored: number;
   unhealthy: number;
   failing: number;
 }
@@ -47,7 +49,8 @@ export function Sites({ sites, more }: { sites: Site[]; more: number }) {
                 <td>
                   <span className="hf-row">
                     <PageLink to="/devices" search={at} className="hf-cut" title={site.site}>{site.site === "" ? "no site" : site.site}</PageLink>
-                    {site.offline + site.unhealthy === 0 && site.online > 0 && <State tone="good">all online, none unhealthy</State>}
+                    {site.offline + site.unhealthy === 0 && site.online > 0 && <State tone="good">{site.expectedAway + site.ignored === 0 ? "all online" : "all others online"}, none unhealthy</State>}
+                    {site.expectedAway > 0 && <span className="hf-kind">{number(site.expectedAway, "away as expected", { absence: "expected" })} away as expected</span>}
                   </span>
                 </td>
                 <td className="hf-number" data-label="Devices">{number(site.total, "devices", {})}</td>

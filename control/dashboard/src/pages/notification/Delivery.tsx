@@ -3,8 +3,10 @@ import type { components } from "../../api/schema";
 import { State } from "../../ui/State";
 import { Time } from "../../ui/Time";
 
-export function Delivery({ of }: { of: components["schemas"]["Delivery"] | null | undefined }) {
+/** `brief`: without the reason, where that stands elsewhere on the page. */
+export function Delivery({ of, brief = false }: { of: components["schemas"]["Delivery"] | null | undefined; brief?: boolean }) {
   if (!of) return null;
+  if (of.failingSince && brief) return <State tone="bad">not reached</State>;
   if (of.failingSince) {
     return (
       <span className="hf-stack hf-tight">

@@ -52,7 +52,7 @@ export default function NotificationPage() {
       name={name}
       of={useQuery(notification(name))}
       parts={PARTS}
-      state={({ status }) => <Delivery of={status.delivery} />}
+      state={({ status }) => <Delivery of={status.delivery} brief />}
       actions={() => (
         <>
           <Button size="xs" onClick={() => void test()} loading={testing}>Send a test</Button>
@@ -94,7 +94,7 @@ function Status({ of: { status } }: { of: Notification }) {
       <dt>Sends to</dt><dd className="hf-mono">{delivery.place}</dd>
       <dt>State</dt><dd><Delivery of={delivery} /></dd>
       <dt>Last sent</dt><dd><Time at={delivery.lastSuccess} /></dd>
-      <dt>Last failure</dt><dd><Time at={delivery.lastFailure} />{delivery.lastFailure && delivery.lastError && <>: {delivery.lastError}</>}</dd>
+      <dt>Last failure</dt><dd><Time at={delivery.lastFailure} />{!delivery.failingSince && delivery.lastFailure && delivery.lastError && <>: {delivery.lastError}</>}</dd>
       <dt>Messages waiting</dt><dd>{delivery.queued}</dd>
       <dt>Messages sent</dt><dd>{delivery.sent}</dd>
       <dt>Given up</dt><dd>{delivery.dropped}</dd>

@@ -29,7 +29,7 @@ export function Notifications() {
             {data.items.map(({ metadata, spec, status }) => (
               <tr key={metadata.name}>
                 <td><PageLink to={notificationAt(metadata.name)}>{metadata.name}</PageLink></td>
-                <td data-label="Sends to">{status.delivery?.receiver}: <span className="hf-mono">{status.delivery?.place}</span></td>
+                <td data-label="Sends to"><span>{status.delivery?.receiver}: <span className="hf-mono">{status.delivery?.place}</span></span></td>
                 <td data-label="Severity">{String((spec as { severity?: unknown }).severity ?? "warning")}</td>
                 <td data-label="State"><Delivery of={status.delivery} /></td>
                 <td data-label="Last sent"><Time at={status.delivery?.lastSuccess} /></td>

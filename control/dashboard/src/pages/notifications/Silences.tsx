@@ -21,7 +21,7 @@ export function Silences() {
   return (
     <>
       <table className="hf-table hf-folds">
-        <thead><tr><th>Kind</th><th>Of</th><th className="hf-number">Alarms now</th><th>By</th><th>Made</th><th>Ends</th><th>Note</th><th><span className="hf-hidden">End</span></th></tr></thead>
+        <thead><tr><th>Type</th><th>Of</th><th className="hf-number">Alarms now</th><th>By</th><th>Made</th><th>Ends</th><th>Note</th><th><span className="hf-hidden">End</span></th></tr></thead>
         <tbody>
           {data.items.map((one) => (
             <tr key={one.id}>

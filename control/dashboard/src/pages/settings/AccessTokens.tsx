@@ -37,15 +37,15 @@ export function AccessTokens() {
       {!data && (error ? <Failed error={error} what="The access tokens could not be read" retry={() => void refetch()} /> : <Loading />)}
       {data && (
         <table className="hf-table hf-folds">
-          <thead><tr><th>Token</th><th>For</th><th>May</th><th>Ends</th><th>Made</th><th>Last used</th><th><span className="hf-hidden">Revoke</span></th></tr></thead>
+          <thead><tr><th>Token</th><th>Description</th><th>Scope</th><th>Expires</th><th>Created</th><th>Last used</th><th><span className="hf-hidden">Revoke</span></th></tr></thead>
           <tbody>
             {data.items.map(({ metadata, comment, scope, expiresAt, lastUsedAt }) => (
               <tr key={metadata.name}>
                 <td><span className="hf-row"><span className="hf-mono">{metadata.name}</span>{metadata.name === mine && <State tone="move">this session</State>}</span></td>
-                <td data-label="For">{comment}</td>
-                <td data-label="May">{scope}</td>
-                <td data-label="Ends"><Time at={expiresAt} /></td>
-                <td data-label="Made"><Time at={metadata.createdAt} /></td>
+                <td data-label="Description">{comment}</td>
+                <td data-label="Scope">{scope}</td>
+                <td data-label="Expires"><Time at={expiresAt} /></td>
+                <td data-label="Created"><Time at={metadata.createdAt} /></td>
                 <td data-label="Last used"><Time at={lastUsedAt} /></td>
                 <td><Button size="compact-xs" variant="outline" color="red" onClick={() => setEnding({ id: metadata.name, comment })} aria-label={`Revoke access token ${metadata.name}`}>Revoke…</Button></td>
               </tr>
@@ -55,7 +55,7 @@ export function AccessTokens() {
       )}
       {ending && (
         <Confirm title={`Revoke the access token ${ending.id}?`} act={`Revoke ${ending.id}`} run={async () => { await revokeAccess(ending.id); say(`The access token ${ending.id} is revoked`); }} close={() => setEnding(undefined)}>
-          <p>Whoever uses <strong className="hf-mono">{ending.id}</strong>{ending.comment && ` (${ending.comment})`} is shut out at once: scripts, command lines and sessions of these pages{ending.id === mine && ", yours among them"}.</p>
+          <p>Whoever uses <strong className="hf-mono">{ending.id}</strong>{ending.comment && ` (${ending.comment})`} loses access at once: scripts, command lines and sessions of these pages{ending.id === mine && ", including yours"}.</p>
         </Confirm>
       )}
     </Card>
@@ -91,10 +91,10 @@ function Make({ close }: { close: () => void }) {
   }
   return (
     <form className="hf-stack hf-tight" onSubmit={(event) => { event.preventDefault(); void go(); }}>
-      <TextInput label="What it is for" description="A person or a script; shown here and in the activity" value={comment} onChange={(event) => setComment(event.currentTarget.value)} maxLength={200} autoFocus required />
-      <Select label="What it may do" description={SCOPES.find(({ value }) => value === scope)?.text} data={SCOPES.map(({ value, label }) => ({ value, label }))} value={scope} onChange={(value) => setScope((value ?? "read") as Scope)} allowDeselect={false} maw={260} />
+      <TextInput label="Description" description="A person or a script; shown here and in the activity" value={comment} onChange={(event) => setComment(event.currentTarget.value)} maxLength={200} autoFocus required />
+      <Select label="Scope" description={SCOPES.find(({ value }) => value === scope)?.text} data={SCOPES.map(({ value, label }) => ({ value, label }))} value={scope} onChange={(value) => setScope((value ?? "read") as Scope)} allowDeselect={false} maw={260} />
       {failure && <Notice tone="bad" title="No access token was made" alert>{failure}</Notice>}
-      <div className="hf-row"><Button type="submit" size="xs" loading={busy}>Make it</Button><Button size="xs" variant="default" onClick={close}>Cancel</Button></div>
+      <div className="hf-row"><Button type="submit" size="xs" loading={busy}>Create</Button><Button size="xs" variant="default" onClick={close}>Cancel</Button></div>
     </form>
   );
 }

@@ -19,7 +19,7 @@ export function Licences() {
   const packages = useQuery({ queryKey: ["licences.json"], enabled: open, staleTime: Infinity, queryFn: async () => ((await (await fetch("/licences.json")).json()) as { items: Licence[] }).items });
   return (
     <Card title="Licences">
-      <p>Holdfast is under Apache-2.0. It stands on the work of others:</p>
+      <p>Holdfast is under Apache-2.0. It includes the work of others:</p>
       <details onToggle={(event) => setOpen(event.currentTarget.open)}>
         <summary>Packages of the programs and of these pages</summary>
         <div className="hf-grid">

@@ -30,7 +30,7 @@ export function Restore() {
     try {
       const manifest = manifestOf(new Uint8Array(await file.slice(0, HEAD).arrayBuffer()));
       if (manifest) setChosen({ file, manifest });
-      else setWrong(`${file.name} is not a backup of Holdfast. “Download a backup” and holdfast backup make such files.`);
+      else setWrong(`${file.name} is not a backup of Holdfast. “Download a backup” makes such files.`);
     } catch {
       setWrong(`${file.name} cannot be read: it may have changed or gone meanwhile.`);
     }

@@ -24,8 +24,8 @@ export default function Settings() {
           <Card title="Certificate authority">
             <dl className="hf-facts">
               <dt>SHA-256</dt><dd className="hf-mono">{data.ca.sha256}</dd>
-              <dt>Ends</dt><dd><Time at={data.ca.notAfter} /></dd>
-              {data.serverCertificateNotAfter && <><dt>Server's own</dt><dd>ends <Time at={data.serverCertificateNotAfter} />, replaced before by itself</dd></>}
+              <dt>Expires</dt><dd><Time at={data.ca.notAfter} /></dd>
+              {data.serverCertificateNotAfter && <><dt>Server certificate</dt><dd>expires <Time at={data.serverCertificateNotAfter} />, renewed automatically</dd></>}
               <dt>Trust domain</dt><dd>{data.trustDomain}</dd>
             </dl>
             <div className="hf-row">
@@ -36,8 +36,8 @@ export default function Settings() {
           </Card>
           <div className="hf-stack">
             <Card title="Backup">
-              <p>All of the control plane's store, its authority and artifacts as one file, made while it runs.</p>
-              <Notice tone="warn" title="It holds every key">Whoever has the file is the control plane: keep it as you keep keys.</Notice>
+              <p>The control plane's store, its certificate authority and all artifacts in one file, taken while it runs.</p>
+              <Notice tone="warn" title="It contains every private key">Whoever has the file can act as the control plane: store it like a private key.</Notice>
               <div><Button component="a" href="/api/v1/backup" download={`holdfast-${new Date().toISOString().slice(0, 10)}.tar`}>Download a backup</Button></div>
             </Card>
             <Restore />
@@ -47,7 +47,7 @@ export default function Settings() {
               <dt>Holdfast</dt><dd>{data.version}</dd>
               <dt>Runs since</dt><dd><Time at={data.startedAt} /></dd>
               <dt>Tenant</dt><dd>{data.tenant}</dd>
-              <dt>Epoch</dt><dd>{data.epoch}</dd>
+              <dt>Restore epoch</dt><dd title="Higher after every restore of a backup: devices then accept older state">{data.epoch}</dd>
               {data.apiAddress && <><dt>Listens on</dt><dd className="hf-mono">{data.apiAddress}</dd></>}
             </dl>
           </Card>

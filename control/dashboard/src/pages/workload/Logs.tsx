@@ -31,7 +31,7 @@ export function Logs({ workload }: { workload: Workload }) {
   if (chosen.length === 0) return <Notice tone="idle" title="No device runs it, so there is no log" />;
   const sources = chosen.map((device, index) => {
     const status = devices[index]?.data?.status;
-    return { device, workload: name, online: status?.connection === "online", heardAt: status?.lastSeen };
+    return { device, workload: name, online: status?.connection === "online", heardAt: status?.heardAt };
   });
   const missing = devices.find(({ error }) => error)?.error;
   return (

@@ -32,7 +32,7 @@ const PARTS: readonly Part<Workload>[] = [
   { key: "logs", title: "Logs", show: (workload) => <Logs workload={workload} /> },
   { key: "edit", title: "Edit", show: (workload) => <Edit workload={workload} /> },
   { key: "revisions", title: "Revisions", show: (workload) => <Revisions workload={workload} /> },
-  { key: "raw", title: "Raw document", show: (workload) => <Raw of={workload} label={`The document of ${workload.metadata.name}`} /> },
+  { key: "raw", title: "YAML", show: (workload) => <Raw of={workload} label={`The document of ${workload.metadata.name}`} /> },
 ];
 
 export default function WorkloadPage() {

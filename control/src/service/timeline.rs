@@ -1,0 +1,311 @@
+//! What happened: to one device, in the audit log, and in the fleet beside what people did.
+//!
+//! Timelines stand in the store alone; these read the disk and belong on a thread that may block.
+
+use super::read::page;
+use super::{Failure, Listed, Query, Service};
+use crate::api::{self, Activity, Category, EventKind, TimelineEvent};
+use crate::core::activity::{self, Filter};
+use crate::core::model::key;
+use crate::core::records::{AuditRecord, Meta};
+use crate::core::timeline::{EventRecord, Ring};
+use crate::store::StoreError;
+
+/// Events of the fleet that are read from the disk at once.
+const AT_ONCE: u32 = 250;
+
+/// An event may go on for an hour after it began, and clocks are put right: what began earlier than
+/// so many seconds before a time is not looked for after it.
+const SLACK: u64 = 3 * 3_600;
+
+/// Which part of a device's timeline.
+#[derive(Debug, Clone, Default)]
+pub struct TimelineQuery {
+    /// Most items, and before which one.
+    pub query: Query,
+    /// Only of these kinds; none: all.
+    pub kinds: Vec<EventKind>,
+    /// Only of this workload.
+    pub workload: Option<String>,
+    /// Not before, in seconds since 1970.
+    pub since: Option<u64>,
+    /// Before.
+    pub until: Option<u64>,
+}
+
+impl TimelineQuery {
+    fn chooses(&self, record: &EventRecord, event: &TimelineEvent) -> bool {
+        let until = record.until.unwrap_or(record.at);
+        (self.kinds.is_empty() || self.kinds.contains(&event.kind))
+            && self.workload.as_ref().is_none_or(|name| event.workload.as_ref() == Some(name))
+            && self.since.is_none_or(|since| until >= since)
+            && self.until.is_none_or(|until| record.at < until)
+    }
+}
+
+fn not_ours() -> Failure {
+    Failure::invalid("continue: not one of ours; begin anew without it")
+}
+
+fn read(key: &str, value: &[u8]) -> Option<EventRecord> {
+    serde_json::from_slice(value)
+        .map_err(|error| tracing::error!(key, %error, "an event cannot be read"))
+        .ok()
+}
+
+impl Service {
+    /// What happened to a device, newest first.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`], a bad query, or the store's.
+    pub fn timeline(&self, name: &str, query: &TimelineQuery) -> Listed<TimelineEvent> {
+        let limit = query.query.limit()?;
+        let before = query.query.after.as_deref().map(str::parse::<u64>).transpose();
+        let before = before.map_err(|_| not_ours())?.unwrap_or(u64::MAX);
+        let (name, version) = {
+            let model = self.model();
+            let known = model.devices.get_key_value(name);
+            let known = known.map(|(name, _)| name.clone());
+            (known.ok_or_else(|| Failure::no("device", name))?, model.meta.version)
+        };
+        let most: u32 = Ring::ALL.into_iter().map(Ring::size).sum();
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut events: Vec<EventRecord> = self
+            .store
+            .read(&key::history_of(&name), most)?
+            .iter()
+            .filter_map(|(key, value)| read(key, value))
+            .filter(|record| record.number < before)
+            .collect();
+        events.sort_by_key(|event| std::cmp::Reverse(event.number));
+        let items = events
+            .iter()
+            .map(|record| (record, activity::event(record)))
+            .filter(|(record, event)| query.chooses(record, event))
+            .take(limit + 1)
+            .map(|(record, event)| (record.number.to_string(), event))
+            .collect();
+        Ok(page(items, limit, version))
+    }
+
+    /// Who did what, oldest first or newest first.
+    ///
+    /// # Errors
+    /// A bad query.
+    pub fn audit(&self, query: &Query, filter: &Filter, newest_first: bool) -> Listed<AuditRecord> {
+        let limit = query.limit()?;
+        let after = query.after.as_deref().map(str::parse::<u64>).transpose();
+        let after = after.map_err(|_| not_ours())?;
+        let model = self.model();
+        let item = |record: &AuditRecord| (record.number.to_string(), record.clone());
+        let chosen = |record: &&AuditRecord| filter.chooses(record);
+        let items = if newest_first {
+            let before = |record: &&AuditRecord| after.is_none_or(|after| record.number < after);
+            let all = model.audit.iter().rev().filter(before);
+            all.filter(chosen).take(limit + 1).map(item).collect()
+        } else {
+            let later = |record: &&AuditRecord| after.is_none_or(|after| record.number > after);
+            model.audit.iter().filter(later).filter(chosen).take(limit + 1).map(item).collect()
+        };
+        Ok(page(items, limit, model.meta.version))
+    }
+
+    /// What people and devices did, newest first.
+    ///
+    /// # Errors
+    /// A bad query, or the store's.
+    pub fn activity(&self, query: &Query, filter: &Filter) -> Listed<Activity> {
+        let limit = query.limit()?;
+        let mut feed = Feed::begin(self, filter, query.after.as_deref(), limit)?;
+        let mut items = Vec::new();
+        while items.len() <= limit {
+            let Some(item) = feed.next()? else { break };
+            items.push((feed.place(), item));
+        }
+        let version = self.model().meta.version;
+        Ok(page(items, limit, version))
+    }
+}
+
+/// One ring of the fleet, from its newest event back.
+struct Back {
+    ring: Ring,
+    /// Below this place is what was not read yet.
+    below: u32,
+    /// At this place the ring ends.
+    end: u32,
+    /// What was read, the newest last: its place, its number, and the event.
+    ready: Vec<(u32, EventRecord)>,
+    /// Number of the last one that was taken in.
+    last: u64,
+}
+
+impl Back {
+    /// The newest event that is left.
+    fn peek(&mut self, service: &Service) -> Result<Option<&EventRecord>, StoreError> {
+        while self.ready.is_empty() && self.below > self.end {
+            let from = self.below.saturating_sub(AT_ONCE).max(self.end);
+            let places: Vec<u32> = (from..self.below).collect();
+            self.below = from;
+            let keys: Vec<String> =
+                places.iter().map(|place| key::fleet_event(self.ring, *place)).collect();
+            let values = service.store.pick(&keys)?;
+            let found = places.into_iter().zip(&keys).zip(values);
+            let found =
+                found.filter_map(|((place, key), value)| Some((place, read(key, &value?)?)));
+            self.ready = found.collect();
+            // What was overwritten meanwhile is newer than what was read before it: there the ring
+            // ends by now.
+            let (all, last) = (self.ready.len(), self.last);
+            self.ready.retain(|(_, record)| record.number < last);
+            if self.ready.len() < all {
+                self.end = self.below;
+            }
+            self.last = self.ready.first().map_or(self.last, |(_, record)| record.number);
+        }
+        Ok(self.ready.last().map(|(_, record)| record))
+    }
+}
+
+/// The audit log and the fleet's rings as one list, newest first.
+struct Feed<'a> {
+    service: &'a Service,
+    filter: &'a Filter,
+    /// Entries of the audit log, the newest last.
+    people: Vec<AuditRecord>,
+    rings: Vec<Back>,
+    /// Where the page goes on: below which entry of the audit log, and below which places.
+    at: (u64, [u32; 4]),
+}
+
+impl<'a> Feed<'a> {
+    fn begin(
+        service: &'a Service,
+        filter: &'a Filter,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Self, Failure> {
+        // As it is in the store: what is in memory alone has no event there yet.
+        let stored = service.store.pick(&[key::META.to_owned()])?;
+        let stored = stored.into_iter().next().flatten();
+        let meta: Meta = stored
+            .map(|value| serde_json::from_slice(&value))
+            .transpose()
+            .map_err(Failure::internal)?
+            .unwrap_or_default();
+        let newest = Ring::ALL.map(|ring| meta.events.of(ring));
+        let (audit, places) = match after {
+            Some(text) => place(text).ok_or_else(not_ours)?,
+            None => (u64::MAX, newest),
+        };
+        let mut people: Vec<AuditRecord> = if audit > 0 {
+            let model = service.model();
+            let older = model.audit.iter().rev().filter(|record| record.number < audit);
+            let chosen = older.filter(|record| filter.chooses(record));
+            chosen.take(most + 1).cloned().collect()
+        } else {
+            Vec::new()
+        };
+        people.reverse();
+        let wanted = filter.wants(Category::Device);
+        let rings = Ring::ALL
+            .into_iter()
+            .zip(newest)
+            .zip(places)
+            .filter(|_| wanted)
+            .map(|((ring, newest), below)| Back {
+                ring,
+                below: below.min(newest),
+                end: newest.saturating_sub(ring.fleet_size()),
+                ready: Vec::new(),
+                last: u64::MAX,
+            })
+            .collect();
+        let audit = people.last().map_or(0, |record| record.number + 1);
+        Ok(Self { service, filter, people, rings, at: (audit, places) })
+    }
+
+    /// The next one.
+    fn next(&mut self) -> Result<Option<Activity>, Failure> {
+        loop {
+            let person = self.people.last().map(|record| (record.at, 0));
+            let mut newest: Option<((u64, u64), usize)> = None;
+            for (which, back) in self.rings.iter_mut().enumerate() {
+                if let Some(record) = back.peek(self.service)? {
+                    let age = (record.at, record.number + 1);
+                    if newest.is_none_or(|(known, _)| age > known) {
+                        newest = Some((age, which));
+                    }
+                }
+            }
+            // What people do comes before what devices make of it: it stands below.
+            match newest {
+                Some((age, which)) if person.is_none_or(|person| age > person) => {
+                    if let Some(item) = self.device(which) {
+                        return Ok(Some(item));
+                    }
+                }
+                _ => {
+                    let Some(record) = self.people.pop() else { return Ok(None) };
+                    self.at.0 = record.number;
+                    return Ok(Some(activity::of_person(&record)));
+                }
+            }
+        }
+    }
+
+    /// Takes the newest of a ring. None: it is not looked for.
+    fn device(&mut self, which: usize) -> Option<Activity> {
+        let back = self.rings.get_mut(which)?;
+        let (place, record) = back.ready.pop()?;
+        if let Some(at) = self.at.1.get_mut(which) {
+            *at = place;
+        }
+        if self.filter.since().is_some_and(|since| record.at.saturating_add(SLACK) < since) {
+            // So is everything that is older.
+            back.ready.clear();
+            back.below = back.end;
+            return None;
+        }
+        self.filter.device(&record)
+    }
+
+    fn place(&self) -> String {
+        let (audit, [link, workload, change, problem]) = self.at;
+        format!("{audit}-{link}-{workload}-{change}-{problem}")
+    }
+}
+
+/// Where a page goes on.
+fn place(text: &str) -> Option<(u64, [u32; 4])> {
+    let mut parts = text.split('-');
+    let audit = parts.next()?.parse().ok()?;
+    let mut place = || parts.next()?.parse::<u32>().ok();
+    let places = [place()?, place()?, place()?, place()?];
+    parts.next().is_none().then_some((audit, places))
+}
+
+impl Service {
+    /// Calls `take` with what people and devices did, newest first, page by page, until it says
+    /// that it wants no more.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn every_activity(
+        &self,
+        filter: &Filter,
+        take: &mut dyn FnMut(&Activity) -> bool,
+    ) -> Result<(), Failure> {
+        let mut query = Query { limit: Some(1_000), ..Query::default() };
+        loop {
+            let api::List { items, metadata } = self.activity(&query, filter)?;
+            if !items.iter().all(&mut *take) {
+                return Ok(());
+            }
+            match metadata.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+}
