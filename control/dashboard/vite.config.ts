@@ -20,5 +20,5 @@ export default defineConfig({
     // `npm run dev` against a running control plane: HOLDFAST_URL=https://127.0.0.1:8443
     proxy: { "/api": { target: process.env.HOLDFAST_URL ?? "https://127.0.0.1:8443", secure: false, changeOrigin: true } },
   },
-  test: { include: ["src/**/*.test.ts"], environment: "node" },
+  test: { include: ["src/**/*.test.{ts,mjs}"], environment: "node" },
 } as Parameters<typeof defineConfig>[0]);

@@ -274,14 +274,14 @@ pub fn count(summary: &mut api::WorkloadSummary, is: Condition, is_away: bool) {
     }
 }
 
-/// The state of a workload over all its devices: what lists and counts of workloads go by. Devices
-/// that are away as expected say nothing against it, while others run it.
+/// The state of a workload over all its devices: what lists and counts of workloads go by.
 pub fn overall(summary: &api::WorkloadSummary) -> api::WorkloadState {
     use api::WorkloadState as Whole;
     match summary {
         one if one.desired == 0 => Whole::Unplaced,
         one if one.failing > 0 => Whole::Failing,
         one if one.progressing > 0 => Whole::Progressing,
+        // Devices that are away as expected say nothing against it, while others run it.
         one if one.unknown > one.away || one.away == one.desired => Whole::Unknown,
         one if one.paused > 0 => Whole::Paused,
         one if one.done + one.away == one.desired => Whole::Done,

@@ -142,7 +142,7 @@ async fn secrets_go_in_and_never_come_out() {
     document["spec"]["to"]["webhook"]["url"] = json!("https://evil.example/b");
     let (status, answer) = apply(&world, &document).await;
     let faults = answer["error"]["faults"].as_array().unwrap();
-    assert_eq!((status, faults.len()), (400, 2), "{answer}");
+    assert_eq!((status, faults.len()), (422, 2), "{answer}");
     assert_eq!(faults[1]["path"], "spec.to.webhook.secret");
     // It is in the backup, for it is needed after a restore.
     let (_, backup) = world.send("GET", "/api/v1/backup", &[], axum::body::Body::empty()).await;
@@ -162,7 +162,7 @@ async fn every_fault_of_a_document_is_said_at_once() {
     let (status, answer) = apply(&world, &document).await;
     let faults = answer["error"]["faults"].as_array().unwrap();
     let paths: Vec<&str> = faults.iter().map(|fault| fault["path"].as_str().unwrap()).collect();
-    assert_eq!(status, 400);
+    assert_eq!(status, 422);
     assert_eq!(
         paths,
         [
@@ -190,7 +190,7 @@ async fn every_fault_of_a_document_is_said_at_once() {
         let (status, answer) = apply(&world, &notification("night", to)).await;
         assert_eq!(
             (status, &answer["error"]["faults"][0]["path"]),
-            (400, &json!(wrong)),
+            (422, &json!(wrong)),
             "{answer}"
         );
     }
@@ -202,7 +202,10 @@ async fn a_failing_receiver_is_told_after_a_restart_and_nothing_is_doubled() {
     let (receiver, url) = Receiver::new().await;
     receiver.fails.store(true, Ordering::Relaxed);
     let to = json!({ "webhook": { "url": url, "secret": "0123456789" } });
-    let (status, answer) = apply(&world, &notification("night", to)).await;
+    let mut document = notification("night", to);
+    // Without it both are told to be lost as well.
+    document["spec"]["kinds"] = json!(["failing"]);
+    let (status, answer) = apply(&world, &document).await;
     assert_eq!(status, 200, "{answer}");
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let running = tokio::spawn(run_alarms(Arc::clone(&world.service), stopping));

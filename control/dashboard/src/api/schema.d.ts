@@ -1798,7 +1798,7 @@ export interface components {
              */
             parts?: string[];
             /**
-             * @description `device`, `workload`, `stream`, `linkbudget`, `notification`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
+             * @description `device`, `workload`, `stream`, `linkbudget`, `notification`, `devicepolicy`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
              *     anew).
              */
             type: string;
@@ -1812,7 +1812,7 @@ export interface components {
         Explanation: {
             /** @description What helps on the command line, such as `holdfast device approve gw-7`; pages have buttons. */
             hints?: string[];
-            /** @description `device`, `workload`, `stream`, `linkbudget` or `notification`. */
+            /** @description `device`, `workload`, `stream`, `linkbudget`, `notification` or `devicepolicy`. */
             kind: string;
             /** @description Its name. */
             name: string;
@@ -4568,7 +4568,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description `device`, `workload`, `stream`, `linkbudget` or `notification` */
+                /** @description `device`, `workload`, `stream`, `linkbudget`, `notification` or `devicepolicy` */
                 kind: string;
                 name: string;
             };

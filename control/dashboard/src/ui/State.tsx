@@ -25,12 +25,24 @@ export function State({ tone, title, children }: { tone: Tone; title?: string | 
 
 const CONNECTIONS: Record<string, Tone> = { online: "good", offline: "bad", "never-seen": "bad", pending: "warn", revoked: "idle" };
 
-/** `since`: when that began. `absence`: of a device that is away, what is to be thought of that. */
-export function Connection({ of, since, absence, short = false }: { of: string; since?: string | null | undefined; absence?: { state?: string | null } | null | undefined; short?: boolean }) {
-  const away = absence?.state && absence.state !== "unexpected" ? absence.state : undefined;
+interface ConnectionOf {
+  of: string;
+  /** When that began. */
+  since?: string | null | undefined;
+  /** Of a device that is away: whether a device policy expects it, or leaves it out. */
+  away?: string | null | undefined;
+  /** In a narrow column. */
+  short?: boolean;
+}
+
+const AWAY: Record<string, string> = { expected: "as expected", ignored: "ignored" };
+
+/** An absence that a device policy expects is no fault, and grey. */
+export function Connection({ of, since, away, short = false }: ConnectionOf) {
+  const normal = AWAY[away ?? ""];
   return (
     <span className="hf-row hf-tight hf-one">
-      <State tone={away ? "unknown" : (CONNECTIONS[of] ?? "idle")}>{of.replace("-", " ")}{away && `, ${away}`}</State>
+      <State tone={normal ? "idle" : (CONNECTIONS[of] ?? "idle")} title={normal}>{of.replace("-", " ")}{normal && !short ? `, ${normal}` : ""}</State>
       {since && <Since at={since} short={short} />}
     </span>
   );

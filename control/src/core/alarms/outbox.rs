@@ -236,16 +236,18 @@ impl Outbox {
         lasting: bool,
         writes: &mut Vec<Write>,
     ) {
-        let under_way = self.under_way.clone();
-        let stale: Vec<u64> = self
-            .queue
-            .iter()
-            .filter(|older| replaces(&message, older, &key))
-            .filter(|older| under_way.as_ref() != Some(&older.message.id))
-            .map(|older| older.number)
-            .collect();
-        self.queue.retain(|one| !stale.contains(&one.number));
-        writes.extend(stale.into_iter().map(|number| (queue_key(name, number), None)));
+        // How long a receiver is waited for is its own: a newer message does not begin anew.
+        let (mut attempts, mut next) = (0, now);
+        let under_way = &self.under_way;
+        self.queue.retain(|older| {
+            let stays =
+                !replaces(&message, older, &key) || under_way.as_ref() == Some(&older.message.id);
+            if !stays {
+                (attempts, next) = (attempts.max(older.attempts), next.max(older.next));
+                writes.push((queue_key(name, older.number), None));
+            }
+            stays
+        });
         if self.queue.len() >= MAX_QUEUE
             && let Some(oldest) = self.queue.pop_front()
         {
@@ -253,8 +255,7 @@ impl Outbox {
             writes.push((queue_key(name, oldest.number), None));
         }
         self.number += 1;
-        let queued =
-            Queued { number: self.number, key, at: now, since, attempts: 0, next: now, message };
+        let queued = Queued { number: self.number, key, at: now, since, attempts, next, message };
         if lasting {
             writes.push((queue_key(name, queued.number), json(&queued)));
         }

@@ -47,7 +47,7 @@ export default function DevicePage() {
       parts={PARTS}
       state={({ status }) => (
         <span className="hf-row">
-          <Connection of={status.connection} since={status.connectionSince} absence={status.absence} />
+          <Connection of={status.connection} since={status.connectionSince} away={status.absence?.state} />
           {status.health?.state !== status.connection && <DeviceHealth of={status.health} />}
         </span>
       )}

@@ -39,7 +39,7 @@ const LINE_NARROW = 24;
 const helper = createColumnHelper<Device>();
 const cells: Record<Column, (device: Device) => React.ReactNode> = {
   health: ({ status }) => <DeviceHealth of={status.health} short />,
-  connection: ({ status }) => <Connection of={status.connection} since={status.connectionSince} absence={status.absence} short />,
+  connection: ({ status }) => <Connection of={status.connection} since={status.connectionSince} away={status.absence?.state} short />,
   heardAt: ({ status }) => <Heard at={status.heardAt} late={status.overdue} />,
   workloads: (device) => <Workloads of={device} />,
   problems: (device) => <Problems of={device} />,

@@ -53,7 +53,7 @@ const KEY = /^([a-z0-9]([a-z0-9.-]*[a-z0-9])?\/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Z
 /** Filters that take any text, by the API's own names. */
 const PLAIN = ["q", "problem", "workload", "site"] as const;
 /** Every filter: what "take all filters away" takes away. */
-export const FILTERS = ["q", "labels", "connection", "health", "attention", "absence", "problem", "workload", "site"] as const;
+export const FILTERS = ["q", "labels", "connection", "health", "absence", "attention", "problem", "workload", "site"] as const;
 /** All that this page reads from its address. */
 const KNOWN: readonly string[] = [...FILTERS, "sort", "columns", "group", "open"];
 
@@ -99,7 +99,7 @@ export function asked(search: Search): Asked {
   const { fault } = parse(search.labels ?? "");
   if (search.labels && fault === undefined) filter.labelSelector = search.labels;
   if (search.labels && fault !== undefined) ignored.push({ part: `labels=${search.labels}`, why: fault, name: "labels" });
-  const one = (name: "connection" | "health" | "attention" | "absence", words: readonly string[]) => {
+  const one = (name: "connection" | "health" | "absence" | "attention", words: readonly string[]) => {
     const value = known(search, name, words, ignored);
     if (value) filter[name] = value;
   };
@@ -133,7 +133,7 @@ export function chips(search: Search): { key: string; words: string }[] {
     absence: (value) => value.split(",").map((word) => ABSENCE[word] ?? word).join(" or "),
   };
   // One state alone stands in its own field already.
-  const told = (key: string) => (key === "connection" || key === "health" || key === "absence") && !search[key]?.includes(",");
+  const told = (key: string) => ["connection", "health", "absence"].includes(key) && !search[key]?.includes(",");
   return Object.entries(words).flatMap(([key, say]) => (search[key] && !told(key) ? [{ key, words: say(search[key]) }] : []));
 }
 

@@ -26,7 +26,7 @@ export function Arrivals({ use }: { use: Use }) {
 function Arrival({ of: { name, enrolledAt, uncountedLabels = [] } }: { of: Use["devices"][number] }) {
   const { data } = useQuery(read.device(name));
   const status = data?.status;
-  const heard = status?.heardAt ?? status?.lastSeen;
+  const heard = status?.heardAt;
   return (
     <div className="hf-row">
       <span><PageLink to={deviceAt(name)}>{name}</PageLink> enrolled <Moment at={enrolledAt} />,</span>

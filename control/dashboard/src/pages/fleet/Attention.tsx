@@ -11,11 +11,7 @@ export function Attention({ of: { attention, moreAttention, devices, settled, su
         // Reassurance stands beside no red number.
         <p>{devices.total === 0 ? "Nothing yet." : settled ? `Nothing: ${summary}.` : `No alarm yet, and not all is well: ${summary}.`}</p>
       ) : (
-        <ul className="hf-list">
-          {attention.map((item) => (
-            <li key={`${item.kind} ${item.code ?? ""} ${item.severity}`}><Item item={item} /></li>
-          ))}
-        </ul>
+        <ul className="hf-list">{attention.map((item) => <li key={`${item.kind} ${item.code ?? ""} ${item.severity}`}><Item item={item} /></li>)}</ul>
       )}
       {moreAttention > 0 && <p className="hf-kind">and {moreAttention.toLocaleString("en")} more, less urgent</p>}
     </Card>

@@ -37,8 +37,9 @@ export default function Fleet() {
           <Count of={devices.unhealthy} word="unhealthy" tone="bad" search={{ health: "failing,problem", sort: "health" }} />
           <Count of={devices.offline} word="offline" tone="bad" search={{ connection: "offline", absence: "unexpected" }} />
           {devices.neverSeen > 0 && <Count of={devices.neverSeen} word="never seen" tone="bad" search={{ connection: "never-seen", absence: "unexpected" }} />}
+          {devices.overdue > 0 && <Count of={devices.overdue} word="not heard in time" tone="warn" search={{ connection: "online", sort: "heardAt" }} />}
           {devices.expectedAway > 0 && <Count of={devices.expectedAway} word="away as expected" search={{ absence: "expected" }} />}
-          {devices.ignored > 0 && <Count of={devices.ignored} word="ignored" search={{ absence: "ignored" }} />}
+          {devices.ignored > 0 && <Count of={devices.ignored} word="away, ignored" search={{ absence: "ignored" }} />}
           {devices.pending > 0 && <Count of={devices.pending} word="waiting" tone="warn" to="/enrolment" search={{}} />}
           {devices.revoked > 0 && <Count of={devices.revoked} word="revoked" search={{ connection: "revoked" }} />}
         </div>

@@ -48,7 +48,7 @@ export function Devices({ workload }: { workload: Workload }) {
                 return (
                   <tr key={metadata.name}>
                     <td><PageLink className="hf-cut" to={deviceAt(metadata.name)} title={metadata.name}>{metadata.name}</PageLink></td>
-                    <td data-label="Connection"><Connection of={status.connection} since={status.connectionSince} absence={status.absence} /></td>
+                    <td data-label="Connection"><Connection of={status.connection} since={status.connectionSince} away={status.absence?.state} /></td>
                     <td data-label="Heard" className="hf-nowrap"><Heard at={status.heardAt} late={status.overdue} /></td>
                     <td data-label="State">
                       {said?.state ? <WorkloadState of={said.state} last={said.lastState} heard={status.heardAt} since={said.since} />

@@ -1,3 +1,4 @@
+/// <reference types="node" />
 // What the pages show has no back-ticks and no commands: neither the pages' own texts nor those of the
 // server and the agent, which pages show as they are. The command line has its hints apart.
 import { readdirSync, readFileSync } from "node:fs";
@@ -9,7 +10,7 @@ const ROOT = join(import.meta.dirname, "../../../..");
 /** Commands of the programs, and of a shell. */
 const COMMAND = /\bholdfast (login|get|describe|apply|delete|device|token|access|data|query|logs|serve|restore|backup|rollback|restart|history|status)\b|\bholdfast-agent (run|enroll|status)\b|\bchmod [ugo+0-9]/;
 
-function files(folder: string, end: RegExp): string[] {
+function files(folder, end) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
     return entry.isDirectory() ? files(path, end) : end.test(entry.name) ? [path] : [];
@@ -17,10 +18,10 @@ function files(folder: string, end: RegExp): string[] {
 }
 
 /** The texts of a source of the pages: those in JSX, and literals. */
-function shown(path: string): string[] {
+function shown(path) {
   const source = ts.createSourceFile(path, readFileSync(path, "utf8"), ts.ScriptTarget.Latest, true, path.endsWith("x") ? ts.ScriptKind.TSX : ts.ScriptKind.TS);
-  const texts: string[] = [];
-  const visit = (node: ts.Node): void => {
+  const texts = [];
+  const visit = (node) => {
     if (ts.isJsxText(node) || ts.isStringLiteralLike(node) || ts.isTemplateHead(node) || ts.isTemplateMiddle(node) || ts.isTemplateTail(node)) texts.push(node.text);
     ts.forEachChild(node, visit);
   };
@@ -53,7 +54,7 @@ const TERMINAL = [
 ];
 
 /** Literals of a Rust source, without tests, comments, attributes and help for terminals. */
-function literals(path: string): string[] {
+function literals(path) {
   const [text = ""] = readFileSync(path, "utf8").split("#[cfg(test)]");
   const code = text
     .split("\n")
@@ -67,7 +68,7 @@ function literals(path: string): string[] {
 test("texts of the server and of the agent that pages show", () => {
   const wrong = ["control/src", "agent/src"]
     .flatMap((folder) => files(join(ROOT, folder), /\.rs$/))
-    .map((path) => [path, relative(ROOT, path)] as const)
+    .map((path) => [path, relative(ROOT, path)])
     .filter(([, name]) => !/tests?(\.rs|\/)/.test(name) && !TERMINAL.some((pattern) => pattern.test(name)))
     .flatMap(([path, name]) => literals(path).filter((text) => /`[^`]*`/.test(text) || COMMAND.test(text)).map((text) => `${name}: ${text}`))
     // Hints for the command line stand in a field of their own.
