@@ -452,7 +452,13 @@ pub(super) fn notification_status(
         open: standing.open as u64,
     };
     let problems = u64::from(standing.failing_since > 0);
-    PolicyStatus { devices, applied: devices, problems, delivery: Some(delivery), absence: None }
+    PolicyStatus {
+        devices,
+        applied: devices,
+        problems,
+        delivery: Some(delivery),
+        ..PolicyStatus::default()
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "how long a receiver took is shown to a person")]
