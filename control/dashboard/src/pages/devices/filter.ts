@@ -105,7 +105,6 @@ export function asked(search: Search): Asked {
   };
   one("connection", CONNECTIONS);
   one("health", HEALTH);
-  one("absence", Object.keys(ABSENCE));
   one("attention", Object.keys(ATTENTION));
   one("absence", Object.keys(ABSENCE));
   const filtered = Object.keys(filter).length > 0;
