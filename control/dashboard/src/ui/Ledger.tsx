@@ -49,7 +49,7 @@ export function Ledger({ device, stream }: { device: string; stream: string }) {
   return (
     <section className="hf-stack hf-tight" aria-label={`Ledger of ${stream}`}>
       <span>{count(data.received, "record")} received, {data.duplicates.toLocaleString("en")} of them again, {data.late.toLocaleString("en")} late; {missing === 0 ? "none missing" : <strong>{missing.toLocaleString("en")} missing</strong>}.</span>
-      {data.note && <span className="hf-kind"><Words>{data.note.replaceAll("`", "")}</Words></span>}
+      {data.note && <span className="hf-kind"><Words>{data.note.replace(/`/g, "")}</Words></span>}
       {data.missing.length > 0 && <Gaps of={data.missing} label={`What of ${stream} is missing`} />}
       {data.metadata?.continue && <span className="hf-kind">The newest {RANGES} gaps; the command line&apos;s ledger lists all.</span>}
       {data.summedBelow && <span className="hf-kind">Below number {data.summedBelow.toLocaleString("en")} not every range is kept: {Object.entries(data.summed ?? {}).map(([reason, many]) => `${many.toLocaleString("en")} ${reason}`).join(", ") || "none is missing"}.</span>}
@@ -115,7 +115,7 @@ function HeldBack({ device, stream, total }: { device: string; stream: string; t
         </div>
       </div>
       <div role="status" className="hf-stack hf-tight">
-        {state.kind === "failed" && <Notice tone="bad" title="Not fetched"><Words>{state.why.replaceAll("`", "")}</Words></Notice>}
+        {state.kind === "failed" && <Notice tone="bad" title="Not fetched"><Words>{state.why.replace(/`/g, "")}</Words></Notice>}
         {isComing && <Coming of={state} left={data ? held(ranges, state.from, state.to) : undefined} />}
       </div>
       {open && (ranges.length === 0 ? <Loading rows={2} /> : <Gaps of={ranges.slice(0, RANGES)} label={`What of ${stream} a policy holds back`} act={(range) => <Button size="compact-xs" variant="default" disabled={state.kind === "asking"} onClick={() => void ask(range)} aria-label={`Fetch records ${range.from} to ${range.to}`}>Fetch</Button>} />)}
@@ -131,7 +131,7 @@ function Coming({ of, left }: { of: Extract<Fetching, { kind: "coming" }>; left:
   return (
     <Notice tone={done ? "good" : of.waits ? "warn" : "move"} title={done ? "Fetched" : of.waits ? "Asked for, and waits" : "On their way"}>
       {count(of.records, "record")} ({bytes(of.bytes)} on the device), at most 10 MiB at once. {come > 0 && <>{come.toLocaleString("en")} of {of.before.toLocaleString("en")} have arrived. </>}
-      {of.waits && <Words>{of.waits.replaceAll("`", "")}</Words>}
+      {of.waits && <Words>{of.waits.replace(/`/g, "")}</Words>}
     </Notice>
   );
 }
