@@ -247,7 +247,7 @@ fn an_artifact_that_cannot_be_reached_is_said_and_comes_when_it_can() {
     assert_says(reason, &[&digest, "tried again"]);
     let seen = plane.await_phase("d-1", "w", "fetching");
     assert_says(seen["reason"].as_str().unwrap(), &[&digest]);
-    assert_says(&plane.cli().run(&["describe", "workload", "w"]).ok(), &["fetching"]);
+    assert_says(&plane.cli().run(&["describe", "workload", "w"]).ok(), &["downloading"]);
 
     device.link.divert_no_more();
     let seen = plane.await_phase("d-1", "w", "running");

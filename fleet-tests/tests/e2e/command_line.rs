@@ -538,7 +538,8 @@ fn devices_are_shown_labelled_and_their_logs_read() {
 
     let table = cli.run(&["get", "devices"]).ok();
     let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(row[..4], ["gw-1", "online", "now", "1/1"], "{table}");
+    assert_eq!(row[..2], ["gw-1", "online"], "{table}");
+    assert!(row.contains(&"1/1"), "{table}");
     assert_says(&cli.run(&["get", "device", "gw-1", "-o", "wide"]).ok(), &["LABELS", "role=a"]);
     assert_says(
         &cli.run(&["describe", "device", "gw-1"]).ok(),
@@ -662,7 +663,9 @@ fn documents_about_data_are_applied_shown_and_deleted_like_others() {
     }
     let pumps = cli.run(&["get", "stream", "pumps", "-o", "json"]).json();
     assert_eq!(pumps["spec"]["streams"], json!(["pump/*", "yes"]), "text stays text");
-    assert_eq!(pumps["status"], json!({ "devices": 1, "applied": 1, "problems": 0 }));
+    let status = &pumps["status"];
+    assert_eq!((&status["devices"], &status["applied"]), (&json!(1), &json!(1)), "{status}");
+    assert_eq!((&status["problems"], &status["names"]), (&json!(0), &json!(["d-1"])), "{status}");
     let table = cli.run(&["get", "streams"]).ok();
     let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(row[..6], ["pumps", "pump/*,yes", "7", "window", "30d", "1Mi"], "{table}");
