@@ -29,8 +29,9 @@ pub use access::{
 };
 pub use alarms::{Alarm, AlarmState, Delivery, NewSilence, Silence, Tested};
 pub use data::{
-    DataMeta, DataRecord, DataRecords, DeviceStreams, Ledger, MissingRange, Point, Policy,
-    PolicyStatus, Series, StreamItem, StreamLast,
+    DataMeta, DataRecord, DataRecords, DeviceStreams, Fits, Ledger, Link, LinkClass, LinkWait,
+    MissingRange, Point, Policy, PolicyDevice, PolicyStatus, PolicyStream, Series, Sparkline,
+    Sparklines, StreamItem, StreamLast,
 };
 pub use fleet::{
     AttentionItem, DeviceCounts, Difference, Differences, Fleet, LabelKey, LabelValue,
@@ -636,7 +637,7 @@ pub struct AppliedDocument {
     pub action: String,
     /// The workload's revision afterwards; 0 of what has none.
     pub revision: u64,
-    /// How many devices should run it.
+    /// How many devices should run it, or are chosen by a document about data.
     pub device_count: u64,
     /// The first of them.
     pub devices: Vec<String>,
@@ -651,21 +652,27 @@ pub struct AppliedDocument {
     /// The devices for which something changes.
     #[serde(default)]
     pub changed_devices: ChangedDevices,
+    /// Of a `Stream`: streams on devices whose policy becomes another.
+    #[serde(default)]
+    pub changed_streams: u64,
+    /// What it does on devices, in words, such as `applies to 4 devices; 2 streams change policy`.
+    #[serde(default)]
+    pub effect: String,
 }
 
 /// For which devices a document changes something; the first hundred of each are named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangedDevices {
-    /// Those that begin to run the workload.
+    /// Those that begin to run the workload, or on which a document about data holds from then on.
     pub gain: Vec<String>,
     /// How many those are.
     pub gain_count: u64,
-    /// Those that stop it.
+    /// Those that stop it, or on which it holds no more.
     pub lose: Vec<String>,
     /// How many those are.
     pub lose_count: u64,
-    /// Those that go to another revision of it.
+    /// Those that go to another revision of it, or on which what it says changes.
     pub update: Vec<String>,
     /// How many those are.
     pub update_count: u64,

@@ -197,6 +197,7 @@ fn state_reports() {
         ("state-healed", "nothing is wrong any more", vectors::state_healed()),
         ("state-data", "streams, buffer, link and horizon", vectors::state_data()),
         ("state-data-period", "the link's period", vectors::state_data_period()),
+        ("state-data-waits", "what waits for the link budget", vectors::state_data_waits()),
         ("state-data-small", "a device without streams", vectors::state_data_small()),
         ("state-history", "which history of the device this is", vectors::state_history()),
         ("state-diverged", "it goes on above what it was told", vectors::state_diverged()),

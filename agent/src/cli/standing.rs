@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use holdfast_protocol::words::{size, until};
+use holdfast_protocol::data::NEVER;
+use holdfast_protocol::words::{moment, size, until};
 
 /// Streams that are shown; a person reads no more, and problems must not scroll away.
 const SHOWN: usize = 20;
@@ -108,8 +109,14 @@ fn about_data(data: &Value, now: u64) -> String {
     for (class, it) in map(link, "classes") {
         let share = it.get("budget").and_then(Value::as_u64);
         let share = share.map_or_else(String::new, |share| format!(", of {} in all", size(share)));
+        let waits = match it.get("waits").and_then(Value::as_u64) {
+            None => String::new(),
+            Some(0) => "; waits, and goes on little by little".into(),
+            Some(NEVER) => "; waits: its share is too little for anything".into(),
+            Some(then) => format!("; waits until {}", moment(then)),
+        };
         out += &format!(
-            "link        {class}: {} sent, {} received {period}{share}\n",
+            "link        {class}: {} sent, {} received {period}{share}{waits}\n",
             size(number(it, "sent")),
             size(number(it, "received")),
         );

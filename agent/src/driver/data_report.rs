@@ -127,7 +127,10 @@ impl Driver {
             .classes
             .iter()
             .map(|(class, it)| {
-                let shown = json!({"sent": it.sent, "received": it.received, "budget": it.budget});
+                let shown = json!({
+                    "sent": it.sent, "received": it.received, "budget": it.budget,
+                    "waits": it.waits,
+                });
                 (class.as_str(), shown)
             })
             .collect();

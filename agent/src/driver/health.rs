@@ -353,7 +353,7 @@ impl Driver {
         );
         say("identity-twice", self.history.twice(uptime_ms()));
         say("limits-not-enforced", self.limits_problem());
-        self.shipping.link_problems().into_iter().for_each(|why| say("link-budget", Some(why)));
+        say("link-budget", self.shipping.link_problem());
         say("link-refused", self.link_problem());
         say(
             "not-enrolled",

@@ -8,6 +8,7 @@ use super::data::{Back, Shipping};
 use super::{Driver, Inner};
 use crate::adapters::clock::uptime_ms;
 use crate::core::data::budget::{Ledger, cost};
+use crate::core::data::recent::Recent;
 use crate::core::data::route::default_interface;
 use crate::core::data::ship::is_used_up;
 use crate::core::data::wait::Waits;
@@ -29,6 +30,8 @@ pub(super) struct LinkLedger {
     held: Vec<TrafficClass>,
     /// What is said of them.
     waits: Waits,
+    /// What came in the last hour.
+    recent: Recent,
     asked: bool,
     /// What was kept before the agent started is in it.
     restored: bool,
@@ -55,7 +58,14 @@ impl LinkLedger {
 
     /// As it is reported.
     pub(super) fn report(&self, policies: &DataPolicies) -> LinkUse {
-        self.ledger.report(policies.link.as_ref())
+        let mut link = self.ledger.report(policies.link.as_ref());
+        link.at = self.now;
+        link.watched = self.recent.watched(uptime_ms());
+        for (class, it) in &mut link.classes {
+            it.recent = self.recent.of(*class);
+            it.waits = self.waits.until(*class);
+        }
+        link
     }
 
     /// It was kept before a restart; None: nobody can tell yet, and it is asked for again.
@@ -81,10 +91,10 @@ impl Shipping {
         })
     }
 
-    /// Which classes wait, in words.
-    pub(super) fn link_problems(&self) -> Vec<String> {
-        let policies = &self.policies;
-        self.link.waits.all(policies.link.as_ref(), policies.link_name.as_ref())
+    /// Why classes wait, in words.
+    pub(super) fn link_problem(&self) -> Option<String> {
+        let (link, policies) = (&self.link, &self.policies);
+        link.waits.problem(policies.link.as_ref(), policies.link_name.as_ref(), &link.ledger)
     }
 
     /// Hands the ledger to the buffer's file, when it is time or `now`.
@@ -132,10 +142,15 @@ impl Driver {
         let policies = &self.shipping.policies;
         let link = &mut self.shipping.link;
         link.turn(policies, now);
+        link.recent.note(uptime_ms());
+        let budget = policies.link.as_ref();
         for (class, sent, received) in self.meter.take() {
             link.ledger.add(class, sent, received, link.cost);
+            // Without a budget nothing is charged, and all of it is told.
+            let cost = if budget.is_some() { link.cost } else { 100 };
+            let bytes = sent.saturating_add(received).saturating_mul(cost.into()) / 100;
+            link.recent.add(class, bytes);
         }
-        let budget = policies.link.as_ref();
         let differ = budget.is_some_and(|budget| !budget.interfaces.is_empty());
         let routes = differ.then(|| std::fs::read_to_string("/proc/net/route").ok()).flatten();
         link.cost = cost(budget, routes.as_deref().and_then(default_interface));

@@ -56,7 +56,7 @@ test("a device that is expected to be away is no alarm, is counted apart, and no
   assert.deepEqual([absence.policy, absence.rule, absence.state, absence.expected, absence.alarmAt], ["ships", "expected", "expected", true, undefined]);
 
   await page.goto(`${world.url}/`);
-  await page.getByRole("link", { name: "1 away as expected" }).click();
+  await page.getByRole("link", { name: "1 away as expected", exact: true }).click();
   await page.getByRole("link", { name: "ship-1" }).first().click();
   await page.getByText("expected to be away (device policy ships: expected)").waitFor();
   await page.goto(`${world.url}/devices?absence=unexpected`);

@@ -23,7 +23,7 @@ test("a device's streams are shown with their ledger, and what it says of its li
   await row.getByRole("button", { name: "device/metrics" }).click();
   await page.getByRole("img", { name: /^Chart of / }).waitFor();
   await page.locator(".u-wrap canvas").waitFor();
-  await page.getByText(/records received, 0 of them again, 0 late; 0 missing/).waitFor();
+  await page.getByText(/records received, 0 of them again, 0 late; none missing/).waitFor();
   assert.match(page.url(), /stream=device%2Fmetrics/);
   const budget = page.getByRole("region", { name: "Link budget" });
   await budget.getByRole("row", { name: /^control/ }).waitFor();

@@ -16,7 +16,8 @@ class Keep:
 
 def login(server, session, envelope, mechanism, data):
     good = getattr(data, "login", b"") == b"holdfast" and getattr(data, "password", b"") == b"s3cret"
-    return AuthResult(success=good, auth_data="holdfast" if good else None)
+    # Not handled: the server itself answers with 235 or 535.
+    return AuthResult(success=good, handled=False, auth_data="holdfast" if good else None)
 
 
 context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -46,7 +46,7 @@ async fn mute(
 ) -> Outcome {
     let body = serde_json::to_value(&body).map_err(|error| Failure::failed(error.to_string()))?;
     let made: Silence = read(&client.post(&["alarms", action], &body).await?)?;
-    let until = made.until.map_or_else(|| "they end".to_owned(), |until| until);
+    let until = made.until.unwrap_or_else(|| "they end".to_owned());
     let word = if made.alarms == 1 { "alarm" } else { "alarms" };
     output.line(&clean(&format!(
         "{} {word} {done} until {until}; holdfast delete silence {} ends it",

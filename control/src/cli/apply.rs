@@ -89,7 +89,12 @@ fn with_sources(mut failure: Failure, documents: &[Document]) -> Failure {
 
 /// What became of a document, in a line.
 pub(crate) fn line(output: Output, result: &AppliedDocument, dry_run: bool) -> String {
-    let devices = count(result.device_count, "device");
+    // A workload's line is short: `diff` and the pages say which devices change.
+    let is_workload = result.kind == "Workload";
+    let devices = match result.device_count {
+        _ if !is_workload && !result.effect.is_empty() => clean(&result.effect),
+        of => count(of, "device"),
+    };
     let (mood, changes) = match result.action.as_str() {
         "unchanged" => (Mood::Faint, false),
         _ => (Mood::Good, true),
@@ -213,6 +218,8 @@ mod tests {
             after: json!({}),
             warnings: Vec::new(),
             changed_devices: Default::default(),
+            changed_streams: 0,
+            effect: "is to run".into(),
         }
     }
 
@@ -227,6 +234,16 @@ mod tests {
         ] {
             assert_eq!(line(output, &result(action, count), dry_run), said);
         }
+        let stream = AppliedDocument {
+            kind: "Stream".into(),
+            revision: 0,
+            effect: "applies to 4 devices; 2 streams change policy".into(),
+            ..result("created", 4)
+        };
+        assert_eq!(
+            line(output, &stream, true),
+            "stream/hello would be created (applies to 4 devices; 2 streams change policy)"
+        );
     }
 
     #[test]

@@ -199,7 +199,7 @@ fn ledger_text(output: Output, ledger: &Ledger) -> String {
         return text;
     }
     let rows: Vec<Vec<Cell>> = shown.into_iter().map(range).collect();
-    text.push_str(&table(output, 0, &["FROM", "TO", "COUNT", "REASON"], &rows));
+    text.push_str(&table(output, 0, &["FROM", "TO", "COUNT", "SINCE", "UNTIL", "REASON"], &rows));
     let more = (ledger.missing.len() + ledger.by_policy.len()).saturating_sub(RANGES);
     if more > 0 {
         text.push_str(&format!("{more} more: -o json\n"));
@@ -213,6 +213,8 @@ fn range(range: &MissingRange) -> Vec<Cell> {
         range.from.to_string().into(),
         range.to.to_string().into(),
         (range.to - range.from + 1).to_string().into(),
+        range.since.clone().unwrap_or_default().into(),
+        range.until.clone().unwrap_or_default().into(),
         Cell::new(range.reason.as_str(), mood),
     ]
 }
@@ -313,7 +315,13 @@ mod tests {
     }
 
     fn range(from: u64, to: u64, reason: &str) -> MissingRange {
-        MissingRange { from, to, reason: reason.into() }
+        MissingRange {
+            from,
+            to,
+            reason: reason.into(),
+            since: Some("2026-11-23T20:51:01.000Z".into()),
+            until: None,
+        }
     }
 
     #[test]
@@ -329,6 +337,7 @@ mod tests {
         );
         assert_eq!(lines.len(), 1 + 1 + RANGES + 1, "{text}");
         assert!(lines[2].starts_with("3330"), "the newest first: {text}");
+        assert!(lines[2].contains("  2026-11-23T20:51:01.000Z  "), "and when: {text}");
         assert!(lines[RANGES + 1].ends_with("quota"), "a loss is shown: {text}");
         assert_eq!(lines[RANGES + 2], "314 more: -o json");
 

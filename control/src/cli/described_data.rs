@@ -1,6 +1,6 @@
 //! Data in `describe`: a device's streams, buffer and link; what of a link budget is used.
 
-use holdfast_protocol::data::{DataReport, LinkUse, Period, Storage, TrafficClass};
+use holdfast_protocol::data::{ClassUse, DataReport, Storage};
 use serde_json::Value;
 
 use super::data::{STREAM_HEADINGS, stream_row};
@@ -9,7 +9,7 @@ use super::failure::Outcome;
 use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Mood, Output};
-use crate::api::{Device, DeviceStreams, Policy, StreamItem};
+use crate::api::{Device, DeviceStreams, Fits, Link, LinkClass, LinkWait, Policy, StreamItem};
 use crate::core::selector::Selector;
 use holdfast_protocol::words::size;
 
@@ -23,11 +23,11 @@ const NEARLY: u64 = 90;
 pub(super) fn of_device(output: Output, now: u64, name: &str, all: &DeviceStreams) -> String {
     let report = all.data.as_ref().and_then(|data| read::<DataReport>(data).ok());
     let mut text = String::new();
-    if let Some(report) = &report {
-        let known = vec![("Buffer", buffer(&report.storage)), ("Link", link(&report.link))];
-        text.push_str(&facts(output, 2, known));
-        text.push_str(&classes(output, &report.link));
-    }
+    let mut known = Vec::new();
+    known.extend(report.as_ref().map(|report| ("Buffer", buffer(&report.storage))));
+    known.extend(all.link.as_ref().map(|it| ("Link", link(it))));
+    text.push_str(&facts(output, 2, known));
+    text.push_str(&all.link.as_ref().map_or_else(String::new, |link| classes(output, link)));
     if all.items.is_empty() {
         text.push_str("  no streams\n");
         return text;
@@ -71,26 +71,49 @@ fn buffer(storage: &Storage) -> Cell {
     Cell::from(text)
 }
 
-/// Bytes of all classes, both directions.
-fn used(link: &LinkUse) -> u64 {
-    let all = link.classes.values().map(|class| class.sent.saturating_add(class.received));
-    all.fold(0, u64::saturating_add)
+/// What of its budget the link has used, and what is to be expected.
+fn link(link: &Link) -> Cell {
+    let (used, when) = (size(link.used), &link.period);
+    let mut text = match (link.bytes, &link.budget) {
+        (None, _) => format!("{used} this {when}, without a budget"),
+        (Some(bytes), name) => {
+            let name = name.as_ref().map_or_else(String::new, |name| format!(" by {name}"));
+            let percent = percent(link.used, bytes);
+            format!("{used} of {}{name} this {when} ({percent}%)", size(bytes))
+        }
+    };
+    text.push_str(&match link.forecast {
+        Some(forecast) => {
+            let (about, ends) = (size(forecast), &link.ends);
+            format!("; at the rate of the last hour about {about} by {ends}")
+        }
+        None => "; no forecast yet".into(),
+    });
+    Cell::new(text, mood_of(link.fits))
 }
 
-fn link(link: &LinkUse) -> Cell {
-    let used = used(link);
-    let when = match link.period {
-        Some(Period::Day) => "this day",
-        Some(Period::Month) => "this month",
-        None => "this period",
-    };
-    match link.budget {
-        None => Cell::from(format!("{} {when}, without a budget", size(used))),
-        Some(budget) => Cell::new(
-            format!("{} of {} {when} ({}%)", size(used), size(budget), percent(used, budget)),
-            mood(used, budget),
-        ),
+fn mood_of(fits: Fits) -> Mood {
+    match fits {
+        Fits::NoBudget | Fits::Fits => Mood::Plain,
+        Fits::Short => Mood::Busy,
+        Fits::UsedUp | Fits::Waits => Mood::Bad,
     }
+}
+
+/// Whether a class fits its share, in words.
+fn fits(class: &LinkClass) -> Cell {
+    let text = match (class.fits, class.waits) {
+        (Fits::NoBudget, _) => String::new(),
+        (Fits::Fits, _) => "fits".into(),
+        (Fits::Short, _) => "will not last".into(),
+        (Fits::UsedUp, _) => "used up".into(),
+        (Fits::Waits, Some(LinkWait::Until)) => {
+            format!("waits until {}", class.waits_until.as_deref().unwrap_or_default())
+        }
+        (Fits::Waits, Some(LinkWait::NotWithThisShare)) => "waits: its share is too little".into(),
+        (Fits::Waits, _) => "waits, goes on little by little".into(),
+    };
+    Cell::new(text, mood_of(class.fits))
 }
 
 fn percent(used: u64, budget: u64) -> u64 {
@@ -102,24 +125,23 @@ fn mood(used: u64, budget: u64) -> Mood {
     if percent(used, budget) >= NEARLY { Mood::Busy } else { Mood::Plain }
 }
 
-fn classes(output: Output, link: &LinkUse) -> String {
-    let row = |class: TrafficClass| {
-        let of = link.classes.get(&class)?;
-        let used = of.sent.saturating_add(of.received);
-        let budget =
-            of.budget.map_or(Cell::from(""), |budget| Cell::new(size(budget), mood(used, budget)));
-        Some(vec![
-            Cell::from(class.as_str()),
-            Cell::from(size(of.sent)),
-            Cell::from(size(of.received)),
-            budget,
-        ])
+fn classes(output: Output, link: &Link) -> String {
+    let bytes = |bytes: Option<u64>| bytes.map(size).unwrap_or_default().into();
+    let row = |class: &LinkClass| {
+        vec![
+            Cell::from(class.class.as_str()),
+            Cell::from(size(class.sent)),
+            Cell::from(size(class.received)),
+            bytes(class.share),
+            bytes(class.forecast),
+            fits(class),
+        ]
     };
-    let rows: Vec<Vec<Cell>> = TrafficClass::ALL.into_iter().filter_map(row).collect();
-    if rows.is_empty() {
+    if link.classes.is_empty() {
         return String::new();
     }
-    table(output, 2, &["CLASS", "SENT", "RECEIVED", "BUDGET"], &rows)
+    let rows: Vec<Vec<Cell>> = link.classes.iter().map(row).collect();
+    table(output, 2, &["CLASS", "SENT", "RECEIVED", "SHARE", "FORECAST", "FITS"], &rows)
 }
 
 /// How much of a budget devices have used, those that used the most first. On a device the first
@@ -145,7 +167,9 @@ pub(super) fn of_budget(
         if let (true, Some(report)) = (first.is_some_and(|(first, _)| first == name), report)
             && let Some(budget) = report.link.budget
         {
-            found.push((used(&report.link), budget, device.metadata.name));
+            let used = report.link.classes.values().map(ClassUse::used);
+            let used = used.fold(0, u64::saturating_add);
+            found.push((used, budget, device.metadata.name));
         }
     }
     if found.is_empty() {
@@ -184,8 +208,8 @@ mod tests {
         json!({
             "storage": { "used": 1_048_576, "quota": 1_073_741_824, "written": 20_971_520, "life_years_hundredths": 1_234 },
             "link": {
-                "since": 1, "period": "month", "budget": 10_240,
-                "classes": { "data": { "sent": 9_216, "received": 512, "budget": 4_096 }, "control": { "sent": 1, "received": 2 } },
+                "since": 0, "period": "month", "budget": 10_240, "at": 2_671_200, "watched": 3_600,
+                "classes": { "data": { "sent": 9_216, "received": 512, "budget": 4_096, "recent": 128 }, "control": { "sent": 1, "received": 2 } },
             },
         })
     }
@@ -201,12 +225,14 @@ mod tests {
         let mut items: Vec<Value> = (0..30).map(item).collect();
         items[3]["reported"] =
             json!({ "last": 1, "waiting": 5, "bytes": 1, "problem": "no field x" });
-        let all = read(&json!({ "items": items, "data": report() })).unwrap();
+        let said: DataReport = read(&report()).unwrap();
+        let link = crate::core::link::link(&said.link, Some("satellite"));
+        let all = read(&json!({ "items": items, "data": report(), "link": link })).unwrap();
         let text = of_device(PLAIN, 0, "d-1", &all);
         for part in [
             "Buffer:  1Mi of 1Gi; 20Mi written to flash, which lasts 12.3 years at this rate",
-            "Link:    9.5Ki of 10Ki this month (95%)",
-            "data     9Ki   512       4Ki",
+            "Link:    9.5Ki of 10Ki by satellite this month (95%); at the rate of the last hour about 9.7Ki by 1970-02-01T00:00:00Z",
+            "data     9Ki   512       4Ki    9.7Ki     used up",
             "no field x",
             "s/029",
             "and 10 more: holdfast data list d-1",

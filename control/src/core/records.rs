@@ -166,6 +166,10 @@ pub struct ReportRecord {
     /// When its connection ended, in seconds since 1970. 0: it did not, or that is not known.
     #[serde(default)]
     pub gone: u64,
+    /// The last version that it said it had applied. An agent that begins says none until it has
+    /// looked at what is on its disk.
+    #[serde(default)]
+    pub last_applied: StateVersion,
     /// How many events its timeline was ever given.
     #[serde(default, skip_serializing_if = "Counts::is_zero")]
     pub events: Counts,
@@ -192,6 +196,9 @@ impl ReportRecord {
     /// bounds is cut.
     pub fn take(&mut self, report: StateReport, now: u64) {
         self.applied = report.version();
+        if self.applied.generation > 0 {
+            self.last_applied = self.applied;
+        }
         self.take_workloads(report.full, report.workloads, now);
         let problems = match report.problems {
             None if report.full => Some(Vec::new()),

@@ -1,10 +1,11 @@
 //! Why records that a device holds are not here: what its policy, its link and its connection say,
 //! in words. Decides nothing: the device does.
 
-use holdfast_protocol::data::{DataPolicies, Ship, StreamName, StreamPolicy, StreamReport, Window};
+use holdfast_protocol::data::{
+    DataPolicies, LinkUse, Ship, StreamName, StreamPolicy, StreamReport, TrafficClass, Window,
+};
 
-/// The problem by which a device says that its link's budget is used up.
-const LINK_BUDGET: &str = "link-budget";
+use super::link;
 
 /// Priorities from here on are the class of events.
 const URGENT: u8 = 8;
@@ -14,8 +15,8 @@ const URGENT: u8 = 8;
 pub struct Circumstances<'a> {
     /// What the device should do with data.
     pub policies: Option<&'a DataPolicies>,
-    /// Its problems, code and message each.
-    pub problems: &'a [(&'a str, &'a str)],
+    /// What it says of its link.
+    pub link: Option<&'a LinkUse>,
     /// It is connected.
     pub online: bool,
     /// Minute of the day, in UTC.
@@ -37,13 +38,10 @@ impl Circumstances<'_> {
         }
         let usual = StreamPolicy::default().priority;
         let urgent = found.map_or(usual, |(_, policy)| policy.priority) >= URGENT;
-        // It tells which class waits, after the budget's name.
-        let waits = format!(": {} has ", if urgent { "events" } else { "data" });
-        let used_up = self
-            .problems
-            .iter()
-            .find(|(code, message)| *code == LINK_BUDGET && message.contains(&waits));
-        reasons.extend(used_up.map(|(_, message)| (*message).to_owned()));
+        let class = if urgent { TrafficClass::Events } else { TrafficClass::Data };
+        let budget = self.policies.and_then(|policies| policies.link_name.as_ref());
+        let budget = budget.map_or("", |name| name.as_str());
+        reasons.extend(self.link.and_then(|it| link::held(it, class, budget)));
         if !self.online {
             reasons.push("the device is offline".into());
         }
@@ -86,12 +84,14 @@ pub fn nothing_shipped(
 mod tests {
     use std::collections::BTreeMap;
 
+    use holdfast_protocol::data::ClassUse;
+
     use super::*;
 
     fn policies(policy: StreamPolicy) -> DataPolicies {
         let policy = StreamPolicy { streams: vec!["pump/*".parse().unwrap()], ..policy };
         let streams = BTreeMap::from([("night".parse().unwrap(), policy)]);
-        DataPolicies { streams, link: None, link_name: None }
+        DataPolicies { streams, link: None, link_name: Some("my-events".parse().unwrap()) }
     }
 
     #[test]
@@ -100,35 +100,37 @@ mod tests {
         let windows = vec![Window { from: 60, to: 240 }, Window { from: 1_320, to: 30 }];
         let night = policies(StreamPolicy { windows, ..StreamPolicy::default() });
         let urgent = policies(StreamPolicy { priority: 9, ..StreamPolicy::default() });
-        let budget = [
-            ("clock", "1970"),
-            ("link-budget", "link budget my-events (1Mi a day): data has used what is due"),
-        ];
-        let quiet: &[(&str, &str)] = &[];
+        let waits = ClassUse { waits: Some(0), ..ClassUse::default() };
+        let classes = BTreeMap::from([(TrafficClass::Data, waits)]);
+        let used_up = LinkUse { budget: Some(1_048_576), classes, ..LinkUse::default() };
+        let budget = Some(&used_up);
+        let quiet: Option<&LinkUse> = None;
         let open: &[&str] = &[];
         let noon = 12 * 60;
-        for (policies, problems, online, minute, fetched, wanted) in [
+        for (policies, link, online, minute, fetched, wanted) in [
             (&never, quiet, true, noon, false, &["policy night: ship never"][..]),
             (&never, quiet, true, noon, true, open),
             (&night, quiet, true, 100, false, open),
             (&night, quiet, true, 1_400, true, open),
             (&night, quiet, true, 40, true, &["policy night: shipped from 01:00 UTC"]),
             (&night, quiet, true, noon, true, &["policy night: shipped from 22:00 UTC"]),
-            (&urgent, &budget, true, noon, true, open),
+            (&urgent, budget, true, noon, true, open),
             (
                 &never,
-                &budget,
+                budget,
                 true,
                 noon,
                 true,
-                &["link budget my-events (1Mi a day): data has used what is due"],
+                &[
+                    "link budget my-events (1Mi): data has used what is due by now, and goes on little by little",
+                ],
             ),
             (&never, quiet, false, noon, true, &["the device is offline"]),
         ] {
-            let now = Circumstances { policies: Some(policies), problems, online, minute };
+            let now = Circumstances { policies: Some(policies), link, online, minute };
             assert_eq!(now.hold_back(&"pump/a".parse().unwrap(), fetched), wanted, "{now:?}");
         }
-        let bare = Circumstances { policies: None, problems: &budget, online: true, minute: 0 };
+        let bare = Circumstances { policies: None, link: budget, online: true, minute: 0 };
         assert_eq!(bare.hold_back(&"x".parse().unwrap(), false).len(), 1);
         let said = StreamReport { last: 1_000, bytes: 4_096, ..StreamReport::default() };
         let text = nothing_shipped("d-1", &"x".parse().unwrap(), &said, &[]);

@@ -314,7 +314,7 @@ impl Before {
     /// Of a device.
     pub fn of(report: &ReportRecord) -> Self {
         Self {
-            applied: report.applied,
+            applied: report.last_applied,
             workloads: report.workloads.clone(),
             problems: report.all_problems(),
         }
@@ -332,9 +332,9 @@ impl Before {
             events.extend(changes(name, was, now));
         }
         events.extend(before.map(|(gone, was)| left(gone, was)));
-        if after.applied != self.applied && after.applied.generation > 0 {
-            let from = self.applied.generation;
-            events.push(What::Generation { from, to: after.applied.generation });
+        if after.last_applied != self.applied {
+            let (from, to) = (self.applied.generation, after.last_applied.generation);
+            events.push(What::Generation { from, to });
         }
         let said = |problem: &KnownProblem| (problem.code.clone(), problem.message.clone());
         let before: Vec<Said> = self.problems.iter().map(said).collect();
@@ -477,6 +477,7 @@ impl Recent {
         {
             open.record.what.then(what);
             open.record.until = Some(at);
+            open.record.while_away &= while_away;
             open.record.count = open.record.count.saturating_add(1);
             if open.fleet.is_some_and(|(_, place)| fleet.of(ring) - place >= ring.fleet_size()) {
                 open.fleet = None;

@@ -47,6 +47,16 @@ pub fn value_json(record: &Record) -> String {
     }
 }
 
+/// As what the value was published: `json`, `text`, `cbor` or `bytes`.
+pub fn value_form(record: &Record) -> &'static str {
+    match kind(record) {
+        Kind::Json(_) => "json",
+        Kind::Text(_) => "text",
+        Kind::Cbor(_) => "cbor",
+        Kind::Binary => "bytes",
+    }
+}
+
 /// The value as a tree, for whoever looks for fields in it. None: neither JSON nor CBOR, or nested
 /// too deep.
 pub fn value_tree(record: &Record) -> Option<Tree> {

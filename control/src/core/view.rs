@@ -8,6 +8,7 @@ use holdfast_protocol::message::WorkloadReport;
 use serde_json::{Value, json};
 
 use super::absence;
+use super::link;
 use super::model::{Device, Model, Workload};
 use super::notification;
 use super::pause;
@@ -70,7 +71,7 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
             applied: report.applied.generation,
         },
         workloads: workloads.collect(),
-        problems: device.problems().into_iter().map(problem).collect(),
+        problems: device.problems().into_iter().map(|it| problem(device, it)).collect(),
         agent: agent.map(|agent| agent.version.clone()),
         arch: agent.map(|agent| agent.arch.clone()),
         kernel: agent.map(|agent| agent.kernel.clone()).filter(|kernel| !kernel.is_empty()),
@@ -80,12 +81,17 @@ fn status(device: &Device, now: u64) -> api::DeviceStatus {
     }
 }
 
-fn problem(problem: KnownProblem) -> api::Problem {
+/// The problem by which a device says that something waits for its link budget.
+const LINK_BUDGET: &str = "link-budget";
+
+fn problem(device: &Device, problem: KnownProblem) -> api::Problem {
+    let link = device.report.data.as_deref().map(|data| &data.link);
+    let link = link.filter(|_| problem.code == LINK_BUDGET);
     api::Problem {
+        consequences: link.map(link::consequences).unwrap_or_default(),
         code: problem.code,
         message: problem.message,
         since: (problem.since > 0).then(|| rfc3339(problem.since)),
-        consequences: Vec::new(),
     }
 }
 

@@ -402,7 +402,7 @@ impl Service {
         let failing = names.into_iter().filter_map(|name| {
             let Standing { failing_since, last_error, .. } = engine.standing(name.as_str());
             let lasts = failing_since > 0 && now.saturating_sub(failing_since) >= FAILS_FOR;
-            lasts.then(|| (name, failing_since, last_error))
+            lasts.then_some((name, failing_since, last_error))
         });
         failing.map(|(name, since, why)| failing_item(&name, since, &why, now)).collect()
     }
@@ -423,7 +423,7 @@ impl Service {
             *counts.entry((known.severity.as_str(), state.as_str())).or_insert(0) += 1;
         }
         let waiting = names.iter().map(|one| engine.standing(one.name.as_str()).queued as u64);
-        (counts, waiting.sum(), engine.skipped())
+        (counts, waiting.sum(), engine.not_kept())
     }
 }
 
@@ -452,7 +452,13 @@ pub(super) fn notification_status(
         open: standing.open as u64,
     };
     let problems = u64::from(standing.failing_since > 0);
-    PolicyStatus { devices, applied: devices, problems, delivery: Some(delivery), absence: None }
+    PolicyStatus {
+        devices,
+        applied: devices,
+        problems,
+        delivery: Some(delivery),
+        ..PolicyStatus::default()
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "how long a receiver took is shown to a person")]

@@ -14,6 +14,7 @@ use crate::core::admission::{Admitted, What};
 use crate::core::count::count;
 use crate::core::model::{Device, Model, Workload, encoded_size, key};
 use crate::core::placement::{self, Wanted};
+use crate::core::policies as effects;
 use crate::core::records::{
     MAX_REVISIONS, Policy, PolicyKey, PolicyKind, PolicyRecord, RevisionRecord, Standing,
     WorkloadRecord,
@@ -131,7 +132,10 @@ impl Plan {
         let (before, present) = (known.map(view::document), known.map(|known| known.version));
         let (record, action, new_revision) = next(model, document, spec, now);
         let (devices, device_count) = chosen(model, &record.devices);
+        let changed = changes(model, &record);
         let result = AppliedDocument {
+            effect: effects::workload_effect(device_count, &changed),
+            changed_streams: 0,
             kind: "Workload".into(),
             name: record.name.to_string(),
             action: action.into(),
@@ -141,7 +145,7 @@ impl Plan {
             devices,
             before,
             after: view::document(&record),
-            changed_devices: changes(model, &record),
+            changed_devices: changed,
         };
         if action != "unchanged" {
             let message = format!(
@@ -168,7 +172,13 @@ impl Plan {
         let overlay = Overlay::with(model, &[&record]);
         let mut warnings: Vec<String> = nobody(device_count).into_iter().collect();
         warnings.extend(overlay.shadowed(model, &record));
+        let changed = overlay.changes(model, &record.key());
+        let kind = record.policy.kind();
+        let is_stream = kind == PolicyKind::Stream;
+        let streams = if is_stream { overlay.changed_streams(model) } else { 0 };
         let result = AppliedDocument {
+            effect: effects::effect(kind, device_count, &changed, streams),
+            changed_streams: streams,
             kind: record.policy.kind().document().into(),
             name: record.name.to_string(),
             action: action.into(),
@@ -178,7 +188,7 @@ impl Plan {
             devices,
             before: known.map(view::policy_document),
             after: view::policy_document(&record),
-            changed_devices: overlay.changes(model, &record.key()),
+            changed_devices: changed,
         };
         let present = known.map(|known| known.version);
         if action != "unchanged" {

@@ -61,7 +61,7 @@ pub use latest::{Horizons, WITHIN};
 pub use overview::DevicesQuery;
 pub use query::Asking;
 pub use read::{Listed, Query};
-pub use records::{Visitor, Window};
+pub use records::{LedgerPart, Visitor, Window};
 pub use restore::{Backup, Checked, Checking};
 pub use sessions::Credential;
 pub use timeline::TimelineQuery;

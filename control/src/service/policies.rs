@@ -16,6 +16,7 @@ use crate::core::admission::Admitted;
 use crate::core::count::{count, either};
 use crate::core::model::{Device, KnownPolicy, Model, key, policy_size};
 use crate::core::placement::{self, Wanted};
+use crate::core::policies;
 use crate::core::records::{Policy, PolicyKey, PolicyKind, PolicyRecord};
 use crate::core::view;
 
@@ -163,6 +164,17 @@ impl<'a> Overlay<'a> {
         all
     }
 
+    /// How many streams on devices get another policy.
+    pub(super) fn changed_streams(&self, model: &Model) -> u64 {
+        let of = |device: &Device| {
+            let data = self.changed(device)?;
+            let next: Vec<&PolicyRecord> =
+                data.iter().filter_map(|(key, _)| self.all.get(key).copied()).collect();
+            Some(policies::changed_streams(model, device, &next))
+        };
+        approved(model).filter_map(of).sum()
+    }
+
     /// A warning, when another link budget holds on some of its devices.
     pub(super) fn shadowed(&self, model: &Model, record: &PolicyRecord) -> Option<String> {
         if record.policy.kind() == PolicyKind::DevicePolicy {
@@ -214,33 +226,6 @@ pub(super) fn store(change: &mut Change<'_>, mut record: PolicyRecord, by: &str,
     }
 }
 
-fn status(model: &Model, wanted: &PolicyKey, record: &PolicyRecord, now: u64) -> PolicyStatus {
-    if wanted.0 == PolicyKind::DevicePolicy {
-        return absence::policy_status(model, &wanted.1, now);
-    }
-    let mut status = PolicyStatus::default();
-    for device in approved(model) {
-        let Some((_, revision)) = device.desired.data.iter().find(|(key, _)| key == wanted) else {
-            continue;
-        };
-        status.devices += 1;
-        let current = device.report.applied.epoch == model.meta.epoch
-            && device.report.applied.generation == device.desired.generation;
-        status.applied += u64::from(current && *revision == record.revision);
-        status.problems += u64::from(problem(device, wanted).is_some());
-    }
-    status
-}
-
-/// Why a `Stream` does not do what it says on a device.
-fn problem(device: &Device, (kind, name): &PolicyKey) -> Option<String> {
-    let data = device.report.data.as_deref().filter(|_| *kind == PolicyKind::Stream)?;
-    let mut streams = data.streams.iter();
-    let (stream, said) =
-        streams.find(|(_, said)| said.policy.as_ref() == Some(name) && !said.problem.is_empty())?;
-    Some(format!("{stream}: {}", said.problem))
-}
-
 /// How it stands with a notification, in words.
 fn explain_delivery(name: &str, delivery: &api::Delivery, devices: u64) -> Explanation {
     let mut reasons = Vec::new();
@@ -273,9 +258,11 @@ fn explain_delivery(name: &str, delivery: &api::Delivery, devices: u64) -> Expla
     }
 }
 
-/// How a document stands. `told` was asked for before the model was locked.
+/// How a document stands. `told` was asked for before the model was locked; `statuses`: of those
+/// that devices follow.
 fn status_of(
     told: &Standings,
+    statuses: &mut BTreeMap<holdfast_protocol::ids::Name, PolicyStatus>,
     model: &Model,
     key: &PolicyKey,
     record: &PolicyRecord,
@@ -285,7 +272,10 @@ fn status_of(
         Policy::Notification { notification } => {
             notification_status(told, model, record, notification)
         }
-        _ => status(model, key, record, now),
+        Policy::DevicePolicy { .. } => absence::policy_status(model, &key.1, now),
+        Policy::Stream { .. } | Policy::LinkBudget { .. } => {
+            statuses.remove(&key.1).unwrap_or_default()
+        }
     }
 }
 
@@ -299,6 +289,7 @@ impl Service {
         let after = query.after.as_deref().unwrap_or_default();
         let told = self.standings(kind);
         let model = self.model();
+        let mut statuses = policies::statuses(&model, kind, None);
         let items = model
             .policies
             .iter()
@@ -306,7 +297,8 @@ impl Service {
             .filter(|(_, known)| query.chooses(&known.record.labels))
             .take(limit + 1)
             .map(|(key, known)| {
-                let status = status_of(&told, &model, key, &known.record, self.now());
+                let status =
+                    status_of(&told, &mut statuses, &model, key, &known.record, self.now());
                 (known.record.name.to_string(), view::policy(&known.record, status))
             })
             .collect();
@@ -323,8 +315,38 @@ impl Service {
         let model = self.model();
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let known = model.policies.get(&wanted).ok_or_else(none)?;
-        let status = status_of(&told, &model, &wanted, &known.record, self.now());
+        let mut statuses = policies::statuses(&model, kind, Some(&wanted.1));
+        let status = status_of(&told, &mut statuses, &model, &wanted, &known.record, self.now());
         Ok(view::policy(&known.record, status))
+    }
+
+    /// The devices of which a document about data is desired, by name, with what it does there.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`], or a bad query.
+    pub fn policy_devices(
+        &self,
+        kind: PolicyKind,
+        name: &str,
+        query: &Query,
+    ) -> Listed<api::PolicyDevice> {
+        let limit = query.limit()?;
+        let none = || Failure::no(kind.word(), name);
+        let after = query.after.as_deref().unwrap_or_default();
+        let model = self.model();
+        let wanted = (kind, name.parse().map_err(|_| none())?);
+        let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
+        let items = approved(&model)
+            .filter(|device| device.record.name.as_str() > after)
+            .filter(|device| query.chooses(&device.record.labels))
+            .filter(|device| policies::is_desired(device, &wanted))
+            .take(limit + 1)
+            .map(|device| {
+                let name = device.record.name.to_string();
+                (name, policies::on_device(&model, device, record))
+            })
+            .collect();
+        Ok(page(items, limit, model.meta.version))
     }
 
     /// Deletes a document about data; devices go on with their defaults. `expected` is the resource
@@ -393,27 +415,15 @@ impl Service {
         if kind == PolicyKind::DevicePolicy {
             return Ok(absence::explain_policy(&model, record, self.now()));
         }
-        let status = status_of(&told, &model, &wanted, record, self.now());
+        let mut statuses = policies::statuses(&model, kind, Some(&wanted.1));
+        let status = status_of(&told, &mut statuses, &model, &wanted, record, self.now());
         if let Some(delivery) = &status.delivery {
             return Ok(explain_delivery(name, delivery, status.devices));
         }
-        let mut reasons = Vec::new();
-        if status.devices == 0 {
-            reasons.push(match kind {
-                PolicyKind::Stream => "its spec.devices matches the labels of no approved device".to_owned(),
-                PolicyKind::Notification => "its spec.devices matches the labels of no device".to_owned(),
-                _ => "its spec.devices matches the labels of no approved device, or other budgets come first by name".to_owned(),
-            });
-        }
-        reasons.extend(Overlay::of(&model).shadowed(&model, record));
-        for device in approved(&model) {
-            if !device.desired.data.iter().any(|(key, _)| *key == wanted) {
-                continue;
-            }
+        let mut reasons = status.misfits.clone();
+        for device in approved(&model).filter(|it| policies::is_desired(it, &wanted)) {
             let on = &device.record.name;
-            if let Some(problem) = problem(device, &wanted) {
-                reasons.push(format!("{on}: {problem}"));
-            } else if device.report.applied.generation != device.desired.generation {
+            if device.report.applied.generation != device.desired.generation {
                 let state = if device.live.connection == 0 { "offline, " } else { "" };
                 reasons.push(format!("{on}: {state}has not applied it yet"));
             }

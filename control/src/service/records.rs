@@ -1,7 +1,7 @@
 //! Records read back: by number and time, merged where blocks of one stream interleave, in memory
 //! that does not grow with what is read. All of it blocks on the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
 use holdfast_protocol::data::block::unpack;
@@ -12,9 +12,10 @@ use holdfast_protocol::ids::Name;
 use super::ingest::{Streams, owner};
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
-use crate::api::{DeviceStreams, Ledger, Point, StreamItem, StreamLast};
+use crate::api::{DeviceStreams, Ledger, MissingRange, Point, StreamItem, StreamLast};
 use crate::core::ingest::{Checked, Compared};
 use crate::core::ledger::{Missing, MissingList};
+use crate::core::policies::device_link;
 use crate::core::query::json_number;
 use crate::core::shipping::{Circumstances, nothing_shipped};
 use crate::core::time::rfc3339_millis;
@@ -32,6 +33,10 @@ const COMPARED: usize = 32 * 1024 * 1024;
 /// Segments read at once.
 const SEGMENTS: usize = 10_000;
 
+/// Ranges of which the times are looked up: of what is missing, and of what a policy left on the
+/// device. Each costs the reading of two blocks at most.
+const DATED: (usize, usize) = (100, 20);
+
 /// Most records that one series is made of: half a minute's work.
 const MAX_SERIES: u64 = 5_000_000;
 
@@ -46,6 +51,19 @@ pub struct Window {
     pub until: u64,
     /// The highest number first.
     pub newest_first: bool,
+}
+
+/// Which ranges of a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerPart {
+    /// From this number on; the newest first: those that begin below it.
+    pub after: Option<u64>,
+    /// Most ranges.
+    pub limit: usize,
+    /// The highest number first.
+    pub newest_first: bool,
+    /// Only what a policy left on the device, or only what is missing.
+    pub by_policy: Option<bool>,
 }
 
 impl Default for Window {
@@ -155,15 +173,9 @@ impl Service {
         let model = self.model();
         let Some(known) = model.devices.get(device) else { return Vec::new() };
         let wanted = model.desired_state(device).and_then(|desired| desired.data);
-        let problems: Vec<(&str, &str)> = known
-            .report
-            .problems
-            .iter()
-            .map(|problem| (problem.code.as_str(), problem.message.as_str()))
-            .collect();
         let now = Circumstances {
             policies: wanted.as_deref(),
-            problems: &problems,
+            link: known.report.data.as_deref().map(|data| &data.link),
             online: known.live.connection != 0,
             minute: u16::try_from(self.now() / 60 % 1_440).unwrap_or(0),
         };
@@ -467,31 +479,88 @@ impl Service {
         Ok(Some(Ledger { note: Some(note), ..ledger }))
     }
 
-    /// What of a stream was received, and what is missing from number `from` on, `limit` ranges.
+    /// What of a stream was received, and what is missing: a part of its ranges, and when those were.
     ///
     /// # Errors
     /// The store's.
-    pub fn ledger(&self, row: &StreamRow, from: u64, limit: usize) -> Result<Ledger, Failure> {
-        let mut found: Vec<Missing> = Vec::new();
-        let mut list = MissingList::new(from, row.tally.highest);
-        let mut next = from;
-        while found.len() <= limit {
+    pub fn ledger(&self, row: &StreamRow, part: LedgerPart) -> Result<Ledger, Failure> {
+        let LedgerPart { after, limit, newest_first, by_policy } = part;
+        let mut found: VecDeque<Missing> = VecDeque::new();
+        let first = if newest_first { 0 } else { after.unwrap_or(0) };
+        let before = after.filter(|_| newest_first).unwrap_or(u64::MAX);
+        let mut list = MissingList::new(first, row.tally.highest);
+        let (mut next, mut more) = (first, Vec::new());
+        let mut is_over = false;
+        while !is_over && (newest_first || found.len() <= limit) {
             let range = Range { from: next, to: u64::MAX };
             let segments = self.ingest.store.segments(row.id, range, SEGMENTS)?;
             for segment in &segments {
-                list.add(*segment, &mut found);
+                list.add(*segment, &mut more);
             }
             match segments.last() {
                 Some(last) if segments.len() >= SEGMENTS => next = last.to.saturating_add(1),
                 _ => {
-                    list.end(&mut found);
-                    break;
+                    list.end(&mut more);
+                    is_over = true;
                 }
             }
+            let wanted = |it: &Missing| {
+                it.from < before && by_policy.is_none_or(|wanted| wanted == it.by_policy)
+            };
+            found.extend(more.drain(..).filter(wanted));
+            while newest_first && found.len() > limit.saturating_add(1) {
+                found.pop_front();
+            }
         }
-        let follows = found.get(limit).map(|missing| missing.from.to_string());
+        if newest_first {
+            found.make_contiguous().reverse();
+        }
+        let follows = match (found.get(limit), newest_first) {
+            (Some(_), true) => limit.checked_sub(1).and_then(|last| found.get(last)),
+            (next, _) => next,
+        };
+        let follows = follows.map(|missing| missing.from.to_string());
         found.truncate(limit);
-        Ok(Ledger::new(&row.tally, found, follows))
+        let mut ledger = Ledger::new(&row.tally, found.into(), follows);
+        self.date(row, &mut ledger.missing, DATED.0)?;
+        self.date(row, &mut ledger.by_policy, DATED.1)?;
+        Ok(ledger)
+    }
+
+    /// Looks up when the newest of these ranges were, so many of them.
+    fn date(
+        &self,
+        row: &StreamRow,
+        ranges: &mut [MissingRange],
+        most: usize,
+    ) -> Result<(), Failure> {
+        let mut newest: Vec<&mut MissingRange> = ranges.iter_mut().collect();
+        newest.sort_by_key(|range| std::cmp::Reverse(range.from));
+        for range in newest.into_iter().take(most) {
+            let below = Range { from: 0, to: range.from.saturating_sub(1) };
+            let above = Range { from: range.to.saturating_add(1), to: u64::MAX };
+            range.since = self.time_in(row, below, true)?.map(rfc3339_millis);
+            range.until = self.time_in(row, above, false)?.map(rfc3339_millis);
+        }
+        Ok(())
+    }
+
+    /// Time of the first record with these numbers, or of the last, in milliseconds since 1970.
+    fn time_in(
+        &self,
+        row: &StreamRow,
+        numbers: Range,
+        newest_first: bool,
+    ) -> Result<Option<u64>, Failure> {
+        let mut time = None;
+        if numbers.from <= numbers.to {
+            let window = Window { numbers, newest_first, ..Window::default() };
+            self.visit_records(row, window, &mut |record| {
+                time = Some(record.time);
+                ControlFlow::Break(())
+            })?;
+        }
+        Ok(time)
     }
 
     /// Streams of devices that are known, by device and name.
@@ -577,8 +646,12 @@ impl Service {
     /// [`Failure::NotFound`].
     pub fn device_streams(&self, device: &str) -> Result<DeviceStreams, Failure> {
         let name = self.device_of_streams(device)?;
-        let data = self.model().devices.get(&name).and_then(view::reported);
-        Ok(DeviceStreams { items: self.streams_of(&name), data })
+        let (data, link) = {
+            let model = self.model();
+            let known = model.devices.get(&name);
+            (known.and_then(view::reported), known.and_then(device_link))
+        };
+        Ok(DeviceStreams { items: self.streams_of(&name), data, link })
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use holdfast_control::core::ingest;
 use holdfast_control::core::ledger::Stretch;
+use holdfast_control::core::time::rfc3339_millis;
 use holdfast_control::data_store::{DataBatch, DataStore as _};
 use holdfast_protocol::codec;
 use holdfast_protocol::data::block::pack;
@@ -12,6 +13,7 @@ use holdfast_protocol::data::{
     Acknowledgement, Batch, Format, Gap, GapReason, Layout, Range, Record, StreamName,
 };
 use holdfast_protocol::topic::Channel;
+use serde_json::{Value, json};
 
 use crate::world::World;
 
@@ -240,8 +242,6 @@ async fn the_data_of_a_deleted_device_goes_and_its_name_begins_anew() {
     assert_eq!(world.tally("d-1", "s").received, 2);
 }
 
-use serde_json::{Value, json};
-
 async fn lines(world: &World, path: &str, accept: &str) -> Vec<String> {
     let (status, bytes) =
         world.send("GET", path, &[("accept", accept)], axum::body::Body::empty()).await;
@@ -351,6 +351,15 @@ async fn values_of_every_kind_are_shown_as_they_were_published() {
     assert_eq!(page["items"][0]["latest"], json!({ "x": 1 }), "{page}");
 }
 
+/// Ranges of a ledger without their times.
+fn undated(ranges: &Value) -> Value {
+    let mut ranges = ranges.clone();
+    for range in ranges.as_array_mut().unwrap() {
+        range.as_object_mut().unwrap().retain(|key, _| key != "since" && key != "until");
+    }
+    ranges
+}
+
 #[tokio::test]
 async fn the_ledger_lists_what_is_missing_with_its_reason() {
     let world = World::new().await;
@@ -370,10 +379,10 @@ async fn the_ledger_lists_what_is_missing_with_its_reason() {
         { "from": 11, "to": 12, "reason": "damaged" },
         { "from": 13, "to": 20, "reason": "unknown" },
     ]);
-    assert_eq!(ledger["missing"], missing);
+    assert_eq!(undated(&ledger["missing"]), missing);
     // What a policy left on the device is no loss, here and in the list of streams.
     let asked = json!([{ "from": 41, "to": 50, "reason": "withheld" }]);
-    assert_eq!(ledger["byPolicy"], asked);
+    assert_eq!(undated(&ledger["byPolicy"]), asked);
     assert_eq!(ledger["byPolicyCount"], json!({ "withheld": 10 }));
     assert_eq!(ledger["missingCount"], json!({ "damaged": 2, "unknown": 8 }));
     let (_, listed) = world.request("GET", "/api/v1/streams", json!(null)).await;
@@ -388,12 +397,12 @@ async fn the_ledger_lists_what_is_missing_with_its_reason() {
             None => break,
         }
     }
-    assert_eq!(json!(found), missing);
+    assert_eq!(undated(&json!(found)), missing);
     // What arrives after all is no longer missing, and is late.
     assert!(world.ship("d-1", &batch("s", 11, 20)).await);
     let (_, ledger) = world.request("GET", path, json!(null)).await;
     assert_eq!((&ledger["received"], &ledger["late"]), (&json!(30), &json!(10)));
-    assert_eq!((&ledger["missing"], &ledger["byPolicy"]), (&json!([]), &asked));
+    assert_eq!((&ledger["missing"], undated(&ledger["byPolicy"])), (&json!([]), asked));
 }
 
 #[tokio::test]
@@ -565,4 +574,65 @@ async fn of_blocks_that_interleave_only_what_the_damaged_one_had_is_missing() {
     assert_eq!((tally.received, tally.kept, tally.unknown()), (150, 150, 0));
     let gaps = [(GapReason::Reduced, 49), (GapReason::Damaged, 200)];
     assert_eq!(tally.gaps, gaps.into());
+}
+
+#[tokio::test]
+async fn gaps_have_their_times_and_the_newest_come_first_when_asked() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let gap = |from, to, reason| Gap { from, to, reason };
+    let gaps = vec![gap(11, 20, GapReason::Quota), gap(31, 40, GapReason::Reduced)];
+    let records: Vec<Record> =
+        (1..=10).chain(21..=30).chain(41..=45).chain(51..=60).map(record).collect();
+    let gaps = [gaps, vec![gap(46, 50, GapReason::Expired)]].concat();
+    assert!(world.ship("d-1", &Batch { gaps, ..of("s", 1, 60, &records) }).await);
+    let ledger = async |query: &str| {
+        let path = format!("/api/v1/devices/d-1/streams/s/ledger{query}");
+        world.request("GET", &path, json!(null)).await.1
+    };
+    let at = |seq: u64| rfc3339_millis(record(seq).time);
+    let quota =
+        json!({ "from": 11, "to": 20, "reason": "quota", "since": at(10), "until": at(21) });
+    let expired =
+        json!({ "from": 46, "to": 50, "reason": "expired", "since": at(45), "until": at(51) });
+    let all = ledger("").await;
+    assert_eq!(all["missing"], json!([quota, expired]), "{all}");
+    assert_eq!(all["byPolicy"][0]["since"], json!(at(30)));
+    let newest = ledger("?order=desc&only=missing&limit=1").await;
+    assert_eq!((&newest["missing"], &newest["byPolicy"]), (&json!([expired]), &json!([])));
+    assert_eq!(newest["missingCount"], json!({ "expired": 5, "quota": 10 }), "sums are of all");
+    let next = newest["metadata"]["continue"].as_str().unwrap();
+    let rest = ledger(&format!("?order=desc&only=missing&continue={next}")).await;
+    assert_eq!((&rest["missing"], &rest["metadata"]), (&json!([quota]), &json!({})));
+    let asked = ledger("?only=by-policy").await;
+    assert_eq!((&asked["missing"], &asked["byPolicy"][0]["from"]), (&json!([]), &json!(31)));
+}
+
+#[tokio::test]
+async fn records_are_searched_and_say_as_what_they_were_published() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let plain = |seq: u64, text: &str| Record { value: text.into(), ..record(seq) };
+    let records = [
+        plain(1, "{\"state\":\"Stopped\"}"),
+        plain(2, "pump stopped by hand"),
+        plain(3, "pump runs"),
+        Record { format: Format::Cbor, value: b"\xa1at\x01".to_vec(), ..record(4) },
+        Record { value: b"\xff\x00".to_vec(), ..record(5) },
+    ];
+    assert!(world.ship("d-1", &of("log", 1, 5, &records)).await);
+    let read = async |query: &str| {
+        let path = format!("/api/v1/devices/d-1/streams/log/records{query}");
+        world.request("GET", &path, json!(null)).await.1
+    };
+    let forms = read("").await;
+    let forms: Vec<_> = forms["items"].as_array().unwrap().iter().map(|it| &it["form"]).collect();
+    assert_eq!(forms, ["json", "text", "text", "cbor", "bytes"]);
+    let found = read("?q=STOPPED&order=desc").await;
+    let numbers: Vec<_> = found["items"].as_array().unwrap().iter().map(|it| &it["seq"]).collect();
+    assert_eq!(numbers, [2, 1]);
+    assert_eq!(found["metadata"]["searched"], json!(rfc3339_millis(record(1).time)), "{found}");
+    assert_eq!(read("?q=nowhere").await["items"], json!([]));
+    let page = read("?q=stopped&limit=1").await;
+    assert_eq!(page["metadata"]["continue"], "1", "{page}");
 }

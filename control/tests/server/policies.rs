@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use holdfast_control::core::admission::admit;
 use holdfast_control::service::Failure;
-use holdfast_protocol::data::{Acknowledgement, DataPolicies, DataReport, StreamReport};
+use holdfast_protocol::data::{
+    Acknowledgement, ClassUse, DataPolicies, DataReport, LinkUse, StreamReport, TrafficClass,
+};
 use holdfast_protocol::ids::Name;
 use holdfast_protocol::topic::Channel;
 use holdfast_protocol::{codec, message};
@@ -100,7 +102,10 @@ async fn documents_about_data_are_read_back_guarded_and_explained() {
     assert_eq!(world.post(&[budget("b", "1Mi"), budget("c", "2Mi")], "").await.0, 200);
     let (status, read) = world.request("GET", "/api/v1/policies/streams/pumps", json!(null)).await;
     assert_eq!((status, &read["spec"]), (200, &first["spec"]));
-    assert_eq!(read["status"], json!({ "devices": 1, "applied": 0, "problems": 0 }));
+    assert_eq!(
+        read["status"],
+        json!({ "devices": 1, "names": ["d-1"], "applied": 0, "problems": 0, "streams": 0, "misfits": [] })
+    );
     let (_, all) = world.request("GET", "/api/v1/policies/linkbudgets?limit=1", json!(null)).await;
     assert_eq!(
         (&all["items"][0]["metadata"]["name"], &all["metadata"]["continue"]),
@@ -306,4 +311,92 @@ async fn a_stream_of_which_nothing_was_shipped_says_why() {
             );
         }
     }
+}
+
+/// A device that says which streams it has, and how its link fares.
+async fn says(world: &World, device: &str, streams: &[&str], link: LinkUse) {
+    let state = world.desired(device).unwrap();
+    let mut said: message::StateReport =
+        codec::decode(&report(true, state.epoch, state.generation, &[])).unwrap();
+    let streams = streams.iter().map(|name| (name.parse().unwrap(), StreamReport::default()));
+    let data = DataReport { streams: streams.collect(), link, ..DataReport::default() };
+    said.data = Some(Box::new(data));
+    assert!(world.publish(device, Channel::State, codec::encode(&said).unwrap()).await);
+}
+
+#[tokio::test]
+async fn where_a_document_holds_and_where_it_does_not_fit_is_told() {
+    let world = World::new().await;
+    for (connection, device) in ["d-1", "d-2"].into_iter().enumerate() {
+        world.device(device).await;
+        world.connect(device, connection as u64 + 1);
+    }
+    let wide = stream("wide", "a", json!({ "streams": ["pump/*", "valve/*"] }));
+    let (_, applied) = world.post(std::slice::from_ref(&wide), "").await;
+    assert_eq!(applied["results"][0]["effect"], "applies to 2 devices; no stream changes policy");
+    says(&world, "d-1", &["pump/a", "pump/b", "temp"], LinkUse::default()).await;
+    says(&world, "d-2", &["pump/a"], LinkUse::default()).await;
+
+    // What it would do, in the words of its kind, before anything is done.
+    let narrow = stream("narrow", "a", json!({ "streams": ["pump/a"], "priority": 8 }));
+    let (_, dry) = world.post(std::slice::from_ref(&narrow), "?dryRun=true").await;
+    let result = &dry["results"][0];
+    assert_eq!(result["effect"], "applies to 2 devices; 2 streams change policy", "{dry}");
+    assert_eq!(result["changedStreams"], 2);
+    assert_eq!(world.post(&[narrow], "").await.0, 200);
+
+    let (_, read) = world.request("GET", "/api/v1/policies/streams/wide", json!(null)).await;
+    let status = &read["status"];
+    assert_eq!((&status["streams"], &status["names"]), (&json!(1), &json!(["d-1", "d-2"])));
+    assert_eq!(
+        status["misfits"],
+        json!([
+            "valve/* matches no stream of its devices",
+            "2 streams that it matches follow narrow instead, whose pattern is narrower or whose name comes first",
+        ])
+    );
+    let path = "/api/v1/policies/streams/wide/devices?limit=1";
+    let (_, page) = world.request("GET", path, json!(null)).await;
+    let item = &page["items"][0];
+    assert_eq!((&item["device"], &item["streamCount"]), (&json!("d-1"), &json!(2)), "{page}");
+    assert_eq!(
+        item["streams"],
+        json!([{ "stream": "pump/a", "overriddenBy": "narrow" }, { "stream": "pump/b" }])
+    );
+    assert_eq!(page["metadata"]["continue"], "d-1");
+    let (_, said) = world.request("GET", "/api/v1/explain/stream/wide", json!(null)).await;
+    assert_eq!(said["reasons"][0], "valve/* matches no stream of its devices", "{said}");
+    // The same document again changes no stream.
+    let (_, again) = world.post(&[wide], "?dryRun=true").await;
+    assert_eq!(again["results"][0]["effect"], "applies to 2 devices; no stream changes policy");
+}
+
+#[tokio::test]
+async fn a_link_is_told_against_its_budget_the_same_everywhere() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.connect("d-1", 1);
+    let (_, applied) = world.post(&[budget("day", "100Ki"), budget("other", "1Mi")], "").await;
+    assert_eq!(applied["results"][0]["effect"], "applies to 1 device; 1 link gets another bound");
+    let used = |sent, waits| ClassUse { sent, budget: Some(20_480), waits, ..ClassUse::default() };
+    let classes =
+        [(TrafficClass::Control, used(90_000, None)), (TrafficClass::Data, used(0, Some(0)))];
+    let link = LinkUse { budget: Some(102_400), classes: classes.into(), ..LinkUse::default() };
+    says(&world, "d-1", &["temp"], link).await;
+    let (_, streams) = world.request("GET", "/api/v1/devices/d-1/streams", json!(null)).await;
+    let link = &streams["link"];
+    assert_eq!((&link["budget"], &link["fits"]), (&json!("day"), &json!("waits")), "{streams}");
+    let fits: Vec<&Value> =
+        link["classes"].as_array().unwrap().iter().map(|it| &it["fits"]).collect();
+    assert_eq!(fits, ["used-up", "waits"]);
+    assert_eq!(link.get("forecast"), None, "nothing is known of the last hour");
+    let path = "/api/v1/policies/linkbudgets/day/devices";
+    let (_, page) = world.request("GET", path, json!(null)).await;
+    assert_eq!(&page["items"][0]["link"], link);
+    let (_, read) = world.request("GET", "/api/v1/policies/linkbudgets/day", json!(null)).await;
+    let misfit = read["status"]["misfits"][0].as_str().unwrap();
+    assert!(misfit.starts_with("d-1: data: records are not shipped at once"), "{misfit}");
+    let (_, other) = world.request("GET", "/api/v1/policies/linkbudgets/other", json!(null)).await;
+    let misfit = other["status"]["misfits"][0].as_str().unwrap();
+    assert_eq!(misfit, "on 1 device that it chooses day holds, the first by name");
 }

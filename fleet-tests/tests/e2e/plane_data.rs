@@ -214,10 +214,9 @@ fn a_damaged_data_store_is_set_aside_said_and_streams_go_on() {
         [21, 22, 23, 24, 26, 27, 28, 29, 31, 32, 33, 34, 36, 37, 38, 39]
     );
     let ledger = plane.cli().run(&["data", "ledger", "d-1", "a", "-o", "json"]).json();
-    assert_eq!(
-        ledger["missing"][0],
-        serde_json::json!({ "from": 1, "to": 20, "reason": "unknown" })
-    );
+    let gap = &ledger["missing"][0];
+    assert_eq!((gap["from"].as_u64(), gap["to"].as_u64()), (Some(1), Some(20)), "{ledger}");
+    assert_eq!(gap["reason"], "unknown");
     std::fs::remove_file(plane.data().join("data.damaged")).unwrap();
     assert_eq!(plane.get("/readyz").text(), "ready\n");
 }

@@ -19,7 +19,9 @@ pub use message::{Acked, Acknowledgement, Batch, Gap, GapReason, Given};
 pub use name::{Pattern, StreamName};
 pub use policy::{
     Aggregate, DataPolicies, Interface, LinkBudget, Order, Overflow, Period, Share, Ship, Source,
-    StreamPolicy, TrafficClass, Window,
+    StreamPolicy, TrafficClass, Window, narrowest,
 };
 pub use ranges::{Range, RangeSet};
-pub use report::{ClassUse, DataReport, Horizon, HorizonCause, LinkUse, Storage, StreamReport};
+pub use report::{
+    ClassUse, DataReport, Horizon, HorizonCause, LinkUse, NEVER, Storage, StreamReport,
+};

@@ -26,19 +26,32 @@ pub struct DataPolicies {
 impl DataPolicies {
     /// The policy of a stream, with the name of its document. None: the default holds.
     pub fn of(&self, stream: &StreamName) -> Option<(&Name, &StreamPolicy)> {
-        let weight = |policy: &StreamPolicy| {
-            let fitting = policy.streams.iter().filter(|pattern| pattern.matches(stream));
-            fitting.map(Pattern::weight).max()
-        };
-        let mut best: Option<(usize, &Name, &StreamPolicy)> = None;
-        for (name, policy) in &self.streams {
-            if let Some(weight) = weight(policy)
-                && best.is_none_or(|(most, ..)| weight > most)
-            {
-                best = Some((weight, name, policy));
-            }
+        narrowest(&self.streams, stream)
+    }
+}
+
+/// Which of several policies, in the order of their names, holds for a stream: that with the
+/// narrowest pattern, then the first. None: the default holds.
+pub fn narrowest<'a>(
+    policies: impl IntoIterator<Item = (&'a Name, &'a StreamPolicy)>,
+    stream: &StreamName,
+) -> Option<(&'a Name, &'a StreamPolicy)> {
+    let mut best: Option<(usize, &Name, &StreamPolicy)> = None;
+    for (name, policy) in policies {
+        if let Some(weight) = policy.weight(stream)
+            && best.is_none_or(|(most, ..)| weight > most)
+        {
+            best = Some((weight, name, policy));
         }
-        best.map(|(_, name, policy)| (name, policy))
+    }
+    best.map(|(_, name, policy)| (name, policy))
+}
+
+impl StreamPolicy {
+    /// How narrow the narrowest of its patterns that match a stream is. None: none does.
+    pub fn weight(&self, stream: &StreamName) -> Option<usize> {
+        let fitting = self.streams.iter().filter(|pattern| pattern.matches(stream));
+        fitting.map(Pattern::weight).max()
     }
 }
 

@@ -69,6 +69,13 @@ pub struct LinkUse {
     /// Which period it is; absent: an agent that does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub period: Option<Period>,
+    /// When the figures are of, in seconds since 1970; 0: an agent that does not say it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub at: u64,
+    /// How long [`ClassUse::recent`] was counted, in seconds: about an hour, less after the agent's
+    /// start.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub watched: u64,
     /// Bytes that may be used; absent: no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u64>,
@@ -84,9 +91,34 @@ pub struct ClassUse {
     pub sent: u64,
     /// Received by it.
     pub received: u64,
-    /// Of its budget, both directions.
+    /// Its share of the budget, both directions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u64>,
+    /// What of both counts against the budget, by what the interface costs; absent: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charged: Option<u64>,
+    /// Of that: what was counted in the last hour, see [`LinkUse::watched`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub recent: u64,
+    /// It waits for the budget until then, in seconds since 1970; 0: it goes on little by little as
+    /// its share fills; [`NEVER`]: not with this share. Absent: it does not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<u64>,
+}
+
+/// See [`ClassUse::waits`].
+pub const NEVER: u64 = u64::MAX;
+
+impl ClassUse {
+    /// Bytes that count against the budget.
+    pub fn used(&self) -> u64 {
+        self.charged.unwrap_or_else(|| self.sent.saturating_add(self.received))
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Until when a device can go on alone, and what ends it.

@@ -6,7 +6,7 @@ use holdfast_protocol::data::block::pack;
 use holdfast_protocol::data::query::{self, AT_THE_EDGE, Partial, Question, parse};
 use holdfast_protocol::data::{
     Acked, Acknowledgement, Aggregate, Batch, ClassUse, DataPolicies, DataReport, Format, Gap,
-    GapReason, Given, Horizon, HorizonCause, Interface, Layout, LinkBudget, LinkUse, Order,
+    GapReason, Given, Horizon, HorizonCause, Interface, Layout, LinkBudget, LinkUse, NEVER, Order,
     Overflow, Period, Range, Record, Share, Ship, Source, Storage, StreamName, StreamPolicy,
     StreamReport, TrafficClass, Window,
 };
@@ -457,8 +457,11 @@ pub(crate) fn state_data() -> StateReport {
     };
     let streams = [("pump/temp", pump), ("alarms", alarms), ("x", StreamReport::default())];
     let classes = [
-        (TrafficClass::Control, ClassUse { sent: 4_000, received: 9_000, budget: Some(100_000) }),
-        (TrafficClass::Data, ClassUse { sent: 70_000, received: 800, budget: None }),
+        (
+            TrafficClass::Control,
+            ClassUse { sent: 4_000, received: 9_000, budget: Some(100_000), ..ClassUse::default() },
+        ),
+        (TrafficClass::Data, ClassUse { sent: 70_000, received: 800, ..ClassUse::default() }),
     ];
     let data = DataReport {
         streams: streams.map(|(name, report)| (stream(name), report)).into(),
@@ -473,6 +476,7 @@ pub(crate) fn state_data() -> StateReport {
             period: None,
             budget: Some(1_000_000),
             classes: classes.into(),
+            ..LinkUse::default()
         },
         horizon: Some(Horizon {
             until: 1_795_900_000,
@@ -486,6 +490,34 @@ pub(crate) fn state_data() -> StateReport {
 /// With the period that agents say since.
 pub(crate) fn state_data_period() -> StateReport {
     let link = LinkUse { since: 1_793_491_200, period: Some(Period::Month), ..LinkUse::default() };
+    let data = DataReport { link, ..DataReport::default() };
+    StateReport { data: Some(Box::new(data)), ..report(8, Vec::new()) }
+}
+
+/// With what waits for its link budget, and what was counted in the last hour.
+pub(crate) fn state_data_waits() -> StateReport {
+    let used = |sent, charged, recent, waits| ClassUse {
+        sent,
+        received: 800,
+        budget: Some(30_000),
+        charged,
+        recent,
+        waits,
+    };
+    let classes = [
+        (TrafficClass::Control, used(86_700, None, 9_000, None)),
+        (TrafficClass::Events, used(0, Some(8_000), 1, Some(0))),
+        (TrafficClass::Data, used(70_000, Some(700_000), 0, Some(1_795_910_400))),
+        (TrafficClass::Logs, used(0, None, 0, Some(NEVER))),
+    ];
+    let link = LinkUse {
+        since: 1_795_824_000,
+        period: Some(Period::Day),
+        at: 1_795_882_476,
+        watched: 3_600,
+        budget: Some(100_000),
+        classes: classes.into(),
+    };
     let data = DataReport { link, ..DataReport::default() };
     StateReport { data: Some(Box::new(data)), ..report(8, Vec::new()) }
 }

@@ -108,6 +108,15 @@ impl Ledger {
         Some(may.min(budget.bytes.saturating_sub(kept).saturating_sub(used)))
     }
 
+    /// Control has used more than its share, and so much that the others have less than so many
+    /// bytes: it is why they wait.
+    pub fn is_taken_by_control(&self, budget: &LinkBudget, bytes: u64) -> bool {
+        let control = self.charged(TrafficClass::Control);
+        let all = TrafficClass::ALL.into_iter().map(|class| self.charged(class));
+        let left = budget.bytes.saturating_sub(all.fold(0, u64::saturating_add));
+        control > share(budget, TrafficClass::Control) && left < bytes
+    }
+
     /// When a class may use so many bytes, in seconds since 1970: its share fills as the period
     /// passes, and the next period begins with nothing used. None: never with this budget.
     pub fn goes_on(
@@ -164,8 +173,11 @@ impl Ledger {
             .into_iter()
             .filter_map(|class| {
                 let count = self.classes.get(&class).copied().unwrap_or_default();
-                let budget = shares.get(&class).copied();
-                let it = ClassUse { sent: count.sent, received: count.received, budget };
+                let share = shares.get(&class).copied();
+                let Count { sent, received, charged } = count;
+                let all = sent.saturating_add(received);
+                let charged = (budget.is_some() && charged != all).then_some(charged);
+                let it = ClassUse { sent, received, budget: share, charged, ..ClassUse::default() };
                 (it != ClassUse::default()).then_some((class, it))
             })
             .collect();
@@ -174,6 +186,7 @@ impl Ledger {
             period: Some(period(budget)),
             budget: budget.map(|it| it.bytes),
             classes,
+            ..LinkUse::default()
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod fetch;
 pub mod horizon;
 pub mod places;
 pub mod quota;
+pub mod recent;
 pub mod reduce;
 pub mod report;
 pub mod route;

@@ -24,11 +24,17 @@ pub fn is_due(told: Option<&DataReport>, now: Option<&DataReport>, passed: u64) 
     }
 }
 
-/// Another stream, or a problem that is new or gone: not one whose counts have changed.
+/// Another stream, a problem that is new or gone (not one whose counts have changed), or a class of
+/// traffic that waits for its link budget now or does no more.
 fn is_urgent(told: &DataReport, now: &DataReport) -> bool {
     let is_well =
         |it: &DataReport, name| it.streams.get(name).is_none_or(|it| it.problem.is_empty());
+    let waits = |it: &DataReport| {
+        let classes = it.link.classes.iter();
+        classes.filter(|(_, it)| it.waits.is_some()).map(|(class, _)| *class).collect::<Vec<_>>()
+    };
     told.streams.len() != now.streams.len()
+        || waits(told) != waits(now)
         || now.streams.keys().any(|name| is_well(told, name) != is_well(now, name))
 }
 
@@ -38,6 +44,9 @@ fn is_news(told: &DataReport, now: &DataReport) -> bool {
     cause(told) != cause(now)
         || told.streams.len() != now.streams.len()
         || told.link.budget != now.link.budget
+        || now.link.classes.iter().any(|(class, now)| {
+            told.link.classes.get(class).and_then(|told| told.waits) != now.waits
+        })
         || now.streams.iter().any(|(name, now)| {
             told.streams
                 .get(name)
@@ -68,7 +77,7 @@ fn differs(told: &DataReport, now: &DataReport) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::{Horizon, HorizonCause, StreamReport};
+    use holdfast_protocol::data::{ClassUse, Horizon, HorizonCause, StreamReport, TrafficClass};
 
     use super::*;
 
@@ -92,6 +101,15 @@ mod tests {
         more.streams.values_mut().for_each(|it| it.last = 2);
         assert!(!is_due(Some(&grown), Some(&more), FIGURES - 1));
         assert!(is_due(Some(&grown), Some(&more), FIGURES));
+        let waiting = |waits| {
+            let mut report = grown.clone();
+            let class = ClassUse { waits, ..ClassUse::default() };
+            report.link.classes.insert(TrafficClass::Data, class);
+            report
+        };
+        assert!(is_due(Some(&grown), Some(&waiting(Some(0))), SOON), "data waits");
+        assert!(!is_due(Some(&waiting(Some(0))), Some(&waiting(Some(900))), NEWS - 1));
+        assert!(is_due(Some(&waiting(Some(0))), Some(&waiting(Some(900))), NEWS), "until when");
         let cause = HorizonCause::Buffer;
         let horizon = Some(Horizon { until: 5, cause, detail: String::new() });
         let short = DataReport { horizon, ..grown.clone() };

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::{LinkBudget, Period, TrafficClass};
+use holdfast_protocol::data::{LinkBudget, NEVER, Period, TrafficClass};
 use holdfast_protocol::ids::Name;
 
 use super::budget::{Ledger, share};
@@ -63,6 +63,15 @@ impl Waits {
         self.classes.insert(class, goes_on);
     }
 
+    /// Until when a class waits, as it is reported ([`holdfast_protocol::data::ClassUse::waits`]).
+    pub fn until(&self, class: TrafficClass) -> Option<u64> {
+        self.classes.get(&class).map(|goes_on| match goes_on {
+            GoesOn::Soon => 0,
+            GoesOn::At(at) => *at,
+            GoesOn::Never => NEVER,
+        })
+    }
+
     /// What is said of a class; None: it does not wait.
     pub fn of(
         &self,
@@ -71,38 +80,59 @@ impl Waits {
         name: Option<&Name>,
     ) -> Option<String> {
         let (goes_on, budget) = (self.classes.get(&class)?, budget?);
-        let which =
-            name.map_or_else(|| "the link budget".to_owned(), |name| format!("link budget {name}"));
-        let period = match budget.period {
-            Period::Day => "day",
-            Period::Month => "month",
-        };
-        let (whole, part) = (size(budget.bytes), share(budget, class));
-        let lead = format!("{which} ({whole} a {period}): {class}", class = class.as_str());
-        let stops = match class {
-            TrafficClass::Logs => "logs are not read and queries are not answered",
-            TrafficClass::Artifacts => "artifacts are not fetched",
-            _ => "records are not shipped",
-        };
-        let part = size(part);
+        let which = class.as_str();
+        let lead = format!("{}: {which}", lead(budget, name));
+        let part = size(share(budget, class));
         Some(match goes_on {
-            GoesOn::Never => format!(
-                "{lead} has a share of {part}, which is too little for anything: {stops} before spec.shares gives it more"
-            ),
+            GoesOn::Never => {
+                format!("{lead} has a share of {part}, which is too little for anything")
+            }
             GoesOn::Soon => format!(
                 "{lead} has used what is due by now of its {part}, and goes on little by little as more is due"
             ),
             GoesOn::At(at) => format!(
-                "{lead} has used what is due by now of its {part}: {stops} before {}",
+                "{lead} has used what is due by now of its {part}, and waits until {}",
                 moment(*at)
             ),
         })
     }
 
-    /// What is said of all that wait, one line each.
-    pub fn all(&self, budget: Option<&LinkBudget>, name: Option<&Name>) -> Vec<String> {
-        self.classes.keys().filter_map(|class| self.of(*class, budget, name)).collect()
+    /// One cause in words, for all that wait; None: nothing does. What follows of it, and until when,
+    /// is reported with the figures of each class.
+    pub fn problem(
+        &self,
+        budget: Option<&LinkBudget>,
+        name: Option<&Name>,
+        ledger: &Ledger,
+    ) -> Option<String> {
+        let budget = budget?;
+        let names: Vec<&str> = self.classes.keys().map(|class| class.as_str()).collect();
+        let (last, before) = names.split_last()?;
+        let lead = lead(budget, name);
+        let several = !before.is_empty();
+        let who =
+            if several { format!("{} and {last}", before.join(", ")) } else { (*last).into() };
+        let waits = if several { "wait" } else { "waits" };
+        if ledger.is_taken_by_control(budget, u64::try_from(LEAST).unwrap_or(0)) {
+            let part = size(share(budget, TrafficClass::Control));
+            return Some(format!(
+                "{lead}: control has used more than its share of {part} and left nothing: {who} {waits}"
+            ));
+        }
+        let (have, their) = if several { ("have", "their shares") } else { ("has", "its share") };
+        Some(format!("{lead}: {who} {have} used what is due by now of {their} and {waits}"))
     }
+}
+
+/// Which budget it is.
+fn lead(budget: &LinkBudget, name: Option<&Name>) -> String {
+    let which =
+        name.map_or_else(|| "the link budget".to_owned(), |name| format!("link budget {name}"));
+    let period = match budget.period {
+        Period::Day => "day",
+        Period::Month => "month",
+    };
+    format!("{which} ({} a {period})", size(budget.bytes))
 }
 
 #[cfg(test)]
@@ -136,8 +166,9 @@ mod tests {
         let said = note(&mut waits, &ledger, 20_000 * DAY).unwrap();
         assert_eq!(
             said,
-            "link budget satellite (1000Ki a day): data has used what is due by now of its 400Ki: records are not shipped before 2024-10-04 11:45 UTC"
+            "link budget satellite (1000Ki a day): data has used what is due by now of its 400Ki, and waits until 2024-10-04 11:45 UTC"
         );
+        assert_eq!(waits.until(class), Some(1_728_042_300));
         // While it fills and is used up again, the same is said.
         let noon = 20_000 * DAY + 42_500;
         let soon = note(&mut waits, &ledger, noon).unwrap();
@@ -150,17 +181,52 @@ mod tests {
         }
         assert_eq!(note(&mut waits, &ledger, noon + 6_000 + 9_000), None, "there is enough again");
         waits.note(class, None, (None, &ledger), noon);
-        assert_eq!(waits.all(None, None), Vec::<String>::new());
+        assert_eq!((waits.until(class), waits.problem(None, None, &ledger)), (None, None));
     }
 
     #[test]
-    fn a_share_of_nothing_says_what_it_stops() {
+    fn one_cause_is_one_problem() {
+        use TrafficClass::{Control, Data, Events, Logs};
+        let (budget, name) = (budget(15, Control), "satellite".parse().unwrap());
+        let now = 20_000 * DAY;
+        // Bytes of each class, and what is said.
+        for (used, said) in [
+            (&[][..], None),
+            (&[(Data, 300_000)], Some("data has used what is due by now of its share and waits")),
+            (
+                &[(Data, 300_000), (Logs, 300_000)],
+                Some("data and logs have used what is due by now of their shares and wait"),
+            ),
+            (
+                &[(Control, 1_100_000)],
+                Some(
+                    "control has used more than its share of 150Ki and left nothing: events, data, logs and artifacts wait",
+                ),
+            ),
+            (&[(Control, 200_000), (Events, 1)], None),
+        ] {
+            let (mut waits, mut ledger) = (Waits::default(), Ledger::default());
+            ledger.turn(Some(&budget), now);
+            used.iter().for_each(|(class, bytes)| ledger.add(*class, *bytes, 0, 100));
+            for class in TrafficClass::ALL {
+                let left = ledger.allowed(class, Some(&budget), now);
+                waits.note(class, Some(&budget), (left, &ledger), now);
+            }
+            let found = waits.problem(Some(&budget), Some(&name), &ledger);
+            let wanted = said.map(|said| format!("link budget satellite (1000Ki a day): {said}"));
+            assert_eq!(found, wanted, "{used:?}");
+        }
+    }
+
+    #[test]
+    fn a_share_of_nothing_never_goes_on() {
         let class = TrafficClass::Logs;
         let budget = budget(0, class);
         let (mut waits, mut ledger) = (Waits::default(), Ledger::default());
         ledger.turn(Some(&budget), 20_000 * DAY);
         waits.note(class, Some(&budget), (Some(0), &ledger), 20_000 * DAY);
-        let said = waits.all(Some(&budget), None);
-        assert!(said[0].contains("queries are not answered before spec.shares"), "{said:?}");
+        let said = waits.of(class, Some(&budget), None).unwrap();
+        assert!(said.contains("a share of 0, which is too little for anything"), "{said}");
+        assert_eq!(waits.until(class), Some(NEVER));
     }
 }

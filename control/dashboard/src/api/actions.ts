@@ -1,6 +1,7 @@
 // Every change that the pages make, each one request of the public API.
 import { ask, client } from "./client";
 import { queries } from "./query-client";
+import type { PolicyKind } from "../lib/policies";
 import type { components } from "./schema";
 
 type NewToken = components["schemas"]["NewToken"];
@@ -39,6 +40,13 @@ export const deleteWorkload = async (name: string, resourceVersion: number) => {
   queries.removeQueries({ queryKey: ["workload", name] });
   await refresh(["workloads"], ["fleet"]);
 };
+export const deletePolicy = async (kind: PolicyKind, name: string, resourceVersion: number) => {
+  await ask(client.DELETE("/api/v1/policies/{kind}/{name}", { params: { path: { kind, name }, query: { resourceVersion } as never } }));
+  queries.removeQueries({ queryKey: ["policy", kind, name] });
+  await refresh(["policies"], ["policy"]);
+};
+export const fetchRecords = (name: string, stream: string, body: components["schemas"]["NewFetch"]) =>
+  ask(client.POST("/api/v1/devices/{name}/streams/{stream}/fetch", { params: { path: { name, stream } }, body }));
 export const createToken = async (body: NewToken) => {
   const made = await ask(client.POST("/api/v1/tokens", { body }));
   await refresh(["tokens"]);

@@ -1,6 +1,7 @@
 // Every read of the API, with the key under which it is kept. `events.ts` knows these keys.
 import { infiniteQueryOptions, keepPreviousData, queryOptions } from "@tanstack/react-query";
 import { againAt } from "../lib/absence";
+import type { PolicyKind } from "../lib/policies";
 import type { Schema } from "../lib/schema";
 import { ask, client } from "./client";
 import { recordsAgain } from "./events";
@@ -16,7 +17,6 @@ export interface DeviceFilter {
   workload?: string;
   site?: string;
   attention?: string;
-  absence?: string;
   sort?: string;
 }
 
@@ -25,6 +25,8 @@ export const PAGE = 100;
 
 /** How often data that is on the page is read again: ever less often while the reader does nothing. */
 const DATA_AGAIN = () => recordsAgain();
+/** And lines of an hour in a table, in milliseconds. */
+const LINES_AGAIN = 60_000;
 
 export const fleet = () => queryOptions({ queryKey: ["fleet"], queryFn: ({ signal }) => ask(client.GET("/api/v1/fleet", { signal })) });
 
@@ -109,37 +111,69 @@ export const streams = (q: string, labelSelector: string, limit = 500) =>
     queryFn: ({ signal }) => ask(client.GET("/api/v1/streams", { signal, params: { query: { limit, ...(q ? { q } : {}), ...(labelSelector ? { labelSelector } : {}) } } })),
   });
 
-export const series = (name: string, stream: string, field: string, since: string, points = 300) =>
+export const series = (name: string, stream: string, field: string, range: { since: string; until?: string | undefined; live?: boolean }, points = 300) =>
   queryOptions({
-    queryKey: ["device", name, "series", stream, field, since, points],
+    queryKey: ["device", name, "series", stream, field, range.since, range.until, points],
+    refetchInterval: range.live === false ? false : DATA_AGAIN,
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/streams/{stream}/series", { signal, params: { path: { name, stream }, query: { since: range.since, points, ...(range.until ? { until: range.until } : {}), ...(field ? { field } : {}) } } })),
+  });
+
+/** The last hour of several streams in one answer; each is a stream's name and the path of its number. */
+export const sparklines = (name: string, of: readonly (readonly [string, string])[]) =>
+  queryOptions({
+    queryKey: ["device", name, "sparklines", of],
+    enabled: of.length > 0,
+    refetchInterval: LINES_AGAIN,
+    staleTime: LINES_AGAIN,
+    placeholderData: (before: unknown) => before as never,
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/sparklines", { signal, params: { path: { name }, query: { of: of.map(([stream, field]) => `${stream}\t${field}`).join("\n") } } })),
+  });
+
+/** A page of records, the newest first, of which the values hold a text. */
+export const records = (name: string, stream: string, range: { since?: string; until?: string | undefined }, q: string, limit = 200) =>
+  infiniteQueryOptions({
+    queryKey: ["device", name, "records", stream, range.since, range.until, q, limit],
+    queryFn: ({ signal, pageParam }) =>
+      ask(client.GET("/api/v1/devices/{name}/streams/{stream}/records", {
+        signal,
+        params: { path: { name, stream }, query: { order: "desc", limit, ...(range.since ? { since: range.since } : {}), ...(range.until ? { until: range.until } : {}), ...(q ? { q } : {}), ...(pageParam ? { continue: Number(pageParam) } : {}) } },
+      })),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: ({ metadata }) => metadata.continue ?? undefined,
+  });
+
+/** What was received, and the newest ranges of what is missing, or of what a policy held back. */
+export const ledger = (name: string, stream: string, only: "missing" | "by-policy" = "missing", limit = 50, again: number | (() => number) = DATA_AGAIN) =>
+  queryOptions({
+    queryKey: ["device", name, "ledger", stream, only, limit],
+    refetchInterval: again,
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/streams/{stream}/ledger", { signal, params: { path: { name, stream }, query: { order: "desc", only, limit } } })),
+  });
+
+export const policies = (kind: PolicyKind, labelSelector = "") =>
+  queryOptions({
+    queryKey: ["policies", kind, labelSelector],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/policies/{kind}", { signal, params: { path: { kind }, query: { limit: 1000, ...(labelSelector ? { labelSelector } : {}) } } })),
+  });
+
+export const policy = (kind: PolicyKind, name: string) =>
+  queryOptions({
+    queryKey: ["policy", kind, name],
     refetchInterval: DATA_AGAIN,
-    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/streams/{stream}/series", { signal, params: { path: { name, stream }, query: { since, points, ...(field ? { field } : {}) } } })),
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/policies/{kind}/{name}", { signal, params: { path: { kind, name } } })),
   });
 
-export const ledger = (name: string, stream: string) =>
-  queryOptions({
-    queryKey: ["device", name, "ledger", stream],
+/** Where a document about data applies. */
+export const policyDevices = (kind: PolicyKind, name: string, limit = 200) =>
+  infiniteQueryOptions({
+    queryKey: ["policy", kind, name, "devices", limit],
     refetchInterval: DATA_AGAIN,
-    queryFn: ({ signal }) => ask(client.GET("/api/v1/devices/{name}/streams/{stream}/ledger", { signal, params: { path: { name, stream } } })),
+    queryFn: ({ signal, pageParam }) => ask(client.GET("/api/v1/policies/{kind}/{name}/devices", { signal, params: { path: { kind, name }, query: { limit, ...(pageParam ? { continue: pageParam } : {}) } } })),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: ({ metadata }) => metadata?.continue ?? undefined,
   });
 
-/** When the records before and after a gap were taken in, in seconds since 1970. */
-export const gapTime = (name: string, stream: string, from: number, to: number) =>
-  queryOptions({
-    queryKey: ["device", name, "gap", stream, from, to],
-    staleTime: Infinity,
-    queryFn: async ({ signal }) => {
-      const near = async (order: "asc" | "desc", after: number) => {
-        const page = await ask(client.GET("/api/v1/devices/{name}/streams/{stream}/records", { signal, params: { path: { name, stream }, query: { order, continue: after, limit: 1 } } }));
-        const time = page.items[0]?.time;
-        return time === undefined ? undefined : Date.parse(time) / 1000;
-      };
-      const [before, after] = await Promise.all([near("desc", from), near("asc", to)]);
-      return { from: before ?? after, to: after ?? Date.now() / 1000 };
-    },
-  });
-
-export const explanation = (kind: "device" | "workload", name: string) =>
+export const explanation = (kind: "device" | "workload" | "stream" | "linkbudget", name: string) =>
   queryOptions({
     queryKey: [kind, name, "explanation"],
     queryFn: ({ signal }) => ask(client.GET("/api/v1/explain/{kind}/{name}", { signal, params: { path: { kind, name } } })),
@@ -161,9 +195,6 @@ export const revisions = (name: string) =>
   });
 
 /** Documents about data. */
-export const policies = (kind: "streams" | "linkbudgets") =>
-  queryOptions({ queryKey: ["policies", kind], queryFn: ({ signal }) => ask(client.GET("/api/v1/policies/{kind}", { signal, params: { path: { kind }, query: { limit: 5000 } } })) });
-
 export const tokens = () =>
   queryOptions({ queryKey: ["tokens"], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens", { signal, params: { query: { limit: 5000 } } })) });
 

@@ -367,6 +367,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{name}/sparklines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The means of a number of each of several streams over the last hour, a minute each. */
+        get: operations["getSparklines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{name}/streams": {
         parameters: {
             query?: never;
@@ -717,6 +734,26 @@ export interface paths {
         post?: never;
         /** Deletes a document; devices go on with their defaults. */
         delete: operations["deletePolicy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/policies/{kind}/{name}/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The devices of which a document about data is desired, by name: whether it is applied there, which
+         *     streams it matches and which of them follow another one; of a `LinkBudget` what it is used for.
+         */
+        get: operations["listPolicyDevices"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1276,11 +1313,18 @@ export interface components {
             changedDevices?: components["schemas"]["ChangedDevices"];
             /**
              * Format: int64
-             * @description How many devices should run it.
+             * @description Of a `Stream`: streams on devices whose policy becomes another.
+             */
+            changedStreams?: number;
+            /**
+             * Format: int64
+             * @description How many devices should run it, or are chosen by a document about data.
              */
             deviceCount: number;
             /** @description The first of them. */
             devices: string[];
+            /** @description What it does on devices, in words, such as `applies to 4 devices; 2 streams change policy`. */
+            effect?: string;
             /** @description Its kind. */
             kind: string;
             /** @description Its name. */
@@ -1391,21 +1435,21 @@ export interface components {
         Category: "change" | "login" | "read" | "device";
         /** @description For which devices a document changes something; the first hundred of each are named. */
         ChangedDevices: {
-            /** @description Those that begin to run the workload. */
+            /** @description Those that begin to run the workload, or on which a document about data holds from then on. */
             gain: string[];
             /**
              * Format: int64
              * @description How many those are.
              */
             gainCount: number;
-            /** @description Those that stop it. */
+            /** @description Those that stop it, or on which it holds no more. */
             lose: string[];
             /**
              * Format: int64
              * @description How many those are.
              */
             loseCount: number;
-            /** @description Those that go to another revision of it. */
+            /** @description Those that go to another revision of it, or on which what it says changes. */
             update: string[];
             /**
              * Format: int64
@@ -1436,6 +1480,11 @@ export interface components {
         DataMeta: {
             /** @description Pass it as `continue` for the next page; absent on the last. */
             continue?: string | null;
+            /**
+             * @description With `q`: time of the last record that was looked at. A page of a search may have fewer records
+             *     than asked for, or none, and a `continue` all the same.
+             */
+            searched?: string | null;
         };
         /** @description A document about data: a `Stream` or a `LinkBudget`. */
         DataPolicy: {
@@ -1449,6 +1498,23 @@ export interface components {
             spec: unknown;
             /** @description On how many devices it holds. */
             status: components["schemas"]["DataPolicyStatus"];
+        };
+        /** @description A document about data on one of its devices. */
+        DataPolicyDevice: {
+            /** @description It has applied the document as it is now. */
+            applied: boolean;
+            /** @description The device. */
+            device: string;
+            link?: components["schemas"]["Link"] | null;
+            /** @description It is approved and online. */
+            online: boolean;
+            /**
+             * Format: int64
+             * @description How many those are.
+             */
+            streamCount?: number;
+            /** @description Streams that the document matches there, the first 50; of a `Stream` only. */
+            streams?: components["schemas"]["DataPolicyStream"][];
         };
         /** @description How a document about data fares. */
         DataPolicyStatus: {
@@ -1465,14 +1531,37 @@ export interface components {
              */
             devices: number;
             /**
+             * @description Where it does not do what one may expect of it, in words: a pattern that matches no stream, a
+             *     stream of which a narrower policy holds, devices of which another budget holds.
+             */
+            misfits?: string[];
+            /** @description The first of them. */
+            names?: string[];
+            /**
              * Format: int64
-             * @description Of those: report that it does not do what it says. Of a `Notification`: 1 while its receiver
-             *     is not reached.
+             * @description Of those: report that it does not do what it says; of a `LinkBudget`: where something waits
+             *     for it; of a `Notification`: 1 while its receiver is not reached.
              */
             problems: number;
+            /**
+             * Format: int64
+             * @description Streams on these devices whose policy it is; of a `Stream` only.
+             */
+            streams?: number;
+        };
+        /** @description A stream that a `Stream` document matches. */
+        DataPolicyStream: {
+            /** @description Another document holds for it, whose pattern is narrower, or whose name comes first. */
+            overriddenBy?: string | null;
+            /** @description Why the document does not do what it says there, in the device's words. */
+            problem?: string | null;
+            /** @description Its name. */
+            stream: string;
         };
         /** @description A record. */
         DataRecord: {
+            /** @description As what it was published: `json`, `text`, `cbor` or `bytes`. */
+            form?: string;
             /**
              * Format: int64
              * @description Its number in its stream on its device.
@@ -1735,6 +1824,7 @@ export interface components {
             data?: unknown;
             /** @description By name. */
             items: components["schemas"]["StreamItem"][];
+            link?: components["schemas"]["Link"] | null;
         };
         /** @description One workload on one device: what is desired beside what is reported. */
         Difference: {
@@ -1840,6 +1930,11 @@ export interface components {
             /** @description What they wait for, in words; absent: they are on their way. */
             waits?: string | null;
         };
+        /**
+         * @description Whether what a link carries fits its budget.
+         * @enum {string}
+         */
+        Fits: "no-budget" | "fits" | "short" | "used-up" | "waits";
         /** @description `GET /api/v1/fleet`. */
         Fleet: {
             /** @description What needs a person, most urgent first; at most 50. */
@@ -2019,6 +2114,87 @@ export interface components {
             /** @description By name and version. */
             items: components["schemas"]["Licence"][];
         };
+        /**
+         * @description What a device's link has carried in the present period of its budget (without one: the day), both
+         *     directions, headers estimated.
+         */
+        Link: {
+            /** @description When the device said these figures. */
+            at?: string | null;
+            /** @description Name of the `LinkBudget`; absent: there is none. */
+            budget?: string | null;
+            /**
+             * Format: int64
+             * @description Bytes that it gives; absent: there is none.
+             */
+            bytes?: number | null;
+            /** @description By class. */
+            classes: components["schemas"]["LinkClass"][];
+            /** @description When it ends. */
+            ends: string;
+            /** @description Whether it fits. */
+            fits: components["schemas"]["Fits"];
+            /**
+             * Format: int64
+             * @description What that will be at the period's end, at the rate of the last hour.
+             */
+            forecast?: number | null;
+            /** @description `day` or `month`, in UTC. */
+            period: string;
+            /**
+             * Format: int64
+             * @description Over how many seconds the rate of the forecasts was measured, about the last hour; absent:
+             *     not for long enough, and there is no forecast.
+             */
+            rateSeconds?: number | null;
+            /** @description When the period began. */
+            since: string;
+            /**
+             * Format: int64
+             * @description Bytes that count against the budget.
+             */
+            used: number;
+        };
+        /** @description One class of traffic on a link. */
+        LinkClass: {
+            /** @description `control`, `events`, `data`, `logs` or `artifacts`. */
+            class: string;
+            /** @description Whether it fits. */
+            fits: components["schemas"]["Fits"];
+            /**
+             * Format: int64
+             * @description What it will have used at the period's end, at the rate of the last hour.
+             */
+            forecast?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes received by it.
+             */
+            received: number;
+            /**
+             * Format: int64
+             * @description Bytes sent by the device.
+             */
+            sent: number;
+            /**
+             * Format: int64
+             * @description Its share of the budget in bytes.
+             */
+            share?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes that count against the budget: both, by what the interface costs.
+             */
+            used: number;
+            waits?: components["schemas"]["LinkWait"] | null;
+            /** @description When it goes on, where `waits` is `until`. */
+            waitsUntil?: string | null;
+        };
+        /**
+         * @description Until when a class of traffic waits.
+         * @enum {string}
+         */
+        LinkWait: "little-by-little" | "until" | "not-with-this-share";
         /** @description Where a page stands in its list. */
         ListMeta: {
             /** @description Pass it as `continue` for the next page; absent on the last. */
@@ -2168,6 +2344,28 @@ export interface components {
                 spec: unknown;
                 /** @description On how many devices it holds. */
                 status: components["schemas"]["DataPolicyStatus"];
+            }[];
+            /** @description Where the page stands. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description A page of a list. */
+        List_DataPolicyDevice: {
+            /** @description The items, by name. */
+            items: {
+                /** @description It has applied the document as it is now. */
+                applied: boolean;
+                /** @description The device. */
+                device: string;
+                link?: components["schemas"]["Link"] | null;
+                /** @description It is approved and online. */
+                online: boolean;
+                /**
+                 * Format: int64
+                 * @description How many those are.
+                 */
+                streamCount?: number;
+                /** @description Streams that the document matches there, the first 50; of a `Stream` only. */
+                streams?: components["schemas"]["DataPolicyStream"][];
             }[];
             /** @description Where the page stands. */
             metadata?: components["schemas"]["ListMeta"];
@@ -2457,10 +2655,17 @@ export interface components {
              */
             reason: string;
             /**
+             * @description Time of the nearest record before them that is kept here, with milliseconds; absent: there is
+             *     none, or the range is not one of the newest, of which alone times are looked up.
+             */
+            since?: string | null;
+            /**
              * Format: int64
              * @description The last.
              */
             to: number;
+            /** @description Time of the nearest record after them, likewise. */
+            until?: string | null;
         };
         /**
          * @description Which of the two it is.
@@ -2998,6 +3203,25 @@ export interface components {
              */
             unhealthy: number;
         };
+        /** @description A number of a stream over time. */
+        Sparkline: {
+            /** @description The stream. */
+            stream: string;
+            /** @description The means, one a point; null where there was no such number. */
+            values: unknown[];
+        };
+        /** @description `GET …/sparklines`. */
+        Sparklines: {
+            /** @description In the order that was asked for. */
+            items: components["schemas"]["Sparkline"][];
+            /**
+             * Format: int64
+             * @description Seconds of a point.
+             */
+            seconds: number;
+            /** @description When the first point begins. */
+            since: string;
+        };
         /**
          * @description The state of a workload on a device that should run it.
          * @enum {string}
@@ -3370,13 +3594,13 @@ export interface components {
              * @description Of those: run this revision.
              */
             running: number;
+            /** @description The state as a whole: the worst of those that it has on its devices. */
+            state: components["schemas"]["WorkloadState"];
             /**
              * Format: int64
              * @description Of those: are offline; they catch up when they are back.
              */
             unknown: number;
-            /** @description The state as a whole: the worst of those that it has on its devices. */
-            state: components["schemas"]["WorkloadState"];
         };
     };
     responses: never;
@@ -4188,6 +4412,41 @@ export interface operations {
             };
         };
     };
+    getSparklines: {
+        parameters: {
+            query: {
+                /**
+                 * @description A line each, at most 50: the stream's name, and after a tab the path of the number in its
+                 *     records, as in `series`; without a tab: the record itself.
+                 */
+                of: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sparklines"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     listDeviceStreams: {
         parameters: {
             query?: never;
@@ -4299,10 +4558,14 @@ export interface operations {
     getLedger: {
         parameters: {
             query?: {
-                /** @description Most ranges of `missing`; default 5000, at most 100000. */
+                /** @description Most ranges; default 5000, at most 100000. */
                 limit?: number;
                 /** @description `metadata.continue` of the page before. */
                 continue?: number;
+                /** @description `asc` (default): the lowest number first; or `desc`. */
+                order?: string;
+                /** @description `missing` or `by-policy`: only such ranges. */
+                only?: string;
             };
             header?: never;
             path: {
@@ -4344,6 +4607,11 @@ export interface operations {
                 continue?: number;
                 /** @description `asc` (default): the lowest number first; or `desc`. */
                 order?: string;
+                /**
+                 * @description Only those in whose value, as JSON, this stands, whatever the case. A page ends after 200,000
+                 *     records that were looked at; `metadata.continue` goes on.
+                 */
+                q?: string;
             };
             header?: never;
             path: {
@@ -4933,6 +5201,44 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    listPolicyDevices: {
+        parameters: {
+            query?: {
+                /** @description Most items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the page before. */
+                continue?: string;
+                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                labelSelector?: string;
+            };
+            header?: never;
+            path: {
+                /** @description `streams` or `linkbudgets` */
+                kind: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_DataPolicyDevice"];
+                };
             };
             "4XX": {
                 headers: {

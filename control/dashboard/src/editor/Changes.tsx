@@ -27,6 +27,8 @@ function Told({ of }: { of: AppliedDocument }) {
 /** What happens on devices, in the words of each kind of document. */
 const WORKLOAD = { gain: "begin to run it", update: "go to the new revision", lose: "stop it" };
 const WORDS: Record<string, typeof WORKLOAD> = {
+  Stream: { gain: "follow it from now on", update: "follow what it says now", lose: "follow it no longer" },
+  LinkBudget: { gain: "have this budget from now on", update: "have what it gives now", lose: "no longer have this budget" },
   DevicePolicy: { gain: "follow it from now on", update: "follow what it says now", lose: "follow it no longer" },
 };
 
@@ -41,7 +43,7 @@ function OnDevices({ of }: { of: AppliedDocument }) {
     <section className="hf-stack hf-tight" aria-label={`Changes of ${of.name}`}>
       <p className="hf-row">
         <strong>{of.name}</strong> <State tone={TONES[of.action] ?? "idle"}>{ACTIONS[of.action] ?? of.action}</State>
-        <span className="hf-kind">{of.kind === "DevicePolicy" ? `chooses ${count(of.deviceCount, "device")}` : <>revision {of.revision} on {count(of.deviceCount, "device")}</>}</span>
+        <span className="hf-kind">{of.kind === "Stream" || of.kind === "LinkBudget" ? of.effect : of.kind === "DevicePolicy" ? `chooses ${count(of.deviceCount, "device")}` : <>revision {of.revision} on {count(of.deviceCount, "device")}</>}</span>
       </p>
       {(of.warnings ?? []).map((warning, index) => <Notice key={index} tone="warn">{warning}</Notice>)}
       <Hit words={words.gain} names={gain ?? []} total={gainCount} tone="good" />

@@ -7,6 +7,7 @@ import * as read from "../api/queries";
 import { editable, toYaml } from "../lib/document";
 import { editable as editableNotification } from "../lib/notification";
 import type { Json } from "../lib/merge";
+import { KINDS, kindOfDocument } from "../lib/policies";
 import { Diff } from "../ui/Diff";
 import { Loading } from "../ui/Loading";
 import { Failed, Notice } from "../ui/Notice";
@@ -21,8 +22,18 @@ interface Props {
 }
 
 export function Conflict(props: Props) {
+  if (props.base.kind === "Stream" || props.base.kind === "LinkBudget") return <OfPolicy {...props} />;
   if (props.base.kind === "DevicePolicy") return <OfDevicePolicy {...props} />;
   return props.base.kind === "Notification" ? <OfNotification {...props} /> : <OfWorkload {...props} />;
+}
+
+function OfPolicy({ base, refused, rebase, discard }: Props) {
+  const kind = kindOfDocument(base.kind ?? "") ?? "streams";
+  const { data, error, refetch } = useQuery(read.policy(kind, base.name));
+  if (error) return <Failed error={error} what={`What changed in ${base.name} could not be read`} retry={() => void refetch()} />;
+  if (!data || data.metadata.resourceVersion === base.version) return <Loading rows={3} />;
+  const theirs: Base = { ...base, version: data.metadata.resourceVersion ?? 0, document: { ...editable(data), kind: base.kind } as Json };
+  return <Meanwhile what={KINDS[kind].one} base={base} theirs={theirs} refused={refused} rebase={rebase} discard={discard} who={<>(<Time at={data.metadata.updatedAt} />)</>} />;
 }
 
 function OfDevicePolicy({ base, refused, rebase, discard }: Props) {
@@ -46,7 +57,7 @@ function OfWorkload({ base, refused, rebase, discard }: Props) {
   const revisions = useQuery(read.revisions(base.name));
   if (error) return <Failed error={error} what={`What changed in ${base.name} could not be read`} retry={() => void refetch()} />;
   if (!data || data.metadata.resourceVersion === base.version) return <Loading rows={3} />;
-  const theirs: Base = { name: base.name, version: data.metadata.resourceVersion ?? 0, document: editable(data) as Json };
+  const theirs: Base = { ...base, version: data.metadata.resourceVersion ?? 0, document: editable(data) as Json };
   const newest = revisions.data?.items.at(-1);
   const who = newest && <>(revision {newest.revision}, by {newest.createdBy}, <Time at={newest.metadata.createdAt} />)</>;
   return <Meanwhile what="workload" base={base} theirs={theirs} refused={refused} rebase={rebase} discard={discard} who={who} />;

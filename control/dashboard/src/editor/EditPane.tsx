@@ -38,6 +38,9 @@ interface Props {
   applied: (results: AppliedDocument[]) => void;
 }
 
+/** What one document of a kind is called. */
+const nounOf = (kind: string | undefined) => ({ Stream: "stream policy", LinkBudget: "link budget" })[kind ?? ""] ?? "workload";
+
 /** From so many devices on the workload's name is typed before they lose it. */
 const MANY = 2;
 
@@ -65,6 +68,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
   const marks = useMemo(() => [...run.marks, ...locate(parse(text).documents, conflicts, "warning")], [run.marks, text, conflicts]);
   const losing = (run.results ?? []).filter((result) => (result.changedDevices?.loseCount ?? 0) > 0);
   const loses = losing.reduce((sum, result) => sum + (result.changedDevices?.loseCount ?? 0), 0);
+  const isData = losing.every((result) => result.kind !== "Workload");
   const hits = reached(run.results ?? []);
   const changes = (run.results ?? []).some((result) => result.action !== "unchanged");
   const ready = run.results !== undefined && changes && !busy;
@@ -75,12 +79,12 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
     try {
       const { results } = await apply(run.documents, false);
       keep(draft, undefined);
-      await Promise.all([["workloads"], ["workload"], ["fleet"], ["devices"], ["device"], ["notification"]].map((queryKey) => queries.invalidateQueries({ queryKey })));
+      await Promise.all([["workloads"], ["workload"], ["fleet"], ["devices"], ["device"], ["notification"], ["policies"], ["policy"]].map((queryKey) => queries.invalidateQueries({ queryKey })));
       applied(results);
     } catch (error) {
       if (error instanceof Refusal && error.code === "conflict") {
         setRefused(true);
-        if (base) await queries.invalidateQueries({ queryKey: { Notification: ["notification"], DevicePolicy: ["devices"] }[base.kind ?? ""] ?? ["workload", base.name] });
+        if (base) await queries.invalidateQueries({ queryKey: { Stream: ["policy"], LinkBudget: ["policy"], Notification: ["notification"], DevicePolicy: ["devices"] }[base.kind ?? ""] ?? ["workload", base.name] });
       } else setFailure(reason(error));
     } finally {
       setBusy(false);
@@ -151,20 +155,20 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
         {failure && <Notice tone="bad" title="Not applied" alert>{failure}</Notice>}
         {run.failure && !failure && <Notice tone="bad" title="The dry run failed" alert>{run.failure}</Notice>}
         <Faults marks={marks} text={text} jump={(mark) => editor.current?.jump(mark.from, mark.to)} />
-        {base && names.length > 0 && !names.includes(base.name) && <Notice tone="warn" title="Another name">This makes another {(base.kind ?? "Workload").toLowerCase()}; {base.name} stays as it is.</Notice>}
+        {base && names.length > 0 && !names.includes(base.name) && <Notice tone="warn" title="Another name">This makes another {nounOf(base.kind)}; {base.name} stays as it is.</Notice>}
         {!conflict && (run.results ?? []).map((result) => <Changes key={result.name} of={result} />)}
       </div>
       {pushing && <Dialog title="Push an artifact" close={() => setPushing(false)} size="lg"><PushArtifact /></Dialog>}
       {asking && (
         <Confirm
-          title={loses > 0 ? `${count(loses, "device")} will stop ${losing.length === 1 ? (losing[0]?.name ?? "") : "workloads"}` : `Apply to ${count(hits, "device")} at once?`}
-          act={loses > 0 ? `Apply, and stop it on ${count(loses, "device")}` : `Apply to ${count(hits, "device")}`}
+          title={loses === 0 ? `Apply to ${count(hits, "device")} at once?` : isData ? `${losing.length === 1 ? (losing[0]?.name ?? "") : "Policies"} will no longer apply to ${count(loses, "device")}` : `${count(loses, "device")} will stop ${losing.length === 1 ? (losing[0]?.name ?? "") : "workloads"}`}
+          act={loses === 0 ? `Apply to ${count(hits, "device")}` : isData ? `Apply, and no longer to ${count(loses, "device")}` : `Apply, and stop it on ${count(loses, "device")}`}
           typed={hits > MANY_APPLIED ? String(hits) : loses >= MANY ? losing[0]?.name : undefined}
           run={send}
           close={() => setAsking(false)}
         >
           {hits > MANY_APPLIED && <p>This changes {count(hits, "device")}, all of them at once. The number is typed so that it is meant.</p>}
-          {losing.map((result) => <p key={result.name}><strong>{result.name}</strong> ends on {count(result.changedDevices?.loseCount ?? 0, "device")}: {(result.changedDevices?.lose ?? []).slice(0, 8).join(", ")}{(result.changedDevices?.loseCount ?? 0) > 8 ? ", …" : ""}. Its folder there is deleted.</p>)}
+          {losing.map((result) => <p key={result.name}><strong>{result.name}</strong> {result.kind === "Workload" ? "ends on" : "no longer applies to"} {count(result.changedDevices?.loseCount ?? 0, "device")}: {(result.changedDevices?.lose ?? []).slice(0, 8).join(", ")}{(result.changedDevices?.loseCount ?? 0) > 8 ? ", …" : ""}.{result.kind === "Workload" ? " Its folder there is deleted." : ""}</p>)}
         </Confirm>
       )}
     </div>

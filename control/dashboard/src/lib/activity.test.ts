@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { asked, categories, did, difference, file, local, moment, placeOf, showing, who } from "./activity";
+import { asked, categories, did, difference, file, local, moment, placeOf, showing, who, without } from "./activity";
 
 test("changes are shown, and what else the address wants", () => {
   expect(categories(undefined)).toEqual(["change"]);
@@ -26,9 +26,13 @@ test("people have names, objects have places", () => {
   expect(who("00ff", null)).toBe("00ff");
   expect(who("token 00ff")).toBe("enrolment token 00ff");
   expect(who("holdfast")).toBe("the control plane");
-  expect(placeOf("workload", "a b")).toBe("/workloads/a%20b");
-  expect(placeOf("access", "00ff")).toBe("/settings");
-  expect(placeOf("moon", "x")).toBeUndefined();
+  const paths = ["/workloads", "/workloads/$name", "/devicepolicies/$name"];
+  expect(placeOf("workload", "a b", paths)).toBe("/workloads/a%20b");
+  expect(placeOf("devicepolicy", "ship", paths)).toBe("/devicepolicies/ship");
+  expect(placeOf("access", "00ff", paths)).toBe("/settings");
+  expect(placeOf("moon", "x", paths)).toBeUndefined();
+  expect(without("hello", "hello: running → backoff")).toBe("running → backoff");
+  expect(without(undefined, "hello: x")).toBe("hello: x");
   expect(difference("hello", 2)).toEqual({ to: "/workloads/hello", search: { tab: "revisions", to: "2", from: "1" } });
   expect(difference("hello", 1).search).toEqual({ tab: "revisions", to: "1" });
 });

@@ -60,7 +60,7 @@ const DONE: Readonly<Record<string, string>> = {
 
 const VERBS: Readonly<Record<string, string>> = {
   apply: "applied", delete: "deleted", create: "created", revoke: "revoked", approve: "approved", restart: "restarted",
-  pause: "paused", resume: "resumed", rollback: "rolled back", silence: "silenced", unsilence: "ended the silence of", acknowledge: "acknowledged", read: "read", fetch: "fetched", test: "tested",
+  pause: "paused", resume: "resumed", rollback: "rolled back", silence: "silenced", unmute: "ended the silence of", acknowledge: "acknowledged", read: "read", fetch: "fetched", test: "tested",
 };
 
 /** What was done, in a word or a few. Of an action that is not known: its name. */
@@ -68,19 +68,22 @@ export function did(action: string): string {
   return DONE[action] ?? VERBS[action.slice(action.indexOf(".") + 1)] ?? action;
 }
 
-const KINDS: Readonly<Record<string, string>> = { access: "access token", token: "enrolment token", linkbudget: "link budget" };
+const KINDS: Readonly<Record<string, string>> = { alarm: "alarm", devicepolicy: "device policy", access: "access token", token: "enrolment token", linkbudget: "link budget" };
 
 export const kindOf = (kind: string) => KINDS[kind] ?? kind;
 
-/** Pages of objects, by kind. */
-const PLACES: Readonly<Record<string, string>> = { device: "/devices/", workload: "/workloads/" };
-/** Pages that show all objects of a kind. */
-const LISTS: Readonly<Record<string, string>> = { access: "/settings", token: "/enrolment" };
+/** Pages that show all objects of a kind that has none for each. */
+const LISTS: Readonly<Record<string, string>> = { access: "/settings", token: "/enrolment", alarm: "/notifications" };
 
-/** Where an object is looked at; undefined: nowhere. */
-export function placeOf(kind: string, name: string): string | undefined {
-  const place = PLACES[kind];
-  return place ? place + encodeURIComponent(name) : LISTS[kind];
+/** Where an object is looked at: at the page of its kind, among these paths. Undefined: nowhere. */
+export function placeOf(kind: string, name: string, paths: readonly string[]): string | undefined {
+  const place = `/${kind.endsWith("y") ? `${kind.slice(0, -1)}ies` : `${kind}s`}/`;
+  return paths.includes(`${place}$name`) ? place + encodeURIComponent(name) : LISTS[kind];
+}
+
+/** A message without the workload's name in front, where that stands beside it. */
+export function without(workload: string | null | undefined, message: string): string {
+  return workload && message.startsWith(`${workload}: `) ? message.slice(workload.length + 2) : message;
 }
 
 /** Who did it: by the name that the access token had then. */

@@ -1,7 +1,6 @@
 // Two devices side by side: the same questions asked of both, and where their answers differ. What
 // differs between any two devices (an address, a time, a count of bytes) is shown and not held
 // against them.
-import { use as linkUse, type LinkUse } from "./budget";
 import { bytes } from "./words";
 
 /** An answer: a text, or a moment. Absent: the device has none. */
@@ -75,22 +74,24 @@ function workload({ desired, status }: Compared, name: string): { shown: string;
 }
 
 interface Said {
-  link?: LinkUse;
+  /** What a link has carried in its period. */
+  link?: { period?: "day" | "month"; budget?: number; classes?: Record<string, { sent: number; received: number; budget?: number }> };
   storage?: { used: number; quota: number };
 }
 
-function link({ status }: Compared, now: number): { period: string; rows: Map<string, { used: number; budget: number | undefined }> } | undefined {
+function link({ status }: Compared): { period: string; rows: Map<string, { used: number; budget: number | undefined }> } | undefined {
   const of = (status.data as Said | null | undefined)?.link;
-  if (!of || Object.keys(of.classes ?? {}).length === 0) return undefined;
-  const { period, rows, total } = linkUse(of, now);
-  return { period, rows: new Map([...rows, total].map(({ name, used, budget }) => [name, { used, budget }])) };
+  const classes = Object.entries(of?.classes ?? {});
+  if (!of || classes.length === 0) return undefined;
+  const rows = new Map(classes.map(([name, { sent, received, budget }]) => [name, { used: sent + received, budget }]));
+  const all = [...rows.values()].reduce((sum, { used }) => sum + used, 0);
+  return { period: of.period ?? "day", rows: new Map([...rows, ["all", { used: all, budget: of.budget }]]) };
 }
 
-/** `now` in seconds since 1970. */
-export function compare(a: Compared, b: Compared, now: number): Section[] {
+export function compare(a: Compared, b: Compared): Section[] {
   const one = (name: string, ask: Ask, held = true) => row(name, a, b, ask, held);
   const each = (of: readonly string[], ask: (device: Compared, name: string) => Answer) => of.map((name) => row(name, a, b, (device) => ask(device, name)));
-  const links = new Map([a, b].map((device) => [device, link(device, now)]));
+  const links = new Map([a, b].map((device) => [device, link(device)]));
   const used = (device: Compared, name: string): Answer => {
     const found = links.get(device)?.rows.get(name);
     return found && { text: `${bytes(found.used)} this ${links.get(device)?.period}${found.budget === undefined ? "" : ` of ${bytes(found.budget)}`}` };

@@ -44,12 +44,12 @@ interface Written {
   spec?: unknown;
 }
 
-/** The part of a workload that one edits and applies. */
+/** The part of a document that one edits and applies. */
 export function editable(workload: Written): { apiVersion: string; kind: string; metadata: { name: string; labels?: Record<string, string> }; spec: unknown } {
   const labels = workload.metadata.labels ?? {};
   return {
     apiVersion: workload.apiVersion,
-    kind: "Workload",
+    kind: workload.kind,
     metadata: { name: workload.metadata.name, ...(Object.keys(labels).length > 0 ? { labels } : {}) },
     spec: workload.spec ?? {},
   };

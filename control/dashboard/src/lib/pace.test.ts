@@ -23,7 +23,7 @@ test("the first change is read at once, the same one over and over ever less oft
   const gaps = at.slice(1).map((time, index) => time - (at[index] ?? 0));
   expect(gaps.slice(0, 3)).toEqual([2 * FIRST, 4 * FIRST, 8 * FIRST]);
   expect(gaps.at(-1)).toBe(SLOWEST);
-  expect(at.length).toBeLessThan(22);
+  expect(at.length).toBeLessThan(18);
 });
 
 test("another object is news, and is read soon", () => {

@@ -1,4 +1,3 @@
-/// <reference types="node" />
 // What the pages show has no back-ticks and no commands: neither the pages' own texts nor those of the
 // server and the agent, which pages show as they are. The command line has its hints apart.
 import { readdirSync, readFileSync } from "node:fs";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { aligned, lines, numbers, polyline, short } from "./records";
+import { aligned, folded, lines, minutes, numbers, polyline, readable, short } from "./records";
 
 test("numbers are found by their paths", () => {
   expect(numbers(3)).toEqual([""]);
@@ -32,4 +32,19 @@ test("an answer's windows become a line for each group", () => {
 test("long values are cut", () => {
   expect(short({ a: 1 })).toBe('{"a":1}');
   expect(short("x".repeat(90))).toHaveLength(81);
+});
+
+test("a series is one line beside others, and three alone", () => {
+  const point = (count: number) => ({ time: "1970-01-01T00:00:01Z", min: 1, mean: 2, max: 3, count });
+  expect(folded([point(1)], "", false, false)).toEqual([{ label: "value", points: [[1, 2]] }]);
+  expect(folded([point(2)], "", false, false).map(({ label, points }) => [label, points[0]?.[1]])).toEqual([["mean", 2], ["least", 1], ["greatest", 3]]);
+  expect(folded([point(2)], "pump-2 temp", true, true)).toEqual([{ label: "pump-2 temp", points: [[1, 2]], right: true }]);
+});
+
+test("gaps of a sparkline are left out", () => expect(minutes([1, null, 3])).toEqual([[0, 1], [2, 3]]));
+
+test("texts are read as they are, the rest as JSON", () => {
+  expect(readable("pump runs\n")).toBe("pump runs");
+  expect(readable({ a: [1] })).toBe('{"a":[1]}');
+  expect(readable({ a: 1 }, 2)).toBe('{\n  "a": 1\n}');
 });

@@ -4,6 +4,8 @@ export interface Line {
   label: string;
   /** Seconds since 1970, and the number there; null breaks the line. */
   points: readonly (readonly [number, number | null])[];
+  /** It has its axis on the right: its numbers are of another sort. */
+  right?: boolean;
 }
 
 /** Words of the language of questions, which a path does not begin with. */
@@ -66,4 +68,31 @@ export function lines(rows: readonly AnswerRow[], value: string): Line[] {
     found.set(label, points);
   }
   return [...found].map(([label, points]) => ({ label, points: points.sort(([a], [b]) => a - b) }));
+}
+
+interface Folded {
+  time: string;
+  min: number;
+  max: number;
+  mean: number;
+  count: number;
+}
+
+/** A series as lines: the records themselves where each part holds one, else mean, least and
+ * greatest; beside others the mean alone. */
+export function folded(points: readonly Folded[], name: string, beside: boolean, right: boolean): Line[] {
+  const line = (label: string, pick: (point: Folded) => number): Line => ({ label: [name, label].filter(Boolean).join(" "), points: points.map((point) => [Date.parse(point.time) / 1000, pick(point)] as const), ...(right ? { right } : {}) });
+  if (beside) return [line("", ({ mean }) => mean)];
+  if (points.every(({ count }) => count === 1)) return [line("value", ({ mean }) => mean)];
+  return [line("mean", ({ mean }) => mean), line("least", ({ min }) => min), line("greatest", ({ max }) => max)];
+}
+
+/** Means a minute each, as a sparkline has them. */
+export function minutes(values: readonly unknown[]): (readonly [number, number])[] {
+  return values.flatMap((value, at) => (typeof value === "number" ? [[at, value] as const] : []));
+}
+
+/** A value as text that is read: texts as they are, the rest as JSON. */
+export function readable(value: unknown, indent?: number): string {
+  return typeof value === "string" ? value.replace(/\n$/, "") : (JSON.stringify(value, null, indent) ?? "");
 }

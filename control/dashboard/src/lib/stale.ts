@@ -7,7 +7,7 @@ export interface Told {
 }
 
 /** Records of streams: no event tells of them, they are read again by themselves. */
-export const DATA: ReadonlySet<unknown> = new Set(["streams", "series", "ledger", "gap", "records"]);
+export const DATA: ReadonlySet<unknown> = new Set(["streams", "series", "ledger", "records", "sparklines"]);
 
 export type Keys = readonly (readonly string[])[];
 

@@ -45,11 +45,16 @@ export default function Chart({ lines, label, shades = NONE, from, to, high = 26
         height: high,
         legend: { show: lines.length > 1, live: false },
         ...(from !== undefined && to !== undefined ? { scales: { x: { range: [from, to] as [number, number] } } } : {}),
-        axes: [{ ...axis, space: 110, values: (_chart, splits) => splits.map((at) => moment(at, splits)) }, { ...axis, size: 64 }],
+        axes: [
+          { ...axis, space: 110, values: (_chart, splits) => splits.map((at) => moment(at, splits)) },
+          { ...axis, size: 64 },
+          ...(lines.some(({ right }) => right) ? [{ ...axis, size: 64, side: 1 as const, scale: "right", grid: { show: false } }] : []),
+        ],
         series: [
           {},
-          ...lines.map(({ label: name }, index): uPlot.Series => ({
-            label: name,
+          ...lines.map(({ label: name, right }, index): uPlot.Series => ({
+            label: right ? `${name} (right)` : name,
+            ...(right ? { scale: "right" } : {}),
             stroke: colour(COLOURS[index % COLOURS.length] ?? ""),
             dash: DASHES[Math.floor(index / COLOURS.length) % DASHES.length] ?? [],
             width: 1.5,

@@ -24,7 +24,7 @@ export function Live() {
   const waits = waitingSince();
   const state = since !== undefined ? "lost" : waits !== undefined && now - waits > WAITS ? "waits" : link(heard, now) === "live" ? "live" : "late";
   const words = {
-    live: <>live · {ago(heard, now)} ago</>,
+    live: <>live · {ago(heard, now)}<span className="hf-wide"> ago</span></>,
     late: <>quiet · {ago(heard, now)}</>,
     waits: <>waiting · {ago(waits ?? now, now)}</>,
     lost: <>no answer · {ago(heard, now)}</>,

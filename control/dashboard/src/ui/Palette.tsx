@@ -9,13 +9,14 @@ import * as read from "../api/queries";
 import { logout } from "../api/session";
 import { score } from "../lib/match";
 import { pages } from "../pages";
+import { useStreamsFound, type StreamFound } from "./streamsFound";
 import { Dialog } from "./Dialog";
 import { deviceAt, documentAt, workloadAt, type Target } from "./PageLink";
 import { Connection } from "./State";
 
 interface Option {
   key: string;
-  kind: "Device" | "Workload" | "Stream" | "Link budget" | "State" | "Page" | "Action";
+  kind: "Device" | "Workload" | "Stream" | "Stream policy" | "Link budget" | "State" | "Page" | "Action";
   text: string;
   aside?: React.ReactNode;
   go: Target | (() => void);
@@ -60,6 +61,7 @@ export function Palette({ close }: { close: () => void }) {
     devices: query === "" ? [] : (devices.data?.items ?? []),
     workloads: workloads.data?.items ?? [],
     attention: fleet.data?.attention ?? [],
+    streams: useStreamsFound(query),
     documents: [...(streams.data?.items ?? []), ...(budgets.data?.items ?? [])],
   };
   const options = found(text, known);
@@ -123,13 +125,14 @@ interface Known {
   devices: Devices;
   workloads: { metadata: { name: string } }[];
   attention: { kind: string; message: string; query: Record<string, string> }[];
+  streams: readonly StreamFound[];
   documents: { kind: string; metadata: { name: string } }[];
 }
 
 /** The server names the API's parameters; the table's address has the same, but for the selector. */
 const toSearch = ({ labelSelector, ...rest }: Record<string, string>) => ({ ...rest, ...(labelSelector ? { labels: labelSelector } : {}) });
 
-function found(text: string, { devices, workloads, attention, documents }: Known): Option[] {
+function found(text: string, { devices, workloads, attention, streams, documents }: Known): Option[] {
   const ranked: [number, Option][] = [];
   for (const { metadata, status } of devices) {
     // The server found them (by a label's value, perhaps): they stay, good names first.
@@ -140,9 +143,10 @@ function found(text: string, { devices, workloads, attention, documents }: Known
     if (points > 0) ranked.push([base + points, option]);
   };
   for (const { metadata } of text.trim() === "" ? [] : workloads) add(3, metadata.name, { key: `w/${metadata.name}`, kind: "Workload", text: metadata.name, go: { to: workloadAt(metadata.name) } });
+  for (const { key, text: name, finds, go } of streams) add(2, finds, { key, kind: "Stream", text: name, go });
   for (const { kind, metadata } of text.trim() === "" ? [] : documents) {
     const stream = kind === "Stream";
-    add(2, metadata.name, { key: `s/${kind}/${metadata.name}`, kind: stream ? "Stream" : "Link budget", text: metadata.name, go: { to: documentAt(kind, metadata.name) } });
+    add(2, metadata.name, { key: `s/${kind}/${metadata.name}`, kind: stream ? "Stream policy" : "Link budget", text: metadata.name, go: { to: documentAt(kind, metadata.name) } });
   }
   for (const { kind, message, query } of text.trim() === "" ? [] : attention) {
     add(1, `${message} ${kind} ${Object.values(query).join(" ")}`, { key: `n/${message}`, kind: "State", text: message, go: { to: kind === "waiting" ? "/enrolment" : "/devices", search: toSearch(query) } });

@@ -5,7 +5,7 @@ import { Refusal } from "../api/client";
 import { Loading } from "./Loading";
 import { Failed, Notice } from "./Notice";
 import { PageHead } from "./PageHead";
-import { PageLink } from "./PageLink";
+import { PageLink, type Target } from "./PageLink";
 import { Tabs } from "./Tabs";
 
 /** A tab: one line in the page's own table. */
@@ -16,7 +16,9 @@ export interface Part<T> {
 }
 
 interface Props<T> {
-  kind: "device" | "workload" | "notification";
+  kind: string;
+  /** Where all of its kind are, when that is not their plain plural. */
+  all?: Target & { words: string };
   name: string;
   of: UseQueryResult<T>;
   parts: readonly Part<T>[];
@@ -30,12 +32,12 @@ interface Props<T> {
   children: (of: T) => React.ReactNode;
 }
 
-export function Resource<T>({ kind, name, of: { data, error, refetch }, parts, state, actions, about, children }: Props<T>) {
+export function Resource<T>({ kind, all = { to: `/${kind}s`, words: `To the ${kind}s` }, name, of: { data, error, refetch }, parts, state, actions, about, children }: Props<T>) {
   if (error instanceof Refusal && error.status === 404) {
     return (
       <div className="hf-stack">
         <PageHead title={name} />
-        <Notice tone="idle" title={`There is no ${kind} ${name}`}><PageLink to={`/${kind}s`}>To the {kind}s</PageLink></Notice>
+        <Notice tone="idle" title={`There is no ${kind} ${name}`}><PageLink to={all.to} {...(all.search ? { search: all.search } : {})}>{all.words}</PageLink></Notice>
       </div>
     );
   }

@@ -6,7 +6,8 @@ export function When({ at, until }: { at: string; until?: string | null | undefi
   return (
     <span className="hf-when">
       <Time at={until ?? at} />
-      <span className="hf-kind">{second(Date.parse(at) / 1000)}{until ? ` to ${second(Date.parse(until) / 1000)}` : ""}</span>
+      <span className="hf-kind">{second(Date.parse(at) / 1000)}</span>
+      {until && <span className="hf-kind">to {second(Date.parse(until) / 1000)}</span>}
     </span>
   );
 }

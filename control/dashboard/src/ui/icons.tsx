@@ -4,6 +4,7 @@ const paths: Record<string, string> = {
   devices: "M4 5h16v10H4zM9 19h6M12 15v4",
   workloads: "M12 3l8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9",
   data: "M4 4v16h16M7 16l4-6 3 3 5-7",
+  policies: "M4 6h16M7 12h10M10 18h4",
   alarms: "M6 17V11a6 6 0 0112 0v6l2 2H4zM10 21h4",
   enrolment: "M12 5v14M5 12h14M3 3h18v18H3z",
   settings: "M4 7h10M18 7h2M4 17h2M10 17h10M14 4v6M6 14v6",

@@ -24,9 +24,9 @@ use crate::api::{
 use crate::core::listing::Filter;
 use crate::core::selector;
 use crate::core::time::{moment, rfc3339_millis};
-use crate::core::values::{record_json, value_json};
+use crate::core::values::{record_json, value_form, value_json};
 use crate::data_store::StreamRow;
-use crate::service::{Failure, Query, Service, Window};
+use crate::service::{Failure, LedgerPart, Query, Service, Window};
 
 type Answer<T> = Result<Json<T>, Failure>;
 
@@ -38,6 +38,9 @@ const MAX_PAGE: usize = 5_000;
 
 /// Bytes of values after which a page ends.
 const PAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Records that one page of a search looks at: about a second.
+const SEARCHED: usize = 200_000;
 
 /// Ranges of a ledger's page, unless told otherwise, and most of them.
 const RANGES: (usize, usize) = (5_000, 100_000);
@@ -85,6 +88,9 @@ pub(crate) struct RecordsQuery {
     after: Option<u64>,
     /// `asc` (default): the lowest number first; or `desc`.
     order: Option<String>,
+    /// Only those in whose value, as JSON, this stands, whatever the case. A page ends after 200,000
+    /// records that were looked at; `metadata.continue` goes on.
+    q: Option<String>,
 }
 
 /// Which series.
@@ -108,15 +114,19 @@ pub(crate) struct SeriesQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LedgerQuery {
-    /// Most ranges of `missing`; default 5000, at most 100000.
+    /// Most ranges; default 5000, at most 100000.
     limit: Option<usize>,
     /// `metadata.continue` of the page before.
     #[serde(rename = "continue")]
     after: Option<u64>,
+    /// `asc` (default): the lowest number first; or `desc`.
+    order: Option<String>,
+    /// `missing` or `by-policy`: only such ranges.
+    only: Option<String>,
 }
 
 /// Runs what waits for the disk where it holds nobody up.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     app: App,
     look: impl FnOnce(&Service) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
@@ -156,13 +166,17 @@ pub(super) fn times(
     Ok((since, until))
 }
 
+fn newest_first(order: Option<&str>) -> Result<bool, Failure> {
+    match order {
+        None | Some("asc") => Ok(false),
+        Some("desc") => Ok(true),
+        Some(_) => Err(Failure::invalid("order: asc or desc")),
+    }
+}
+
 impl RecordsQuery {
     fn window(&self, now: u64) -> Result<Window, Failure> {
-        let newest_first = match self.order.as_deref() {
-            None | Some("asc") => false,
-            Some("desc") => true,
-            Some(_) => return Err(Failure::invalid("order: asc or desc")),
-        };
+        let newest_first = newest_first(self.order.as_deref())?;
         let usual = Window::default();
         let mut numbers = usual.numbers;
         match self.after {
@@ -221,20 +235,28 @@ pub(super) async fn records(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let window = query.window(app.service.now().saturating_mul(1_000))?;
+    let needle = query.q.as_deref().map(str::trim).filter(|q| !q.is_empty());
+    let needle = needle.map(str::to_lowercase);
     let row = app.service.stream(&name, &stream)?;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let accept = accept.unwrap_or_default();
     if accept.contains("application/x-ndjson") {
         let most = query.limit.unwrap_or(usize::MAX);
-        return Ok(stream_of(app, row, window, most, Form::Ndjson));
+        return Ok(stream_of(app, row, window, (most, needle), Form::Ndjson));
     }
     if accept.contains("text/csv") {
         let most = query.limit.unwrap_or(usize::MAX);
-        return Ok(stream_of(app, row, window, most, Form::Csv));
+        return Ok(stream_of(app, row, window, (most, needle), Form::Csv));
     }
     let limit = limit(query.limit, (PAGE, MAX_PAGE))?;
-    let page = aside(app, move |service| page(service, &row, window, limit)).await?;
+    let page =
+        aside(app, move |service| page(service, &row, window, limit, needle.as_deref())).await?;
     Ok(Json(page).into_response())
+}
+
+/// Whether a record's value, as JSON text, has this in it, in small letters.
+fn has(value: &str, needle: Option<&str>) -> bool {
+    needle.is_none_or(|needle| value.to_lowercase().contains(needle))
 }
 
 fn page(
@@ -242,25 +264,34 @@ fn page(
     row: &StreamRow,
     window: Window,
     limit: usize,
+    needle: Option<&str>,
 ) -> Result<DataRecords, Failure> {
     let mut items: Vec<DataRecord> = Vec::new();
-    let (mut bytes, mut more) = (0, false);
+    let (mut bytes, mut seen, mut more) = (0, 0_usize, false);
+    let mut last: Option<(u64, u64)> = None;
     let mut left_out = RangeSet::new();
     if window.numbers.from <= window.numbers.to {
         left_out = service.visit_records(row, window, &mut |record| {
-            if items.len() == limit || bytes > PAGE_BYTES {
+            if items.len() == limit || bytes > PAGE_BYTES || seen == SEARCHED {
                 more = true;
                 return ControlFlow::Break(());
             }
-            bytes += record.value.len();
-            let value = RawValue::from_string(value_json(&record)).unwrap_or_default();
-            items.push(DataRecord { seq: record.seq, time: rfc3339_millis(record.time), value });
+            seen += usize::from(needle.is_some());
+            last = Some((record.seq, record.time));
+            let value = value_json(&record);
+            if has(&value, needle) {
+                bytes += record.value.len();
+                let value = RawValue::from_string(value).unwrap_or_default();
+                let (time, form) = (rfc3339_millis(record.time), value_form(&record).into());
+                items.push(DataRecord { seq: record.seq, time, value, form });
+            }
             ControlFlow::Continue(())
         })?;
     }
-    let next = items.last().filter(|_| more).map(|last| last.seq.to_string());
+    let next = last.filter(|_| more).map(|(seq, _)| seq.to_string());
+    let searched = last.filter(|_| needle.is_some()).map(|(_, time)| rfc3339_millis(time));
     let damaged = MissingRange::damaged(&left_out);
-    Ok(DataRecords { items, damaged, metadata: DataMeta { next } })
+    Ok(DataRecords { items, damaged, metadata: DataMeta { next, searched } })
 }
 
 /// How records are written one after the other.
@@ -291,7 +322,13 @@ impl Form {
 }
 
 /// A streamed answer. It is read from the disk as fast as it is taken.
-fn stream_of(app: App, row: StreamRow, window: Window, most: usize, form: Form) -> Response {
+fn stream_of(
+    app: App,
+    row: StreamRow,
+    window: Window,
+    (most, needle): (usize, Option<String>),
+    form: Form,
+) -> Response {
     let (to, from) = mpsc::channel::<Result<Bytes, std::io::Error>>(4);
     let service = app.service;
     tokio::task::spawn_blocking(move || {
@@ -301,6 +338,9 @@ fn stream_of(app: App, row: StreamRow, window: Window, most: usize, form: Form) 
         }
         let mut left = most;
         let read = service.visit_records(&row, window, &mut |record| {
+            if needle.is_some() && !has(&value_json(&record), needle.as_deref()) {
+                return ControlFlow::Continue(());
+            }
             if left == 0 || form.write(&record, &mut piece).is_err() {
                 return ControlFlow::Break(());
             }
@@ -362,10 +402,17 @@ pub(super) async fn ledger(
     Params(query): Params<LedgerQuery>,
 ) -> Answer<Ledger> {
     let limit = limit(query.limit, RANGES)?;
+    let newest_first = newest_first(query.order.as_deref())?;
+    let by_policy = match query.only.as_deref() {
+        None => None,
+        Some("missing") => Some(false),
+        Some("by-policy") => Some(true),
+        Some(_) => return Err(Failure::invalid("only: missing or by-policy")),
+    };
+    let part = LedgerPart { after: query.after, limit, newest_first, by_policy };
     if let Some(ledger) = app.service.ledger_of_nothing(&name, &stream)? {
         return Ok(Json(ledger));
     }
     let row = app.service.stream(&name, &stream)?;
-    let from = query.after.unwrap_or(0);
-    aside(app, move |service| service.ledger(&row, from, limit)).await.map(Json)
+    aside(app, move |service| service.ledger(&row, part)).await.map(Json)
 }

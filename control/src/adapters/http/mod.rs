@@ -28,6 +28,7 @@ mod policies;
 mod query;
 mod session;
 mod short;
+mod sparklines;
 mod stall;
 mod system;
 mod tokens;
@@ -153,9 +154,11 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(data::of_device))
         .routes(routes!(data::records))
         .routes(routes!(data::series))
+        .routes(routes!(sparklines::get))
         .routes(routes!(data::ledger))
         .routes(routes!(policies::list))
         .routes(routes!(policies::get, policies::delete))
+        .routes(routes!(policies::devices))
         .routes(routes!(alarms::list))
         .routes(routes!(alarms::acknowledge))
         .routes(routes!(alarms::silence))

@@ -9,7 +9,7 @@ use super::auth::Operator;
 use super::extract::{Params, Path};
 use super::workloads::DeleteQuery;
 use super::{App, ListQuery};
-use crate::api::{List, Policy};
+use crate::api::{List, Policy, PolicyDevice};
 use crate::core::records::PolicyKind;
 use crate::service::Failure;
 
@@ -46,6 +46,20 @@ pub(super) async fn get(
     Path((word, name)): Path<(String, String)>,
 ) -> Answer<Policy> {
     app.service.policy(kind(&word)?, &name).map(Json)
+}
+
+/// The devices of which a document about data is desired, by name: whether it is applied there, which
+/// streams it matches and which of them follow another one; of a `LinkBudget` what it is used for.
+#[utoipa::path(get, path = "/api/v1/policies/{kind}/{name}/devices", operation_id = "listPolicyDevices", tag = "data",
+    params(("kind" = String, Path, description = "`streams` or `linkbudgets`"), ("name" = String, Path), ListQuery),
+    security(("bearer" = [])),
+    responses((status = 200, body = List<PolicyDevice>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+pub(super) async fn devices(
+    State(app): State<App>,
+    Path((word, name)): Path<(String, String)>,
+    Params(query): Params<ListQuery>,
+) -> Answer<List<PolicyDevice>> {
+    app.service.policy_devices(kind(&word)?, &name, &query.query()?).map(Json)
 }
 
 /// Deletes a document; devices go on with their defaults.

@@ -73,6 +73,7 @@ fn full() -> Vec<Value> {
         })
     };
     let mut all = data_documents();
+    all.extend(notifications());
     all.splice(
         0..0,
         [
@@ -118,22 +119,60 @@ fn told(to: Value) -> Value {
     })
 }
 
+/// A document that chooses some devices.
+fn chosen(kind: &str, name: &str, spec: Value) -> Value {
+    let devices = json!({ "matchLabels": { "role": "gateway" }, "matchExpressions": [
+        { "key": "site", "operator": "In", "values": ["north"] },
+        { "key": "retired", "operator": "DoesNotExist" },
+    ] });
+    let mut whole = json!({
+        "apiVersion": "holdfast/v1",
+        "kind": kind,
+        "metadata": { "name": name, "labels": { "team": "water" }, "resourceVersion": 7 },
+        "spec": spec,
+    });
+    whole["spec"]["devices"] = devices;
+    whole
+}
+
+/// The same of what no device gets.
+fn notifications() -> Vec<Value> {
+    let document = chosen;
+    vec![
+        document(
+            "Notification",
+            "g",
+            told(json!({ "webhook": {
+            "url": "https://a.example/x", "secret": "0123456789", "headers": { "Authorization": "x" }, "ca": PEM,
+        } })),
+        ),
+        document(
+            "Notification",
+            "h",
+            told(json!({ "webhook": { "secretUrl": "https://a.example/x" } })),
+        ),
+        document(
+            "Notification",
+            "i",
+            told(json!({ "email": {
+            "smtp": "smtp://mail.example:25", "tls": "starttls", "username": "u", "password": "p",
+            "from": "a@b.example", "to": ["c@d.example"], "ca": PEM,
+        } })),
+        ),
+        document(
+            "Notification",
+            "j",
+            told(json!({ "alertmanager": {
+            "url": "http://am.example:9093", "labels": { "team": "x" }, "headers": { "X-A": "b" }, "ca": PEM,
+        } })),
+        ),
+        document("DevicePolicy", "g", json!({ "whenOffline": { "alarmAfter": "12h" } })),
+    ]
+}
+
 /// The same about data.
 fn data_documents() -> Vec<Value> {
-    let document = |kind: &str, name: &str, spec: Value| {
-        let devices = json!({ "matchLabels": { "role": "gateway" }, "matchExpressions": [
-            { "key": "site", "operator": "In", "values": ["north"] },
-            { "key": "retired", "operator": "DoesNotExist" },
-        ] });
-        let mut whole = json!({
-            "apiVersion": "holdfast/v1",
-            "kind": kind,
-            "metadata": { "name": name, "labels": { "team": "water" }, "resourceVersion": 7 },
-            "spec": spec,
-        });
-        whole["spec"]["devices"] = devices;
-        whole
-    };
+    let document = chosen;
     let stream = |streams: Value, more: Value| {
         let mut spec = json!({
             "streams": streams, "priority": 7, "ttl": "30d", "quota": "64Mi", "order": "newest-first",
@@ -176,34 +215,6 @@ fn data_documents() -> Vec<Value> {
                 "interfaces": [{ "name": "wwan*", "metered": true, "cost": 1.5 }],
             }),
         ),
-        document(
-            "Notification",
-            "g",
-            told(json!({ "webhook": {
-            "url": "https://a.example/x", "secret": "0123456789", "headers": { "Authorization": "x" }, "ca": PEM,
-        } })),
-        ),
-        document(
-            "Notification",
-            "h",
-            told(json!({ "webhook": { "secretUrl": "https://a.example/x" } })),
-        ),
-        document(
-            "Notification",
-            "i",
-            told(json!({ "email": {
-            "smtp": "smtp://mail.example:25", "tls": "starttls", "username": "u", "password": "p",
-            "from": "a@b.example", "to": ["c@d.example"], "ca": PEM,
-        } })),
-        ),
-        document(
-            "Notification",
-            "j",
-            told(json!({ "alertmanager": {
-            "url": "http://am.example:9093", "labels": { "team": "x" }, "headers": { "X-A": "b" }, "ca": PEM,
-        } })),
-        ),
-        document("DevicePolicy", "g", json!({ "whenOffline": { "alarmAfter": "12h" } })),
     ]
 }
 

@@ -145,7 +145,7 @@ pub struct Engine {
     /// Alarms of this pass that were not kept for want of room.
     skipped: u64,
     /// How many of the pass before were not.
-    skipped_before: u64,
+    not_kept: u64,
     pass: u64,
     outboxes: BTreeMap<Name, Outbox>,
     started: u64,
@@ -160,7 +160,7 @@ impl Engine {
             devices: BTreeMap::new(),
             count: 0,
             skipped: 0,
-            skipped_before: 0,
+            not_kept: 0,
             pass: 0,
             outboxes: BTreeMap::new(),
             started,
@@ -263,7 +263,7 @@ impl Engine {
     /// After a pass: who is told what.
     pub fn turn(&mut self, turn: &Turn<'_>) -> Turned {
         let settled = turn.now >= self.started.saturating_add(SETTLING);
-        self.skipped_before = self.skipped;
+        self.not_kept = self.skipped;
         self.miss(turn);
         self.mute(turn);
         let mut turned = Turned::default();
@@ -362,8 +362,8 @@ impl Engine {
     }
 
     /// Alarms that were not kept for want of room.
-    pub fn skipped(&self) -> u64 {
-        self.skipped_before
+    pub fn not_kept(&self) -> u64 {
+        self.not_kept
     }
 
     /// Which notifications have told of this alarm.

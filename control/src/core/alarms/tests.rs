@@ -432,5 +432,5 @@ fn there_is_a_bound_on_alarms_and_the_rest_is_counted() {
     }
     let turn = Turn { now: START, documents: &[], silences: &[], presence: &|_| Presence::Heard };
     engine.turn(&turn);
-    assert_eq!((engine.active().count(), engine.skipped()), (MAX_ALARMS, 5));
+    assert_eq!((engine.active().count(), engine.not_kept()), (MAX_ALARMS, 5));
 }

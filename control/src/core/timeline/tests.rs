@@ -102,6 +102,9 @@ fn a_report_is_told_by_what_it_changes() {
             ],
         ),
         (false, 2, &[("a", 0, None, 0)], None, &["a: removed"]),
+        // An agent that begins says no generation until it has looked at its disk.
+        (true, 0, &[("b", 1, Some(Running), 0)], Some(&["clock"]), &[]),
+        (false, 2, &[], None, &[]),
         (true, 2, &[], Some(&[]), &["b: removed", "problem clock ended"]),
     ];
     for (row, (full, generation, workloads, problems, expected)) in table.iter().enumerate() {

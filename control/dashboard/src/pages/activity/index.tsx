@@ -6,8 +6,9 @@ import { recent } from "../../api/events";
 import * as read from "../../api/queries";
 import { useStore } from "../../api/store";
 import type { Activity } from "../../api/types";
-import { asked, categories, did, difference, file, kindOf, placeOf, who } from "../../lib/activity";
+import { asked, categories, did, difference, file, kindOf, placeOf, who, without } from "../../lib/activity";
 import { count } from "../../lib/words";
+import { pages } from "../../pages";
 import { Loading } from "../../ui/Loading";
 import { Failed, Notice } from "../../ui/Notice";
 import { PageHead } from "../../ui/PageHead";
@@ -15,6 +16,8 @@ import { deviceAt, PageLink } from "../../ui/PageLink";
 import { When } from "../../ui/When";
 import { useSearch } from "../../ui/useSearch";
 import { Filters } from "./Filters";
+
+const PATHS = pages.map(({ path }) => path);
 
 export default function ActivityPage() {
   const [search, setSearch] = useSearch();
@@ -68,11 +71,13 @@ function Row({ of, filter }: { of: Activity; filter: (change: Record<string, str
           <button type="button" className="hf-plain" title={`${of.by}: show what else was done with it`} onClick={() => filter({ who: of.by })}>{who(of.by, of.byName)}</button>
         )}
       </td>
-      <td data-label="What"><span title={of.action}>{did(of.action)}</span></td>
+      <td data-label="What"><span className="hf-nowrap" title={of.action}>{did(of.action)}</span></td>
       <td data-label="Object">{object && !(isDevice && object.kind === "device") && <Thing {...object} isSession={of.action.startsWith("session.")} />}</td>
       <td data-label="Details">
-        {of.message}
-        {object?.kind === "workload" && revision != null && <> <PageLink {...difference(object.name, revision)}>Difference</PageLink></>}
+        <span>
+          {isDevice && object?.kind === "workload" ? without(object.name, of.message) : of.message}
+          {object?.kind === "workload" && revision != null && <> <PageLink {...difference(object.name, revision)}>Difference</PageLink></>}
+        </span>
       </td>
     </tr>
   );
@@ -81,7 +86,7 @@ function Row({ of, filter }: { of: Activity; filter: (change: Record<string, str
 function Thing({ kind, name, title, isSession }: { kind: string; name: string; title?: string | null; isSession: boolean }) {
   // Whoever logs in is the token that it is done with.
   if (isSession) return null;
-  const to = placeOf(kind, name);
+  const to = placeOf(kind, name, PATHS);
   const text = title || name;
-  return <><span className="hf-kind">{kindOf(kind)} </span>{to ? <PageLink to={to} title={name}>{text}</PageLink> : <span title={name}>{text}</span>}</>;
+  return <span><span className="hf-kind">{kindOf(kind)} </span>{to ? <PageLink to={to} title={name}>{text}</PageLink> : <span title={name}>{text}</span>}</span>;
 }

@@ -23,7 +23,7 @@ export default function Compare() {
   const only = search.only === "differences";
   const one = useQuery({ ...read.device(a), enabled: a !== "" });
   const other = useQuery({ ...read.device(b), enabled: b !== "" });
-  const both = one.data && other.data ? compare(one.data, other.data, Date.now() / 1000) : undefined;
+  const both = one.data && other.data ? compare(one.data, other.data) : undefined;
   const differ = both?.reduce((sum, { rows }) => sum + rows.filter(({ differs }) => differs).length, 0) ?? 0;
   return (
     <div className="hf-stack">

@@ -4,7 +4,7 @@ import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { reason, Refusal } from "../../api/client";
 import * as read from "../../api/queries";
-import { short } from "../../lib/records";
+import { readable, short } from "../../lib/records";
 import { bytes, count } from "../../lib/words";
 import { Card } from "../../ui/Card";
 import { Loading } from "../../ui/Loading";
@@ -17,6 +17,9 @@ import { useSearch } from "../../ui/useSearch";
 
 /** Streams of the list; more are found by their names. */
 const MOST = 100;
+
+/** What was chosen of the stream before. */
+const NOTHING = { field: undefined, over: undefined, view: undefined, find: undefined };
 
 export function AllStreams() {
   const [search, setSearch] = useSearch();
@@ -45,8 +48,8 @@ export function AllStreams() {
               {data.items.map((item) => (
                 <tr key={`${item.device} ${item.stream}`}>
                   <td data-label="Device"><PageLink to={deviceAt(item.device)} search={{ tab: "streams", stream: item.stream }}>{item.device}</PageLink></td>
-                  <td data-label="Stream"><button type="button" className="hf-fault hf-mono" aria-expanded={item === chosen} onClick={() => setSearch(item === chosen ? { device: undefined, stream: undefined, field: undefined } : { device: item.device, stream: item.stream, field: undefined })}>{item.stream}</button></td>
-                  <td data-label="Latest"><span className="hf-mono">{item.latest === undefined || item.latest === null ? "" : short(item.latest, 40)}</span></td>
+                  <td data-label="Stream"><button type="button" className="hf-fault hf-mono" aria-expanded={item === chosen} onClick={() => setSearch(item === chosen ? { device: undefined, stream: undefined, ...NOTHING } : { device: item.device, stream: item.stream, ...NOTHING })}>{item.stream}</button></td>
+                  <td data-label="Latest"><span className="hf-mono">{item.latest === undefined || item.latest === null ? "" : short(readable(item.latest), 40)}</span></td>
                   <td data-label="When"><Time at={item.last?.time} /></td>
                   <td data-label="Records here" className="hf-number">{item.records.toLocaleString("en")} <span className="hf-kind">({bytes(item.bytes)})</span></td>
                   <td data-label="By policy" className="hf-number"><span className="hf-kind">{(item.byPolicy ?? 0).toLocaleString("en")}</span></td>

@@ -5,7 +5,7 @@ import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import * as read from "../../api/queries";
 import type { TimelineEvent } from "../../api/types";
-import { range } from "../../lib/activity";
+import { range, without } from "../../lib/activity";
 import { Card } from "../../ui/Card";
 import { later } from "../../ui/later";
 import { Loading } from "../../ui/Loading";
@@ -44,7 +44,7 @@ export function History({ name, online, workloads }: { name: string; online: boo
         {found.data && items.length === 0 && <p>{narrowed ? "Nothing of that is known." : "It was never connected."}</p>}
         {items.length > 0 && (
           <table className="hf-table hf-folds hf-activity">
-            <thead><tr><th>When</th><th>What</th><th>Details</th></tr></thead>
+            <thead><tr><th>When</th><th>What</th><th>Workload</th><th>Details</th></tr></thead>
             <tbody>{items.map((item) => <Row key={item.number} of={item} />)}</tbody>
           </table>
         )}
@@ -71,9 +71,12 @@ function Row({ of }: { of: TimelineEvent }) {
     <tr>
       <td data-label="When"><When at={of.at} until={of.until} /></td>
       <td data-label="What"><State tone={tone(of)}>{word}</State></td>
+      <td data-label="Workload">{of.workload && <PageLink to={workloadAt(of.workload)}>{of.workload}</PageLink>}</td>
       <td data-label="Details">
-        {of.message}
-        {of.workload && <> <PageLink to={workloadAt(of.workload)} {...(of.kind === "revision" ? { search: revisions(of) } : {})}>{of.kind === "revision" ? "Difference" : of.workload}</PageLink></>}
+        <span>
+          {without(of.workload, of.message)}
+          {of.workload && of.kind === "revision" && <> <PageLink to={workloadAt(of.workload)} search={revisions(of)}>Difference</PageLink></>}
+        </span>
       </td>
     </tr>
   );

@@ -40,7 +40,6 @@ export function Overview({ device }: { device: Device }) {
             <Fact name="Agent">{status.agent}</Fact>
             <Fact name="System">{[status.arch, status.kernel].filter(Boolean).join(", ")}</Fact>
             <Fact name="Address"><span className="hf-mono">{status.address}</span></Fact>
-            {status.absence && <Fact name="Absence">{status.absence.policy ? <PageLink to={`/devicepolicies/${encodeURIComponent(status.absence.policy)}`}>{inForce(status.absence)}</PageLink> : inForce(status.absence)}</Fact>}
             <Fact name="Enrolled"><Time at={metadata.createdAt} /></Fact>
             <Fact name="Desired state">{`number ${status.generation.desired}${status.generation.applied === status.generation.desired ? ", applied" : `, the device has applied ${status.generation.applied}`}`}</Fact>
             <Fact name="Rejected messages">{String(status.refused ?? 0)}</Fact>

@@ -50,7 +50,6 @@ export function Filters({ search, set, go, fault }: Props) {
       <div className="hf-row hf-choices">
         <Choice name="State" any="Any state" words={HEALTH.map((word) => [word, word])} value={search.health} set={(health) => set({ health })} />
         <Choice name="Connection" any="Any connection" words={CONNECTIONS.map((word) => [word, word])} value={search.connection} set={(connection) => set({ connection })} />
-        <Choice name="Away" any="Away or not" words={Object.entries(ABSENCE)} value={search.absence} set={(absence) => set({ absence })} wide />
         <Choice name="Needs attention" any="Any attention" words={Object.entries(ATTENTION)} value={search.attention} set={(attention) => set({ attention })} wide />
         <Choice name="Absence" any="Any absence" words={Object.entries(ABSENCE)} value={search.absence} set={(absence) => set({ absence })} wide />
         <GroupBy value={search.group} set={(group) => set({ group, open: undefined })} />

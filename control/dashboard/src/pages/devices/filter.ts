@@ -31,8 +31,6 @@ export function columns(search: Search): Column[] {
 
 export const CONNECTIONS = ["online", "offline", "never-seen", "pending", "revoked"] as const;
 export const HEALTH = ["failing", "problem", "progressing", "healthy", "unknown", "never-seen", "pending", "revoked"] as const;
-/** What is to be thought of a device that is away, by the device policies. */
-export const ABSENCE: Record<string, string> = { unexpected: "away against expectation", expected: "away as expected", ignored: "away, ignored" };
 /** What needs a person, with its words. */
 export const ATTENTION: Record<string, string> = {
   failing: "a workload fails",
@@ -107,7 +105,6 @@ export function asked(search: Search): Asked {
   };
   one("connection", CONNECTIONS);
   one("health", HEALTH);
-  one("absence", Object.keys(ABSENCE));
   one("attention", Object.keys(ATTENTION));
   one("absence", Object.keys(ABSENCE));
   const filtered = Object.keys(filter).length > 0;
@@ -130,7 +127,6 @@ export function chips(search: Search): { key: string; words: string }[] {
   const words: Record<string, (value: string) => string> = {
     connection: (value) => value.split(",").join(" or ").replaceAll("-", " "),
     health: (value) => value.split(",").join(" or ").replaceAll("-", " "),
-    absence: (value) => value.split(",").map((one) => ABSENCE[one] ?? one).join(" or "),
     problem: (value) => `problem ${value}`,
     workload: (value) => `runs ${value}`,
     site: (value) => `site ${value}`,

@@ -1,0 +1,76 @@
+//! What the link has carried in the last hour, by class: the rate that a forecast goes on with. What
+//! was before the agent started is not in it.
+
+use std::collections::VecDeque;
+
+use holdfast_protocol::data::TrafficClass;
+
+/// Length of a part of the hour, in milliseconds.
+const PART: u64 = 300_000;
+/// Parts that are kept: an hour, and the one under way.
+const PARTS: usize = 13;
+
+/// Bytes by class in parts of five minutes, each with when it began, in milliseconds of the rising
+/// clock.
+#[derive(Debug, Default)]
+pub struct Recent {
+    parts: VecDeque<(u64, [u64; TrafficClass::ALL.len()])>,
+}
+
+impl Recent {
+    /// It is this moment now.
+    pub fn note(&mut self, now: u64) {
+        if self.parts.back().is_none_or(|(began, _)| now >= began.saturating_add(PART)) {
+            self.parts.push_back((now, Default::default()));
+        }
+        // A machine that slept wrote no parts: what is longer ago is no part of the hour.
+        let oldest = now.saturating_sub(PART * 13);
+        while self.parts.len() > PARTS || self.parts.front().is_some_and(|(it, _)| *it < oldest) {
+            self.parts.pop_front();
+        }
+    }
+
+    /// So many bytes came since.
+    pub fn add(&mut self, class: TrafficClass, bytes: u64) {
+        let part = self.parts.back_mut().and_then(|(_, part)| part.get_mut(class as usize));
+        if let Some(sum) = part {
+            *sum = sum.saturating_add(bytes);
+        }
+    }
+
+    /// Bytes of a class.
+    pub fn of(&self, class: TrafficClass) -> u64 {
+        let parts = self.parts.iter().filter_map(|(_, part)| part.get(class as usize));
+        parts.fold(0, |sum, bytes| sum.saturating_add(*bytes))
+    }
+
+    /// For how long they were counted, in seconds.
+    pub fn watched(&self, now: u64) -> u64 {
+        self.parts.front().map_or(0, |(began, _)| now.saturating_sub(*began) / 1_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_is_remembered_and_what_was_before_it_is_not() {
+        use TrafficClass::{Artifacts, Data};
+        let mut recent = Recent::default();
+        recent.add(Data, 5);
+        assert_eq!((recent.of(Data), recent.watched(9)), (0, 0), "nothing is noted yet");
+        // A byte a minute for two hours.
+        for minute in 0..=120_u64 {
+            recent.note(minute * 60_000);
+            recent.add(Data, 1);
+        }
+        recent.add(Artifacts, 7);
+        let now = 120 * 60_000;
+        assert_eq!((recent.of(Data), recent.watched(now)), (61, 3_600));
+        assert_eq!((recent.of(Artifacts), recent.of(TrafficClass::Control)), (7, 0));
+        recent.note(now + 8 * 3_600_000);
+        assert_eq!(recent.of(Data), 0, "it slept");
+        assert_eq!(recent.watched(now + 8 * 3_600_000), 0);
+    }
+}
