@@ -961,6 +961,25 @@ mod tests {
     }
 
     #[test]
+    fn where_something_is_restarted_or_paused_is_said_once() {
+        let parses = |line: &str| Arguments::try_parse_from(line.split(' ')).is_ok();
+        for verb in ["restart", "pause", "resume"] {
+            for (options, good) in [
+                ("--device a", true),
+                ("--device a --device b", true),
+                ("-l site=north", true),
+                ("--all", true),
+                ("-o json", false),
+                ("--all --device a", false),
+                ("--device a -l site=north", false),
+            ] {
+                let line = format!("holdfast {verb} w {options}");
+                assert_eq!(parses(&line), good, "{line}");
+            }
+        }
+    }
+
+    #[test]
     fn every_command_has_examples() {
         fn leaves(command: &clap::Command, path: &str, found: &mut Vec<String>) {
             let path = format!("{path} {}", command.get_name());

@@ -161,7 +161,7 @@ pub(crate) async fn pause(
     paused: bool,
 ) -> Outcome {
     let (verb, word) = if paused { ("pause", "paused") } else { ("resume", "resumed") };
-    let workload = &wanted.on.workload;
+    let workload = &wanted.workload;
     let path = ["workloads", workload, verb];
     let answer = client.send(Method::POST, &path, &[], &document(&on(&wanted.on))?).await?;
     if matches!(wanted.output, LedgerFormat::Json) {
@@ -214,7 +214,7 @@ pub(crate) fn paused(output: Output, of: Option<&WorkloadPauses>, now: u64) -> S
 
 /// Restarts; says how far it is, and what became of it.
 pub(crate) async fn restart(client: &Client, output: Output, wanted: &Restart) -> Outcome {
-    let workload = &wanted.on.workload;
+    let workload = &wanted.workload;
     let path = ["workloads", workload, "restart"];
     let mut response = client.post_stream(&path, &document(&on(&wanted.on))?).await?;
     let mut rest: Vec<u8> = Vec::new();

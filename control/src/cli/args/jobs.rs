@@ -67,12 +67,10 @@ pub(crate) struct History {
     pub(crate) output: Format,
 }
 
-/// A workload, and where.
+/// On which devices: said on purpose, so that no forgotten option restarts a fleet.
 #[derive(Debug, Args)]
-#[group(id = "where", required = true, multiple = false, args = ["devices", "selector", "all"])]
+#[group(required = true, multiple = false)]
 pub(crate) struct Where {
-    /// The workload.
-    pub(crate) workload: String,
     /// This device; may be repeated.
     #[arg(long = "device", value_name = "NAME")]
     pub(crate) devices: Vec<String>,
@@ -87,6 +85,8 @@ pub(crate) struct Where {
 /// What is restarted.
 #[derive(Debug, Args)]
 pub(crate) struct Restart {
+    /// The workload.
+    pub(crate) workload: String,
     #[command(flatten)]
     pub(crate) on: Where,
     /// How to print what became of it.
@@ -97,6 +97,8 @@ pub(crate) struct Restart {
 /// What is paused or resumed.
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
+    /// The workload.
+    pub(crate) workload: String,
     #[command(flatten)]
     pub(crate) on: Where,
     /// How to print what became of it.
