@@ -15,6 +15,8 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 700,
     reportCompressedSize: false,
+    // A page's own chunk is told from shared ones of the same name.
+    rollupOptions: { output: { chunkFileNames: ({ facadeModuleId }: { facadeModuleId?: string | null }) => `assets/${/\/src\/pages\/\w+\/index\.tsx$/.test(facadeModuleId ?? "") ? "page-" : ""}[name]-[hash].js` } },
   },
   server: {
     // `npm run dev` against a running control plane: HOLDFAST_URL=https://127.0.0.1:8443

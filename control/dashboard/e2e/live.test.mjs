@@ -134,7 +134,7 @@ test("a click during an outage opens the page, and nothing is lost", async () =>
 test("code that is missing is waited for in its place, and comes by itself", async () => {
   const other = await world.page();
   faults.push(other.faults);
-  const code = /\/assets\/workloads-[^/]*\.js$/;
+  const code = /\/assets\/page-workloads-[^/]*\.js$/;
   await other.context().route(code, (route) => route.abort());
   await other.goto(`${world.url}/devices`);
   await login(other, world.token);
