@@ -21,6 +21,6 @@ test("troubles name what fails before problems, each problem once", () => {
 });
 
 test("the worst comes first, then names", () => {
-  const all = [{ name: "d", state: "done" }, { name: "r", state: "running" }, { name: "f2", state: "failing" }, { name: "x" }, { name: "u", state: "unknown" }, { name: "f1", state: "failing" }];
-  expect(all.sort(worst).map(({ name }) => name)).toEqual(["f1", "f2", "u", "r", "d", "x"]);
+  const all = [{ name: "z", state: "unknown", lastState: "failing" }, { name: "d", state: "done" }, { name: "r", state: "running" }, { name: "f2", state: "failing" }, { name: "x" }, { name: "u", state: "unknown" }, { name: "f1", state: "failing" }];
+  expect(all.sort(worst).map(({ name }) => name)).toEqual(["f1", "f2", "z", "u", "r", "d", "x"]);
 });

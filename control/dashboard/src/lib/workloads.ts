@@ -41,11 +41,14 @@ export function troubles({ desired = {}, status }: DeviceOf): string[] {
 
 const ORDER = ["failing", "progressing", "unknown", "paused", "running", "done"];
 
-/** What fails comes first, then what is on its way, then what is not known; equals by name. */
-export function worst(a: { state?: string | null | undefined; name: string }, b: { state?: string | null | undefined; name: string }): number {
-  const rank = ({ state }: { state?: string | null | undefined }) => {
+type Ranked = Status & { name: string };
+
+/** What fails comes first, and what failed when last heard; then what is on its way, then what is not
+ * known; equals by name. */
+export function worst(a: Ranked, b: Ranked): number {
+  const rank = ({ state, lastState }: Ranked) => {
     const at = ORDER.indexOf(state ?? "");
-    return at < 0 ? ORDER.length : at;
+    return at < 0 ? ORDER.length : state === "unknown" && lastState === "failing" ? 0.5 : at;
   };
   return rank(a) - rank(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
 }

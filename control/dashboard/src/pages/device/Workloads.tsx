@@ -26,7 +26,7 @@ export function Workloads({ device }: { device: Device }) {
   const sorted = (data?.items ?? []).map((item) => ({ ...item, name: item.workload })).sort(worst);
   const find = q.trim().toLowerCase();
   const found = sorted.filter(({ name, state }) => name.includes(find) || (state ?? "").startsWith(find));
-  const failing = found.filter(({ state }) => state === "failing").length;
+  const failing = found.filter(({ state, lastState }) => state === "failing" || lastState === "failing").length;
   const shown = all || find ? found : found.slice(0, Math.max(FIRST, failing));
   return (
     <Card
