@@ -72,7 +72,7 @@ test("every state, connection and item of attention says since when", async () =
   await page.getByRole("row", { name: /^crash / }).locator("time").getByText(/^for /).waitFor();
   await page.locator("main").getByText(/^heard/).locator("time").waitFor();
   await go("/");
-  await page.getByRole("region", { name: "Needs attention" }).getByRole("listitem").filter({ hasText: "crash" }).getByText(/since/).locator("time").waitFor();
+  await page.getByRole("region", { name: "Needs attention" }).getByRole("listitem").filter({ hasText: "crash" }).locator("time").first().waitFor();
 });
 
 test("enrolled and never seen is a state of its own, and no reassurance stands beside it", async () => {

@@ -418,6 +418,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::type_complexity, reason = "a table")]
     fn what_people_did_is_found_by_who_what_object_time_and_text() {
         let applied =
             done(NOW - 60, "workload.apply", "hello", "7f091e39bb79af7c", Some("Night duty"));

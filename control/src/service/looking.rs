@@ -138,6 +138,7 @@ impl Service {
     }
 
     /// Asks for no line of a log: the shortest question that every device answers.
+    #[allow(clippy::disallowed_methods, reason = "it ends by itself after PATIENCE seconds")]
     fn ask_for_life(self: &Arc<Self>, name: &Name) -> bool {
         let now = self.now();
         let shortest = {

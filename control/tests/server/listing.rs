@@ -194,6 +194,7 @@ async fn every_order_is_one_and_its_pages_hold_everybody_once() {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 async fn filters_choose_what_they_say() {
     let world = fleet(300).await;
     let everybody = all(&world, "sort=name", 300).await;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::message::Phase;
+use holdfast_protocol::message::{DesiredState, Phase};
 use holdfast_protocol::workload::RestartPolicy;
 
 use super::control::{Control, signer};
@@ -403,6 +403,11 @@ impl World {
                 assert!(!reported.reason.is_empty(), "{id}: {name}: says why");
             }
         }
+        Self::keeps_no_more_artifacts(device, &wanted, &id);
+    }
+
+    /// What is neither desired nor recorded was collected.
+    fn keeps_no_more_artifacts(device: &Device, wanted: &DesiredState, id: &str) {
         let referenced: BTreeSet<_> = device
             .disk
             .records

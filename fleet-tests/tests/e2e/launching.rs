@@ -312,7 +312,7 @@ fn a_data_folder_that_workloads_cannot_reach_is_said_at_once_with_what_helps() {
     assert_says(&device.await_problem("data-folder-closed"), &[&shown, "o+x"]);
     plane.cli().apply(&script("w", "a", "exec sleep 1000", QUICK)).ok();
     let seen = plane.await_phase("d-1", "w", "failed");
-    assert_says(reason(&seen), &["may not enter", &shown, "o+x"]);
+    assert_says(reason(&seen), &["may not enter", &shown, "the right x"]);
     mode(0o711).unwrap();
     device.await_phase("w", "running");
     device.await_healed("data-folder-closed");

@@ -18,7 +18,7 @@ export function Health({ of }: { of: Summary }) {
   if (of.desired === 0) return <State tone="idle">no device</State>;
   const number = (value: number) => value.toLocaleString("en");
   if (of.running === of.desired) return <State tone="good">runs on all {number(of.desired)}</State>;
-  if (of.done === of.desired) return <State tone="good">{of.desired === 1 ? "done on 1 device" : `done on all ${number(of.desired)}`}</State>;
+  if (of.done === of.desired) return <State tone="good">done on all {number(of.desired)}</State>;
   const away = of.away ?? 0;
   if (away > 0 && of.running > 0 && of.running + away === of.desired) return <State tone="good">runs on all {number(of.running)} that are not away as expected</State>;
   return (

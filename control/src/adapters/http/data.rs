@@ -204,7 +204,7 @@ pub(super) async fn streams(
         .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))?;
     let text = Filter::text(&query.q.unwrap_or_default())
         .map_err(|error| Failure::invalid(format!("q: {error}")))?;
-    let part = Query { limit: query.limit, after: query.after, selector, ..Query::default() };
+    let part = Query { limit: query.limit, after: query.after, selector };
     let device = query.device.filter(|name| !name.is_empty());
     aside(app, move |service| service.streams(&part, device.as_deref(), text.as_deref()))
         .await

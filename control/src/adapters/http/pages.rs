@@ -129,6 +129,7 @@ impl Pages {
 }
 
 /// Every file below a folder. One of a kind that is unknown is sent as bytes, as by `build.rs`.
+#[allow(clippy::disallowed_methods, reason = "read once, at the start")]
 fn collect(top: &Path, folder: &Path, files: &mut Vec<File>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

@@ -59,6 +59,7 @@ fn told(device: &mut ReportRecord, said: StateReport) -> Vec<String> {
 }
 
 #[test]
+#[allow(clippy::type_complexity, reason = "a table")]
 fn a_report_is_told_by_what_it_changes() {
     use Phase::{Backoff, Fetching, Running, Starting};
     let mut device = ReportRecord::default();
