@@ -218,6 +218,7 @@ async fn a_store_that_refuses_leaves_no_event_behind() {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "one story")]
 async fn activity_is_what_people_did_beside_what_devices_did() {
     let world = World::new().await;
     world.device("d-1").await;
@@ -305,7 +306,7 @@ async fn activity_reads_by_pages_and_goes_out_as_a_file() {
             "d-1",
             round == 0,
             &[("w", 1, phase, 0)],
-            &["a", "b"][..(round % 3).min(2) as usize].as_ref(),
+            ["a", "b"][..(round % 3).min(2) as usize].as_ref(),
         )
         .await;
         if round % 4 == 0 {
