@@ -262,7 +262,7 @@ test("Ctrl-K finds streams and the documents about them", async () => {
   const page = await world.open("/");
   await page.getByText("Changed lately").waitFor();
   await page.keyboard.press("Control+k");
-  await page.keyboard.type("pressure");
+  await page.getByRole("combobox", { name: /^Search devices/ }).fill("pressure");
   await page.getByRole("option", { name: /pressure of pump-1/ }).waitFor();
   await page.getByRole("option", { name: /^pressure Stream policy/ }).click();
   await page.getByRole("heading", { name: "pressure" }).waitFor();
