@@ -44,6 +44,8 @@ const held = (ranges: readonly Range[], from: number, to: number) => ranges.redu
 
 export function Ledger({ device, stream }: { device: string; stream: string }) {
   const { data, error, refetch } = useQuery(read.ledger(device, stream, "missing", RANGES));
+  // What became of a fetch stays to be read when nothing is held back any more.
+  const [asked, setAsked] = useState(false);
   if (!data) return error ? <Failed error={error} what="The ledger could not be read" retry={() => void refetch()} /> : <Loading rows={2} />;
   const [missing, byPolicy] = [sum(data.missingCount), sum(data.byPolicyCount)];
   return (
@@ -53,7 +55,7 @@ export function Ledger({ device, stream }: { device: string; stream: string }) {
       {data.missing.length > 0 && <Gaps of={data.missing} label={`What of ${stream} is missing`} />}
       {data.metadata?.continue && <span className="hf-kind">The newest {RANGES} gaps; the command line&apos;s ledger lists all.</span>}
       {data.summedBelow && <span className="hf-kind">Below number {data.summedBelow.toLocaleString("en")} not every range is kept: {Object.entries(data.summed ?? {}).map(([reason, many]) => `${many.toLocaleString("en")} ${reason}`).join(", ") || "none is missing"}.</span>}
-      {byPolicy > 0 && <HeldBack device={device} stream={stream} total={byPolicy} />}
+      {(byPolicy > 0 || asked) && <HeldBack device={device} stream={stream} total={byPolicy} asked={() => setAsked(true)} />}
     </section>
   );
 }
@@ -87,7 +89,7 @@ type Fetching =
 /** The record at the end is within: `until` is before. */
 const after = (moment: string) => new Date(Date.parse(moment) + 1).toISOString();
 
-function HeldBack({ device, stream, total }: { device: string; stream: string; total: number }) {
+function HeldBack({ device, stream, total, asked }: { device: string; stream: string; total: number; asked: () => void }) {
   const [open, setOpen] = useState(false);
   const [state, setState] = useState<Fetching>({ kind: "idle" });
   const isComing = state.kind === "coming";
@@ -95,6 +97,7 @@ function HeldBack({ device, stream, total }: { device: string; stream: string; t
   const ranges = data?.byPolicy ?? [];
   const ask = async (range: Range | undefined) => {
     setState({ kind: "asking" });
+    asked();
     try {
       const [from, to] = range ? [range.from, range.to] : [0, Number.MAX_SAFE_INTEGER];
       const before = range ? range.to - range.from + 1 : total;
@@ -108,7 +111,7 @@ function HeldBack({ device, stream, total }: { device: string; stream: string; t
   return (
     <div className="hf-stack hf-tight" role="group" aria-label={`What of ${stream} is held back`}>
       <div className="hf-row hf-spread">
-        <span className="hf-kind">{total.toLocaleString("en")} held back by policy (on the device): no loss.</span>
+        <span className="hf-kind">{total === 0 ? "Nothing is held back by policy now." : `${total.toLocaleString("en")} held back by policy (on the device): no loss.`}</span>
         <div className="hf-row">
           <Button size="compact-xs" variant="subtle" aria-expanded={open} onClick={() => setOpen(!open)}>{open ? "Hide them" : "Which"}</Button>
           <Button size="xs" variant="default" loading={state.kind === "asking"} onClick={() => void ask(undefined)}>Fetch what was held back</Button>
@@ -118,7 +121,7 @@ function HeldBack({ device, stream, total }: { device: string; stream: string; t
         {state.kind === "failed" && <Notice tone="bad" title="Not fetched"><Words>{state.why.replace(/`/g, "")}</Words></Notice>}
         {isComing && <Coming of={state} left={data ? held(ranges, state.from, state.to) : undefined} />}
       </div>
-      {open && (ranges.length === 0 ? <Loading rows={2} /> : <Gaps of={ranges.slice(0, RANGES)} label={`What of ${stream} a policy holds back`} act={(range) => <Button size="compact-xs" variant="default" disabled={state.kind === "asking"} onClick={() => void ask(range)} aria-label={`Fetch records ${range.from} to ${range.to}`}>Fetch</Button>} />)}
+      {open && total > 0 && (ranges.length === 0 ? <Loading rows={2} /> : <Gaps of={ranges.slice(0, RANGES)} label={`What of ${stream} a policy holds back`} act={(range) => <Button size="compact-xs" variant="default" disabled={state.kind === "asking"} onClick={() => void ask(range)} aria-label={`Fetch records ${range.from} to ${range.to}`}>Fetch</Button>} />)}
       {open && (ranges.length > RANGES || data?.metadata?.continue) && <span className="hf-kind">the newest {RANGES} ranges</span>}
     </div>
   );
