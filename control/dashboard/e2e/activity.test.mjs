@@ -63,8 +63,14 @@ test("a device that goes away and comes back with a new revision says all of it"
   await world.stop("pump-1");
   await until("it is away", async () => (await world.must("GET", "/api/v1/devices/pump-1")).status.connection === "offline");
   const changed = talker("hello", "sleep 2000");
+  const gone = Math.floor(Date.now() / 1000);
+  await until("another second has begun", () => Math.floor(Date.now() / 1000) > gone);
   const by = await world.ask("POST", "/api/v1/apply", { documents: [changed] }, { authorization: `Bearer ${duty.token}` });
   assert.equal(by.status, 200, JSON.stringify(by.body));
+  // Times are of whole seconds: the next one tells what follows from what was before.
+  const second = () => Math.floor(Date.now() / 1000);
+  const applied = second();
+  await until("another second has begun", () => second() > applied);
   world.run("pump-1");
   const row = page.getByRole("row", { name: /hello revision 1 → 2/ });
   await row.waitFor();

@@ -397,7 +397,7 @@ mod tests {
         let mut progress = QueryProgress { id: "7".into(), answered: 1, of: 14, missing };
         assert_eq!(
             so_far(&progress),
-            "1 of 14 devices have answered; missing: d-1, d-2, d-\u{fffd}3 and 10 more"
+            "1 of 14 devices answered; missing: d-1, d-2, d-\u{fffd}3 and 10 more"
         );
         progress = QueryProgress { answered: 14, missing: Vec::new(), ..progress };
         assert_eq!(so_far(&progress), "14 of 14 devices have answered");

@@ -67,8 +67,9 @@ async fn a_token_does_what_its_scope_allows_and_no_more() {
             assert_eq!(refused, scope > has, "{method} {path} by {has}: {status} {answer}");
             if refused {
                 let said = answer["error"]["message"].as_str().unwrap();
-                let help = format!("holdfast access create --scope {scope}");
-                assert!(said.contains(&help) && said.contains(has.as_str()), "{said}");
+                let needs = format!("needs an access token of scope {scope}");
+                assert!(said.contains(&needs) && said.contains(has.as_str()), "{said}");
+                assert!(said.contains("under Settings"), "it says what to do: {said}");
             }
         }
     }
