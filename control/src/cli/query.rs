@@ -400,7 +400,7 @@ mod tests {
             "1 of 14 devices answered; missing: d-1, d-2, d-\u{fffd}3 and 10 more"
         );
         progress = QueryProgress { answered: 14, missing: Vec::new(), ..progress };
-        assert_eq!(so_far(&progress), "14 of 14 devices have answered");
+        assert_eq!(so_far(&progress), "14 of 14 devices answered");
     }
 
     #[test]
