@@ -180,12 +180,13 @@ test("a device that hangs: asked, no answer yet, in the page and on the command 
   await go("/devices/gw-1?tab=logs&workload=count");
   await log().getByText(/line \d+/).first().waitFor();
   world.agents.get("gw-1").kill("SIGSTOP");
+  let asked;
   try {
     await page.getByRole("tab", { name: "Overview" }).click();
     await page.getByRole("tab", { name: "Logs" }).click();
     await status("asked, no answer yet").waitFor();
-    const asked = cli("logs", "-f", "gw-1", "count", "--tail", "3");
-    await page.getByText(/^for 1\d s$/).waitFor();
+    asked = cli("logs", "-f", "gw-1", "count", "--tail", "3");
+    await page.locator("span.hf-kind").getByText(/^for 1\d s$/).or(page.locator("span.hf-kind", { hasText: /^for 1\d s$/ })).first().waitFor();
     await page.getByText("last heard").waitFor();
     assert.equal(await page.getByText("following", { exact: true }).count(), 0);
     assert.equal(await page.getByText("It has written nothing").count(), 0, "nothing is known of what it wrote");
@@ -196,6 +197,7 @@ test("a device that hangs: asked, no answer yet, in the page and on the command 
     await until("the command line goes on", () => /line \d+/.test(asked.out) && asked.err.includes("gw-1 answers"));
     asked.kill();
   } finally {
+    asked?.kill();
     world.agents.get("gw-1").kill("SIGCONT");
   }
 });

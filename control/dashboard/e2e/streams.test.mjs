@@ -80,7 +80,8 @@ test("a gap has its times, in the page and on the command line, and is shaded", 
   // While the control plane is away its records expire on the device.
   await world.cut();
   await publish("pump-1", "short", '{"n":3}\n'.repeat(5));
-  await new Promise((go) => setTimeout(go, 7_000));
+  // Twice the time within which the device looks for what has expired.
+  await new Promise((go) => setTimeout(go, 20_000));
   await world.back();
   await until("it is back", async () => (await world.must("GET", "/api/v1/devices/pump-1")).status.connection === "online", 90_000);
   const told = await until("the gap is told", async () => {
