@@ -119,7 +119,7 @@ test("the control plane is gone: the page says so, keeps what it has, and recove
 
 test("a workload is deleted by name, and the log out ends the session at the server", async () => {
   await page.getByRole("navigation", { name: "Pages" }).getByRole("link", { name: "Workloads" }).click();
-  await page.getByRole("link", { name: "hello" }).click();
+  await page.getByRole("link", { name: "hello", exact: true }).click();
   await page.getByRole("button", { name: "Delete…" }).click();
   await page.getByRole("dialog").getByText("ends on 1 device").waitFor();
   await page.getByRole("button", { name: "Delete hello" }).click();

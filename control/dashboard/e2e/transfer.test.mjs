@@ -183,7 +183,7 @@ test("a restore names what it replaces, can be cancelled under way, and changes 
 test("a restore says what happened at the login that follows it, and devices follow", async () => {
   const other = await page.context().newPage();
   await other.goto(`${world.url}/workloads`);
-  await other.getByRole("link", { name: "later" }).waitFor();
+  await other.getByRole("link", { name: "later", exact: true }).waitFor();
   await choose("Choose a backup…", whole());
   await page.getByRole("dialog").getByRole("textbox").fill(new URL(world.url).host);
   await page.getByRole("button", { name: "Restore this backup" }).click();
@@ -195,8 +195,8 @@ test("a restore says what happened at the login that follows it, and devices fol
   await login(page, world.token);
   await page.getByText("Restored: 1 device and 1 workload").waitFor();
   await until("the other tab is in again", async () => (await other.getByRole("dialog").count()) === 0);
-  await other.getByRole("link", { name: "later" }).waitFor({ state: "detached" });
-  await other.getByRole("link", { name: "reader" }).waitFor();
+  await other.getByRole("link", { name: "later", exact: true }).waitFor({ state: "detached" });
+  await other.getByRole("link", { name: "reader", exact: true }).waitFor();
   await other.close();
   await page.getByRole("navigation", { name: "Pages" }).getByRole("link", { name: "Activity" }).click();
   await page.getByText("restore", { exact: true }).first().waitFor();

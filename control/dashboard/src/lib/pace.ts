@@ -6,7 +6,7 @@
 export const SOON = 120;
 /** Between two reads of the same at first, and at most. */
 export const FIRST = 1_500;
-export const SLOWEST = 60_000;
+export const SLOWEST = 120_000;
 /** After so long without a change the next one is a first one again. */
 const REST = 180_000;
 /** The pace is kept up for this long after the reader did something. */

@@ -30,6 +30,8 @@ interface Item {
   form: string;
 }
 
+const shortened = (value: string) => (value.length > WIDE ? `${value.slice(0, WIDE)}…` : value);
+
 export function Records({ device, stream }: { device: string; stream: string }) {
   const [search, setSearch] = useSearch();
   const [text, setText] = useState(search.find ?? "");
@@ -85,7 +87,7 @@ function Rows({ items, more, busy, next, label }: { items: readonly Item[]; more
                 <span role="cell" className="hf-record-time"><time dateTime={item.time} title={`${exact(Date.parse(item.time))} (${item.time})`}>{clock.format(Date.parse(item.time))}</time></span>
                 <span role="cell" className="hf-kind">{item.seq}</span>
                 <span role="cell" className="hf-record-value">
-                  <button type="button" className="hf-open hf-mono" aria-expanded={isOpen} onClick={() => toggle(item.seq)} aria-label={`Record ${item.seq}: ${value.slice(0, 100)}`}>{value.slice(0, WIDE)}{value.length > WIDE ? "…" : ""}</button>
+                  <button type="button" className="hf-open hf-mono" aria-expanded={isOpen} onClick={() => toggle(item.seq)} aria-label={`Record ${item.seq}: ${shortened(value)}`}>{shortened(value)}</button>
                   {item.form !== "json" && item.form !== "" && <span className="hf-label">{item.form}</span>}
                 </span>
               </div>

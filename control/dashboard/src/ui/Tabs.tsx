@@ -10,6 +10,9 @@ interface Part {
   show: () => React.ReactNode;
 }
 
+/** What narrows one tab alone, and would narrow another unasked. */
+const OF_A_TAB = { workload: undefined, kind: undefined };
+
 export function Tabs({ parts, label }: { parts: readonly Part[]; label: string }) {
   const [search, setSearch] = useSearch();
   const list = useRef<HTMLDivElement>(null);
@@ -21,7 +24,7 @@ export function Tabs({ parts, label }: { parts: readonly Part[]; label: string }
     if (shown && list.current) list.current.scrollLeft = shown.offsetLeft - (list.current.clientWidth - shown.offsetWidth) / 2;
   }, [now]);
   return (
-    <Mantine value={now} onChange={(key) => setSearch({ tab: key === first || key === null ? undefined : key })} keepMounted={false}>
+    <Mantine value={now} onChange={(key) => setSearch({ ...OF_A_TAB, tab: key === first || key === null ? undefined : key })} keepMounted={false}>
       <Mantine.List aria-label={label} ref={list} className="hf-tabs">
         {parts.map((part) => <Mantine.Tab key={part.key} value={part.key}>{part.title}</Mantine.Tab>)}
       </Mantine.List>

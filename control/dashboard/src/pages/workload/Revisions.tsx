@@ -58,7 +58,7 @@ export function Revisions({ workload }: { workload: Workload }) {
       </Card>
       {shown && (
         <Card title={`Document of revision ${shown.revision}`} aside={<Button size="compact-xs" variant="subtle" onClick={() => setSearch({ show: undefined })}>Close</Button>}>
-          <Raw of={written(shown)} label={`Document of revision ${shown.revision}`} />
+          <Raw of={written(shown)} label={`YAML of revision ${shown.revision}`} />
         </Card>
       )}
       <Compare all={all} />
