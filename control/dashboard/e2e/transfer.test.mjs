@@ -188,7 +188,7 @@ test("a restore says what happened at the login that follows it, and devices fol
   await page.getByRole("dialog").getByRole("textbox").fill(new URL(world.url).host);
   await page.getByRole("button", { name: "Restore this backup" }).click();
   await page.getByText("Restored: 1 device and 1 workload").waitFor();
-  await page.getByText(/The epoch is \d+ from now on/).waitFor();
+  await page.getByText(/The restore epoch is \d+ from now on/).waitFor();
   await page.getByText("Your session ended with it").waitFor();
   await other.getByRole("dialog", { name: "Your session has ended" }).waitFor();
   assert.equal((await world.ask("GET", "/api/v1/workloads/later")).status, 404);
@@ -199,7 +199,7 @@ test("a restore says what happened at the login that follows it, and devices fol
   await other.getByRole("link", { name: "reader", exact: true }).waitFor();
   await other.close();
   await page.getByRole("navigation", { name: "Pages" }).getByRole("link", { name: "Activity" }).click();
-  await page.getByText("restore", { exact: true }).first().waitFor();
+  await page.getByText("restored a backup").first().waitFor();
   await until("the device has stopped what the backup does not know", async () => {
     const { status } = await world.must("GET", "/api/v1/devices/pump-1");
     return status.connection === "online" && !status.workloads.later && status.workloads.reader?.phase === "running";
