@@ -28,7 +28,7 @@ test("a device's streams are shown with their ledger, and what it says of its li
   const budget = page.getByRole("region", { name: "Link budget" });
   await budget.getByRole("row", { name: /^control/ }).waitFor();
   await budget.getByRole("row", { name: /^all .*100\.0 MiB/ }).waitFor();
-  await page.getByRole("region", { name: "Horizon" }).getByText(/It can go on alone/).waitFor();
+  await page.getByRole("region", { name: "Horizon" }).getByText(/It can work without the control plane/).waitFor();
   assert.deepEqual(page.faults, []);
   await page.context().close();
 });
