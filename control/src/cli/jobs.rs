@@ -10,6 +10,7 @@ use super::client::Client;
 use super::failure::{Exit, Failure, Outcome};
 use super::get::{Found, print, yaml};
 use super::moment;
+use super::progress::Progress;
 use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean, note, one_line};
@@ -46,9 +47,9 @@ pub(crate) async fn rollback(client: &Client, output: Output, wanted: &Rollback)
         if wanted.dry_run {
             let changed = &result.changed_devices;
             for (count, what) in [
-                (changed.gain_count, "begin to run it"),
-                (changed.update_count, "go to this revision"),
-                (changed.lose_count, "stop it"),
+                (changed.gain_count, "will begin to run it"),
+                (changed.update_count, "will go to this revision"),
+                (changed.lose_count, "will stop it"),
             ] {
                 if count > 0 {
                     output.line(&format!("  {} {what}", devices(count)))?;
@@ -229,7 +230,9 @@ pub(crate) async fn restart(client: &Client, output: Output, wanted: &Restart) -
                 Failure::failed(format!("the answer is not understood ({error})"))
             })?;
             match line {
-                RestartLine::Progress(so_far) => progress.say(so_far),
+                RestartLine::Progress(RestartProgress { answered, of, .. }) => {
+                    progress.say(&format!("{answered} of {} answered", devices(of)));
+                }
                 RestartLine::Result(result) => break 'answer Some(result),
             }
         }
@@ -281,40 +284,6 @@ fn told(workload: &str, result: &RestartResult) -> Vec<String> {
     each(&result.failed, "not restarted");
     each(&result.not_asked, "not asked");
     lines
-}
-
-/// How far it is, on a terminal alone.
-struct Progress {
-    shown: bool,
-    terminal: bool,
-}
-
-impl Progress {
-    fn begin() -> Self {
-        use std::io::IsTerminal as _;
-        Self { shown: false, terminal: std::io::stderr().is_terminal() }
-    }
-
-    fn write(text: &str) {
-        use std::io::Write as _;
-        let _nobody_reads = std::io::stderr().write_all(text.as_bytes());
-    }
-
-    fn say(&mut self, progress: RestartProgress) {
-        if self.terminal {
-            self.shown = true;
-            Self::write(&format!(
-                "\r{} of {} devices have answered\x1b[K",
-                progress.answered, progress.of
-            ));
-        }
-    }
-
-    fn end(&mut self) {
-        if std::mem::take(&mut self.shown) {
-            Self::write("\r\x1b[K");
-        }
-    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod logs;
 mod manage;
 mod moment;
 mod pinned;
+mod progress;
 mod query;
 mod rows;
 mod status;

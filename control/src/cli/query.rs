@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::args::{DataFetch, LedgerFormat, QueryArgs, QueryFormat};
 use super::client::Client;
 use super::failure::{Exit, Failure, Outcome};
+use super::progress::Progress;
 use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Output, note, one_line};
@@ -124,7 +125,7 @@ async fn ask(client: &Client, wanted: &NewQuery) -> Outcome<QueryResult> {
             })?;
             match line {
                 QueryLine::Progress(so_far) => {
-                    progress.say(&so_far);
+                    progress.say(&self::so_far(&so_far));
                     stop.question = so_far.id;
                 }
                 QueryLine::Result(result) => {
@@ -193,37 +194,6 @@ fn so_far(progress: &QueryProgress) -> String {
         }
     }
     one_line(&text)
-}
-
-/// How far it is, on a terminal alone.
-struct Progress {
-    shown: bool,
-    terminal: bool,
-}
-
-impl Progress {
-    fn begin() -> Self {
-        use std::io::IsTerminal as _;
-        Self { shown: false, terminal: std::io::stderr().is_terminal() }
-    }
-
-    fn write(text: &str) {
-        use std::io::Write as _;
-        let _nobody_reads = std::io::stderr().write_all(text.as_bytes());
-    }
-
-    fn say(&mut self, progress: &QueryProgress) {
-        if self.terminal {
-            self.shown = true;
-            Self::write(&format!("\r{}\x1b[K", so_far(progress)));
-        }
-    }
-
-    fn end(&mut self) {
-        if std::mem::take(&mut self.shown) {
-            Self::write("\r\x1b[K");
-        }
-    }
 }
 
 /// The columns of an answer, in the order of the question.
