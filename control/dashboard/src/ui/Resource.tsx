@@ -13,6 +13,8 @@ export interface Part<T> {
   key: string;
   title: string;
   show: (of: T) => React.ReactNode;
+  /** Parameters of the address that this part has, too, and does not take over from another. */
+  anew?: readonly string[];
 }
 
 interface Props<T> {
@@ -53,7 +55,7 @@ export function Resource<T>({ kind, all = { to: `/${kind}s`, words: `To the ${ki
     <div className="hf-stack">
       <PageHead title={name} aside={state(data)}>{actions(data)}</PageHead>
       <div className="hf-row">{about(data)}</div>
-      <Tabs label={`Parts of the ${kind}`} parts={parts.map(({ key, title, show }) => ({ key, title, show: () => show(data) }))} />
+      <Tabs label={`Parts of the ${kind}`} parts={parts.map(({ show, ...part }) => ({ ...part, show: () => show(data) }))} />
       {children(data)}
     </div>
   );

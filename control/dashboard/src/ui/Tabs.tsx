@@ -8,10 +8,9 @@ interface Part {
   key: string;
   title: string;
   show: () => React.ReactNode;
+  /** Parameters of the address that this part has, too, and does not take over from another. */
+  anew?: readonly string[];
 }
-
-/** What narrows one tab alone, and would narrow another unasked. */
-const OF_A_TAB = { workload: undefined, kind: undefined };
 
 export function Tabs({ parts, label }: { parts: readonly Part[]; label: string }) {
   const [search, setSearch] = useSearch();
@@ -23,8 +22,12 @@ export function Tabs({ parts, label }: { parts: readonly Part[]; label: string }
     // Along the list alone: the page stays where it is.
     if (shown && list.current) list.current.scrollLeft = shown.offsetLeft - (list.current.clientWidth - shown.offsetWidth) / 2;
   }, [now]);
+  const open = (key: string) => {
+    const anew = parts.find((part) => part.key === key)?.anew ?? [];
+    setSearch({ ...Object.fromEntries(anew.map((name) => [name, undefined])), tab: key === first ? undefined : key });
+  };
   return (
-    <Mantine value={now} onChange={(key) => setSearch({ ...OF_A_TAB, tab: key === first || key === null ? undefined : key })} keepMounted={false}>
+    <Mantine value={now} onChange={(key) => open(key ?? first)} keepMounted={false}>
       <Mantine.List aria-label={label} ref={list} className="hf-tabs">
         {parts.map((part) => <Mantine.Tab key={part.key} value={part.key}>{part.title}</Mantine.Tab>)}
       </Mantine.List>

@@ -29,7 +29,7 @@ const PARTS: readonly Part<Device>[] = [
   { key: "overview", title: "Overview", show: (device) => <Overview device={device} /> },
   { key: "streams", title: "Streams", show: ({ metadata }) => <Streams name={metadata.name} /> },
   { key: "logs", title: "Logs", show: (device) => <Logs device={device} /> },
-  { key: "history", title: "History", show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} workloads={Object.keys(status.workloads)} /> },
+  { key: "history", title: "History", anew: ["workload", "kind"], show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} workloads={Object.keys(status.workloads)} /> },
   { key: "raw", title: "YAML", show: (device) => <Raw of={device} label={`The document of ${device.metadata.name}`} /> },
 ];
 
