@@ -23,17 +23,17 @@ const CERTIFICATE_WITHIN: u64 = 7 * 86_400;
 /// A kind of what needs a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Attention {
-    /// It is offline for long.
+    /// A device is offline for long.
     Lost,
-    /// It was enrolled long ago and was never connected.
+    /// A device was enrolled long ago and was never connected.
     NeverSeen,
-    /// Its certificate is near its end, or over.
+    /// A certificate is near its end, or over.
     Certificate,
     /// A workload fails on it, or failed when it was last heard.
     Failing,
-    /// It reports a problem, or did when it was last heard.
+    /// A device reports a problem, or did when it was last heard.
     Problem,
-    /// It waits for approval.
+    /// A device waits for approval.
     Waiting,
 }
 
@@ -53,7 +53,7 @@ impl Attention {
         Self::ALL.map(Self::as_str)
     }
 
-    /// Its word.
+    /// The word of the kind in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Lost => "lost",
@@ -74,22 +74,22 @@ impl Attention {
 /// One thing about one device that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm {
-    /// Its kind.
+    /// Kind of the alarm.
     pub kind: Attention,
-    /// Of a problem its code, of a failing workload its name, of a certificate that is over
+    /// Code of a problem, name of a failing workload, of a certificate that is over
     /// `expired`; else empty.
     pub code: String,
     /// How urgent it is.
     pub severity: Severity,
     /// In words, of this device; may be empty for a failing workload.
     pub message: String,
-    /// When it began, in seconds since 1970. 0: not known.
+    /// Begin of the alarm, in seconds since 1970. 0: not known.
     pub since: u64,
     /// False: the device is offline, and it was so when it was last heard.
     pub is_known: bool,
 }
 
-/// When one looks.
+/// A look at devices at one moment, with the bounds that alarms depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct Watch {
     /// In seconds since 1970.
@@ -165,7 +165,8 @@ impl Watch {
         all
     }
 
-    /// When this changes though nobody reports anything, in seconds since 1970. None: it does not.
+    /// Time at which the alarms of a device change though nobody reports anything, in seconds since
+    /// 1970. None: they do not.
     pub fn next_change(self, device: &Device) -> Option<u64> {
         let settles = device.report.marks.iter().filter_map(|mark| mark.settles_at());
         let lost = absence::of(device, self.now, self.started).and_then(|away| away.alarm_at);

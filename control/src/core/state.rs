@@ -22,13 +22,13 @@ pub const CLOCK_STEP: u64 = 5 * 60;
 /// receipt of the report. 0: not known, or not so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// When its phase began.
+    /// Begin of the reported phase.
     #[serde(rename = "p", default, skip_serializing_if = "is_zero")]
     pub phase: u64,
-    /// When its present series of failures began.
+    /// Begin of the present series of failures.
     #[serde(rename = "f", default, skip_serializing_if = "is_zero")]
     pub failing: u64,
-    /// Since when it runs without a failure.
+    /// Begin of the present run without a failure.
     #[serde(rename = "w", default, skip_serializing_if = "is_zero")]
     pub well: u64,
 }
@@ -89,7 +89,7 @@ impl Mark {
         self.well > 0 && (now >= self.well + RUN_WELL || self.well > now + CLOCK_STEP)
     }
 
-    /// When its state changes though nobody reports anything. None: it does not.
+    /// Time at which the state changes though nobody reports anything. None: it does not.
     pub fn settles_at(self) -> Option<u64> {
         (self.failing > 0 && self.well > 0).then_some(self.well + RUN_WELL)
     }
@@ -100,9 +100,9 @@ impl Mark {
 pub struct Condition {
     /// The state.
     pub state: State,
-    /// When it began, in seconds since 1970. None: not known.
+    /// Begin of the state, in seconds since 1970. None: not known.
     pub since: Option<u64>,
-    /// Of an unknown one: the state when the device was last heard. None: nothing was reported.
+    /// For an unknown state: the state when the device was last heard. None: nothing was reported.
     pub last: Option<State>,
 }
 
