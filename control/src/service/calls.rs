@@ -14,7 +14,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::{Failure, Service};
-use crate::core::log::{LogHead, LogPiece};
+use crate::api::log::{LogHead, LogPiece};
 
 /// Pieces that wait for a reader, at most 16 KiB each. One who reads slower than the device
 /// sends is ended: nothing piles up.

@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Failure, Service};
+use crate::api::time::rfc3339;
 use crate::api::{Connection, Ping};
 use crate::core::answering::{Answering, Look, PATIENCE};
-use crate::core::time::rfc3339;
 
 /// Devices that are looked at, at the same time; who looks at more is answered without asking.
 const DEVICES: usize = 10_000;

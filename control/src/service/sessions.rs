@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering;
 use super::change::Change;
 use super::{Failure, Service};
 use crate::api;
+use crate::api::Scope;
+use crate::api::time::rfc3339;
 use crate::core::model::key;
 use crate::core::records::{AccessRecord, SessionRecord};
-use crate::core::scope::Scope;
 use crate::core::session::{LIFE, MAX_SESSIONS, Secret};
-use crate::core::time::rfc3339;
 
 /// What a request is answered for. It may end while a long answer goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]

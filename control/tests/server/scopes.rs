@@ -2,7 +2,8 @@
 
 use axum::body::Body;
 use holdfast_control::adapters::http::openapi;
-use holdfast_control::core::scope::{Scope, needed};
+use holdfast_control::api::Scope;
+use holdfast_control::core::scope::needed;
 use holdfast_control::service::Failure;
 use serde_json::{Value, json};
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::App;
 use crate::api::Event;
-use crate::core::time::rfc3339;
+use crate::api::time::rfc3339;
 use crate::service::{Credential, Failure, Page, Service, Watch};
 
 /// Between two heartbeats. A comment would do for a proxy, but a browser hides comments from the
