@@ -9,13 +9,13 @@ use super::{
     Cause, FIRST_PROBES, Running, START_RETRY, SWEEP_LONGEST, SWEEP_TOLD, Stage, Surroundings,
     TRIES, Then, Workload,
 };
-use crate::core::backoff;
-use crate::core::effect::{Effect, Observed};
-use crate::core::record::{Exit, Instance, Record, Rejected, Revision};
+use crate::backoff;
+use crate::effect::{Effect, Observed};
+use crate::record::{Exit, Instance, Record, Rejected, Revision};
 
 impl Workload {
     /// Takes in what happened.
-    pub(in crate::core) fn observe(&mut self, observed: Observed, world: &mut Surroundings<'_>) {
+    pub(crate) fn observe(&mut self, observed: Observed, world: &mut Surroundings<'_>) {
         match observed {
             Observed::Fetched(digest) => {
                 if self.prefetching == Some(digest) {

@@ -54,7 +54,7 @@ mod tests {
     use holdfast_protocol::data::{GapReason, Range};
 
     use super::*;
-    use crate::core::data::stream::Block;
+    use crate::data::stream::Block;
 
     const BLOCK: Block = Block { first: 1, last: 9, count: 9, bytes: 90, earliest: 5, latest: 5 };
 

@@ -4,7 +4,7 @@
 use holdfast_protocol::message::{Phase, WorkloadReport};
 
 use super::{Cause, PROVEN_AFTER, Stage, Then, Workload, clip};
-use crate::core::record::Instance;
+use crate::record::Instance;
 
 impl Workload {
     /// Why it stands where it does: what was said last, or that what is wanted was given up.
@@ -30,7 +30,7 @@ impl Workload {
     }
 
     /// When it wants to be looked at again, in milliseconds of the rising clock.
-    pub(in crate::core) fn next_wake(&self) -> Option<u64> {
+    pub(crate) fn next_wake(&self) -> Option<u64> {
         match &self.stage {
             Stage::Running(running) => {
                 let current = self.record.current.as_ref()?;
@@ -49,7 +49,7 @@ impl Workload {
 
     /// True when nothing is left to do but to wait for something outside: a back-off, a probe, a
     /// download, an end.
-    pub(in crate::core) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         match &self.stage {
             _ if self.again => false,
             Stage::Running(_) if !self.paused => match self.goal() {
@@ -66,7 +66,7 @@ impl Workload {
     }
 
     /// What came of a restart. None: it is under way.
-    pub(in crate::core) fn restarted(&self) -> Option<Result<(), String>> {
+    pub(crate) fn restarted(&self) -> Option<Result<(), String>> {
         match &self.stage {
             _ if self.paused => Some(Err("it is paused".into())),
             _ if self.again => None,
@@ -82,7 +82,7 @@ impl Workload {
     }
 
     /// The process that runs, if one does.
-    pub(in crate::core) fn instance(&self) -> Option<&Instance> {
+    pub(crate) fn instance(&self) -> Option<&Instance> {
         match &self.stage {
             Stage::Running(running) => Some(&running.instance),
             Stage::Recording(instance)
@@ -93,7 +93,7 @@ impl Workload {
     }
 
     /// How it stands.
-    pub(in crate::core) fn report(&self) -> WorkloadReport {
+    pub(crate) fn report(&self) -> WorkloadReport {
         let on_its_way = self.goal().or(self.wanted.as_ref()).map(|revision| revision.number);
         let current = self.record.current.as_ref().map(|revision| revision.number);
         let running = matches!(self.stage, Stage::Running(_) | Stage::Stopping { .. });

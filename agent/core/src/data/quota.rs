@@ -169,7 +169,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::data::stream::Block;
+    use crate::data::stream::Block;
 
     fn rules(priority: u8, quota: Option<u64>, overflow: Overflow) -> Rules {
         Rules { priority, quota, overflow }

@@ -4,7 +4,7 @@
 use holdfast_protocol::data::message::MAX_BATCH;
 use holdfast_protocol::data::{Order, StreamName, TrafficClass, Window};
 
-use crate::core::backoff::Entropy;
+use crate::backoff::Entropy;
 
 /// Smallest batch that is aimed at, in bytes: below it headers and acknowledgements outweigh.
 pub const SMALLEST: usize = 16 * 1024;
