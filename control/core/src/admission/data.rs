@@ -11,11 +11,11 @@ use holdfast_records::{
 };
 
 use super::decode::At;
-use super::units;
 use super::workload::devices;
 use crate::ingest::Retention;
 use crate::records::Policy;
 use holdfast_api::selector::Selector;
+use holdfast_api::units;
 
 /// Most patterns of a document, and most fields and aggregates of a window.
 const MAX_ITEMS: usize = 64;

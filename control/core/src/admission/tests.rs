@@ -1070,6 +1070,6 @@ proptest! {
 
     #[test]
     fn units_never_panic(text in any::<String>()) {
-        let _judged = (units::memory(&text), units::cpu(&text), units::duration(&text), units::signal(&text));
+        let _judged = (holdfast_api::units::memory(&text), holdfast_api::units::cpu(&text), holdfast_api::units::duration(&text), holdfast_api::units::signal(&text));
     }
 }

@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::decode::At;
 use super::parts;
-use super::units;
 use super::{Admitted, What};
 use holdfast_api::selector::{ALL, Expression, Operator, Selector};
+use holdfast_api::units;
 
 /// Most labels of a document, as of a device.
 const MAX_LABELS: usize = 64;
