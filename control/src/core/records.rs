@@ -742,30 +742,30 @@ pub struct SessionRecord {
     pub expires_at: u64,
 }
 
-/// Something that somebody did.
+/// Entry of the audit log: an action of a person, a device or the control plane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditRecord {
-    /// Counts up from 0.
+    /// Number of the entry, from 0.
     pub number: u64,
-    /// Seconds since 1970.
+    /// Time of the action, in seconds since 1970.
     pub at: u64,
     /// Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`.
     pub by: String,
-    /// What the access token was for when this was written, as people call who has it.
+    /// Comment of the access token when the entry was written, by which its holder is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_name: Option<Box<str>>,
-    /// What was done, such as `device.revoke`.
+    /// Action as a word, such as `device.revoke`.
     pub action: String,
-    /// To whom or what.
+    /// Name or id of the object of the action.
     pub subject: String,
-    /// Where the subject is an access token: what it was for.
+    /// Comment of the access token that is the subject, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_name: Option<Box<str>>,
-    /// Of a workload: the revision that was made.
+    /// Revision that was made, if the subject is a workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
-    /// In words.
+    /// Description of the action, in words; may be empty.
     #[serde(default)]
     pub message: String,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What an access token may do.
+/// Rights of an access token; each scope includes the one before.
 #[derive(
     Debug,
     Clone,
@@ -23,10 +23,10 @@ pub enum Scope {
     /// Read devices, workloads, logs, streams, metrics and the audit log; follow streams by MQTT.
     #[default]
     Read,
-    /// Also change workloads, documents about data, devices and enrolment tokens; ask devices;
-    /// store and fetch artifacts.
+    /// Everything in `read`; change workloads, policy documents, devices and enrolment tokens;
+    /// query devices; store and fetch artifacts.
     Operate,
-    /// Everything: also backups, restores and access tokens.
+    /// Everything in `operate`; backups, restores and access tokens.
     Admin,
 }
 
