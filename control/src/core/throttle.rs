@@ -38,7 +38,7 @@ impl Throttle {
         clean_at.checked_sub(now + (BURST - 1) * EACH).filter(|wait| *wait > 0)
     }
 
-    /// Counts a failed login: [`EACH`] seconds more until all is forgiven.
+    /// Counts a failed login, which takes 6 s more to be forgiven.
     pub fn failed(&mut self, address: IpAddr, now: u64) {
         let address = network(address);
         if self.clean_at.len() >= KNOWN && !self.clean_at.contains_key(&address) {
