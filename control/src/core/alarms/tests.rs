@@ -1,4 +1,4 @@
-//! The engine through time, as tables: what a device has when, and what is told of it.
+//! Tables of the engine through time: alarms of devices, and messages about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,17 +37,17 @@ fn document(change: impl FnOnce(&mut Notification)) -> Document {
     Document { name: name("night"), devices: Selector::default(), notification }
 }
 
-/// A world of devices with alarms, and an engine that looks at it every 5 s.
+/// World of devices with alarms, and an engine that looks at it every 5 s.
 struct World {
     engine: Engine,
     documents: Vec<Document>,
     silences: Vec<Silence>,
-    /// Device, kind and code; since when.
+    /// Begin of each alarm, by device, kind and code.
     alarms: BTreeMap<(String, &'static str, String), u64>,
     silent: BTreeSet<String>,
     store: BTreeMap<String, Vec<u8>>,
     now: u64,
-    /// What was delivered: time since the start, status, count and title.
+    /// Delivered messages: time since the start, status, count and title.
     told: Vec<(u64, Status, usize, String)>,
     fails: bool,
 }
@@ -127,7 +127,7 @@ impl World {
         }
     }
 
-    /// Goes on for so many seconds.
+    /// Lets this many seconds pass.
     fn pass(&mut self, seconds: u64) -> &mut Self {
         let end = self.now + seconds;
         while self.now < end {
@@ -137,7 +137,7 @@ impl World {
         self
     }
 
-    /// Everything in memory is lost.
+    /// Restarts the control plane: everything in memory is lost.
     fn restart(&mut self) {
         self.engine = Engine::new(self.now, 8);
         for (key, value) in &self.store {
