@@ -292,7 +292,7 @@ mod tests {
             (NOW - 2 * HOUR, after(2 * HOUR), Unexpected, Some(NOW)),
             (NOW - 50 * HOUR, rule(WhenOffline::Expected, 0), Expected, None),
             (NOW - 50 * HOUR, rule(WhenOffline::Ignore, 0), Ignored, None),
-            // Never seen: from its enrolment on.
+            // A device that was never seen is away since its enrolment.
             (0, None, Unexpected, Some(NOW - 100 * HOUR + NEVER_AFTER)),
             (0, after(101 * HOUR), Expected, Some(NOW + HOUR)),
             (0, rule(WhenOffline::Expected, 0), Expected, None),
@@ -316,9 +316,9 @@ mod tests {
         let started = NOW - 10;
         let after = |seconds| rule(WhenOffline::AlarmAfter(seconds), started);
         let hours = 12 * HOUR;
-        // Away for eleven hours, and the control plane was started a moment ago.
+        // Away for eleven hours of twelve when the control plane started a moment ago.
         assert_eq!(away(NOW - 11 * HOUR, after(hours)).1, Some(NOW + HOUR));
-        // It was due while nobody served.
+        // The alarm was due before the start.
         assert_eq!(
             away(NOW - 13 * HOUR, after(hours)),
             (Absence::Expected, Some(started + LOST_AFTER))
@@ -400,7 +400,7 @@ mod tests {
         assert_eq!(all.overridden_by, ["ships"]);
         let said = reasons(&model.devices["a"], NOW);
         assert!(said[0].contains("for 1 h by device policy ships"), "{said:?}");
-        // Other labels, another rule; and without documents none.
+        // Other labels give another rule, and without documents there is none.
         model.devices.get_mut("a").unwrap().record.labels.clear();
         model.settle_rule(&"a".parse().unwrap());
         assert_eq!(of_policy(&model, &"all".parse().unwrap(), NOW).devices, 2);

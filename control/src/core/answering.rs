@@ -69,7 +69,7 @@ impl Answering {
     /// was unresponsive already.
     pub fn late(&mut self, asked: u64) -> Option<u64> {
         if self.asked == 0 || self.asked != asked.max(1) {
-            return None; // It answered meanwhile.
+            return None; // The device has replied meanwhile.
         }
         self.asked = 0;
         if self.silent != 0 {

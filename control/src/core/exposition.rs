@@ -305,7 +305,7 @@ mod tests {
             (r#"{"t":1,"t":2}"#, vec![("\"t\"", "2")]),
             (r#"{"":{"":1},".":2}"#, vec![("\"`.`\"", "2"), ("\"``.``\"", "1")]),
             (r#"{"x\"y":1,"x\\\"y":2}"#, vec![("\"x\\\"y\"", "1"), ("\"x\\\\\\\"y\"", "2")]),
-            // Whole numbers keep their digits; what has no double is left out alone.
+            // Whole numbers keep their digits; only numbers without a double are left out.
             (
                 r#"{"a":9007199254740993,"b":18446744073709551615,"c":1e400,"d":-0.5}"#,
                 vec![

@@ -71,7 +71,7 @@ impl Group {
         if alarm.since > 0 && (self.since == 0 || alarm.since < self.since) {
             self.since = alarm.since;
         }
-        // Severity's order is from the most urgent.
+        // Severities are ordered from the most urgent, so `min` is the most urgent.
         self.severity = Some(self.severity.map_or(alarm.severity, |was| was.min(alarm.severity)));
         if self.message.is_empty() {
             self.message = alarm.message;
@@ -238,7 +238,7 @@ impl Tally {
             })
             .collect();
         all.sort_by(|one, other| {
-            // What somebody looks after already comes after everything else.
+            // Items of which all alarms are acknowledged or silenced come last.
             let key = |item: &AttentionItem| {
                 let muted = item.acknowledged + item.silenced >= item.count;
                 (muted, item.severity, Reverse(item.count))

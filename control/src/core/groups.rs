@@ -48,7 +48,7 @@ impl GroupTally {
         let trouble = |group: &DeviceGroup| {
             (group.failing + group.problem + group.unknown + group.never_seen, group.devices)
         };
-        // Stable: equals stay in the order of their values.
+        // The sort is stable, so groups of equal rank stay in the order of their values.
         items.sort_by_key(|group| std::cmp::Reverse(trouble(group)));
         let more = items.len().saturating_sub(MAX_GROUPS) as u64;
         items.truncate(MAX_GROUPS);

@@ -573,7 +573,8 @@ impl Tally {
             left -= new.insert(range.from, to);
         }
         let mut found = new.count();
-        // What devices may still have goes first: nothing else comes late.
+        // Reasons that left records on devices (reduced, withheld) are reduced first, because only
+        // such records can still come.
         let (fetched, lost): (Vec<_>, Vec<_>) =
             self.summed.clone().into_iter().partition(|(reason, _)| !reason.is_loss());
         for (reason, count) in fetched.into_iter().chain(lost) {
@@ -625,8 +626,8 @@ pub fn sum_up(ledger: &mut Stretch, tally: &mut Tally) {
 /// number the first one stays.
 fn explain(ledger: &mut Stretch, sums: &mut Tally, batch: &Checked) {
     let rest = batch.rest.map(|reason| Gap { from: batch.from, to: batch.to, reason });
-    // What one gap has gone through, the others of the batch need not: a hostile batch of many wide
-    // gaps costs what one does.
+    // Numbers that one gap of the batch has covered are skipped for the others, so that a hostile
+    // batch of many wide gaps costs no more than one of them.
     let mut done = RangeSet::new();
     for gap in batch.gaps.iter().copied().chain(rest) {
         for range in done.missing(gap.from, gap.to).iter() {
@@ -812,27 +813,27 @@ mod tests {
         let set = |from, to| RangeSet::from_ranges([Range { from, to }]);
         let mut stored = Stored::default();
         stored.take(batch(1, 6, &[1, 2, 3, 4], vec![quota(5, 6)], None)).unwrap();
-        // The same again, however it is cut: duplicates.
+        // The same records in other batches are duplicates.
         assert_eq!(stored.take_in(batch(2, 4, &[2, 3, 4], vec![], None)), Ok(RangeSet::new()));
         assert_eq!((stored.tally.duplicates, stored.tally.conflicts), (3, 0));
-        // Others: none of them is stored, and what is new beside them is.
+        // Other records of known numbers are not stored; new ones in the same batch are.
         let mixed = || other(batch(3, 8, &[3, 4, 7, 8], vec![quota(5, 6)], None));
         assert_eq!(stored.take_in(mixed()), Ok(set(3, 4)));
         assert_eq!((stored.tally.duplicates, stored.tally.conflicts), (3, 2));
         assert_eq!(stored.records[&3], record(3));
         assert_eq!(stored.records[&7].value, b"other");
         assert_eq!((stored.tally.received, stored.tally.highest), (6, 8));
-        // Sent again because the answer was lost: answered alike, and stored once.
+        // Redelivered because the acknowledgement was lost: same result, stored once.
         assert_eq!(stored.take_in(mixed()), Ok(set(3, 4)));
         assert_eq!((stored.tally.received, stored.tally.duplicates), (6, 5));
         // The same value at another time is another record.
         let mut later = batch(1, 1, &[1], vec![], None);
         later.records[0].time += 1;
         assert_eq!(stored.take_in(later), Ok(set(1, 1)));
-        // With a record goes what it stands for.
+        // The numbers that a conflicting record stands for conflict as well.
         let reduced = other(batch(1, 4, &[2, 4], vec![], Some(GapReason::Reduced)));
         assert_eq!(stored.take_in(reduced), Ok(set(1, 4)));
-        // What was fetched is as it is; a window may stand for it.
+        // Fetched records never conflict: a `window` record may have the same number.
         let fetched = Checked { fetched: true, ..other(batch(1, 4, &[1, 2, 3, 4], vec![], None)) };
         assert_eq!(stored.take_in(fetched), Ok(RangeSet::new()));
     }
@@ -847,16 +848,16 @@ mod tests {
         let doubt = |batch| Checked { doubt: true, ..batch };
         let again = || batch(1, 8, &[1, 2, 3, 4, 5, 6, 7, 8], vec![], None);
         assert_eq!(stored.take_in(doubt(again())), Ok(set(5, 6)), "that loss was another's");
-        // Retention takes what was stored.
+        // Retention has deleted the stored records.
         stored.records.remove(&1);
         stored.records.remove(&2);
         assert_eq!(stored.take_in(batch(1, 4, &[1, 2, 3, 4], vec![], None)), Ok(RangeSet::new()));
         assert_eq!(stored.take_in(doubt(batch(1, 4, &[1, 2, 3, 4], vec![], None))), Ok(set(1, 2)));
-        // A loss of numbers that were received is one of other records.
+        // A loss of numbers that were received here concerns other records.
         let lost = || batch(1, 4, &[3], vec![quota(1, 2), damaged(4, 4)], None);
         assert_eq!(stored.take_in(lost()), Ok(RangeSet::new()));
         assert_eq!(stored.take_in(doubt(lost())), Ok(set(1, 2)));
-        // However many there are, few are told.
+        // Many conflicts are reported as one range.
         let many: Vec<u64> = (1..=2_000).map(|at| 10 + at * 2).collect();
         stored.take(batch(9, 4_010, &many, vec![], Some(GapReason::Reduced))).unwrap();
         let whole: Vec<u64> = (9..=4_010).collect();
@@ -1096,7 +1097,7 @@ mod tests {
         assert!(stored.records.contains_key(&11), "it is stored");
         assert_eq!((stored.tally.missing(), stored.tally.unknown()), (before.0 - 1, before.1));
         stored.is_sound();
-        // The rest of it, and all of it again: each once.
+        // The remaining numbers, and then all of them again: each counts once.
         for _ in 0..2 {
             let numbers: Vec<u64> = (10..=1_009).collect();
             stored.take(batch(10, 1_009, &numbers, vec![], None)).unwrap();
@@ -1146,7 +1147,7 @@ mod tests {
                 }
             }
         };
-        // A block from 3 to 11: what stood in gaps or is not known stays so.
+        // A damaged block from 3 to 11: gaps and unknown numbers within stay so.
         let mut ledger = load(&stored);
         let numbers = RangeSet::from_ranges([Range { from: 3, to: 11 }]);
         assert_eq!(damage(&mut ledger, &mut stored.tally, &numbers, false), 4);
@@ -1156,12 +1157,12 @@ mod tests {
         assert_eq!((stored.tally.received, stored.tally.unknown()), (2, 2));
         assert_eq!(stored.tally.gaps[&GapReason::Damaged], 4);
         assert_eq!(stored.missing().len(), 9, "2 to 9 by turns, and 10 to 11");
-        // It comes again.
+        // One of the damaged records comes again.
         stored.records.clear();
         stored.take(batch(5, 5, &[5], vec![], None)).unwrap();
         assert_eq!((stored.tally.received, stored.tally.duplicates), (3, 0));
         assert!(stored.records.contains_key(&5));
-        // What is summed up is known to be lost where the block held every number.
+        // Summed up numbers are known to be lost only if the block held every number.
         stored.sum_up(10);
         let mut ledger = load(&stored);
         let numbers = RangeSet::from_ranges([Range { from: 5, to: 5 }]);

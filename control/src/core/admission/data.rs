@@ -371,7 +371,7 @@ fn interface(at: &At<'_>) -> Option<Interface> {
         at.parsed(|text| {
             let bare = text.strip_suffix('*').unwrap_or(text);
             let inner = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b'*');
-            // The kernel's names have 15 bytes at most.
+            // Names of interfaces have at most 15 bytes in Linux.
             if !text.is_empty() && bare.len() <= 15 && bare.bytes().all(inner) {
                 Ok(text.to_owned())
             } else {

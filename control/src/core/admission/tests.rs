@@ -415,7 +415,7 @@ fn each_fault_about_data_is_said_with_its_path() {
         }
         let found = faults(&[document]);
         assert_eq!(found.len(), 1, "{pointer} = {value}: {found:#?}");
-        // A whole line, where it is the end that matters.
+        // An expected text that ends with a newline must be the end of the fault.
         let line = format!("{}\n", found[0]);
         assert!(line.contains(said), "{pointer} = {value}:\n{line}expected {said}");
     }
@@ -734,7 +734,7 @@ fn no_text_is_offered_that_nobody_wrote() {
     for yaml in ["on", "y", "0755", "0o17", "0x1F", "1_000", "1.50", "2.0", "1e3"] {
         let args: Value = serde_saphyr::from_str(&format!("[{yaml}]")).unwrap();
         if args[0].is_string() || args[0].is_null() {
-            continue; // The reader of YAML takes it for text, or for nothing.
+            continue; // YAML reads it as text or as null.
         }
         let found = faults(&[hello_with("/spec/run/process/args", args)]);
         assert!(found[0].ends_with("put what you wrote in quotes"), "{yaml}: {found:?}");
@@ -822,7 +822,7 @@ fn schema_fields(schema: &Value, kind: &str, pointer: &str) -> BTreeSet<String> 
         Some(reference) => schema.pointer(reference.trim_start_matches('#')).unwrap().clone(),
         None => node.clone(),
     };
-    // Of a word or an object, the object.
+    // Takes the object of a value that is either a word or an object.
     let resolve = |node: &Value| {
         let node = follow(node);
         let any = node["anyOf"].as_array().cloned().unwrap_or_default();
@@ -849,7 +849,7 @@ fn schema_and_decoder_know_the_same_fields() {
         let mut pointers = Vec::new();
         objects(&document, "", &mut pointers);
         for pointer in pointers {
-            // What the decoder knows here, it says when asked for what it does not know.
+            // An unknown field makes the decoder list the fields that it knows.
             let mut asked = document.clone();
             let here = asked.pointer_mut(&pointer).unwrap().as_object_mut().unwrap();
             let keys: Vec<String> = here.keys().cloned().collect();

@@ -149,7 +149,7 @@ fn split(text: &str) -> Result<(u64, &str), NotAUnit> {
     if whole.is_empty() || fraction.is_empty() || fraction.contains('.') {
         return Err(NotAUnit::Number);
     }
-    // No unit here is finer than a thousandth.
+    // Values are kept in thousandths of their unit.
     if fraction.len() > 3 {
         return Err(NotAUnit::Digits);
     }
