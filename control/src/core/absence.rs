@@ -165,7 +165,7 @@ impl<'a> Rules<'a> {
 }
 
 /// Clamps a time in seconds since 1970 to `now`. A time more than [`CLOCK_STEP`] ahead was stored
-/// before the clock was set back and tells nothing: 0.
+/// before the clock was set back and is of no use: 0.
 fn not_ahead(at: u64, now: u64) -> u64 {
     if at > now + CLOCK_STEP { 0 } else { at.min(now) }
 }

@@ -84,7 +84,7 @@ pub struct Alarm {
     /// Sentence without its subject, such as `is offline`. The reason for a failing workload, which
     /// may be empty.
     pub message: String,
-    /// Begin of the condition, in seconds since 1970. 0: not known.
+    /// Start of the condition, in seconds since 1970. 0: not known.
     pub since: u64,
     /// False if the device is offline, so that this is its state when it was last heard.
     pub is_known: bool,

@@ -47,7 +47,7 @@ struct Group {
     acknowledged: u64,
     /// Devices of the group whose alarm is silenced.
     silenced: u64,
-    /// Begin of the earliest alarm of the group, in seconds since 1970. 0: not known.
+    /// Start of the earliest alarm of the group, in seconds since 1970. 0: not known.
     since: u64,
     first: Vec<String>,
     /// First non-empty message of an alarm of the group.

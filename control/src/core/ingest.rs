@@ -470,7 +470,7 @@ pub fn take(
     Ok(Taken { fresh })
 }
 
-/// Returns true if the batch says nothing that is not known.
+/// Returns true if the batch adds nothing to the ledger.
 fn is_repeated(ledger: &Stretch, batch: &Checked, runs: &RangeSet, held: &RangeSet) -> bool {
     let mut doubtful = ledger.summed_within(runs);
     doubtful.subtract(held);

@@ -30,7 +30,7 @@ pub(super) type Key = Vec<(String, String)>;
 /// Identity of an alarm: device, kind and code.
 type Id = (Name, String, String);
 
-/// Alarm that was told, as it is stored.
+/// Alarm that a message has reported, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Name of the device.
@@ -45,7 +45,7 @@ pub struct Member {
     pub code: String,
     /// Urgency of the alarm.
     pub severity: Severity,
-    /// Begin of the alarm, in seconds since 1970.
+    /// Start of the alarm, in seconds since 1970.
     pub since: u64,
 }
 
@@ -63,25 +63,25 @@ impl Member {
     }
 }
 
-/// Group that was told, as it is stored.
+/// Group about which a message was made, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupRecord {
     /// Values that the alarms have in common.
     pub key: Vec<(String, String)>,
     /// Time of the last message, in seconds since 1970.
     pub at: u64,
-    /// Begin of the oldest alarm, in seconds since 1970.
+    /// Start of the oldest alarm, in seconds since 1970.
     pub since: u64,
     /// Severity of the most urgent alarm.
     pub severity: Severity,
-    /// Alarms that were told, at most 500.
+    /// Alarms that messages have reported, at most 500.
     pub members: Vec<Member>,
 }
 
-/// Group of alarms: waiting for its first message, or told.
+/// Group of alarms, before or after its first message.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Group {
-    /// Time at which the first alarm had lasted long enough to be told. `groupWait` begins here.
+    /// Time at which the first alarm had lasted for `delay`. `groupWait` begins here.
     first: Option<u64>,
     told: Option<Told>,
 }
@@ -96,11 +96,11 @@ struct Told {
 
 /// Result of a group's turn.
 pub(super) enum Step {
-    /// The group remains, and nothing is told.
+    /// The group remains, and no message is made.
     Stays,
-    /// The group is dropped: nothing was told of it, and it has no alarms.
+    /// The group is dropped: no message was made about it, and it has no alarms.
     Goes,
-    /// The message is told. False if it only repeats and will soon be repeated again, so that it
+    /// A message is sent. False if it only repeats and will soon be repeated again, so that it
     /// need not be stored.
     Tells(Box<Message>, bool),
     /// The group ends, with a message about it if the document asks for one.
@@ -114,7 +114,7 @@ pub(super) struct Content<'a> {
     firing: Vec<(&'a Name, &'a Labels, &'a Known)>,
 }
 
-/// Returns the alarms that a notification is to tell, by group. Muted alarms are left out.
+/// Returns the alarms that a notification has to report, by group. Muted alarms are left out.
 pub(super) fn contents<'a>(
     document: &Document,
     devices: &'a BTreeMap<Name, Tracked>,
@@ -178,7 +178,7 @@ impl Group {
         Self { first: Some(at), told: Some(Told { at, since, severity, members }) }
     }
 
-    /// Returns the record for the store. `None` if nothing was told of the group.
+    /// Returns the record for the store. `None` if no message was made about the group.
     pub(super) fn record(&self, key: &Key) -> Option<GroupRecord> {
         let told = self.told.as_ref()?;
         Some(GroupRecord {
@@ -190,7 +190,7 @@ impl Group {
         })
     }
 
-    /// Returns the begin of the oldest alarm at the time of the last message, in seconds since
+    /// Returns the start of the oldest alarm at the time of the last message, in seconds since
     /// 1970.
     pub(super) fn since(&self) -> Option<u64> {
         self.told.as_ref().map(|told| told.since)
@@ -201,7 +201,7 @@ impl Group {
         self.told.is_some()
     }
 
-    /// Returns true if the alarm was told.
+    /// Returns true if a message has reported the alarm.
     pub(super) fn has_told(&self, device: &Name, kind: &str, code: &str) -> bool {
         let told = self.told.as_ref();
         told.is_some_and(|told| {
@@ -211,7 +211,7 @@ impl Group {
         })
     }
 
-    /// Decides what is told of the group in this turn.
+    /// Decides whether a message about the group is made in this turn.
     pub(super) fn step(
         &mut self,
         key: &Key,
@@ -288,7 +288,8 @@ impl Group {
         let severity = severity.unwrap_or(Severity::Info);
         let since = listed.iter().map(|(_, _, _, alarm)| alarm.since).min().unwrap_or(now);
         let mut members: BTreeMap<Id, Member> = BTreeMap::new();
-        // An alarm that was muted after it was told stays in the group, so that its end is told.
+        // An alarm that was muted after it was reported stays in the group, so that its end is
+        // reported as well.
         let kept = before.into_iter().flat_map(|told| told.members);
         members.extend(kept.filter(|(id, _)| holds(round, id)));
         for (_, name, labels, alarm) in &listed {
@@ -329,7 +330,7 @@ impl Group {
 }
 
 impl Told {
-    /// Returns true if an alarm was not told yet: it is not among the members, and if the members
+    /// Returns true if an alarm was not reported yet: it is not among the members, and if the members
     /// are full, it became due after the last message.
     fn is_new(&self, document: &Notification, name: &Name, alarm: &Known) -> bool {
         let id = (name.clone(), alarm.kind.clone(), alarm.code.clone());
@@ -339,7 +340,7 @@ impl Told {
     }
 }
 
-/// Returns true if a told alarm still lasts. One that has been gone for less than the delay counts
+/// Returns true if a reported alarm still lasts. One that has been gone for less than the delay counts
 /// as lasting, because it may be flapping.
 fn holds(round: &Round<'_>, (device, kind, code): &Id) -> bool {
     let Some(tracked) = round.devices.get(device) else { return false };

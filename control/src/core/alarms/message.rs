@@ -52,7 +52,7 @@ pub struct Listed {
     pub severity: Severity,
     /// Sentence about the alarm. Empty in a message about its end.
     pub message: String,
-    /// Begin of the alarm, RFC 3339.
+    /// Start of the alarm, RFC 3339.
     pub since: String,
 }
 
@@ -93,11 +93,11 @@ pub struct Message {
     pub text: String,
     /// Number of alarms that last.
     pub count: usize,
-    /// Number of alarms that are told for the first time.
+    /// Number of alarms that are reported for the first time.
     pub new: usize,
     /// Number of alarms that ended since the previous message of the group.
     pub ended: usize,
-    /// Begin of the oldest alarm, RFC 3339.
+    /// Start of the oldest alarm, RFC 3339.
     pub since: String,
     /// Time at which the message was made, RFC 3339.
     pub at: String,

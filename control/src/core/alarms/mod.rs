@@ -6,9 +6,9 @@
 //! are arguments.
 //!
 //! ```text
-//!            lasts `delay`            told, `groupWait` later        gone for `delay`
+//!            lasts `delay`            message, `groupWait` later     gone for `delay`
 //!  (nothing) ───────────► pending ───────────────────────► firing ───────────────────► resolved
-//!       ▲                    │ gone before: nothing is told   │ acknowledged, silenced: not told
+//!       ▲                    │ gone before: no message        │ acknowledged, silenced: no message
 //!       └────────────────────┘                                └ device silent: it is not resolved
 //! ```
 
@@ -54,7 +54,7 @@ pub struct Seen<'a> {
     pub severity: Severity,
     /// Sentence about the alarm for people.
     pub message: &'a str,
-    /// Begin of the alarm, in seconds since 1970. 0: not known.
+    /// Start of the alarm, in seconds since 1970. 0: not known.
     pub since: u64,
     /// False if the device is offline, so that this is its state when it was last heard.
     pub is_known: bool,
@@ -71,7 +71,7 @@ pub struct Known {
     pub severity: Severity,
     /// Sentence about the alarm for people.
     pub message: String,
-    /// Begin of the alarm, in seconds since 1970.
+    /// Start of the alarm, in seconds since 1970.
     pub since: u64,
     /// Number of the pass in which it was seen last.
     pass: u64,
@@ -110,7 +110,7 @@ pub type Write = (String, Option<Vec<u8>>);
 pub struct Document {
     /// Name of the document.
     pub name: Name,
-    /// Devices whose alarms are told.
+    /// Devices whose alarms are reported.
     pub devices: Selector,
     /// Settings of the document.
     pub notification: Notification,
@@ -176,7 +176,7 @@ impl Engine {
     /// Loads a record of the store.
     ///
     /// # Errors
-    /// The value is not what its key says.
+    /// The value does not match the kind of its key.
     pub fn take(&mut self, key: &str, value: &[u8]) -> Result<(), serde_json::Error> {
         let mut parts = key.split('/');
         let (kind, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -196,7 +196,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Restores an alarm that was told before a restart. It lasts until its device is heard without
+    /// Restores an alarm that was reported before a restart. It lasts until its device is heard without
     /// it.
     fn remember(&mut self, member: Member) {
         if self.count >= MAX_ALARMS {
@@ -265,7 +265,8 @@ impl Engine {
         });
     }
 
-    /// Ends a pass: decides what is told to whom, and puts the messages into their queues.
+    /// Ends a pass: makes the messages that are due, and puts them into the queues of their
+    /// notifications.
     pub fn turn(&mut self, turn: &Turn<'_>) -> Turned {
         let settled = turn.now >= self.started.saturating_add(SETTLING);
         self.not_kept = self.skipped;
@@ -373,7 +374,7 @@ impl Engine {
         self.not_kept
     }
 
-    /// Returns the notifications that have told of an alarm.
+    /// Returns the notifications that have reported an alarm.
     pub fn told(&self, device: &Name, kind: &str, code: &str) -> Vec<&Name> {
         let outboxes = self.outboxes.iter();
         outboxes.filter(|(_, one)| one.has_told(device, kind, code)).map(|(name, _)| name).collect()

@@ -11,7 +11,7 @@ use super::message::{Message, Status};
 use super::{Document, Tracked, Turn, Write};
 use crate::core::model::sha256;
 
-/// Prefixes of keys in the store: groups that were told, messages in the queue, state of the
+/// Prefixes of keys in the store: groups with a message, queued messages, state of the
 /// deliveries.
 pub(super) const TOLD: &str = "told";
 pub(super) const QUEUED: &str = "outbox";
@@ -44,7 +44,7 @@ pub struct Queued {
     pub key: Key,
     /// Time at which the message was made, in seconds since 1970.
     pub at: u64,
-    /// Begin of the group's alarms, in seconds since 1970.
+    /// Start of the group's alarms, in seconds since 1970.
     pub since: u64,
     /// Attempts that have failed.
     #[serde(default)]
@@ -75,7 +75,7 @@ pub struct Standing {
     /// Number of messages in the queue.
     #[serde(skip)]
     pub queued: usize,
-    /// Number of groups that were told and have not been resolved.
+    /// Number of groups with a message that have not been resolved.
     #[serde(skip)]
     pub open: usize,
     /// Fingerprint of the settings that groups depend on, see `Notification::fingerprint`.
@@ -87,7 +87,7 @@ pub struct Standing {
 pub struct Job {
     /// Name of the notification.
     pub notification: Name,
-    /// Begin of the alarms, in seconds since 1970.
+    /// Start of the alarms, in seconds since 1970.
     pub since: u64,
     /// Message to be delivered.
     pub message: Message,
@@ -118,8 +118,8 @@ fn json<T: Serialize>(value: &T) -> Option<Vec<u8>> {
     serde_json::to_vec(value).ok()
 }
 
-/// Returns true if a newer message makes an older one of the same group useless: both tell alarms,
-/// and only the newest state is worth telling.
+/// Returns true if a newer message makes an older one of the same group useless: both report
+/// lasting alarms, and only the newest state is of use.
 fn replaces(newer: &Message, older: &Queued, key: &Key) -> bool {
     older.key == *key && newer.status == Status::Firing && older.message.status == Status::Firing
 }
@@ -167,7 +167,7 @@ impl Outbox {
         self.groups.values().any(|group| group.has_told(device, kind, code))
     }
 
-    /// Decides what is told of each group in this turn, and puts it into the queue.
+    /// Makes the messages of this turn about each group, and puts them into the queue.
     pub(super) fn turn(
         &mut self,
         document: &Document,
@@ -215,7 +215,7 @@ impl Outbox {
     }
 
     /// Drops all groups and messages if the receiver or `groupBy` has changed, because the new
-    /// receiver was told nothing.
+    /// receiver has got no messages yet.
     fn begin_anew(&mut self, document: &Document, writes: &mut Vec<Write>) {
         let fingerprint = document.notification.fingerprint();
         if self.standing.fingerprint == fingerprint {

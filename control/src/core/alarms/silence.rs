@@ -1,5 +1,6 @@
-//! Acknowledgements and silences: they keep alarms from being told, and say who made them and until
-//! when they last. The alarms remain visible and are counted separately.
+//! Acknowledgements and silences, which keep alarms from being reported by messages. Both name the
+//! person who made them and the time at which they end. The alarms remain visible and are counted
+//! separately.
 
 use holdfast_protocol::ids::{Labels, Name};
 use serde::{Deserialize, Serialize};
@@ -71,7 +72,8 @@ impl Matcher {
 pub enum Muting {
     /// Marks that a person handles the alarms that exist at that time. Ends when they have ended.
     Acknowledgement,
-    /// Keeps matching alarms from being told until it ends, including alarms that begin meanwhile.
+    /// Keeps matching alarms from being reported until it ends, including alarms that begin
+    /// meanwhile.
     Silence,
 }
 

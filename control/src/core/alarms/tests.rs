@@ -42,7 +42,7 @@ struct World {
     engine: Engine,
     documents: Vec<Document>,
     silences: Vec<Silence>,
-    /// Begin of each alarm, by device, kind and code.
+    /// Start of each alarm, by device, kind and code.
     alarms: BTreeMap<(String, &'static str, String), u64>,
     silent: BTreeSet<String>,
     store: BTreeMap<String, Vec<u8>>,
@@ -181,7 +181,7 @@ fn what_comes_and_goes_within_the_delay_is_never_told() {
         world.pass(45);
     }
     assert_eq!(world.said(), []);
-    // A told alarm that flaps is neither resolved nor told again.
+    // A reported alarm that flaps is neither resolved nor reported again.
     world.on("berlin-1", "failing", "hello");
     world.pass(90);
     for _ in 0..10 {
@@ -212,7 +212,7 @@ fn a_site_that_goes_is_one_message_with_a_count_and_names() {
     let told: Vec<&Vec<u8>> =
         world.store.iter().filter(|(key, _)| key.starts_with("told/")).map(|(_, v)| v).collect();
     assert!(told.iter().all(|value| value.len() < 80_000), "records of the store stay small");
-    // Of more alarms than are remembered one by one, none is told again.
+    // Of more alarms than are remembered one by one, none is reported again.
     world.pass(3_000);
     assert_eq!(world.told.len(), 2, "{:?}", world.said());
 }
@@ -272,7 +272,7 @@ fn an_acknowledged_alarm_is_not_repeated_its_end_is_told_and_ends_the_acknowledg
     world.silences = vec![muting(Muting::Acknowledgement, "berlin-1", world.now, None)];
     world.pass(8_000);
     assert_eq!(world.said(), [(70, "firing", 1)]);
-    // An alarm that begins later is told.
+    // An alarm that begins later is reported.
     world.on("berlin-1", "failing", "relay");
     world.pass(150);
     assert_eq!(world.said().len(), 2, "{:?}", world.said());
@@ -294,7 +294,7 @@ fn a_silenced_alarm_is_told_when_the_silence_ends_and_it_lasts_still() {
     world.pass(100);
     assert_eq!(world.said(), [(70, "firing", 1), (1_000, "firing", 2)]);
     assert!(world.silences.is_empty());
-    // An alarm that begins and ends within a silence is not told.
+    // An alarm that begins and ends within a silence is not reported.
     let mut world = World::new(vec![document(|_| {})]);
     world.silences = vec![muting(Muting::Silence, "berlin-1", START, Some(START + 1_000))];
     world.on("berlin-1", "lost", "");
