@@ -1,4 +1,4 @@
-//! On real files: what is acknowledged is there again, whatever was done to the file.
+//! Tests on real files: what was acknowledged is there again, whatever was done to the file.
 
 use std::path::Path;
 
@@ -18,14 +18,14 @@ fn open(data: &Path) -> Buffer {
     Buffer::new(data, SMALL, right())
 }
 
-/// A clock that is relied on.
+/// Returns a clock that is relied on.
 fn right() -> Time {
     let time = Time::default();
     time.believe_until(u64::MAX);
     time
 }
 
-/// A folder in memory, where there is one: what is tried there is not the disk.
+/// Creates a folder in memory where possible, for tests that do not depend on a disk.
 fn quick() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -34,7 +34,7 @@ fn stream(name: &str) -> StreamName {
     name.parse().unwrap()
 }
 
-/// `count` records that begin with their number.
+/// Builds `count` records of `size` bytes that begin with their number.
 fn records(from: u64, count: u64, size: usize) -> Vec<(Format, Vec<u8>)> {
     (from..from + count)
         .map(|number| {
@@ -104,7 +104,8 @@ async fn what_was_stored_is_there_after_a_restart_and_numbers_go_on() {
     buffer.close().await;
 }
 
-/// A control plane that stores what comes: the numbers it has records of, and those in gaps.
+/// Control plane of a test: remembers the sequence numbers that it got records of, and those in
+/// gaps.
 #[derive(Default)]
 struct Ledger {
     received: std::collections::BTreeMap<u64, Vec<u8>>,
@@ -146,7 +147,8 @@ impl Ledger {
         }
     }
 
-    /// Everything up to `last` is accounted for, and every record is what was published.
+    /// Asserts that everything up to `last` is accounted for, and that every record is what was
+    /// published.
     fn check(&self, last: u64, value: impl Fn(u64) -> Option<Vec<u8>>) {
         for number in 1..=last {
             let got = self.received.get(&number);
@@ -158,7 +160,7 @@ impl Ledger {
     }
 }
 
-/// Ships everything of a stream.
+/// Ships a stream to its end; returns the number of batches.
 async fn drain(buffer: &Buffer, name: &StreamName, ledger: &mut Ledger, bytes: usize) -> usize {
     let mut batches = 0;
     while let Some(ready) = buffer.batch(name, bytes).await {
@@ -443,7 +445,7 @@ async fn what_is_reduced_is_answered_for_and_survives_restarts() {
     }
 }
 
-/// Makes a buffer of two streams in `data`; gives the last numbers.
+/// Fills a buffer in `data` with two streams; returns their last sequence numbers.
 async fn filled(data: &Path) -> [u64; 2] {
     let buffer = open(data);
     let last = fill(&buffer, [0, 0], (12, 400)).await;
@@ -451,7 +453,7 @@ async fn filled(data: &Path) -> [u64; 2] {
     last
 }
 
-/// Goes on after these numbers; gives the last.
+/// Publishes more to both streams after `last`; returns the new last sequence numbers.
 async fn fill(buffer: &Buffer, mut last: [u64; 2], (rounds, many): (u64, u64)) -> [u64; 2] {
     for round in 0..rounds {
         for (at, name) in ["a", "b/c"].into_iter().enumerate() {
@@ -466,13 +468,13 @@ async fn fill(buffer: &Buffer, mut last: [u64; 2], (rounds, many): (u64, u64)) -
 
 const FILES: [&str; 3] = ["data.redb", "data.journal", "data.ceilings"];
 
-/// The files as they stand: what a power cut leaves at this moment.
+/// Reads the three files as a power cut would leave them at this moment.
 fn files_of(data: &Path) -> [Vec<u8>; 3] {
     FILES.map(|name| std::fs::read(data.join(name)).unwrap())
 }
 
-/// An old copy of the database and of what outlives it, put back with and without a journal: the
-/// numbers that were given since are not given again.
+/// An old copy of the database and of the ceilings, put back with and without a journal: no
+/// sequence number that was given since is given again.
 #[tokio::test]
 async fn an_old_copy_gives_no_number_again() {
     let original = quick();
@@ -595,7 +597,8 @@ async fn whatever_happens_to_the_file_nothing_is_wrong_and_nothing_lost_in_silen
     }
 }
 
-/// Takes in again, above all that was given, and every number of before is there or told.
+/// Publishes above all that was given, and asserts that every earlier number is a record or in a
+/// gap.
 async fn await_accounted(data: &Path, last: [u64; 2], round: &str) {
     let check = async {
         let buffer = open(data);
@@ -936,7 +939,7 @@ async fn a_kept_ledger_is_told_when_it_can_be_read() {
     buffer.close().await;
 }
 
-/// Publishes one record to each of these streams; gives the numbers, or why there are none.
+/// Publishes one record to each of these streams; returns the numbers, or the reasons for refusal.
 async fn each(
     buffer: &Buffer,
     owner: &str,
@@ -1023,8 +1026,8 @@ async fn a_stream_of_which_nothing_is_left_gives_its_place_and_never_a_number_ag
     buffer.close().await;
 }
 
-/// What it costs: `cargo test --release -p holdfast-agent --lib buffer::tests::measure -- --ignored
-/// --nocapture`.
+/// Prints what storing costs: `cargo test --release -p holdfast-agent --lib buffer::tests::measure
+/// -- --ignored --nocapture`.
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn measure() {

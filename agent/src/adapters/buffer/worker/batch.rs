@@ -1,4 +1,5 @@
-//! The next batch of a stream: which of its numbers, which records, and what of it will not come.
+//! Builds the next batch of a stream: its range of sequence numbers, its records, and the gaps it
+//! reports.
 
 use holdfast_protocol::WIRE_VERSION;
 use holdfast_protocol::codec;
@@ -13,27 +14,29 @@ use super::super::block::Head;
 use super::super::file::Trouble;
 use super::Worker;
 
-/// Gaps told with one batch: a few hundred bytes.
+/// Most gaps in one batch: a few hundred bytes.
 const GAPS: usize = 64;
-/// Records that are gathered for one batch: what it holds as a rule is less.
+/// Most records that are gathered for one batch; a usual batch holds fewer.
 pub(super) const MANY: usize = 8_192;
-/// Tries to make a batch fit: each cuts it.
+/// Most tries to make a batch fit; each cuts it.
 const CUTS: usize = 8;
-/// Damaged blocks that are come upon while one batch is made.
+/// Most damaged blocks that are met while one batch is made.
 const ROUNDS: usize = 16;
 
-/// Records as they were found, and what they answer for.
+/// Records that were read, and the sequence numbers they account for.
 #[derive(Default)]
 pub(super) struct Taken {
     pub(super) records: Vec<Record>,
-    /// Numbers that blocks answer for.
+    /// Sequence numbers that the blocks account for.
     pub(super) covered: RangeSet,
-    /// Everything that was asked for is in it.
+    /// True when everything in the requested range was read.
     whole: bool,
 }
 
 impl Worker {
-    /// Makes the next batch. What turns out to be damaged on the way changes what is next.
+    /// Builds the next batch, of about `bytes` bytes. Damaged blocks that are met become gaps, and
+    /// the choice is made again. Records that were requested in full go first, then what is
+    /// unshipped, then gaps.
     pub(super) fn batch(&mut self, name: &StreamName, bytes: usize) -> Option<Ready> {
         self.open()?;
         let id = self.ids.get(name).copied()?;
@@ -53,7 +56,8 @@ impl Worker {
                     self.made(id, range, Some(GapReason::Withheld), &[], &policy)
                 }
                 (None, Some(_)) if policy.ship != Ship::Always => {
-                    // In the order of their numbers, whatever the policy's order.
+                    // By rising sequence number whatever the policy's order, for the reducer
+                    // compares each record with the one before.
                     let first = open.iter().next()?;
                     match self.of_reduced(id, first, bytes) {
                         None if self.streams.get(&id)?.unshipped() == open => return None,
@@ -74,7 +78,7 @@ impl Worker {
         None
     }
 
-    /// Records that were asked for, as they are, as far as they are still there.
+    /// Builds a batch of records that were requested in full, as far as they are still there.
     fn of_wanted(
         &mut self,
         id: u32,
@@ -116,14 +120,16 @@ impl Worker {
         self.fitting(id, span, taken.records, GapReason::Thinned, newest, policy, bytes)
     }
 
-    /// What should be on disk and is not, or cannot be read, is lost. False: something was.
+    /// Notes as lost what should have been on disk and is missing or damaged. False when there was
+    /// something.
     pub(super) fn note_lost(&mut self, id: u32, taken: &Taken, span: Range) -> bool {
         let lost = taken.covered.missing(span.from, span.to);
         lost.iter().for_each(|lost| self.bad_block(id, lost));
         lost.is_empty()
     }
 
-    /// Cuts what is too large. `why`: what of the span is in none of the records.
+    /// Builds a batch of the span and cuts it until it fits. `why` is the reason for the numbers of
+    /// the span that none of the records has.
     #[allow(clippy::too_many_arguments, reason = "one step of two callers next to it")]
     pub(super) fn fitting(
         &self,
@@ -143,7 +149,9 @@ impl Worker {
             if fits || records.len() <= 1 {
                 return Some(ready);
             }
-            // As much of it as is likely to fit.
+            // The share that is likely to fit. Example: 1,000 records gave 300 KiB where 128 KiB
+            // are asked for: 426 are kept. Compression makes this inexact, so up to [`CUTS`]
+            // rounds.
             let keep = (records.len() * bytes / size).clamp(1, records.len() - 1);
             if newest {
                 records.drain(..records.len() - keep);
@@ -166,7 +174,7 @@ impl Worker {
         self.take(id, range, newest, bytes).map_err(|trouble| self.read_failed(&trouble)).ok()
     }
 
-    /// Reads records of a range until they are about so many bytes on disk.
+    /// Reads records of a range, block by block, until they take about `bytes` bytes on disk.
     fn take(&self, id: u32, range: Range, newest: bool, bytes: usize) -> Result<Taken, Trouble> {
         let mut taken = Taken { whole: true, ..Taken::default() };
         let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
@@ -205,7 +213,7 @@ impl Worker {
             blocks.reverse();
         }
         for head in blocks {
-            // One that is damaged stays uncovered.
+            // A damaged block stays uncovered, and becomes a gap.
             let Some(all) = file.records(id, &head)? else { continue };
             let (from, to) = (head.block.first.max(range.from), head.block.last.min(range.to));
             taken.covered.insert(from, to);
@@ -214,7 +222,7 @@ impl Worker {
         Ok(taken)
     }
 
-    /// Encodes a batch, with gaps that wait to be told.
+    /// Encodes a batch, with gaps that were not reported yet.
     fn made(
         &self,
         id: u32,
@@ -224,10 +232,11 @@ impl Worker {
         policy: &StreamPolicy,
     ) -> Option<Ready> {
         let stream = self.streams.get(&id)?;
-        // What was asked for again was answered before.
+        // A record that was requested again was acknowledged before.
         let fetched = stream.is_fetched(range);
         let (answered, gaps) = stream.told_with(range, GAPS);
-        // What lies between is known to the control plane, unless its store was lost.
+        // Gaps that touch the range widen it. Whatever lies between is known to the control plane
+        // already; should its store have been lost, this reason applies.
         let rest = rest.or_else(|| (answered != range).then_some(GapReason::Damaged));
         let range = answered;
         let block = if records.is_empty() {
@@ -246,12 +255,13 @@ impl Worker {
 }
 
 impl Taken {
-    /// What these records answer for.
+    /// Range that these records account for: all of it, unless reading stopped early at the size
+    /// limit.
     pub(super) fn span(&self, range: Range, newest: bool) -> Range {
         match (self.covered.iter().next(), self.covered.last()) {
             (Some(first), Some(_)) if !self.whole && newest => Range { from: first.from, ..range },
             (Some(_), Some(last)) if !self.whole => Range { to: last, ..range },
-            // Everything was looked through: what is not there is lost.
+            // Everything was read, so what is missing is lost.
             _ => range,
         }
     }

@@ -1,4 +1,6 @@
-//! Storing a group: numbers, ceilings, room, blocks, one durable step, then the answers.
+//! Storing a group of appends: sequence numbers, ceilings, room, blocks, one durable step, then the
+//! replies. The order matters: no number is used before a ceiling covers it, and no reply goes out
+//! before the step is durable.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,28 +17,27 @@ use crate::adapters::crash;
 use crate::core::data::places::{self, Place};
 use crate::core::data::stream::Stream;
 
-/// Totals are stored with a step when so many bytes were written since, so that a crash loses few
-/// of them.
+/// Bytes written after which the totals are stored with a step, so that a crash loses few of them.
 const TOTALS_EVERY: u64 = 4 * 1024 * 1024;
 
-/// What is to be stored of one stream.
+/// Records of one stream in a group.
 #[derive(Default)]
 struct Part {
     records: Vec<Record>,
     first: u64,
-    /// Some of them are dated by a clock that cannot be relied on.
+    /// True when some records are dated by a clock that cannot be relied on.
     doubted: bool,
-    /// How many records each answer is for.
+    /// Replies, each with its number of records.
     answers: Vec<(Answer, u64)>,
 }
 
-/// What a step is made of.
+/// Amounts of a step, by which the bytes it wrote are divided by cause.
 pub(super) struct Weight {
-    /// Bytes of the blocks that come.
+    /// Bytes of the added blocks.
     rows: u64,
-    /// Rows that go.
+    /// Number of removed rows.
     removed: u64,
-    /// Bytes of the records as they were published.
+    /// Bytes of the records' values as they were published.
     payload: u64,
 }
 
@@ -49,7 +50,7 @@ impl Weight {
 }
 
 impl Worker {
-    /// Stores a group, and answers.
+    /// Stores a group, and sends the replies.
     pub(super) fn store(&mut self, group: Vec<Append>) {
         if self.open().is_none() {
             let why = self.full.clone().unwrap_or_default();
@@ -83,7 +84,7 @@ impl Worker {
             packed.insert(id, blocks);
         }
         let (answers, ranges): (Vec<_>, Vec<_>) = told.into_iter().unzip();
-        // Should the thread be lost on the way, they are answered all the same.
+        // Held by the queue, so that they are sent even if this thread panics on the way.
         self.queue.hold(answers);
         let stored = covered.and_then(|()| {
             let payload = u64::try_from(payload).unwrap_or(u64::MAX);
@@ -92,7 +93,7 @@ impl Worker {
         crash::point("records-stored");
         drop(rooms);
         for (answer, (id, range)) in self.queue.release().into_iter().zip(ranges) {
-            // Who has gone does not know that it is stored.
+            // A publisher that has gone never learns that its records are stored.
             let _gone = answer.send(match &stored {
                 Ok(dropped) if dropped.contains(&id) => Err(Refused::Dropped(range)),
                 Ok(_) => Ok(range),
@@ -102,7 +103,8 @@ impl Worker {
         self.queue.changed.notify_one();
     }
 
-    /// Gives each record its number. What belongs to no stream is refused at once.
+    /// Gives each record its sequence number. Appends that no stream can be made for are refused at
+    /// once.
     #[allow(clippy::type_complexity, reason = "one caller, next to it")]
     fn numbered(
         &mut self,
@@ -118,6 +120,8 @@ impl Worker {
                 let _gone = append.tell.send(Ok(nothing));
                 continue;
             }
+            // A stream that gets records in this very group is busy: it may have nothing on disk yet,
+            // and must not be forgotten for the next new one.
             if known.is_none() {
                 let busy = |id| parts.contains_key(&id);
                 let refused = match places::place(&self.streams, append.owner.as_ref(), busy) {
@@ -150,7 +154,7 @@ impl Worker {
         (parts, rooms)
     }
 
-    /// Raises the ceilings above what is about to be given.
+    /// Raises the ceilings above the sequence numbers that the group is about to use.
     fn cover(&mut self, parts: &BTreeMap<u32, Part>) -> Result<(), Trouble> {
         let needed: Vec<_> = parts
             .iter()
@@ -165,12 +169,15 @@ impl Worker {
         self.raise(&needed)
     }
 
-    /// Makes room, and stores. Gives the streams whose records went into the gap ledger instead.
+    /// Makes room and stores the blocks. Returns the streams whose records became gaps instead, for
+    /// want of room.
     fn write(
         &mut self,
         packed: BTreeMap<u32, Vec<Packed>>,
         payload: u64,
     ) -> Result<BTreeSet<u32>, Trouble> {
+        // Streams take their turn one after the other, in memory, and all of it becomes one change:
+        // the drops that made room and the records that need it are durable together or not at all.
         let (mut change, mut dropped) = (Change::default(), BTreeSet::new());
         for (id, blocks) in packed {
             let need = blocks.iter().map(|packed| packed.block.bytes).sum();
@@ -196,13 +203,14 @@ impl Worker {
                 }
             }
         }
-        // What is marked is stored with what is stored anyway, if something of it must be.
+        // Marked state goes along at no further cost.
         self.take_marks(&mut change);
         self.note_written(&mut change);
         self.apply(change, payload).map(|()| dropped)
     }
 
-    /// Counts what a step wrote, by cause.
+    /// Adds the bytes that a step wrote to the totals, divided by cause: the blocks' own size
+    /// first, the rest by the shares of pages added and rows removed.
     pub(super) fn count(&mut self, weight: Weight) {
         let Some(file) = &self.file else { return };
         let now = file.written();
@@ -210,6 +218,9 @@ impl Worker {
         self.counted = now;
         let records = weight.rows.min(all);
         let rest = all - records;
+        // Example: 20 KiB were written for one block of 4 KiB that pushed out 3 rows. The block
+        // counts 4 KiB as records; the other 16 KiB are 1 page added to 3 rows removed: 12 KiB
+        // retention, 4 KiB bookkeeping.
         let added = weight.rows.div_ceil(4_096);
         let retention = (rest * weight.removed).checked_div(weight.removed + added).unwrap_or(0);
         self.written.records += records;
@@ -218,7 +229,7 @@ impl Worker {
         self.written.payload += weight.payload;
     }
 
-    /// Totals go along when there is something to tell.
+    /// Adds the totals to a change, if they are due or the change stores streams anyway.
     pub(super) fn note_written(&mut self, change: &mut Change) {
         let due = self.written.total() >= self.noted.saturating_add(TOTALS_EVERY);
         if due || !change.streams.is_empty() {
@@ -231,7 +242,7 @@ impl Worker {
         }
     }
 
-    /// A figure of the file.
+    /// Reads a single value of the file.
     pub(super) fn figure<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
         let stored = self.file.as_ref()?.meta(name).ok().flatten()?;
         codec::from_slice(&stored).ok()
@@ -244,7 +255,7 @@ impl Worker {
             Some([records, retention, bookkeeping, payload, since]) => {
                 Written { records, retention, bookkeeping, payload, since }
             }
-            // A new file: the flash under it is the same.
+            // A new file on the same flash: the wear goes on from what is known.
             None => known,
         };
         if self.written.since == 0 {
