@@ -1,5 +1,5 @@
-//! One client: a task of one hand-written poll that moves bytes between the socket and the MQTT
-//! session, records into the buffer, and messages between the session and the exchange.
+//! One client of the bus: a task with one hand-written poll that moves bytes between the socket and
+//! the MQTT session, records into the buffer, and messages between the session and the exchange.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -25,19 +25,19 @@ use crate::adapters::intake::{Records, Refused, Stored};
 use crate::core::bus::Route;
 use crate::core::records;
 
-/// One read, in bytes.
+/// Size of one read, in bytes.
 const READ: usize = 16 * 1024;
-/// Reads in one poll, after which others get their turn.
+/// Reads in one poll; then other tasks get their turn.
 const READS_A_POLL: usize = 4;
-/// How long an ended client may take its last words, in milliseconds.
+/// Longest time for an ended client to take the last bytes, in milliseconds.
 const LAST_WORDS: u64 = 1_000;
 
 thread_local! {
-    /// Every client reads here: an idle one has no read buffer.
+    /// Read buffer that all clients of the thread share, so that an idle client has none.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
 }
 
-/// Records on their way into the buffer, and the publishes that wait for them.
+/// Records that the buffer is storing, with the tokens of the publishes that wait for them.
 struct Appending {
     stream: StreamName,
     stored: Stored,
@@ -52,7 +52,7 @@ struct Group {
     tokens: Vec<u64>,
 }
 
-/// The task. It ends when the connection has.
+/// Task of one client; ends with the connection.
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
     session: Session<Gate>,
@@ -62,15 +62,16 @@ pub(super) struct Connection {
     groups: Vec<Group>,
     appending: Vec<Appending>,
     timer: Pin<Box<Sleep>>,
-    /// When the timer rings, or None when it is not set.
+    /// Time at which the timer fires, by [`uptime_ms`]; `None` when it is not set.
     armed: Option<u64>,
-    /// Since when the client takes nothing of what is to be written.
+    /// Time since which the client accepts no output.
     stalled_since: Option<u64>,
-    /// Something was written since.
+    /// True when something was written since the last check.
     progress: bool,
-    /// Set once the session is over: when to stop waiting for the last words to be taken.
+    /// Time at which to stop waiting for the client to take the last bytes; set once the session is
+    /// over.
     closing: Option<u64>,
-    /// The last words are out.
+    /// True when this side of the connection is shut down.
     shut: bool,
 }
 
@@ -160,7 +161,8 @@ impl Connection {
         }
     }
 
-    /// Delivers a publish, and puts it on its way into the buffer. `token`: who waits for it.
+    /// Delivers a publish to subscribers, and hands its record to the buffer. `token` is the
+    /// publish to acknowledge, `None` for a last will.
     fn published(
         &mut self,
         token: Option<u64>,
@@ -182,7 +184,7 @@ impl Connection {
             }
         }
         let mut record = None;
-        // An empty one that is to be retained clears what is, and is no record.
+        // An empty retained message clears the retained one, and is no record.
         if let Route::Stream(stream) = &route
             && !(retain && payload.is_empty())
         {
@@ -213,7 +215,7 @@ impl Connection {
         }
     }
 
-    /// The record that a payload is.
+    /// Converts a payload to a record.
     fn record(
         &self,
         stream: &StreamName,
@@ -229,7 +231,7 @@ impl Connection {
         Ok((taken.format, taken.value.to_vec()))
     }
 
-    /// Records of one stream that came together go into the buffer together.
+    /// Adds a record to those of its stream that were read together and are stored together.
     fn gather(
         &mut self,
         stream: StreamName,
@@ -237,7 +239,8 @@ impl Connection {
         record: (Format, Vec<u8>),
         token: Option<u64>,
     ) {
-        // Nobody waits for a last will: its connection is over.
+        // Nobody waits for a last will: its connection is over, so it must not wait for room
+        // either.
         let qos = if token.is_some() { qos.min(1) } else { 0 };
         let known = self.groups.iter_mut().find(|it| it.stream == stream && it.qos == qos);
         match known {
@@ -257,7 +260,8 @@ impl Connection {
             let (owner, name) = (self.session.policy().name().cloned(), stream.clone());
             let count = u64::try_from(records.len()).unwrap_or(0);
             let intake = &self.shared().intake;
-            // QoS 1 waits for room, and its client with it; QoS 0 does not wait.
+            // QoS 1 waits for room, which holds its client back. QoS 0 does not wait, and is
+            // dropped.
             let stored = match qos {
                 0 => intake.try_append(owner, stream, records),
                 _ => Ok(intake.append(owner, stream, records)),
@@ -278,7 +282,7 @@ impl Connection {
         self.stored(cx);
     }
 
-    /// Takes up what is on disk by now.
+    /// Completes the publishes whose records are on disk by now.
     fn stored(&mut self, cx: &mut Context<'_>) {
         let mut done = Vec::new();
         self.appending.retain_mut(|it| match it.stored.as_mut().poll(cx) {
@@ -323,7 +327,8 @@ impl Connection {
         }
     }
 
-    /// Gives the session what waits, for as long as it goes out at once.
+    /// Hands messages to the session for as long as they go out at once; the rest waits in the
+    /// mailbox.
     fn deliver(&mut self) {
         while self.session.is_ready()
             && let Some(delivery) = self.mailbox.next()
@@ -335,7 +340,7 @@ impl Connection {
                 conflate: false,
             };
             match self.session.deliver_from(message, delivery.origin) {
-                // It unsubscribed meanwhile, or wants nothing of its own.
+                // The client unsubscribed meanwhile, or does not want its own messages.
                 Ok(()) | Err(NotTaken::NotSubscribed | NotTaken::NotConnected) => {}
                 Err(NotTaken::Full | NotTaken::TooLarge) => self.overrun(1),
             }
@@ -362,7 +367,7 @@ impl Connection {
         self.shared().exchange.leave(self.number);
     }
 
-    /// Writes what there is. `Ready`: all of it is with the kernel.
+    /// Writes the session's output. `Ready` once the kernel has all of it.
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         loop {
             let output = self.session.output();
@@ -378,7 +383,7 @@ impl Connection {
         }
     }
 
-    /// One read into the session. `Ready(Ok(0))`: the client closed.
+    /// Reads once into the session. `Ready(Ok(0))` when the client has closed its side.
     fn read(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<std::io::Result<usize>> {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
@@ -388,7 +393,7 @@ impl Connection {
         })
     }
 
-    /// Everything that can be done now. `Ready`: the connection is over.
+    /// Does everything that can be done now. `Ready` when the connection is over.
     fn work(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<()> {
         for _ in 0..READS_A_POLL {
             if let Some(why) = self.mailbox.listen(cx.waker()) {
@@ -405,7 +410,8 @@ impl Connection {
                 return Poll::Ready(());
             }
             if wrote.is_ready() {
-                // What was written made room for what waited behind it.
+                // The output made room in the session for events and messages that waited behind
+                // it.
                 self.events(cx);
                 self.deliver();
                 if !self.session.output().is_empty() {
@@ -416,12 +422,13 @@ impl Connection {
                 return if wrote.is_ready() { self.last_words(cx) } else { Poll::Pending };
             }
             if !self.session.wants_input() {
-                // Whoever unblocks it wakes this task: the buffer, or the socket when writable.
+                // Whatever ends the block wakes this task: the buffer, or the socket when it
+                // becomes writable.
                 return Poll::Pending;
             }
             match self.read(cx, now) {
                 Poll::Ready(Ok(1..)) => self.events(cx),
-                // It may have closed its side alone, to say that this is all.
+                // The client may have closed only its side, to say that this is all.
                 Poll::Ready(Ok(0)) => self.session.half_closed(),
                 Poll::Ready(Err(_)) => return self.lost(cx),
                 Poll::Pending => return Poll::Pending,
@@ -437,7 +444,7 @@ impl Connection {
         Poll::Ready(())
     }
 
-    /// True: the client has taken nothing for too long.
+    /// True when the client has accepted no output for [`STALL`].
     fn has_stalled(&mut self, waits: bool, now: u64) -> bool {
         if !waits || std::mem::take(&mut self.progress) {
             self.progress = false;
@@ -453,11 +460,11 @@ impl Connection {
         true
     }
 
-    /// Closes this side, then waits for the client to close: closing with its data unread would
-    /// reset the connection, and the reason be lost on its way.
+    /// Shuts this side down, then waits for the client to close. Closing with unread input would
+    /// reset the connection, and the client might never see the reason.
     fn last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.appending.is_empty() {
-            // A last will, or what came right before the goodbye.
+            // A last will, or records that came right before DISCONNECT.
             self.stored(cx);
         }
         if !self.shut {
@@ -479,7 +486,7 @@ impl Connection {
         })
     }
 
-    /// The next moment at which something is due without any event.
+    /// Next time at which something is due without an event.
     fn next_timeout(&self) -> Option<u64> {
         if self.closing.is_some() {
             return self.closing;
@@ -488,10 +495,11 @@ impl Connection {
         [stall, self.session.next_timeout()].into_iter().flatten().min()
     }
 
-    /// Sets the timer. `Ready`: it has rung.
+    /// Sets the timer. `Ready` when it has fired.
     fn wait(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<()> {
         let Some(due) = self.next_timeout() else { return Poll::Pending };
-        // A timer that rings too early is set again then: most are never reached.
+        // A timer that fires too early is set again then; that is cheaper than to reset it for
+        // every packet, since most deadlines are never reached.
         if self.armed.is_none_or(|armed| armed > due) {
             let wait = Duration::from_millis(due.saturating_sub(now));
             self.timer.as_mut().reset(Instant::now() + wait);
@@ -503,7 +511,7 @@ impl Connection {
     }
 }
 
-/// What is said of a client that broke the rules: one text for each kind.
+/// Text that is logged of a client that broke the protocol, one for each kind.
 fn fault_words(fault: Fault) -> &'static str {
     match fault.code {
         Code::PacketTooLarge => "a packet that is too large for its kind ended its connection",
@@ -531,12 +539,12 @@ impl Future for Connection {
     }
 }
 
-/// What is said of a payload that somebody meant as JSON.
+/// Text that is logged of a payload that was meant as JSON and is not.
 const BROKEN: &str = "published what begins like JSON and is none (nan, a comma too many, single quotes?), kept as text without numbers,";
-/// What is said of a publish that is larger than a record may be.
+/// Text that is logged of a publish larger than a record may be.
 const TOO_LARGE: &str = "a record of more than 64 KiB was refused";
 
-/// How a publish that was not stored is answered, and what is said of it.
+/// Reason code for a publish that was not stored, and the text that is logged of it.
 fn said_of(why: &Refused) -> (Code, &'static str) {
     match why {
         Refused::Busy => (Code::Quota, "the buffer is busy"),

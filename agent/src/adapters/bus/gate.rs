@@ -1,4 +1,4 @@
-//! One client's rights, as the MQTT session asks for them.
+//! Rights of one client, as the MQTT session asks for them.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::{Shared, add};
 use crate::adapters::clock::uptime_ms;
 use crate::core::bus::{self, Refusal, Rights, Route};
 
-/// See the module's documentation.
+/// Policy of one client's session; see the module's documentation.
 pub(super) struct Gate {
     shared: Arc<Shared>,
     number: u64,
     peer: Peer,
-    /// It came by the Unix socket, where its user tells who it is.
+    /// True when it came by the Unix socket, where its user tells which workload it is.
     on_socket: bool,
-    /// Who it is, once it has said so.
+    /// Name of the workload or local access, once the client has identified itself.
     name: Option<Name>,
     client_id: String,
 }
@@ -27,7 +27,7 @@ impl Gate {
         Self { shared, number, peer, on_socket, name: None, client_id: String::new() }
     }
 
-    /// Who a client is: by its password, or on the Unix socket by its user.
+    /// Identifies a client by its password or, on the Unix socket, by its user.
     fn who(&self, client: &Client<'_>) -> Option<Arc<Rights>> {
         if let (Some(user), Some(password)) = (client.user, client.password) {
             return self.shared.who(user, password, self.peer);
@@ -54,9 +54,9 @@ impl Gate {
         self.say(what, about);
     }
 
-    /// This went wrong, of this client's doing.
+    /// Reports that this client did something wrong.
     pub(super) fn say(&self, what: &'static str, about: &str) {
-        // Both are the client's own words: neither may leave no room for the other.
+        // Both texts are the client's own, so each is bounded and neither can push the other out.
         let client = format!("{about:.80} (client {:.30})", self.client_id);
         let about = if about.is_empty() { about } else { &client };
         self.shared.said.note_about(self.name.as_ref(), what, about, uptime_ms());
@@ -140,7 +140,7 @@ impl Policy for Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        // Nothing of a client is left behind, however its connection ended.
+        // However the connection ended, the client leaves the exchange.
         self.shared.exchange.leave(self.number);
     }
 }

@@ -1,8 +1,8 @@
-//! The local bus: an MQTT listener on a Unix socket and on 127.0.0.1 for the workloads of this device, and for programs
-//! that were given a local access. Publishes go into the buffer, and to whoever has subscribed.
+//! The local bus: an MQTT server on a Unix socket and on 127.0.0.1, for the workloads of this
+//! device and for programs with a local access. Publishes go into the buffer and to subscribers.
 //!
-//! It listens only once somebody may come. A bus that cannot listen stops no workload: it is tried
-//! again, and said.
+//! It listens only once somebody may connect. A bus that cannot listen stops no workload: it tries
+//! again, and reports the problem.
 
 mod connection;
 mod exchange;
@@ -41,40 +41,40 @@ use peer::Peer;
 pub use said::Said;
 pub use seats::{Strangers, has_place};
 
-/// Clients at a time. A device has a few workloads; each client may hold 128 KiB on its way in and
-/// 256 KiB on its way out.
+/// Most clients. A device has a few workloads; each client may hold 128 KiB of input and 256 KiB of
+/// output.
 const MAX_CLIENTS: usize = 64;
-/// Clients of one workload or local access at a time, so that one that forgets to close leaves
-/// room for others.
+/// Most clients of one workload or local access, so that one that never closes leaves room for
+/// others.
 const MAX_OF_ONE: usize = 32;
-/// How long the end of the agent waits for clients.
+/// Longest time that the agent's end waits for clients.
 const FAREWELL: Duration = Duration::from_millis(1_500);
-/// Why clients end with the agent.
+/// Reason for ending clients with the agent.
 const STOPS: Fault = Fault::new(Code::ShuttingDown, "the agent stops");
-/// From a change of what is retained until it is written.
+/// Delay from a change of the retained messages until they are written.
 const KEEP_AFTER: Duration = Duration::from_millis(500);
-/// From accept to a whole CONNECT, in milliseconds.
+/// Longest time from accept to a complete CONNECT, in milliseconds.
 const CONNECT_TIMEOUT: u64 = 3_000;
-/// A client that takes nothing of what waits for it is cut after so many milliseconds.
+/// Time in milliseconds after which a client that accepts no output is disconnected.
 const STALL: u64 = if cfg!(test) { 500 } else { 5_000 };
-/// A packet of a record beside its value: topic, packet id, a few properties.
+/// Largest packet in bytes: a record, and its topic, packet id and a few properties.
 const PACKET: usize = MAX_RECORD + 1_024;
 
-/// What each workload may do, and the nonce of its instance, of which its password is derived.
+/// Rights of each workload, with the nonce of its instance, from which its password is derived.
 type Workloads = BTreeMap<Name, (Arc<Rights>, Option<u64>)>;
 
-/// What all of the bus' tasks share.
+/// State that all tasks of the bus share.
 struct Shared {
     access: Arc<Access>,
     intake: Arc<dyn Intake>,
     said: Arc<Said>,
     exchange: Exchange,
-    /// The file of what is retained.
+    /// File of the retained messages.
     kept: PathBuf,
     limits: Arc<Limits>,
-    /// Who may come, beside local accesses.
+    /// Workloads that may connect; local accesses are in `access`.
     workloads: Mutex<Workloads>,
-    /// Streams that the agent itself fills: nobody else may.
+    /// Streams that only the agent itself may fill.
     sourced: Mutex<BTreeSet<StreamName>>,
     next: AtomicU64,
     strangers: Strangers,
@@ -83,18 +83,18 @@ struct Shared {
     counters: Counters,
 }
 
-/// What the bus counts.
+/// Counters of the bus since the agent started.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Records that were published and are on disk.
     stored: AtomicU64,
-    /// Publishes of QoS 0 that found no room.
+    /// Publishes of QoS 0 that were dropped because the buffer was full.
     dropped: AtomicU64,
-    /// Publishes and subscriptions that were refused.
+    /// Publishes, subscriptions and connections that were refused.
     refused: AtomicU64,
-    /// Messages that reached no subscriber's queue for want of room.
+    /// Messages that were dropped because a subscriber's mailbox was full.
     overrun: AtomicU64,
-    /// Clients that were cut: they read nothing.
+    /// Clients that were disconnected because they accepted no output.
     stalled: AtomicU64,
 }
 
@@ -111,7 +111,7 @@ impl Shared {
         self.sourced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what is retained; what cannot be written is tried again with the next change.
+    /// Writes the retained messages; a failure is tried again with the next change.
     fn keep(&self, messages: &[u8]) {
         if let Err(error) = kept::save(&self.kept, messages) {
             self.exchange.not_kept();
@@ -124,7 +124,7 @@ impl Shared {
         self.said.note_on(None, "the file of retained messages", what, &about, uptime_ms());
     }
 
-    /// What a client of this name may do now; None: nobody of this name may come.
+    /// Current rights of a client of this name. `None` when nobody of this name may connect.
     fn rights(&self, name: &Name) -> Option<Arc<Rights>> {
         if let Some((rights, _)) = self.workloads().get(name) {
             return Some(Arc::clone(rights));
@@ -133,26 +133,27 @@ impl Shared {
         Some(Arc::new(Rights { name: name.clone(), bus }))
     }
 
-    /// Who this is by name and password. A workload's password serves its own user alone (and
-    /// root): whoever has listened on the bus' port while the agent was away cannot use it.
+    /// Identifies a client by name and password. A workload's password serves only its own user
+    /// (and root): a program that listened on the bus's port while the agent was away may have
+    /// caught it, and cannot use it.
     fn who(&self, user: &str, password: &[u8], peer: Peer) -> Option<Arc<Rights>> {
         let name: Name = user.parse().ok()?;
         let workload = self.workloads().get(&name).cloned();
         if let Some((rights, nonce)) = workload {
-            // A workload's name is its own, whatever a local access of that name says.
+            // A workload's name is its own, even if a local access has it, too.
             let known = self.access.is_workloads(&name, nonce?, password);
             let owner = users::owner(&self.access.workloads(), &name);
             return (known && owner.is_none_or(|owner| peer.may_be(owner))).then_some(rights);
         }
         let local = self.access.local(&name, password);
         let local = local.or_else(|| {
-            // It may have been made a moment ago.
+            // The local access may have been made a moment ago.
             self.access.look().then(|| self.access.local(&name, password)).flatten()
         })?;
         Some(Arc::new(Rights { name, bus: local.bus }))
     }
 
-    /// The workload that has this user to itself.
+    /// Workload that has this user to itself.
     fn sole(&self, user: u32) -> Option<Arc<Rights>> {
         if user == 0 || user == rustix::process::geteuid().as_raw() {
             return None;
@@ -163,7 +164,7 @@ impl Shared {
         self.workloads().get(&name).map(|(rights, _)| Arc::clone(rights))
     }
 
-    /// Whether one more client of this name leaves the others their share.
+    /// True when one more client of this name leaves the others their share.
     fn has_place(&self, name: &Name) -> bool {
         let mut known: BTreeMap<Name, usize> =
             self.workloads().keys().cloned().map(|name| (name, 0)).collect();
@@ -173,21 +174,21 @@ impl Shared {
     }
 }
 
-/// The bus.
+/// The local bus, with its listeners.
 pub struct Bus {
     shared: Arc<Shared>,
     listening: Option<AbortHandle>,
-    /// The task that writes what is retained.
+    /// Task that writes the retained messages.
     keeping: Option<AbortHandle>,
     on_socket: Option<AbortHandle>,
-    /// Why it does not listen.
+    /// Reason why it does not listen on its port.
     trouble: Option<String>,
-    /// Why it does not on its Unix socket.
+    /// Reason why it does not listen on its Unix socket.
     socket_trouble: Option<String>,
 }
 
 impl Bus {
-    /// Listens to nobody yet.
+    /// Creates a bus that does not listen yet, and reads the retained messages.
     pub fn new(access: Arc<Access>, intake: Arc<dyn Intake>, said: Arc<Said>) -> Self {
         let limits = Limits {
             max_packet: PACKET,
@@ -229,33 +230,32 @@ impl Bus {
         }
     }
 
-    /// This workload may come from now on, with these permissions. `nonce`: of its instance, where
-    /// that is known.
+    /// Admits a workload with these permissions. `nonce` is its instance's, where that is known.
     pub fn admit(&mut self, name: Name, bus: Permissions, nonce: Option<u64>) {
         let rights = Arc::new(Rights { name: name.clone(), bus });
         self.shared.workloads().insert(name, (rights, nonce));
         self.listen();
     }
 
-    /// This instance of a workload runs already.
+    /// Sets the nonce of an instance that a former agent started.
     pub fn adopted(&mut self, name: &Name, nonce: u64) {
         if let Some((_, known)) = self.shared.workloads().get_mut(name) {
             *known = Some(nonce);
         }
     }
 
-    /// It may not come any more.
+    /// Stops admitting a workload, and ends its clients.
     pub fn dismiss(&mut self, name: &Name) {
         self.shared.workloads().remove(name);
         self.shared.exchange.end_of(name);
     }
 
-    /// The agent itself fills these streams from now on, and no others.
+    /// Reserves these streams, and no others, for the agent's own sources.
     pub fn keep_for_sources(&mut self, streams: BTreeSet<StreamName>) {
         *self.shared.sourced() = streams;
     }
 
-    /// Looks whether local accesses changed, and tries again to listen where that failed.
+    /// Reads local accesses that changed, and tries again to listen where that failed.
     pub fn look(&mut self) {
         if self.shared.access.look() {
             self.shared
@@ -267,12 +267,12 @@ impl Bus {
         }
     }
 
-    /// True while nobody may come.
+    /// True while nobody may connect.
     pub fn is_idle(&self) -> bool {
         self.shared.workloads().is_empty() && self.shared.access.locals().is_empty()
     }
 
-    /// Who somebody is by name and password.
+    /// Returns the authority by which the data socket identifies its callers.
     pub fn authority(&self) -> Authority {
         Authority(Arc::clone(&self.shared))
     }
@@ -335,8 +335,8 @@ impl Bus {
         })
     }
 
-    /// Lets nobody in any more, and waits a little until everybody who is there is answered and
-    /// gone: what is stored is acknowledged before the agent ends.
+    /// Stops listening, and waits up to 1.5 s until all clients are answered and gone: what is
+    /// stored is acknowledged before the agent ends.
     pub async fn stop(&mut self) {
         for listening in [self.listening.take(), self.on_socket.take()].into_iter().flatten() {
             listening.abort();
@@ -353,7 +353,7 @@ impl Bus {
         }
     }
 
-    /// What a person should know, by code.
+    /// Problems for a person, by code; `None` where there is none.
     pub fn problems(&self) -> Vec<(&'static str, Option<String>)> {
         let locals = self.shared.access.locals();
         let workloads = self.shared.workloads();
@@ -372,7 +372,7 @@ impl Bus {
         ]
     }
 
-    /// What it counts, for `holdfast-agent status`.
+    /// Counters for `holdfast-agent status`.
     pub fn counts(&self) -> serde_json::Value {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.shared.counters;
@@ -399,29 +399,30 @@ impl Drop for Bus {
     }
 }
 
-/// Tells who somebody is: what the data socket shares with the bus.
+/// Identification of callers, which the data socket shares with the bus.
 #[derive(Clone)]
 pub struct Authority(Arc<Shared>);
 
 impl Authority {
-    /// By name and password, of a caller of this user (None: the kernel does not say).
+    /// Identifies a caller by name and password; `user` is the caller's, `None` when the kernel
+    /// does not say.
     pub fn who(&self, name: &str, password: &[u8], user: Option<u32>) -> Option<Name> {
         let peer = user.map_or(Peer::Unknown, Peer::User);
         self.0.who(name, password, peer).map(|rights| rights.name.clone())
     }
 
-    /// The workload that has this user to itself.
+    /// Workload that has this user to itself.
     pub fn sole(&self, user: u32) -> Option<Name> {
         self.0.sole(user).map(|rights| rights.name.clone())
     }
 
-    /// Everybody who may come, with no connection yet.
+    /// Everybody who may connect, each with zero connections.
     pub fn known(&self) -> BTreeMap<Name, usize> {
         let locals = self.0.access.locals().into_keys();
         self.0.workloads().keys().cloned().chain(locals).map(|name| (name, 0)).collect()
     }
 
-    /// Whether the agent itself fills this stream, and nobody else may.
+    /// True when only the agent itself may fill this stream.
     pub fn is_sourced(&self, stream: &StreamName) -> bool {
         self.0.sourced().contains(stream)
     }
@@ -429,16 +430,16 @@ impl Authority {
 
 fn bind(port: u16) -> std::io::Result<TcpListener> {
     let socket = tokio::net::TcpSocket::new_v4()?;
-    // Connections of the agent before this one may linger; a listener of somebody else still
-    // stands in the way.
+    // Lingering connections of a former agent do not stand in the way then; a listener of another
+    // program still does.
     socket.set_reuseaddr(true)?;
     socket.bind((std::net::Ipv4Addr::LOCALHOST, port).into())?;
-    // Who comes in a flood of others waits, and is not turned away by the kernel.
+    // In a flood, clients wait instead of being turned away by the kernel.
     socket.listen(1_024)
 }
 
-/// Writes what is retained a moment after it has changed. What changes all the time is written
-/// less often the more it is: a KiB a second, so that it wears out no disk.
+/// Writes the retained messages shortly after they have changed. Constant changes are written less
+/// often the larger they are, at 1 KiB/s, which spares the flash: 256 KiB every four minutes.
 async fn keep(shared: Arc<Shared>) {
     loop {
         shared.exchange.changes.notified().await;
@@ -459,7 +460,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                // Small answers must not wait for each other; a socket that cannot is slower.
+                // Small replies must not wait for each other; a socket that cannot do this is
+                // slower.
                 let _slower = stream.set_nodelay(true);
                 let peer = stream.local_addr().map_or(Peer::Unknown, |to| peer::of(from, to));
                 admit(Box::new(stream), peer, false, &shared);
@@ -482,12 +484,12 @@ async fn accept_on_socket(listener: UnixListener, shared: Arc<Shared>) {
 }
 
 async fn pause(error: &std::io::Error) {
-    // No descriptors, mostly: there will be some again.
+    // Out of descriptors, mostly; some will be free again.
     tracing::warn!(%error, "the local bus cannot let a client in");
     tokio::time::sleep(Duration::from_millis(200)).await;
 }
 
-/// A client's stream.
+/// Connection of a client, by TCP or Unix socket.
 trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
 impl Stream for TcpStream {}
 impl Stream for UnixStream {}
@@ -507,14 +509,15 @@ fn admit(stream: Box<dyn Stream>, peer: Peer, on_socket: bool, shared: &Arc<Shar
     shared.strangers.began(number, task.abort_handle());
 }
 
-/// The place of a client. The part that strangers share is given back when it has said who it is.
+/// Place of a client among the connections. Its share of the strangers' places is given back once
+/// the client has identified itself.
 struct Seat {
     shared: Arc<Shared>,
     number: u64,
 }
 
 impl Seat {
-    /// The client has said who it is, or is gone.
+    /// Ends the client's time as a stranger: it has identified itself, or is gone.
     fn known(&self) {
         self.shared.strangers.leave(self.number);
     }

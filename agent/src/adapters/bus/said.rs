@@ -1,6 +1,6 @@
-//! What went wrong with what workloads sent, said once and remembered for a while: in the log, in
-//! `holdfast-agent status`, and in the device's report. A workload that does it wrong a thousand
-//! times a second fills neither the log nor a metered link.
+//! Memory of what clients did wrong, reported once and kept for a while: in the log, in
+//! `holdfast-agent status` and in the device's report. A workload that does it a thousand times a
+//! second fills neither the log nor a metered link.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,45 +9,46 @@ use holdfast_protocol::ids::Name;
 
 use holdfast_protocol::words::time_of_day;
 
-/// Between two lines of the log about the same, in milliseconds.
+/// Time between two log lines about the same thing, in milliseconds.
 const EVERY: u64 = 60_000;
-/// So long after it happened last it is no problem any more, in milliseconds, and up to the next
-/// [`STEP`]: until when it is said stands in its text, and a text that changes is reported.
+/// Time in milliseconds after the last occurrence until it is no longer a problem, rounded up to
+/// the next [`STEP`]. That time is part of the problem's text, and a text that changes is reported.
 const KEPT: u64 = 600_000;
-/// A text changes so often at most, in milliseconds.
+/// Shortest time between two changes of a text, in milliseconds.
 const STEP: u64 = 900_000;
-/// Different things that are remembered: a few for each workload. They are all made here, never by
-/// a client; the bound is for a device of very many workloads.
+/// Most entries: a few for each workload. Their kinds are made here, never by a client; the bound
+/// is for a device of very many workloads.
 const MAX_KEPT: usize = 64;
-/// Of those, so many are told; a control plane keeps 50 problems of a device.
+/// Most entries that are reported; a control plane keeps 50 problems of a device.
 const MAX_TOLD: usize = 20;
-/// Streams by which the same is told apart, of one workload.
+/// Most streams of one workload by which entries of one kind are told apart.
 const MAX_STREAMS: usize = 8;
-/// Characters of what it was about that are kept: a client chose them.
+/// Most characters kept of a client's own text.
 const MAX_ABOUT: usize = 120;
 
 #[derive(Default)]
 struct Seen {
     last: u64,
-    /// What it was about then.
+    /// Detail of the last occurrence, such as a topic.
     about: String,
     logged: u64,
     times: u64,
-    /// Until when it is said and how often it had happened, and its text with that.
+    /// Reported text, with the end of its time and the number of occurrences that it states.
     told: Option<(u64, u64, String)>,
 }
 
 impl Seen {
-    /// It is a problem until then.
+    /// Time until which it is a problem, by [`crate::adapters::clock::uptime_ms`].
     fn until(&self) -> u64 {
         self.last.saturating_add(KEPT).div_ceil(STEP).saturating_mul(STEP)
     }
 
-    /// `stream`: of the one that it is about alone, or empty.
+    /// Text for a person. The stream in `key` is empty unless it is about a single one.
     fn text(&mut self, key: &Key, now: u64, wall: u64) -> String {
         let (who, what, stream) = key;
         let until = self.until();
-        // Ten times as often is news: a few texts, however often it happens.
+        // A text changes when it happened ten times as often: 1, 10, 100 times. So there are a few
+        // texts, however often it happens.
         if let Some((of, times, text)) = &self.told
             && *of == until
             && self.times < times.saturating_mul(10)
@@ -70,10 +71,10 @@ impl Seen {
     }
 }
 
-/// Whose doing, what, and on which stream where that is told apart.
+/// Name of the client, kind of the mistake, and stream where that is told apart.
 type Key = (Option<Name>, &'static str, Box<str>);
 
-/// See the module's documentation.
+/// Memory of mistakes; see the module's documentation.
 #[derive(Default)]
 pub struct Said {
     seen: Mutex<BTreeMap<Key, Seen>>,
@@ -84,17 +85,17 @@ impl Said {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This went wrong, of this workload's doing.
+    /// Notes a mistake of this workload.
     pub fn note(&self, who: Option<&Name>, what: &'static str, now: u64) {
         self.note_about(who, what, "", now);
     }
 
-    /// The same, with what it was about: a topic, mostly.
+    /// Notes a mistake with a detail, mostly a topic.
     pub fn note_about(&self, who: Option<&Name>, what: &'static str, about: &str, now: u64) {
         self.note_on(who, what, "", about, now);
     }
 
-    /// The same of each stream by itself, as far as they are few.
+    /// Notes a mistake by stream, for up to 8 streams.
     pub fn note_on(
         &self,
         who: Option<&Name>,
@@ -125,8 +126,8 @@ impl Said {
         tracing::warn!(workload = who, times = it.times, about = %it.about, "{what}");
     }
 
-    /// What went wrong lately, each for a person; without counts: a text that changes is reported.
-    /// `wall`: the time of the day, in seconds since 1970.
+    /// Texts of recent mistakes, for a person. `wall` is the time in seconds since 1970, by which
+    /// the texts say until when they are reported.
     pub fn problems(&self, now: u64, wall: u64) -> Vec<String> {
         let mut seen = self.seen();
         seen.retain(|_, it| now < it.until());
@@ -143,7 +144,7 @@ impl Said {
 mod tests {
     use super::*;
 
-    /// 15:10 UTC as the rising clock shows 0.
+    /// Wall clock of a test, 15:10 UTC, when the uptime is 0.
     const WALL: u64 = 20_000 * 86_400 + 15 * 3_600 + 600;
 
     #[test]

@@ -1,5 +1,5 @@
-//! Places of those who come in: who has not said who it is takes none of others', and each that is
-//! known has a share that nobody else can take.
+//! Shares of connections: strangers (clients that have not identified themselves) take no place of
+//! others, and each known client has a share that nobody else can take.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,11 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use holdfast_protocol::ids::Name;
 use tokio::task::AbortHandle;
 
-/// Connections of strangers at a time: each may hold a packet's beginning.
+/// Most connections of strangers; each may hold the beginning of a packet.
 const MAX: usize = 32;
-/// Of these, of one user. Its next one takes the place of its oldest.
+/// Most connections of strangers of one user; the next one replaces its oldest.
 const MAX_OF_USER: usize = 8;
-/// Places that are kept for each that is known, where there are enough for all.
+/// Connections kept free for each known name, where there are enough for all.
 const KEPT: usize = 4;
 
 #[derive(Debug)]
@@ -20,7 +20,7 @@ struct Stranger {
     task: Option<AbortHandle>,
 }
 
-/// Connections of those who have not said who they are, by number: the oldest first.
+/// Connections of strangers by number, the oldest first.
 #[derive(Debug, Default)]
 pub struct Strangers(Mutex<BTreeMap<u64, Stranger>>);
 
@@ -29,8 +29,8 @@ impl Strangers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One comes. Where there is no place for it, the oldest of the user that has the most is cut:
-    /// gives that user, if the kernel says who it is.
+    /// Adds a connection. If there are too many, the oldest of the user that has the most is cut,
+    /// and that user returned, itself `None` when the kernel does not tell who it is.
     pub fn enter(&self, number: u64, user: Option<u32>) -> Option<Option<u32>> {
         let mut all = self.all();
         all.insert(number, Stranger { user, task: None });
@@ -52,29 +52,32 @@ impl Strangers {
         Some(greedy)
     }
 
-    /// Cuts all of them: nobody of them has anything in hand that is worth waiting for.
+    /// Cuts all strangers; none of them has sent anything that is worth waiting for.
     pub fn cut_all(&self) {
         for task in std::mem::take(&mut *self.all()).into_values().filter_map(|it| it.task) {
             task.abort();
         }
     }
 
-    /// Its task, to be cut by.
+    /// Sets the task of a connection, by which it can be cut.
     pub fn began(&self, number: u64, task: AbortHandle) {
         if let Some(it) = self.all().get_mut(&number) {
             it.task = Some(task);
         }
     }
 
-    /// It has said who it is, or is gone. False: it was cut before.
+    /// Removes a connection that has identified itself or ended. False when it was cut before.
     pub fn leave(&self, number: u64) -> bool {
         self.all().remove(&number).is_some()
     }
 }
 
-/// Whether one more connection of `name` leaves each of the others its share of `places`.
-/// `known`: the connections of everybody who may come.
+/// True when one more connection of `name` leaves each of the others its share of `places`. `known`
+/// holds the number of connections of everybody who may connect.
 pub fn has_place(known: &BTreeMap<Name, usize>, name: &Name, places: usize, of_one: usize) -> bool {
+    // Example: 64 places and 10 names keep 4 each. A name with 4 connections may open a fifth only
+    // while it has fewer than `of_one`, and the others still find their 4: 9 * 4 = 36 are reserved,
+    // 28 are left for it.
     let kept = (places / known.len().max(1)).clamp(1, KEPT);
     let mine = known.get(name).copied().unwrap_or_default();
     let taken: usize =

@@ -1,4 +1,4 @@
-//! The bus over real sockets, with a buffer that can be held back.
+//! Tests of the bus over real sockets, with a buffer that can be held back.
 
 use holdfast_protocol::data::Range;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -61,7 +61,7 @@ impl Rig {
     }
 }
 
-/// Bytes on a wire.
+/// MQTT client of a test that reads and writes plain bytes.
 struct Client {
     stream: TcpStream,
     level: u8,
@@ -124,7 +124,7 @@ impl Client {
         *self.read().await.unwrap().last().unwrap()
     }
 
-    /// The next packet; None: closed.
+    /// Reads the next packet; `None` when the connection is closed.
     async fn read(&mut self) -> Option<Vec<u8>> {
         let read = async {
             let mut out = vec![self.stream.read_u8().await.ok()?];
@@ -146,13 +146,13 @@ impl Client {
         tokio::time::timeout(PATIENCE, read).await.expect("an answer in time")
     }
 
-    /// Everything that was sent before is taken in, and nothing but this comes of it.
+    /// Asserts that a ping is the only thing answered, so that everything sent before was taken in.
     async fn ping(&mut self) {
         self.send(0xc0, &[]).await;
         assert_eq!(self.read().await.unwrap(), [0xd0, 0]);
     }
 
-    /// The next message: topic and payload.
+    /// Reads the next message: topic and payload.
     async fn message(&mut self) -> (String, String) {
         let bytes = self.read().await.unwrap();
         assert_eq!(bytes[0] >> 4, 3, "{bytes:?}");
@@ -526,8 +526,8 @@ async fn a_newer_client_of_the_same_id_takes_the_place_of_the_older() {
     clients[2].ping().await;
 }
 
-/// What stands in hand when the server ends a connection is on disk a moment later: its client is
-/// told, or it sends it again with each reconnect.
+/// Records in hand when the server ends a connection are on disk a moment later. The client must be
+/// told, or it sends them again with each reconnect.
 #[tokio::test]
 async fn what_is_stored_is_acknowledged_before_the_connection_ends() {
     for level in [4, 5] {
@@ -575,7 +575,7 @@ async fn what_is_stored_is_acknowledged_before_the_connection_ends() {
     }
 }
 
-/// MQTT 5 clients that do not count what is in flight send all they have at once.
+/// MQTT 5 clients that ignore the receive maximum send all they have at once.
 #[tokio::test]
 async fn a_burst_of_any_size_is_taken_once() {
     for (level, qos) in [(4, 1), (5, 1), (4, 2), (5, 2)] {

@@ -1,6 +1,6 @@
-//! The data socket, `data.sock` in the data folder: HTTP for whoever would rather send many records
-//! in one call than speak MQTT. Anybody on the device may connect; who may store is told by
-//! credentials or by the user that the kernel names.
+//! The data socket, `data.sock` in the data folder: HTTP, for programs that would rather send many
+//! records in one call than speak MQTT. Anybody on the device may connect; credentials, or the user
+//! that the kernel names, decide who may store.
 
 mod peer;
 mod service;
@@ -27,32 +27,32 @@ use super::bus::{Authority, Said, Strangers, has_place};
 use super::clock::uptime_ms;
 use super::intake::Intake;
 
-/// Connections at a time.
+/// Most connections.
 const MAX_CONNECTIONS: usize = 32;
-/// Connections of one caller at a time, so that one that keeps them open leaves room for others.
+/// Most connections of one caller, so that one that keeps them open leaves room for others.
 const MAX_OF_ONE: usize = 8;
-/// Bodies of calls in memory at a time, in bytes: one of the largest, and smaller ones.
+/// Most bytes of request bodies in memory: one of the largest, and smaller ones.
 const MAX_BODIES: usize = 12 * 1024 * 1024;
-/// Of these, of one caller: one of the largest.
+/// Most bytes of request bodies of one caller: one of the largest.
 const MAX_BODIES_OF_ONE: usize = 8 * 1024 * 1024;
-/// A connection that sends no request for so long is closed.
+/// Time after which a connection without a request is closed.
 const IDLE: Duration = Duration::from_secs(10);
-/// How long the end of the agent waits for calls under way.
+/// Longest time that the agent's end waits for calls under way.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Read at once, in bytes: a record at least.
+/// Bytes read at a time: at least a record.
 const READ: usize = 64 * 1024;
 
-/// What answers need.
+/// State that all connections share.
 struct Shared {
     authority: Authority,
     intake: Arc<dyn Intake>,
     said: Arc<Said>,
     bodies: Arc<Semaphore>,
-    /// Room for bodies of each caller that has some.
+    /// Room for request bodies, for each caller that has some.
     bodies_of: Mutex<BTreeMap<Name, Arc<Semaphore>>>,
     next: AtomicU64,
     strangers: Strangers,
-    /// Connections of each that is known.
+    /// Number of connections of each known caller.
     open: Mutex<BTreeMap<Name, usize>>,
 }
 
@@ -61,7 +61,7 @@ impl Shared {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for bodies of this caller.
+    /// Room for request bodies of this caller.
     fn bodies_of(&self, name: &Name) -> Arc<Semaphore> {
         let mut of = self.bodies_of.lock().unwrap_or_else(PoisonError::into_inner);
         of.retain(|_, room| Arc::strong_count(room) > 1);
@@ -70,7 +70,7 @@ impl Shared {
     }
 }
 
-/// The socket.
+/// The data socket, with its listener.
 pub struct DataSocket {
     shared: Arc<Shared>,
     listening: Option<AbortHandle>,
@@ -78,7 +78,7 @@ pub struct DataSocket {
 }
 
 impl DataSocket {
-    /// Listens to nobody yet.
+    /// Creates a socket that does not listen yet.
     pub fn new(authority: Authority, intake: Arc<dyn Intake>, said: Arc<Said>) -> Self {
         let shared = Shared {
             authority,
@@ -93,7 +93,7 @@ impl DataSocket {
         Self { shared: Arc::new(shared), listening: None, trouble: None }
     }
 
-    /// Listens, if it does not yet.
+    /// Listens, unless it does already.
     pub fn listen(&mut self, path: &Path) {
         if self.listening.is_some() {
             return;
@@ -117,7 +117,7 @@ impl DataSocket {
         }
     }
 
-    /// Lets nobody in any more, and waits a little for the answers to calls under way.
+    /// Stops listening, and waits up to 1 s for the responses to calls under way.
     pub async fn stop(&mut self) {
         if let Some(listening) = self.listening.take() {
             listening.abort();
@@ -126,7 +126,7 @@ impl DataSocket {
             while self.shared.bodies.available_permits() < MAX_BODIES {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            // A call gives its room back just before its answer is written.
+            // A call gives its room back just before its response is written.
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
         if tokio::time::timeout(FAREWELL, answered).await.is_err() {
@@ -134,7 +134,7 @@ impl DataSocket {
         }
     }
 
-    /// Why it does not listen.
+    /// Reason why it does not listen; `None` when it does.
     pub fn problem(&self) -> Option<String> {
         self.trouble.clone()
     }
@@ -189,16 +189,16 @@ fn admit(stream: UnixStream, shared: &Arc<Shared>) {
     shared.strangers.began(number, task.abort_handle());
 }
 
-/// One of the places of connections; given back when it is dropped.
+/// Place of one connection, given back when dropped.
 struct Seat {
     shared: Arc<Shared>,
     number: u64,
-    /// Whose it is. None: of a user who has not said for whom it calls.
+    /// Caller of the connection; `None` until it has identified itself.
     of: Mutex<Option<Name>>,
 }
 
 impl Seat {
-    /// The connection is this caller's from now on. False: that one has as many as it may have.
+    /// Assigns the connection to this caller. False when the caller has as many as it may have.
     fn pass_to(&self, name: &Name) -> bool {
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         if of.as_ref() == Some(name) {

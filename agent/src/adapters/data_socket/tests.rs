@@ -1,4 +1,4 @@
-//! The data socket over a real one, with a buffer that can be held back.
+//! Tests of the data socket over a real one, with a buffer that can be held back.
 
 use holdfast_protocol::data::Range;
 use holdfast_protocol::ids::Name;
@@ -15,9 +15,9 @@ struct Rig {
     scratch: tempfile::TempDir,
     fake: Fake,
     said: Arc<Said>,
-    /// `Authorization` of workload pump.
+    /// Authorization header of workload pump.
     basic: String,
-    /// And of workload fan.
+    /// Authorization header of workload fan.
     other: String,
     bus: Bus,
     _socket: DataSocket,
@@ -71,7 +71,7 @@ impl Rig {
         self.send(&[head.as_bytes(), body].concat()).await
     }
 
-    /// Posts as workload fan; gives the status.
+    /// Posts as workload fan; returns the status.
     async fn post_of_other(&self) -> u16 {
         let head = head("fan", &format!("connection: close\r\n{}", self.other), 1);
         self.send(format!("{head}1").as_bytes()).await.0
