@@ -1,14 +1,14 @@
-//! The keeper of an exec probe: the launcher stays as the parent of the probe's command, and ends
+//! Supervisor of an exec probe: the launcher stays as the parent of the probe's command, and ends
 //! only when nothing is left of what that started.
 //!
-//! It is the subreaper of its descendants: whatever a probe leaves behind, in a session of its
-//! own and without an environment too, becomes the keeper's child and is killed. So one probe
-//! costs no look at other processes unless it leaves something. When the agent closes its pipe (the
-//! time is over, or the agent ended) the probe ends at once.
+//! It is the subreaper of its descendants: whatever a probe leaves behind, even in a session of its
+//! own and without an environment, becomes the supervisor's child and is killed. So a probe costs
+//! no look at other processes unless it leaves something. When the agent closes its pipe (the
+//! probe's time is over, or the agent ended), the probe is ended at once.
 //!
-//! What it says: "E" and the reason when the command cannot be executed; then NUL and how it
-//! ended: "+" well, "-" otherwise with the words of how, "T" by the agent's order. Behind "-" and
-//! "T" stands the last line of its output.
+//! It reports "E" and the reason when the command cannot be executed; otherwise, after a NUL, how
+//! the command ended: "+" for success, "-" and a description for failure, "T" when the agent ended
+//! it. After "-" and "T" follows the last line of the command's output.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -23,24 +23,25 @@ use super::launcher::{self, Plan};
 use super::{ending, kernel, procfs};
 use crate::core::record::Exit;
 
-/// So often a command is looked at where the kernel has no pidfd.
+/// Interval at which a command is looked at where the kernel has no pidfd.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// What is kept of the output's end, in bytes.
+/// Bytes kept of the end of the output.
 const KEPT: usize = 512;
-/// Longest last line that is told, in characters.
+/// Longest last line that is reported, in characters.
 const TOLD: usize = 160;
-/// What is read of a probe's output at once, and after its end at most: a pipe's size, in bytes.
+/// Bytes read of a probe's output at a time; after its end [`PIECES`] times at most, which is all
+/// that a pipe holds (64 KiB).
 const PIECE: usize = 4096;
 const PIECES: usize = 16;
 
-/// Runs a probe's command to its end, and the end of all that it started.
+/// Runs a probe's command to its end, and ends all that it started.
 ///
 /// # Errors
-/// In words, when it could not be tried.
+/// The reason as text, when the command could not be started.
 pub(super) fn run(plan: &Plan, status: &mut File) -> Result<(), String> {
     let tell = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
     rustix::process::setsid().map_err(|error| tell("session", &error))?;
-    // Where that is not to be had, what leaves its parent is swept with the workload.
+    // Where this is refused, processes that leave their parent are swept with the workload.
     let me = rustix::process::getpid();
     let _without = rustix::process::set_child_subreaper(Some(me));
     let (output, inlet) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| tell("pipe", &error))?;
@@ -67,12 +68,12 @@ pub(super) fn run(plan: &Plan, status: &mut File) -> Result<(), String> {
         (true, exit) => format!("-{exit}: {line}"),
         (false, _) => format!("T{line}"),
     };
-    // An agent that is gone needs no answer.
+    // The agent may be gone; then nobody reads this.
     let _unheard = status.write_all(format!("\0{said}").as_bytes());
     Ok(())
 }
 
-/// Waits for the command's end. False: the agent closed its pipe before.
+/// Waits for the command's end. False when the agent closed its pipe first.
 fn watch(child: u32, output: &mut Output) -> bool {
     let Some(child) = ending::raw(child) else { return true };
     let fd: Option<OwnedFd> = rustix::process::pidfd_open(child, PidfdFlags::empty()).ok();
@@ -100,10 +101,10 @@ fn watch(child: u32, output: &mut Output) -> bool {
     }
 }
 
-/// Ends the command with everything that came of it; tells how the command ended.
+/// Ends the command with everything that it started; returns how the command itself ended.
 fn end(child: u32) -> Exit {
     let mut exit = Exit::Unseen;
-    // Not reaped yet, so that its id, and its group's, is still its own.
+    // Not reaped yet, so its process id, and that of its group, is still its own.
     ending::kill_child(child);
     if let Some(child) = ending::raw(child)
         && let Ok(Some(status)) = waitid(WaitId::Pid(child), WaitIdOptions::EXITED)
@@ -113,12 +114,12 @@ fn end(child: u32) -> Exit {
     loop {
         match waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
             Ok(Some(_)) => {}
-            // Nobody is left.
+            // No child is left.
             Err(_) => return exit,
             Ok(None) => {
                 kill_children();
-                // Its own children become the keeper's as it ends. The agent ends a keeper that
-                // waits too long.
+                // Children of the killed ones become children of this process and are killed in the
+                // next round. The agent ends a supervisor that takes too long.
                 let _reaped = waitid(WaitId::All, WaitIdOptions::EXITED);
             }
         }
@@ -130,21 +131,21 @@ fn kill_children() {
     for pid in procfs::pids().unwrap_or_default() {
         let is_mine = |stat: procfs::Stat| stat.parent == me && !stat.zombie;
         if procfs::stat(pid).ok().flatten().is_some_and(is_mine) {
-            // A child that was not reaped: the id is its own.
+            // A child that was not reaped: the id is still its own.
             let _gone = Pid::from_raw(pid.cast_signed())
                 .map(|pid| rustix::process::kill_process(pid, Signal::KILL));
         }
     }
 }
 
-/// What the command printed, of which the end is kept.
+/// Output of the command, of which the end is kept.
 struct Output {
     pipe: File,
     kept: Vec<u8>,
 }
 
 impl Output {
-    /// Reads what there is. False: there will be no more, or none is there now after the end.
+    /// Reads what is there. False when the pipe is closed or broken.
     fn read(&mut self) -> bool {
         let mut piece = [0; PIECE];
         match self.pipe.read(&mut piece) {
@@ -164,7 +165,7 @@ impl Output {
     }
 }
 
-/// The last line that says something, fit to be shown.
+/// Returns the last line that is not empty, with control characters replaced.
 fn last_line(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Tries whether a workload works: by HTTP, TCP or a command in its place.
+//! Probes of a workload: by HTTP, TCP or a command in its environment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use super::launcher::Plan;
 use super::runtime::{Place, Started, probe_plan, start, trouble};
 use crate::core::record::Instance;
 
-/// Of an HTTP answer only the status line is read.
+/// Most bytes read of an HTTP response: only its status line counts.
 const MAX_STATUS_LINE: u64 = 256;
-/// How long a probe's keeper has to end everything that the probe started.
+/// Longest time for a probe's supervisor to end everything that the probe started.
 const ENDING: Duration = Duration::from_secs(5);
 
 /// Runs a probe to its end.
 ///
 /// # Errors
-/// Why the workload does not work, in words.
+/// The reason as text why the workload is not healthy.
 pub async fn run(
     place: Arc<Place>,
     name: Name,
@@ -51,7 +51,8 @@ pub async fn run(
     }
 }
 
-/// Runs a command below its keeper; the outer error is the last line of one that was late.
+/// Runs a command under its supervisor. The outer error is the last line of output of a command
+/// that took too long.
 async fn execute(
     place: &Place,
     plan: &Plan,
@@ -65,7 +66,7 @@ async fn execute(
     let mut said = Box::pin(trouble(&mut stdout));
     let mut text = tokio::time::timeout(within, &mut said).await;
     if text.is_err() {
-        // Its keeper ends all that it started, and says how far it had come.
+        // Closing the pipe makes the supervisor end all that it started and report the last line.
         drop(stdin);
         text = tokio::time::timeout(ENDING, &mut said).await;
     }

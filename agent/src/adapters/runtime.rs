@@ -1,5 +1,5 @@
 //! The process runtime: starts workloads through the launcher, watches, signals and sweeps them.
-//! It keeps no state that a restart of the agent would miss.
+//! All its state can be found again after a restart of the agent.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,67 +24,68 @@ use super::{crash, ending, folder, procfs, users};
 use crate::core::effect::Observed;
 use crate::core::record::{Instance, Revision};
 
-/// A launcher that takes longer to come to the gate is given up. A slow card under load needs
-/// seconds.
+/// Longest time for a launcher to reach the gate; after that it is killed. A slow SD card under
+/// load needs seconds.
 const GATE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest text of a launcher about what went wrong, in bytes.
+/// Longest error text that is read from a launcher, in bytes.
 const MAX_TROUBLE: u64 = 1024;
 
-/// Where everything of the runtime is, and who it is.
+/// Paths, identity and services that the runtime works with.
 #[derive(Debug)]
 pub struct Place {
-    /// Marks this agent's processes among those of others.
+    /// Id of this agent, which marks its processes among those of other agents.
     pub agent: String,
-    /// The device, as workloads are told.
+    /// Name of the device, as workloads are told.
     pub device: String,
-    /// This boot.
+    /// Id of the current boot.
     pub boot: String,
-    /// Folder of the workloads.
+    /// Folder that holds one folder for each workload.
     pub workloads: PathBuf,
     /// Folder of the artifacts.
     pub artifacts: PathBuf,
-    /// What the launcher is started with.
+    /// Program and first arguments that start the launcher.
     pub launcher: Vec<std::ffi::OsString>,
-    /// Limits, or why there are none.
+    /// Control groups for resource limits, or the reason why there are none.
     pub cgroups: Result<Cgroups, String>,
-    /// The limit of open files that the agent was started with: what workloads get.
+    /// Soft limit of open files that the agent was started with; workloads get it back.
     pub open_files: Option<u64>,
-    /// What workloads are told of the ways to put data in.
+    /// Sockets and credentials by which workloads publish data.
     pub access: Arc<super::access::Access>,
-    /// Processes whose ends are waited for.
+    /// Processes whose ends are waited for elsewhere, which the reaper leaves alone.
     pub awaited: Awaited,
-    /// Processes that keep their memory from being read.
+    /// Processes that a census could not read in time.
     pub stuck: std::sync::Mutex<census::Processes>,
 }
 
 impl Place {
-    /// Where this artifact is.
+    /// Path of an artifact by its digest.
     pub fn artifact(&self, digest: &Digest) -> PathBuf {
         self.artifacts.join(digest.hex())
     }
 
-    /// The workload's folder.
+    /// Folder of a workload.
     pub fn folder(&self, name: &Name) -> PathBuf {
         self.workloads.join(name.as_str())
     }
 
-    /// The workload's log.
+    /// Path of a workload's log.
     pub fn log(&self, name: &Name) -> PathBuf {
         self.folder(name).join(folder::LOG)
     }
 }
 
-/// The way to a launcher at its gate.
+/// Pipes to a launcher that waits at its gate.
 #[derive(Debug)]
 struct Gate {
     instance: Instance,
     open: pipe::Sender,
     status: pipe::Receiver,
-    /// Its end is told after this is gone: first whether it was executed, then how it ended.
+    /// Dropped with the gate, which lets the exit be reported: whether the workload was executed is
+    /// reported first, then how it ended.
     _told: oneshot::Sender<()>,
 }
 
-/// The runtime.
+/// Runtime that starts workloads as processes of this machine.
 #[derive(Debug)]
 pub struct Runtime {
     place: Arc<Place>,
@@ -93,12 +94,13 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Tells what happens on `tell`.
+    /// Creates a runtime that reports what it observes on `tell`.
     pub fn new(place: Arc<Place>, tell: mpsc::Sender<Observed>) -> Self {
         Self { place, tell, gates: Arc::default() }
     }
 
-    /// Lays out the folder, starts the launcher and brings it to the gate.
+    /// Lays out the workload's folder, starts the launcher and waits until it is at the gate.
+    /// Reports `Launched`, `Unfit` or `Missing`.
     pub fn launch(&self, name: Name, revision: Revision, nonce: u64, stale_config: Vec<String>) {
         let (place, tell, gates) = (self.place.clone(), self.tell.clone(), self.gates.clone());
         tokio::spawn(async move {
@@ -125,7 +127,7 @@ impl Runtime {
         });
     }
 
-    /// Lets the launcher execute the workload.
+    /// Opens the gate: the launcher executes the workload. Reports `Opened`.
     pub fn open(&self, name: Name, instance: Instance) {
         let gate = self.gates.lock().ok().and_then(|mut gates| gates.remove(&name));
         let tell = self.tell.clone();
@@ -144,7 +146,7 @@ impl Runtime {
         });
     }
 
-    /// Watches a process that the agent did not start itself.
+    /// Watches a process that a former agent started. Reports `Exited`.
     pub fn watch(&self, name: Name, instance: Instance) {
         let (tell, place) = (self.tell.clone(), self.place.clone());
         tokio::spawn(async move {
@@ -155,8 +157,8 @@ impl Runtime {
         });
     }
 
-    /// Signals the process group. One that is gone is fine; one that cannot be looked at now (no
-    /// descriptors) is signalled when it can.
+    /// Sends a signal to the instance's process group. A group that is gone is fine; one that
+    /// cannot be looked at now (no free descriptors) is signalled as soon as it can be.
     pub fn signal(&self, instance: &Instance, signal: u8) {
         if ending::signal(instance, &self.place.boot, signal).is_err() {
             let (instance, boot) = (instance.clone(), self.place.boot.clone());
@@ -169,11 +171,12 @@ impl Runtime {
         crash::point("signal-sent");
     }
 
-    /// Finds (and kills) what is left of workloads, on a thread of its own: see [`Census::take`].
-    /// When nobody can be looked at (no descriptors), it looks again until it can: "nothing left"
-    /// is said of what was seen alone.
+    /// Finds, and kills where asked, the remaining processes of workloads, on a thread of its own;
+    /// see [`Census::take`]. When processes cannot be read (no free descriptors) it tries again
+    /// until they can: "nothing left" is only reported of what was seen.
     pub fn sweep(&self, sweeps: Vec<Sweep>) {
-        // A launcher at the gate of something that is not wanted any more ends by its pipe.
+        // A workload that is no longer wanted loses its gate: its launcher ends when the pipe
+        // closes.
         if let Ok(mut gates) = self.gates.lock() {
             for sweep in sweeps.iter().filter(|sweep| sweep.spare.is_none()) {
                 gates.remove(&sweep.name);
@@ -201,10 +204,10 @@ impl Runtime {
     }
 }
 
-/// Does what may block for long on a thread of its own: those of the pool are few.
+/// Runs work that may block for long on a new thread, since the threads of the pool are few.
 ///
 /// # Errors
-/// What the work says, or when there is no thread to be had.
+/// The error of the work, or of the system when there is no thread.
 pub async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
@@ -215,33 +218,33 @@ pub async fn apart<T: Send + 'static>(
     told.await.unwrap_or_else(|_| Err(io::Error::other("the thread ended early")))
 }
 
-/// What a sweep is asked to do: see `Effect::Sweep`.
+/// One workload of a sweep; see `Effect::Sweep`.
 #[derive(Debug)]
 pub struct Sweep {
-    /// Whose.
+    /// Workload to sweep.
     pub name: Name,
-    /// Its last main process.
+    /// Last known main process.
     pub last: Option<Instance>,
-    /// Spare this one and its session.
+    /// Instance that is spared, with its session.
     pub spare: Option<Instance>,
     /// Kill what is found.
     pub kill: bool,
 }
 
-/// One look for all of them: how many live processes each workload has left that are no probe's
-/// and were ended, and in all.
+/// Takes one census for all sweeps. Returns for each workload how many live processes were left
+/// behind and killed, those of probes not counted, and how many are left in all.
 fn look(place: &Arc<Place>, sweeps: &[Sweep]) -> io::Result<Vec<(Name, usize, usize)>> {
     let census = Census::take(place)?;
     let mut swept = Vec::new();
     for sweep in sweeps {
-        // Who was spared is gone: what was seen may be a newer instance, and the end of the spared
-        // one is followed by a sweep of its own.
+        // The spared instance has ended, so what was seen may belong to a newer one. The exit of
+        // the spared one leads to a sweep of its own.
         if let Some(spare) = &sweep.spare
             && !procfs::lives(spare, &place.boot)?
         {
             continue;
         }
-        // A session of another boot means nothing: its number is somebody else's by now.
+        // The process ids of another boot belong to somebody else by now.
         let last = sweep.last.as_ref().filter(|last| last.boot == place.boot);
         let cgroups = place.cgroups.as_ref().ok();
         let group = cgroups.map(|it| it.members(&sweep.name)).transpose()?.unwrap_or_default();
@@ -268,13 +271,13 @@ async fn send(tell: &mpsc::Sender<Observed>, observed: Observed) {
     let _ended = tell.send(observed).await;
 }
 
-/// Why a workload cannot even be prepared.
+/// Reasons why a workload cannot be prepared.
 enum Fault {
-    /// What its revision asks for cannot be had on this device.
+    /// The revision asks for something that this device does not have.
     Revision(String),
-    /// Its artifact was removed behind the agent's back.
+    /// The artifact was removed behind the agent's back.
     Artifact(Digest),
-    /// The machine is in trouble: no room, a broken disk.
+    /// The machine is in trouble, such as a full or broken disk.
     Machine(String),
 }
 
@@ -297,7 +300,7 @@ impl Fault {
     }
 }
 
-/// Everything that has to be on disk before the start, and the plan.
+/// Puts everything on disk that the workload needs before its start, and plans the start.
 fn prepare(
     place: &Place,
     name: &Name,
@@ -317,7 +320,7 @@ fn prepare(
     let folder = place.folder(name);
     let own = folder.join(folder::FILES);
     let mut plan = plan_of(place, name, nonce, spec, process, own, user).map_err(Fault::Machine)?;
-    // The last that can fail before there is a process: what it laid in vain it takes back.
+    // Last of the steps that can fail before there is a process, and undone where it fails.
     folder::lay(&folder, &spec.config, stale_config, user).map_err(Fault::of_folder)?;
     let marker = census::marker(&place.agent, name, revision.number, nonce);
     plan.env.insert(census::MARKER.into(), marker);
@@ -326,7 +329,7 @@ fn prepare(
     Ok(plan)
 }
 
-/// How this workload's processes run: its main process and its probes alike.
+/// Plans how a process of this workload runs, be it the main process or a probe.
 fn plan_of(
     place: &Place,
     name: &Name,
@@ -350,7 +353,7 @@ fn plan_of(
     ]);
     match place.access.workload(name, nonce) {
         Ok(entry) => env.extend(entry.environment()),
-        // The bus says so too; the workload may do without.
+        // The bus reports this too; the workload may not need it.
         Err(error) => tracing::error!(workload = %name, %error, "it has no way to put data in"),
     }
     env.extend(process.env.iter().map(|(key, value)| (key.clone(), value.clone())));
@@ -373,16 +376,16 @@ fn plan_of(
     Ok(Plan { program, args, env, workdir, log, user, groups, cgroup, open_files, bounds, gate })
 }
 
-/// True where the kernel's count of a user's processes is one of this workload's: it has a user
-/// to itself.
+/// True where the kernel's count of a user's processes counts this workload alone, because it has a
+/// user of its own.
 pub fn counts_alone(process: &Process) -> bool {
     process.user.is_none() && rustix::process::geteuid().is_root()
 }
 
-/// A plan for a probe that runs in the workload's place.
+/// Plans a probe command that runs in the workload's environment.
 ///
 /// # Errors
-/// In words.
+/// The reason as text.
 pub fn probe_plan(
     place: &Place,
     name: &Name,
@@ -398,19 +401,19 @@ pub fn probe_plan(
     plan.program = PathBuf::from(program);
     plan.args = args.to_vec();
     plan.gate = false;
-    // Of the same instance: what a probe leaves behind is swept with it.
+    // The same nonce as the instance: processes that the probe leaves behind are swept with it.
     plan.env.insert(census::MARKER.into(), census::marker(&place.agent, name, 0, nonce));
     Ok(plan)
 }
 
-/// A launcher under way.
+/// A launcher that runs and has its plan.
 pub(super) struct Started {
     pub(super) pid: u32,
     pub(super) stdin: pipe::Sender,
     pub(super) stdout: pipe::Receiver,
 }
 
-/// Starts a launcher and gives it its plan.
+/// Starts a launcher and sends it its plan.
 pub(super) async fn start(place: &Place, plan: &Plan) -> Result<Started, String> {
     let (program, before) = place.launcher.split_first().ok_or("no launcher")?;
     let mut command = Command::new(program);
@@ -440,7 +443,7 @@ pub(super) async fn start(place: &Place, plan: &Plan) -> Result<Started, String>
     }
 }
 
-/// Gives a launcher its plan; gives the ends of its pipes.
+/// Sends a launcher its plan; returns the pipes to and from it.
 async fn give(child: &mut Child, plan: &[u8]) -> io::Result<(pipe::Sender, pipe::Receiver)> {
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::ErrorKind::BrokenPipe.into());
@@ -451,7 +454,8 @@ async fn give(child: &mut Child, plan: &[u8]) -> io::Result<(pipe::Sender, pipe:
     Ok((stdin, stdout))
 }
 
-/// Starts a launcher and brings it to the gate. One that does not get there is killed and reaped.
+/// Starts a launcher and waits until it is at the gate. A launcher that does not get there is
+/// killed and reaped.
 async fn to_gate(
     place: &Place,
     name: &Name,
@@ -473,6 +477,8 @@ async fn to_gate(
     let instance = Instance { pid, start, boot: place.boot.clone(), nonce };
     let (who, which, tell) = (name.clone(), instance.clone(), tell.clone());
     let (gone, is_told) = oneshot::channel();
+    // The process is reaped in any case, but `Exited` is held back until the gate is dropped: the
+    // driver learns of `Opened` first, even if the workload ends within a millisecond.
     tokio::spawn(async move {
         let exit = ending::of_child(pid, &awaited).await;
         let _told = is_told.await;
@@ -498,7 +504,7 @@ async fn await_ready(status: &mut pipe::Receiver) -> Result<(), String> {
     }
 }
 
-/// Opens the gate; the pipe closes when the workload executes.
+/// Opens the gate and waits for the outcome: the status pipe closes when the workload is executed.
 async fn pass(gate: &mut Gate) -> Result<(), String> {
     let written = gate.open.write_all(&[launcher::OPEN]).await;
     written.map_err(|error| format!("its launcher is gone: {error}"))?;
@@ -510,7 +516,7 @@ async fn pass(gate: &mut Gate) -> Result<(), String> {
     }
 }
 
-/// The rest of what the launcher says after "E".
+/// Reads the error text that the launcher sends after its "E".
 pub(super) async fn trouble(status: &mut pipe::Receiver) -> String {
     let mut text = Vec::new();
     let _as_far_as_it_came = status.take(MAX_TROUBLE).read_to_end(&mut text).await;
