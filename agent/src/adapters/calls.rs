@@ -1,5 +1,5 @@
-//! Answers calls of the control plane: the log of a workload, once or as it grows; questions about
-//! the records of a stream.
+//! Answers calls of the control plane: reading or following a workload's log, and queries over the
+//! records of a stream.
 
 mod question;
 
@@ -24,85 +24,86 @@ use crate::adapters::link::Outlet;
 use crate::adapters::logs::{self, Histories};
 use crate::core::history::History;
 
-/// Calls answered at the same time; one more is refused.
+/// Most calls at the same time; one more is refused.
 const AT_ONCE: usize = 8;
-/// Questions answered at the same time: each may take a few megabytes of memory.
+/// Most queries at the same time; each may take a few megabytes of memory.
 const QUESTIONS: usize = 2;
-/// How often a log that is followed is looked at.
+/// Interval at which a followed log is read.
 const LOOK: Duration = Duration::from_millis(300);
-/// Longest that one call may be followed without being repeated, in seconds.
+/// Longest time that one call is followed without being repeated, in seconds.
 const MAX_FOLLOW: u32 = 300;
 
-/// How often a call that takes long says that it is at work.
+/// Interval of the signs of life of a call that takes long.
 const SIGN: Duration = Duration::from_secs(5);
 
-/// Told what came of a call whose answer waits for the loop.
+/// Sender for the outcome of a call that the driver carries out.
 pub type Done = oneshot::Sender<Result<(), String>>;
 
-/// A log that is asked for.
+/// A call that reads or follows a workload's log.
 #[derive(Debug)]
 pub struct LogCall {
-    /// The call's number.
+    /// Id of the call.
     pub id: u64,
-    /// The log; None: there is no such workload here.
+    /// Path of the log; `None` when there is no such workload.
     pub log: Option<PathBuf>,
-    /// The workload that wrote it.
+    /// Workload that wrote the log.
     pub workload: Name,
-    /// The part that is asked for.
+    /// Part of the log that is requested.
     pub part: LogPart,
-    /// What is known of the logs.
+    /// Histories of all logs.
     pub histories: Histories,
-    /// What tells the time of what nobody has looked at yet.
+    /// Clock that dates lines which no size poll has dated yet.
     pub time: Time,
-    /// Why the link's budget allows none; None: it does.
+    /// Reason why the link's budget forbids a reply; `None` when it allows one.
     pub held: Option<String>,
 }
 
-/// A question about the records of a stream.
+/// A query over the records of a stream.
 #[derive(Debug)]
 pub struct QueryCall {
-    /// The call's number.
+    /// Id of the call.
     pub id: u64,
-    /// Which stream.
+    /// Stream to query.
     pub stream: StreamName,
-    /// What is asked.
+    /// The query.
     pub question: Box<Question>,
-    /// How long it may take, in milliseconds.
+    /// Longest time for the reply, in milliseconds.
     pub within_ms: u32,
-    /// Why the link's budget for logs, which answers count as, allows none; None: it does.
+    /// Reason why the link's budget for logs, under which replies count, forbids one; `None` when
+    /// it allows one.
     pub held: Option<String>,
 }
 
-/// Records that are to be shipped as they are.
+/// A request to ship records in full.
 #[derive(Debug)]
 pub struct FetchCall {
-    /// The call's number.
+    /// Id of the call.
     pub id: u64,
-    /// Which stream.
+    /// Stream of the records.
     pub stream: StreamName,
-    /// From when to when, both within, in milliseconds since 1970.
+    /// First and last time, both inclusive, in milliseconds since 1970.
     pub window: (u64, u64),
-    /// At most so many bytes.
+    /// Most bytes on disk; `None` for no bound.
     pub bytes: Option<u64>,
 }
 
 /// A call under way.
 #[derive(Debug)]
 struct Open {
-    /// When a log is no longer followed, in milliseconds since the boot.
+    /// Time until which a log is followed, by [`uptime_ms`].
     deadline: Arc<AtomicU64>,
     task: JoinHandle<()>,
     is_question: bool,
 }
 
-/// The calls under way.
+/// Calls under way, by id.
 #[derive(Debug, Default)]
 pub struct Calls {
     open: BTreeMap<u64, Open>,
 }
 
 impl Calls {
-    /// Answers, or prolongs an answer under way.
+    /// Answers a log call; a repeated call prolongs the one under way.
     pub fn log(&mut self, outlet: &Outlet, call: LogCall) {
         self.tidy();
         let until = uptime_ms() + u64::from(call.part.follow_seconds.min(MAX_FOLLOW)) * 1000;
@@ -132,7 +133,7 @@ impl Calls {
         self.open.retain(|_, open| !open.task.is_finished());
     }
 
-    /// Answers a question; one that is being answered is not begun again.
+    /// Answers a query; a repeated call is ignored while the first is under way.
     pub fn query(&mut self, outlet: &Outlet, buffer: Buffer, call: QueryCall) {
         self.tidy();
         if self.open.contains_key(&call.id) {
@@ -145,7 +146,7 @@ impl Calls {
         let begins = !busy && call.held.is_none();
         let task = tokio::spawn(async move {
             if let Some(why) = &call.held {
-                // An answer may be as large as what it saves the link from.
+                // A reply may be as large as the records that the budget keeps off the link.
                 answer.fail(why).await;
             } else if busy {
                 answer.fail("busy: it is answering other questions; try again").await;
@@ -158,7 +159,7 @@ impl Calls {
         }
     }
 
-    /// Marks records for being shipped, and says how many.
+    /// Requests records in full, and replies how many there are.
     pub fn fetch(&mut self, outlet: &Outlet, buffer: Buffer, call: FetchCall) {
         self.tidy();
         let mut answer = Answer { outlet: outlet.clone(), id: call.id, sequence: 0 };
@@ -182,8 +183,8 @@ impl Calls {
         }
     }
 
-    /// Answers once it is told what came of the call. None: it is under way, or one too many, which
-    /// is said.
+    /// Registers a call that the driver carries out, and replies once the outcome is sent. `None`
+    /// when it is under way already, or was refused because there are too many.
     pub fn later(&mut self, outlet: &Outlet, id: u64) -> Option<Done> {
         self.tidy();
         if self.open.contains_key(&id) {
@@ -217,14 +218,14 @@ impl Calls {
         Some(tell)
     }
 
-    /// Ends an answer early.
+    /// Stops a call early.
     pub fn cancel(&mut self, id: u64) {
         if let Some(open) = self.open.remove(&id) {
             open.task.abort();
         }
     }
 
-    /// The connection is gone: nobody reads.
+    /// Stops all calls after the connection was lost: nobody would read the replies.
     pub fn end(&mut self) {
         while let Some((_, open)) = self.open.pop_first() {
             open.task.abort();
@@ -233,20 +234,20 @@ impl Calls {
 }
 
 impl LogCall {
-    /// Looks at what is known of the log. None: the workload was removed.
+    /// Runs `look` on the history of the log. `None` when the workload was removed.
     fn look<T>(&self, look: impl FnOnce(&mut History) -> T) -> Option<T> {
         self.histories.lock().get_mut(&self.workload).map(look)
     }
 }
 
-/// A piece of a log on its way.
+/// A piece of a log, ready to be sent.
 struct Piece {
     /// Number of the log.
     log: u32,
     /// Offset of the first byte.
     at: u64,
     bytes: Vec<u8>,
-    /// What the reply says about them.
+    /// Values for the reply's `log` field: number, offset and times.
     place: Vec<u64>,
 }
 
@@ -258,7 +259,7 @@ impl Piece {
         (at, end): (u64, u64),
         expected: (u32, u64),
     ) -> std::io::Result<Self> {
-        // Another log than before: from its beginning.
+        // The log was replaced since the caller last read: begin with the new one's start.
         let at = if expected.0 == 0 || expected.0 == history.id { at } else { history.base };
         let (at, bytes) = logs::read(path, history, at, end, MAX_REPLY_BODY)?;
         let log = history.id;
@@ -275,7 +276,7 @@ impl Piece {
     }
 }
 
-/// Seconds since 1970. 0: the clock is wrong.
+/// Seconds since 1970; 0 when the clock cannot be relied on.
 pub fn known_seconds(time: &Time) -> u64 {
     if time.is_relied_on() { time.now() } else { 0 }
 }
@@ -296,10 +297,11 @@ impl Answer {
             Err(why) => return self.fail(&why).await,
         };
         let follows = end == u64::MAX && call.part.follow_seconds > 0;
-        // Which log, and from where on, the caller expects what comes next.
+        // The log number and offset at which the caller expects the next bytes; only where they
+        // differ, the reply names them.
         let mut expected = (call.part.log, call.part.from);
-        // Whoever follows a log that is silent is told that this device is there: at the beginning,
-        // and whenever it is asked again.
+        // A caller that follows a silent log learns that this device is there: at the beginning,
+        // and each time it repeats the call.
         let mut answered = 0;
         while at < end {
             let asked = deadline.load(Ordering::Relaxed);

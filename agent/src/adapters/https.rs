@@ -1,4 +1,4 @@
-//! A small HTTPS client for the control plane's API: enrolment, renewal, artifacts.
+//! Small HTTPS client for the control plane's API: enrolment, renewal, artifacts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,63 +15,64 @@ use tokio::net::TcpStream;
 
 use super::meter::{Metered, Tap};
 
-/// For name, TCP and TLS together: a satellite link needs several round trips of a second.
+/// Longest time for name resolution, TCP and TLS together: a satellite link needs several round
+/// trips of a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Until an answer's head has come.
+/// Longest time until the head of a response has come, and for reading a body.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Largest answer that is read whole, in bytes.
+/// Largest response that is read whole, in bytes.
 const MAX_ANSWER: usize = 256 * 1024;
 
-/// Why there is no answer.
+/// Reasons why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpsError {
-    /// No connection.
+    /// No connection could be made.
     #[error("{host}:{port} cannot be reached: {why}")]
     Unreachable {
-        /// Who.
+        /// Host that was tried.
         host: String,
-        /// On which port.
+        /// Port that was tried.
         port: u16,
-        /// Why.
+        /// Reason as text.
         why: String,
     },
-    /// Whoever answers is not the control plane.
+    /// The server is not the control plane.
     #[error("{host}:{port} is not trusted: {why}")]
     Untrusted {
-        /// Who.
+        /// Host that was tried.
         host: String,
-        /// On which port.
+        /// Port that was tried.
         port: u16,
-        /// Why.
+        /// Reason as text.
         why: String,
     },
-    /// The control plane says no.
+    /// The control plane refused the request.
     #[error("refused: {message}")]
     Refused {
-        /// HTTP status.
+        /// HTTP status of the response.
         status: u16,
-        /// Why, in words.
+        /// Reason as text.
         message: String,
     },
-    /// The control plane cannot answer now.
+    /// The control plane cannot serve the request now.
     #[error("the control plane answered {status}: {message}")]
     Failed {
-        /// HTTP status.
+        /// HTTP status of the response.
         status: u16,
-        /// Why, in words.
+        /// Reason as text.
         message: String,
     },
-    /// The connection broke, or the answer is none.
+    /// The connection broke, or the response makes no sense.
     #[error("no whole answer: {0}")]
     Broken(String),
 }
 
-/// `https://host:port`.
+/// Address of the API: `https://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
-    /// Name or address, without brackets.
+    /// Host name or address, without brackets.
     pub host: String,
-    /// Port; 443 if none was given.
+    /// Port; 443 when none was given.
     pub port: u16,
 }
 
@@ -102,19 +103,19 @@ impl std::fmt::Display for Url {
     }
 }
 
-/// The API at one address.
+/// Client of the API at one address.
 #[derive(Debug, Clone)]
 pub struct Api {
-    /// Where.
+    /// Address of the API.
     pub url: Url,
-    /// Whom to trust, and who the agent is.
+    /// TLS configuration: the CA to trust, and the certificate to show.
     pub tls: Arc<ClientConfig>,
-    /// Counts what it costs.
+    /// Meter of the bytes that the connections use.
     pub tap: Tap,
 }
 
 impl Api {
-    /// Sends a request and gives the answer's head, with its body still to be read.
+    /// Sends a request; returns the response with its body still to be read.
     ///
     /// # Errors
     /// [`HttpsError::Unreachable`], [`HttpsError::Untrusted`], [`HttpsError::Broken`].
@@ -137,7 +138,7 @@ impl Api {
         };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
-        // Ends when the answer has been read or dropped.
+        // Ends when the response has been read or dropped.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection to the control plane's API");
@@ -171,7 +172,7 @@ impl Api {
         })
     }
 
-    /// A request with the headers that every one has.
+    /// Begins a request with the headers that all requests have.
     pub fn request(&self, method: &str, path: &str) -> hyper::http::request::Builder {
         Request::builder()
             .method(method)
@@ -180,7 +181,7 @@ impl Api {
             .header("user-agent", concat!("holdfast-agent/", env!("CARGO_PKG_VERSION")))
     }
 
-    /// Posts JSON and reads the answer as JSON.
+    /// Posts JSON and reads the response as JSON.
     ///
     /// # Errors
     /// [`HttpsError`].
@@ -207,7 +208,7 @@ impl Api {
     }
 }
 
-/// What a TLS library says of a connection that it ended, in words.
+/// Explains to a person why TLS ended a connection, from the library's text `said`.
 pub fn tls_words(said: &str) -> &'static str {
     if said.contains("xpired") || said.contains("alid yet") || said.contains("ValidYet") {
         "its certificate is not valid at this device's time: is the clock right?"
@@ -227,7 +228,7 @@ async fn whole(answer: Response<Incoming>) -> Result<Bytes, HttpsError> {
     }
 }
 
-/// Reads an answer that is not a success.
+/// Reads a response that is not a success, and makes it an error.
 pub async fn refusal(answer: Response<Incoming>) -> HttpsError {
     let status = answer.status();
     let body = match whole(answer).await {
@@ -250,10 +251,10 @@ pub async fn refusal(answer: Response<Incoming>) -> HttpsError {
     }
 }
 
-/// A TCP connection to the first address that takes one.
+/// Connects by TCP to the first address of a host that accepts.
 ///
 /// # Errors
-/// In words.
+/// The reason as text.
 pub async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
     let mut last = "no address".to_owned();
     for address in super::resolve::addresses(host, port).await? {
@@ -268,8 +269,8 @@ pub async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
     Err(last)
 }
 
-/// What is sent and not acknowledged for so long ends the connection: no idle traffic, and yet a
-/// dead link is noticed long before the keep-alive would.
+/// Milliseconds after which a connection ends whose data is not acknowledged. It causes no idle
+/// traffic, and still notices a dead link long before the keep-alive.
 const USER_TIMEOUT_MS: u32 = 60_000;
 
 fn tune(socket: &TcpStream) -> std::io::Result<()> {

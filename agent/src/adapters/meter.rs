@@ -1,6 +1,6 @@
-//! Counts what the agent sends and receives, by class, headers estimated: around every socket to
-//! the control plane. What goes through the link is of the classes that were named for it, as far
-//! as they go; the rest is control.
+//! Meter of the agent's traffic with the control plane, by class, with headers estimated. It wraps
+//! every socket. What goes through the link counts for the classes that named it; the rest is
+//! control.
 
 use std::io;
 use std::pin::Pin;
@@ -14,24 +14,26 @@ use holdfast_protocol::cost::{on_the_wire, sealed};
 use holdfast_protocol::data::TrafficClass;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// MQTT's own bytes in a publish, beside topic and payload.
+/// Bytes of MQTT in a publish beside topic and payload.
 const PUBLISH: u64 = 8;
 
-/// Sent and received.
+/// Bytes sent and received.
 type Both = (u64, u64);
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// By class.
+    /// Counted bytes by class.
     own: [Both; 5],
-    /// Of the link, all classes together.
+    /// Bytes of the link that are not assigned to a class yet.
     link: Both,
-    /// What the link is to carry for others than control, and was not seen there yet.
+    /// Bytes that classes other than control have announced for the link, and that it has not
+    /// carried yet.
     named: [Both; 5],
 }
 
 impl Counts {
-    /// Gives the classes what the link has carried for them. What it has not it may never carry.
+    /// Assigns the link's bytes to classes: first what each announced, the rest to control.
+    /// Announced bytes that were not carried yet stay announced.
     fn settle(&mut self) {
         let mut rest = std::mem::take(&mut self.link);
         for (own, named) in self.own.iter_mut().zip(&mut self.named) {
@@ -46,21 +48,22 @@ impl Counts {
     }
 }
 
-/// Shared by everything that sends or receives.
+/// Meter, shared by everything that sends or receives.
 #[derive(Debug, Clone, Default)]
 pub struct Meter {
     counts: Arc<Mutex<Counts>>,
-    /// Classes whose budget is used up, a bit each.
+    /// Classes whose budget is used up, as one bit each.
     held: Arc<AtomicU8>,
 }
 
 impl Meter {
-    /// For a socket of one class.
+    /// Creates the tap for a socket of one class.
     pub fn of(&self, class: TrafficClass) -> Tap {
         Tap { meter: self.clone(), class: Some(class) }
     }
 
-    /// For a new link. What the one before did not carry counts for nobody.
+    /// Creates the tap for a new link. Announced bytes that the former link did not carry are
+    /// dropped.
     pub fn link(&self) -> Tap {
         let mut counts = self.lock();
         counts.settle();
@@ -69,13 +72,14 @@ impl Meter {
         Tap { meter: self.clone(), class: None }
     }
 
-    /// The budget of these classes is used up: whoever is asked to begin something waits.
+    /// Sets the classes whose budget is used up; new transfers of those wait.
     pub fn hold(&self, classes: &[TrafficClass]) {
         let bits = classes.iter().fold(0, |bits, class| bits | 1 << index(*class));
         self.held.store(bits, Ordering::Relaxed);
     }
 
-    /// A publish is on its way up the link, or came down it, that is not control's.
+    /// Announces a publish on the link that is not of the control class, sent or received, with the
+    /// sizes of topic and payload in bytes.
     pub fn published(&self, class: TrafficClass, sent: bool, topic: usize, payload: usize) {
         let bytes = u64::try_from(topic.saturating_add(payload)).unwrap_or(u64::MAX);
         let (there, back) = on_the_wire(sealed(bytes.saturating_add(PUBLISH)));
@@ -85,7 +89,7 @@ impl Meter {
         }
     }
 
-    /// What was counted since it was last taken, by class.
+    /// Takes the bytes counted since the last call, as class, sent and received.
     pub fn take(&self) -> Vec<(TrafficClass, u64, u64)> {
         let mut counts = self.lock();
         counts.settle();
@@ -112,7 +116,7 @@ fn take(of: &mut Both, less: Both) {
     *of = (of.0.saturating_sub(less.0), of.1.saturating_sub(less.1));
 }
 
-/// What a socket counts into.
+/// Tap of one socket, which counts into its class, or into the link.
 #[derive(Debug, Clone, Default)]
 pub struct Tap {
     meter: Meter,
@@ -120,7 +124,7 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Nothing of this class may begin now.
+    /// True when the budget of this class is used up, so that nothing of it may begin.
     pub fn is_held(&self) -> bool {
         let held = self.meter.held.load(Ordering::Relaxed);
         self.class.is_some_and(|class| held & 1 << index(class) != 0)
@@ -143,13 +147,13 @@ impl Tap {
         }
     }
 
-    /// Around a socket.
+    /// Wraps a socket so that its bytes are counted.
     pub fn around<S>(self, socket: S) -> Metered<S> {
         Metered { socket, tap: self }
     }
 }
 
-/// A socket that counts.
+/// Socket that counts its bytes.
 #[derive(Debug)]
 pub struct Metered<S> {
     socket: S,

@@ -1,4 +1,4 @@
-//! What the agent does to the outside and sees of it. Nothing is decided here.
+//! Adapters: everything that the agent does to the outside and sees of it.
 #![allow(
     clippy::disallowed_methods,
     reason = "adapters read clocks, files and the environment, and start processes and tasks, so that nothing else has to"

@@ -1,4 +1,4 @@
-//! A question answered from the buffer: page by page, in the time that others leave.
+//! Query over the buffer: answered page by page, in the time that other work leaves.
 
 use std::time::Duration;
 
@@ -11,23 +11,24 @@ use super::{Answer, QueryCall};
 use crate::adapters::buffer::{Buffer, Window};
 use crate::adapters::clock::uptime_ms;
 
-/// Bytes of values of a page: a few milliseconds' work, between which everything else goes on.
+/// Bytes of values in a page: a few milliseconds of work, between which everything else goes on.
 const PAGE: usize = 128 * 1024;
-/// Bytes of values that one question may look at: what a flash reads in some ten seconds.
+/// Most bytes of values that one query may look at: what flash reads in some ten seconds.
 const MOST: u64 = 1024 * 1024 * 1024;
-/// Longest that one may take, in milliseconds.
+/// Longest time for one query, in milliseconds.
 const LONGEST: u64 = 120_000;
-/// After each page it rests for as long as the page took, at most so many milliseconds: half of
-/// the processor at most.
+/// Longest rest after a page, in milliseconds. It is as long as the page took, so that a query uses
+/// at most half of the processor.
 const REST: u64 = 50;
-/// How often it says that it is still at work, in milliseconds.
+/// Interval of the signs of life, in milliseconds.
 const SIGN: u64 = 5_000;
-/// Every so many pages one is packed, to know what shipping would cost.
+/// Interval of the pages that are packed, to estimate what shipping would cost.
 const SAMPLE: u64 = 16;
-/// What a batch of so many records costs beside its block: envelope, headers, acknowledgement.
+/// Records in a batch, and the bytes that it takes beside its block: envelope, headers,
+/// acknowledgement.
 const BATCH: (u64, u64) = (1_000, 400);
 
-/// What shipping what is looked at would cost, from some of the pages.
+/// Estimated cost of shipping the records that a query looks at, from a sample of the pages.
 #[derive(Default)]
 struct Cost {
     pages: u64,
@@ -54,7 +55,7 @@ impl Cost {
 }
 
 impl Answer {
-    /// Answers; says so when it cannot.
+    /// Answers a query, or replies why it cannot.
     pub(super) async fn question(&mut self, buffer: &Buffer, call: &QueryCall) {
         let partial = match self.look(buffer, call).await {
             Ok(Some(partial)) => partial,
@@ -77,7 +78,7 @@ impl Answer {
         let question = &*call.question;
         let mut run = Run::new(question, AT_THE_EDGE)?;
         let mut cost = Cost::default();
-        // What is published from now on does not count: the question must come to an end.
+        // Records that are published from now on do not count, so that the query comes to an end.
         let busy = "busy: its buffer has much to do, or is closing; try again";
         let streams = buffer.summary().await.ok_or(busy)?.streams;
         let last = streams.iter().find(|stream| stream.name == call.stream);
