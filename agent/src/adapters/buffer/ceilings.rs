@@ -109,10 +109,9 @@ impl Ceilings {
         raised.retain(|stream, _| !gone.contains(stream));
         for (stream, to) in needed {
             if short(&raised, stream, *to) {
-                // Doubling: a stream that has given 256 numbers gets 512 ahead, then 1,024, up to
-                // 65,536. A sensor with a record a minute wastes at most 256 numbers if the
-                // database is lost, and a busy stream still replaces the file only once in 65,536
-                // records.
+                // The first raise is by 256, the next by 512, up to 65,536. A stream of few records
+                // stays close to its ceiling, so that few numbers are reported as lost should the
+                // database be; a busy one replaces the file only once in 65,536 records.
                 let ahead = self.ahead.get(stream).map_or(FIRST, |last| (last * 2).min(AHEAD));
                 raised.insert(stream.clone(), to.saturating_add(ahead));
                 self.ahead.insert(stream.clone(), ahead);

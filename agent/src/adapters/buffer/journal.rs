@@ -140,9 +140,9 @@ impl Journal {
             return (0, 0);
         }
         // Above that of any copy of the database that this one may have been the journal of.
-        // A journal of generation 7 may lie beside a database that was restored from generation 3.
-        // The new one begins with 8: an entry of 4 to 7 that some other copy of the database left
-        // can never be taken for one of this one's.
+        // The file may hold generation 7 while the database here is a restored copy with generation
+        // 3. The new journal begins with 8: should the newer database be put back beside it, that
+        // one finds a later generation, and no entries that pass for its own.
         let former = std::fs::read(&self.path).map_or(0, |bytes| latest(&bytes));
         self.generation = self.generation.max(former);
         let made = files::replace(&self.path, &vec![0; PAGES * PAGE], 0o600)

@@ -235,8 +235,8 @@ impl Worker {
         // A record that was requested again was acknowledged before.
         let fetched = stream.is_fetched(range);
         let (answered, gaps) = stream.told_with(range, GAPS);
-        // Gaps that touch the range widen it. Whatever lies between is known to the control plane
-        // already; should its store have been lost, this reason applies.
+        // Gaps before and behind the range, with nothing unshipped in between, widen it. The control
+        // plane knows what lies between; should its store have been lost, this reason applies.
         let rest = rest.or_else(|| (answered != range).then_some(GapReason::Damaged));
         let range = answered;
         let block = if records.is_empty() {
