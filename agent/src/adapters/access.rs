@@ -104,10 +104,10 @@ struct State {
     /// Version of the file that `local` was read from.
     stamp: Stamp,
     /// Texts for a person about what could not be read or kept, by topic.
-    trouble: BTreeMap<&'static str, String>,
+    problems: BTreeMap<&'static str, String>,
 }
 
-/// Keeper of ports, passwords and local accesses; see the module's documentation.
+/// Port, passwords and local accesses; see the module's documentation.
 #[derive(Debug)]
 pub struct Access {
     data: PathBuf,
@@ -161,7 +161,7 @@ impl Access {
             (Some(fixed), kept) => {
                 if kept.ok() != Some(Some(fixed)) {
                     let stored = files::put(&path, fixed.to_string().as_bytes(), 0o600);
-                    state.note("port", &path, stored.err());
+                    state.set_problem("port", &path, stored.err());
                 }
                 fixed
             }
@@ -174,13 +174,13 @@ impl Access {
                     Err(_) => files::put(&path, text.as_bytes(), 0o600).map(|()| true),
                 };
                 let lost = kept.err().map(|why| damaged("the bus has another port", why));
-                state.note("port", &path, lost);
+                state.set_problem("port", &path, lost);
                 match stored {
                     // Another process was faster: its port holds.
                     Ok(false) => read_port(&path)?.unwrap_or(free),
                     Ok(true) => free,
                     Err(error) => {
-                        state.note("port", &path, Some(error));
+                        state.set_problem("port", &path, Some(error));
                         free
                     }
                 }
@@ -243,12 +243,12 @@ impl Access {
                         (stored, Some(damaged("passwords are others", why)))
                     }
                 };
-                state.note("key", &path, lost);
+                state.set_problem("key", &path, lost);
                 match stored {
                     Ok(false) => read()?.unwrap_or(fresh),
                     Ok(true) => fresh,
                     Err(error) => {
-                        state.note("key", &path, Some(error));
+                        state.set_problem("key", &path, Some(error));
                         fresh
                     }
                 }
@@ -281,7 +281,7 @@ impl Access {
     }
 
     /// Reads the local accesses again if their file changed. True when it had.
-    pub fn look(&self) -> bool {
+    pub fn reload_locals(&self) -> bool {
         let path = self.data.join(LOCAL);
         let stamp = stamp(&path);
         let mut state = self.state();
@@ -291,11 +291,11 @@ impl Access {
         match read(&path) {
             Ok(local) => {
                 state.local = local;
-                state.note("local", &path, None);
+                state.set_problem("local", &path, None);
             }
             // A file that cannot be read says nothing: the accesses that were read last still hold.
             Err(error) if error.kind() != io::ErrorKind::InvalidData => {
-                state.note("local", &path, Some(error));
+                state.set_problem("local", &path, Some(error));
             }
             Err(error) => {
                 let aside = path.with_extension("damaged");
@@ -314,7 +314,7 @@ impl Access {
                 };
                 let error = kept.err().unwrap_or(error);
                 let why = format!("it was damaged ({error}) and is local-access.damaged: {what}");
-                state.note("local", &path, Some(io::Error::other(why)));
+                state.set_problem("local", &path, Some(io::Error::other(why)));
                 state.stamp = self::stamp(&path);
                 return true;
             }
@@ -326,7 +326,7 @@ impl Access {
     /// Text for a person about what could not be read or kept.
     pub fn problem(&self) -> Option<String> {
         let state = self.state();
-        let texts: Vec<&str> = state.trouble.values().map(String::as_str).collect();
+        let texts: Vec<&str> = state.problems.values().map(String::as_str).collect();
         (!texts.is_empty()).then(|| texts.join("; "))
     }
 
@@ -412,14 +412,14 @@ impl Access {
 }
 
 impl State {
-    fn note(&mut self, what: &'static str, path: &Path, error: Option<io::Error>) {
+    fn set_problem(&mut self, what: &'static str, path: &Path, error: Option<io::Error>) {
         match error {
             Some(error) => {
                 let why = format!("{}: {error}", path.display());
                 tracing::error!("{why}");
-                self.trouble.insert(what, why);
+                self.problems.insert(what, why);
             }
-            None => drop(self.trouble.remove(what)),
+            None => drop(self.problems.remove(what)),
         }
     }
 }
@@ -559,7 +559,7 @@ mod tests {
         assert_eq!((&first.bus, &first.before), (&reads("sensors/+"), &None));
         let again = tool.create(&name("viewer"), Bus::default()).unwrap();
         assert_eq!(again, first, "as it was, and nothing was changed");
-        assert!(agent.look());
+        assert!(agent.reload_locals());
         assert_eq!(agent.local_bus(&name("viewer")), Some(reads("sensors/+")));
         let other = tool.create(&name("viewer"), reads("pump/#")).unwrap();
         assert_eq!(other.entry, first.entry);
@@ -570,32 +570,32 @@ mod tests {
     fn local_accesses_come_and_go_beside_a_running_agent() {
         let scratch = tempfile::tempdir().unwrap();
         let (agent, tool) = (Access::new(scratch.path(), None), Access::new(scratch.path(), None));
-        assert!(!agent.look(), "there is nothing to read");
+        assert!(!agent.reload_locals(), "there is nothing to read");
         let entry = tool.create(&name("meter"), Bus::default()).unwrap().entry;
         let again = tool.create(&name("meter"), Bus::default()).unwrap().entry;
         assert_eq!(entry, again, "the same, however often it is asked for");
         assert_eq!(agent.local(&name("meter"), entry.password.as_bytes()), None);
-        assert!(agent.look() && !agent.look());
+        assert!(agent.reload_locals() && !agent.reload_locals());
         assert!(agent.local(&name("meter"), entry.password.as_bytes()).is_some());
         assert!(agent.local(&name("meter"), b"guess").is_none());
         assert_eq!(agent.port().unwrap(), entry.port);
         assert!(tool.remove(&name("meter")).unwrap() && !tool.remove(&name("meter")).unwrap());
-        assert!(agent.look());
+        assert!(agent.reload_locals());
         assert!(agent.local(&name("meter"), entry.password.as_bytes()).is_none());
         let another = tool.create(&name("meter"), Bus::default()).unwrap().entry;
         assert_ne!(entry.password, another.password, "what was removed stays removed");
         std::fs::create_dir_all(scratch.path().join("workloads/pump")).unwrap();
         assert!(tool.create(&name("pump"), Bus::default()).unwrap_err().contains("another name"));
-        assert!(agent.look());
+        assert!(agent.reload_locals());
         std::fs::write(scratch.path().join(LOCAL), "{").unwrap();
         assert!(tool.create(&name("x"), Bus::default()).is_err(), "nothing is overwritten");
-        assert!(agent.look() && agent.problem().unwrap().contains("written again"));
+        assert!(agent.reload_locals() && agent.problem().unwrap().contains("written again"));
         assert!(agent.local(&name("meter"), another.password.as_bytes()).is_some());
-        assert!(tool.look() && tool.local_bus(&name("meter")).is_some());
+        assert!(tool.reload_locals() && tool.local_bus(&name("meter")).is_some());
         // One that starts with a damaged file has nothing to write.
         std::fs::write(scratch.path().join(LOCAL), "").unwrap();
         let later = Access::new(scratch.path(), None);
-        assert!(later.look() && later.problem().unwrap().contains("make them anew"));
+        assert!(later.reload_locals() && later.problem().unwrap().contains("make them anew"));
         assert!(scratch.path().join("local-access.damaged").exists());
         later.create(&name("x"), Bus::default()).unwrap();
     }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 use super::exchange::Published;
 use super::gate::Gate;
 use super::mailbox::Mailbox;
-use super::{STALL, Seat, Shared, Stream, add};
+use super::{STALL, Shared, Slot, Stream, add};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused, Stored};
 use crate::core::bus::Route;
@@ -30,7 +30,7 @@ const READ: usize = 16 * 1024;
 /// Reads in one poll; then other tasks get their turn.
 const READS_A_POLL: usize = 4;
 /// Longest time for an ended client to take the last bytes, in milliseconds.
-const LAST_WORDS: u64 = 1_000;
+const CLOSE_TIMEOUT: u64 = 1_000;
 
 thread_local! {
     /// Read buffer that all clients of the thread share, so that an idle client has none.
@@ -58,7 +58,7 @@ pub(super) struct Connection {
     session: Session<Gate>,
     mailbox: Arc<Mailbox>,
     number: u64,
-    seat: Seat,
+    slot: Slot,
     groups: Vec<Group>,
     appending: Vec<Appending>,
     timer: Pin<Box<Sleep>>,
@@ -76,14 +76,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Box<dyn Stream>, number: u64, seat: Seat, gate: Gate) -> Self {
-        let session = Session::new(gate, Arc::clone(&seat.shared.limits), uptime_ms());
+    pub(super) fn new(stream: Box<dyn Stream>, number: u64, slot: Slot, gate: Gate) -> Self {
+        let session = Session::new(gate, Arc::clone(&slot.shared.limits), uptime_ms());
         Self {
             stream,
             session,
             mailbox: Arc::default(),
             number,
-            seat,
+            slot,
             groups: Vec::new(),
             appending: Vec::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -96,11 +96,11 @@ impl Connection {
     }
 
     fn shared(&self) -> &Shared {
-        &self.seat.shared
+        &self.slot.shared
     }
 
-    fn note(&self, what: &'static str, about: &str) {
-        self.session.policy().say(what, about);
+    fn report(&self, what: &'static str, about: &str) {
+        self.session.policy().report(what, about);
     }
 
     fn events(&mut self, cx: &mut Context<'_>) {
@@ -113,11 +113,11 @@ impl Connection {
                 }
                 Event::TooLarge { topic } => {
                     add(&self.shared().counters.refused, 1);
-                    self.note(TOO_LARGE, &topic);
+                    self.report(TOO_LARGE, &topic);
                 }
                 Event::Subscribed { retained, .. } => {
                     self.subscribed();
-                    self.owed(&retained);
+                    self.deliver_retained(&retained);
                 }
                 Event::Unsubscribed => self.subscribed(),
                 Event::NotAllowed => {}
@@ -128,7 +128,7 @@ impl Connection {
     }
 
     fn connected(&mut self) {
-        self.seat.known();
+        self.slot.authenticated();
         let gate = self.session.policy();
         if let Some(name) = gate.name() {
             let exchange = &self.shared().exchange;
@@ -142,11 +142,11 @@ impl Connection {
         self.shared().exchange.subscribed(self.number, filters);
     }
 
-    fn owed(&mut self, filters: &[String]) {
+    fn deliver_retained(&mut self, filters: &[String]) {
         let shared = self.shared();
         let rights = self.session.policy().name().and_then(|name| shared.rights(name));
         if let (Some(rights), false) = (rights, filters.is_empty()) {
-            let overrun = shared.exchange.owed(self.number, filters, &rights);
+            let overrun = shared.exchange.deliver_retained(self.number, filters, &rights);
             self.overrun(overrun);
         }
     }
@@ -154,7 +154,7 @@ impl Connection {
     fn overrun(&self, messages: u64) {
         if messages > 0 {
             add(&self.shared().counters.overrun, messages);
-            self.note(
+            self.report(
                 "published more than a subscriber takes: messages of the local bus were dropped",
                 "",
             );
@@ -207,7 +207,10 @@ impl Connection {
         let outcome = shared.exchange.publish(self.number, message, |name| shared.rights(name));
         self.overrun(outcome.overrun);
         if outcome.not_retained {
-            self.note("more retained messages than the local bus keeps: one was not retained", "");
+            self.report(
+                "more retained messages than the local bus keeps: one was not retained",
+                "",
+            );
         }
         match stream.zip(record) {
             Some((stream, record)) => self.gather(stream, qos, record, token),
@@ -226,7 +229,13 @@ impl Connection {
         if taken.is_broken {
             let text = String::from_utf8_lossy(taken.value);
             let who = self.session.policy().name();
-            self.shared().said.note_on(who, BROKEN, stream.as_str(), &text, uptime_ms());
+            self.shared().problem_log.report_on_stream(
+                who,
+                BROKEN,
+                stream.as_str(),
+                &text,
+                uptime_ms(),
+            );
         }
         Ok((taken.format, taken.value.to_vec()))
     }
@@ -270,7 +279,7 @@ impl Connection {
                 Ok(stored) => self.appending.push(Appending { stream: name, stored, tokens }),
                 Err(Refused::Busy) => {
                     add(&self.shared().counters.dropped, count);
-                    self.note(
+                    self.report(
                         "published with QoS 0 faster than can be stored: records were dropped",
                         name.as_str(),
                     );
@@ -307,7 +316,7 @@ impl Connection {
     }
 
     fn refused(&mut self, stream: &StreamName, tokens: &[u64], why: &Refused) {
-        let (code, text) = said_of(why);
+        let (code, text) = refusal_of(why);
         let fault = Fault::new(code, text);
         let never =
             matches!(why, Refused::TooLarge | Refused::TooManyStreams | Refused::TooManyOfOne);
@@ -317,7 +326,7 @@ impl Connection {
 
     fn fail(&mut self, stream: &StreamName, tokens: &[u64], text: &'static str, answer: Answer) {
         add(&self.shared().counters.refused, u64::try_from(tokens.len()).unwrap_or(0));
-        self.note(text, stream.as_str());
+        self.report(text, stream.as_str());
         self.answer(tokens, answer);
     }
 
@@ -348,8 +357,8 @@ impl Connection {
     }
 
     fn ended(&mut self, ending: Ending, will: Option<Will<Route>>) {
-        self.seat.known();
-        self.closing = Some(uptime_ms().saturating_add(LAST_WORDS));
+        self.slot.authenticated();
+        self.closing = Some(uptime_ms().saturating_add(CLOSE_TIMEOUT));
         self.stalled_since = None;
         if let Ending::Fault(fault) = ending {
             match fault.code {
@@ -357,7 +366,7 @@ impl Connection {
                 Code::TopicInvalid | Code::NotAuthorized | Code::Quota => {} // noted already
                 _ => {
                     add(&self.shared().counters.refused, 1);
-                    self.note(fault_words(fault), fault.text);
+                    self.report(fault_text(fault), fault.text);
                 }
             }
         }
@@ -419,7 +428,7 @@ impl Connection {
                 }
             }
             if self.closing.is_some() {
-                return if wrote.is_ready() { self.last_words(cx) } else { Poll::Pending };
+                return if wrote.is_ready() { self.finish(cx) } else { Poll::Pending };
             }
             if !self.session.wants_input() {
                 // Whatever ends the block wakes this task: the buffer, or the socket when it
@@ -456,13 +465,13 @@ impl Connection {
             return false;
         }
         add(&self.shared().counters.stalled, 1);
-        self.note("a client of the local bus does not read what it is sent: it was cut", "");
+        self.report("a client of the local bus does not read what it is sent: it was cut", "");
         true
     }
 
     /// Shuts this side down, then waits for the client to close. Closing with unread input would
     /// reset the connection, and the client might never see the reason.
-    fn last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.appending.is_empty() {
             // A last will, or records that came right before DISCONNECT.
             self.stored(cx);
@@ -512,7 +521,7 @@ impl Connection {
 }
 
 /// Text that is logged of a client that broke the protocol, one for each kind.
-fn fault_words(fault: Fault) -> &'static str {
+fn fault_text(fault: Fault) -> &'static str {
     match fault.code {
         Code::PacketTooLarge => "a packet that is too large for its kind ended its connection",
         Code::KeepAliveTimeout => "a client of the local bus went silent",
@@ -545,7 +554,7 @@ const BROKEN: &str = "published what begins like JSON and is none (nan, a comma 
 const TOO_LARGE: &str = "a record of more than 64 KiB was refused";
 
 /// Reason code for a publish that was not stored, and the text that is logged of it.
-fn said_of(why: &Refused) -> (Code, &'static str) {
+fn refusal_of(why: &Refused) -> (Code, &'static str) {
     match why {
         Refused::Busy => (Code::Quota, "the buffer is busy"),
         Refused::DiskFull(_) => (Code::Quota, "a record was refused: the disk is full"),
@@ -575,11 +584,11 @@ mod tests {
     #[test]
     fn the_bounds_that_are_said_are_those_that_hold() {
         use crate::core::data::places::{MAX_OF_ONE, MAX_STREAMS};
-        let (_, one) = said_of(&Refused::TooManyOfOne);
+        let (_, one) = refusal_of(&Refused::TooManyOfOne);
         assert!(one.contains(&format!("may make, {MAX_OF_ONE}:")), "{one}");
-        let (_, all) = said_of(&Refused::TooManyStreams);
+        let (_, all) = refusal_of(&Refused::TooManyStreams);
         assert!(all.contains(&format!("can have, {MAX_STREAMS}:")), "{all}");
-        let (_, large) = said_of(&Refused::TooLarge);
+        let (_, large) = refusal_of(&Refused::TooLarge);
         assert!(large.contains(&format!("{} KiB", MAX_RECORD / 1024)), "{large}");
     }
 }

@@ -8,8 +8,8 @@ use holdfast_protocol::ids::Name;
 use holdfast_protocol::mqtt::{Code, Fault, Origin, Retain};
 use tokio::sync::Notify;
 
-use super::kept;
 use super::mailbox::{Delivery, Mailbox};
+use super::retained;
 use crate::core::bus::{Rights, means};
 
 /// Most retained messages, which with [`MAX_RETAINED_BYTES`] bounds a convenience for workloads
@@ -141,11 +141,11 @@ impl Exchange {
         self.forget_where(gone);
         let mut inner = self.inner();
         let changed = std::mem::take(&mut inner.changed);
-        changed.then(|| kept::pack(inner.retained.values()))
+        changed.then(|| retained::pack(inner.retained.values()))
     }
 
     /// Notes that the retained messages could not be written.
-    pub(super) fn not_kept(&self) {
+    pub(super) fn save_failed(&self) {
         self.inner().changed = true;
     }
 
@@ -182,7 +182,7 @@ impl Exchange {
                 retain,
                 origin: Origin { qos: message.qos, own: *number == from },
             };
-            outcome.overrun += u64::from(!member.mailbox.leave(delivery));
+            outcome.overrun += u64::from(!member.mailbox.push(delivery));
         }
         if message.retain {
             outcome.not_retained = !inner.retain(message);
@@ -195,7 +195,7 @@ impl Exchange {
 
     /// Delivers the retained messages that match new filters of a client; returns how many found no
     /// room.
-    pub(super) fn owed(&self, number: u64, filters: &[String], rights: &Rights) -> u64 {
+    pub(super) fn deliver_retained(&self, number: u64, filters: &[String], rights: &Rights) -> u64 {
         let inner = self.inner();
         let Some(member) = inner.members.get(&number) else { return 0 };
         let mut overrun = 0;
@@ -212,7 +212,7 @@ impl Exchange {
                 retain: Retain::Stored,
                 origin: Origin { qos: message.qos, own: false },
             };
-            overrun += u64::from(!member.mailbox.leave(delivery));
+            overrun += u64::from(!member.mailbox.push(delivery));
         }
         overrun
     }

@@ -58,7 +58,7 @@ impl Mailbox {
     }
 
     /// Adds a message and wakes the client's task. False when there is no room.
-    pub(super) fn leave(&self, message: Delivery) -> bool {
+    pub(super) fn push(&self, message: Delivery) -> bool {
         {
             let mut inner = self.inner();
             let full = inner.messages.len() >= MAX_MESSAGES

@@ -7,11 +7,11 @@
 mod connection;
 mod exchange;
 mod gate;
-mod kept;
 mod mailbox;
 mod peer;
-mod said;
-mod seats;
+mod problem_log;
+mod retained;
+mod slots;
 
 #[cfg(test)]
 mod tests;
@@ -38,8 +38,8 @@ use crate::core::bus::Rights;
 use connection::Connection;
 use exchange::Exchange;
 use peer::Peer;
-pub use said::Said;
-pub use seats::{Strangers, has_place};
+pub use problem_log::ProblemLog;
+pub use slots::{Unauthenticated, has_slot};
 
 /// Most clients. A device has a few workloads; each client may hold 128 KiB of input and 256 KiB of
 /// output.
@@ -48,11 +48,11 @@ const MAX_CLIENTS: usize = 64;
 /// others.
 const MAX_OF_ONE: usize = 32;
 /// Longest time that the agent's end waits for clients.
-const FAREWELL: Duration = Duration::from_millis(1_500);
+const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Reason for ending clients with the agent.
 const STOPS: Fault = Fault::new(Code::ShuttingDown, "the agent stops");
 /// Delay from a change of the retained messages until they are written.
-const KEEP_AFTER: Duration = Duration::from_millis(500);
+const SAVE_AFTER: Duration = Duration::from_millis(500);
 /// Longest time from accept to a complete CONNECT, in milliseconds.
 const CONNECT_TIMEOUT: u64 = 3_000;
 /// Time in milliseconds after which a client that accepts no output is disconnected.
@@ -67,17 +67,17 @@ type Workloads = BTreeMap<Name, (Arc<Rights>, Option<u64>)>;
 struct Shared {
     access: Arc<Access>,
     intake: Arc<dyn Intake>,
-    said: Arc<Said>,
+    problem_log: Arc<ProblemLog>,
     exchange: Exchange,
     /// File of the retained messages.
-    kept: PathBuf,
+    retained_file: PathBuf,
     limits: Arc<Limits>,
     /// Workloads that may connect; local accesses are in `access`.
     workloads: Mutex<Workloads>,
     /// Streams that only the agent itself may fill.
     sourced: Mutex<BTreeSet<StreamName>>,
     next: AtomicU64,
-    strangers: Strangers,
+    unauthenticated: Unauthenticated,
     /// Connections that have not ended.
     clients: AtomicUsize,
     counters: Counters,
@@ -112,16 +112,25 @@ impl Shared {
     }
 
     /// Writes the retained messages; a failure is tried again with the next change.
-    fn keep(&self, messages: &[u8]) {
-        if let Err(error) = kept::save(&self.kept, messages) {
-            self.exchange.not_kept();
-            self.say_of_kept("could not be written: they are lost when the agent restarts", &error);
+    fn save_retained(&self, messages: &[u8]) {
+        if let Err(error) = retained::save(&self.retained_file, messages) {
+            self.exchange.save_failed();
+            self.report_retained_file(
+                "could not be written: they are lost when the agent restarts",
+                &error,
+            );
         }
     }
 
-    fn say_of_kept(&self, what: &'static str, error: &std::io::Error) {
-        let about = format!("{}: {error}", self.kept.display());
-        self.said.note_on(None, "the file of retained messages", what, &about, uptime_ms());
+    fn report_retained_file(&self, what: &'static str, error: &std::io::Error) {
+        let about = format!("{}: {error}", self.retained_file.display());
+        self.problem_log.report_on_stream(
+            None,
+            "the file of retained messages",
+            what,
+            &about,
+            uptime_ms(),
+        );
     }
 
     /// Current rights of a client of this name. `None` when nobody of this name may connect.
@@ -136,7 +145,7 @@ impl Shared {
     /// Identifies a client by name and password. A workload's password serves only its own user
     /// (and root): a program that listened on the bus's port while the agent was away may have
     /// caught it, and cannot use it.
-    fn who(&self, user: &str, password: &[u8], peer: Peer) -> Option<Arc<Rights>> {
+    fn identify(&self, user: &str, password: &[u8], peer: Peer) -> Option<Arc<Rights>> {
         let name: Name = user.parse().ok()?;
         let workload = self.workloads().get(&name).cloned();
         if let Some((rights, nonce)) = workload {
@@ -148,13 +157,13 @@ impl Shared {
         let local = self.access.local(&name, password);
         let local = local.or_else(|| {
             // The local access may have been made a moment ago.
-            self.access.look().then(|| self.access.local(&name, password)).flatten()
+            self.access.reload_locals().then(|| self.access.local(&name, password)).flatten()
         })?;
         Some(Arc::new(Rights { name, bus: local.bus }))
     }
 
     /// Workload that has this user to itself.
-    fn sole(&self, user: u32) -> Option<Arc<Rights>> {
+    fn workload_of(&self, user: u32) -> Option<Arc<Rights>> {
         if user == 0 || user == rustix::process::geteuid().as_raw() {
             return None;
         }
@@ -165,12 +174,12 @@ impl Shared {
     }
 
     /// True when one more client of this name leaves the others their share.
-    fn has_place(&self, name: &Name) -> bool {
+    fn has_slot(&self, name: &Name) -> bool {
         let mut known: BTreeMap<Name, usize> =
             self.workloads().keys().cloned().map(|name| (name, 0)).collect();
         known.extend(self.access.locals().into_keys().map(|name| (name, 0)));
         self.exchange.count(&mut known);
-        has_place(&known, name, MAX_CLIENTS, MAX_OF_ONE)
+        has_slot(&known, name, MAX_CLIENTS, MAX_OF_ONE)
     }
 }
 
@@ -179,7 +188,7 @@ pub struct Bus {
     shared: Arc<Shared>,
     listening: Option<AbortHandle>,
     /// Task that writes the retained messages.
-    keeping: Option<AbortHandle>,
+    saving: Option<AbortHandle>,
     on_socket: Option<AbortHandle>,
     /// Reason why it does not listen on its port.
     trouble: Option<String>,
@@ -189,7 +198,7 @@ pub struct Bus {
 
 impl Bus {
     /// Creates a bus that does not listen yet, and reads the retained messages.
-    pub fn new(access: Arc<Access>, intake: Arc<dyn Intake>, said: Arc<Said>) -> Self {
+    pub fn new(access: Arc<Access>, intake: Arc<dyn Intake>, problem_log: Arc<ProblemLog>) -> Self {
         let limits = Limits {
             max_packet: PACKET,
             inbound_in_flight: 128,
@@ -201,29 +210,31 @@ impl Bus {
             max_keep_alive: 3_600,
             lenient: true,
         };
-        let kept = access.data().join("bus.retained");
+        let retained_file = access.data().join("bus.retained");
         let shared = Shared {
             access,
             intake,
-            said,
+            problem_log,
             exchange: Exchange::default(),
-            kept,
+            retained_file,
             limits: Arc::new(limits),
             workloads: Mutex::default(),
             sourced: Mutex::default(),
             next: AtomicU64::new(0),
-            strangers: Strangers::default(),
+            unauthenticated: Unauthenticated::default(),
             clients: AtomicUsize::new(0),
             counters: Counters::default(),
         };
-        match kept::load(&shared.kept) {
+        match retained::load(&shared.retained_file) {
             Ok(messages) => shared.exchange.restore(messages),
-            Err(error) => shared.say_of_kept("could not be read: it is begun anew", &error),
+            Err(error) => {
+                shared.report_retained_file("could not be read: it is begun anew", &error)
+            }
         }
         Self {
             shared: Arc::new(shared),
             listening: None,
-            keeping: None,
+            saving: None,
             on_socket: None,
             trouble: None,
             socket_trouble: None,
@@ -256,8 +267,8 @@ impl Bus {
     }
 
     /// Reads local accesses that changed, and tries again to listen where that failed.
-    pub fn look(&mut self) {
-        if self.shared.access.look() {
+    pub fn refresh(&mut self) {
+        if self.shared.access.reload_locals() {
             self.shared
                 .exchange
                 .end_where(|name| self.shared.rights(name).is_none(), exchange::GONE);
@@ -278,9 +289,9 @@ impl Bus {
     }
 
     fn listen(&mut self) {
-        if self.keeping.is_none() {
-            let keeping = keep(Arc::clone(&self.shared));
-            self.keeping = Some(tokio::spawn(keeping).abort_handle());
+        if self.saving.is_none() {
+            let saving = save_changes(Arc::clone(&self.shared));
+            self.saving = Some(tokio::spawn(saving).abort_handle());
         }
         if self.on_socket.is_none() {
             let path = self.shared.access.bus_socket();
@@ -341,14 +352,14 @@ impl Bus {
         for listening in [self.listening.take(), self.on_socket.take()].into_iter().flatten() {
             listening.abort();
         }
-        self.shared.strangers.cut_all();
+        self.shared.unauthenticated.cut_all();
         self.shared.exchange.end_where(|_| true, STOPS);
         let gone = async {
             while self.shared.clients.load(Ordering::Relaxed) > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        if tokio::time::timeout(FAREWELL, gone).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, gone).await.is_err() {
             tracing::debug!("clients of the local bus did not end in time");
         }
     }
@@ -389,11 +400,11 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        for task in [&self.listening, &self.keeping, &self.on_socket].into_iter().flatten() {
+        for task in [&self.listening, &self.saving, &self.on_socket].into_iter().flatten() {
             task.abort();
         }
         if let Some(bytes) = self.shared.exchange.take_changed(|_| false) {
-            self.shared.keep(&bytes);
+            self.shared.save_retained(&bytes);
         }
         self.shared.exchange.end_where(|_| true, STOPS);
     }
@@ -406,18 +417,18 @@ pub struct Authority(Arc<Shared>);
 impl Authority {
     /// Identifies a caller by name and password; `user` is the caller's, `None` when the kernel
     /// does not say.
-    pub fn who(&self, name: &str, password: &[u8], user: Option<u32>) -> Option<Name> {
+    pub fn identify(&self, name: &str, password: &[u8], user: Option<u32>) -> Option<Name> {
         let peer = user.map_or(Peer::Unknown, Peer::User);
-        self.0.who(name, password, peer).map(|rights| rights.name.clone())
+        self.0.identify(name, password, peer).map(|rights| rights.name.clone())
     }
 
     /// Workload that has this user to itself.
-    pub fn sole(&self, user: u32) -> Option<Name> {
-        self.0.sole(user).map(|rights| rights.name.clone())
+    pub fn workload_of(&self, user: u32) -> Option<Name> {
+        self.0.workload_of(user).map(|rights| rights.name.clone())
     }
 
     /// Everybody who may connect, each with zero connections.
-    pub fn known(&self) -> BTreeMap<Name, usize> {
+    pub fn names(&self) -> BTreeMap<Name, usize> {
         let locals = self.0.access.locals().into_keys();
         self.0.workloads().keys().cloned().chain(locals).map(|name| (name, 0)).collect()
     }
@@ -440,15 +451,15 @@ fn bind(port: u16) -> std::io::Result<TcpListener> {
 
 /// Writes the retained messages shortly after they have changed. Constant changes are written less
 /// often the larger they are, at 1 KiB/s, which spares the flash: 256 KiB every four minutes.
-async fn keep(shared: Arc<Shared>) {
+async fn save_changes(shared: Arc<Shared>) {
     loop {
         shared.exchange.changes.notified().await;
-        tokio::time::sleep(KEEP_AFTER).await;
+        tokio::time::sleep(SAVE_AFTER).await;
         let gone = |name: &Name| shared.rights(name).is_none();
         let Some(bytes) = shared.exchange.take_changed(gone) else { continue };
         let pause = Duration::from_millis(u64::try_from(bytes.len()).unwrap_or(0));
         let writer = Arc::clone(&shared);
-        let written = tokio::task::spawn_blocking(move || writer.keep(&bytes));
+        let written = tokio::task::spawn_blocking(move || writer.save_retained(&bytes));
         if let Err(error) = written.await {
             tracing::warn!(%error, "retained messages were not written");
         }
@@ -496,36 +507,36 @@ impl Stream for UnixStream {}
 
 fn admit(stream: Box<dyn Stream>, peer: Peer, on_socket: bool, shared: &Arc<Shared>) {
     let number = shared.next.fetch_add(1, Ordering::Relaxed) + 1;
-    if let Some(user) = shared.strangers.enter(number, peer.user()) {
+    if let Some(user) = shared.unauthenticated.add(number, peer.user()) {
         let what = "a user keeps more connections to the local bus open than it may without saying who it is: the oldest was cut";
         let about = user.map_or("an unknown user".to_owned(), |user| format!("user {user}"));
-        shared.said.note_about(None, what, &about, uptime_ms());
+        shared.problem_log.report_about(None, what, &about, uptime_ms());
         add(&shared.counters.refused, 1);
     }
-    let seat = Seat { shared: Arc::clone(shared), number };
+    let slot = Slot { shared: Arc::clone(shared), number };
     shared.clients.fetch_add(1, Ordering::Relaxed);
     let gate = gate::Gate::new(Arc::clone(shared), number, peer, on_socket);
-    let task = tokio::spawn(Connection::new(stream, number, seat, gate));
-    shared.strangers.began(number, task.abort_handle());
+    let task = tokio::spawn(Connection::new(stream, number, slot, gate));
+    shared.unauthenticated.set_task(number, task.abort_handle());
 }
 
-/// Place of a client among the connections. Its share of the strangers' places is given back once
-/// the client has identified itself.
-struct Seat {
+/// Slot of one client's connection. It counts as unauthenticated until the client has identified
+/// itself.
+struct Slot {
     shared: Arc<Shared>,
     number: u64,
 }
 
-impl Seat {
-    /// Ends the client's time as a stranger: it has identified itself, or is gone.
-    fn known(&self) {
-        self.shared.strangers.leave(self.number);
+impl Slot {
+    /// Removes the connection from the unauthenticated ones: it has identified itself, or is gone.
+    fn authenticated(&self) {
+        self.shared.unauthenticated.remove(self.number);
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.known();
+        self.authenticated();
         self.shared.clients.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -23,7 +23,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-use super::bus::{Authority, Said, Strangers, has_place};
+use super::bus::{Authority, ProblemLog, Unauthenticated, has_slot};
 use super::clock::uptime_ms;
 use super::intake::Intake;
 
@@ -38,7 +38,7 @@ const MAX_BODIES_OF_ONE: usize = 8 * 1024 * 1024;
 /// Time after which a connection without a request is closed.
 const IDLE: Duration = Duration::from_secs(10);
 /// Longest time that the agent's end waits for calls under way.
-const FAREWELL: Duration = Duration::from_secs(1);
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes read at a time: at least a record.
 const READ: usize = 64 * 1024;
 
@@ -46,12 +46,12 @@ const READ: usize = 64 * 1024;
 struct Shared {
     authority: Authority,
     intake: Arc<dyn Intake>,
-    said: Arc<Said>,
+    problem_log: Arc<ProblemLog>,
     bodies: Arc<Semaphore>,
     /// Room for request bodies, for each caller that has some.
     bodies_of: Mutex<BTreeMap<Name, Arc<Semaphore>>>,
     next: AtomicU64,
-    strangers: Strangers,
+    unauthenticated: Unauthenticated,
     /// Number of connections of each known caller.
     open: Mutex<BTreeMap<Name, usize>>,
 }
@@ -79,15 +79,19 @@ pub struct DataSocket {
 
 impl DataSocket {
     /// Creates a socket that does not listen yet.
-    pub fn new(authority: Authority, intake: Arc<dyn Intake>, said: Arc<Said>) -> Self {
+    pub fn new(
+        authority: Authority,
+        intake: Arc<dyn Intake>,
+        problem_log: Arc<ProblemLog>,
+    ) -> Self {
         let shared = Shared {
             authority,
             intake,
-            said,
+            problem_log,
             bodies: Arc::new(Semaphore::new(MAX_BODIES)),
             bodies_of: Mutex::default(),
             next: AtomicU64::new(0),
-            strangers: Strangers::default(),
+            unauthenticated: Unauthenticated::default(),
             open: Mutex::default(),
         };
         Self { shared: Arc::new(shared), listening: None, trouble: None }
@@ -129,7 +133,7 @@ impl DataSocket {
             // A call gives its room back just before its response is written.
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
-        if tokio::time::timeout(FAREWELL, answered).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, answered).await.is_err() {
             tracing::debug!("calls to the data socket did not end in time");
         }
     }
@@ -163,17 +167,17 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
 fn admit(stream: UnixStream, shared: &Arc<Shared>) {
     let user = stream.peer_cred().ok().map(|peer| peer.uid());
     let number = shared.next.fetch_add(1, Ordering::Relaxed);
-    if let Some(user) = shared.strangers.enter(number, user) {
+    if let Some(user) = shared.unauthenticated.add(number, user) {
         let what = "a user keeps more connections to the data socket open than it may without a call: the oldest was cut";
         let about = user.map_or("an unknown user".to_owned(), |user| format!("user {user}"));
-        shared.said.note_about(None, what, &about, uptime_ms());
+        shared.problem_log.report_about(None, what, &about, uptime_ms());
     }
-    let seat = Seat { shared: Arc::clone(shared), number, of: Mutex::default() };
+    let slot = Slot { shared: Arc::clone(shared), number, caller: Mutex::default() };
     let task = tokio::spawn(async move {
-        let seat = &seat;
+        let slot = &slot;
         let service = service_fn(|request| {
             Box::pin(async move {
-                Ok::<_, std::convert::Infallible>(service::answer(seat, user, request).await)
+                Ok::<_, std::convert::Infallible>(service::answer(slot, user, request).await)
             })
         });
         let mut served = http1::Builder::new()
@@ -186,34 +190,34 @@ fn admit(stream: UnixStream, shared: &Arc<Shared>) {
             Err(error) => tracing::debug!(%error, "a connection of the data socket ended"),
         }
     });
-    shared.strangers.began(number, task.abort_handle());
+    shared.unauthenticated.set_task(number, task.abort_handle());
 }
 
-/// Place of one connection, given back when dropped.
-struct Seat {
+/// Slot of one connection, given back when dropped.
+struct Slot {
     shared: Arc<Shared>,
     number: u64,
     /// Caller of the connection; `None` until it has identified itself.
-    of: Mutex<Option<Name>>,
+    caller: Mutex<Option<Name>>,
 }
 
-impl Seat {
+impl Slot {
     /// Assigns the connection to this caller. False when the caller has as many as it may have.
     fn pass_to(&self, name: &Name) -> bool {
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        if of.as_ref() == Some(name) {
+        let mut caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        if caller.as_ref() == Some(name) {
             return true;
         }
         let mut open = self.shared.open();
-        let mut known = self.shared.authority.known();
+        let mut known = self.shared.authority.names();
         known.extend(open.iter().map(|(name, count)| (name.clone(), *count)));
-        if !has_place(&known, name, MAX_CONNECTIONS, MAX_OF_ONE) {
+        if !has_slot(&known, name, MAX_CONNECTIONS, MAX_OF_ONE) {
             return false;
         }
-        leave(&mut open, of.as_ref());
+        leave(&mut open, caller.as_ref());
         *open.entry(name.clone()).or_default() += 1;
-        *of = Some(name.clone());
-        self.shared.strangers.leave(self.number);
+        *caller = Some(name.clone());
+        self.shared.unauthenticated.remove(self.number);
         true
     }
 }
@@ -229,10 +233,10 @@ fn leave(open: &mut BTreeMap<Name, usize>, name: Option<&Name>) {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.shared.strangers.leave(self.number);
-        let of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        leave(&mut self.shared.open(), of.as_ref());
+        self.shared.unauthenticated.remove(self.number);
+        let caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        leave(&mut self.shared.open(), caller.as_ref());
     }
 }

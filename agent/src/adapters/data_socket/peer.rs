@@ -25,16 +25,16 @@ pub(super) enum Unknown {
 }
 
 /// Identifies the caller.
-pub(super) fn who(
+pub(super) fn identify(
     authority: &Authority,
     header: Option<&[u8]>,
     user: Option<u32>,
 ) -> Result<Name, Unknown> {
     if let Some(header) = header {
         let (name, password) = basic(header).ok_or(Unknown::Wrong)?;
-        return authority.who(&name, password.as_bytes(), user).ok_or(Unknown::Wrong);
+        return authority.identify(&name, password.as_bytes(), user).ok_or(Unknown::Wrong);
     }
-    user.and_then(|user| authority.sole(user)).ok_or(Unknown::Nobody)
+    user.and_then(|user| authority.workload_of(user)).ok_or(Unknown::Nobody)
 }
 
 /// Parses user name and password of HTTP's Basic scheme.

@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::{MAX_BODIES, MAX_BODIES_OF_ONE, MAX_OF_ONE, Seat, Shared, peer};
+use super::{MAX_BODIES, MAX_BODIES_OF_ONE, MAX_OF_ONE, Shared, Slot, peer};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused};
 use crate::core::records::{Kind, Reader};
@@ -28,15 +28,15 @@ use crate::core::records::{Kind, Reader};
 const MAX_CALL: usize = 8 * 1024 * 1024;
 /// Longest pause within a body, and the time after which its average pace has to reach [`PACE`]: a
 /// body holds a connection and memory.
-const GRACE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
+const PIECE_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
 /// Slowest pace of a body, in bytes a second.
 const PACE: u64 = 16 * 1024;
 /// Longest time that a call waits for room for its body.
-const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 2_000 });
+const ROOM_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 2_000 });
 /// Most bytes of a refused body that are read and dropped before the connection ends.
-const HEARD_OUT: u64 = 64 * 1024 * 1024;
+const MAX_DISCARDED: u64 = 64 * 1024 * 1024;
 /// Longest time that a client may go on sending after the response.
-const HEARING: Duration = Duration::from_secs(3);
+const LINGER: Duration = Duration::from_secs(3);
 /// Path under which the streams are.
 const STREAMS: &str = "/v1/streams/";
 
@@ -83,22 +83,22 @@ impl From<Refused> for Failure {
 
 /// Handles a request.
 pub(super) async fn answer(
-    seat: &Seat,
+    slot: &Slot,
     user: Option<u32>,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let (head, incoming) = request.into_parts();
     let mut body = Body { incoming, began: Instant::now(), taken: 0 };
-    let shared = &*seat.shared;
+    let shared = &*slot.shared;
     let mut who = None;
-    let answered = take(seat, user, &head, &mut body, &mut who).await;
+    let answered = store(slot, user, &head, &mut body, &mut who).await;
     match answered {
         Ok(stored) => respond(StatusCode::OK, &stored),
         Err(failure) => {
             if !matches!(failure.code, "unauthorized" | "not-found" | "method") {
-                shared.said.note_about(
+                shared.problem_log.report_about(
                     who.as_ref(),
-                    words(failure.code),
+                    log_text(failure.code),
                     &failure.message,
                     uptime_ms(),
                 );
@@ -111,7 +111,7 @@ pub(super) async fn answer(
 }
 
 /// Text that is logged of a refused call, one for each kind.
-fn words(code: &str) -> &'static str {
+fn log_text(code: &str) -> &'static str {
     match code {
         "malformed" => "posted what is not what its content type says: refused",
         "too-large" => "posted a record or a call that is too large: refused",
@@ -128,20 +128,20 @@ fn words(code: &str) -> &'static str {
     }
 }
 
-async fn take(
-    seat: &Seat,
+async fn store(
+    slot: &Slot,
     user: Option<u32>,
     head: &hyper::http::request::Parts,
     body: &mut Body,
     who: &mut Option<Name>,
 ) -> Result<Value, Failure> {
-    let shared = &*seat.shared;
+    let shared = &*slot.shared;
     let header = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let name = peer::who(&shared.authority, header, user).map_err(|why| {
+    let name = peer::identify(&shared.authority, header, user).map_err(|why| {
         Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", why.to_string()).last()
     })?;
     let name = who.insert(name);
-    if !seat.pass_to(name) {
+    if !slot.pass_to(name) {
         let message = format!("more than {MAX_OF_ONE} connections of {name}: close some");
         return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, "busy", message).last());
     }
@@ -150,7 +150,7 @@ async fn take(
         let message = format!("the agent itself fills {stream}: its policy has a source");
         return Err(Failure::new(StatusCode::FORBIDDEN, "source", message));
     }
-    obeyed(head)?;
+    check_headers(head)?;
     let kind = kind(head)?;
     let room = room(shared, name, &body.incoming).await?;
     let records = read(body, kind).await?;
@@ -197,7 +197,7 @@ fn unescaped(text: &str) -> Option<String> {
 
 /// Refuses headers that change the meaning of a body, since they are not supported here and must
 /// not be ignored.
-fn obeyed(head: &hyper::http::request::Parts) -> Result<(), Failure> {
+fn check_headers(head: &hyper::http::request::Parts) -> Result<(), Failure> {
     for (name, harmless) in
         [(CONTENT_ENCODING, "identity"), (CONTENT_RANGE, ""), (TRANSFER_ENCODING, "chunked")]
     {
@@ -249,7 +249,7 @@ async fn room(
         let own = own.acquire_many_owned(units).await.ok()?;
         Some((own, all.acquire_many_owned(units).await.ok()?))
     };
-    let room = tokio::time::timeout(PATIENCE, room).await;
+    let room = tokio::time::timeout(ROOM_TIMEOUT, room).await;
     room.ok().flatten().ok_or_else(|| Refused::Busy.into())
 }
 
@@ -295,8 +295,8 @@ impl Body {
         };
         loop {
             let taken = u64::try_from(self.taken).unwrap_or(u64::MAX);
-            let whole = self.began + GRACE + Duration::from_millis(taken * 1_000 / PACE);
-            let until = whole.min(Instant::now() + GRACE);
+            let whole = self.began + PIECE_TIMEOUT + Duration::from_millis(taken * 1_000 / PACE);
+            let until = whole.min(Instant::now() + PIECE_TIMEOUT);
             match tokio::time::timeout_at(until, self.incoming.frame()).await {
                 Err(_late) => {
                     let message = "the body came too slowly: 16 KiB a second at least, and no pause of 10 s; nothing is stored";
@@ -339,10 +339,10 @@ impl Body {
 pub(super) async fn linger(mut stream: tokio::net::UnixStream) {
     let heard = async {
         stream.shutdown().await?;
-        let mut left = (&mut stream).take(HEARD_OUT);
+        let mut left = (&mut stream).take(MAX_DISCARDED);
         tokio::io::copy(&mut left, &mut tokio::io::sink()).await
     };
-    if let Ok(Err(error)) = tokio::time::timeout(HEARING, heard).await {
+    if let Ok(Err(error)) = tokio::time::timeout(LINGER, heard).await {
         tracing::debug!(%error, "a connection of the data socket ended");
     }
 }
