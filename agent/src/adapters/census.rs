@@ -22,7 +22,7 @@ use std::time::Duration;
 use holdfast_protocol::ids::Name;
 
 use super::procfs::{self, Process, Stat};
-use super::runtime::Place;
+use super::runtime::RuntimeContext;
 use super::{files, launcher, users};
 use crate::core::record::{Found, Instance};
 
@@ -132,7 +132,7 @@ struct Owners {
 impl Owners {
     /// Returns the workload that this user belongs to, if it belongs to nothing else on the
     /// machine.
-    fn sole(&self, user: u32) -> Option<&Name> {
+    fn workload_of(&self, user: u32) -> Option<&Name> {
         if user == self.agent_user || !users::is_own(user) {
             return None;
         }
@@ -144,13 +144,13 @@ impl Owners {
     }
 
     /// Returns the workload and instance that a process belongs to, by its user and its marker.
-    fn whose(&self, user: u32, mark: Option<Marked>) -> Option<Marked> {
+    fn attribute(&self, user: u32, mark: Option<Marked>) -> Option<Marked> {
         // 1. A user that belongs to one workload alone decides: the process is that workload's, and
         // the marker may only say which of its instances. A process of user 61,200, workload
         // `pump`, that carries `pump`'s marker is of that instance; with the marker of `valve`, or
         // with none, it is an unknown one of `pump`.
         let mark = mark.filter(|mark| mark.agent == self.agent);
-        if let Some(sole) = self.sole(user) {
+        if let Some(sole) = self.workload_of(user) {
             let unmarked = || Marked::unknown(&self.agent, sole);
             return Some(mark.filter(|mark| mark.workload == *sole).unwrap_or_else(unmarked));
         }
@@ -158,24 +158,25 @@ impl Owners {
         // user (root) may start anything. Any other user must own the workload's folder, or the
         // folder must be the agent user's or missing: else user `alice` could set a marker and have
         // the agent count, or kill, her process as `valve`'s.
-        let rooted = |owner: u32| owner == user || owner == self.agent_user;
+        let may_own = |owner: u32| owner == user || owner == self.agent_user;
         mark.filter(|mark| {
-            user == self.agent_user || self.of.get(&mark.workload).copied().is_none_or(rooted)
+            user == self.agent_user || self.of.get(&mark.workload).copied().is_none_or(may_own)
         })
     }
 
-    /// Like [`Owners::whose`], from the marker's text. A process that another agent on this machine
+    /// Like [`Owners::attribute`], from the marker's text. A process that another agent on this machine
     /// started is left to that one: by the register, its data folder has that workload, owned by
     /// this very user.
-    fn mark(&self, user: u32, marker: Option<&str>, register: &Path) -> Option<Marked> {
+    fn attribute_marker(&self, user: u32, marker: Option<&str>, register: &Path) -> Option<Marked> {
         let mark = marker.and_then(Marked::parse);
-        let anothers = mark.as_ref().filter(|mark| mark.agent != self.agent).is_some_and(|mark| {
-            let data = registered(register, &mark.agent);
-            let workloads = data.map(|data| data.join("workloads"));
-            let owner = workloads.and_then(|it| users::owner(&it, &mark.workload));
-            owner == Some(user)
-        });
-        if anothers { None } else { self.whose(user, mark) }
+        let is_other_agents =
+            mark.as_ref().filter(|mark| mark.agent != self.agent).is_some_and(|mark| {
+                let data = registered(register, &mark.agent);
+                let workloads = data.map(|data| data.join("workloads"));
+                let owner = workloads.and_then(|it| users::owner(&it, &mark.workload));
+                owner == Some(user)
+            });
+        if is_other_agents { None } else { self.attribute(user, mark) }
     }
 }
 
@@ -202,22 +203,22 @@ impl Census {
     ///
     /// # Errors
     /// When a process could not be examined: half a census would take live processes for dead.
-    pub fn take(place: &Arc<Place>) -> io::Result<Self> {
-        let stuck = || place.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn take(context: &Arc<RuntimeContext>) -> io::Result<Self> {
+        let stuck = || context.stuck.lock().unwrap_or_else(PoisonError::into_inner);
         // Each round looks at everything on a fresh thread. A thread that gets stuck cannot be
         // ended; it is left behind, its process goes on the list of those to avoid, and the next
         // round reads past it. At most `MAX_STUCK` rounds fail that way for processes of other
         // users.
         loop {
             let (avoid, reads) = (stuck().clone(), Arc::new(AtomicU32::new(0)));
-            let (tell, told) = channel();
-            let (theirs, at) = (Arc::clone(place), Arc::clone(&reads));
+            let (tell, outcome) = channel();
+            let (theirs, at) = (Arc::clone(context), Arc::clone(&reads));
             std::thread::Builder::new().stack_size(STACK).spawn(move || {
-                let _left_behind = tell.send(Self::look(&theirs, &avoid, &at));
+                let _left_behind = tell.send(Self::scan(&theirs, &avoid, &at));
             })?;
             let mut before = 0;
             let pid = loop {
-                match told.recv_timeout(STUCK) {
+                match outcome.recv_timeout(STUCK) {
                     Ok(Ok(census)) => {
                         let lives =
                             |it: &Seen, (pid, start)| (it.pid, it.stat.start) == (pid, start);
@@ -245,13 +246,13 @@ impl Census {
 
     /// Looks at every process but those to avoid. `reads` holds the id of the process whose memory
     /// is being read, and 0 in between.
-    fn look(place: &Place, avoid: &Processes, reads: &AtomicU32) -> io::Result<Self> {
+    fn scan(context: &RuntimeContext, avoid: &Processes, reads: &AtomicU32) -> io::Result<Self> {
         let owners = Owners {
-            agent: place.agent.clone(),
+            agent: context.agent.clone(),
             agent_user: rustix::process::geteuid().as_raw(),
-            of: users::owners(&place.workloads)?,
+            of: users::owners(&context.workloads)?,
         };
-        let launcher = launcher::command_line(&place.launcher);
+        let launcher = launcher::command_line(&context.launcher);
         let me = std::process::id();
         let mut seen = Vec::new();
         for pid in procfs::pids()?.into_iter().filter(|&pid| pid != me) {
@@ -266,7 +267,7 @@ impl Census {
                     !avoid.contains(&(pid, stat.start)) && (trusted || avoid.len() < MAX_STUCK);
                 reads.store(pid, Ordering::Relaxed);
                 let marker = if readable { process.variable(MARKER)? } else { None };
-                it.mark = owners.mark(user, marker.as_deref(), Path::new(REGISTER));
+                it.mark = owners.attribute_marker(user, marker.as_deref(), Path::new(REGISTER));
                 it.at_gate = trusted
                     && readable
                     && it.mark.is_some()
@@ -299,7 +300,7 @@ impl Census {
     }
 
     /// True for a process that one of the workload's probes started.
-    pub fn is_probes(&self, pid: u32) -> bool {
+    pub fn is_of_probe(&self, pid: u32) -> bool {
         let mark = self.seen.iter().find(|it| it.pid == pid).and_then(|it| it.mark.as_ref());
         mark.is_some_and(|mark| mark.revision == 0 && !mark.is_unknown())
     }
@@ -316,10 +317,10 @@ impl Census {
     ) -> Vec<(u32, u64)> {
         // If the leader's id has another start time by now, it was reused, and a session of that
         // number is somebody else's.
-        let anothers = |last: &Instance| {
+        let is_reused = |last: &Instance| {
             self.seen.iter().any(|it| it.pid == last.pid && it.stat.start != last.start)
         };
-        let session = last.filter(|last| !anothers(last)).map(|last| last.pid);
+        let session = last.filter(|last| !is_reused(last)).map(|last| last.pid);
         let is_left = |it: &&Seen| {
             let mark = it.mark.as_ref().filter(|mark| mark.workload == *workload);
             let in_session = session == Some(it.stat.session);
@@ -362,8 +363,8 @@ mod tests {
             ("twin", 61_300),
             ("twins", 61_300),
         ]);
-        let whose = |user: u32, marker: Option<&str>| {
-            let found = owners.whose(user, marker.and_then(Marked::parse))?;
+        let attribute = |user: u32, marker: Option<&str>| {
+            let found = owners.attribute(user, marker.and_then(Marked::parse))?;
             Some(format!("{} {} {}", found.workload, found.revision, found.nonce))
         };
         let cases = [
@@ -383,13 +384,13 @@ mod tests {
             (0, Some("you/own/3/7"), None, "another agent's"),
         ];
         for (user, marker, wanted, why) in cases {
-            assert_eq!(whose(user, marker).as_deref(), wanted, "{why}");
+            assert_eq!(attribute(user, marker).as_deref(), wanted, "{why}");
         }
         // An agent that runs as such a user itself owns every folder, and is no workload.
         let mut alone = owned_by(&[("own", 61_200)]);
         alone.agent_user = 61_200;
-        assert_eq!(alone.whose(61_200, None), None);
-        assert!(alone.whose(61_200, Marked::parse("me/own/3/7")).is_some());
+        assert_eq!(alone.attribute(61_200, None), None);
+        assert!(alone.attribute(61_200, Marked::parse("me/own/3/7")).is_some());
     }
 
     fn seen(pid: u32, session: u32, marker: Option<&str>) -> Seen {

@@ -20,9 +20,9 @@ use crate::core::record::{Exit, Instance};
 
 /// Interval at which a process without a pidfd is looked at, and after which a step that failed for
 /// want of descriptors is tried again.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// First interval at which a child without a pidfd is looked at.
-const FIRST_LOOK: Duration = Duration::from_millis(10);
+const FIRST_POLL: Duration = Duration::from_millis(10);
 /// Descriptors that pidfds leave to everything else: link, store, downloads, starts, probes and
 /// readers of the status. Without them the agent would notice ends but could not act.
 const RESERVE: u64 = 32;
@@ -53,7 +53,7 @@ impl Awaited {
                 if self.has(pid) {
                     // The task that waits for it reaps it in a moment, which uncovers those behind
                     // it.
-                    tokio::time::sleep(FIRST_LOOK).await;
+                    tokio::time::sleep(FIRST_POLL).await;
                 } else if let Some(orphan) = raw(pid) {
                     let _reaped = reap(WaitId::Pid(orphan));
                 }
@@ -64,7 +64,7 @@ impl Awaited {
 }
 
 /// Waits for the end of a child of this agent, and reaps it.
-pub(super) async fn of_child(pid: u32, awaited: &Awaited) -> Exit {
+pub(super) async fn child_exit(pid: u32, awaited: &Awaited) -> Exit {
     let exit = child_end(pid).await;
     awaited.remove(pid);
     exit
@@ -79,7 +79,7 @@ async fn child_end(pid: u32) -> Exit {
     }
     let Some(child) = raw(pid) else { return Exit::Unseen };
     // Often at first, so that a quick probe does not look slow.
-    let mut pause = FIRST_LOOK;
+    let mut pause = FIRST_POLL;
     loop {
         match reap(WaitId::Pid(child)) {
             Ok(Some(status)) => return exit(&status),
@@ -87,12 +87,12 @@ async fn child_end(pid: u32) -> Exit {
             // Not a child of this agent, or already reaped.
             Err(_) => return Exit::Unseen,
         }
-        pause = LOOK_EVERY.min(pause * 2);
+        pause = POLL_INTERVAL.min(pause * 2);
     }
 }
 
 /// Waits for the end of a process that a former agent started.
-pub(super) async fn of_adopted(instance: &Instance, boot: &str) -> Exit {
+pub(super) async fn adopted_exit(instance: &Instance, boot: &str) -> Exit {
     if let Ok(fd) = watched(instance.pid) {
         // Checked while the pidfd is held: from here on the id cannot pass to another process.
         let lives = procfs::lives(instance, boot);
@@ -106,7 +106,7 @@ pub(super) async fn of_adopted(instance: &Instance, boot: &str) -> Exit {
         }
     }
     while !matches!(procfs::lives(instance, boot), Ok(false)) {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Exit::Unseen
 }

@@ -107,7 +107,7 @@ fn own_folder(folder: &Path, own: &Path, user: Option<User>) -> io::Result<(Owne
         // Another revision runs as another user, which takes over what the former one left.
         tree::hand_over(&root, owner, user)?;
     }
-    give(&root, user)?;
+    change_owner(&root, user)?;
     Ok((home, root))
 }
 
@@ -180,7 +180,7 @@ pub(super) fn open_folder(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd
     Ok(rustix::fs::openat(at, name, flags, Mode::empty())?)
 }
 
-fn give(file: &OwnedFd, user: Option<User>) -> io::Result<()> {
+fn change_owner(file: &OwnedFd, user: Option<User>) -> io::Result<()> {
     if let Some(User { uid, gid }) = user {
         let stat = rustix::fs::fstat(file)?;
         if (stat.st_uid, stat.st_gid) == (uid, gid) {
@@ -209,7 +209,7 @@ fn descend<'a>(
     for part in parts {
         if let Some(user) = make {
             match rustix::fs::mkdirat(&folder, part, Mode::from_raw_mode(0o750)) {
-                Ok(()) => give(&open_folder(folder.as_fd(), part.as_bytes())?, user)?,
+                Ok(()) => change_owner(&open_folder(folder.as_fd(), part.as_bytes())?, user)?,
                 Err(rustix::io::Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -227,7 +227,7 @@ fn write_at(
     user: Option<User>,
 ) -> io::Result<()> {
     let (folder, last) = descend(root, path, Some(user))?;
-    if stands(&folder, last, content, user) {
+    if is_current(&folder, last, content, user) {
         return Ok(());
     }
     let _left_over = rustix::fs::unlinkat(home, UNFINISHED, AtFlags::empty());
@@ -238,7 +238,7 @@ fn write_at(
         let file = rustix::fs::openat(home, UNFINISHED, flags, mode)?;
         // The agent's own umask took bits away.
         rustix::fs::fchmod(&file, mode)?;
-        give(&file, user)?;
+        change_owner(&file, user)?;
         let mut file = std::fs::File::from(file);
         file.write_all(content)?;
         file.sync_all()?;
@@ -253,7 +253,7 @@ fn write_at(
 
 /// True when the file is already as it should be. It is then left alone: a restart needs no space
 /// on the disk and wears out no flash.
-fn stands(folder: &OwnedFd, name: &str, content: &[u8], user: Option<User>) -> bool {
+fn is_current(folder: &OwnedFd, name: &str, content: &[u8], user: Option<User>) -> bool {
     // A pipe of that name must not block.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return false };

@@ -21,20 +21,20 @@ const SIGNAL_SET: usize = 8;
 /// standard three, unblocks all signals, and waits for children that end.
 ///
 /// May only be called before anything was opened.
-pub fn begin_anew() {
-    each_inherited(0, |fd| {
+pub fn reset_inherited() {
+    for_each_inherited(0, |fd| {
         // SAFETY: nothing was opened yet, so nobody in this program owns the descriptor.
         unsafe { libc::close(fd) };
     });
-    block_nothing();
+    unblock_signals();
     // If SIGCHLD were ignored, the kernel would reap children before their exit status was read.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// Prepares for executing a program that inherits standard input, output and error, and no ignored
 /// or blocked signal.
-pub(super) fn leave_nothing() {
-    each_inherited(libc::CLOSE_RANGE_CLOEXEC, |fd| {
+pub(super) fn prepare_exec() {
+    for_each_inherited(libc::CLOSE_RANGE_CLOEXEC, |fd| {
         // SAFETY: a flag of the descriptor is set; one that is not open is an error and no more.
         unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     });
@@ -49,10 +49,10 @@ pub(super) fn leave_nothing() {
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, SIGNAL_SET);
         }
     }
-    block_nothing();
+    unblock_signals();
 }
 
-fn block_nothing() {
+fn unblock_signals() {
     // SAFETY: an all-zero set is a valid value, and `sigemptyset` makes it what it should be.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
@@ -63,7 +63,7 @@ fn block_nothing() {
 
 /// Applies `flags` of `close_range` to every descriptor after the standard ones. On a kernel
 /// without it (before 5.9, or 5.11 for the flag), calls `each` for those that are open.
-fn each_inherited(flags: libc::c_uint, each: impl Fn(libc::c_int)) {
+fn for_each_inherited(flags: libc::c_uint, each: impl Fn(libc::c_int)) {
     // SAFETY: three numbers; whose the descriptors are is with the callers.
     let done = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, flags) };
     if done == 0 {

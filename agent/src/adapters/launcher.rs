@@ -9,7 +9,7 @@
 //! execution.
 //!
 //! A plan without a gate belongs to a probe. The launcher then stays as the supervisor of what the
-//! probe starts (`keeper.rs`), and a fork of it becomes the probe's command.
+//! probe starts (`probe_supervisor.rs`), and a fork of it becomes the probe's command.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -26,7 +26,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::users::User;
-use super::{keeper, kernel, program};
+use super::{kernel, probe_supervisor, program};
 
 /// First argument of a launcher's command line.
 pub const NAME: &str = "holdfast-agent";
@@ -144,7 +144,7 @@ fn become_workload(status: &mut std::fs::File) -> Result<(), String> {
     let plan = read_plan(&mut stdin).map_err(|error| format!("the plan: {error}"))?;
     if !plan.gate {
         drop(stdin);
-        return keeper::run(&plan, status);
+        return probe_supervisor::run(&plan, status);
     }
     let log = output(plan.log.as_deref()).map_err(|error| format!("log: {error}"))?;
     prepare(&plan, &log)?;
@@ -159,20 +159,20 @@ fn become_workload(status: &mut std::fs::File) -> Result<(), String> {
 
 /// Prepares everything that comes before the gate: session, control group, output, limits.
 pub(super) fn prepare(plan: &Plan, output: &impl std::os::fd::AsFd) -> Result<(), String> {
-    let tell = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-    rustix::process::setsid().map_err(|error| tell("session", &error))?;
+    let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    rustix::process::setsid().map_err(|error| failed("session", &error))?;
     if let Some(procs) = &plan.cgroup {
-        std::fs::write(procs, "0").map_err(|error| tell("control group", &error))?;
+        std::fs::write(procs, "0").map_err(|error| failed("control group", &error))?;
     }
     // The agent may be shielded from the kernel's out-of-memory killer; its workloads are not.
     let _without_proc = std::fs::write("/proc/self/oom_score_adj", "0");
     // Nor do they keep the agent's priority; where it may not be changed, it stays.
     let _may_not = rustix::process::setpriority_process(None, 0);
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    rustix::stdio::dup2_stdout(output).map_err(|error| tell("output", &error))?;
-    rustix::stdio::dup2_stderr(output).map_err(|error| tell("output", &error))?;
+    rustix::stdio::dup2_stdout(output).map_err(|error| failed("output", &error))?;
+    rustix::stdio::dup2_stderr(output).map_err(|error| failed("output", &error))?;
     if plan.open_files.is_some() {
-        set_open_files(plan.open_files).map_err(|error| tell("limit of open files", &error))?;
+        set_open_files(plan.open_files).map_err(|error| failed("limit of open files", &error))?;
     }
     let bound = |what: &str, resource: Resource, limit: Option<u64>| match limit {
         None => Ok(()),
@@ -180,13 +180,13 @@ pub(super) fn prepare(plan: &Plan, output: &impl std::os::fd::AsFd) -> Result<()
             // A hard limit that is lower already cannot be raised.
             let limit = getrlimit(resource).maximum.map_or(limit, |most| most.min(limit));
             let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
-            setrlimit(resource, limit).map_err(|error| tell(what, &error))
+            setrlimit(resource, limit).map_err(|error| failed(what, &error))
         }
     };
     bound("limit of memory", Resource::Data, plan.bounds.memory.map(private_memory))?;
     bound("limit of memory", Resource::As, plan.bounds.memory.map(address_space))?;
     bound("limit of processes", Resource::Nproc, plan.bounds.processes)?;
-    rustix::thread::set_no_new_privs(true).map_err(|error| tell("no_new_privs", &error))
+    rustix::thread::set_no_new_privs(true).map_err(|error| failed("no_new_privs", &error))
 }
 
 /// Replaces this process by the program; returns the reason if that failed.
@@ -198,9 +198,9 @@ pub(super) fn execute(plan: &Plan) -> String {
 }
 
 fn try_execute(plan: &Plan) -> Result<std::convert::Infallible, String> {
-    let tell = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-    let null = std::fs::File::open("/dev/null").map_err(|error| tell("/dev/null", &error))?;
-    rustix::stdio::dup2_stdin(&null).map_err(|error| tell("standard input", &error))?;
+    let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    let null = std::fs::File::open("/dev/null").map_err(|error| failed("/dev/null", &error))?;
+    rustix::stdio::dup2_stdin(&null).map_err(|error| failed("standard input", &error))?;
     if let Some(user) = plan.user {
         become_user(user, &plan.groups).map_err(|error| {
             format!("it cannot run as user {} with group {}: {error}", user.uid, user.gid)
@@ -208,7 +208,7 @@ fn try_execute(plan: &Plan) -> Result<std::convert::Infallible, String> {
     }
     if let Err(error) = std::env::set_current_dir(&plan.workdir) {
         let inside = plan.workdir.join("x");
-        let closed = program::told_closed(&inside);
+        let closed = program::explain_closed(&inside);
         let why = closed.unwrap_or_else(|| match error.kind() {
             io::ErrorKind::NotADirectory => "not a folder".into(),
             io::ErrorKind::NotFound => "there is no such folder".into(),
@@ -217,10 +217,10 @@ fn try_execute(plan: &Plan) -> Result<std::convert::Infallible, String> {
         return Err(format!("its working folder {}: {why}", plan.workdir.display()));
     }
     let file = find(&plan.program, plan.env.get("PATH"))?;
-    if let Some(why) = program::spoilt(&file) {
+    if let Some(why) = program::windows_line_ends(&file) {
         return Err(why);
     }
-    let text = |text: &[u8]| CString::new(text).map_err(|error| tell("its arguments", &error));
+    let text = |text: &[u8]| CString::new(text).map_err(|error| failed("its arguments", &error));
     let path = text(file.as_os_str().as_bytes())?;
     let mut args = vec![text(plan.program.as_os_str().as_bytes())?];
     for arg in &plan.args {
@@ -230,7 +230,7 @@ fn try_execute(plan: &Plan) -> Result<std::convert::Infallible, String> {
     for (key, value) in &plan.env {
         env.push(text(format!("{key}={value}").as_bytes())?);
     }
-    kernel::leave_nothing();
+    kernel::prepare_exec();
     let error = kernel::execute(&path, &args, &env);
     Err(program::why_not(&file, &error))
 }
@@ -270,12 +270,12 @@ fn read_plan(stdin: &mut impl io::Read) -> io::Result<Plan> {
     holdfast_protocol::codec::from_slice(&body).map_err(io::Error::other)
 }
 
-fn nowhere() -> io::Result<std::fs::File> {
+fn open_null() -> io::Result<std::fs::File> {
     std::fs::OpenOptions::new().write(true).open("/dev/null")
 }
 
 fn output(log: Option<&Path>) -> io::Result<std::fs::File> {
-    let Some(path) = log else { return nowhere() };
+    let Some(path) = log else { return open_null() };
     let mut options = std::fs::OpenOptions::new();
     // A pipe under the log's name would block until it is read.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
@@ -285,7 +285,7 @@ fn output(log: Option<&Path>) -> io::Result<std::fs::File> {
             if error.kind() == io::ErrorKind::ReadOnlyFilesystem
                 || super::files::is_full(&error) =>
         {
-            nowhere()
+            open_null()
         }
         Ok(file) if file.metadata()?.is_file() => {
             // The workload inherits the file in blocking mode, as programs expect.

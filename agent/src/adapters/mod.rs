@@ -22,7 +22,6 @@ pub mod identity;
 pub mod intake;
 #[cfg(test)]
 mod intake_fake;
-mod keeper;
 pub mod kernel;
 pub mod launcher;
 pub mod link;
@@ -33,6 +32,7 @@ pub mod machine;
 pub mod meter;
 pub mod notify;
 pub mod probe;
+mod probe_supervisor;
 pub mod procfs;
 mod program;
 pub mod resolve;

@@ -167,12 +167,12 @@ pub fn user(pid: u32) -> Option<u32> {
 pub fn unless_gone<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),
-        Err(error) if is_want(&error) => Err(error),
+        Err(error) if is_shortage(&error) => Err(error),
         Err(_) => Ok(None),
     }
 }
 
-fn is_want(error: &io::Error) -> bool {
+fn is_shortage(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 /// Bytes read of a file: the kernel reads 256 of a script, and the headers of ELF files fit, too.
 const HEAD: usize = 4096;
 /// Text about a script with Windows line ends.
-const SPOILT: &str =
+const WINDOWS_LINE_ENDS: &str =
     "its first line ends with a carriage return: save it with Unix line ends (LF, not CR LF)";
 /// Longest first line of a script that the kernel takes, in bytes.
 const LINE: usize = 255;
@@ -23,20 +23,20 @@ const DEPTH: u32 = 4;
 
 /// Explains why the kernel refused to execute this program with this error.
 pub(super) fn why_not(program: &Path, error: &io::Error) -> String {
-    refused(program, &fault(program, error, 0))
+    sentence(program, &explain(program, error, 0))
 }
 
 /// Sentence about a program that cannot be executed.
-fn refused(program: &Path, why: &str) -> String {
+fn sentence(program: &Path, why: &str) -> String {
     format!("{} cannot be executed: {why}", program.display())
 }
 
 /// Explains why a script should not even be tried: its first line ends with a carriage return,
 /// which the kernel would take as part of the interpreter's name or argument.
-pub(super) fn spoilt(program: &Path) -> Option<String> {
+pub(super) fn windows_line_ends(program: &Path) -> Option<String> {
     let head = head(&open(program).ok()?);
     let line = first_line(&head)?;
-    line.ends_with(b"\r").then(|| refused(program, SPOILT))
+    line.ends_with(b"\r").then(|| sentence(program, WINDOWS_LINE_ENDS))
 }
 
 /// Finds the folder on the path to this file that this process may not enter.
@@ -50,7 +50,7 @@ pub(super) fn closed(path: &Path) -> Option<PathBuf> {
 }
 
 /// Text about the folder on the path to this file that this user may not enter, if there is one.
-pub(super) fn told_closed(path: &Path) -> Option<String> {
+pub(super) fn explain_closed(path: &Path) -> Option<String> {
     let user = rustix::process::geteuid().as_raw();
     closed(path).map(|folder| {
         let folder = folder.display();
@@ -74,7 +74,7 @@ fn head(file: &File) -> Vec<u8> {
     head
 }
 
-fn fault(program: &Path, error: &io::Error, depth: u32) -> String {
+fn explain(program: &Path, error: &io::Error, depth: u32) -> String {
     let errno = Errno::from_io_error(error);
     let meta = match std::fs::metadata(program) {
         Ok(meta) => meta,
@@ -113,7 +113,7 @@ fn absent(program: &Path, error: &io::Error) -> String {
             Some(Errno::NOENT) => "there is no such file".into(),
             Some(Errno::NOTDIR) => "a part of its path is no folder".into(),
             Some(Errno::LOOP) => "its path is a circle of links".into(),
-            Some(Errno::ACCESS) => told_closed(program).unwrap_or_else(|| error.to_string()),
+            Some(Errno::ACCESS) => explain_closed(program).unwrap_or_else(|| error.to_string()),
             _ => error.to_string(),
         },
     }
@@ -156,13 +156,13 @@ fn unfit(program: &Path, error: &io::Error, depth: u32) -> String {
         _ => return format!("this system forbids it: {error}"),
     };
     if needed.ends_with(b"\r") {
-        return SPOILT.into();
+        return WINDOWS_LINE_ENDS.into();
     }
     let shown = String::from_utf8_lossy(&needed).escape_debug().to_string();
     let path = Path::new(OsStr::from_bytes(&needed));
     match std::fs::metadata(path) {
         Ok(_) if depth < DEPTH => {
-            let why = fault(path, error, depth + 1);
+            let why = explain(path, error, depth + 1);
             format!("its {what} {shown}: {why}")
         }
         Ok(_) => format!("its {what} {shown}: {error}"),
@@ -468,10 +468,10 @@ mod tests {
             (b"", false),
         ] {
             std::fs::write(&path, content).unwrap();
-            let said = spoilt(&path);
+            let said = windows_line_ends(&path);
             assert_eq!(said.is_some(), is_spoilt, "{content:?}: {said:?}");
             assert!(said.is_none_or(|said| said.contains("carriage return")));
         }
-        assert_eq!(spoilt(Path::new("/no/such/file")), None);
+        assert_eq!(windows_line_ends(Path::new("/no/such/file")), None);
     }
 }

@@ -28,11 +28,11 @@ use crate::core::record::{Instance, Revision};
 /// load needs seconds.
 const GATE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest error text that is read from a launcher, in bytes.
-const MAX_TROUBLE: u64 = 1024;
+const MAX_ERROR: u64 = 1024;
 
 /// Paths, identity and services that the runtime works with.
 #[derive(Debug)]
-pub struct Place {
+pub struct RuntimeContext {
     /// Id of this agent, which marks its processes among those of other agents.
     pub agent: String,
     /// Name of the device, as workloads are told.
@@ -57,7 +57,7 @@ pub struct Place {
     pub stuck: std::sync::Mutex<census::Processes>,
 }
 
-impl Place {
+impl RuntimeContext {
     /// Path of an artifact by its digest.
     pub fn artifact(&self, digest: &Digest) -> PathBuf {
         self.artifacts.join(digest.hex())
@@ -82,40 +82,42 @@ struct Gate {
     status: pipe::Receiver,
     /// Dropped with the gate, which lets the exit be reported: whether the workload was executed is
     /// reported first, then how it ended.
-    _told: oneshot::Sender<()>,
+    _reported: oneshot::Sender<()>,
 }
 
 /// Runtime that starts workloads as processes of this machine.
 #[derive(Debug)]
 pub struct Runtime {
-    place: Arc<Place>,
+    context: Arc<RuntimeContext>,
     tell: mpsc::Sender<Observed>,
     gates: Arc<std::sync::Mutex<BTreeMap<Name, Gate>>>,
 }
 
 impl Runtime {
     /// Creates a runtime that reports what it observes on `tell`.
-    pub fn new(place: Arc<Place>, tell: mpsc::Sender<Observed>) -> Self {
-        Self { place, tell, gates: Arc::default() }
+    pub fn new(context: Arc<RuntimeContext>, tell: mpsc::Sender<Observed>) -> Self {
+        Self { context, tell, gates: Arc::default() }
     }
 
     /// Lays out the workload's folder, starts the launcher and waits until it is at the gate.
     /// Reports `Launched`, `Unfit` or `Missing`.
     pub fn launch(&self, name: Name, revision: Revision, nonce: u64, stale_config: Vec<String>) {
-        let (place, tell, gates) = (self.place.clone(), self.tell.clone(), self.gates.clone());
+        let (context, tell, gates) = (self.context.clone(), self.tell.clone(), self.gates.clone());
         tokio::spawn(async move {
-            let plan = match prepare(&place, &name, &revision, nonce, &stale_config) {
+            let plan = match prepare(&context, &name, &revision, nonce, &stale_config) {
                 Ok(plan) => plan,
-                Err(Fault::Artifact(digest)) => {
+                Err(PrepareError::Artifact(digest)) => {
                     return send(&tell, Observed::Missing(name, digest)).await;
                 }
-                Err(Fault::Revision(why)) => return send(&tell, Observed::Unfit(name, why)).await,
-                Err(Fault::Machine(why)) => {
+                Err(PrepareError::Revision(why)) => {
+                    return send(&tell, Observed::Unfit(name, why)).await;
+                }
+                Err(PrepareError::Machine(why)) => {
                     return send(&tell, Observed::Launched(name, Err(why))).await;
                 }
             };
             crash::point("folder-laid");
-            let launched = to_gate(&place, &name, &plan, nonce, &tell).await.map(|gate| {
+            let launched = to_gate(&context, &name, &plan, nonce, &tell).await.map(|gate| {
                 crash::point("launched");
                 let instance = gate.instance.clone();
                 if let Ok(mut gates) = gates.lock() {
@@ -148,11 +150,11 @@ impl Runtime {
 
     /// Watches a process that a former agent started. Reports `Exited`.
     pub fn watch(&self, name: Name, instance: Instance) {
-        let (tell, place) = (self.tell.clone(), self.place.clone());
+        let (tell, context) = (self.tell.clone(), self.context.clone());
         tokio::spawn(async move {
-            place.awaited.add(instance.pid);
-            let exit = ending::of_adopted(&instance, &place.boot).await;
-            place.awaited.remove(instance.pid);
+            context.awaited.add(instance.pid);
+            let exit = ending::adopted_exit(&instance, &context.boot).await;
+            context.awaited.remove(instance.pid);
             send(&tell, Observed::Exited(name, instance, exit)).await;
         });
     }
@@ -160,11 +162,11 @@ impl Runtime {
     /// Sends a signal to the instance's process group. A group that is gone is fine; one that
     /// cannot be looked at now (no free descriptors) is signalled as soon as it can be.
     pub fn signal(&self, instance: &Instance, signal: u8) {
-        if ending::signal(instance, &self.place.boot, signal).is_err() {
-            let (instance, boot) = (instance.clone(), self.place.boot.clone());
+        if ending::signal(instance, &self.context.boot, signal).is_err() {
+            let (instance, boot) = (instance.clone(), self.context.boot.clone());
             tokio::spawn(async move {
                 while ending::signal(&instance, &boot, signal).is_err() {
-                    tokio::time::sleep(ending::LOOK_EVERY).await;
+                    tokio::time::sleep(ending::POLL_INTERVAL).await;
                 }
             });
         }
@@ -182,11 +184,11 @@ impl Runtime {
                 gates.remove(&sweep.name);
             }
         }
-        let (place, tell, sweeps) = (self.place.clone(), self.tell.clone(), Arc::new(sweeps));
+        let (context, tell, sweeps) = (self.context.clone(), self.tell.clone(), Arc::new(sweeps));
         tokio::spawn(async move {
             loop {
-                let (here, these) = (Arc::clone(&place), Arc::clone(&sweeps));
-                match apart(move || look(&here, &these)).await {
+                let (here, these) = (Arc::clone(&context), Arc::clone(&sweeps));
+                match on_own_thread(move || sweep_all(&here, &these)).await {
                     Ok(swept) => {
                         for (name, behind, left) in swept {
                             if behind > 0 {
@@ -198,7 +200,7 @@ impl Runtime {
                     }
                     Err(error) => tracing::warn!(%error, "processes cannot be looked at"),
                 }
-                tokio::time::sleep(ending::LOOK_EVERY).await;
+                tokio::time::sleep(ending::POLL_INTERVAL).await;
             }
         });
     }
@@ -208,14 +210,14 @@ impl Runtime {
 ///
 /// # Errors
 /// The error of the work, or of the system when there is no thread.
-pub async fn apart<T: Send + 'static>(
+pub async fn on_own_thread<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let (tell, told) = oneshot::channel();
+    let (tell, outcome) = oneshot::channel();
     std::thread::Builder::new().stack_size(census::STACK).spawn(move || {
         let _nobody_waits = tell.send(work());
     })?;
-    told.await.unwrap_or_else(|_| Err(io::Error::other("the thread ended early")))
+    outcome.await.unwrap_or_else(|_| Err(io::Error::other("the thread ended early")))
 }
 
 /// One workload of a sweep; see `Effect::Sweep`.
@@ -233,20 +235,23 @@ pub struct Sweep {
 
 /// Takes one census for all sweeps. Returns for each workload how many live processes were left
 /// behind and killed, those of probes not counted, and how many are left in all.
-fn look(place: &Arc<Place>, sweeps: &[Sweep]) -> io::Result<Vec<(Name, usize, usize)>> {
-    let census = Census::take(place)?;
+fn sweep_all(
+    context: &Arc<RuntimeContext>,
+    sweeps: &[Sweep],
+) -> io::Result<Vec<(Name, usize, usize)>> {
+    let census = Census::take(context)?;
     let mut swept = Vec::new();
     for sweep in sweeps {
         // The spared instance has ended, so what was seen may belong to a newer one. The exit of
         // the spared one leads to a sweep of its own.
         if let Some(spare) = &sweep.spare
-            && !procfs::lives(spare, &place.boot)?
+            && !procfs::lives(spare, &context.boot)?
         {
             continue;
         }
         // The process ids of another boot belong to somebody else by now.
-        let last = sweep.last.as_ref().filter(|last| last.boot == place.boot);
-        let cgroups = place.cgroups.as_ref().ok();
+        let last = sweep.last.as_ref().filter(|last| last.boot == context.boot);
+        let cgroups = context.cgroups.as_ref().ok();
         let group = cgroups.map(|it| it.members(&sweep.name)).transpose()?.unwrap_or_default();
         let left = census.remains(&sweep.name, last, sweep.spare.as_ref(), &group);
         if sweep.kill {
@@ -260,7 +265,7 @@ fn look(place: &Arc<Place>, sweeps: &[Sweep]) -> io::Result<Vec<(Name, usize, us
         if left.is_empty() {
             crash::point("swept");
         }
-        let behind = left.iter().filter(|(pid, _)| sweep.kill && !census.is_probes(*pid)).count();
+        let behind = left.iter().filter(|(pid, _)| sweep.kill && !census.is_of_probe(*pid)).count();
         swept.push((sweep.name.clone(), behind, left.len()));
     }
     Ok(swept)
@@ -272,7 +277,7 @@ async fn send(tell: &mpsc::Sender<Observed>, observed: Observed) {
 }
 
 /// Reasons why a workload cannot be prepared.
-enum Fault {
+enum PrepareError {
     /// The revision asks for something that this device does not have.
     Revision(String),
     /// The artifact was removed behind the agent's back.
@@ -281,8 +286,8 @@ enum Fault {
     Machine(String),
 }
 
-impl Fault {
-    fn of_folder(error: folder::LayError) -> Self {
+impl PrepareError {
+    fn from_folder(error: folder::LayError) -> Self {
         use std::io::ErrorKind::{
             AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory,
         };
@@ -302,36 +307,37 @@ impl Fault {
 
 /// Puts everything on disk that the workload needs before its start, and plans the start.
 fn prepare(
-    place: &Place,
+    context: &RuntimeContext,
     name: &Name,
     revision: &Revision,
     nonce: u64,
     stale_config: &[String],
-) -> Result<Plan, Fault> {
+) -> Result<Plan, PrepareError> {
     let spec = &revision.spec;
     let Run::Process(process) = &spec.run;
     if let Executable::Artifact(artifact) = &process.executable
-        && let Ok(false) = place.artifact(&artifact.digest).try_exists()
+        && let Ok(false) = context.artifact(&artifact.digest).try_exists()
     {
-        return Err(Fault::Artifact(artifact.digest));
+        return Err(PrepareError::Artifact(artifact.digest));
     }
-    let user =
-        users::resolve(process.user.as_deref(), name, &place.workloads).map_err(Fault::Revision)?;
-    let folder = place.folder(name);
+    let user = users::resolve(process.user.as_deref(), name, &context.workloads)
+        .map_err(PrepareError::Revision)?;
+    let folder = context.folder(name);
     let own = folder.join(folder::FILES);
-    let mut plan = plan_of(place, name, nonce, spec, process, own, user).map_err(Fault::Machine)?;
+    let mut plan =
+        plan_of(context, name, nonce, spec, process, own, user).map_err(PrepareError::Machine)?;
     // Last of the steps that can fail before there is a process, and undone where it fails.
-    folder::lay(&folder, &spec.config, stale_config, user).map_err(Fault::of_folder)?;
-    let marker = census::marker(&place.agent, name, revision.number, nonce);
+    folder::lay(&folder, &spec.config, stale_config, user).map_err(PrepareError::from_folder)?;
+    let marker = census::marker(&context.agent, name, revision.number, nonce);
     plan.env.insert(census::MARKER.into(), marker);
     plan.env.insert("HOLDFAST_REVISION".into(), revision.number.to_string());
-    plan.log = Some(place.log(name));
+    plan.log = Some(context.log(name));
     Ok(plan)
 }
 
 /// Plans how a process of this workload runs, be it the main process or a probe.
 fn plan_of(
-    place: &Place,
+    context: &RuntimeContext,
     name: &Name,
     nonce: u64,
     spec: &WorkloadSpec,
@@ -341,7 +347,7 @@ fn plan_of(
 ) -> Result<Plan, String> {
     let program = match &process.executable {
         Executable::Path(path) => PathBuf::from(path),
-        Executable::Artifact(artifact) => place.artifact(&artifact.digest),
+        Executable::Artifact(artifact) => context.artifact(&artifact.digest),
     };
     let own_text = own.to_string_lossy().into_owned();
     let mut env = BTreeMap::from([
@@ -349,16 +355,16 @@ fn plan_of(
         ("HOME".into(), own_text.clone()),
         ("HOLDFAST_FOLDER".into(), own_text),
         ("HOLDFAST_WORKLOAD".into(), name.to_string()),
-        ("HOLDFAST_DEVICE".into(), place.device.clone()),
+        ("HOLDFAST_DEVICE".into(), context.device.clone()),
     ]);
-    match place.access.workload(name, nonce) {
+    match context.access.workload(name, nonce) {
         Ok(entry) => env.extend(entry.environment()),
         // The bus reports this too; the workload may not need it.
         Err(error) => tracing::error!(workload = %name, %error, "it has no way to put data in"),
     }
     env.extend(process.env.iter().map(|(key, value)| (key.clone(), value.clone())));
     let (mut cgroup, mut bounds) = (None, Bounds::default());
-    match &place.cgroups {
+    match &context.cgroups {
         Ok(cgroups) => cgroup = Some(cgroups.prepare(name, spec.resources)?),
         Err(_) => {
             bounds.memory = spec.resources.memory_bytes;
@@ -370,7 +376,7 @@ fn plan_of(
         None => own,
     };
     let args = process.args.clone();
-    let open_files = place.open_files;
+    let open_files = context.open_files;
     let groups = users::groups(process.user.as_deref());
     let (log, gate) = (None, true);
     Ok(Plan { program, args, env, workdir, log, user, groups, cgroup, open_files, bounds, gate })
@@ -387,22 +393,22 @@ pub fn counts_alone(process: &Process) -> bool {
 /// # Errors
 /// The reason as text.
 pub fn probe_plan(
-    place: &Place,
+    context: &RuntimeContext,
     name: &Name,
     spec: &WorkloadSpec,
     command: &[String],
     nonce: u64,
 ) -> Result<Plan, String> {
     let Run::Process(process) = &spec.run;
-    let user = users::resolve(process.user.as_deref(), name, &place.workloads)?;
-    let own = place.folder(name).join(folder::FILES);
-    let mut plan = plan_of(place, name, nonce, spec, process, own, user)?;
+    let user = users::resolve(process.user.as_deref(), name, &context.workloads)?;
+    let own = context.folder(name).join(folder::FILES);
+    let mut plan = plan_of(context, name, nonce, spec, process, own, user)?;
     let (program, args) = command.split_first().ok_or("the probe has no command")?;
     plan.program = PathBuf::from(program);
     plan.args = args.to_vec();
     plan.gate = false;
     // The same nonce as the instance: processes that the probe leaves behind are swept with it.
-    plan.env.insert(census::MARKER.into(), census::marker(&place.agent, name, 0, nonce));
+    plan.env.insert(census::MARKER.into(), census::marker(&context.agent, name, 0, nonce));
     Ok(plan)
 }
 
@@ -414,8 +420,8 @@ pub(super) struct Started {
 }
 
 /// Starts a launcher and sends it its plan.
-pub(super) async fn start(place: &Place, plan: &Plan) -> Result<Started, String> {
-    let (program, before) = place.launcher.split_first().ok_or("no launcher")?;
+pub(super) async fn start(context: &RuntimeContext, plan: &Plan) -> Result<Started, String> {
+    let (program, before) = context.launcher.split_first().ok_or("no launcher")?;
     let mut command = Command::new(program);
     command
         .arg0(launcher::NAME)
@@ -430,14 +436,14 @@ pub(super) async fn start(place: &Place, plan: &Plan) -> Result<Started, String>
         .current_dir("/");
     let bytes = launcher::encode(plan).map_err(|error| format!("its plan: {error}"))?;
     let mut child = command.spawn().map_err(|error| format!("its launcher: {error}"))?;
-    place.awaited.add(child.id());
+    context.awaited.add(child.id());
     match give(&mut child, &bytes).await {
         Ok((stdin, stdout)) => Ok(Started { pid: child.id(), stdin, stdout }),
         Err(error) => {
             // It may have ended early; nobody else would reap it.
             let _ended = child.kill();
             let _reaped = child.wait();
-            place.awaited.remove(child.id());
+            context.awaited.remove(child.id());
             Err(format!("its launcher's pipe: {error}"))
         }
     }
@@ -457,34 +463,34 @@ async fn give(child: &mut Child, plan: &[u8]) -> io::Result<(pipe::Sender, pipe:
 /// Starts a launcher and waits until it is at the gate. A launcher that does not get there is
 /// killed and reaped.
 async fn to_gate(
-    place: &Place,
+    context: &RuntimeContext,
     name: &Name,
     plan: &Plan,
     nonce: u64,
     tell: &mpsc::Sender<Observed>,
 ) -> Result<Gate, String> {
-    let Started { pid, stdin, stdout } = start(place, plan).await?;
-    let awaited = place.awaited.clone();
+    let Started { pid, stdin, stdout } = start(context, plan).await?;
+    let awaited = context.awaited.clone();
     let start = match procfs::stat(pid) {
         Ok(Some(stat)) => stat.start,
         other => {
             ending::kill_child(pid);
-            tokio::spawn(async move { ending::of_child(pid, &awaited).await });
+            tokio::spawn(async move { ending::child_exit(pid, &awaited).await });
             let why = other.err().map(|error| format!("its launcher cannot be looked at: {error}"));
             return Err(why.unwrap_or_else(|| "its launcher ended at once".into()));
         }
     };
-    let instance = Instance { pid, start, boot: place.boot.clone(), nonce };
+    let instance = Instance { pid, start, boot: context.boot.clone(), nonce };
     let (who, which, tell) = (name.clone(), instance.clone(), tell.clone());
-    let (gone, is_told) = oneshot::channel();
+    let (gone, is_reported) = oneshot::channel();
     // The process is reaped in any case, but `Exited` is held back until the gate is dropped: the
     // driver learns of `Opened` first, even if the workload ends within a millisecond.
     tokio::spawn(async move {
-        let exit = ending::of_child(pid, &awaited).await;
-        let _told = is_told.await;
+        let exit = ending::child_exit(pid, &awaited).await;
+        let _reported = is_reported.await;
         send(&tell, Observed::Exited(who, which, exit)).await;
     });
-    let mut gate = Gate { instance, open: stdin, status: stdout, _told: gone };
+    let mut gate = Gate { instance, open: stdin, status: stdout, _reported: gone };
     let ready = tokio::time::timeout(GATE_TIMEOUT, await_ready(&mut gate.status)).await;
     match ready.unwrap_or_else(|_late| Err("its launcher did not get ready in time".into())) {
         Ok(()) => Ok(gate),
@@ -499,7 +505,7 @@ async fn await_ready(status: &mut pipe::Receiver) -> Result<(), String> {
     let mut first = [0];
     match status.read(&mut first).await {
         Ok(1) if first == [launcher::READY] => Ok(()),
-        Ok(1) => Err(trouble(status).await),
+        Ok(1) => Err(read_error(status).await),
         _ => Err("its launcher ended before it was ready".into()),
     }
 }
@@ -511,14 +517,14 @@ async fn pass(gate: &mut Gate) -> Result<(), String> {
     let mut first = [0];
     match gate.status.read(&mut first).await {
         Ok(0) => Ok(()),
-        Ok(_) => Err(trouble(&mut gate.status).await),
+        Ok(_) => Err(read_error(&mut gate.status).await),
         Err(error) => Err(format!("its launcher is gone: {error}")),
     }
 }
 
 /// Reads the error text that the launcher sends after its "E".
-pub(super) async fn trouble(status: &mut pipe::Receiver) -> String {
+pub(super) async fn read_error(status: &mut pipe::Receiver) -> String {
     let mut text = Vec::new();
-    let _as_far_as_it_came = status.take(MAX_TROUBLE).read_to_end(&mut text).await;
+    let _as_far_as_it_came = status.take(MAX_ERROR).read_to_end(&mut text).await;
     String::from_utf8_lossy(&text).into_owned()
 }

@@ -18,13 +18,13 @@ use super::users::User;
 /// The file system's error.
 pub(super) fn empty(top: &OwnedFd) -> io::Result<()> {
     loop {
-        let folders = thin_out(top)?;
+        let folders = clear_level(top)?;
         if folders.is_empty() {
             return Ok(());
         }
         for (name, _) in folders {
             let folder = open_folder(top.as_fd(), name.as_bytes())?;
-            for (below, inode) in thin_out(&folder)? {
+            for (below, inode) in clear_level(&folder)? {
                 // Inodes are unique within a file system, so the names are, too.
                 rustix::fs::renameat(&folder, below.as_c_str(), top, format!(".{inode}"))?;
             }
@@ -95,7 +95,7 @@ fn hand_over_level(folder: &OwnedFd, from: u32, user: User) -> io::Result<Vec<CS
 }
 
 /// Removes everything but folders that are not empty; returns those, with their inodes.
-fn thin_out(folder: &OwnedFd) -> io::Result<Vec<(CString, u64)>> {
+fn clear_level(folder: &OwnedFd) -> io::Result<Vec<(CString, u64)>> {
     let mut left = Vec::new();
     // Read one by one: there may be millions.
     for entry in Dir::read_from(folder)? {

@@ -159,8 +159,8 @@ fn own(workload: &Name, workloads: &Path) -> User {
     let pids = procfs::pids().unwrap_or_default();
     let running: BTreeSet<u32> = pids.into_iter().filter_map(procfs::user).collect();
     let size = OWN.end - OWN.start;
-    let place = workloads.as_os_str().as_encoded_bytes();
-    let bytes = place.iter().chain(workload.as_str().as_bytes());
+    let path = workloads.as_os_str().as_encoded_bytes();
+    let bytes = path.iter().chain(workload.as_str().as_bytes());
     let hash = bytes
         .fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(16_777_619));
     let first = hash % size;

@@ -12,7 +12,7 @@ use crate::adapters::calls::known_seconds;
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::log_watch::LogWatch;
 use crate::adapters::logs::Histories;
-use crate::adapters::runtime::Place;
+use crate::adapters::runtime::RuntimeContext;
 use crate::adapters::{files, logs};
 use crate::core::backoff::Entropy;
 use crate::core::flow::Flow;
@@ -72,7 +72,7 @@ impl Logs {
     }
 
     /// Keeps the histories on disk.
-    fn keep(&mut self, place: &Place, now: u64) {
+    fn keep(&mut self, place: &RuntimeContext, now: u64) {
         if !self.stale || now < self.keep_at {
             return;
         }

@@ -24,11 +24,11 @@ use super::{ending, kernel, procfs};
 use crate::core::record::Exit;
 
 /// Interval at which a command is looked at where the kernel has no pidfd.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Bytes kept of the end of the output.
-const KEPT: usize = 512;
+const OUTPUT_KEPT: usize = 512;
 /// Longest last line that is reported, in characters.
-const TOLD: usize = 160;
+const MAX_LINE: usize = 160;
 /// Bytes read of a probe's output at a time; after its end [`PIECES`] times at most, which is all
 /// that a pipe holds (64 KiB).
 const PIECE: usize = 4096;
@@ -39,20 +39,20 @@ const PIECES: usize = 16;
 /// # Errors
 /// The reason as text, when the command could not be started.
 pub(super) fn run(plan: &Plan, status: &mut File) -> Result<(), String> {
-    let tell = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-    rustix::process::setsid().map_err(|error| tell("session", &error))?;
+    let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    rustix::process::setsid().map_err(|error| failed("session", &error))?;
     // Where this is refused, processes that leave their parent are swept with the workload.
     let me = rustix::process::getpid();
     let _without = rustix::process::set_child_subreaper(Some(me));
-    let (output, inlet) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| tell("pipe", &error))?;
-    let Some(child) = kernel::fork().map_err(|error| tell("its process", &error))? else {
+    let (output, inlet) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed("pipe", &error))?;
+    let Some(child) = kernel::fork().map_err(|error| failed("its process", &error))? else {
         drop(output);
         launcher::prepare(plan, &inlet)?;
         drop(inlet);
         return Err(launcher::execute(plan));
     };
     drop(inlet);
-    rustix::io::ioctl_fionbio(&output, true).map_err(|error| tell("pipe", &error))?;
+    rustix::io::ioctl_fionbio(&output, true).map_err(|error| failed("pipe", &error))?;
     let mut output = Output { pipe: File::from(output), kept: Vec::new() };
     let in_time = watch(child, &mut output);
     let exit = end(child);
@@ -62,14 +62,14 @@ pub(super) fn run(plan: &Plan, status: &mut File) -> Result<(), String> {
         }
     }
     let line = output.last_line();
-    let said = match (in_time, exit) {
+    let report = match (in_time, exit) {
         (true, exit) if exit.is_success() => "+".into(),
         (true, exit) if line.is_empty() => format!("-{exit}"),
         (true, exit) => format!("-{exit}: {line}"),
         (false, _) => format!("T{line}"),
     };
     // The agent may be gone; then nobody reads this.
-    let _unheard = status.write_all(format!("\0{said}").as_bytes());
+    let _unheard = status.write_all(format!("\0{report}").as_bytes());
     Ok(())
 }
 
@@ -77,7 +77,7 @@ pub(super) fn run(plan: &Plan, status: &mut File) -> Result<(), String> {
 fn watch(child: u32, output: &mut Output) -> bool {
     let Some(child) = ending::raw(child) else { return true };
     let fd: Option<OwnedFd> = rustix::process::pidfd_open(child, PidfdFlags::empty()).ok();
-    let pause = Timespec::try_from(LOOK_EVERY).ok();
+    let pause = Timespec::try_from(POLL_INTERVAL).ok();
     let stdin = io::stdin();
     let mut is_open = true;
     loop {
@@ -152,7 +152,7 @@ impl Output {
             Ok(0) => false,
             Ok(length) => {
                 self.kept.extend(piece.get(..length).unwrap_or_default());
-                let over = self.kept.len().saturating_sub(KEPT);
+                let over = self.kept.len().saturating_sub(OUTPUT_KEPT);
                 self.kept.drain(..over);
                 true
             }
@@ -170,7 +170,7 @@ fn last_line(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
     let shown = |char: char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char };
-    line.chars().take(TOLD).map(shown).collect()
+    line.chars().take(MAX_LINE).map(shown).collect()
 }
 
 #[cfg(test)]
@@ -189,6 +189,6 @@ mod tests {
         ] {
             assert_eq!(last_line(output), line, "{output:?}");
         }
-        assert_eq!(last_line(&[b'x'; 5_000]).len(), TOLD);
+        assert_eq!(last_line(&[b'x'; 5_000]).len(), MAX_LINE);
     }
 }
