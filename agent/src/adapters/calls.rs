@@ -170,7 +170,7 @@ impl Calls {
                 return answer.fail("too many calls at once; try again").await;
             }
             let most = call.bytes.unwrap_or(u64::MAX);
-            let (records, bytes) = buffer.want(&call.stream, call.window, most).await;
+            let (records, bytes) = buffer.request(&call.stream, call.window, most).await;
             match serde_cbor::to_vec(&Fetched { records, bytes }) {
                 Ok(body) => {
                     answer.send(body, true, None).await;

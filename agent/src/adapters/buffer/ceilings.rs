@@ -18,11 +18,11 @@ use crate::adapters::files;
 
 /// Longest raise of a ceiling: the file of a few KiB is replaced once in so many records of a
 /// stream.
-const AHEAD: u64 = 65_536;
+const MAX_RAISE: u64 = 65_536;
 /// First raise of a ceiling, doubled with each further one. Should the database be lost, the
 /// numbers between the last one given and the ceiling are reported as a gap, so a raise should be
 /// small for a quiet stream.
-const FIRST: u64 = 256;
+const FIRST_RAISE: u64 = 256;
 
 /// Name that stands in the file for all streams that are not listed; no stream can be called so.
 const OTHERS: &str = "*";
@@ -112,7 +112,8 @@ impl Ceilings {
                 // The first raise is by 256, the next by 512, up to 65,536. A stream of few records
                 // stays close to its ceiling, so that few numbers are reported as lost should the
                 // database be; a busy one replaces the file only once in 65,536 records.
-                let ahead = self.ahead.get(stream).map_or(FIRST, |last| (last * 2).min(AHEAD));
+                let ahead =
+                    self.ahead.get(stream).map_or(FIRST_RAISE, |last| (last * 2).min(MAX_RAISE));
                 raised.insert(stream.clone(), to.saturating_add(ahead));
                 self.ahead.insert(stream.clone(), ahead);
             }
@@ -187,13 +188,13 @@ mod tests {
             ceilings.cover(&needed, &gone, base).unwrap()
         };
         assert!(cover(&[("pump/temp", 1)], &[], 1) > 0);
-        assert_eq!(cover(&[("pump/temp", FIRST)], &[], 1), 0, "it is covered");
+        assert_eq!(cover(&[("pump/temp", FIRST_RAISE)], &[], 1), 0, "it is covered");
         assert!(cover(&[("b", 7), ("c", 7)], &[], 1) > 0);
-        assert!(cover(&[("c", AHEAD)], &["b", "c"], 1_000) > 0);
+        assert!(cover(&[("c", MAX_RAISE)], &["b", "c"], 1_000) > 0);
         assert_eq!(cover(&[], &["b"], 900), 0, "it is gone, and the base is never lowered");
         let again = Ceilings::open(scratch.path());
         let there: Vec<_> = again.iter().map(|(name, at)| (name.as_str(), at)).collect();
-        assert_eq!(there, [("c", AHEAD + 2 * FIRST), ("pump/temp", 1 + FIRST)]);
+        assert_eq!(there, [("c", MAX_RAISE + 2 * FIRST_RAISE), ("pump/temp", 1 + FIRST_RAISE)]);
         assert_eq!(again.base(), 1_000);
         let path = scratch.path().join("data.ceilings");
         let whole = std::fs::read(&path).unwrap();
@@ -222,18 +223,23 @@ mod tests {
             written += u64::from(ceilings.cover(&needed, &BTreeSet::new(), 1).unwrap() > 0);
             let ceiling = ceilings.iter().next().unwrap().1;
             assert!(
-                ceiling >= number && ceiling <= number * 2 + FIRST && ceiling <= number + AHEAD
+                ceiling >= number
+                    && ceiling <= number * 2 + FIRST_RAISE
+                    && ceiling <= number + MAX_RAISE
             );
             worst = worst.max(ceiling - number);
         }
-        assert!(worst > AHEAD / 2 && written < 8 + 2_000_000 / AHEAD + 2, "{worst} {written}");
+        assert!(
+            worst > MAX_RAISE / 2 && written < 8 + 2_000_000 / MAX_RAISE + 2,
+            "{worst} {written}"
+        );
         ceilings.lower(BTreeMap::from([(stream.clone(), 2_000_000)]), 7).unwrap();
         let mut ceilings = Ceilings::open(scratch.path());
         assert_eq!(ceilings.iter().collect::<Vec<_>>(), [(&stream, 2_000_000)]);
         assert_eq!(ceilings.base(), 7);
         let needed = [(stream.clone(), 2_000_001)];
         ceilings.cover(&needed, &BTreeSet::new(), 1).unwrap();
-        assert_eq!(ceilings.iter().next().unwrap().1, 2_000_001 + FIRST);
+        assert_eq!(ceilings.iter().next().unwrap().1, 2_000_001 + FIRST_RAISE);
         // What is known of no file is not lowered.
         std::fs::write(scratch.path().join("data.ceilings"), "noise").unwrap();
         let mut ceilings = Ceilings::open(scratch.path());

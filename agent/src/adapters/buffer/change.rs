@@ -54,7 +54,7 @@ impl Change {
     }
 
     /// Adds a later change to this one, so that both together are one step.
-    pub(super) fn then(&mut self, later: Self) {
+    pub(super) fn merge(&mut self, later: Self) {
         for (key, rows) in later.remove {
             self.add.remove(&key);
             // A block that both came and went in memory may have replaced one in the file under the

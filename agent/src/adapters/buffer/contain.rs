@@ -10,7 +10,7 @@ use super::queue::Queue;
 use super::worker;
 
 /// Most threads that may be lost; each leaves its stack and an open file behind.
-pub(super) const MOST: u32 = 3;
+pub(super) const MAX_LOST: u32 = 3;
 
 thread_local! {
     static CONTAINED: RefCell<Option<Arc<Queue>>> = const { RefCell::new(None) };

@@ -14,7 +14,7 @@ use redb::{BackendError, StorageBackend};
 const PAGE: u64 = 4_096;
 
 /// Most pages that are remembered between two syncs: those of a few groups.
-const MOST: usize = 8_192;
+const MAX_DIRTY: usize = 8_192;
 
 /// File that counts the bytes written to it.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Counted {
     }
 }
 
-fn of(length: usize) -> u64 {
+fn to_u64(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
@@ -82,7 +82,7 @@ impl StorageBackend for Counted {
 
     fn sync_data(&self) -> io::Result<()> {
         let pages = std::mem::take(&mut *self.dirty());
-        self.written.fetch_add(of(pages.len()) * PAGE, Ordering::Relaxed);
+        self.written.fetch_add(to_u64(pages.len()) * PAGE, Ordering::Relaxed);
         self.file.sync_data()
     }
 
@@ -91,11 +91,11 @@ impl StorageBackend for Counted {
         if self.full.exists() {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let end = (offset + of(data.len())).div_ceil(PAGE);
+        let end = (offset + to_u64(data.len())).div_ceil(PAGE);
         let mut dirty = self.dirty();
         dirty.extend(offset / PAGE..end);
-        if dirty.len() > MOST {
-            self.written.fetch_add(of(dirty.len()) * PAGE, Ordering::Relaxed);
+        if dirty.len() > MAX_DIRTY {
+            self.written.fetch_add(to_u64(dirty.len()) * PAGE, Ordering::Relaxed);
             dirty.clear();
         }
         drop(dirty);

@@ -40,14 +40,14 @@ const META: Table = TableDefinition::new("meta");
 /// Key in [`META`] of the current journal generation; 0 means that there is no journal.
 const GENERATION: &[u8] = b"journal";
 /// Used journal pages from which it pays to empty the journal when the thread is idle.
-const MUCH: usize = 16;
+const CHECKPOINT_FROM: usize = 16;
 /// Bytes of redb's cache; its default is 1 GiB. A group commits a few hundred pages, which are
 /// written when the cache is full; the tree above them is small.
 const CACHE: usize = 256 * 1024;
 
 /// Reasons why the database could not be opened, read or written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum FileError {
     /// The content is damaged; the file is set aside.
     Damaged(String),
     /// The disk is full or read-only.
@@ -56,39 +56,39 @@ pub(super) enum Trouble {
     Other(String),
 }
 
-impl Trouble {
-    pub(super) fn words(&self) -> &str {
+impl FileError {
+    pub(super) fn text(&self) -> &str {
         match self {
-            Self::Damaged(words) | Self::Full(words) | Self::Other(words) => words,
+            Self::Damaged(text) | Self::Full(text) | Self::Other(text) => text,
         }
     }
 }
 
-impl<E: Into<redb::Error>> From<E> for Trouble {
+impl<E: Into<redb::Error>> From<E> for FileError {
     fn from(error: E) -> Self {
         use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
         let error = error.into();
-        let words = error.to_string();
+        let text = error.to_string();
         match &error {
             redb::Error::Io(error) => {
                 let unreadable = Some(rustix::io::Errno::IO.raw_os_error());
                 if crate::adapters::files::is_full(error)
                     || error.kind() == io::ErrorKind::ReadOnlyFilesystem
                 {
-                    Self::Full(words)
+                    Self::Full(text)
                 } else if matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
                     || error.raw_os_error() == unreadable
                 {
-                    Self::Damaged(words)
+                    Self::Damaged(text)
                 } else {
-                    Self::Other(words)
+                    Self::Other(text)
                 }
             }
             redb::Error::DatabaseAlreadyOpen
             | redb::Error::Unsupported
             | redb::Error::PreviousIo
-            | redb::Error::DatabaseClosed => Self::Other(words),
-            _ => Self::Damaged(words),
+            | redb::Error::DatabaseClosed => Self::Other(text),
+            _ => Self::Damaged(text),
         }
     }
 }
@@ -120,7 +120,7 @@ pub(super) struct Found {
 
 impl File {
     /// Opens the database, or creates it, and reads the state of its streams.
-    pub(super) fn open(path: &Path) -> Result<(Self, Found), Trouble> {
+    pub(super) fn open(path: &Path) -> Result<(Self, Found), FileError> {
         let mut options = std::fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path).map_err(redb::Error::Io)?;
@@ -140,12 +140,12 @@ impl File {
         let db = builder.create_with_backend(backend)?;
         let generation = generation(&db)?;
         let journal = Journal::open(&path.with_extension("journal"), generation);
-        let (journal, stood) = journal.map_err(redb::Error::Io)?;
+        let (journal, contents) = journal.map_err(redb::Error::Io)?;
         let mut pending = Change::default();
-        let mut torn = stood.torn;
-        for entry in &stood.entries {
+        let mut torn = contents.torn;
+        for entry in &contents.entries {
             match Change::decode(entry) {
-                Some(change) => pending.then(change),
+                Some(change) => pending.merge(change),
                 None => torn = true,
             }
         }
@@ -154,11 +154,11 @@ impl File {
         let taken_back = rolled_back.load(Ordering::Relaxed);
         found.rolled_back = torn || taken_back;
         // A database that took its last step back is older than its journal, too, but no copy.
-        found.older = stood.later && !taken_back;
+        found.older = contents.later && !taken_back;
         Ok((file, found))
     }
 
-    fn load(&self) -> Result<Found, Trouble> {
+    fn load(&self) -> Result<Found, FileError> {
         let read = self.db.begin_read()?;
         let mut found = Found::default();
         let (segments, blocks) = (read.open_table(SEGMENTS)?, read.open_table(BLOCKS)?);
@@ -209,7 +209,7 @@ impl File {
     }
 
     /// Reads a single value by its name, encoded as it was stored.
-    pub(super) fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, Trouble> {
+    pub(super) fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, FileError> {
         if let Some(newer) = self.pending.meta.get(name) {
             return Ok(Some(newer.clone()));
         }
@@ -219,15 +219,15 @@ impl File {
 
     /// Applies a change durably, all of it or nothing. After an error the file has to be opened
     /// again.
-    pub(super) fn apply(&mut self, change: Change) -> Result<(), Trouble> {
+    pub(super) fn apply(&mut self, change: Change) -> Result<(), FileError> {
         if change.size() <= LARGEST {
-            let entry = change.encode().map_err(|error| Trouble::Other(error.to_string()))?;
+            let entry = change.encode().map_err(|error| FileError::Other(error.to_string()))?;
             if entry.len() <= LARGEST {
                 match self.journal.append(&entry) {
                     Ok(None) => {}
                     Ok(Some(bytes)) => {
                         self.written.fetch_add(bytes, Ordering::Relaxed);
-                        self.pending.then(change);
+                        self.pending.merge(change);
                         return Ok(());
                     }
                     // The database may serve where the journal does not.
@@ -235,17 +235,17 @@ impl File {
                 }
             }
         }
-        self.pending.then(change);
-        self.settle()
+        self.pending.merge(change);
+        self.checkpoint()
     }
 
-    /// Moves the journal's changes into the database if that frees at least [`MUCH`] pages.
-    pub(super) fn settle_much(&mut self) -> Result<(), Trouble> {
-        if self.journal.used() < MUCH { Ok(()) } else { self.settle() }
+    /// Moves the journal's changes into the database if that frees at least [`CHECKPOINT_FROM`] pages.
+    pub(super) fn checkpoint_if_large(&mut self) -> Result<(), FileError> {
+        if self.journal.used() < CHECKPOINT_FROM { Ok(()) } else { self.checkpoint() }
     }
 
     /// Moves the journal's changes into the database in one transaction.
-    pub(super) fn settle(&mut self) -> Result<(), Trouble> {
+    pub(super) fn checkpoint(&mut self) -> Result<(), FileError> {
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -257,7 +257,7 @@ impl File {
         let (generation, bytes) = self.journal.next();
         self.written.fetch_add(bytes, Ordering::Relaxed);
         let write = self.db.begin_write()?;
-        change_all(&write, &self.pending)?;
+        write_change(&write, &self.pending)?;
         write.open_table(META)?.insert(GENERATION, encode(&generation)?.as_slice())?;
         write.commit()?;
         crash::point("journal-settled");
@@ -273,7 +273,7 @@ impl File {
         stream: u32,
         from: u64,
         to: u64,
-    ) -> Result<(Vec<Head>, Vec<Range>), Trouble> {
+    ) -> Result<(Vec<Head>, Vec<Range>), FileError> {
         let read = self.db.begin_read()?;
         self.heads_in(&read.open_table(BLOCKS)?, stream, from, to)
     }
@@ -284,7 +284,7 @@ impl File {
         stream: u32,
         from: u64,
         to: u64,
-    ) -> Result<(Vec<Head>, Vec<Range>), Trouble> {
+    ) -> Result<(Vec<Head>, Vec<Range>), FileError> {
         let (mut found, mut damaged) = (Vec::new(), Vec::new());
         // The block that holds `from` may begin before it.
         let mut at = self.last_until(blocks, (stream, from))?.unwrap_or(from);
@@ -316,20 +316,20 @@ impl File {
 
     /// True when a pending change removes or replaces the block that the database holds under this
     /// key.
-    fn is_former(&self, key: Key) -> bool {
+    fn is_superseded(&self, key: Key) -> bool {
         self.pending.remove.contains_key(&key) || self.pending.add.contains_key(&key)
     }
 
     /// Returns the first sequence number of the last block of a stream that begins at `at` or
     /// before it.
-    fn last_until(&self, blocks: &Blocks, (stream, at): Key) -> Result<Option<u64>, Trouble> {
+    fn last_until(&self, blocks: &Blocks, (stream, at): Key) -> Result<Option<u64>, FileError> {
         let newer = self.pending.add.range((stream, 0)..=(stream, at)).next_back();
         let mut last = newer.map(|((_, first), _)| *first);
         let all = row_key((stream, 0), 0)..=row_key((stream, at), u16::MAX);
         let mut rows = blocks.range(slices(&all))?;
         while let Some(row) = rows.next_back() {
             let first = first_of(row?.0.value())?;
-            if !self.is_former((stream, first)) {
+            if !self.is_superseded((stream, first)) {
                 last = last.max(Some(first));
                 break;
             }
@@ -343,7 +343,7 @@ impl File {
         &self,
         blocks: &Blocks,
         (stream, at): Key,
-    ) -> Result<Option<(u64, Option<Head>)>, Trouble> {
+    ) -> Result<Option<(u64, Option<Head>)>, FileError> {
         let newer = self.pending.add.range((stream, at)..=(stream, u64::MAX)).next();
         let newer = newer.map(|((_, first), packed)| (*first, packed.head()));
         let to = newer.map_or(u64::MAX, |(first, _)| first);
@@ -351,7 +351,7 @@ impl File {
         for row in blocks.range(slices(&all))? {
             let (key, row) = row?;
             let (first, part) = (first_of(key.value())?, part_of(key.value()));
-            if !self.is_former((stream, first)) {
+            if !self.is_superseded((stream, first)) {
                 let sane = |head: &Head| part == 0 && row.value().len() == head.length.min(ROW);
                 return Ok(Some((first, Head::read(first, row.value()).filter(sane))));
             }
@@ -360,7 +360,11 @@ impl File {
     }
 
     /// Reads the records of a block. `None` when the block is damaged.
-    pub(super) fn records(&self, stream: u32, head: &Head) -> Result<Option<Vec<Record>>, Trouble> {
+    pub(super) fn records(
+        &self,
+        stream: u32,
+        head: &Head,
+    ) -> Result<Option<Vec<Record>>, FileError> {
         let read = self.db.begin_read()?;
         self.records_in(&read.open_table(BLOCKS)?, stream, head)
     }
@@ -370,7 +374,7 @@ impl File {
         blocks: &Blocks,
         stream: u32,
         head: &Head,
-    ) -> Result<Option<Vec<Record>>, Trouble> {
+    ) -> Result<Option<Vec<Record>>, FileError> {
         let first = head.block.first;
         if let Some(packed) = self.pending.add.get(&(stream, first)) {
             return Ok(head.records(stream, packed.bytes()));
@@ -388,7 +392,7 @@ impl File {
 }
 
 /// Reads the journal's current generation; creates the tables at the first start.
-fn generation(db: &Database) -> Result<u64, Trouble> {
+fn generation(db: &Database) -> Result<u64, FileError> {
     let read = db.begin_read()?;
     if let Ok(meta) = read.open_table(META) {
         let stored = meta.get(GENERATION)?;
@@ -403,7 +407,7 @@ fn generation(db: &Database) -> Result<u64, Trouble> {
     Ok(0)
 }
 
-fn change_all(write: &WriteTransaction, change: &Change) -> Result<(), Trouble> {
+fn write_change(write: &WriteTransaction, change: &Change) -> Result<(), FileError> {
     let mut blocks = write.open_table(BLOCKS)?;
     for (key, rows) in &change.remove {
         for part in 0..*rows {
@@ -464,17 +468,17 @@ fn slices<const N: usize>(keys: &RangeInclusive<[u8; N]>) -> RangeInclusive<&[u8
 
 /// Cuts `N` bytes out of a key, from `at` on. A key that is too short was not written by this code:
 /// the file is damaged.
-fn within<const N: usize>(key: &[u8], at: usize) -> Result<[u8; N], Trouble> {
+fn within<const N: usize>(key: &[u8], at: usize) -> Result<[u8; N], FileError> {
     let bytes = key.get(at..at + N).and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| Trouble::Damaged("a key is too short".into()))
+    bytes.ok_or_else(|| FileError::Damaged("a key is too short".into()))
 }
 
-fn stream_of(key: &[u8]) -> Result<u32, Trouble> {
+fn stream_of(key: &[u8]) -> Result<u32, FileError> {
     within(key, 0).map(u32::from_be_bytes)
 }
 
 /// First sequence number of the block or segment that a key belongs to.
-fn first_of(key: &[u8]) -> Result<u64, Trouble> {
+fn first_of(key: &[u8]) -> Result<u64, FileError> {
     within(key, 4).map(u64::from_be_bytes)
 }
 
@@ -483,12 +487,12 @@ fn part_of(key: &[u8]) -> u16 {
     within(key, 12).map_or(u16::MAX, u16::from_be_bytes)
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Trouble> {
-    serde_cbor::to_vec(value).map_err(|error| Trouble::Other(error.to_string()))
+fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, FileError> {
+    serde_cbor::to_vec(value).map_err(|error| FileError::Other(error.to_string()))
 }
 
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Trouble> {
-    codec::from_slice(bytes).map_err(|error| Trouble::Damaged(error.to_string()))
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, FileError> {
+    codec::from_slice(bytes).map_err(|error| FileError::Damaged(error.to_string()))
 }
 
 #[cfg(test)]
@@ -603,7 +607,7 @@ mod tests {
             }
         }
         assert!(settled > 10 && journaled > 100, "{settled} {journaled}");
-        file.settle().unwrap();
+        file.checkpoint().unwrap();
         std::fs::remove_file(path.with_extension("journal")).unwrap();
         drop(file);
         let (file, found) = File::open(&path).unwrap();

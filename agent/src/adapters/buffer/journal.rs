@@ -23,13 +23,13 @@ const PAGE: usize = 4_096;
 /// writes.
 const PAGES: usize = 64;
 const HEAD: usize = 22;
-const ROOM: usize = PAGE - HEAD;
+const PAGE_ROOM: usize = PAGE - HEAD;
 /// Largest entry in bytes, five pages. A transaction of the database writes about five pages beside
 /// those of the records, so that a larger step is as cheap there.
-pub(super) const LARGEST: usize = 5 * ROOM;
+pub(super) const LARGEST: usize = 5 * PAGE_ROOM;
 
 /// Pause before another try to create the journal after there was no room for it.
-const RETRY: Duration = Duration::from_secs(60);
+const CREATE_RETRY: Duration = Duration::from_secs(60);
 
 /// The open journal and the position of its next entry.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(super) struct Journal {
 
 /// Content of the journal when it was opened.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Stood {
+pub(super) struct Contents {
     /// Entries in the order in which they were appended.
     pub(super) entries: Vec<Vec<u8>>,
     /// True when an entry that may have been acknowledged cannot be read.
@@ -62,7 +62,7 @@ pub(super) struct Stood {
 impl Journal {
     /// Opens the journal of this generation; 0 means that the database knows of none. The first
     /// entry can be appended only after [`Journal::begin`].
-    pub(super) fn open(path: &Path, generation: u64) -> io::Result<(Self, Stood)> {
+    pub(super) fn open(path: &Path, generation: u64) -> io::Result<(Self, Contents)> {
         let mut journal = Self {
             path: path.to_owned(),
             file: None,
@@ -73,9 +73,9 @@ impl Journal {
             entry: 0,
         };
         if generation == 0 {
-            return Ok((journal, Stood::default()));
+            return Ok((journal, Contents::default()));
         }
-        let stood = match load(path) {
+        let contents = match load(path) {
             Ok((file, bytes)) => {
                 journal.file = Some(file);
                 read(&bytes, generation)
@@ -84,12 +84,12 @@ impl Journal {
                 tracing::error!(%error, "data.journal cannot be read");
                 // Where it is gone altogether, this may be a copy of the database.
                 let later = error.kind() == io::ErrorKind::NotFound;
-                Stood { torn: true, later, ..Stood::default() }
+                Contents { torn: true, later, ..Contents::default() }
             }
             Err(error) => return Err(error),
         };
-        journal.torn = stood.torn;
-        Ok((journal, stood))
+        journal.torn = contents.torn;
+        Ok((journal, contents))
     }
 
     /// Appends an entry durably and returns the number of bytes written. `None` when there is no
@@ -99,12 +99,12 @@ impl Journal {
     /// The disk's error. The journal is given up, and made anew once the database has taken its
     /// entries.
     pub(super) fn append(&mut self, entry: &[u8]) -> io::Result<Option<u64>> {
-        let parts = entry.len().div_ceil(ROOM);
+        let parts = entry.len().div_ceil(PAGE_ROOM);
         let Some(file) = self.file.as_ref().filter(|_| self.page + parts <= PAGES) else {
             return Ok(None);
         };
         let mut bytes = Vec::with_capacity(parts * PAGE);
-        for (part, piece) in (0_u16..).zip(entry.chunks(ROOM)) {
+        for (part, piece) in (0_u16..).zip(entry.chunks(PAGE_ROOM)) {
             page(&mut bytes, self.generation, self.entry, (part, parts), piece);
         }
         #[cfg(test)]
@@ -136,7 +136,7 @@ impl Journal {
         if self.file.is_some() {
             return (self.generation + 1, 0);
         }
-        if self.tried.is_some_and(|at| at.elapsed() < RETRY) {
+        if self.tried.is_some_and(|at| at.elapsed() < CREATE_RETRY) {
             return (0, 0);
         }
         // Above that of any copy of the database that this one may have been the journal of.
@@ -266,8 +266,8 @@ fn latest(bytes: &[u8]) -> u64 {
 
 /// Collects the entries of the current generation. Entries that follow an incomplete one make the
 /// journal torn, since each is appended only after the one before it was durable.
-fn read(bytes: &[u8], present: u64) -> Stood {
-    let mut stood = Stood::default();
+fn read(bytes: &[u8], present: u64) -> Contents {
+    let mut contents = Contents::default();
     let mut open: Vec<u8> = Vec::new();
     let (mut next, mut ended) = ((0_u32, 0_u16), false);
     for page in bytes.chunks(PAGE) {
@@ -275,14 +275,14 @@ fn read(bytes: &[u8], present: u64) -> Stood {
             // Written by a later database than this one: this one is a restored copy, and its own
             // entries were overwritten.
             Page::Good { generation, .. } if generation > present => {
-                (stood.torn, stood.later) = (true, true);
-                return stood;
+                (contents.torn, contents.later) = (true, true);
+                return contents;
             }
             Page::Good { generation, entry, part, parts, piece } if generation == present => {
                 // After the end stand at most other parts of an entry that was never whole.
-                stood.torn |= if ended { entry != next.0 } else { (entry, part) != next };
-                if stood.torn {
-                    return stood;
+                contents.torn |= if ended { entry != next.0 } else { (entry, part) != next };
+                if contents.torn {
+                    return contents;
                 }
                 if ended {
                     continue;
@@ -290,13 +290,13 @@ fn read(bytes: &[u8], present: u64) -> Stood {
                 open.extend(piece);
                 next = (entry, part + 1);
                 if next.1 >= parts {
-                    stood.entries.push(std::mem::take(&mut open));
+                    contents.entries.push(std::mem::take(&mut open));
                     next = (entry + 1, 0);
                 }
             }
             Page::Bad if !ended => {
-                stood.torn = true;
-                return stood;
+                contents.torn = true;
+                return contents;
             }
             // The entries end at the first page that is empty or of a former generation. A bad page
             // behind that end may have been torn in a former generation, and holds nothing of this
@@ -304,7 +304,7 @@ fn read(bytes: &[u8], present: u64) -> Stood {
             Page::Empty | Page::Bad | Page::Good { .. } => ended = true,
         }
     }
-    stood
+    contents
 }
 
 #[cfg(test)]
@@ -328,7 +328,7 @@ mod tests {
         journal
     }
 
-    fn stood(path: &Path, generation: u64) -> Stood {
+    fn contents_of(path: &Path, generation: u64) -> Contents {
         Journal::open(path, generation).unwrap().1
     }
 
@@ -336,20 +336,20 @@ mod tests {
     fn entries_come_back_and_those_of_a_former_generation_do_not() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("data.journal");
-        let sizes = [1, ROOM, ROOM + 1, LARGEST, 10];
+        let sizes = [1, PAGE_ROOM, PAGE_ROOM + 1, LARGEST, 10];
         let mut journal = filled(&path, &sizes);
         let all: Vec<_> = sizes.iter().enumerate().map(|(at, size)| entry(at, *size)).collect();
-        let whole = Stood { entries: all, ..Stood::default() };
-        assert_eq!(stood(&path, 1), whole);
-        assert_eq!(stood(&path, 0), Stood::default());
+        let whole = Contents { entries: all, ..Contents::default() };
+        assert_eq!(contents_of(&path, 1), whole);
+        assert_eq!(contents_of(&path, 0), Contents::default());
         let (next, written) = journal.next();
         assert_eq!((next, written), (2, 0));
-        assert_eq!(stood(&path, 1), whole, "until the database knows the next one");
+        assert_eq!(contents_of(&path, 1), whole, "until the database knows the next one");
         journal.begin(next);
-        assert_eq!(stood(&path, 2), Stood::default());
+        assert_eq!(contents_of(&path, 2), Contents::default());
         journal.append(b"one").unwrap();
-        assert_eq!(stood(&path, 2).entries, [b"one"]);
-        let older = stood(&path, 1);
+        assert_eq!(contents_of(&path, 2).entries, [b"one"]);
+        let older = contents_of(&path, 1);
         assert!(older.torn && older.later && older.entries.is_empty(), "{older:?}");
     }
 
@@ -373,8 +373,8 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("data.journal");
         drop(filled(&path, &[10]));
-        let (mut journal, stood) = Journal::open(&path, 1).unwrap();
-        assert_eq!(stood.entries.len(), 1);
+        let (mut journal, contents) = Journal::open(&path, 1).unwrap();
+        assert_eq!(contents.entries.len(), 1);
         assert_eq!(journal.append(b"more").unwrap(), None);
         let (next, _) = journal.next();
         journal.begin(next);
@@ -385,11 +385,11 @@ mod tests {
     fn harm_is_never_taken_for_an_end_and_never_for_an_entry() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("data.journal");
-        let sizes = [100, 3 * ROOM, 100, ROOM, 100];
+        let sizes = [100, 3 * PAGE_ROOM, 100, PAGE_ROOM, 100];
         drop(filled(&path, &sizes));
         let good = std::fs::read(&path).unwrap();
-        let all = stood(&path, 1).entries;
-        let used: usize = sizes.iter().map(|size| size.div_ceil(ROOM)).sum();
+        let all = contents_of(&path, 1).entries;
+        let used: usize = sizes.iter().map(|size| size.div_ceil(PAGE_ROOM)).sum();
         let mut entropy = Entropy::new(3);
         for round in 0..400 {
             let mut bytes = good.clone();
@@ -401,32 +401,32 @@ mod tests {
                 _ => bytes[at / PAGE * PAGE..][..PAGE].fill(0),
             }
             std::fs::write(&path, &bytes).unwrap();
-            let stood = stood(&path, 1);
-            assert!(all.starts_with(&stood.entries), "round {round}");
+            let contents = contents_of(&path, 1);
+            assert!(all.starts_with(&contents.entries), "round {round}");
             // The last entry's page that is not there may never have been acknowledged.
             let is_unwritten = round % 3 == 2 && at / PAGE == used - 1;
-            assert!(bytes == good || stood.torn || is_unwritten, "round {round} at {at}");
+            assert!(bytes == good || contents.torn || is_unwritten, "round {round} at {at}");
         }
         for harm in [0, 1, PAGE, good.len() - 1] {
             std::fs::write(&path, &good[..harm]).unwrap();
-            assert!(stood(&path, 1).torn, "cut at {harm}");
+            assert!(contents_of(&path, 1).torn, "cut at {harm}");
         }
         std::fs::remove_file(&path).unwrap();
-        assert!(stood(&path, 1).torn, "gone");
+        assert!(contents_of(&path, 1).torn, "gone");
     }
 
     #[test]
     fn an_entry_that_was_never_whole_is_no_loss() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("data.journal");
-        drop(filled(&path, &[100, 3 * ROOM]));
+        drop(filled(&path, &[100, 3 * PAGE_ROOM]));
         let good = std::fs::read(&path).unwrap();
         for gone in [1, 2, 3] {
             let mut bytes = good.clone();
             bytes[gone * PAGE..][..PAGE].fill(0);
             std::fs::write(&path, &bytes).unwrap();
-            let stood = stood(&path, 1);
-            assert!(!stood.torn && stood.entries.len() == 1, "part {gone}: {stood:?}");
+            let contents = contents_of(&path, 1);
+            assert!(!contents.torn && contents.entries.len() == 1, "part {gone}: {contents:?}");
         }
     }
 
@@ -442,7 +442,11 @@ mod tests {
         let (none, _) = journal.next();
         journal.begin(none);
         assert_eq!(none, 0);
-        assert_eq!(stood(&path, 1).entries.len(), 1, "until then what stands there is needed");
+        assert_eq!(
+            contents_of(&path, 1).entries.len(),
+            1,
+            "until then what stands there is needed"
+        );
         let (next, _) = journal.next();
         journal.begin(next);
         assert!(next > 1 && journal.append(b"more").unwrap().is_some());
@@ -463,9 +467,9 @@ mod tests {
         assert!(generation > 41, "{generation}");
         anew.begin(generation);
         anew.append(b"one").unwrap();
-        assert!(stood(&path, 41).later, "the former database is an older one");
+        assert!(contents_of(&path, 41).later, "the former database is an older one");
         std::fs::remove_file(&path).unwrap();
-        assert!(stood(&path, 41).later, "and so may one be that has none");
+        assert!(contents_of(&path, 41).later, "and so may one be that has none");
     }
 
     #[test]
@@ -487,6 +491,6 @@ mod tests {
         assert!(next > 1 && written > 0);
         journal.begin(next);
         journal.append(b"more").unwrap();
-        assert_eq!(stood(&path, next).entries, [b"more"]);
+        assert_eq!(contents_of(&path, next).entries, [b"more"]);
     }
 }

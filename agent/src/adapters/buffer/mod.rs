@@ -93,7 +93,7 @@ pub struct StreamSummary {
     /// Time of the oldest record that is not acknowledged, in milliseconds since 1970.
     pub oldest_waiting: Option<u64>,
     /// True when there are gaps that the control plane has not acknowledged yet.
-    pub untold: bool,
+    pub new_gaps: bool,
     /// True when records were requested in full, though the policy reduces or withholds them.
     pub wanted: bool,
     /// Earliest time at which the stream may be shipped, in milliseconds since 1970, while a
@@ -228,17 +228,17 @@ impl Buffer {
         window: Window,
         max_bytes: usize,
     ) -> Option<Page> {
-        let (tell, answer) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         let stream = stream.clone();
-        self.queue.ask(Job::Read { stream, window, max_bytes, tell });
+        self.queue.ask(Job::Read { stream, window, max_bytes, reply });
         answer.await.ok()
     }
 
     /// Builds the next batch of a stream, of about `bytes` bytes, as its policy says. `None` when
     /// there is nothing to ship.
     pub async fn batch(&self, stream: &StreamName, bytes: usize) -> Option<Ready> {
-        let (tell, answer) = oneshot::channel();
-        self.queue.ask(Job::Batch { stream: stream.clone(), bytes, tell });
+        let (reply, answer) = oneshot::channel();
+        self.queue.ask(Job::Batch { stream: stream.clone(), bytes, reply });
         answer.await.unwrap_or_default()
     }
 
@@ -264,33 +264,33 @@ impl Buffer {
             return true;
         }
         self.queue.start();
-        let (tell, answer) = oneshot::channel();
-        self.queue.ask(Job::Diverged { given, tell });
+        let (reply, answer) = oneshot::channel();
+        self.queue.ask(Job::Diverged { given, reply });
         answer.await.is_ok()
     }
 
     /// Names the control plane's data store. If it was another one before, that one is lost: what
     /// is still here is shipped again.
-    pub fn store(&self, store: u64) {
+    pub fn set_store(&self, store: u64) {
         self.queue.ask(Job::Store { store });
     }
 
     /// Requests records in full that the policy reduced or withheld: those with a time within
     /// `since..=until` (milliseconds since 1970), earliest first, up to `most` bytes on disk.
     /// Returns how many records these are and how many bytes they take on disk.
-    pub async fn want(
+    pub async fn request(
         &self,
         stream: &StreamName,
         (since, until): (u64, u64),
         most: u64,
     ) -> (u64, u64) {
-        let (tell, answer) = oneshot::channel();
-        self.queue.ask(Job::Want { stream: stream.clone(), since, until, most, tell });
+        let (reply, answer) = oneshot::channel();
+        self.queue.ask(Job::Want { stream: stream.clone(), since, until, most, reply });
         answer.await.unwrap_or_default()
     }
 
     /// Replaces the policies of all streams.
-    pub fn policies(&self, policies: Arc<DataPolicies>) {
+    pub fn set_policies(&self, policies: Arc<DataPolicies>) {
         self.queue.follow(policies);
     }
 
@@ -310,8 +310,8 @@ impl Buffer {
     /// Returns the ledger that was kept last; empty when none was. `None` when the file cannot be
     /// read now.
     pub async fn kept_ledger(&self) -> Option<Vec<u8>> {
-        let (tell, answer) = oneshot::channel();
-        self.queue.ask(Job::KeptLedger { tell });
+        let (reply, answer) = oneshot::channel();
+        self.queue.ask(Job::KeptLedger { reply });
         answer.await.ok()
     }
 
@@ -321,8 +321,8 @@ impl Buffer {
         if !self.is_in_use() {
             return Some(Summary::default());
         }
-        let (tell, answer) = oneshot::channel();
-        self.queue.ask(Job::Summary { tell });
+        let (reply, answer) = oneshot::channel();
+        self.queue.ask(Job::Summary { reply });
         answer.await.ok()
     }
 
@@ -336,8 +336,8 @@ impl Buffer {
         if !self.is_in_use() {
             return;
         }
-        let (tell, answer) = oneshot::channel();
-        self.queue.ask(Job::Close { tell });
+        let (reply, answer) = oneshot::channel();
+        self.queue.ask(Job::Close { reply });
         let _ended = answer.await;
     }
 }

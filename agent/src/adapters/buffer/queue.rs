@@ -16,17 +16,17 @@ use crate::adapters::clock::Time;
 use crate::core::data::places::{MAX_OF_ONE, MAX_STREAMS};
 
 /// Memory that queued records may take, in units of [`UNIT`]: 4 MiB.
-const ROOM: u32 = 4_096;
+const MAX_ROOM: u32 = 4_096;
 /// Unit of the room in the queue, in bytes.
 const UNIT: usize = 1_024;
 /// Memory that a record takes beside its value, in bytes.
 const OVERHEAD: usize = 64;
 /// Bytes that one step stores: some thousand records. The thread needs a few times that in memory.
-pub(super) const GROUP: usize = 1024 * 1024;
+pub(super) const GROUP_BYTES: usize = 1024 * 1024;
 /// Longest wait for publishers that were just answered.
-const PATIENCE: Duration = Duration::from_millis(2);
+const MAX_WAIT: Duration = Duration::from_millis(2);
 /// Longest queue of calls that may be dropped; the driver and a few queries make one at a time.
-const QUESTIONS: usize = 256;
+const MAX_CALLS: usize = 256;
 
 /// Reasons why records were not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +63,7 @@ pub enum Refused {
 }
 
 /// Sends the outcome of an append: the sequence numbers given, or the reason for refusal.
-pub(super) type Answer = oneshot::Sender<Result<Range, Refused>>;
+pub(super) type Reply = oneshot::Sender<Result<Range, Refused>>;
 
 /// Records of one stream that are to be stored.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub(super) struct Append {
     pub(super) records: Vec<(Format, Vec<u8>)>,
     /// Bytes that the records take in memory.
     pub(super) size: usize,
-    pub(super) tell: Answer,
+    pub(super) reply: Reply,
     /// Room in the queue, given back when this is dropped.
     pub(super) room: Option<OwnedSemaphorePermit>,
 }
@@ -93,14 +93,14 @@ impl Append {
         if records.iter().any(|(_, value)| value.len() > MAX_RECORD) {
             return Err(Refused::TooLarge);
         }
-        let (tell, answer) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         let size = records.iter().map(|(_, value)| value.len() + OVERHEAD).sum();
-        Ok((Self { owner, stream, time, doubted, records, size, tell, room: None }, answer))
+        Ok((Self { owner, stream, time, doubted, records, size, reply, room: None }, answer))
     }
 
     fn units(&self) -> u32 {
         // A single append larger than the whole room waits until it has all of it to itself.
-        u32::try_from(self.size.div_ceil(UNIT)).unwrap_or(ROOM).min(ROOM)
+        u32::try_from(self.size.div_ceil(UNIT)).unwrap_or(MAX_ROOM).min(MAX_ROOM)
     }
 }
 
@@ -111,12 +111,12 @@ pub(super) enum Job {
         stream: StreamName,
         window: Window,
         max_bytes: usize,
-        tell: oneshot::Sender<Page>,
+        reply: oneshot::Sender<Page>,
     },
     Batch {
         stream: StreamName,
         bytes: usize,
-        tell: oneshot::Sender<Option<Ready>>,
+        reply: oneshot::Sender<Option<Ready>>,
     },
     Shipped {
         stream: StreamName,
@@ -127,7 +127,7 @@ pub(super) enum Job {
     },
     Diverged {
         given: Vec<Given>,
-        tell: oneshot::Sender<()>,
+        reply: oneshot::Sender<()>,
     },
     Store {
         store: u64,
@@ -137,7 +137,7 @@ pub(super) enum Job {
         since: u64,
         until: u64,
         most: u64,
-        tell: oneshot::Sender<(u64, u64)>,
+        reply: oneshot::Sender<(u64, u64)>,
     },
     Expire {
         now: u64,
@@ -146,13 +146,13 @@ pub(super) enum Job {
         bytes: Vec<u8>,
     },
     KeptLedger {
-        tell: oneshot::Sender<Vec<u8>>,
+        reply: oneshot::Sender<Vec<u8>>,
     },
     Summary {
-        tell: oneshot::Sender<Summary>,
+        reply: oneshot::Sender<Summary>,
     },
     Close {
-        tell: oneshot::Sender<()>,
+        reply: oneshot::Sender<()>,
     },
 }
 
@@ -162,7 +162,7 @@ pub(super) enum Next {
     /// Store this group of appends.
     Store(Vec<Append>),
     /// Handle this call.
-    Answer(Job),
+    Call(Job),
     /// Nothing came within the idle time.
     Idle,
 }
@@ -186,10 +186,10 @@ impl Step {
     }
 
     /// Ends the step; all publishers are answered. They are waited for at most half as long as they
-    /// waited, and never longer than [`PATIENCE`].
+    /// waited, and never longer than [`MAX_WAIT`].
     fn ended(&mut self, now: Instant) {
         if let Some(began) = self.began.take() {
-            self.until = Some(now + (now.saturating_duration_since(began) / 2).min(PATIENCE));
+            self.until = Some(now + (now.saturating_duration_since(began) / 2).min(MAX_WAIT));
         }
     }
 
@@ -216,7 +216,7 @@ struct Waiting {
     /// Number of threads lost to a panic.
     lost: u32,
     /// Replies owed for the group that the thread is storing.
-    in_hand: Vec<Answer>,
+    in_hand: Vec<Reply>,
 }
 
 /// Queue that the handles and the thread share.
@@ -233,7 +233,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(data: PathBuf, limits: Limits, time: Time) -> Self {
-        let room = usize::try_from(ROOM).unwrap_or(usize::MAX);
+        let room = usize::try_from(MAX_ROOM).unwrap_or(usize::MAX);
         Self {
             data,
             limits,
@@ -302,13 +302,13 @@ impl Queue {
         // A thread that is gathering is woken when the new append is due sooner than all others, or
         // fills the group, or completes what is expected of the publishers answered last.
         let is_enough = |enough| before < enough && waiting.size >= enough;
-        if sooner || is_enough(GROUP) || is_enough(wanted) {
+        if sooner || is_enough(GROUP_BYTES) || is_enough(wanted) {
             self.wake.notify_one();
         }
         Ok(())
     }
 
-    /// Queues a call for the thread. A read, batch or summary beyond [`QUESTIONS`] is dropped, and
+    /// Queues a call for the thread. A read, batch or summary beyond [`MAX_CALLS`] is dropped, and
     /// its caller sees the channel close.
     pub(super) fn ask(&self, job: Job) {
         let mut waiting = self.lock();
@@ -316,7 +316,7 @@ impl Queue {
             return;
         }
         let must = !matches!(job, Job::Read { .. } | Job::Batch { .. } | Job::Summary { .. });
-        if must || waiting.jobs.len() < QUESTIONS {
+        if must || waiting.jobs.len() < MAX_CALLS {
             waiting.jobs.push_back(job);
             self.wake.notify_one();
         }
@@ -333,24 +333,24 @@ impl Queue {
     }
 
     /// Waits for the next thing to do. Appends go first, but one call goes between two groups
-    /// (`asked`), so that neither starves.
-    pub(super) fn next(&self, idle: Duration, asked: bool) -> Next {
+    /// (`call_first`), so that neither starves.
+    pub(super) fn next(&self, idle: Duration, call_first: bool) -> Next {
         let mut waiting = self.lock();
         waiting.step.ended(Instant::now());
         loop {
-            if (asked || waiting.appends.is_empty())
+            if (call_first || waiting.appends.is_empty())
                 && let Some(job) = waiting.jobs.pop_front()
             {
-                return Next::Answer(job);
+                return Next::Call(job);
             }
             let now = Instant::now();
             let due = waiting.due.unwrap_or(now + idle);
             let due = waiting.step.due(due, waiting.size);
-            if !waiting.appends.is_empty() && (waiting.size >= GROUP || now >= due) {
+            if !waiting.appends.is_empty() && (waiting.size >= GROUP_BYTES || now >= due) {
                 return Next::Store(waiting.take());
             }
             if let Some(job) = waiting.jobs.pop_front() {
-                return Next::Answer(job);
+                return Next::Call(job);
             }
             let wait = self.wake.wait_timeout(waiting, due.saturating_duration_since(now));
             let (back, late) = wait.unwrap_or_else(PoisonError::into_inner);
@@ -362,24 +362,24 @@ impl Queue {
     }
 
     /// Keeps the replies of the group in hand, so that they are sent even if the thread panics.
-    pub(super) fn hold(&self, answers: Vec<Answer>) {
+    pub(super) fn hold(&self, answers: Vec<Reply>) {
         self.lock().in_hand = answers;
     }
 
     /// Takes back the replies given to [`Queue::hold`].
-    pub(super) fn release(&self) -> Vec<Answer> {
+    pub(super) fn release(&self) -> Vec<Reply> {
         std::mem::take(&mut self.lock().in_hand)
     }
 
     /// Ends the account of a thread that panicked: answers its group, and starts another thread
-    /// unless [`contain::MOST`] were lost.
+    /// unless [`contain::MAX_LOST`] were lost.
     pub(super) fn lost(self: &Arc<Self>) {
         for answer in self.release() {
             let _nobody = answer.send(Err(Refused::Busy));
         }
         let mut waiting = self.lock();
         waiting.lost += 1;
-        waiting.started = waiting.lost <= contain::MOST && worker::spawn(Arc::clone(self));
+        waiting.started = waiting.lost <= contain::MAX_LOST && worker::spawn(Arc::clone(self));
         if !waiting.started {
             waiting.failed = true;
             waiting.close();
@@ -394,14 +394,14 @@ impl Queue {
 }
 
 impl Waiting {
-    /// Takes a group: queued appends in order, up to about [`GROUP`] bytes.
+    /// Takes a group: queued appends in order, up to about [`GROUP_BYTES`] bytes.
     fn take(&mut self) -> Vec<Append> {
         let mut group = Vec::new();
         let mut size = 0;
         while let Some(append) = self.appends.pop_front() {
             size += append.size;
             group.push(append);
-            if size >= GROUP {
+            if size >= GROUP_BYTES {
                 break;
             }
         }
@@ -415,7 +415,7 @@ impl Waiting {
         self.closed = true;
         self.started = false;
         for append in self.appends.drain(..) {
-            let _nobody = append.tell.send(Err(Refused::Closed));
+            let _nobody = append.reply.send(Err(Refused::Closed));
         }
         self.jobs.clear();
         self.size = 0;
@@ -441,6 +441,6 @@ mod tests {
         assert_eq!(step.due(after(1_100), 1), after(1_500), "ended once");
         step.began(8_000, after(10_000));
         step.ended(after(110_000));
-        assert_eq!(step.due(after(110_000), 1), after(110_000) + PATIENCE);
+        assert_eq!(step.due(after(110_000), 1), after(110_000) + MAX_WAIT);
     }
 }

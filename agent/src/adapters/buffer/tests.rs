@@ -185,7 +185,7 @@ async fn what_another_store_had_is_shipped_again_or_told_as_lost() {
     let scratch = quick();
     let (name, quiet) = (stream("a"), stream("quiet"));
     let mut buffer = open(scratch.path());
-    buffer.policies(policy(|policy| policy.quota_bytes = Some(256 * 1024)));
+    buffer.set_policies(policy(|policy| policy.quota_bytes = Some(256 * 1024)));
     buffer.append(None, quiet.clone(), 1, records(1, 100, 150)).await.unwrap();
     let (mut ledger, mut next) = (Ledger::default(), 1);
     drain(&buffer, &quiet, &mut Ledger::default(), 16 * 1024).await;
@@ -200,7 +200,7 @@ async fn what_another_store_had_is_shipped_again_or_told_as_lost() {
     // The first that says which it is is no other one.
     for store in [7, 7, 8, 8] {
         let (mut first, mut other) = (Ledger::default(), Ledger::default());
-        buffer.store(store);
+        buffer.set_store(store);
         drain(&buffer, &name, &mut first, 16 * 1024).await;
         drain(&buffer, &quiet, &mut other, 16 * 1024).await;
         if store == 8 && !first.received.is_empty() {
@@ -216,7 +216,7 @@ async fn what_another_store_had_is_shipped_again_or_told_as_lost() {
         // And it is known after a restart.
         buffer.close().await;
         buffer = open(scratch.path());
-        buffer.policies(policy(|policy| policy.quota_bytes = Some(256 * 1024)));
+        buffer.set_policies(policy(|policy| policy.quota_bytes = Some(256 * 1024)));
     }
     assert!(!ledger.gaps.is_empty(), "it was all sent again once");
     assert_eq!(buffer.summary().await.unwrap().damage, None, "nothing of it is damaged here");
@@ -229,7 +229,7 @@ async fn everything_is_shipped_once_in_any_order() {
         let scratch = quick();
         let name = stream("a");
         let mut buffer = open(scratch.path());
-        buffer.policies(policy(|policy| policy.order = order));
+        buffer.set_policies(policy(|policy| policy.order = order));
         let mut ledger = Ledger::default();
         let mut next = 1;
         for round in 0..6 {
@@ -250,7 +250,7 @@ async fn everything_is_shipped_once_in_any_order() {
             }
             buffer.close().await;
             buffer = open(scratch.path());
-            buffer.policies(policy(|policy| policy.order = order));
+            buffer.set_policies(policy(|policy| policy.order = order));
         }
         drain(&buffer, &name, &mut ledger, 16 * 1024).await;
         ledger.check(next - 1, |number| Some(records(number, 1, 150).remove(0).1));
@@ -274,7 +274,7 @@ async fn a_quota_holds_and_what_goes_stands_in_the_ledger() {
         let name = stream("a");
         let buffer = open(scratch.path());
         let quota = 1_500_000;
-        buffer.policies(policy(|policy| {
+        buffer.set_policies(policy(|policy| {
             policy.quota_bytes = Some(quota);
             policy.overflow = overflow;
         }));
@@ -326,7 +326,7 @@ async fn what_is_over_its_ttl_goes_and_stands_in_the_ledger() {
     let scratch = quick();
     let name = stream("a");
     let buffer = open(scratch.path());
-    buffer.policies(policy(|policy| policy.ttl_ms = Some(1_000_000)));
+    buffer.set_policies(policy(|policy| policy.ttl_ms = Some(1_000_000)));
     for hour in 0..5_u64 {
         let from = hour * 10 + 1;
         buffer.append(None, name.clone(), hour * 3_600_000, records(from, 10, 50)).await.unwrap();
@@ -349,16 +349,16 @@ async fn what_a_wrong_clock_dated_waits_for_its_ttl_by_the_right_one() {
     let ttl = || policy(|policy| policy.ttl_ms = Some(TTL));
     // Nothing is known of this one.
     let buffer = Buffer::new(scratch.path(), SMALL, Time::default());
-    buffer.policies(ttl());
+    buffer.set_policies(ttl());
     buffer.append(None, name.clone(), 5, records(1, 10, 50)).await.unwrap();
     buffer.close().await;
     let buffer = open(scratch.path());
-    buffer.policies(ttl());
+    buffer.set_policies(ttl());
     buffer.expire(NOW);
     buffer.append(None, name.clone(), NOW, records(11, 10, 50)).await.unwrap();
     buffer.close().await;
     let buffer = open(scratch.path());
-    buffer.policies(ttl());
+    buffer.set_policies(ttl());
     buffer.expire(NOW + TTL);
     assert_eq!(buffer.summary().await.unwrap().streams[0].count, 20);
     buffer.expire(NOW + TTL + 1);
@@ -375,14 +375,14 @@ async fn what_is_withheld_is_told_and_can_be_had() {
     let scratch = quick();
     let name = stream("a");
     let buffer = open(scratch.path());
-    buffer.policies(policy(|policy| policy.ship = Ship::Never));
+    buffer.set_policies(policy(|policy| policy.ship = Ship::Never));
     for at in 0..100_u64 {
         buffer.append(None, name.clone(), at * 1_000, records(at * 10 + 1, 10, 50)).await.unwrap();
     }
     let mut ledger = Ledger::default();
     assert_eq!(drain(&buffer, &name, &mut ledger, 100_000).await, 1);
     assert!(ledger.received.is_empty() && ledger.gaps.len() == 1_000);
-    let (count, bytes) = buffer.want(&name, (20_000, 29_999), u64::MAX).await;
+    let (count, bytes) = buffer.request(&name, (20_000, 29_999), u64::MAX).await;
     assert!(count == 100 && bytes > 0);
     drain(&buffer, &name, &mut ledger, 100_000).await;
     let had: Vec<_> = ledger.received.keys().copied().collect();
@@ -392,7 +392,7 @@ async fn what_is_withheld_is_told_and_can_be_had() {
         buffer.append(None, name.clone(), time, records(from, 10, 50)).await.unwrap();
     }
     drain(&buffer, &name, &mut ledger, 100_000).await;
-    assert_eq!(buffer.want(&name, (500_000, 600_000), u64::MAX).await.0, 20);
+    assert_eq!(buffer.request(&name, (500_000, 600_000), u64::MAX).await.0, 20);
     drain(&buffer, &name, &mut ledger, 100_000).await;
     let had: Vec<_> = ledger.received.keys().copied().filter(|seq| *seq > 300).collect();
     assert_eq!(had, (1_001..=1_010).chain(1_021..=1_030).collect::<Vec<_>>());
@@ -408,7 +408,7 @@ async fn what_is_reduced_is_answered_for_and_survives_restarts() {
         let scratch = quick();
         let name = stream("a");
         let mut buffer = open(scratch.path());
-        buffer.policies(policy(|policy| policy.ship = ship.clone()));
+        buffer.set_policies(policy(|policy| policy.ship = ship.clone()));
         let mut ledger = Ledger::default();
         let value = |at: u64| (Format::Plain, format!("{{\"v\":{}}}", at % 100).into_bytes());
         let mut last = 0;
@@ -428,7 +428,7 @@ async fn what_is_reduced_is_answered_for_and_survives_restarts() {
                 }
                 buffer.close().await;
                 buffer = open(scratch.path());
-                buffer.policies(policy(|policy| policy.ship = ship.clone()));
+                buffer.set_policies(policy(|policy| policy.ship = ship.clone()));
             }
         }
         drain(&buffer, &name, &mut ledger, 4_000).await;
@@ -704,7 +704,7 @@ async fn a_read_that_fails_while_room_is_made_leaves_nothing_that_is_not_so() {
             buffer.append(None, full.clone(), 1, records(last + 1, 500, 200)).await.unwrap();
         last = range.to;
     }
-    buffer.policies(Arc::new(policies));
+    buffer.set_policies(Arc::new(policies));
     // Both in one group: there is room for the first one's, the second one's have to make it.
     std::fs::write(scratch.path().join("data.unread"), "").unwrap();
     let one = buffer.try_append(None, first.clone(), 2, records(11, 10, 100)).unwrap();
@@ -836,7 +836,7 @@ async fn a_block_that_is_damaged_is_not_told_as_thinned() {
     all.into_iter().for_each(|at| bytes[at + 20] ^= 1);
     std::fs::write(&file, &bytes).unwrap();
     let buffer = open(scratch.path());
-    buffer.policies(policy(|policy| {
+    buffer.set_policies(policy(|policy| {
         policy.quota_bytes = Some(1_500_000);
         policy.overflow = Overflow::Thin { keep_every: 4 };
     }));
@@ -859,7 +859,7 @@ async fn what_is_reduced_after_something_was_thinned_is_told_as_reduced() {
     let scratch = quick();
     let name = stream("a");
     let buffer = open(scratch.path());
-    buffer.policies(policy(|policy| {
+    buffer.set_policies(policy(|policy| {
         policy.quota_bytes = Some(1_500_000);
         policy.overflow = Overflow::Thin { keep_every: 4 };
         policy.ship = Ship::OnChange { field: "v".into(), deadband: "5".into() };
@@ -898,7 +898,7 @@ async fn a_thread_that_is_lost_too_often_is_said() {
     let scratch = quick();
     let buffer = open(scratch.path());
     buffer.append(None, stream("a"), 1, records(1, 1, 20)).await.unwrap();
-    for _ in 0..contain::MOST {
+    for _ in 0..contain::MAX_LOST {
         buffer.queue.lost();
         assert!(!buffer.has_failed());
     }
@@ -961,7 +961,7 @@ async fn each(
 async fn a_stream_of_which_nothing_is_left_gives_its_place_and_never_a_number_again() {
     let scratch = quick();
     let buffer = open(scratch.path());
-    buffer.policies(policy(|policy| policy.ttl_ms = Some(1_000)));
+    buffer.set_policies(policy(|policy| policy.ttl_ms = Some(1_000)));
     for owner in 0..5 {
         let names = (0..200).map(|at| format!("w{owner}/{at}"));
         let all = each(&buffer, &format!("w{owner}"), names, 1_000 + owner).await;

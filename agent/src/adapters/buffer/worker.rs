@@ -19,7 +19,7 @@ use holdfast_protocol::ids::Name;
 use super::ceilings::Ceilings;
 use super::change::Change;
 use super::contain;
-use super::file::{File, Found, Trouble};
+use super::file::{File, FileError, Found};
 use super::queue::{Job, Next, Queue};
 use super::{StreamSummary, Summary, Written, path};
 use crate::adapters::crash;
@@ -28,10 +28,10 @@ use group::Weight;
 
 /// Time without work after which changes that are only marked in memory are stored, and the disk is
 /// looked at again.
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE_AFTER: Duration = Duration::from_secs(30);
 /// Longest delay until an acknowledgement of the control plane is stored. If it is lost meanwhile,
 /// a batch is sent twice, which the control plane notices.
-const MARKS: Duration = Duration::from_secs(30);
+const STORE_MARKS_AFTER: Duration = Duration::from_secs(30);
 /// Pause before a file that could not be opened or written is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// Stack of the thread, in bytes: redb's trees are a few levels deep.
@@ -58,13 +58,13 @@ pub(super) fn suspect(data: &Path, why: &str) {
 fn set_aside(data: &Path, why: &str) -> String {
     let (file, aside) = (path(data), data.join("data.damaged"));
     let moved = std::fs::rename(&file, &aside);
-    let told = format!(
+    let notice = format!(
         "the buffer was damaged ({why}) and set aside as {}: {}; what was in it stands in the gap ledger",
         aside.display(),
         if moved.is_ok() { "begun anew" } else { "it could not even be moved" }
     );
-    tracing::error!("{told}");
-    told
+    tracing::error!("{notice}");
+    notice
 }
 
 struct Worker {
@@ -94,7 +94,7 @@ struct Worker {
     /// Part of the file's own byte count that is already in `written`.
     counted: u64,
     /// Part of `written` that is stored.
-    noted: u64,
+    stored_total: u64,
     room: room::Room,
     /// The link's ledger, while it waits to be stored.
     ledger: Option<Vec<u8>>,
@@ -123,7 +123,7 @@ impl Worker {
             marked_at: None,
             written: Written::default(),
             counted: 0,
-            noted: 0,
+            stored_total: 0,
             room,
             ledger: None,
             damage: None,
@@ -133,32 +133,32 @@ impl Worker {
 
     fn run(mut self) {
         self.open();
-        let mut asked = false;
+        let mut call_first = false;
         loop {
-            match self.queue.next(IDLE, asked) {
+            match self.queue.next(IDLE_AFTER, call_first) {
                 Next::Store(group) => {
                     self.store(group);
-                    asked = true;
+                    call_first = true;
                 }
-                Next::Answer(Job::Close { tell }) => {
+                Next::Call(Job::Close { reply }) => {
                     self.keep_marks(true);
                     // The database is complete without its journal then, for whoever copies it.
-                    if self.with_file(File::settle).is_ok() {
+                    if self.with_file(File::checkpoint).is_ok() {
                         self.lower();
                     }
                     self.file = None;
                     self.queue.close();
-                    let _nobody = tell.send(());
+                    let _nobody = reply.send(());
                     return;
                 }
-                Next::Answer(job) => {
-                    self.answer(job);
-                    asked = false;
+                Next::Call(job) => {
+                    self.handle(job);
+                    call_first = false;
                 }
                 Next::Idle => {
                     self.open();
-                    let _said = self.with_file(File::settle_much);
-                    asked = false;
+                    let _logged = self.with_file(File::checkpoint_if_large);
+                    call_first = false;
                 }
             }
             self.keep_marks(false);
@@ -174,23 +174,23 @@ impl Worker {
             let path = path(&self.queue.data);
             match File::open(&path) {
                 Ok((file, found)) => self.loaded(file, found),
-                Err(Trouble::Damaged(why)) => {
+                Err(FileError::Damaged(why)) => {
                     self.damage = Some(set_aside(&self.queue.data, &why));
                     match File::open(&path) {
                         Ok((file, found)) => self.loaded(file, found),
-                        Err(trouble) => self.failed(&trouble),
+                        Err(error) => self.failed(&error),
                     }
                 }
-                Err(trouble) => self.failed(&trouble),
+                Err(error) => self.failed(&error),
             }
         }
         self.file.as_ref()
     }
 
-    fn failed(&mut self, trouble: &Trouble) {
-        tracing::error!("the buffer cannot be used: {}", trouble.words());
+    fn failed(&mut self, error: &FileError) {
+        tracing::error!("the buffer cannot be used: {}", error.text());
         self.file = None;
-        self.full = Some(trouble.words().to_owned());
+        self.full = Some(error.text().to_owned());
     }
 
     /// Takes over the state of a file that was opened. A file that is new, empty or rolled back
@@ -222,8 +222,8 @@ impl Worker {
         }
         self.file = Some(file);
         self.load_written();
-        self.store = self.figure("store");
-        let new = self.figure::<bool>("whole").is_none();
+        self.store = self.read_meta("store");
+        let new = self.read_meta::<bool>("whole").is_none();
         // A damaged block may be the last of its stream; how many numbers it held is then unknown.
         let lost = new || found.rolled_back || damaged;
         // The highest sequence number of any stream may be missing from an older copy, and the
@@ -242,7 +242,7 @@ impl Worker {
             tracing::error!("{why}");
             self.damage = Some(why.to_owned());
         }
-        self.base = self.figure("base").unwrap_or(1).max(self.ceilings.base());
+        self.base = self.read_meta("base").unwrap_or(1).max(self.ceilings.base());
         if lost {
             self.go_above(&given);
         }
@@ -286,12 +286,12 @@ impl Worker {
         self.take_marks(&mut change);
         change.meta.insert("base".into(), serde_cbor::to_vec(&self.base).unwrap_or_default());
         change.meta.insert("whole".into(), serde_cbor::to_vec(&true).unwrap_or_default());
-        let _said = self.apply(change, 0);
+        let _logged = self.apply(change, 0);
     }
 
     /// Writes a ceiling for every stream, whatever happened to the file of ceilings: a number that
     /// is only in the database would be given again if that were lost.
-    fn cover_all(&mut self) -> Result<(), Trouble> {
+    fn cover_all(&mut self) -> Result<(), FileError> {
         let given = |stream: &Stream| (stream.name().clone(), stream.next() - 1);
         let all: Vec<_> = self.streams.values().map(given).collect();
         self.raise(&all)?;
@@ -300,7 +300,7 @@ impl Worker {
     }
 
     /// Raises ceilings to at least the numbers in `needed`, before these are given.
-    fn raise(&mut self, needed: &[(StreamName, u64)]) -> Result<(), Trouble> {
+    fn raise(&mut self, needed: &[(StreamName, u64)]) -> Result<(), FileError> {
         match self.ceilings.cover(needed, &self.gone, self.base) {
             Ok(written) => {
                 self.gone.clear();
@@ -308,9 +308,9 @@ impl Worker {
                 Ok(())
             }
             Err(error) => {
-                let trouble = Trouble::Full(format!("data.ceilings: {error}"));
-                self.full = Some(trouble.words().to_owned());
-                Err(trouble)
+                let error = FileError::Full(format!("data.ceilings: {error}"));
+                self.full = Some(error.text().to_owned());
+                Err(error)
             }
         }
     }
@@ -350,43 +350,43 @@ impl Worker {
         id
     }
 
-    fn answer(&mut self, job: Job) {
+    fn handle(&mut self, job: Job) {
         match job {
-            Job::Read { stream, window, max_bytes, tell } => {
-                let _nobody = tell.send(self.page(&stream, window, max_bytes));
+            Job::Read { stream, window, max_bytes, reply } => {
+                let _nobody = reply.send(self.page(&stream, window, max_bytes));
             }
-            Job::Batch { stream, bytes, tell } => {
-                let _nobody = tell.send(self.batch(&stream, bytes));
+            Job::Batch { stream, bytes, reply } => {
+                let _nobody = reply.send(self.batch(&stream, bytes));
             }
             Job::Shipped { stream, range, store, conflict, highest } => {
-                store.into_iter().for_each(|store| self.stored_in(store));
+                store.into_iter().for_each(|store| self.set_store(store));
                 self.shipped(&stream, conflict.missing(range.from, range.to));
                 if !conflict.is_empty() {
                     self.renumber(&stream, &conflict, highest);
                 }
             }
-            Job::Diverged { given, tell } => {
+            Job::Diverged { given, reply } => {
                 if self.diverged(given) {
-                    let _nobody = tell.send(());
+                    let _nobody = reply.send(());
                 }
             }
-            Job::Store { store } => self.stored_in(store),
-            Job::Want { stream, since, until, most, tell } => {
-                let _nobody = tell.send(self.want(&stream, (since, until), most));
+            Job::Store { store } => self.set_store(store),
+            Job::Want { stream, since, until, most, reply } => {
+                let _nobody = reply.send(self.want(&stream, (since, until), most));
             }
             Job::Expire { now } => self.expire(now),
             Job::KeepLedger { bytes } => {
                 self.ledger = Some(bytes);
                 self.marked_at.get_or_insert_with(Instant::now);
             }
-            Job::KeptLedger { tell } => {
+            Job::KeptLedger { reply } => {
                 // A file that cannot be read gives no reply: the channel closes.
                 if let Some(Ok(kept)) = self.open().map(|file| file.meta("ledger")) {
-                    let _nobody = tell.send(kept.unwrap_or_default());
+                    let _nobody = reply.send(kept.unwrap_or_default());
                 }
             }
-            Job::Summary { tell } => {
-                let _nobody = tell.send(self.summary());
+            Job::Summary { reply } => {
+                let _nobody = reply.send(self.summary());
             }
             Job::Close { .. } => {}
         }
@@ -402,7 +402,7 @@ impl Worker {
 
     /// Notes the data store that the control plane ships to. What another store had acknowledged is
     /// no longer known anywhere, and becomes pending again.
-    fn stored_in(&mut self, store: u64) {
+    fn set_store(&mut self, store: u64) {
         if self.store == Some(store) || self.open().is_none() {
             return;
         }
@@ -410,8 +410,8 @@ impl Worker {
             tracing::warn!(
                 "the control plane's data store is another: what is still here is shipped again"
             );
-            if let Err(trouble) = self.unsettle(|_| false) {
-                return self.read_failed(&trouble);
+            if let Err(error) = self.unsettle(|_| false) {
+                return self.read_failed(&error);
             }
         }
         // In one step with its effect on the streams: stored alone, a crash would leave the new
@@ -425,7 +425,7 @@ impl Worker {
         self.queue.changed.notify_one();
     }
 
-    fn unsettle(&mut self, but: impl Fn(u32) -> bool) -> Result<(), Trouble> {
+    fn unsettle(&mut self, but: impl Fn(u32) -> bool) -> Result<(), FileError> {
         let Some(file) = &self.file else { return Ok(()) };
         for (id, stream) in self.streams.iter_mut().filter(|(id, _)| !but(**id)) {
             let mut there = RangeSet::new();
@@ -442,7 +442,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Marks a stream to be stored within [`MARKS`], and wakes the driver.
+    /// Marks a stream to be stored within [`STORE_MARKS_AFTER`], and wakes the driver.
     fn mark(&mut self, id: u32) {
         self.marked.insert(id);
         self.marked_at.get_or_insert_with(Instant::now);
@@ -473,21 +473,21 @@ impl Worker {
 
     /// Stores what is marked, if it is due or `now` is set.
     fn keep_marks(&mut self, now: bool) {
-        let due = self.marked_at.is_some_and(|at| at.elapsed() >= MARKS);
+        let due = self.marked_at.is_some_and(|at| at.elapsed() >= STORE_MARKS_AFTER);
         if !(due || now) || self.file.is_none() {
             return;
         }
         let mut change = Change::default();
         self.take_marks(&mut change);
-        self.note_written(&mut change);
+        self.store_totals(&mut change);
         if !change.is_empty() {
-            let _said = self.apply(change, 0);
+            let _logged = self.apply(change, 0);
             crash::point("shipped-stored");
         }
     }
 
     /// Applies a change and counts it by cause; after a failure the file is opened and read anew.
-    fn apply(&mut self, change: Change, payload: u64) -> Result<(), Trouble> {
+    fn apply(&mut self, change: Change, payload: u64) -> Result<(), FileError> {
         let weight = Weight::of(&change, payload);
         self.with_file(|file| file.apply(change))?;
         self.count(weight);
@@ -497,23 +497,23 @@ impl Worker {
 
     fn with_file(
         &mut self,
-        write: impl FnOnce(&mut File) -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
+        write: impl FnOnce(&mut File) -> Result<(), FileError>,
+    ) -> Result<(), FileError> {
         let Some(file) = &mut self.file else {
-            return Err(Trouble::Other("the buffer is not open".into()));
+            return Err(FileError::Other("the buffer is not open".into()));
         };
-        write(file).inspect_err(|trouble| self.not_written(trouble))
+        write(file).inspect_err(|error| self.write_failed(error))
     }
 
     /// Closes the file after a failed step: memory may be ahead of the file, so both are read anew.
-    fn not_written(&mut self, trouble: &Trouble) {
-        tracing::error!("the buffer cannot be written: {}", trouble.words());
+    fn write_failed(&mut self, error: &FileError) {
+        tracing::error!("the buffer cannot be written: {}", error.text());
         self.file = None;
-        if let Trouble::Damaged(why) = trouble {
+        if let FileError::Damaged(why) = error {
             self.damage = Some(set_aside(&self.queue.data, why));
             self.tried = None;
         } else {
-            self.full = Some(trouble.words().to_owned());
+            self.full = Some(error.text().to_owned());
         }
     }
 
@@ -533,7 +533,7 @@ impl Worker {
                 count: stream.count(),
                 oldest: stream.oldest(),
                 oldest_waiting: stream.oldest_waiting(),
-                untold: stream.has_untold_gaps(),
+                new_gaps: stream.has_untold_gaps(),
                 wanted: !stream.kept().wanted.is_empty(),
                 due: reduction.and_then(|it| it.due(last)),
                 problem: reduction.map(reduced::Reduction::problem).unwrap_or_default(),

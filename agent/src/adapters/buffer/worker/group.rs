@@ -10,8 +10,8 @@ use holdfast_protocol::data::{GapReason, Range, Record};
 use super::super::Written;
 use super::super::block::{self, Packed};
 use super::super::change::Change;
-use super::super::file::Trouble;
-use super::super::queue::{Answer, Append, Refused};
+use super::super::file::FileError;
+use super::super::queue::{Append, Refused, Reply};
 use super::Worker;
 use crate::adapters::crash;
 use crate::core::data::places::{self, Place};
@@ -28,7 +28,7 @@ struct Part {
     /// True when some records are dated by a clock that cannot be relied on.
     doubted: bool,
     /// Replies, each with its number of records.
-    answers: Vec<(Answer, u64)>,
+    answers: Vec<(Reply, u64)>,
 }
 
 /// Amounts of a step, by which the bytes it wrote are divided by cause.
@@ -56,12 +56,12 @@ impl Worker {
             let why = self.full.clone().unwrap_or_default();
             return refuse(group, &Refused::DiskFull(why));
         }
-        if let Err(trouble) = self.has_any_room() {
-            return refuse(group, &Refused::DiskFull(trouble.words().to_owned()));
+        if let Err(error) = self.has_any_room() {
+            return refuse(group, &Refused::DiskFull(error.text().to_owned()));
         }
         let (parts, rooms) = self.numbered(group);
-        let covered = self.cover(&parts);
-        let mut told: Vec<(Answer, (u32, Range))> = Vec::new();
+        let covered = self.raise_for(&parts);
+        let mut replies: Vec<(Reply, (u32, Range))> = Vec::new();
         let mut packed = BTreeMap::new();
         let mut payload = 0;
         for (id, part) in parts {
@@ -70,7 +70,7 @@ impl Worker {
             }
             let mut first = part.first;
             for (answer, count) in part.answers {
-                told.push((answer, (id, Range { from: first, to: first + count - 1 })));
+                replies.push((answer, (id, Range { from: first, to: first + count - 1 })));
                 first += count;
             }
             payload += part.records.iter().map(|it| it.value.len()).sum::<usize>();
@@ -83,7 +83,7 @@ impl Worker {
                 .collect();
             packed.insert(id, blocks);
         }
-        let (answers, ranges): (Vec<_>, Vec<_>) = told.into_iter().unzip();
+        let (answers, ranges): (Vec<_>, Vec<_>) = replies.into_iter().unzip();
         // Held by the queue, so that they are sent even if this thread panics on the way.
         self.queue.hold(answers);
         let stored = covered.and_then(|()| {
@@ -97,7 +97,7 @@ impl Worker {
             let _gone = answer.send(match &stored {
                 Ok(dropped) if dropped.contains(&id) => Err(Refused::Dropped(range)),
                 Ok(_) => Ok(range),
-                Err(trouble) => Err(Refused::DiskFull(trouble.words().to_owned())),
+                Err(error) => Err(Refused::DiskFull(error.text().to_owned())),
             });
         }
         self.queue.changed.notify_one();
@@ -117,7 +117,7 @@ impl Worker {
             if append.records.is_empty() {
                 let next = next.unwrap_or(self.base);
                 let nothing = Range { from: next, to: next.saturating_sub(1) };
-                let _gone = append.tell.send(Ok(nothing));
+                let _gone = append.reply.send(Ok(nothing));
                 continue;
             }
             // A stream that gets records in this very group is busy: it may have nothing on disk yet,
@@ -134,7 +134,7 @@ impl Worker {
                     Place::TooManyOfOne => Some(Refused::TooManyOfOne),
                 };
                 if let Some(why) = refused {
-                    let _gone = append.tell.send(Err(why));
+                    let _gone = append.reply.send(Err(why));
                     continue;
                 }
             }
@@ -143,7 +143,7 @@ impl Worker {
             let part = parts.entry(id).or_insert_with(|| Part { first: next, ..Part::default() });
             let mut seq = part.first + u64::try_from(part.records.len()).unwrap_or(0);
             part.doubted |= append.doubted;
-            part.answers.push((append.tell, u64::try_from(append.records.len()).unwrap_or(0)));
+            part.answers.push((append.reply, u64::try_from(append.records.len()).unwrap_or(0)));
             part.records.extend(append.records.into_iter().map(|(format, value)| {
                 let record = Record { seq, time: append.time, format, value };
                 seq += 1;
@@ -155,7 +155,7 @@ impl Worker {
     }
 
     /// Raises the ceilings above the sequence numbers that the group is about to use.
-    fn cover(&mut self, parts: &BTreeMap<u32, Part>) -> Result<(), Trouble> {
+    fn raise_for(&mut self, parts: &BTreeMap<u32, Part>) -> Result<(), FileError> {
         let needed: Vec<_> = parts
             .iter()
             .filter_map(|(id, part)| {
@@ -175,7 +175,7 @@ impl Worker {
         &mut self,
         packed: BTreeMap<u32, Vec<Packed>>,
         payload: u64,
-    ) -> Result<BTreeSet<u32>, Trouble> {
+    ) -> Result<BTreeSet<u32>, FileError> {
         // Streams take their turn one after the other, in memory, and all of it becomes one change:
         // the drops that made room and the records that need it are durable together or not at all.
         let (mut change, mut dropped) = (Change::default(), BTreeSet::new());
@@ -183,9 +183,9 @@ impl Worker {
             let need = blocks.iter().map(|packed| packed.block.bytes).sum();
             let room = match self.make_room(id, need, &mut change) {
                 Ok(room) => room,
-                Err(trouble) => {
-                    self.not_written(&trouble);
-                    return Err(trouble);
+                Err(error) => {
+                    self.write_failed(&error);
+                    return Err(error);
                 }
             };
             let ttl = self.policy(id).ttl_ms;
@@ -205,7 +205,7 @@ impl Worker {
         }
         // Marked state goes along at no further cost.
         self.take_marks(&mut change);
-        self.note_written(&mut change);
+        self.store_totals(&mut change);
         self.apply(change, payload).map(|()| dropped)
     }
 
@@ -230,26 +230,26 @@ impl Worker {
     }
 
     /// Adds the totals to a change, if they are due or the change stores streams anyway.
-    pub(super) fn note_written(&mut self, change: &mut Change) {
-        let due = self.written.total() >= self.noted.saturating_add(TOTALS_EVERY);
+    pub(super) fn store_totals(&mut self, change: &mut Change) {
+        let due = self.written.total() >= self.stored_total.saturating_add(TOTALS_EVERY);
         if due || !change.streams.is_empty() {
             let it = self.written;
             let all = [it.records, it.retention, it.bookkeeping, it.payload, it.since];
             if let Ok(bytes) = serde_cbor::to_vec(&all) {
                 change.meta.insert("written".into(), bytes);
-                self.noted = it.total();
+                self.stored_total = it.total();
             }
         }
     }
 
     /// Reads a single value of the file.
-    pub(super) fn figure<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
+    pub(super) fn read_meta<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
         let stored = self.file.as_ref()?.meta(name).ok().flatten()?;
         codec::from_slice(&stored).ok()
     }
 
     pub(super) fn load_written(&mut self) {
-        let all = self.figure::<[u64; 5]>("written");
+        let all = self.read_meta::<[u64; 5]>("written");
         let known = self.written;
         self.written = match all {
             Some([records, retention, bookkeeping, payload, since]) => {
@@ -269,6 +269,6 @@ impl Worker {
 
 fn refuse(group: Vec<Append>, why: &Refused) {
     for append in group {
-        let _gone = append.tell.send(Err(why.clone()));
+        let _gone = append.reply.send(Err(why.clone()));
     }
 }

@@ -6,7 +6,7 @@ use holdfast_protocol::data::{GapReason, Given, Range, RangeSet, Record, StreamN
 
 use super::super::block::{self, Packed};
 use super::super::change::Change;
-use super::super::file::Trouble;
+use super::super::file::FileError;
 use super::Worker;
 use crate::core::data::stream::{Block, Stream};
 
@@ -27,15 +27,15 @@ impl Worker {
     /// numbers, is shipped again, and conflicts again.
     pub(super) fn renumber(&mut self, name: &StreamName, conflict: &RangeSet, highest: u64) {
         let Some(id) = self.ids.get(name).copied() else { return };
-        if let Err(trouble) = self.renumbered(id, conflict, highest) {
+        if let Err(error) = self.renumbered(id, conflict, highest) {
             tracing::error!(stream = %name, "records keep numbers that stand for others, for now");
-            self.read_failed(&trouble);
+            self.read_failed(&error);
         }
         self.reductions.remove(&id);
         self.mark(id);
     }
 
-    fn renumbered(&mut self, id: u32, conflict: &RangeSet, highest: u64) -> Result<(), Trouble> {
+    fn renumbered(&mut self, id: u32, conflict: &RangeSet, highest: u64) -> Result<(), FileError> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         let contested = stream.contested(conflict);
         if contested.is_empty() {
@@ -66,10 +66,10 @@ impl Worker {
     }
 
     /// Reads the records of a segment that have to move, and repacks the blocks they leave.
-    fn moving(&self, id: u32, start: u64, contested: &RangeSet) -> Result<Moving, Trouble> {
+    fn moving(&self, id: u32, start: u64, contested: &RangeSet) -> Result<Moving, FileError> {
         let mut moving = Moving::default();
         let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
-            return Err(Trouble::Other("the buffer is not open".into()));
+            return Err(FileError::Other("the buffer is not open".into()));
         };
         let Some(segment) = stream.segment(start) else { return Ok(moving) };
         let (heads, _) = file.heads(id, segment.first, segment.last)?;
@@ -104,7 +104,7 @@ impl Worker {
     }
 
     /// Stores a segment's records under new numbers and takes them from the old ones, in one step.
-    fn move_segment(&mut self, id: u32, start: u64, moving: Moving) -> Result<(), Trouble> {
+    fn move_segment(&mut self, id: u32, start: u64, moving: Moving) -> Result<(), FileError> {
         let Moving { mut change, left, numbers, mut records } = moving;
         let Some(stream) = self.streams.get(&id) else { return Ok(()) };
         let count = u64::try_from(records.len()).unwrap_or(u64::MAX);

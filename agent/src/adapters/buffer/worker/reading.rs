@@ -2,7 +2,7 @@
 
 use holdfast_protocol::data::{GapReason, Range, StreamName};
 
-use super::super::file::Trouble;
+use super::super::file::FileError;
 use super::super::{Page, Window};
 use super::Worker;
 use crate::core::data::fetch::Choice;
@@ -15,9 +15,9 @@ impl Worker {
     pub(super) fn page(&mut self, name: &StreamName, window: Window, max_bytes: usize) -> Page {
         let mut page = Page { failed: self.open().is_none(), ..Page::default() };
         let Some(id) = self.ids.get(name).copied().filter(|_| !page.failed) else { return page };
-        if let Err(trouble) = self.fill(id, window, max_bytes, &mut page) {
+        if let Err(error) = self.fill(id, window, max_bytes, &mut page) {
             page.failed = true;
-            self.read_failed(&trouble);
+            self.read_failed(&error);
         }
         for range in &page.damaged {
             self.bad_block(id, *range);
@@ -31,7 +31,7 @@ impl Worker {
         window: Window,
         max_bytes: usize,
         page: &mut Page,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), FileError> {
         let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
             return Ok(());
         };
@@ -80,10 +80,10 @@ impl Worker {
     }
 
     /// Closes the file after a read failed; a damaged file is set aside and a new one opened.
-    pub(super) fn read_failed(&mut self, trouble: &Trouble) {
-        tracing::error!("the buffer cannot be read: {}", trouble.words());
+    pub(super) fn read_failed(&mut self, error: &FileError) {
+        tracing::error!("the buffer cannot be read: {}", error.text());
         self.file = None;
-        if let Trouble::Damaged(why) = trouble {
+        if let FileError::Damaged(why) = error {
             self.damage = Some(super::set_aside(&self.queue.data, why));
             self.tried = None;
             self.open();
@@ -115,8 +115,8 @@ impl Worker {
         let Some(id) = self.ids.get(name).copied() else { return (0, 0) };
         let choice = match self.choose(id, Choice::new((since, until), most)) {
             Ok(choice) => choice,
-            Err(trouble) => {
-                self.read_failed(&trouble);
+            Err(error) => {
+                self.read_failed(&error);
                 return (0, 0);
             }
         };
@@ -129,7 +129,7 @@ impl Worker {
         (choice.records, choice.bytes)
     }
 
-    fn choose(&self, id: u32, mut choice: Choice) -> Result<Choice, Trouble> {
+    fn choose(&self, id: u32, mut choice: Choice) -> Result<Choice, FileError> {
         let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
             return Ok(choice);
         };

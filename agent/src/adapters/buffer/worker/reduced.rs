@@ -10,12 +10,12 @@ use super::{Worker, batch};
 use crate::core::data::reduce::Reducer;
 
 /// Bytes of blocks that one call reads; the rest follows with the next batch.
-const READ: u64 = 2 * 1024 * 1024;
+const MAX_READ: u64 = 2 * 1024 * 1024;
 /// Bytes of blocks that are read at a time.
-const PIECE: usize = 128 * 1024;
+const READ_AT_ONCE: usize = 128 * 1024;
 /// Longest time for which the numbers of records that were reduced away stay unreported, in
 /// milliseconds; otherwise they go along with the next records.
-const PATIENCE: u64 = 900_000;
+const REPORT_AFTER: u64 = 900_000;
 
 /// Progress of one stream's reduction.
 #[derive(Debug)]
@@ -97,16 +97,21 @@ impl Reduction {
         if self.next <= last || !self.records.is_empty() {
             return None;
         }
-        let told = (self.to >= self.from).then(|| self.since.saturating_add(PATIENCE));
+        let reported = (self.to >= self.from).then(|| self.since.saturating_add(REPORT_AFTER));
         let closed = self.reducer.as_ref().and_then(Reducer::due);
-        told.into_iter().chain(closed).min()
+        reported.into_iter().chain(closed).min()
     }
 }
 
 impl Worker {
     /// Builds the next batch of a reduced stream. `range` holds its first sequence numbers that are
     /// not acknowledged.
-    pub(super) fn of_reduced(&mut self, id: u32, range: Range, bytes: usize) -> Option<Ready> {
+    pub(super) fn batch_of_reduced(
+        &mut self,
+        id: u32,
+        range: Range,
+        bytes: usize,
+    ) -> Option<Ready> {
         let policy = self.policy(id);
         let mut reduction = self
             .reductions
@@ -114,7 +119,8 @@ impl Worker {
             .unwrap_or_else(|| Reduction::new(policy.ship.clone(), range.from, None));
         reduction.align(&policy.ship, range.from);
         let whole = self.reduce(id, range, &mut reduction);
-        let made = if whole { self.decided(id, range, &reduction, &policy, bytes) } else { None };
+        let made =
+            if whole { self.batch_of_decided(id, range, &reduction, &policy, bytes) } else { None };
         self.reductions.insert(id, reduction);
         made
     }
@@ -122,22 +128,27 @@ impl Worker {
     /// Reads on and reduces. False when a damaged block changed what there is to read.
     fn reduce(&mut self, id: u32, range: Range, reduction: &mut Reduction) -> bool {
         let mut read = 0;
-        while reduction.next <= range.to && read < READ && reduction.records.len() < batch::MANY {
+        while reduction.next <= range.to
+            && read < MAX_READ
+            && reduction.records.len() < batch::MAX_GATHERED
+        {
             let ahead = Range { from: reduction.next, to: range.to };
-            let Some(taken) = self.taken(id, ahead, false, PIECE) else { return false };
-            let span = taken.span(ahead, false);
-            if !self.note_lost(id, &taken, span) {
+            let Some(found) = self.read_range(id, ahead, false, READ_AT_ONCE) else {
+                return false;
+            };
+            let span = found.span(ahead, false);
+            if !self.record_lost(id, &found, span) {
                 return false;
             }
-            read += u64::try_from(PIECE).unwrap_or(0);
-            if u64::try_from(taken.records.len()).is_ok_and(|count| count < span.len()) {
+            read += u64::try_from(READ_AT_ONCE).unwrap_or(0);
+            if u64::try_from(found.records.len()).is_ok_and(|count| count < span.len()) {
                 reduction.thinned.insert(span.from, span.to);
             }
             reduction.next = span.to + 1;
             match &mut reduction.reducer {
-                Some(reducer) => taken.records.into_iter().for_each(|record| reducer.push(record)),
+                Some(reducer) => found.records.into_iter().for_each(|record| reducer.push(record)),
                 None => {
-                    reduction.records.extend(taken.records);
+                    reduction.records.extend(found.records);
                     reduction.to = span.to;
                 }
             }
@@ -163,7 +174,7 @@ impl Worker {
         true
     }
 
-    fn decided(
+    fn batch_of_decided(
         &self,
         id: u32,
         range: Range,
@@ -179,7 +190,7 @@ impl Worker {
         let due = !reduction.records.is_empty()
             || stream.has_untold_gaps()
             || (reduction.to >= range.to && range.to + 1 < stream.next())
-            || now >= reduction.since.saturating_add(PATIENCE)
+            || now >= reduction.since.saturating_add(REPORT_AFTER)
             || now < reduction.since;
         if !due {
             return None;
@@ -187,6 +198,6 @@ impl Worker {
         let span = Range { from: reduction.from, to: reduction.to };
         let whole = reduction.thinned.within(span.from, span.to).is_empty();
         let why = if whole { GapReason::Reduced } else { GapReason::Thinned };
-        self.fitting(id, span, reduction.records.clone(), why, false, policy, bytes)
+        self.fit(id, span, reduction.records.clone(), why, false, policy, bytes)
     }
 }

@@ -9,44 +9,44 @@ use holdfast_protocol::data::{GapReason, Range, StreamPolicy};
 
 use super::super::block::{self, Packed, rows};
 use super::super::change::Change;
-use super::super::file::Trouble;
+use super::super::file::FileError;
 use super::super::{Limits, path};
 use super::Worker;
 use crate::core::data::quota::{self, How, Relief, Rules};
 use crate::core::data::stream::Stream;
 
 /// Interval between looks at the free space of the disk.
-const LOOK: Duration = Duration::from_secs(1);
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of usable disk below which nothing is taken in.
-const LEAST: u64 = 256 * 1024;
+const MIN_ROOM: u64 = 256 * 1024;
 /// Most rounds of making room for one group; each frees bytes or rules a segment out.
-const ROUNDS: usize = 4_096;
+const MAX_ROUNDS: usize = 4_096;
 
 /// Disk space as it was when last looked at.
 #[derive(Debug)]
 pub(super) struct Room {
     limits: Limits,
-    looked: Option<Instant>,
+    measured: Option<Instant>,
     limit: u64,
     low: bool,
 }
 
 impl Room {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, looked: None, limit: 0, low: false }
+        Self { limits, measured: None, limit: 0, low: false }
     }
 
     /// Returns the bytes of records that there may be, and whether that is less than the quota.
     pub(super) fn limit(&mut self, data: &Path) -> (u64, bool) {
-        if self.looked.is_none_or(|at| at.elapsed() >= LOOK) {
-            self.looked = Some(Instant::now());
-            (self.limit, self.low) = look(data, self.limits);
+        if self.measured.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
+            self.measured = Some(Instant::now());
+            (self.limit, self.low) = measure(data, self.limits);
         }
         (self.limit, self.low)
     }
 }
 
-fn look(data: &Path, limits: Limits) -> (u64, bool) {
+fn measure(data: &Path, limits: Limits) -> (u64, bool) {
     const MIB: u64 = 1024 * 1024;
     let Ok(disk) = rustix::fs::statvfs(data) else {
         return (limits.quota.unwrap_or(64 * MIB), false);
@@ -79,10 +79,10 @@ impl Worker {
     }
 
     /// Fails when the disk has too little left to store anything.
-    pub(super) fn has_any_room(&mut self) -> Result<(), Trouble> {
+    pub(super) fn has_any_room(&mut self) -> Result<(), FileError> {
         let (limit, low) = self.room.limit(&self.queue.data);
-        if low && limit < LEAST {
-            return Err(Trouble::Full("what is left of the disk is kept for the rest".into()));
+        if low && limit < MIN_ROOM {
+            return Err(FileError::Full("what is left of the disk is kept for the rest".into()));
         }
         Ok(())
     }
@@ -94,7 +94,7 @@ impl Worker {
         id: u32,
         need: u64,
         change: &mut Change,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, FileError> {
         let (limit, low) = self.room.limit(&self.queue.data);
         let policies = self.queue.current();
         let default = StreamPolicy::default();
@@ -102,7 +102,7 @@ impl Worker {
         // Somewhat more than needed, up to 1 MiB, so that the next groups find room without
         // dropping again.
         let spare = (limit / 64).min(1024 * 1024);
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let rules = |id: u32| {
                 let name = self.streams.get(&id).map(Stream::name);
                 let policy = name.and_then(|name| policies.of(name)).map(|(_, policy)| policy);
@@ -134,7 +134,7 @@ impl Worker {
         bytes: u64,
         why: GapReason,
         change: &mut Change,
-    ) -> Result<u64, Trouble> {
+    ) -> Result<u64, FileError> {
         if self.is_added_to(id, start, change) {
             return Ok(0);
         }
@@ -190,7 +190,7 @@ impl Worker {
         start: u64,
         every: u32,
         change: &mut Change,
-    ) -> Result<u64, Trouble> {
+    ) -> Result<u64, FileError> {
         let (Some(stream), Some(file)) = (self.streams.get_mut(&id), &self.file) else {
             return Ok(0);
         };
@@ -263,15 +263,15 @@ impl Worker {
                     GapReason::Expired,
                     &mut change,
                 );
-                if let Err(trouble) = gone {
-                    return self.read_failed(&trouble);
+                if let Err(error) = gone {
+                    return self.read_failed(&error);
                 }
             }
         }
         if !change.remove.is_empty() {
             self.take_marks(&mut change);
-            self.note_written(&mut change);
-            let _said = self.apply(change, 0);
+            self.store_totals(&mut change);
+            let _logged = self.apply(change, 0);
             self.queue.changed.notify_one();
         }
     }
