@@ -457,7 +457,7 @@ impl Driver {
                 self.look_at_data();
             }
             Method::Restart { workload } => {
-                let Some(tell) = self.calls.later(outlet, call.id) else { return };
+                let Some(tell) = self.calls.defer(outlet, call.id) else { return };
                 match self.agent.restart(&workload) {
                     Ok(()) => {
                         tracing::info!(%workload, "restarting: the control plane asks for it");

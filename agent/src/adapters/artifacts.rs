@@ -17,13 +17,13 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::https::{Api, refusal};
+use super::https::{Api, error_from};
 use super::{crash, files};
 use crate::core::backoff::{self, Entropy};
 use crate::core::effect::Observed;
 
 /// Most downloads at the same time; more would only slow each other down on a thin link.
-const AT_ONCE: usize = 2;
+const MAX_DOWNLOADS: usize = 2;
 /// Time without a byte after which a download is given up and resumed.
 const STALL: Duration = Duration::from_secs(60);
 /// First and longest wait between tries, in milliseconds.
@@ -62,7 +62,7 @@ impl Artifacts {
         files::folder(&partial, 0o700)?;
         // A file under its digest is complete: it was renamed to it after the check.
         let there = names(&folder)?.into_iter().filter_map(|name| digest_of(&name)).collect();
-        let slots = Arc::new(Semaphore::new(AT_ONCE));
+        let slots = Arc::new(Semaphore::new(MAX_DOWNLOADS));
         let fetching = BTreeMap::new();
         Ok((Self { folder, partial, tell, api, slots, fetching, seed }, there))
     }
@@ -224,7 +224,7 @@ impl Job {
             StatusCode::PARTIAL_CONTENT => {}
             StatusCode::OK if have == 0 => {}
             StatusCode::OK => (*hash, have) = begin_anew(file).await.map_err(|e| e.to_string())?,
-            _ => return Err(refusal(answer).await.to_string()),
+            _ => return Err(error_from(answer).await.to_string()),
         }
         let mut body = answer.into_body();
         while have < self.artifact.size {

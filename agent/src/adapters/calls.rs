@@ -25,16 +25,16 @@ use crate::adapters::logs::{self, Histories};
 use crate::core::history::History;
 
 /// Most calls at the same time; one more is refused.
-const AT_ONCE: usize = 8;
+const MAX_CALLS: usize = 8;
 /// Most queries at the same time; each may take a few megabytes of memory.
-const QUESTIONS: usize = 2;
+const MAX_QUERIES: usize = 2;
 /// Interval at which a followed log is read.
-const LOOK: Duration = Duration::from_millis(300);
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(300);
 /// Longest time that one call is followed without being repeated, in seconds.
 const MAX_FOLLOW: u32 = 300;
 
 /// Interval of the signs of life of a call that takes long.
-const SIGN: Duration = Duration::from_secs(5);
+const SIGN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Sender for the outcome of a call that the driver carries out.
 pub type Done = oneshot::Sender<Result<(), String>>;
@@ -105,23 +105,23 @@ pub struct Calls {
 impl Calls {
     /// Answers a log call; a repeated call prolongs the one under way.
     pub fn log(&mut self, outlet: &Outlet, call: LogCall) {
-        self.tidy();
+        self.remove_finished();
         let until = uptime_ms() + u64::from(call.part.follow_seconds.min(MAX_FOLLOW)) * 1000;
         if let Some(open) = self.open.get(&call.id) {
             open.deadline.store(until, Ordering::Relaxed);
             return;
         }
-        let mut answer = Answer { outlet: outlet.clone(), id: call.id, sequence: 0 };
-        let busy = self.open.len() >= AT_ONCE;
+        let mut responder = Responder { outlet: outlet.clone(), id: call.id, sequence: 0 };
+        let busy = self.open.len() >= MAX_CALLS;
         let deadline = Arc::new(AtomicU64::new(until));
         let id = call.id;
         let shared = Arc::clone(&deadline);
         let task = tokio::spawn(async move {
             match (&call.log, &call.held) {
-                (_, Some(why)) => answer.fail(why).await,
-                _ if busy => answer.fail("too many calls at once; try again").await,
-                (None, None) => answer.fail("this device has no such workload").await,
-                (Some(log), None) => answer.stream(log, &call, &shared).await,
+                (_, Some(why)) => responder.fail(why).await,
+                _ if busy => responder.fail("too many calls at once; try again").await,
+                (None, None) => responder.fail("this device has no such workload").await,
+                (Some(log), None) => responder.stream(log, &call, &shared).await,
             }
         });
         if !busy {
@@ -129,29 +129,29 @@ impl Calls {
         }
     }
 
-    fn tidy(&mut self) {
+    fn remove_finished(&mut self) {
         self.open.retain(|_, open| !open.task.is_finished());
     }
 
     /// Answers a query; a repeated call is ignored while the first is under way.
     pub fn query(&mut self, outlet: &Outlet, buffer: Buffer, call: QueryCall) {
-        self.tidy();
+        self.remove_finished();
         if self.open.contains_key(&call.id) {
             return;
         }
         let id = call.id;
-        let mut answer = Answer { outlet: outlet.clone(), id, sequence: 0 };
+        let mut responder = Responder { outlet: outlet.clone(), id, sequence: 0 };
         let questions = self.open.values().filter(|open| open.is_question).count();
-        let busy = questions >= QUESTIONS || self.open.len() >= AT_ONCE;
+        let busy = questions >= MAX_QUERIES || self.open.len() >= MAX_CALLS;
         let begins = !busy && call.held.is_none();
         let task = tokio::spawn(async move {
             if let Some(why) = &call.held {
                 // A reply may be as large as the records that the budget keeps off the link.
-                answer.fail(why).await;
+                responder.fail(why).await;
             } else if busy {
-                answer.fail("busy: it is answering other questions; try again").await;
+                responder.fail("busy: it is answering other questions; try again").await;
             } else {
-                answer.question(&buffer, &call).await;
+                responder.question(&buffer, &call).await;
             }
         });
         if begins {
@@ -161,21 +161,21 @@ impl Calls {
 
     /// Requests records in full, and replies how many there are.
     pub fn fetch(&mut self, outlet: &Outlet, buffer: Buffer, call: FetchCall) {
-        self.tidy();
-        let mut answer = Answer { outlet: outlet.clone(), id: call.id, sequence: 0 };
-        let busy = self.open.len() >= AT_ONCE;
+        self.remove_finished();
+        let mut responder = Responder { outlet: outlet.clone(), id: call.id, sequence: 0 };
+        let busy = self.open.len() >= MAX_CALLS;
         let id = call.id;
         let task = tokio::spawn(async move {
             if busy {
-                return answer.fail("too many calls at once; try again").await;
+                return responder.fail("too many calls at once; try again").await;
             }
             let most = call.bytes.unwrap_or(u64::MAX);
             let (records, bytes) = buffer.request(&call.stream, call.window, most).await;
             match serde_cbor::to_vec(&Fetched { records, bytes }) {
                 Ok(body) => {
-                    answer.send(body, true, None).await;
+                    responder.send(body, true, None).await;
                 }
-                Err(error) => answer.fail(&error.to_string()).await,
+                Err(error) => responder.fail(&error.to_string()).await,
             }
         });
         if !busy {
@@ -185,28 +185,28 @@ impl Calls {
 
     /// Registers a call that the driver carries out, and replies once the outcome is sent. `None`
     /// when it is under way already, or was refused because there are too many.
-    pub fn later(&mut self, outlet: &Outlet, id: u64) -> Option<Done> {
-        self.tidy();
+    pub fn defer(&mut self, outlet: &Outlet, id: u64) -> Option<Done> {
+        self.remove_finished();
         if self.open.contains_key(&id) {
             return None;
         }
-        let (tell, mut told): (Done, _) = oneshot::channel();
-        let busy = self.open.len() >= AT_ONCE;
-        let mut answer = Answer { outlet: outlet.clone(), id, sequence: 0 };
+        let (tell, mut outcome): (Done, _) = oneshot::channel();
+        let busy = self.open.len() >= MAX_CALLS;
+        let mut responder = Responder { outlet: outlet.clone(), id, sequence: 0 };
         let task = tokio::spawn(async move {
             if busy {
-                return answer.fail("too many calls at once; try again").await;
+                return responder.fail("too many calls at once; try again").await;
             }
             loop {
                 tokio::select! {
-                    result = &mut told => {
+                    result = &mut outcome => {
                         if let Ok(result) = result {
-                            answer.send(Vec::new(), true, result.err()).await;
+                            responder.send(Vec::new(), true, result.err()).await;
                         }
                         return;
                     }
-                    () = tokio::time::sleep(SIGN) => {
-                        answer.send(Vec::new(), false, None).await;
+                    () = tokio::time::sleep(SIGN_INTERVAL) => {
+                        responder.send(Vec::new(), false, None).await;
                     }
                 }
             }
@@ -235,7 +235,7 @@ impl Calls {
 
 impl LogCall {
     /// Runs `look` on the history of the log. `None` when the workload was removed.
-    fn look<T>(&self, look: impl FnOnce(&mut History) -> T) -> Option<T> {
+    fn with_history<T>(&self, look: impl FnOnce(&mut History) -> T) -> Option<T> {
         self.histories.lock().get_mut(&self.workload).map(look)
     }
 }
@@ -248,7 +248,7 @@ struct Piece {
     at: u64,
     bytes: Vec<u8>,
     /// Values for the reply's `log` field: number, offset and times.
-    place: Vec<u64>,
+    position: Vec<u64>,
 }
 
 impl Piece {
@@ -263,16 +263,16 @@ impl Piece {
         let at = if expected.0 == 0 || expected.0 == history.id { at } else { history.base };
         let (at, bytes) = logs::read(path, history, at, end, MAX_REPLY_BODY)?;
         let log = history.id;
-        let mut place = Vec::new();
+        let mut position = Vec::new();
         let times = call.part.times && !bytes.is_empty();
         if times || expected != (log, at) {
-            place.extend([u64::from(log), at]);
+            position.extend([u64::from(log), at]);
         }
         if times {
             let to = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(0));
-            place.extend(history.times(at, to, known_seconds(&call.time)));
+            position.extend(history.times(at, to, known_seconds(&call.time)));
         }
-        Ok(Self { log, at, bytes, place })
+        Ok(Self { log, at, bytes, position })
     }
 }
 
@@ -281,15 +281,15 @@ pub fn known_seconds(time: &Time) -> u64 {
     if time.is_relied_on() { time.now() } else { 0 }
 }
 
-struct Answer {
+struct Responder {
     outlet: Outlet,
     id: u64,
     sequence: u32,
 }
 
-impl Answer {
+impl Responder {
     async fn stream(&mut self, log: &Path, call: &LogCall, deadline: &AtomicU64) {
-        let Some(begun) = call.look(|history| logs::span(log, history, &call.part)) else {
+        let Some(begun) = call.with_history(|history| logs::span(log, history, &call.part)) else {
             return self.fail("its log is gone: the workload was removed").await;
         };
         let (mut at, end) = match begun {
@@ -309,7 +309,7 @@ impl Answer {
                 break;
             }
             let Some(piece) =
-                call.look(|history| Piece::read(log, history, call, (at, end), expected))
+                call.with_history(|history| Piece::read(log, history, call, (at, end), expected))
             else {
                 break;
             };
@@ -319,8 +319,8 @@ impl Answer {
             };
             let nothing = piece.bytes.is_empty();
             let after = piece.at.saturating_add(u64::try_from(piece.bytes.len()).unwrap_or(0));
-            if (!nothing || piece.place.len() == 2 || (follows && asked != answered))
-                && !self.send_log(piece.bytes, piece.place).await
+            if (!nothing || piece.position.len() == 2 || (follows && asked != answered))
+                && !self.send_log(piece.bytes, piece.position).await
             {
                 return;
             }
@@ -330,7 +330,7 @@ impl Answer {
                 if !follows {
                     break;
                 }
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(FOLLOW_INTERVAL).await;
             }
         }
         self.send(Vec::new(), true, None).await;

@@ -84,12 +84,12 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// Bytes that [`reserve`] holds back: more than the largest desired state.
 const RESERVE: u64 = 1024 * 1024;
 /// Free bytes below which the disk is too small or too full to hold space back.
-const AMPLE: u64 = 8 * RESERVE;
+const MIN_FREE: u64 = 8 * RESERVE;
 
 /// Holds back disk space in a file, for [`replace_from`]. Does nothing when the file exists or
 /// `free` is small; a failure is tried again at the next call.
 pub fn reserve(path: &Path, free: u64) {
-    if free < AMPLE || std::fs::metadata(path).is_ok_and(|meta| meta.len() >= RESERVE) {
+    if free < MIN_FREE || std::fs::metadata(path).is_ok_and(|meta| meta.len() >= RESERVE) {
         return;
     }
     let made = (|| {
@@ -277,11 +277,11 @@ mod tests {
         use std::os::unix::fs::MetadataExt as _;
         let scratch = tempfile::tempdir().unwrap();
         let (held, path) = (scratch.path().join("reserve"), scratch.path().join("state"));
-        reserve(&held, AMPLE - 1);
+        reserve(&held, MIN_FREE - 1);
         assert!(!held.exists(), "too little is free");
         assert!(replace_from(&held, &path, b"new").is_err(), "nothing is held back");
         std::fs::write(&path, "old").unwrap();
-        reserve(&held, AMPLE);
+        reserve(&held, MIN_FREE);
         let meta = std::fs::metadata(&held).unwrap();
         assert_eq!((meta.len(), meta.mode() & 0o777), (RESERVE, 0o600));
         assert!(meta.blocks() * 512 >= RESERVE, "its blocks are there");

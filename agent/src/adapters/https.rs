@@ -162,7 +162,7 @@ impl Api {
             .and_then(|inner| inner.downcast_ref::<rustls::Error>())
         {
             Some(tls) => {
-                let why = tls_words(&tls.to_string()).into();
+                let why = explain_tls(&tls.to_string()).into();
                 HttpsError::Untrusted { host: host.clone(), port, why }
             }
             None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -200,26 +200,26 @@ impl Api {
         let answer = self.send(request).await?;
         let status = answer.status();
         if !status.is_success() {
-            return Err(refusal(answer).await);
+            return Err(error_from(answer).await);
         }
-        let body = whole(answer).await?;
+        let body = read_body(answer).await?;
         serde_json::from_slice(&body)
             .map_err(|_| HttpsError::Broken("it is none that this agent understands".into()))
     }
 }
 
-/// Explains to a person why TLS ended a connection, from the library's text `said`.
-pub fn tls_words(said: &str) -> &'static str {
-    if said.contains("xpired") || said.contains("alid yet") || said.contains("ValidYet") {
+/// Explains to a person why TLS ended a connection, from the library's text.
+pub fn explain_tls(text: &str) -> &'static str {
+    if text.contains("xpired") || text.contains("alid yet") || text.contains("ValidYet") {
         "its certificate is not valid at this device's time: is the clock right?"
-    } else if said.contains("certificate") {
+    } else if text.contains("certificate") {
         "its certificate is not signed by this device's control plane: another control plane answers there, or somebody stands in between"
     } else {
         "it speaks no TLS, or another kind: is it the control plane's port?"
     }
 }
 
-async fn whole(answer: Response<Incoming>) -> Result<Bytes, HttpsError> {
+async fn read_body(answer: Response<Incoming>) -> Result<Bytes, HttpsError> {
     let read = Limited::new(answer.into_body(), MAX_ANSWER).collect();
     match tokio::time::timeout(ANSWER_TIMEOUT, read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -229,9 +229,9 @@ async fn whole(answer: Response<Incoming>) -> Result<Bytes, HttpsError> {
 }
 
 /// Reads a response that is not a success, and makes it an error.
-pub async fn refusal(answer: Response<Incoming>) -> HttpsError {
+pub async fn error_from(answer: Response<Incoming>) -> HttpsError {
     let status = answer.status();
-    let body = match whole(answer).await {
+    let body = match read_body(answer).await {
         Ok(body) => body,
         Err(error) => return error,
     };
@@ -292,11 +292,11 @@ mod tests {
             (rustls::CertificateError::Expired, "clock"),
             (rustls::CertificateError::NotValidYet, "clock"),
         ] {
-            let said = tls_words(&rustls::Error::InvalidCertificate(error.clone()).to_string());
+            let said = explain_tls(&rustls::Error::InvalidCertificate(error.clone()).to_string());
             assert!(said.contains(word), "{error:?}: {said}");
         }
         let other = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
-        assert!(tls_words(&other.to_string()).contains("no TLS"));
+        assert!(explain_tls(&other.to_string()).contains("no TLS"));
     }
 
     #[test]

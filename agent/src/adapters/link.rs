@@ -39,7 +39,7 @@ const QUEUE: usize = 64;
 /// Longest time for TCP, TLS and CONNACK together, enough for a satellite link.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Duration from which a connection counts as good, so that the next wait is the first again.
-const GOOD: Duration = Duration::from_secs(30);
+const STABLE: Duration = Duration::from_secs(30);
 
 /// Parameters of a connection.
 #[derive(Debug, Clone)]
@@ -140,14 +140,14 @@ impl Outlet {
             return false;
         };
         if class != TrafficClass::Control {
-            self.credentials.meter.published(class, true, sizes.0, sizes.1);
+            self.credentials.meter.announce(class, true, sizes.0, sizes.1);
         }
         // The acknowledgement may carry an error: not stored.
         notice.wait_completion_async().await.is_ok()
     }
 
     /// Publishes an empty presence message on an idle link, with QoS 0, so that nothing comes back.
-    fn beat(&self) {
+    fn heartbeat(&self) {
         let topic = self.credentials.topic(Channel::Presence);
         let options = PublishOptions::new(QoS::AtMostOnce);
         // A full queue will send something anyway.
@@ -182,12 +182,12 @@ pub async fn run(
             continue;
         };
         // Each failure moves on to the next broker in the list (`turn`), and lengthens the wait. A
-        // connection that held for `GOOD` sets both back: failures 1, so the first wait is 500 ms
+        // connection that held for `STABLE` sets both back: failures 1, so the first wait is 500 ms
         // again.
         let began = tokio::time::Instant::now();
         let turn = usize::try_from(failures).unwrap_or(0);
         let (reason, refused) = connection(Arc::new(current), turn, &tell, &mut entropy).await;
-        failures = if began.elapsed() > GOOD { 1 } else { failures + 1 };
+        failures = if began.elapsed() > STABLE { 1 } else { failures + 1 };
         tracing::info!(%reason, "link down");
         if tell.send(LinkEvent::Down { reason, refused }).await.is_err() {
             return;
@@ -226,17 +226,17 @@ async fn connection(
         match tokio::time::timeout(CONNECT_TIMEOUT, events.poll()).await {
             Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => break,
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return said(&error),
+            Ok(Err(error)) => return explain(&error),
             Err(_) => return ("no answer to the connection in time".into(), false),
         }
     }
-    match up(&outlet, session, &mut events, tell).await {
+    match serve(&outlet, session, &mut events, tell).await {
         Ok(()) => ("closed".into(), false),
-        Err(error) => said(&error),
+        Err(error) => explain(&error),
     }
 }
 
-async fn up(
+async fn serve(
     outlet: &Outlet,
     session: u64,
     events: &mut EventLoop,
@@ -255,13 +255,13 @@ async fn up(
     let options = PublishOptions::new(QoS::AtLeastOnce).retained();
     // Queued before `Up` is told: the broker handles packets in order, so whatever the driver
     // publishes first comes after the subscriptions and the presence.
-    let greeted = outlet.client.try_subscribe_many(filters).is_ok()
+    let queued = outlet.client.try_subscribe_many(filters).is_ok()
         && outlet
             .client
             .try_publish(credentials.topic(Channel::Presence), payload, options)
             .is_ok();
     let event = LinkEvent::Up { session, outlet: outlet.clone() };
-    if !greeted || tell.send(event).await.is_err() {
+    if !queued || tell.send(event).await.is_err() {
         return Ok(());
     }
     // Acknowledgements are manual (`AckMode::Manual`). Calls and acks are acknowledged here, since
@@ -289,7 +289,7 @@ async fn up(
         } else if publish.topic == ack.as_bytes() {
             outlet.acknowledge(&publish);
             let (topic, payload) = (publish.topic.len(), publish.payload.len());
-            credentials.meter.published(TrafficClass::Data, false, topic, payload);
+            credentials.meter.announce(TrafficClass::Data, false, topic, payload);
             LinkEvent::Ack(publish.payload)
         } else {
             outlet.acknowledge(&publish);
@@ -318,7 +318,7 @@ async fn next(
             event = &mut event => return event,
             () = tokio::time::sleep(silence) => {
                 pulse.beaten(uptime_ms());
-                outlet.beat();
+                outlet.heartbeat();
             }
         }
     }
@@ -328,7 +328,7 @@ fn options(credentials: &Credentials, broker: (String, u16)) -> MqttOptions {
     let (host, port) = broker;
     // TLS checks the fixed server name; the connector dials the broker's real address.
     let mut options = MqttOptions::new(credentials.device.to_string(), (SERVER_NAME, port));
-    let tap = credentials.meter.link();
+    let tap = credentials.meter.link_tap();
     options.set_socket_connector(move |_, _| {
         let host = host.clone();
         let tap = tap.clone();
@@ -355,7 +355,7 @@ fn options(credentials: &Credentials, broker: (String, u16)) -> MqttOptions {
 }
 
 /// Explains why a connection ended, and whether that was a refusal.
-fn said(error: &ConnectionError) -> (String, bool) {
+fn explain(error: &ConnectionError) -> (String, bool) {
     let text = error.to_string();
     let refused = match error {
         ConnectionError::ConnectionRefused(code) => {
@@ -365,16 +365,16 @@ fn said(error: &ConnectionError) -> (String, bool) {
         _ => false,
     };
     if text.contains("invalid peer certificate") {
-        return (super::https::tls_words(&text).to_owned(), true);
+        return (super::https::explain_tls(&text).to_owned(), true);
     }
     // With TLS 1.3 our handshake is over before the server has checked our certificate; its refusal
     // then arrives as an alert on the open connection.
     let refused = refused || text.contains("certificate") || text.contains("fatal alert");
-    (plain(&text).to_owned(), refused)
+    (strip_layers(&text).to_owned(), refused)
 }
 
 /// Strips the library's layers from an error text.
-fn plain(mut text: &str) -> &str {
+fn strip_layers(mut text: &str) -> &str {
     if text.contains("close_notify") || text.contains("Connection closed by peer") {
         return "the connection was closed by the other side";
     }
@@ -400,7 +400,7 @@ mod tests {
             ("TLS: odd: https://docs.rs/rustls/x", "TLS: odd"),
             ("", ""),
         ] {
-            assert_eq!(plain(text), said);
+            assert_eq!(strip_layers(text), said);
         }
     }
 }

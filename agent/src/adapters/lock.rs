@@ -87,7 +87,7 @@ pub fn take(data: &Path) -> Result<File, LockError> {
             }
         }
     }
-    Err(LockError::Held(words(&held)))
+    Err(LockError::Held(describe(&held)))
 }
 
 /// Opens the lock file, creating it if missing. On a disk that takes nothing it opens the file as
@@ -150,7 +150,7 @@ fn holders_in(locks: &str, device: &str, inode: u64) -> Vec<u32> {
     found.into_iter().filter(|(_, it)| *it || !exact).map(|(pid, _)| pid).collect()
 }
 
-fn words(held: &[Holder]) -> String {
+fn describe(held: &[Holder]) -> String {
     let word = |it: &Holder| {
         let program = procfs::read(it.pid, "comm").ok().flatten().unwrap_or_default();
         let program = String::from_utf8_lossy(&program).trim().escape_debug().to_string();

@@ -66,10 +66,10 @@ impl LogWatch {
             let Ok(mut ready) = inotify.readable().await else {
                 return std::future::pending().await;
             };
-            let told = drain(inotify.get_ref(), &mut self.names);
+            let written = drain(inotify.get_ref(), &mut self.names);
             ready.clear_ready();
-            if !told.is_empty() {
-                return told;
+            if !written.is_empty() {
+                return written;
             }
         }
     }
@@ -78,16 +78,16 @@ impl LogWatch {
 fn drain(inotify: &OwnedFd, names: &mut BTreeMap<i32, Name>) -> Vec<Name> {
     let mut buffer = [MaybeUninit::uninit(); BUFFER];
     let mut reader = inotify::Reader::new(inotify, &mut buffer);
-    let mut told = Vec::new();
+    let mut written = Vec::new();
     // Ends when nothing is left: each watch gives at most two events, the second when it is
     // removed.
     while let Ok(event) = reader.next() {
         let name = names.remove(&event.wd());
         if event.events().contains(ReadFlags::MODIFY) {
-            told.extend(name);
+            written.extend(name);
         }
     }
-    told
+    written
 }
 
 #[cfg(test)]

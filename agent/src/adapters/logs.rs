@@ -23,7 +23,7 @@ const CHUNK: u64 = 64 * 1024;
 /// Only whole blocks can be cut; 64 KiB suits all file systems.
 const BLOCK: u64 = 64 * 1024;
 /// Longest log, in bytes, that is searched for its position after a restart of the agent.
-const SEARCHED: u64 = 8 * 1024 * 1024;
+const MAX_SEARCHED: u64 = 8 * 1024 * 1024;
 
 /// Histories of all logs, by workload: written where logs are cut, read where they are sent.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +39,7 @@ impl Histories {
 
 /// Result of a size poll of a log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct SizePoll {
     /// Length before the cut, in bytes.
     pub found: u64,
     /// Length now, in bytes; smaller than `found` when the log was cut.
@@ -54,24 +54,24 @@ pub struct Look {
 ///
 /// # Errors
 /// The file system's error. A log that does not exist counts as empty.
-pub fn bound(
+pub fn poll_size(
     path: &Path,
     limit: u64,
     keep: u64,
     history: &mut History,
     time: impl FnOnce(u64) -> u64,
-) -> io::Result<Look> {
+) -> io::Result<SizePoll> {
     let meta = match std::fs::metadata(path) {
         Ok(meta) => meta,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SizePoll::default()),
         Err(error) => return Err(error),
     };
     let length = meta.len();
     let changed = u64::try_from(meta.mtime()).unwrap_or(0);
-    see(path, &meta, history);
+    update(path, &meta, history);
     let grew = history.mark(time(changed));
     if length <= limit {
-        return Ok(Look { found: length, left: length, grew });
+        return Ok(SizePoll { found: length, left: length, grew });
     }
     let file = open(path)?;
     // By the file system's blocks, or in larger pieces where it allocates those (bigalloc).
@@ -84,7 +84,7 @@ pub fn bound(
             file.read_exact_at(&mut last, cut - 1)?;
             if fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, cut).is_ok() {
                 history.cut(cut, last != *b"\n");
-                return Ok(Look { found: length, left: length - cut, grew });
+                return Ok(SizePoll { found: length, left: length - cut, grew });
             }
         }
     }
@@ -94,21 +94,21 @@ pub fn bound(
     let (found, left, partial) = copy_down(file, keep)?;
     history.see(meta.ino(), found);
     history.cut(found - left, partial);
-    Ok(Look { found, left, grew })
+    Ok(SizePoll { found, left, grew })
 }
 
 /// Records in the history that a run of the workload is about to begin.
 pub fn start(path: &Path, history: &mut History) {
     // A log that does not exist has nothing to record.
     if let Ok(meta) = std::fs::metadata(path) {
-        see(path, &meta, history);
+        update(path, &meta, history);
     }
     history.start();
 }
 
 /// Brings the history up to the length of the log. After a restart of the agent, its position is
 /// found by the bytes that were at its end.
-fn see(path: &Path, meta: &Metadata, history: &mut History) {
+fn update(path: &Path, meta: &Metadata, history: &mut History) {
     // `tail` is set only by a restart. The workload may have gone on writing, and a former agent
     // may have cut the log after it stored the history: the stored last bytes are searched, and
     // where they are found tells how much was cut. If they are not found in a log that was searched
@@ -118,13 +118,13 @@ fn see(path: &Path, meta: &Metadata, history: &mut History) {
         let offset = end - history.base;
         let tail = std::mem::take(&mut history.tail);
         let position = Position { inode: 0, offset, tail, seq: 0 };
-        let content = piece(path, 0, usize::try_from(SEARCHED).unwrap_or(usize::MAX));
+        let content = piece(path, 0, usize::try_from(MAX_SEARCHED).unwrap_or(usize::MAX));
         let found = content.ok().flatten().and_then(|it| position.find(&it.bytes));
         match found.and_then(|found| u64::try_from(found).ok()) {
             Some(found) if found == offset => {}
             // The tail was at `offset` and is at `found` now: that much was cut.
             Some(found) => history.cut(offset - found, true),
-            None if offset > SEARCHED => {}
+            None if offset > MAX_SEARCHED => {}
             None => history.lose(history.id.wrapping_add(1).max(1)),
         }
     }
@@ -157,13 +157,13 @@ fn copy_down(mut file: File, keep: u64) -> io::Result<(u64, u64, bool)> {
 }
 
 /// Opens a log and brings its history up to date. `None` when there is no log yet.
-fn look_into(path: &Path, history: &mut History) -> io::Result<Option<File>> {
+fn open_updated(path: &Path, history: &mut History) -> io::Result<Option<File>> {
     let file = match open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    see(path, &file.metadata()?, history);
+    update(path, &file.metadata()?, history);
     Ok(Some(file))
 }
 
@@ -174,7 +174,7 @@ fn look_into(path: &Path, history: &mut History) -> io::Result<Option<File>> {
 /// The reason as text why there is no such part.
 pub fn span(path: &Path, history: &mut History, part: &LogPart) -> Result<(u64, u64), String> {
     let failed = |error: io::Error| format!("the log cannot be read: {error}");
-    let Some(file) = look_into(path, history).map_err(failed)? else {
+    let Some(file) = open_updated(path, history).map_err(failed)? else {
         return Ok((history.end(), u64::MAX));
     };
     let (mut from, mut to) = (history.base, history.end());
@@ -225,7 +225,7 @@ pub fn read(
     to: u64,
     most: usize,
 ) -> io::Result<(u64, Vec<u8>)> {
-    let Some(file) = look_into(path, history)? else {
+    let Some(file) = open_updated(path, history)? else {
         return Ok((at.min(history.end()), Vec::new()));
     };
     let mut at = at.min(history.end());
@@ -348,7 +348,7 @@ mod tests {
             writeln!(writer, "line {number}").unwrap();
             if number % 1_000 == 0 {
                 // The follower comes first, or last, or is half the bound behind.
-                let look = bound(&path, limit, limit / 4 * 3, &mut history, |_| NOW).unwrap();
+                let look = poll_size(&path, limit, limit / 4 * 3, &mut history, |_| NOW).unwrap();
                 assert!(look.left <= limit, "{look:?}");
                 // Not more is cut than has to be: whoever is so far behind loses nothing.
                 assert!(look.left >= look.found.min(limit / 4 * 3 - 64), "{look:?}");
@@ -366,7 +366,7 @@ mod tests {
         assert!(lines.lines().enumerate().all(|(at, line)| line == format!("line {at}")));
         assert_eq!(lines.lines().count(), 40_000);
 
-        bound(&path, limit, limit / 4 * 3, &mut history, |_| NOW).unwrap();
+        poll_size(&path, limit, limit / 4 * 3, &mut history, |_| NOW).unwrap();
         assert!(history.base > 0);
         let told = part(&path, &mut history, all()).unwrap();
         assert!(told.starts_with("line ") && told.ends_with("\nline 39999\n"), "whole lines");
@@ -383,8 +383,8 @@ mod tests {
         let path = scratch.path().join("log");
         let mut history = History::new(1);
         std::fs::write(&path, "first\nsecond\nthird\n").unwrap();
-        let look = bound(&path, 16, 12, &mut history, |_| NOW).unwrap();
-        assert_eq!(look, Look { found: 19, left: 6, grew: true });
+        let look = poll_size(&path, 16, 12, &mut history, |_| NOW).unwrap();
+        assert_eq!(look, SizePoll { found: 19, left: 6, grew: true });
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
         assert_eq!((history.base, history.end()), (13, 19));
         assert_eq!(part(&path, &mut history, LogPart::default()), Ok(String::new()), "no lines");
@@ -405,7 +405,7 @@ mod tests {
             }
             text += add;
             std::fs::write(&path, &text).unwrap();
-            bound(&path, 1 << 20, 1 << 19, &mut history, |_| time).unwrap();
+            poll_size(&path, 1 << 20, 1 << 19, &mut history, |_| time).unwrap();
         }
         let mut told = |wanted| part(&path, &mut history, wanted);
         assert_eq!(told(all()), Ok("a\nbc\nd\ne\n".into()));
@@ -427,22 +427,22 @@ mod tests {
         let path = scratch.path().join("log");
         let mut history = History::new(1);
         std::fs::write(&path, "one\ntwo\nthree\nfour\n").unwrap();
-        bound(&path, 100, 50, &mut history, |_| NOW).unwrap();
+        poll_size(&path, 100, 50, &mut history, |_| NOW).unwrap();
         let packed = history.pack(&last_bytes(&path, &history));
         let again = |text: &str| {
             std::fs::write(&path, text).unwrap();
             let mut history = History::unpack(&packed).unwrap();
-            bound(&path, 1 << 20, 50, &mut history, |_| NOW + 1).unwrap();
+            poll_size(&path, 1 << 20, 50, &mut history, |_| NOW + 1).unwrap();
             (history.id, history.base, history.end())
         };
         assert_eq!(again("one\ntwo\nthree\nfour\nfive\n"), (1, 0, 24));
         assert_eq!(again("one\ntwo\nthree\nfour\n"), (1, 0, 19));
         std::fs::write(&path, "a first line one\ntwo\nthree\nfour\n").unwrap();
         let mut history = History::new(1);
-        bound(&path, 100, 50, &mut history, |_| NOW).unwrap();
+        poll_size(&path, 100, 50, &mut history, |_| NOW).unwrap();
         history.tail = b"three\nfour\n".to_vec();
         std::fs::write(&path, "three\nfour\nfive\n").unwrap();
-        bound(&path, 100, 50, &mut history, |_| NOW).unwrap();
+        poll_size(&path, 100, 50, &mut history, |_| NOW).unwrap();
         assert_eq!((history.id, history.base, history.end()), (1, 21, 37), "it was cut since");
         assert_eq!(again("quite another text").0, 2, "lost: another log");
     }

@@ -30,7 +30,7 @@ impl Machine {
     }
 
     /// Returns the figures as encoded JSON, with rates since the last call.
-    pub fn look(&mut self) -> Vec<u8> {
+    pub fn sample(&mut self) -> Vec<u8> {
         let now = counts();
         let mut record = Map::new();
         let mut say = |key: &str, value: Option<Value>| {
@@ -179,7 +179,7 @@ mod tests {
     fn this_machine_tells_something() {
         let scratch = tempfile::tempdir().unwrap();
         let mut machine = Machine::new(scratch.path());
-        let record: Value = serde_json::from_slice(&machine.look()).unwrap();
+        let record: Value = serde_json::from_slice(&machine.sample()).unwrap();
         assert!(record["memory"]["total"].as_u64().unwrap() > 0, "{record}");
         assert!(record["disk"]["total"].as_u64().unwrap() > 0, "{record}");
         assert!(record["network"]["received"].is_u64(), "{record}");

@@ -28,18 +28,18 @@ struct Counts {
     link: Both,
     /// Bytes that classes other than control have announced for the link, and that it has not
     /// carried yet.
-    named: [Both; 5],
+    announced: [Both; 5],
 }
 
 impl Counts {
     /// Assigns the link's bytes to classes: first what each announced, the rest to control.
     /// Announced bytes that were not carried yet stay announced.
-    fn settle(&mut self) {
+    fn assign(&mut self) {
         let mut rest = std::mem::take(&mut self.link);
-        for (own, named) in self.own.iter_mut().zip(&mut self.named) {
-            let gone = (named.0.min(rest.0), named.1.min(rest.1));
-            take(named, gone);
-            take(&mut rest, gone);
+        for (own, announced) in self.own.iter_mut().zip(&mut self.announced) {
+            let gone = (announced.0.min(rest.0), announced.1.min(rest.1));
+            subtract(announced, gone);
+            subtract(&mut rest, gone);
             add(own, gone);
         }
         if let Some(control) = self.own.first_mut() {
@@ -58,16 +58,16 @@ pub struct Meter {
 
 impl Meter {
     /// Creates the tap for a socket of one class.
-    pub fn of(&self, class: TrafficClass) -> Tap {
+    pub fn tap(&self, class: TrafficClass) -> Tap {
         Tap { meter: self.clone(), class: Some(class) }
     }
 
     /// Creates the tap for a new link. Announced bytes that the former link did not carry are
     /// dropped.
-    pub fn link(&self) -> Tap {
+    pub fn link_tap(&self) -> Tap {
         let mut counts = self.lock();
-        counts.settle();
-        counts.named = <[Both; 5]>::default();
+        counts.assign();
+        counts.announced = <[Both; 5]>::default();
         drop(counts);
         Tap { meter: self.clone(), class: None }
     }
@@ -80,19 +80,19 @@ impl Meter {
 
     /// Announces a publish on the link that is not of the control class, sent or received, with the
     /// sizes of topic and payload in bytes.
-    pub fn published(&self, class: TrafficClass, sent: bool, topic: usize, payload: usize) {
+    pub fn announce(&self, class: TrafficClass, sent: bool, topic: usize, payload: usize) {
         let bytes = u64::try_from(topic.saturating_add(payload)).unwrap_or(u64::MAX);
         let (there, back) = on_the_wire(sealed(bytes.saturating_add(PUBLISH)));
         let mut counts = self.lock();
-        if let Some(named) = counts.named.get_mut(index(class)) {
-            add(named, if sent { (there, back) } else { (back, there) });
+        if let Some(announced) = counts.announced.get_mut(index(class)) {
+            add(announced, if sent { (there, back) } else { (back, there) });
         }
     }
 
     /// Takes the bytes counted since the last call, as class, sent and received.
     pub fn take(&self) -> Vec<(TrafficClass, u64, u64)> {
         let mut counts = self.lock();
-        counts.settle();
+        counts.assign();
         let taken = std::mem::take(&mut counts.own);
         let classes = TrafficClass::ALL.into_iter().zip(taken);
         let counted = classes.map(|(class, (sent, received))| (class, sent, received));
@@ -112,7 +112,7 @@ fn add(to: &mut Both, more: Both) {
     *to = (to.0.saturating_add(more.0), to.1.saturating_add(more.1));
 }
 
-fn take(of: &mut Both, less: Both) {
+fn subtract(of: &mut Both, less: Both) {
     *of = (of.0.saturating_sub(less.0), of.1.saturating_sub(less.1));
 }
 
@@ -130,7 +130,7 @@ impl Tap {
         self.class.is_some_and(|class| held & 1 << index(class) != 0)
     }
 
-    fn note(&self, sent: bool, bytes: usize) {
+    fn count(&self, sent: bool, bytes: usize) {
         if bytes == 0 {
             return;
         }
@@ -168,7 +168,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(context, buffer);
-        self.tap.note(false, buffer.filled().len().saturating_sub(before));
+        self.tap.count(false, buffer.filled().len().saturating_sub(before));
         polled
     }
 }
@@ -181,7 +181,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write(context, bytes);
         if let Poll::Ready(Ok(written)) = &polled {
-            self.tap.note(true, *written);
+            self.tap.count(true, *written);
         }
         polled
     }
@@ -205,9 +205,9 @@ mod tests {
     async fn what_goes_through_is_counted_once_and_by_class() {
         let meter = Meter::default();
         let (near, mut far) = tokio::io::duplex(100_000);
-        let mut link = meter.link().around(near);
+        let mut link = meter.link_tap().around(near);
         // Named before it goes through the socket, as it is on the way to the link's queue.
-        meter.published(TrafficClass::Data, true, 30, 10_000);
+        meter.announce(TrafficClass::Data, true, 30, 10_000);
         assert!(meter.take().is_empty(), "it is not gone yet");
         link.write_all(&vec![0; 10_060]).await.unwrap();
         link.write_all(&[0; 100]).await.unwrap();
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(meter.take(), [control, (TrafficClass::Data, data.0, data.1)]);
 
         let (near, mut far) = tokio::io::duplex(100_000);
-        let mut download = meter.of(TrafficClass::Artifacts).around(near);
+        let mut download = meter.tap(TrafficClass::Artifacts).around(near);
         far.write_all(&[0; 5_000]).await.unwrap();
         download.read_exact(&mut vec![0; 5_000]).await.unwrap();
         let counted = meter.take();
@@ -232,11 +232,11 @@ mod tests {
     async fn what_a_cut_link_did_not_carry_counts_for_nobody() {
         let meter = Meter::default();
         let (near, _far) = tokio::io::duplex(100_000);
-        let mut link = meter.link().around(near);
-        meter.published(TrafficClass::Data, true, 30, 10_000);
+        let mut link = meter.link_tap().around(near);
+        meter.announce(TrafficClass::Data, true, 30, 10_000);
         link.write_all(&[0; 3_000]).await.unwrap();
         let (near, _other_far) = tokio::io::duplex(100_000);
-        let mut next = meter.link().around(near);
+        let mut next = meter.link_tap().around(near);
         next.write_all(&[0; 5_000]).await.unwrap();
         let (part, control) = (on_the_wire(3_000), on_the_wire(5_000));
         let counted =

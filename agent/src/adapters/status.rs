@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
 
 /// Longest time for a client to read the document.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest document that a client accepts, in bytes.
 const MAX_STATUS: u64 = 8 * 1024 * 1024;
 
@@ -91,11 +91,11 @@ pub async fn accept(listener: Option<&UnixListener>) -> Option<UnixStream> {
 /// Sends the document to one client, in a task of its own.
 pub fn answer(mut stream: UnixStream, document: String) {
     tokio::spawn(async move {
-        let told = tokio::time::timeout(PATIENCE, async {
+        let sent = tokio::time::timeout(TIMEOUT, async {
             stream.write_all(document.as_bytes()).await?;
             stream.shutdown().await
         });
-        if !matches!(told.await, Ok(Ok(()))) {
+        if !matches!(sent.await, Ok(Ok(()))) {
             tracing::debug!("a reader of the status went away");
         }
     });
@@ -108,7 +108,7 @@ pub fn answer(mut stream: UnixStream, document: String) {
 pub fn ask(data: &Path) -> io::Result<String> {
     let (_held, address) = address(&path(data))?;
     let stream = BlockingStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     let mut text = String::new();
     stream.take(MAX_STATUS).read_to_string(&mut text)?;
     Ok(text)

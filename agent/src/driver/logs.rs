@@ -169,7 +169,7 @@ impl Driver {
             // What was written while no agent looked has the time of the last of it.
             let first = !history.tail.is_empty();
             let time = |changed: u64| if first { time.min(changed) } else { time };
-            match logs::bound(&log, limit, keep, history, time) {
+            match logs::poll_size(&log, limit, keep, history, time) {
                 Ok(look) => {
                     *stale |= look.grew;
                     self.sources.cut(name, look.found.saturating_sub(look.left));

@@ -7,23 +7,23 @@ use holdfast_protocol::data::query::{AT_THE_EDGE, Partial, Run};
 use holdfast_protocol::data::{Layout, Record};
 use holdfast_protocol::message::MAX_REPLY_BODY;
 
-use super::{Answer, QueryCall};
+use super::{QueryCall, Responder};
 use crate::adapters::buffer::{Buffer, Window};
 use crate::adapters::clock::uptime_ms;
 
 /// Bytes of values in a page: a few milliseconds of work, between which everything else goes on.
 const PAGE: usize = 128 * 1024;
 /// Most bytes of values that one query may look at: what flash reads in some ten seconds.
-const MOST: u64 = 1024 * 1024 * 1024;
+const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 /// Longest time for one query, in milliseconds.
-const LONGEST: u64 = 120_000;
+const MAX_MILLIS: u64 = 120_000;
 /// Longest rest after a page, in milliseconds. It is as long as the page took, so that a query uses
 /// at most half of the processor.
-const REST: u64 = 50;
+const MAX_REST: u64 = 50;
 /// Interval of the signs of life, in milliseconds.
-const SIGN: u64 = 5_000;
+const SIGN_INTERVAL: u64 = 5_000;
 /// Interval of the pages that are packed, to estimate what shipping would cost.
-const SAMPLE: u64 = 16;
+const SAMPLE_EVERY: u64 = 16;
 /// Records in a batch, and the bytes that it takes beside its block: envelope, headers,
 /// acknowledgement.
 const BATCH: (u64, u64) = (1_000, 400);
@@ -38,7 +38,7 @@ struct Cost {
 
 impl Cost {
     fn page(&mut self, records: &[Record]) {
-        if self.pages.is_multiple_of(SAMPLE) && !records.is_empty() {
+        if self.pages.is_multiple_of(SAMPLE_EVERY) && !records.is_empty() {
             let plain: usize = records.iter().map(|record| record.value.len()).sum();
             self.plain += u64::try_from(plain).unwrap_or(0);
             let packed = pack(records, Layout::Smallest, true).len();
@@ -47,17 +47,17 @@ impl Cost {
         self.pages += 1;
     }
 
-    fn of(&self, (records, bytes): (u64, u64)) -> u64 {
+    fn estimate(&self, (records, bytes): (u64, u64)) -> u64 {
         let whole = u128::from(self.packed) * u128::from(bytes) / u128::from(self.plain.max(1));
         let batches = records.div_ceil(BATCH.0);
         u64::try_from(whole).unwrap_or(u64::MAX).saturating_add(batches * BATCH.1)
     }
 }
 
-impl Answer {
+impl Responder {
     /// Answers a query, or replies why it cannot.
     pub(super) async fn question(&mut self, buffer: &Buffer, call: &QueryCall) {
-        let partial = match self.look(buffer, call).await {
+        let partial = match self.run(buffer, call).await {
             Ok(Some(partial)) => partial,
             Ok(None) => return, // Nobody reads any more.
             Err(why) => return self.fail(&why).await,
@@ -74,7 +74,7 @@ impl Answer {
         }
     }
 
-    async fn look(&mut self, buffer: &Buffer, call: &QueryCall) -> Result<Option<Partial>, String> {
+    async fn run(&mut self, buffer: &Buffer, call: &QueryCall) -> Result<Option<Partial>, String> {
         let question = &*call.question;
         let mut run = Run::new(question, AT_THE_EDGE)?;
         let mut cost = Cost::default();
@@ -87,8 +87,8 @@ impl Answer {
         let until = if question.until == 0 { u64::MAX } else { question.until - 1 };
         let mut window = Window { from: 1, to, since: question.since, until };
         let begun = uptime_ms();
-        let within = u64::from(call.within_ms).min(LONGEST);
-        let (mut told, mut note, mut damaged) = (begun, String::new(), 0u64);
+        let within = u64::from(call.within_ms).min(MAX_MILLIS);
+        let (mut last_sign, mut note, mut damaged) = (begun, String::new(), 0u64);
         while window.from <= window.to {
             let at = uptime_ms();
             let page = buffer.read(&call.stream, window, PAGE).await;
@@ -105,21 +105,21 @@ impl Answer {
             window.from = next;
             let now = uptime_ms();
             let (records, bytes) = run.scanned();
-            if now - begun > within || bytes > MOST {
+            if now - begun > within || bytes > MAX_BYTES {
                 note = format!(
                     "its time or work for a question was used up: only the first {records} records were looked at"
                 );
                 break;
             }
-            if now - told > SIGN {
-                told = now;
+            if now - last_sign > SIGN_INTERVAL {
+                last_sign = now;
                 if !self.send(Vec::new(), false, None).await {
                     return Ok(None);
                 }
             }
-            tokio::time::sleep(Duration::from_millis((now - at).min(REST))).await;
+            tokio::time::sleep(Duration::from_millis((now - at).min(MAX_REST))).await;
         }
-        let shipping = cost.of(run.scanned());
+        let shipping = cost.estimate(run.scanned());
         let mut partial = run.finish();
         partial.shipping = shipping;
         if damaged > 0 {
