@@ -253,7 +253,7 @@ async fn serve(
     let presence = Presence { v: WIRE_VERSION, online: true, session };
     let payload = codec::encode(&presence).unwrap_or_default();
     let options = PublishOptions::new(QoS::AtLeastOnce).retained();
-    // Queued before `Up` is told: the broker handles packets in order, so whatever the driver
+    // Queued before `Up` is sent: the broker handles packets in order, so whatever the driver
     // publishes first comes after the subscriptions and the presence.
     let queued = outlet.client.try_subscribe_many(filters).is_ok()
         && outlet

@@ -129,7 +129,7 @@ impl File {
         let seen = Arc::clone(&rolled_back);
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE).set_repair_callback(move |session| {
-            // 0 is said after every end that was not clean; 0.3 where the newest state was not whole.
+            // redb reports 0 after every unclean end, and 0.3 only if the newest commit was incomplete.
             if (0.2..0.5).contains(&session.progress()) {
                 seen.store(true, Ordering::Relaxed);
             }

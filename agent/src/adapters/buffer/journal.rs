@@ -175,7 +175,7 @@ impl Journal {
 
 fn load(path: &Path) -> io::Result<(File, Vec<u8>)> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    // What is read may stand in the kernel's memory alone, and is about to be shipped.
+    // What is read may be in the page cache alone, and is about to be shipped: durable first.
     file.sync_data()?;
     let mut bytes = vec![0; PAGES * PAGE];
     if file.metadata()?.len() != bytes.len() as u64 {

@@ -215,7 +215,7 @@ struct Waiting {
     failed: bool,
     /// Number of threads lost to a panic.
     lost: u32,
-    /// Replies owed for the group that the thread is storing.
+    /// Replies due for the group that the thread is storing.
     in_hand: Vec<Reply>,
 }
 
