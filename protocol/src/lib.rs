@@ -1,11 +1,12 @@
-//! The wire between Holdfast's agent and control plane.
+//! Wire protocol between Holdfast's agent and control plane.
 //!
-//! Identifiers, messages, the CBOR codec and its size limits, topics, signing and the
-//! enrolment documents; and the words in which both programs tell people of moments and amounts. `PROTOCOL.md` and `holdfast.cddl` beside this crate describe the same
-//! for someone who writes an agent in another language.
+//! Identifiers, messages, the CBOR codec and its size limits, topics, signing and the enrolment
+//! documents; and the words in which both programs tell people of times and amounts. `PROTOCOL.md`
+//! and `holdfast.cddl` beside this crate describe the same for someone who writes an agent in
+//! another language.
 //!
-//! This crate is the ground both programs stand on: no async runtime, no clock, no randomness,
-//! no file. It must never panic on what comes off the network.
+//! Both programs stand on this crate: it has no async runtime, no clock, no randomness and no file
+//! access. It must never panic on what comes off the network.
 
 pub mod codec;
 pub mod cost;
@@ -21,7 +22,6 @@ mod wire;
 pub mod words;
 pub mod workload;
 
-/// The version of the wire that this crate speaks: the `v` field of every message.
-/// Fields may be added within a version (readers ignore what they do not know); anything else
-/// raises it.
+/// Version of the wire that this crate speaks: the `v` field of every message. Fields may be added
+/// within a version (readers ignore unknown ones); any other change raises it.
 pub const WIRE_VERSION: u8 = 1;
