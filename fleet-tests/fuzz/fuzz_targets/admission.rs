@@ -1,4 +1,5 @@
-//! Documents that somebody applies: any JSON is let in or refused with paths, never anything else.
+//! Fuzzes documents that a person applies: any JSON is accepted, or refused with paths, and nothing
+//! else happens.
 #![no_main]
 
 #[allow(
@@ -12,11 +13,11 @@ mod admission;
 #[path = "../../../control/src/core/selector.rs"]
 mod selector;
 
-/// Their places in the control plane's crate.
+/// Modules at the same paths as in the control plane's crate.
 mod core {
     pub(crate) use crate::selector;
 
-    /// What a document about data says, as `control/src/core/records.rs` has it.
+    /// Records of data documents, as in `control/src/core/records.rs`.
     pub(crate) mod records {
         use holdfast_protocol::data::{LinkBudget, StreamPolicy};
 
@@ -27,7 +28,7 @@ mod core {
         }
     }
 
-    /// What a stream keeps, as `control/src/core/ingest.rs` has it.
+    /// Retention of a stream, as in `control/src/core/ingest.rs`.
     pub(crate) mod ingest {
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         pub(crate) struct Retention {
