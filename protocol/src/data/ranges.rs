@@ -79,6 +79,8 @@ impl RangeSet {
         if from > to {
             return 0;
         }
+        // Ranges that overlap or touch the new one become one range with it: 1..=3 and 7..=9 with
+        // 4..=6 become 1..=9.
         let first = self.0.partition_point(|range| range.to.saturating_add(1) < from);
         let end = self.0.partition_point(|range| range.from <= to.saturating_add(1));
         let joined = self.0.get(first..end).unwrap_or_default();
@@ -105,6 +107,8 @@ impl RangeSet {
         if first >= end {
             return;
         }
+        // The first and the last range concerned may reach beyond what is removed: 1..=9 without
+        // 4..=6 leaves 1..=3 and 7..=9.
         let left = self
             .0
             .get(first)

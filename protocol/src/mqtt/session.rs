@@ -384,7 +384,8 @@ impl<P: Policy> Session<P> {
         event
     }
 
-    /// Frees the parsed bytes of `input`; mostly that is all of it.
+    /// Frees the parsed bytes of `input`; mostly that is all of it, and an idle session then holds no
+    /// buffer.
     fn compact(&mut self) {
         if self.parsed >= self.input.len() {
             self.input = Vec::new();
@@ -429,6 +430,7 @@ impl<P: Policy> Session<P> {
             (Version::V311, asked) if asked != 0 => asked,
             _ => keep_alive,
         };
+        // One and a half times the keep-alive in milliseconds, as the standard demands.
         self.silence = u64::from(counted) * 1_500;
         let lenient = self.limits.lenient;
         let offer = Offer {

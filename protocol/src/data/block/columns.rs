@@ -229,6 +229,8 @@ fn decimals(out: &mut Vec<u8>, holes: &[Hole<'_>], entries: &mut usize) {
         })
     };
     let most = parts().map(|(_, scale)| scale).max().unwrap_or(0);
+    // All values at the greatest scale: 1.5 and 2.25 become 150 and 225 with scale 2. If that does
+    // not fit 64 bits, the column is written as texts.
     let common: Option<Vec<i64>> = parts()
         .map(|(mantissa, scale)| mantissa.checked_mul(10i64.checked_pow(u32::from(most - scale))?))
         .collect();
@@ -279,6 +281,8 @@ fn shortest(value: i64, scale: u8, least: u8) -> u8 {
 fn texts_of(out: &mut Vec<u8>, texts: &[&[u8]], entries: &mut usize) {
     let mut places: HashMap<&[u8], usize> = HashMap::new();
     let mut different: Vec<&[u8]> = Vec::new();
+    // A dictionary pays only if texts repeat: with more than half of them different, they are
+    // written inline.
     let most = (texts.len() / 2).min(MAX_ENTRIES.saturating_sub(*entries));
     let mut indexes = Vec::with_capacity(texts.len());
     for text in texts {

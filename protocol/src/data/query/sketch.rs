@@ -160,6 +160,7 @@ impl Sketch {
         varint(out, total.saturating_sub(self.count()));
         varint(out, up << 2 | u64::from(down > 0) << 1 | u64::from(self.zero > 0));
         if self.zero > 0 {
+            // Without bins the zeros are the last count, and so what is left of the total.
             varint(out, if up + down == 0 { 0 } else { self.zero });
         }
         self.positive.put(out, down == 0);

@@ -128,6 +128,9 @@ impl Tally {
     pub fn add(&mut self, kept: Kept, time: u64, seq: u64, number: Number) {
         let double = number.float();
         if kept.squares {
+            // The squared distances grow by d² * n / (n + 1), with the distance d from the mean of
+            // the n numbers before: exact, and without the difference of two large sums. The first
+            // number adds 0.
             let before = self.mean().unwrap_or(double);
             let far = double - before;
             let count = float(self.count);
@@ -153,6 +156,8 @@ impl Tally {
     /// Merges another tally into this one.
     pub fn merge(&mut self, other: &Self) {
         if let (Some(mine), Some(others)) = (self.mean(), other.mean()) {
+            // Between two groups of a and b numbers whose means are d apart, the squared distances
+            // from the common mean grow by d² * a * b / (a + b).
             let far = others - mine;
             let (a, b) = (float(self.count), float(other.count));
             self.squares += other.squares + far * far * a * b / (a + b);
