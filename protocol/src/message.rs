@@ -204,9 +204,9 @@ pub struct Presence {
     pub session: u64,
 }
 
-/// Order to do something now and to answer on `reply`. Control plane → device, signed. On the wire
-/// it is an array (see `wire.rs`). The device and the session that it is for do not travel: the
-/// signature covers both (see [`crate::signing::open_call`]).
+/// Order to do something now and to send the result on `reply`. Control plane → device, signed. On
+/// the wire it is an array (see `wire.rs`). The device and the session that it is for do not
+/// travel: the signature covers both (see [`crate::signing::open_call`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// Wire version, [`crate::WIRE_VERSION`].
@@ -234,7 +234,7 @@ pub enum Method {
     Query {
         /// Stream to read; one that does not exist on the device counts as empty.
         stream: StreamName,
-        /// Question that is to be answered.
+        /// Question that is asked.
         question: Box<Question>,
         /// Time limit in milliseconds; after it the answer covers only the data records read so
         /// far.
@@ -270,7 +270,7 @@ pub struct LogPart {
     /// Most lines to send, counted from the end of the log.
     pub tail: u32,
     /// Number of seconds for which new lines are sent as they come; a repeated call with the same
-    /// id prolongs it. 0: one answer.
+    /// id prolongs it. 0: one reply.
     pub follow_seconds: u32,
     /// Earliest time of the lines to send, in seconds since 1970. 0: from the beginning.
     pub since: u64,
@@ -301,21 +301,21 @@ pub struct Fetched {
     pub bytes: u64,
 }
 
-/// A piece of the answer to a call. Device → control plane. On the wire it is an array (see
+/// Piece of the reply to a call. Device → control plane. On the wire it is an array (see
 /// `wire.rs`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// Wire version, [`crate::WIRE_VERSION`].
     pub v: u8,
-    /// Number of the call that is answered.
+    /// Number of the call that this replies to.
     pub id: u64,
     /// Number of this piece, from 0.
     pub sequence: u32,
-    /// Bytes of the answer; at most [`MAX_REPLY_BODY`].
+    /// Bytes of this piece; at most [`MAX_REPLY_BODY`].
     pub body: Vec<u8>,
     /// True for the last piece.
     pub end: bool,
-    /// Reason why the call could not be answered; absent: no fault.
+    /// Reason why the call failed; absent: no fault.
     pub error: Option<String>,
     /// Numbers that place `body` within a log; empty for other calls. First, if they do not follow
     /// from the piece before, the log's number and the offset of the first byte of `body`. Then, if
@@ -327,7 +327,7 @@ pub struct Reply {
 impl Reply {
     /// Returns true for a reply that is sent at QoS 0: the last one, or one without a body. The
     /// caller notices when it is missing and asks again, so a PUBACK would only cost bytes. Any
-    /// other piece is sent at QoS 1 and the next waits for its PUBACK, so that a long answer fills
+    /// other piece is sent at QoS 1 and the next waits for its PUBACK, so that a long reply fills
     /// no queue.
     pub fn is_single(&self) -> bool {
         self.end || self.body.is_empty()
