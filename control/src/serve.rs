@@ -1,4 +1,5 @@
-//! `holdfast serve`: binds, starts the parts, says where they are, and stops them in order.
+//! `holdfast serve`: binds the sockets, starts the parts, prints their addresses, and stops them in
+//! order.
 #![allow(
     clippy::disallowed_methods,
     reason = "the outermost layer: files, environment and tasks come together here"
@@ -28,62 +29,65 @@ use crate::ports::{Bus, Directory};
 use crate::service::{Checked, Service, Settings, StartError, Threads, run_alarms};
 use crate::store::Store;
 
-/// Port of the API unless told otherwise.
+/// Default port of the API.
 const API_PORT: u16 = 8443;
 
-/// Port of the gateway unless told otherwise.
+/// Default port of the device gateway.
 const MQTT_PORT: u16 = 8883;
 
-/// How far "offline since" may be off after a crash; each costs one small transaction.
+/// Interval at which the present time is stored, and so the most by which "offline since" is wrong
+/// after a crash. Each costs one small transaction.
 const LIVE: Duration = Duration::from_secs(60);
 
-/// The one tenant.
+/// Name of the only tenant.
 const TENANT: &str = "default";
 
-/// How `holdfast serve` is told what to do.
+/// Options of `holdfast serve`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServeArgs {
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Folder of everything that is kept [default: /var/lib/holdfast, or
+    /// Data folder: store, records, artifacts and keys [default: /var/lib/holdfast, or
     /// ~/.local/share/holdfast when not root].
     #[arg(long, value_name = "DIR", env = "HOLDFAST_DATA")]
     pub data: Option<PathBuf>,
-    /// HOST:PORT of the HTTPS API; port 0 takes a free one [default: every address, port 8443].
+    /// Address of the HTTPS API, HOST:PORT; port 0 takes a free one [default: every address, port
+    /// 8443].
     #[arg(long, value_name = "ADDR", env = "HOLDFAST_API", value_parser = address)]
     pub api: Option<String>,
-    /// HOST:PORT of the device gateway (MQTT over TLS); port 0 takes a free one [default: every
-    /// address, port 8883].
+    /// Address of the device gateway (MQTT over TLS), HOST:PORT; port 0 takes a free one [default:
+    /// every address, port 8883].
     #[arg(long, value_name = "ADDR", env = "HOLDFAST_MQTT", value_parser = address)]
     pub mqtt: Option<String>,
-    /// Bytes of the file system of --data that are kept free of streams' data, such as 2Gi: with
-    /// less than that free devices keep theirs, and everything else goes on [default: a twentieth
+    /// Disk space that streams' data must leave free in the file system of --data, such as 2Gi.
+    /// With less free, devices keep their records and everything else goes on [default: a twentieth
     /// of the file system, from 16Mi to 1Gi].
     #[arg(long, value_name = "SIZE", env = "HOLDFAST_RESERVE", value_parser = admission::bytes)]
     pub reserve: Option<u64>,
-    /// Make and print a new admin token: the former one ends. For when it was lost or leaked.
+    /// Create and print a new admin token, and revoke the former one. For a token that was lost or
+    /// leaked.
     #[arg(long)]
     pub new_admin_token: bool,
-    /// After the store of the data folder was lost (it is missing, empty or damaged): begin as a
-    /// new control plane. The old files are set aside in the folder; every device must enrol again.
+    /// Begin as a new control plane after the store of the data folder was lost (missing, empty or
+    /// damaged). The old files are set aside in the folder, and every device must enrol again.
     #[arg(long, conflicts_with = "restore")]
     pub begin_anew: bool,
-    /// After the store was lost, or in an empty folder: begin with this backup, which `holdfast
-    /// backup` made. Records of streams and artifacts that are in the folder stay. A control plane
-    /// that runs takes one with `holdfast restore`.
+    /// Begin from a backup made by `holdfast backup`, after the store was lost or in an empty
+    /// folder. Records of streams and artifacts in the folder stay. A running control plane takes a
+    /// backup with `holdfast restore`.
     #[arg(long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
-    /// Serve the pages from this folder, as it is at the start, instead of those in the program:
+    /// Serve the pages from this folder, read once at the start, instead of those in the program:
     /// for work on the pages.
     #[arg(long, value_name = "DIR", env = "HOLDFAST_PAGES", hide = true)]
     pub pages: Option<PathBuf>,
-    /// What is logged to standard error: error, warn, info, debug or trace.
+    /// Lowest level that is logged to standard error: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", env = "HOLDFAST_LOG", default_value = "info")]
     pub log: tracing::Level,
 }
 
-/// The pages that are served at `/`.
+/// Returns the pages to serve at `/`.
 fn pages(folder: Option<&Path>) -> anyhow::Result<Pages> {
     let Some(folder) = folder else { return Ok(Pages::embedded()) };
     Pages::of_folder(folder)
@@ -93,7 +97,7 @@ fn pages(folder: Option<&Path>) -> anyhow::Result<Pages> {
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When it cannot start, with what to do about it.
+/// The reason why it cannot start, with what to do about it.
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     log_to_stderr(args.log);
     raise_file_limit();
@@ -166,7 +170,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     stopped(writing, writer_ended).await
 }
 
-/// Waits for the threads that write, and says how it ended.
+/// Waits for the threads that write, and returns how the run ended.
 async fn stopped(writing: Threads, writer_ended: bool) -> anyhow::Result<()> {
     if tokio::task::spawn_blocking(move || writing.join()).await?.is_err() {
         bail!("a thread that writes to a store ended badly");
@@ -194,7 +198,8 @@ fn log_to_stderr(level: tracing::Level) {
     }
 }
 
-/// Each device and each request holds a file descriptor; a shell often gives 1,024.
+/// Raises the limit of open files to its maximum: each device and each request holds a file
+/// descriptor, and a shell often gives 1,024.
 fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -230,12 +235,12 @@ fn data_folder(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// How the start was asked for.
+/// Kind of start that was asked for.
 enum Begin {
     Usual,
-    /// As a new control plane, where the store was lost.
+    /// Begin as a new control plane where the store was lost.
     Anew,
-    /// From this backup, where the store was lost or nothing was yet.
+    /// Begin from this backup, where the store was lost or is not there yet.
     Restored(PathBuf),
 }
 
@@ -253,12 +258,12 @@ impl Begin {
 struct Opened {
     store: RedbStore,
     keys: Keys,
-    /// What it is to hold; it is as new until then.
+    /// Backup to fill the store with. The store is empty until then.
     backup: Option<Checked>,
 }
 
-/// Opens the store, or makes one where that is right: in a new folder, or where the store was
-/// lost and somebody said what to do.
+/// Opens the store, or creates one where that is right: in a new folder, or where the store was
+/// lost and an option says what to do.
 fn open_store(
     folder: &Folder,
     begin: &Begin,
@@ -292,7 +297,7 @@ fn open_store(
     replace_store(folder, begin, lost, artifacts)
 }
 
-/// A store in the place of one that was lost, or the first one.
+/// Creates the first store, or one in place of a lost one.
 fn replace_store(
     folder: &Folder,
     begin: &Begin,
@@ -332,7 +337,7 @@ fn replace_store(
     Ok((Opened { store, keys, backup: None }, artifacts))
 }
 
-/// Fills a store that was made for a backup.
+/// Fills a store that was created for a backup.
 async fn restore(service: &Service, backup: Checked, folder: &Folder) -> anyhow::Result<()> {
     let restored = service.restore(backup, "holdfast").await?;
     folder.restored()?;
@@ -344,7 +349,7 @@ async fn restore(service: &Service, backup: Checked, folder: &Folder) -> anyhow:
     Ok(())
 }
 
-/// Why the service could not start, with what to do when the store is damaged.
+/// Returns why the service could not start, with advice when the store is damaged.
 fn explain(error: StartError, folder: &Folder) -> anyhow::Error {
     let damaged = matches!(error, StartError::Record(_) | StartError::Read(_));
     let error = anyhow::Error::from(error);
@@ -372,8 +377,9 @@ fn settings(
     })
 }
 
-/// Addresses of the API that other machines may reach: by the hosts that devices are told for MQTT,
-/// by the address that it listens on, or, where that is every address, by the machine's own.
+/// Returns addresses of the API that other machines may reach: by the hosts that devices are told
+/// for MQTT, and by the address that the API listens on or, where that is every address, the
+/// addresses of this machine.
 fn reachable(mqtt: &[String], api: SocketAddr) -> Vec<String> {
     let hosts = mqtt.iter().filter_map(|address| address.rsplit_once(':').map(|(host, _)| host));
     let mut all: Vec<String> = hosts
@@ -388,8 +394,8 @@ fn reachable(mqtt: &[String], api: SocketAddr) -> Vec<String> {
     all
 }
 
-/// Addresses from which this machine would send to others: a UDP socket that is connected to an
-/// address for documentation tells them, and sends nothing.
+/// Returns the addresses from which this machine sends to others. A UDP socket connected to an
+/// address reserved for documentation tells them without sending anything.
 fn own_addresses() -> Vec<IpAddr> {
     let far = [
         (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv4Addr::new(192, 0, 2, 1))),
@@ -406,7 +412,7 @@ fn own_addresses() -> Vec<IpAddr> {
     far.into_iter().filter_map(own).collect()
 }
 
-/// HOST:PORT as far as it can be judged without asking for the name's addresses.
+/// Parses HOST:PORT as far as that is possible without resolving the name.
 fn address(text: &str) -> Result<String, String> {
     let parts = text.rsplit_once(':').filter(|(host, port)| {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -421,7 +427,8 @@ fn address(text: &str) -> Result<String, String> {
     })
 }
 
-/// Listens on what was given (of a name's addresses on the first that can be had), or everywhere.
+/// Listens on the given address (the first of a name's addresses that can be bound), or on every
+/// address.
 async fn listen(given: Option<&str>, port: u16, option: &str) -> anyhow::Result<TcpListener> {
     let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).to_string();
     let address = given.unwrap_or(&everywhere);
@@ -437,7 +444,8 @@ async fn listen(given: Option<&str>, port: u16, option: &str) -> anyhow::Result<
     })
 }
 
-/// What scripts read, on standard output and nowhere else.
+/// Prints the addresses, the CA's digest and, if there is one, the admin token. Scripts read them;
+/// nothing else goes to standard output.
 fn greet(
     api: SocketAddr,
     mqtt: SocketAddr,
@@ -455,7 +463,7 @@ fn greet(
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")
 }
 
-/// Stores now and then that it lives.
+/// Stores the present time every minute, and reports due events every second.
 async fn live(service: Arc<Service>) {
     let mut turns = tokio::time::interval(LIVE);
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
@@ -474,7 +482,7 @@ async fn live(service: Arc<Service>) {
     }
 }
 
-/// Shows a fresh certificate at two thirds of the present one's life, for ever.
+/// Replaces the server's certificate at two thirds of its life, for ever.
 async fn renew_identity(authority: Arc<Authority>, gateway: Gateway, tls: Tls) {
     let mut wait = SERVER_TTL / 3 * 2;
     loop {
@@ -495,7 +503,7 @@ async fn renew_identity(authority: Arc<Authority>, gateway: Gateway, tls: Tls) {
     }
 }
 
-/// What asks it to stop. Listened to before anybody knows that it runs.
+/// Signals that ask the process to stop. They are caught before the addresses are printed.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -119,8 +119,8 @@ pub struct AttentionItem {
     /// Kind: `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`, each as of an
     /// alarm; or `notification`, whose receiver cannot be reached.
     pub kind: String,
-    /// Code of the problem, name of the failing workload or of the notification, or `expired` for
-    /// expired certificates. Absent for other kinds.
+    /// Code of the problem, or name of the failing workload or of the notification. Absent for
+    /// other kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Greatest urgency among the devices.
