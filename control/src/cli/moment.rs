@@ -1,8 +1,8 @@
-//! Moments and lengths of time, from the API's text to words and back.
+//! Moments and lengths of time: from the API's text to words and back.
 
 use holdfast_protocol::words;
 
-/// Seconds since 1970 of `2026-11-23T21:00:00Z`. None: not of that form.
+/// Parses `2026-11-23T21:00:00Z` to seconds since 1970. None: another form.
 pub(crate) fn seconds(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let number = |text: &str| text.parse::<u64>().ok();
@@ -22,7 +22,7 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
     Some(days.checked_sub(719_468)? * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
-/// How long ago a moment was, in words.
+/// Returns how long ago a moment was, in words.
 pub(crate) fn ago(moment: &str, now: u64) -> String {
     match seconds(moment) {
         None => moment.to_owned(),
@@ -31,12 +31,12 @@ pub(crate) fn ago(moment: &str, now: u64) -> String {
     }
 }
 
-/// How far a moment is away, in words.
+/// Returns how far ahead a moment is, in words.
 pub(crate) fn until(moment: &str, now: u64) -> String {
     seconds(moment).map_or_else(|| moment.to_owned(), |then| words::until(then, now))
 }
 
-/// Reads `90s`, `15m`, `24h`, `30d` as seconds.
+/// Parses a length of time such as `90s`, `15m`, `24h` or `30d` to seconds.
 pub(crate) fn ttl(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no length of time: use s, m, h or d, such as 24h");
     let unit = text.chars().last().ok_or_else(wrong)?;

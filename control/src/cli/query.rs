@@ -1,4 +1,4 @@
-//! `query`: questions to devices; `data fetch`.
+//! `query`: queries to devices. `data fetch`: records shipped on request.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -15,14 +15,14 @@ use crate::api::{FetchStarted, NewFetch, NewQuery, QueryLine, QueryProgress, Que
 use crate::core::count::{count, counted};
 use holdfast_protocol::words::size;
 
-/// Longest line of an answer, in bytes.
+/// Longest line of a response in bytes.
 const MAX_LINE: usize = 256 * 1024 * 1024;
 
 fn document(value: &impl serde::Serialize) -> Outcome<Value> {
     serde_json::to_value(value).map_err(|error| Failure::failed(error.to_string()))
 }
 
-/// Asks, and prints the answer.
+/// Runs a query and prints its result.
 pub(crate) async fn query(client: &Client, output: Output, wanted: QueryArgs) -> Outcome {
     let format = wanted.output;
     // As they were asked for: JSON knows no order of columns.
@@ -58,18 +58,18 @@ pub(crate) async fn query(client: &Client, output: Output, wanted: QueryArgs) ->
     about.failure(&result).map_or(Ok(()), Err)
 }
 
-/// What an answer without records is judged by.
+/// Facts by which a result without records is judged.
 struct About {
     stream: String,
-    /// It was asked of a part of the time.
+    /// Whether the query covers only a part of the time.
     timed: bool,
-    /// Devices were chosen by their labels.
+    /// Whether devices were chosen by their labels.
     chosen: bool,
 }
 
 impl About {
-    /// Why there is no answer, though nothing went wrong: whoever reads a number must not take it
-    /// for none.
+    /// Returns a failure when the result has no data although nothing went wrong: a script must not
+    /// take it for a count of 0.
     fn failure(&self, result: &QueryResult) -> Option<Failure> {
         let (answered, missing) = (result.answered, result.missing.len());
         if answered + missing == 0 {
@@ -93,7 +93,7 @@ impl About {
         })
     }
 
-    /// That there were no records to look at.
+    /// Returns the sentence that no device holds records.
     fn none(&self) -> String {
         let when = if self.timed { " of that time" } else { "" };
         format!("no device that has answered holds records of {:?}{when}", self.stream)
@@ -144,10 +144,10 @@ async fn ask(client: &Client, wanted: &NewQuery) -> Outcome<QueryResult> {
 
 const GIVEN_UP: &str = "given up; the devices are told to stop";
 
-/// Ctrl-C: the first asks for what has come, the second gives up.
+/// Handling of Ctrl-C: the first ends the query with what has come, the second gives up.
 struct Stop {
     signal: Signal,
-    /// The question's name, once it is known.
+    /// Id of the query. Empty until it is known.
     question: String,
     is_ending: bool,
 }
@@ -182,7 +182,7 @@ impl Stop {
     }
 }
 
-/// How far a question is, in a line.
+/// Returns the progress of a query, in one line.
 fn so_far(progress: &QueryProgress) -> String {
     let mut text = format!("{} of {} answered", progress.answered, counted(progress.of, "device"));
     if !progress.missing.is_empty() {
@@ -196,7 +196,7 @@ fn so_far(progress: &QueryProgress) -> String {
     one_line(&text)
 }
 
-/// The columns of an answer, in the order of the question.
+/// Columns of a result, in the order of the query.
 struct Columns {
     keys: Vec<String>,
     window: bool,
@@ -227,7 +227,7 @@ impl Columns {
         keys.chain(window).chain(self.values.iter().map(String::as_str))
     }
 
-    /// The fields of each row.
+    /// Returns the fields of each row.
     fn rows<'a>(&'a self, result: &'a QueryResult) -> impl Iterator<Item = Vec<String>> + 'a {
         result.rows.iter().map(|row| {
             let field = |value: Option<&Value>| match value {
@@ -243,7 +243,7 @@ impl Columns {
     }
 }
 
-/// RFC 4180.
+/// Returns the result as CSV (RFC 4180).
 fn csv(columns: &Columns, result: &QueryResult) -> String {
     let quoted = |field: &str| {
         if field.contains(['"', ',', '\n', '\r']) {
@@ -289,7 +289,7 @@ fn print(output: Output, about: &About, columns: &Columns, result: &QueryResult)
     Ok(())
 }
 
-/// Has a device ship records as they are.
+/// Asks a device to ship records unreduced.
 pub(crate) async fn fetch(client: &Client, output: Output, wanted: &DataFetch) -> Outcome {
     let (since, until) = (wanted.since.clone(), wanted.until.clone());
     let body = NewFetch { since, until, bytes: Some(wanted.bytes) };
