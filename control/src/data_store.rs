@@ -27,7 +27,7 @@ pub struct StreamRow {
     pub owner: u64,
     /// Name of the stream.
     pub stream: StreamName,
-    /// Whether the stream is being removed, step by step. It is hidden from everybody then.
+    /// True while the stream is being removed, step by step. It is hidden from everybody then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
     /// Counts of the stream's records and gaps.
@@ -48,7 +48,7 @@ pub struct Head {
     pub first: u64,
     /// Sequence number of the last record.
     pub last: u64,
-    /// Number of records.
+    /// Number of records in the block.
     pub count: u64,
     /// Earliest time of a record, in milliseconds since 1970.
     pub min_time: u64,
@@ -131,9 +131,9 @@ impl DataBatch {
 /// Order in which heads are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Rising sequence numbers.
+    /// By rising sequence number.
     Up,
-    /// Falling sequence numbers.
+    /// By falling sequence number.
     Down,
 }
 

@@ -6,7 +6,7 @@
 /// Changes of one transaction.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Whether every key is deleted before the writes.
+    /// True when every key is deleted before the writes.
     pub clear: bool,
     /// Writes in order: a key with its new value, or with None to delete it.
     pub writes: Vec<(String, Option<Vec<u8>>)>,
@@ -30,7 +30,7 @@ impl Batch {
 pub struct StoreError {
     /// Name of the operation that failed.
     pub what: &'static str,
-    /// Cause, in words.
+    /// Cause of the failure, in words.
     pub cause: String,
 }
 

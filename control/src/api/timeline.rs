@@ -69,8 +69,8 @@ pub struct TimelineEvent {
     pub count: u32,
     /// Subject of the event.
     pub kind: EventKind,
-    /// What happened: `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a
-    /// workload) or `changed`. For several events, the last one.
+    /// Event: `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a workload) or
+    /// `changed`. For several events, the last one.
     pub event: String,
     /// Description of the event, in words.
     pub message: String,

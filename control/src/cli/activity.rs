@@ -68,7 +68,7 @@ pub(crate) struct TimelineArgs {
     /// Continue with new events until Ctrl-C.
     #[arg(short, long, conflicts_with = "until")]
     follow: bool,
-    /// Output format.
+    /// Format of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: LedgerFormat,
 }
@@ -100,7 +100,7 @@ pub(crate) struct ActivityArgs {
     /// Number of entries to show, the newest [default: 50; for csv and ndjson all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5_000))]
     limit: Option<u32>,
-    /// Output format.
+    /// Format of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: ActivityFormat,
 }

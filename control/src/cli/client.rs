@@ -175,7 +175,7 @@ impl Client {
         })
     }
 
-    /// Requests one document.
+    /// Requests one document of the API.
     pub(crate) async fn get(&self, parts: &[&str], query: &[(&str, &str)]) -> Outcome<Value> {
         self.json(self.request(Method::GET, parts, query)?).await
     }

@@ -61,9 +61,9 @@ pub(crate) async fn query(client: &Client, output: Output, wanted: QueryArgs) ->
 /// Facts by which a result without records is judged.
 struct About {
     stream: String,
-    /// Whether the query covers only a part of the time.
+    /// True when the query covers only a part of the time.
     timed: bool,
-    /// Whether devices were chosen by their labels.
+    /// True when devices were chosen by their labels.
     chosen: bool,
 }
 

@@ -8,7 +8,7 @@ use super::failure::{Exit, Failure, Outcome};
 /// Standard output. When its reader leaves (`| head`), the command ends quietly.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
-    /// Whether to print colours: standard output is a terminal and nobody asked for none.
+    /// True when colours are printed: standard output is a terminal and nobody asked for none.
     pub(crate) colour: bool,
 }
 
@@ -54,7 +54,7 @@ impl Output {
 /// Meaning of a field, which chooses its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
-    /// Neutral.
+    /// Neither good nor bad.
     Plain,
     /// Everything is as it should be.
     Good,

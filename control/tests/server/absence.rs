@@ -1,4 +1,4 @@
-//! Devices that are away, as is expected of them or not; and when they were last heard.
+//! Tests of the absence of devices, expected or not, and of when a device was last heard.
 
 use std::sync::atomic::Ordering;
 
@@ -42,7 +42,8 @@ impl World {
         self.get(&format!("/api/v1/devices/{name}")).await["status"]["absence"].clone()
     }
 
-    /// What is counted: offline, never seen, away as expected, ignored; and whether all is settled.
+    /// Returns the counts of the fleet (offline, never seen, expected away, ignored) and whether
+    /// all is settled.
     async fn counts(&self) -> ([u64; 4], bool) {
         let fleet = self.get("/api/v1/fleet").await;
         let count = |word: &str| fleet["devices"][word].as_u64().unwrap();
@@ -75,13 +76,13 @@ impl World {
         assert!(self.publish(name, Channel::State, codec::encode(&report).unwrap()).await);
     }
 
-    /// How many events were told of a device since this place.
+    /// Returns the id of the newest event that was announced.
     fn told(&self) -> u64 {
         *self.service.events().watch().borrow()
     }
 }
 
-/// d-1 runs w, d-2 fails on it and has a problem; then d-2 goes.
+/// Makes two devices: d-1 runs w; d-2 fails on w, has a problem, and then goes offline.
 async fn two() -> World {
     let world = World::new().await;
     world.puts(&[document("w", "1")]).await;

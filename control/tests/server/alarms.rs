@@ -1,5 +1,5 @@
-//! Alarms out: secrets that go in and never come out, what is acknowledged and silenced, and a
-//! receiver that fails, over a restart of the control plane.
+//! Tests of alarms: secrets that are never shown again, acknowledgements and silences, and a
+//! receiver that fails across a restart of the control plane.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,7 +34,7 @@ fn notification(name: &str, to: Value) -> Value {
     })
 }
 
-/// A receiver of webhooks that can fail.
+/// A receiver of webhooks that can be made to fail.
 #[derive(Default)]
 struct Receiver {
     fails: AtomicBool,
@@ -83,7 +83,7 @@ async fn until(what: &str, mut check: impl FnMut() -> bool) {
     panic!("waited in vain until {what}");
 }
 
-/// A device tells of its one workload.
+/// Reports the phase of a device's only workload.
 async fn says(world: &World, device: &str, phase: Phase) {
     let desired = world.desired(device).unwrap();
     let said =

@@ -1,4 +1,5 @@
-//! Records taken in: once each, acknowledged when they are on disk, whatever devices send.
+//! Tests of receiving records: each is stored once, and acknowledged when it is on disk, whatever
+//! devices send.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -42,12 +43,12 @@ pub fn batch(stream: &str, from: u64, to: u64) -> Batch {
 }
 
 impl World {
-    /// Sends a batch and says whether it was acknowledged on MQTT.
+    /// Sends a batch and returns whether it was acknowledged by MQTT (PUBACK).
     pub async fn ship(&self, device: &str, batch: &Batch) -> bool {
         self.publish(device, Channel::Data, codec::encode(batch).unwrap()).await
     }
 
-    /// What was acknowledged since this was last asked: (stream, from, to, refused).
+    /// Returns the acknowledgements since the last call: (stream, from, to, refused).
     pub fn acked(&self, device: &str) -> Vec<(String, u64, u64, Option<String>)> {
         let acks = std::mem::take(&mut *self.bus.acks.lock().unwrap());
         acks.into_iter()
@@ -168,7 +169,7 @@ async fn a_full_disk_loses_nothing_holds_devices_back_and_heals() {
     assert_eq!(world.acked("d-1"), [("s".into(), 11, 20, None)]);
 }
 
-/// The same order each time: a small generator of its own.
+/// Shuffles items with a small generator of its own, so that a seed always gives the same order.
 fn shuffled<T>(mut items: Vec<T>, mut seed: u64) -> Vec<T> {
     for at in (1..items.len()).rev() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -351,7 +352,7 @@ async fn values_of_every_kind_are_shown_as_they_were_published() {
     assert_eq!(page["items"][0]["latest"], json!({ "x": 1 }), "{page}");
 }
 
-/// Ranges of a ledger without their times.
+/// Returns ranges of a ledger without their times.
 fn undated(ranges: &Value) -> Value {
     let mut ranges = ranges.clone();
     for range in ranges.as_array_mut().unwrap() {

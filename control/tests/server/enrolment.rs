@@ -1,4 +1,4 @@
-//! Enrolment, renewal, and who may connect.
+//! Tests of enrolment, certificate renewal, and of which devices may connect.
 
 use holdfast_control::ports::{Directory as _, Refusal};
 use holdfast_control::service::Failure;

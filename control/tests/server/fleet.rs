@@ -1,4 +1,4 @@
-//! The fleet at a glance, and what one device has been through.
+//! Tests of the overview of the fleet and of a device's history.
 
 use holdfast_protocol::codec;
 use holdfast_protocol::message::{AgentInfo, Phase, Problem, StateReport, WorkloadReport};
@@ -13,7 +13,7 @@ async fn get(world: &World, path: &str) -> Value {
     answer
 }
 
-/// Tells of one workload and of problems.
+/// Reports the phase of one workload, some problems, and the end of the certificate.
 async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], certificate: u64) {
     let desired = world.desired(device).unwrap();
     let said = WorkloadReport {
@@ -46,8 +46,8 @@ async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], cert
 
 const LONG: u64 = 30 * 86_400;
 
-/// Five devices: one well, one failing with problems, one with a certificate near its end, one
-/// never seen, one that waits.
+/// Makes five devices: one healthy, one failing with problems, one whose certificate ends soon, one
+/// never seen, and one that waits for approval.
 async fn fleet() -> World {
     let world = World::new().await;
     world.apply("w", "1").await.unwrap();

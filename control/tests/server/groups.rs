@@ -1,4 +1,5 @@
-//! Devices grouped by a label, the counts of the last day, and the state of a workload as a whole.
+//! Tests of devices grouped by a label, of the counts of the last day, and of the overall state of
+//! a workload.
 
 use serde_json::{Value, json};
 
@@ -10,8 +11,8 @@ async fn get(world: &World, path: &str) -> Value {
     answer
 }
 
-/// Four devices: two of the site north, of which one was never connected, one of the south, and one
-/// without a site.
+/// Makes four devices: two at the site north, of which one was never connected, one at the site
+/// south, and one without a site.
 async fn fleet() -> World {
     let world = World::new().await;
     for (number, name) in ["d-1", "d-2", "d-3", "d-4"].into_iter().enumerate() {

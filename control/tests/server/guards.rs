@@ -1,4 +1,5 @@
-//! Two people at the same thing: the later stale write is refused, and nothing of it is done.
+//! Tests of two people who change the same thing: the later write with an old version is refused,
+//! and nothing of it is done.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,4 @@
-//! Going back to a former revision, pauses and restarts, with devices that answer, refuse or are
-//! away.
+//! Tests of rollbacks, pauses and restarts, with devices that answer, refuse or are away.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The list of devices: sorted, filtered and paged at the server, and quick with fifty thousand.
+//! Tests of the list of devices: sorted, filtered and paged by the server, and fast with fifty
+//! thousand devices.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ use serde_json::{Value, json};
 
 use crate::world::{World, clock};
 
-/// A fleet of devices that differ in everything that a list can be asked for.
+/// Returns the records of a fleet whose devices differ in everything that a list can sort or filter
+/// by.
 fn records(count: u64) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for number in 0..count {
@@ -96,7 +98,7 @@ fn names(page: &Value) -> Vec<String> {
     items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Everything, page by page.
+/// Returns all items of a list, read page by page.
 async fn all(world: &World, query: &str, limit: usize) -> Vec<Value> {
     let (mut found, mut total) = (Vec::new(), 1);
     while (found.len() as u64) < total {
@@ -116,7 +118,7 @@ fn name(item: &Value) -> String {
     item["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
-/// Workloads that fail on a device that can be reached.
+/// Returns the number of workloads that fail on a device that can be reached.
 fn failing(item: &Value) -> u64 {
     let status = &item["status"];
     let fails = |name: &&String| {
@@ -125,7 +127,7 @@ fn failing(item: &Value) -> u64 {
     item["desired"].as_object().unwrap().keys().filter(fails).count() as u64
 }
 
-/// What a list is sorted by, read from the devices as they are shown.
+/// Returns the key by which a list is sorted, read from a device as it is shown.
 fn sort_key(by: &str, item: &Value) -> (u64, String) {
     let status = &item["status"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -328,8 +330,8 @@ fn hostile_queries_are_answered_or_refused() {
     });
 }
 
-/// A store that is read once: redb without optimisation takes its time with so many records, and
-/// it is not what is measured.
+/// A store in memory that is read once. An unoptimised redb takes long with so many records, and is
+/// not what is measured here.
 struct Full(Vec<(String, Vec<u8>)>);
 
 impl Store for Full {

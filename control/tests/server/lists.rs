@@ -1,11 +1,11 @@
-//! Pages of the lists whose order is not a name's alone: every item once, in order, and none
-//! passed over when what a page ended with is gone.
+//! Tests of paged lists that are not ordered by name alone: every item comes once and in order, and
+//! none is skipped when the last item of a page is deleted.
 
 use serde_json::{Value, json};
 
 use crate::world::World;
 
-/// Pages by this limit; gives all items, and the token of each page but the last.
+/// Reads a list page by page. Returns all items, and the token of each page but the last.
 async fn pages(world: &World, path: &str, limit: usize) -> (Vec<Value>, Vec<String>) {
     let (mut items, mut tokens) = (Vec::new(), Vec::new());
     let mut after = String::new();
@@ -30,10 +30,10 @@ async fn pages(world: &World, path: &str, limit: usize) -> (Vec<Value>, Vec<Stri
     }
 }
 
-/// What an item is ordered by.
+/// Function that returns the key by which an item is ordered.
 type Key = fn(&Value) -> (String, u64);
 
-/// A control plane with more than one page of everything.
+/// Makes a control plane with more than one page of everything.
 async fn filled() -> World {
     let world = World::new().await;
     // More than nine: as text, 10 comes before 2. Names that begin alike, and between which

@@ -1,4 +1,4 @@
-//! Ways out for data: latest values and horizons for Prometheus, Parquet files.
+//! Tests of exports of data: latest values and horizons for Prometheus, and Parquet files.
 
 use std::collections::BTreeMap;
 
@@ -117,7 +117,7 @@ async fn horizons_are_counted_by_cause_without_names() {
     assert!(!world.text("/metrics").await.1.contains("cause=\"clock\""));
 }
 
-/// A Parquet file's columns with their types, and its rows as JSON.
+/// Returns the columns of a Parquet file with their types, and its rows as JSON.
 fn rows(file: bytes::Bytes) -> (Vec<String>, Vec<Value>) {
     let reader = SerializedFileReader::new(file).unwrap();
     let schema = reader.metadata().file_metadata().schema_descr_ptr();

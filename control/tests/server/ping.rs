@@ -1,4 +1,5 @@
-//! Whether a device answers that is connected: asked while somebody looks, and never else.
+//! Tests of pings: a connected device is asked for a sign of life while somebody looks at it, and
+//! at no other time.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ async fn ping(world: &World, path: &str) -> Value {
     answer
 }
 
-/// The questions that came since this was last called, as ids.
+/// Returns the ids of the pings sent since the last call.
 fn asked(world: &World) -> Vec<u64> {
     let key = world.service.authority().signer.public_key();
     let calls = std::mem::take(&mut *world.bus.calls.lock().unwrap());

@@ -1,4 +1,4 @@
-//! Documents about data: applied, placed, deleted; and what they keep.
+//! Tests of documents about data: applying, placing, deleting, and their retention.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -191,7 +191,7 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) {
     assert!(tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(), "{what}");
 }
 
-/// A value that does not compress: half a block of what is kept.
+/// Makes a record with a value of 60,000 bytes that does not compress.
 fn noise(seq: u64) -> holdfast_protocol::data::Record {
     let mut value = Vec::new();
     let mut state = seq | 1;
@@ -313,7 +313,7 @@ async fn a_stream_of_which_nothing_was_shipped_says_why() {
     }
 }
 
-/// A device that says which streams it has, and how its link fares.
+/// Reports the streams of a device and the use of its link.
 async fn says(world: &World, device: &str, streams: &[&str], link: LinkUse) {
     let state = world.desired(device).unwrap();
     let mut said: message::StateReport =

@@ -1,4 +1,4 @@
-//! Questions to devices and fetches, with devices that answer, refuse, come late or never.
+//! Tests of queries and fetches, with devices that answer, refuse, come late or never answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,20 +16,20 @@ use tokio::task::JoinHandle;
 
 use super::world::World;
 
-/// What a device does when it is asked.
+/// Behaviour of a device that is asked.
 #[derive(Clone)]
 enum Manner {
-    /// Answers over these records, in pieces of so many bytes.
+    /// Answers over these records, in pieces of this many bytes.
     Holds(Vec<&'static str>, usize),
-    /// Says no.
+    /// Refuses with this reason.
     Refuses(&'static str),
-    /// Says nothing.
+    /// Never sends an answer.
     Silent,
-    /// Its first call is lost; answers over these records afterwards.
+    /// Loses its first call, and afterwards answers over these records.
     Loses(Vec<&'static str>),
 }
 
-/// Devices, and the calls that came.
+/// Devices with their behaviour, and the calls that they received.
 struct Fleet {
     world: Arc<World>,
     seen: Arc<Mutex<Vec<(String, Call)>>>,
@@ -317,8 +317,8 @@ async fn whoever_leaves_has_the_devices_stop() {
     assert_eq!((&calls[1].method, calls[1].id), (&Method::Cancel, calls[0].id));
 }
 
-/// Neither a call nor a short answer is acknowledged: what is lost is asked for again, by a call
-/// of its own, though nobody waits for devices that are away.
+/// Calls and short answers are not acknowledged, so a lost one is asked for again by a call of its
+/// own, even when the query does not wait for devices that are away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_call_is_made_again() {
     let fleet = Fleet::new(&[("d-1", Manner::Loses(vec!["1", "2"]))]).await;

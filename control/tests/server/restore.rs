@@ -1,4 +1,5 @@
-//! A backup comes back whole, or not at all, and devices follow it.
+//! Tests of restores: a backup is restored completely or not at all, and devices follow the
+//! restored state.
 
 use axum::body::Body;
 use holdfast_control::service::Failure;
@@ -98,7 +99,7 @@ async fn what_is_no_whole_backup_changes_nothing() {
     }
 }
 
-/// A tar's entry of this type that says a size and holds 512 bytes.
+/// Returns a tar entry of this type that claims one size and holds another.
 fn entry(name: &str, of: u8, said: u64, stored: u64) -> Vec<u8> {
     let mut header = tar::Header::new_gnu();
     header.set_path(name).unwrap();
@@ -182,7 +183,7 @@ async fn who_reads_a_backup_and_who_restores_one_is_written_down() {
     assert!(!backup(&world).await.is_empty());
 }
 
-/// The thread that keeps data looks at every stream once.
+/// Waits for one round of the thread that applies retention to every stream.
 async fn round(world: &World) {
     advance(31);
     for _ in 0..2 {

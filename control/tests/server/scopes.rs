@@ -1,4 +1,4 @@
-//! What each access token may do, and until when; and what a device's certificate may.
+//! Tests of the scopes and the life of access tokens, and of what a device's certificate permits.
 
 use axum::body::Body;
 use holdfast_control::adapters::http::openapi;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::world::{World, advance};
 
-/// Every route that asks for an operator, by method and path as the description has them.
+/// Returns every route that needs an access token, by method and path as described.
 fn routes() -> Vec<(String, String)> {
     let api: Value = serde_json::to_value(openapi()).unwrap();
     let mut found = Vec::new();

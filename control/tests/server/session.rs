@@ -1,4 +1,4 @@
-//! Sessions of the pages, and the access tokens that they stand for.
+//! Tests of sessions of the pages and of their access tokens.
 
 use std::sync::atomic::Ordering;
 
@@ -32,7 +32,7 @@ async fn log_in(world: &World, token: &str) -> Response<Bytes> {
     world.raw("POST", SESSION, &[JSON], &json!({ "token": token }).to_string()).await
 }
 
-/// The cookie and the CSRF token of a new session.
+/// Begins a session and returns its cookie and CSRF token.
 async fn session(world: &World, token: &str) -> (String, String) {
     let answer = log_in(world, token).await;
     assert_eq!(answer.status(), 201, "{answer:?}");
@@ -260,7 +260,7 @@ async fn a_backup_holds_no_session_and_a_restore_ends_them() {
     assert_eq!(world.raw("GET", SESSION, &[("cookie", &cookie)], "").await.status(), 401);
 }
 
-/// A backup with one more line in its store.
+/// Returns a backup with one more line in its store.
 fn with_line(tar: &[u8], line: &str) -> Vec<u8> {
     use std::io::Read as _;
     let mut out = tar::Builder::new(Vec::new());

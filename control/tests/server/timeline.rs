@@ -1,5 +1,5 @@
-//! What happened to a device, and in the fleet beside what people did: kept with the reports,
-//! bounded, found by filters, and there after a restart.
+//! Tests of the history of devices and the activity in the fleet: kept with the reports, bounded,
+//! filtered, and there after a restart.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::world::{World, advance};
 
-/// Says this of workloads (name, revision, phase, restarts) and problems.
+/// Reports workloads (name, revision, phase, restarts) and problems.
 async fn says(
     world: &World,
     device: &str,
@@ -66,7 +66,7 @@ async fn words(world: &World, path: &str) -> Vec<String> {
         .collect()
 }
 
-/// Everything of a list, page by page.
+/// Returns all items of a list, read page by page.
 async fn pages(world: &World, path: &str, limit: usize) -> Vec<Value> {
     let (mut all, mut next) = (Vec::new(), String::new());
     loop {
