@@ -82,7 +82,8 @@ fn lost(store: There, evidence: Option<&str>, restoring: bool) -> Option<String>
 impl Folder {
     /// Opens the data folder, creating it if needed: sets its modes and locks it.
     pub(crate) fn open(path: PathBuf) -> anyhow::Result<Self> {
-        // Whatever this process makes is its own user's alone, by whomever it was started.
+        // Files that this process creates are for its own user alone, whatever umask it was started
+        // with.
         rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
         private_folder(&path)
             .with_context(|| format!("cannot make the data folder {}", path.display()))?;
@@ -160,7 +161,8 @@ impl Folder {
     pub(crate) fn begin(&self, keys: &Keys) -> anyhow::Result<RedbStore> {
         let (new, path) = (self.join(NEW), self.join(STORE));
         let made = || -> anyhow::Result<RedbStore> {
-            // A first start was cut short before anybody was told anything.
+            // A file of this name is left from a first start that was cut short before it printed
+            // anything.
             remove(&new)?;
             let authority = serde_json::to_vec(keys)?;
             let writes = vec![(AUTHORITY.to_owned(), Some(authority))];
@@ -264,7 +266,7 @@ fn lock(data: &Path) -> anyhow::Result<File> {
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
         .with_context(|| format!("cannot write to the data folder {}", data.display()))?;
-    // A lock can be held by whoever could once open its file.
+    // Anybody who can open the file can hold the lock, so that its mode is closed, too.
     tighten(&path);
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
@@ -289,7 +291,7 @@ fn close(path: &Path) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let is_ours = name.to_str().is_some_and(ours);
-        // A new file system brings this one.
+        // A new file system has a `lost+found`.
         alone &= is_ours || name == "lost+found";
         if is_ours {
             tighten(&entry.path());

@@ -160,7 +160,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     };
     renewing.abort();
     living.abort();
-    // What is under way is told again after the next start, with the same id.
+    // Deliveries under way are repeated after the next start, with the same id.
     telling.abort();
     stop.send_replace(true);
     gateway.shutdown().await;
@@ -189,8 +189,8 @@ fn log_to_stderr(level: tracing::Level) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        // A log that nobody takes (a full disk, a closed pipe) must end nothing: the library would
-        // say so on the same standard error, and panic.
+        // A log that cannot be written (a full disk, a closed pipe) must end nothing: the library
+        // would report it on the same standard error, and panic.
         .log_internal_errors(false)
         .try_init();
     if let Err(error) = made {
@@ -273,7 +273,7 @@ fn open_store(
         .context("cannot use the folder of artifacts")?;
     let kept = folder.kept()?;
     if let Kept::Whole(whole) = kept {
-        // A damage inside it shows when all of it is read.
+        // Damage inside the store shows only when all of it is read.
         let why = match begin {
             Begin::Usual => None,
             Begin::Anew | Begin::Restored(_) => Service::check(&whole.0, &TENANT.parse()?).err(),
@@ -311,7 +311,7 @@ fn replace_store(
     };
     if let Begin::Restored(file) = begin {
         let tenant = TENANT.parse()?;
-        // Nothing is touched before the backup is known to be good.
+        // The old files are not touched before the backup is known to be good.
         let backup = http::read_backup(file, &artifacts, &tenant)
             .with_context(|| format!("cannot restore {}", file.display()))?;
         if lost.is_some() {
@@ -434,7 +434,7 @@ async fn listen(given: Option<&str>, port: u16, option: &str) -> anyhow::Result<
     let address = given.unwrap_or(&everywhere);
     let bound = match TcpListener::bind(address).await {
         Err(error) if given.is_none() && error.kind() != std::io::ErrorKind::AddrInUse => {
-            // A machine without IPv6.
+            // A machine without IPv6 cannot bind `[::]`.
             TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await
         }
         other => other,

@@ -91,7 +91,7 @@ fn tls_words(error: &rustls::Error) -> &'static str {
 impl Client {
     /// Makes a client for this address and access token, which trusts the CA with this digest.
     pub(crate) fn new(url: &Url, token: &str, ca_sha256: [u8; 32]) -> Outcome<Self> {
-        // reqwest asks for a provider of the process even where the configuration brings one.
+        // reqwest needs a default provider of the process even though `tls` brings its own.
         let _was_installed = rustls::crypto::ring::default_provider().install_default();
         let defect =
             |error: &dyn std::fmt::Display| Failure::failed(format!("cannot set up TLS: {error}"));
@@ -123,7 +123,7 @@ impl Client {
         query: &[(&str, &str)],
     ) -> Outcome<RequestBuilder> {
         let mut url = self.url.clone();
-        // These would be taken for steps between folders.
+        // `Url` would take these for steps between folders and change the path.
         if parts.iter().any(|part| matches!(*part, "" | "." | "..")) {
             return Err(Failure::usage("a name is empty, or only dots"));
         }
@@ -165,7 +165,7 @@ impl Client {
     ) -> Outcome<T> {
         let response = self.answer_to(request.timeout(ANSWER), faulty).await?;
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        // What answers nothing answers null.
+        // A response without a body, such as 204, counts as null.
         let bytes = if bytes.is_empty() { Bytes::from_static(b"null") } else { bytes };
         serde_json::from_slice(&bytes).map_err(|_| {
             Failure::failed(format!(
@@ -335,7 +335,7 @@ fn tls_error(error: &reqwest::Error) -> Option<rustls::Error> {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(tls.clone());
         }
-        // An I/O error leaves out the one that it wraps when it is asked for its source.
+        // `io::Error::source` skips the error that it wraps, so that is asked for first.
         let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         next = match wrapped {
             Some(wrapped) => Some(wrapped),
@@ -378,7 +378,7 @@ fn refused(status: StatusCode, body: &[u8], faulty: Exit) -> Failure {
         let message = format!("the control plane answered {status} without saying why");
         return Failure { exit, message, faults: Vec::new() };
     };
-    // One alone is the message already.
+    // A single fault has the text of the message already.
     let more = error.faults.iter().filter(|fault| fault.message != error.message);
     let faults = more.map(ToString::to_string).collect();
     let mut message = error.message;

@@ -135,7 +135,7 @@ async fn ledger(client: &Client, output: Output, of: &OfStream, format: LedgerFo
         let page: Ledger = read(&client.get(&path(of, "ledger"), &query).await?)?;
         next = page.metadata.next.clone();
         match &mut whole {
-            // The newest sums, and every range.
+            // Counts are taken from the newest page, ranges from all pages.
             Some(known) => {
                 let missing = std::mem::take(&mut known.missing).into_iter().chain(page.missing);
                 let asked = std::mem::take(&mut known.by_policy).into_iter().chain(page.by_policy);

@@ -25,8 +25,8 @@ use crate::core::time::words;
 /// Describes one resource.
 pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &Named) -> Outcome {
     let (kind, name) = (named.kind, named.name.as_str());
-    // A connection that is open says nothing of a program that hangs: the device is asked first, so
-    // that what is shown knows of it.
+    // A connection stays open while the program at its other end hangs. The ping comes first, so
+    // that a device that does not answer has the problem `not-answering` in what is read next.
     let ping = match kind {
         Kind::Device => client.get(&["devices", name, "ping"], &[]).await.ok(),
         _ => None,
@@ -37,7 +37,7 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
             let streams = client.get(&["devices", name, "streams"], &[]).await;
             let data = match streams.and_then(|streams| rows::read(&streams)) {
                 Ok(streams) => described_data::of_device(output, now, name, &streams),
-                // What else is known of it is said all the same.
+                // The rest of the description is shown all the same.
                 Err(failure) => format!("  {}\n", clean(&failure.message)),
             };
             let lately = lately(client, output, now, name).await;
@@ -84,7 +84,7 @@ async fn lately(client: &Client, output: Output, now: u64, name: &str) -> String
                 items.iter().rev().map(|event| activity::row(event, now, true)).collect();
             table(output, 2, &[], &rows)
         }
-        // What else is known of it is said all the same.
+        // The rest of the description is shown all the same.
         Err(failure) => format!("  {}\n", clean(&failure.message)),
     }
 }

@@ -142,13 +142,14 @@ fn text_of(path: &Path, from: impl std::io::Read) -> Outcome<String> {
 
 fn add(source: &str, text: &str, json: bool, documents: &mut Vec<Document>) -> Outcome {
     let wrong = |error: String| Failure::failed(format!("cannot understand {source}: {error}"));
-    // Editors of Windows begin a file with a byte order mark.
+    // Windows editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let of_json = if json || text.trim_start().starts_with(['{', '[']) {
         let parsed = serde_json::Deserializer::from_str(text).into_iter::<Strict>();
         match parsed.map(|one| one.map(|Strict(value)| value)).collect::<Result<Vec<_>, _>>() {
             Ok(found) => Some(found),
-            // YAML may begin like this as well; a key that stands twice is a fault in both.
+            // YAML may begin with a brace as well, so bad syntax is tried again as YAML. A
+            // duplicate key (a data error) is a fault in both.
             Err(error) if json || error.is_data() => return Err(wrong(words::json(&error))),
             Err(_) => None,
         }

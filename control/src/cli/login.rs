@@ -71,7 +71,7 @@ impl Environment {
     }
 
     fn stored(&self) -> Outcome<Option<Stored>> {
-        // Without a home there is no login; the environment may say everything.
+        // Without a home folder nothing is stored, but the environment may name everything.
         let Ok(file) = self.file() else { return Ok(None) };
         match fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
@@ -143,7 +143,7 @@ fn bare(token: &str) -> &str {
 fn store(file: &Path, stored: &Stored) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // One that is there may have been made with another mode; the login works all the same.
+    // An existing folder may have another mode. Failing to change it does not prevent the login.
     let _stays = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
     let mut json = serde_json::to_vec_pretty(stored)?;
     json.push(b'\n');
@@ -169,7 +169,7 @@ pub(crate) fn begin(path: &Path) -> io::Result<(File, PathBuf)> {
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}.new", std::process::id()));
     let temporary = path.with_file_name(name);
-    // Whatever lies there is from a process that is gone: ours has this number now.
+    // A file of this name is left from a process that has ended, since its process id is ours now.
     let _was_there = fs::remove_file(&temporary);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     Ok((file, temporary))

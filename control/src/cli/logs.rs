@@ -93,7 +93,7 @@ pub(crate) async fn logs(client: &Client, output: Output, wanted: &args::Logs) -
     loop {
         let began = Instant::now();
         let cut = match log(client, output, wanted, &mut shown, &mut begun).await {
-            // Followed, it ends only when it is cut.
+            // A followed log ends only when it is cut.
             Ok(()) if wanted.follow => Failure::failed("the control plane ended it"),
             Err(cut) if wanted.follow && begun && cut.exit == Exit::Failed => cut,
             ended => return ended,

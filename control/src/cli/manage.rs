@@ -114,7 +114,7 @@ pub(crate) async fn access(client: &Client, output: Output, now: u64, command: &
             print(output, now, Kind::Access, *format, Found::All(all))
         }
         Access::Revoke { id } => {
-            // As with enrolment tokens: of a whole one its id is enough.
+            // As in `token_id`: the secret of a whole token is not sent.
             let id = id.strip_prefix("hfa1.").and_then(|rest| rest.split('.').next()).unwrap_or(id);
             client.send(Method::DELETE, &["access", id], &[], &Value::Null).await?;
             output.line(&format!("access/{id} revoked"))
@@ -149,7 +149,7 @@ async fn each(
     let mut tries = Tries::default();
     for name in names {
         let answer = client.send(Method::POST, &["devices", name, action], &[], &Value::Null).await;
-        // Who approves a device approves the labels that it claimed.
+        // Approving a device also approves the labels that it claimed, so they are printed.
         let labels =
             answer.as_ref().ok().and_then(|device| device.pointer("/metadata/labels")?.as_object());
         let labels: Vec<String> = labels

@@ -12,9 +12,11 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
     let mut parts = whole.splitn(3, ':').map(number);
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None; // Of a server: it names no day that is none.
+        return None; // 31 February passes: servers send real days only.
     }
-    // Howard Hinnant, "chrono-compatible low-level date algorithms": years begin in March.
+    // Howard Hinnant, "chrono-compatible low-level date algorithms". Years begin in March, so that
+    // the leap day is the last day: 2024-02-29 is day 365 of the year 2023. 719,468 are the days
+    // from 0000-03-01 to 1970-01-01.
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year / 400, year % 400);
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;

@@ -25,7 +25,7 @@ fn document(value: &impl serde::Serialize) -> Outcome<Value> {
 /// Runs a query and prints its result.
 pub(crate) async fn query(client: &Client, output: Output, wanted: QueryArgs) -> Outcome {
     let format = wanted.output;
-    // As they were asked for: JSON knows no order of columns.
+    // Columns keep the order of the query, which the JSON objects of the result do not.
     let columns = Columns::of(&wanted);
     let about = About {
         stream: wanted.stream.clone(),
@@ -86,7 +86,7 @@ impl About {
                 counted(missing, "device")
             )));
         }
-        // In a part of the time it may have been quiet.
+        // A stream without records in a part of the time is no failure: it may have been quiet.
         let nowhere = result.records.scanned == 0 && missing == 0 && !self.timed;
         nowhere.then(|| {
             Failure::not_found(format!("{}: `holdfast data list` shows what there is", self.none()))
@@ -175,7 +175,7 @@ impl Stop {
             _ = self.signal.recv() => return Err(Failure::failed(GIVEN_UP)),
         };
         match ended {
-            // It has come meanwhile.
+            // The result has come meanwhile, and the query is over.
             Err(failure) if failure.exit == Exit::NotFound => Ok(()),
             ended => ended.map(drop),
         }
@@ -212,7 +212,7 @@ impl Columns {
             letter == ',' && !quoted
         });
         let keys = keys.map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect();
-        // What is wrong with it the control plane says.
+        // A faulty --select is reported by the control plane.
         let values = parse::select(&wanted.select).unwrap_or_default();
         Self {
             keys,
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn no_answer_is_not_taken_for_none() {
-        // Answered, missing, records looked at; timed, chosen.
+        // Devices that answered, devices missing, records examined; timed, chosen.
         for (answered, missing, scanned, timed, chosen, wanted) in [
             (2, 0, 9, false, false, None),
             (2, 1, 0, false, false, None),

@@ -84,7 +84,7 @@ async fn next_chunk(mut upload: Upload) -> io::Result<Option<(Bytes, Upload)>> {
     if upload.left == 0 {
         let digest = upload.hash.finish();
         if let Ok(bytes) = <[u8; 32]>::try_from(digest.as_ref()) {
-            // Set once, here.
+            // The digest is set only here, and once.
             let _first = upload.sent.set(Digest(bytes));
         }
         upload.progress.end();
@@ -162,7 +162,7 @@ pub(crate) async fn fetch(
 ) -> Outcome<u64> {
     let wrong = |error: io::Error| Failure::file("write", path, error);
     replaceable(path)?;
-    // Its place is made first: a folder that cannot be written need not wait for the answer.
+    // The temporary file is created first, so that a folder that cannot be written fails at once.
     let (mut file, temporary) = begin(path).map_err(wrong)?;
     let copied = copy(client, parts, query, &mut file, verb, wrong).await;
     let done = copied.and_then(|size| finish(file, &temporary, path).map_err(wrong).map(|()| size));

@@ -280,7 +280,7 @@ mod tests {
                 "visitor",
                 "IO error",
             ] {
-                // Of what is shown of the text itself there is a line with its number before it.
+                // Only the first line is the message; the others quote the text with line numbers.
                 let shown = said.lines().next().unwrap_or_default();
                 assert!(!shown.contains(word), "{text:.40}: {said}");
             }
