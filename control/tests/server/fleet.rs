@@ -129,7 +129,7 @@ async fn the_fleet_at_a_glance() {
     };
     let sites = json!([site("north", [2, 2, 0, 2, 1]), site("", [3, 1, 1, 0, 0])]);
     assert_eq!((&fleet["sites"], &fleet["moreSites"]), (&sites, &json!(0)));
-    // It is made anew when something changed.
+    // The overview is computed again when something has changed.
     world.disconnect("d-1", 1, "went away");
     world.service.revoke("d-3", "test").await.unwrap();
     let fleet = get(&world, "/api/v1/fleet").await;
@@ -224,7 +224,7 @@ async fn comings_and_goings_are_kept_and_bounded() {
         (&json!("disconnected"), &json!("the link fell"))
     );
     assert_eq!(went[1], came[0], "the newest first");
-    // A beginning that no report followed is written with its end; a takeover with the next.
+    // A connection without a report is written when it ends, or when the next one takes over.
     world.connect("d-1", 2);
     world.connect("d-1", 3);
     world.disconnect("d-1", 2, "late");
@@ -239,7 +239,7 @@ async fn comings_and_goings_are_kept_and_bounded() {
 
     let world = world.restart().await;
     assert_eq!(history(&world, "d-1").await, all, "it is all on disk");
-    // Not within an hour: then they are told one by one.
+    // The clock is advanced so that the events of an hour stay few and are kept one by one.
     for round in 0..120 {
         if round % 5 == 0 {
             advance(4_000);

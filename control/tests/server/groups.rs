@@ -44,7 +44,7 @@ async fn devices_are_grouped_by_a_label_and_counted_by_state() {
     let world = fleet().await;
     let groups = get(&world, "/api/v1/groups?by=site").await;
     assert_eq!((&groups["by"], &groups["more"]), (&json!("site"), &json!(0)));
-    // The most trouble first; those without the label have no value.
+    // Groups with most trouble come first; devices without the label have a null value.
     assert_eq!(
         brief(&groups),
         [(json!("north"), 2, 1, 1), (json!(null), 1, 1, 0), (json!("south"), 1, 1, 0)]

@@ -22,7 +22,7 @@ fn records(count: u64) -> Vec<(String, Vec<u8>)> {
     for number in 0..count {
         let name = format!("d-{:05}", number * 7 % count);
         let name: holdfast_protocol::ids::Name = name.parse().unwrap();
-        // Numbers without a pattern that a sort could be right on by accident.
+        // Mixed numbers, so that no sort is right by accident.
         let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
         let site = format!("Site-{}", mixed % 40);
         let role = ["gateway", "camera", "pump"][(mixed % 3) as usize];
@@ -250,7 +250,7 @@ async fn filters_choose_what_they_say() {
                         .is_some_and(|end| end < &*soon)
             }),
         ),
-        // Nobody is lost before those who were connected had their time to come back.
+        // No device is lost before those that were connected had time to reconnect after the start.
         ("attention=lost", Box::new(|_| false)),
         (
             "q=site&connection=offline&labelSelector=role%21%3Dpump&sort=-createdAt",
@@ -381,7 +381,7 @@ async fn with_fifty_thousand_devices_every_query_is_answered_in_time() {
         ("/api/v1/labels", None),
     ] {
         let mut best = Duration::MAX;
-        // Others use this machine as well: once is enough, but then it was no accident.
+        // The best of 20 runs counts, because other processes use the machine as well.
         for _ in 0..20 {
             world.touch();
             let begun = Instant::now();

@@ -40,7 +40,7 @@ fn routes() -> Vec<Route> {
             routes.push(Route { method, path: filled.clone(), operation });
         }
     }
-    // A session's own routes are for its cookie alone: `session.rs` asks them with one.
+    // The routes of a session need its cookie; `session.rs` tests them.
     let is_sessions = |it: &Route| it.path == "/api/v1/session" && it.method != "POST";
     routes.retain(|route| route.path.starts_with("/api/") && !is_sessions(route));
     assert!(routes.len() > 40, "{}", routes.len());
@@ -113,7 +113,7 @@ async fn every_declared_parameter_is_taken_and_one_that_is_misspelt_or_doubled_i
                 (format!("{}={value}", name.to_uppercase()), format!("did you mean {name:?}")),
                 (format!("{name}x={value}"), format!("did you mean {name:?}")),
             ] {
-                // `Q` and `qx` are as near to nothing else.
+                // No other parameter is as near to `Q` and `qx`.
                 let (status, said) = ask(&world, &route.method, &route.path, &wrong).await;
                 assert_eq!(status, 400, "{} ?{wrong}: {said}", route.text());
                 assert!(said.contains(&needed), "{} ?{wrong}: {said}", route.text());

@@ -68,7 +68,7 @@ async fn who_looks_has_a_device_asked_once_and_silence_is_a_problem_until_it_spe
     assert!(world.publish("d-1", Channel::State, report(true, 1, 1, &[("w", 1)])).await);
     assert_eq!(world.view("d-1")["status"]["workloads"]["w"]["state"], "running");
 
-    // It hangs: what it said is old by now.
+    // The device hangs: what it said is older than 10 s by now.
     crate::world::advance(20);
     let waited = ping(&world, "/api/v1/devices/d-1/ping").await;
     assert_eq!(waited["answers"], false, "{waited}");

@@ -74,10 +74,10 @@ async fn a_token_does_what_its_scope_allows_and_no_more() {
         }
     }
     assert!(world.service.authorize(&reader).is_ok(), "nothing that it tried ended it");
-    // HEAD is GET without a body.
+    // HEAD needs the same scope as GET.
     assert_eq!(ask(&world, "HEAD", "/api/v1/backup", &operator).await.0, 403);
     assert_eq!(ask(&world, "HEAD", "/api/v1/devices", &reader).await.0, 200);
-    // A session may do what its token may.
+    // A session has the scope of its token.
     let head = [("content-type", "application/json")];
     let body = json!({ "token": reader }).to_string();
     let answer = world.raw("POST", "/api/v1/session", &head, &body).await;
@@ -193,7 +193,7 @@ async fn a_device_fetches_what_its_workloads_are_made_of_and_nothing_else() {
         matches!(&refused, Err(Failure::Refused(text)) if text.contains("no workload")),
         "{refused:?}"
     );
-    // A device may go back to the revision that worked.
+    // A device may still fetch the artifact of the revision that worked, to go back to it.
     let next = workload("w", "a", &digests[1]);
     assert_eq!(world.request("POST", "/api/v1/apply", next).await.0, 200);
     assert!(may(&digests[0]).is_ok() && may(&digests[1]).is_ok());
