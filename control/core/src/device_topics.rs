@@ -1,4 +1,4 @@
-//! Rights of a client: the session asks, the policy answers with a value.
+//! Topics that a device may publish and subscribe to at the gateway: its own and nothing else.
 
 use holdfast_base::ids::DeviceId;
 use holdfast_mqtt::{Code, Fault, is_filter, matches};
