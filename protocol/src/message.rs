@@ -13,7 +13,7 @@ use holdfast_records::{DataPolicies, DataReport, StreamName};
 /// Everything that a device should run. Control plane → device, signed, retained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredState {
-    /// Wire version, [`crate::WIRE_VERSION`].
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
     /// Device that the state is for; every other device refuses it.
     pub device: DeviceId,
@@ -100,7 +100,7 @@ impl std::fmt::Display for Phase {
 /// connect, and on a change with the changed entries only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateReport {
-    /// Wire version, [`crate::WIRE_VERSION`].
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
     /// True: the report replaces everything known of the device. False: it amends that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -195,7 +195,7 @@ pub struct AgentInfo {
 /// connection's last will.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
-    /// Wire version, [`crate::WIRE_VERSION`].
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
     /// True while the device is connected; false in the last will.
     pub online: bool,
@@ -209,7 +209,7 @@ pub struct Presence {
 /// travel: the signature covers both (see [`crate::signing::open_call`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// Wire version, [`crate::WIRE_VERSION`].
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
     /// Number chosen by the caller; every reply to the call carries it.
     pub id: u64,
@@ -305,7 +305,7 @@ pub struct Fetched {
 /// `wire.rs`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// Wire version, [`crate::WIRE_VERSION`].
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
     /// Number of the call that this replies to.
     pub id: u64,

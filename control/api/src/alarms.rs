@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::Severity;
 
-/// Which of the two it is.
+/// Kind of a muting of alarms: an acknowledgement or a silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Muting {

@@ -54,7 +54,7 @@ impl Output {
 /// Meaning of a field, which chooses its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
-    /// Neither good nor bad.
+    /// Neutral: the usual colour.
     Plain,
     /// Everything is as it should be.
     Good,

@@ -9,7 +9,7 @@ use super::ranges::Range;
 /// `data`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// Wire version, [`crate::WIRE_VERSION`].
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
     /// Stream that the records belong to.
     pub stream: StreamName,
@@ -121,7 +121,7 @@ impl std::fmt::Display for GapReason {
 /// be sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {
-    /// Wire version, [`crate::WIRE_VERSION`].
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
     /// Batches that are stored or refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
