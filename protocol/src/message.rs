@@ -127,7 +127,7 @@ pub struct StateReport {
     /// Random numbers that identify the history of the device's data, at most [`MAX_HISTORY`]. In a
     /// full report: one of them may be the number that the control plane knows; the last is new,
     /// and the control plane knows the device by it from then on. In an amending report: the number
-    /// named in [`crate::data::Acknowledgement::diverged`], sent once the device numbers its data
+    /// named in [`holdfast_records::Acknowledgement::diverged`], sent once the device numbers its data
     /// records above all the numbers told with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<u32>,
@@ -230,7 +230,7 @@ pub enum Method {
         part: LogPart,
     },
     /// Answers a question from the data records of a stream that are on the device. The reply's
-    /// body is a packed [`crate::data::query::Partial`].
+    /// body is a packed [`holdfast_query::Partial`].
     Query {
         /// Stream to read; one that does not exist on the device counts as empty.
         stream: StreamName,

@@ -15,11 +15,11 @@ pub enum Channel {
     Desired,
     /// Signed [`crate::message::Call`] to the device.
     Call,
-    /// [`crate::data::Acknowledgement`] to the device.
+    /// [`holdfast_records::Acknowledgement`] to the device.
     Ack,
     /// [`crate::message::StateReport`] from the device.
     State,
-    /// [`crate::data::Batch`] from the device.
+    /// [`holdfast_records::Batch`] from the device.
     Data,
     /// [`crate::message::Reply`] from the device.
     Reply,

@@ -135,7 +135,7 @@ pub struct Acknowledgement {
     /// [`GapReason::Damaged`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<u64>,
-    /// Last entry of the reported history (see [`crate::message::StateReport::history`]) if it is
+    /// Last entry of the reported history (`StateReport::history` of the wire) if it is
     /// not the one that the control plane knows: the device was restored to an earlier state, or a
     /// second copy of it exists. Absent: not diverged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
