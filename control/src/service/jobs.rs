@@ -301,7 +301,7 @@ fn note(names: &mut Vec<String>, count: &mut u64, device: &Name) {
 }
 
 impl Restarting {
-    /// Asks the devices, at most [`AT_ONCE`] at a time, and waits for their replies. Calls `tell`
+    /// Asks the devices, at most 64 at a time, and waits for their replies. Calls `tell`
     /// with the progress after each.
     pub async fn run(self, mut tell: impl FnMut(RestartProgress)) -> RestartResult {
         let of = self.devices.len() as u64;

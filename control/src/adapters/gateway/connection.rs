@@ -1,4 +1,4 @@
-//! One device's connection: a task of one hand-written poll that moves bytes between TLS and the
+//! Connection of one device: a task with a hand-written poll that moves bytes between TLS and the
 //! MQTT session, and events between the session and the control plane.
 
 use std::pin::Pin;
@@ -22,17 +22,18 @@ use crate::adapters::seats::Seat;
 use crate::core::liveness::Line;
 use crate::ports::{Directory, Done, Refusal};
 
-/// Whether the device is owed its desired state.
+/// Pending delivery of the desired state to the device.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owed {
+    /// Nothing is pending.
     Nothing,
-    /// It changed.
+    /// The desired state changed, or may have.
     Live,
-    /// The device has just subscribed.
+    /// The device has just subscribed and gets it as a retained message.
     Stored,
 }
 
-/// The task. It ends when the connection has.
+/// Task of the connection. It ends with the connection.
 pub(super) struct Connection {
     pipe: Pipe,
     session: Session<Gatekeeper>,
@@ -41,13 +42,13 @@ pub(super) struct Connection {
     directory: Arc<dyn Directory>,
     peer: std::net::SocketAddr,
     stop: tokio::sync::watch::Receiver<bool>,
-    /// Held until CONNECT.
+    /// Place among the half-open connections, held until CONNECT.
     slot: Option<Seat>,
     _open: Open,
     owed: Owed,
-    /// The registry and the directory know this connection.
+    /// True while the registry and the directory know this connection.
     known: bool,
-    /// Why it was ended from outside.
+    /// Reason why it was ended from outside.
     end: Option<End>,
     counted_sent: u64,
 }
@@ -74,7 +75,8 @@ impl Connection {
         }
     }
 
-    /// Takes what others left.
+    /// Processes what other tasks left in the mailbox: stored publishes, a changed desired state,
+    /// calls, acknowledgements, an end.
     fn inbox(&mut self, inbox: Inbox) {
         for (token, stored) in inbox.done {
             let answered = self.session.acknowledge(token, stored);
@@ -118,7 +120,8 @@ impl Connection {
         }
     }
 
-    /// Reads the desired state when it can go out, so that it is the newest.
+    /// Sends the desired state if it is pending and the session can send now. It is read only here,
+    /// so that the device gets the newest one and intermediate ones are skipped.
     fn pay(&mut self) {
         if self.owed == Owed::Nothing || !self.session.is_ready() {
             return;
@@ -192,7 +195,8 @@ impl Connection {
             self.owed = Owed::Stored;
         }
         self.mailbox.takes(self.session.is_subscribed(&call), self.session.is_subscribed(&ack));
-        // Asked when it takes acknowledgements already: what changes from here on it is told.
+        // The device takes acknowledgements already, so every later change of the store's id
+        // reaches it.
         if retained.iter().any(|filter| holdfast_protocol::mqtt::matches(filter, &ack))
             && let Some(store) = self.directory.store()
         {
@@ -205,7 +209,7 @@ impl Connection {
         let now = self.shared.now();
         self.pipe.close(now);
         self.count_ending(ending);
-        // Whoever is superseded, or ended by the control plane itself, has left no testament.
+        // A connection that was superseded, or ended by the control plane, publishes no will.
         let device = &self.session.policy().identity.device;
         if let Some(will) = will
             && self.end.is_none()
@@ -242,7 +246,7 @@ impl Connection {
         }
     }
 
-    /// Tells registry and directory, once, that the connection is over.
+    /// Tells registry and directory, once, that the connection has ended.
     fn leave(&mut self, reason: &str) {
         self.mailbox.close();
         if !std::mem::replace(&mut self.known, false) {
@@ -255,7 +259,7 @@ impl Connection {
         tracing::debug!(%device, peer = %self.peer, reason, "disconnected");
     }
 
-    /// Everything that can be done now. `Ready`: the connection is over.
+    /// Does everything that can be done now. `Ready` means that the connection has ended.
     fn work(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<()> {
         for _ in 0..TURNS_A_POLL {
             let inbox = self.mailbox.take(cx.waker());
@@ -275,7 +279,7 @@ impl Connection {
                 return Poll::Ready(());
             }
             if wrote.is_ready() {
-                // What was written made room for what waited behind it.
+                // The write made room for what waited behind it.
                 self.events();
                 self.pay();
                 if !self.session.output().is_empty() {
@@ -286,7 +290,8 @@ impl Connection {
                 return if wrote.is_ready() { self.pipe.last_words(cx) } else { Poll::Pending };
             }
             if !self.session.wants_input() {
-                // Whoever unblocks it wakes this task: the mailbox, or the socket when writable.
+                // Whoever unblocks the session wakes this task: the mailbox, or the socket when it
+                // is writable.
                 return Poll::Pending;
             }
             match self.pipe.read(&mut self.session, &self.shared.counters, cx, now) {
@@ -294,7 +299,7 @@ impl Connection {
                     self.mailbox.heard(now);
                     self.events();
                 }
-                // It may have closed its side alone, to say that this is all.
+                // The device may have closed only its sending side.
                 Poll::Ready(Ok(0)) => self.session.half_closed(),
                 Poll::Ready(Err(_)) => {
                     self.session.lost();
