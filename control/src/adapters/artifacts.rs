@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::core::room::Disk;
 
-/// Folder of artifacts.
+/// Folder that holds the artifacts.
 #[derive(Debug)]
 pub struct Artifacts {
     whole: PathBuf,

@@ -95,7 +95,7 @@ impl std::fmt::Debug for Authority {
 /// Certificate of a device.
 #[derive(Debug, Clone)]
 pub struct Certificate {
-    /// Certificate in PEM.
+    /// The certificate in PEM.
     pub pem: String,
     /// Serial number in hexadecimal.
     pub serial: String,

@@ -1,4 +1,4 @@
-//! System clock.
+//! Clock of the operating system.
 #![allow(clippy::disallowed_methods, reason = "this is where the clock is read")]
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -59,9 +59,9 @@ pub struct RedbDataStore {
 
 /// Reason why an operation failed.
 pub(super) enum Trouble {
-    /// Of the system: no room, no permission. What is on disk is whole.
+    /// The system refused it (no space, no permission); the data on disk is intact.
     System(redb::Error),
-    /// What is on disk is not what was written.
+    /// The data on disk differs from what was written.
     Damage(String),
 }
 

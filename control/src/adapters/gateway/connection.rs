@@ -25,7 +25,7 @@ use crate::ports::{Directory, Done, Refusal};
 /// Pending delivery of the desired state to the device.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owed {
-    /// Nothing is pending.
+    /// No delivery is pending.
     Nothing,
     /// The desired state changed, or may have.
     Live,
