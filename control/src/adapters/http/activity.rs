@@ -85,9 +85,10 @@ pub(crate) struct AuditParams {
     order: Option<String>,
     /// Only entries of access tokens with this text in their id or comment.
     who: Option<String>,
-    /// `workload.apply,device`: only these actions, or those that begin with the word.
+    /// Only these actions, separated by commas. A first word stands for all of its actions, for example
+    /// `workload.apply,device`.
     action: Option<String>,
-    /// `KIND/NAME`, `KIND/` or `NAME`: only what was done to it.
+    /// Only entries about this object: `KIND/NAME`, `KIND/` or `NAME`.
     object: Option<String>,
     /// Only entries that contain this text, in upper or lower case.
     q: Option<String>,
