@@ -169,8 +169,8 @@ impl Service {
     /// Deletes an access token and ends every login that was begun with it.
     ///
     /// # Errors
-    /// Returns [`Failure::NotFound`] for an unknown id, and [`Failure::Conflict`] for the last admin
-    /// token without an end, without which nobody could make another.
+    /// Returns [`Failure::NotFound`] for an unknown id, and [`Failure::Conflict`] for the last
+    /// admin token without an end, without which nobody could make another.
     pub async fn delete_access(&self, id: &str, by: &str) -> Result<(), Failure> {
         self.change(|change| {
             let Some(record) = change.model.access.get(id) else {

@@ -85,8 +85,8 @@ pub(crate) struct AuditParams {
     order: Option<String>,
     /// Only entries of access tokens with this text in their id or comment.
     who: Option<String>,
-    /// Only these actions, separated by commas. A first word stands for all of its actions, for example
-    /// `workload.apply,device`.
+    /// Only these actions, separated by commas. A first word stands for all of its actions, for
+    /// example `workload.apply,device`.
     action: Option<String>,
     /// Only entries about this object: `KIND/NAME`, `KIND/` or `NAME`.
     object: Option<String>,

@@ -13,7 +13,7 @@ use crate::service::Failure;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
-/// Returns one device.
+/// Returns the device with this name.
 #[utoipa::path(get, path = "/api/v1/devices/{name}", operation_id = "getDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]

@@ -55,7 +55,7 @@ fn window(app: &App, since: Option<&str>, until: Option<&str>) -> Result<Window,
 /// Exports records of a stream as a Parquet file.
 ///
 /// Columns are `device`, `stream`, `seq`, `time`, `value` (as JSON), and one for each field of the
-/// first 2,000,000 records.
+/// first 2,000,000 records, at most 200.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/export.parquet", operation_id = "exportStream", tag = "data",
     params(("name" = String, Path), ("stream" = String, Path), ExportQuery), security(("bearer" = [])),
     responses((status = 200, body = Vec<u8>, content_type = "application/vnd.apache.parquet"),

@@ -28,7 +28,7 @@ pub(crate) struct LogQuery {
     /// Number of lines from the end. The default is 100, or all lines of the part that `since`,
     /// `until` or `previous` selects.
     tail: Option<u32>,
-    /// Whether new lines are sent as they are written. Not together with `until` or `previous`.
+    /// If true, new lines are sent as they are written. Not together with `until` or `previous`.
     #[serde(default)]
     follow: bool,
     /// Only lines written at this time or later: RFC 3339, or a length of time before now such as
@@ -42,7 +42,7 @@ pub(crate) struct LogQuery {
     /// starts of the last 10 runs are stored. 0 selects all runs.
     #[serde(default)]
     previous: u32,
-    /// Whether each line begins with the time at which it was written, as RFC 3339, or with
+    /// If true, each line begins with the time at which it was written, as RFC 3339, or with
     /// `unknown`.
     #[serde(default)]
     timestamps: bool,
@@ -50,7 +50,7 @@ pub(crate) struct LogQuery {
     /// `log` and `offset` plus `length` of a framed response. Bytes that are no longer stored are
     /// counted in `lost`.
     after: Option<String>,
-    /// Whether the response is framed (`application/vnd.holdfast.log`): for each piece a line of
+    /// If true, the response is framed (`application/vnd.holdfast.log`): for each piece a line of
     /// JSON with `log`, `offset`, `length`, `lost` and `anew` (where not 0 or false), `times` (with
     /// `timestamps`: pairs of a length in bytes and seconds since 1970, 0 where unknown), `silent`
     /// or `error`; then `length` bytes of the log as they are. The first frame is the device's
