@@ -2,9 +2,6 @@
 //!
 //! A device's certificate is bound to the device's present key by its serial number, so that an old
 //! certificate is of no use for a name that was given to another key.
-//!
-//! Certificates of devices are bound to the device's present key by their serial number, so that
-//! an old certificate is of no use to a name that was given to another key.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};

@@ -8,14 +8,6 @@
 //! bare number has it in `number`. A field with values of several kinds has the column of the most
 //! frequent kind. A value that does not fit its column is null there and complete in `value`. No
 //! two columns have names that differ in case only, because many readers treat those as one.
-//!
-//! Columns: `device`, `stream`, `seq`, `time`, `value` (the value as JSON text, as it was
-//! published), and one for each field that a look at the records found: numbers as INT64 where all
-//! are whole and fit, else as UINT64 where all fit that, else as DOUBLE; truth values as BOOLEAN,
-//! text as STRING, nested fields by their path (`a.b`). A record that is a bare number has it in
-//! `number`. Of a field that is not always of one kind the most frequent kind has the column. What
-//! does not fit its column is null there and whole in `value`. No two columns have names that
-//! differ in case alone: many readers take those for one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

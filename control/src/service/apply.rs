@@ -87,7 +87,6 @@ fn next(
 /// Computes what applying these documents would change, without changing anything.
 ///
 /// # Errors
-///
 /// Returns [`Failure::Invalid`] when a document stands twice or a device's desired state would be
 /// too large, and [`Failure::Conflict`] when a resource version is stale.
 fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Failure> {
@@ -386,6 +385,7 @@ impl Service {
     /// Deletes a workload; its devices stop it. When `expected` is given, the workload must still
     /// have this resource version.
     ///
+    /// # Errors
     /// Returns [`Failure::NotFound`], [`Failure::Conflict`] for another resource version, or a
     /// [`Failure`] when the change cannot be stored.
     pub async fn delete_workload(

@@ -57,7 +57,6 @@ fn known<'a>(model: &'a Model, name: &str) -> Result<(&'a Name, &'a Workload), F
 /// workload.
 ///
 /// # Errors
-///
 /// Returns a [`Failure`] when a selected device is unknown or should not run the workload.
 fn chosen(model: &Model, workload: &Name, on: &OnDevices) -> Result<Option<Vec<Name>>, Failure> {
     let runs = |device: &Name| {

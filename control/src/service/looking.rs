@@ -92,6 +92,7 @@ impl Service {
     /// Reports a device's connection. Asks it for a sign of life unless it gave one recently, and
     /// waits at most `within` for that.
     ///
+    /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown device.
     pub async fn ping(self: &Arc<Self>, device: &str, within: Duration) -> Result<Ping, Failure> {
         let began = Instant::now();

@@ -3,9 +3,6 @@
 //!
 //! Every change is made in memory under one lock and queued for the store in the same order. The
 //! caller gets the result, and devices and watchers are told, once the change is durable.
-//!
-//! Every change is made in memory under one lock and queued for the store in the same order;
-//! whoever asked is answered, and devices and watchers are told, when it is safe on disk.
 
 mod access;
 mod alarms;
@@ -212,6 +209,7 @@ impl Service {
     /// Reads the store and starts the threads that write to it and to the data store. They end with
     /// [`Service::close`].
     ///
+    /// # Errors
     /// Returns a [`StartError`] when the store cannot be read or a thread cannot be started.
     pub fn start(
         store: Arc<dyn Store>,

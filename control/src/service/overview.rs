@@ -2,9 +2,6 @@
 //!
 //! These functions look at every device. They let changes in between where the result needs no
 //! single moment, and belong on a thread that may block.
-//!
-//! These look at every device. They let others write in between where the answer needs no one
-//! moment, and belong on a thread that may block.
 
 use std::sync::{Arc, PoisonError};
 

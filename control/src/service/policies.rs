@@ -30,7 +30,6 @@ const REASONS: usize = 20;
 /// Computes a policy's next record and the action (`created`, `changed`, `unchanged`).
 ///
 /// # Errors
-///
 /// Returns [`Failure::Conflict`] when there are too many of its kind, and [`Failure::Invalid`] when
 /// a hidden secret is not stored.
 pub(super) fn next(
@@ -364,6 +363,7 @@ impl Service {
     /// Deletes a policy; devices fall back to other policies or their defaults. When `expected` is
     /// given, the policy must still have this resource version.
     ///
+    /// # Errors
     /// Returns [`Failure::NotFound`], [`Failure::Conflict`] for another resource version, or a
     /// [`Failure`] when the change cannot be stored.
     pub async fn delete_policy(

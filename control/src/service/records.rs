@@ -217,6 +217,7 @@ impl Service {
     /// Visits records of a stream in the order of their sequence numbers. Blocks that cannot be
     /// read are left out; returns the ranges of sequence numbers that they covered.
     ///
+    /// # Errors
     /// Returns a [`Failure`] when the data store cannot be read.
     pub fn visit_records(
         &self,
@@ -440,6 +441,7 @@ impl Service {
     /// milliseconds since 1970. Parts without a value are left out. Also returns the ranges of
     /// sequence numbers that could not be read.
     ///
+    /// # Errors
     /// Returns a [`Failure`] when the data store cannot be read, or more than 5,000,000 records are
     /// in that time.
     pub fn series(

@@ -104,6 +104,7 @@ impl Service {
     /// Takes a backup; changes go on meanwhile. An entry in the audit log is made before the first
     /// byte is sent, except when the disk takes no writes: a last backup must be possible then.
     ///
+    /// # Errors
     /// Returns a [`Failure`] when the store cannot be read.
     pub async fn backup(&self, by: &str) -> Result<Backup, Failure> {
         tracing::info!(by, "a backup is read");

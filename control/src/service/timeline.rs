@@ -2,8 +2,6 @@
 //!
 //! Timelines are only in the store. These functions read the disk and belong on a thread that may
 //! block.
-//!
-//! Timelines stand in the store alone; these read the disk and belong on a thread that may block.
 
 use super::read::page;
 use super::{Failure, Listed, Query, Service};

@@ -5,9 +5,6 @@
 //!
 //! It decides nothing about MQTT itself: `holdfast_protocol::mqtt` does. It must never let one
 //! device slow down another or fill the memory of others.
-//!
-//! It decides nothing about MQTT itself: `holdfast_protocol::mqtt` does. It must never let one
-//! device slow down or fill the memory of another.
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter: it reads the clock and spawns the tasks of its connections, whose end shutdown() awaits"

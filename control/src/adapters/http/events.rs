@@ -92,9 +92,6 @@ impl Reader {
 /// Every 12 s an event `heartbeat` arrives, with `{"at": TIME}` as its data and without an id. A
 /// client that has received nothing for 30 s may treat the connection as dead, even when it is
 /// open.
-///
-/// Every 12 s an event `heartbeat` comes, with `{"at": TIME}` as its data and without an id. A
-/// reader that has heard nothing for 30 s may take the connection for dead, though it is open.
 #[utoipa::path(get, path = "/api/v1/events", operation_id = "watchEvents", tag = "system", security(("bearer" = [])),
     params(("Last-Event-ID" = Option<u64>, Header, description = "id of the last event seen")),
     responses((status = 200, body = Event, content_type = "text/event-stream"),
