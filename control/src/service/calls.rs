@@ -1,4 +1,4 @@
-//! Calls to devices that wait for a reply: logs, questions, and fetches of state.
+//! Calls to devices that wait for a reply: logs, questions, and fetches of records.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

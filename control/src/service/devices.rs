@@ -144,7 +144,7 @@ impl Service {
         .await
     }
 
-    /// Deletes a device with its timeline, jobs and stored data. Its certificate is no longer
+    /// Deletes a device with its timeline, its pauses and its stored data. Its certificate is no longer
     /// accepted, and its name is free.
     ///
     /// # Errors

@@ -43,7 +43,7 @@ impl Service {
         if rows.is_empty() { Err(none()) } else { Ok(rows) }
     }
 
-    /// Calls `look` for the first 2,000,000 records of an export before it is made (a CSV's
+    /// Calls `look` for the first 2,000,000 records of an export before it is made (the Parquet file's
     /// columns, for example, are not known before).
     ///
     /// # Errors

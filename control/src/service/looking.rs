@@ -17,7 +17,7 @@ use crate::api::{Connection, Ping};
 use crate::core::answering::{Answering, Look, PATIENCE};
 use crate::core::time::rfc3339;
 
-/// Maximum number of devices that are looked at the same time. Looking at another one reports its
+/// Maximum number of devices that may be looked at together. Looking at another one reports its
 /// state without asking it.
 const DEVICES: usize = 10_000;
 

@@ -227,7 +227,7 @@ pub(super) async fn of_device(
     aside(app, move |service| service.device_streams(&name)).await.map(Json)
 }
 
-/// Reads data records of a stream.
+/// Returns data records of a stream.
 ///
 /// The format follows `Accept`: a page as `application/json` (default), or all records as
 /// `application/x-ndjson` or `text/csv`.
@@ -374,7 +374,7 @@ fn stream_of(
     ([(header::CONTENT_TYPE, form.kind())], body).into_response()
 }
 
-/// Folds a number of a stream into points over time, for charts.
+/// Returns a number of a stream over time, folded into points, for charts.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/series", operation_id = "getSeries", tag = "data",
     params(("name" = String, Path), ("stream" = String, Path), SeriesQuery), security(("bearer" = [])),
     responses((status = 200, body = Series), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -401,7 +401,7 @@ pub(super) async fn series(
     Ok(Json(Series { points, damaged: MissingRange::damaged(&left_out) }))
 }
 
-/// Reads a stream's ledger: how many records were received, and which are missing and why.
+/// Returns a stream's ledger: how many records were received, and which are missing and why.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/ledger", operation_id = "getLedger", tag = "data",
     params(("name" = String, Path), ("stream" = String, Path), LedgerQuery), security(("bearer" = [])),
     responses((status = 200, body = Ledger), (status = "4XX", body = super::error_schema::ErrorBody)))]

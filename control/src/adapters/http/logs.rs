@@ -97,7 +97,7 @@ impl LogQuery {
 /// Number of lines from the end when no part is selected.
 const TAIL: u32 = 100;
 
-/// Reads a part of a workload's log from its device, as text.
+/// Returns a part of a workload's log from its device, as text.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/workloads/{workload}/logs", operation_id = "getLogs", tag = "devices",
     params(("name" = String, Path), ("workload" = String, Path), LogQuery),
     security(("bearer" = [])),
