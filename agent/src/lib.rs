@@ -6,5 +6,6 @@
 pub mod adapters;
 pub mod cli;
 pub mod config;
-pub mod core;
 pub mod driver;
+
+pub use holdfast_agent_core as core;

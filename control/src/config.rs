@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use crate::core::time::duration;
+use crate::api::time::duration;
 
 /// The keys that hold others.
 const SECTIONS: [&str; 2] = ["certificates", "artifacts"];

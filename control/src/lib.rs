@@ -4,13 +4,14 @@
 //! http), `cli/` is a client of the HTTPS API.
 
 pub mod adapters;
-pub mod api;
 pub mod cli;
 pub mod config;
-pub mod core;
 pub mod data_store;
 mod folder;
 pub mod ports;
 pub mod serve;
 pub mod service;
 pub mod store;
+
+pub use holdfast_api as api;
+pub use holdfast_control_core as core;

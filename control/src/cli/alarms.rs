@@ -134,8 +134,8 @@ fn silence_row(now: u64, silence: &Silence) -> Vec<Cell> {
     ];
     let of: Vec<String> = said.into_iter().flatten().collect();
     let muting = match silence.muting {
-        crate::core::alarms::Muting::Acknowledgement => "acknowledgement",
-        crate::core::alarms::Muting::Silence => "silence",
+        crate::api::Muting::Acknowledgement => "acknowledgement",
+        crate::api::Muting::Silence => "silence",
     };
     vec![
         Cell::from(silence.id.as_str()),

@@ -11,7 +11,7 @@ use jobs::{HISTORY_HELP, PAUSE_HELP, RESTART_HELP, RESUME_HELP, ROLLBACK_HELP};
 pub(crate) use jobs::{History, Pause, Restart, Rollback, Where};
 
 use super::{activity, moment};
-use crate::core::selector;
+use crate::api::selector;
 use crate::serve::ServeArgs;
 
 /// Runs workloads on machines at the edge, from one place, over links that come and go.

@@ -17,10 +17,10 @@ use super::moment;
 use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
+use crate::api::time::words;
 use crate::api::{
     Connection, Device, Explanation, HealthState, List, Ping, TimelineEvent, Workload,
 };
-use crate::core::time::words;
 
 /// Describes one resource.
 pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &Named) -> Outcome {

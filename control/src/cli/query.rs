@@ -11,8 +11,8 @@ use super::progress::Progress;
 use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Output, note, one_line};
+use crate::api::count::{count, counted};
 use crate::api::{FetchStarted, NewFetch, NewQuery, QueryLine, QueryProgress, QueryResult};
-use crate::core::count::{count, counted};
 use holdfast_protocol::words::size;
 
 /// Longest line of an answer, in bytes.

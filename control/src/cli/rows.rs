@@ -14,11 +14,11 @@ use super::failure::{Failure, Outcome};
 use super::moment;
 use super::table::Cell;
 use super::text::Mood;
+use crate::api::Scope;
 use crate::api::{
     Absence, Access, Approve, Connection, Device, HealthState, Policy, Revision, State, Token,
     Workload,
 };
-use crate::core::scope::Scope;
 
 /// Longest list of problems in a table that is not wide, in characters.
 const NARROW: usize = 48;
@@ -354,15 +354,15 @@ pub(crate) fn runs(spec: &Value) -> String {
 
 /// Which devices a written spec chooses, in short.
 pub(crate) fn chosen(spec: &Value) -> String {
-    if spec.get("devices").and_then(Value::as_str) == Some(crate::core::selector::ALL) {
+    if spec.get("devices").and_then(Value::as_str) == Some(crate::api::selector::ALL) {
         return "all devices".to_owned();
     }
-    let selector: crate::core::selector::Selector =
+    let selector: crate::api::selector::Selector =
         spec.get("devices").and_then(|devices| read(devices).ok()).unwrap_or_default();
     let mut parts: Vec<String> =
         selector.match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     parts.extend(selector.match_expressions.iter().map(|expression| {
-        use crate::core::selector::Operator;
+        use crate::api::selector::Operator;
         let (key, values) = (&expression.key, expression.values.join("|"));
         match expression.operator {
             Operator::In => format!("{key}={values}"),

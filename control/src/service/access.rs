@@ -7,10 +7,10 @@ use super::change::Change;
 use super::read::page;
 use super::sessions::{self, Credential};
 use super::{Failure, Listed, Query, Service};
+use crate::api::Scope;
 use crate::api::{self, CreatedAccess, NewAccess};
 use crate::core::model::{AUTHORITY, key, sha256};
 use crate::core::records::{ADMIN, AccessRecord};
-use crate::core::scope::Scope;
 use crate::core::view;
 
 /// Maximum number of access tokens that the control plane stores.

@@ -13,17 +13,19 @@ use tokio::task::JoinSet;
 use super::change::Change;
 use super::{Failure, Listed, Service};
 use crate::adapters::notify;
-use crate::api::{self, AlarmState, List, ListMeta, NewSilence, PolicyStatus, Severity, Tested};
+use crate::api::selector::{self, Selector};
+use crate::api::time::{moment, rfc3339, words};
+use crate::api::{
+    self, AlarmState, List, ListMeta, Muting, NewSilence, PolicyStatus, Severity, Tested,
+};
 use crate::core::alarms::{
-    Document, Engine, Known, LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Message, Muting,
-    Outcome, Presence, Seen, Silence, Standing, Turn, Write, muted,
+    Document, Engine, Known, LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Message, Outcome,
+    Presence, Seen, Silence, Standing, Turn, Write, muted,
 };
 use crate::core::attention::{Alarm, Attention};
 use crate::core::model::{Model, key};
 use crate::core::notification::Notification;
 use crate::core::records::{self, Policy, PolicyKind, PolicyRecord};
-use crate::core::selector::{self, Selector};
-use crate::core::time::{moment, rfc3339, words};
 
 /// Time between two passes over all devices. A pass costs about 20 ms with 50,000 devices.
 const PASS: Duration = Duration::from_secs(5);

@@ -9,9 +9,10 @@ use holdfast_protocol::workload::WorkloadSpec;
 use super::change::Change;
 use super::policies::{self, Overlay};
 use super::{Failure, Service};
+use crate::api::count::count;
+use crate::api::selector::Selector;
 use crate::api::{Applied, AppliedDocument, ChangedDevices};
 use crate::core::admission::{Admitted, What};
-use crate::core::count::count;
 use crate::core::model::{Device, Model, Workload, encoded_size, key};
 use crate::core::placement::{self, Wanted};
 use crate::core::policies as effects;
@@ -19,7 +20,6 @@ use crate::core::records::{
     MAX_REVISIONS, Policy, PolicyKey, PolicyKind, PolicyRecord, RevisionRecord, Standing,
     WorkloadRecord,
 };
-use crate::core::selector::Selector;
 use crate::core::view;
 
 /// Maximum number of selected devices that a result names.

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::{Failure, Service};
-use crate::core::log::{LogHead, LogPiece};
+use crate::api::log::{LogHead, LogPiece};
 
 /// Maximum number of pieces, each of at most 16 KiB, that wait for a reader. A reader that is
 /// slower than the device is cut off, so that memory stays bounded.

@@ -5,10 +5,10 @@ use holdfast_protocol::ids::{DeviceId, Name};
 use serde::Serialize;
 
 use crate::api::Event;
+use crate::api::time::rfc3339;
 use crate::core::model::{Model, key};
 use crate::core::placement::Wanted;
 use crate::core::records::{AccessRecord, AuditRecord, MAX_AUDIT};
-use crate::core::time::rfc3339;
 use crate::core::timeline::{EventRecord, What};
 use crate::store::Batch;
 

@@ -283,7 +283,7 @@ fn renewed(
     change.put_device(name);
     if let Some(before) = before.filter(|before| before.not_after < now) {
         let message =
-            format!("its certificate expired at {}", crate::core::time::rfc3339(before.not_after));
+            format!("its certificate expired at {}", crate::api::time::rfc3339(before.not_after));
         change.audit(&format!("device {name}"), "device.renew-expired", name.as_str(), message);
     }
     Ok(standing)

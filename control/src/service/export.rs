@@ -6,7 +6,7 @@ use holdfast_protocol::data::{Record, StreamName};
 use holdfast_protocol::ids::Name;
 
 use super::{Failure, Service, Window};
-use crate::core::selector::Selector;
+use crate::api::selector::Selector;
 use crate::data_store::StreamRow;
 
 /// Maximum number of records that are looked at before an export begins, over all its streams. The

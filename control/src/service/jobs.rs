@@ -14,12 +14,13 @@ use super::apply::approved;
 use super::calls::NoAnswer;
 use super::change::Change;
 use super::{Failure, Service};
+use crate::api::selector;
+use crate::api::time::rfc3339;
 use crate::api::{NotRestarted, OnDevices, PauseResult, RestartProgress, RestartResult, Rollback};
 use crate::core::model::{Model, Workload, key};
 use crate::core::pause::{MAX_NAMED, Stamp};
 use crate::core::placement::Wanted;
-use crate::core::time::rfc3339;
-use crate::core::{revisions, selector};
+use crate::core::revisions;
 
 /// Maximum number of devices that a result names in each of its lists.
 const NAMED: usize = 100;

@@ -7,10 +7,10 @@ use holdfast_protocol::data::{HorizonCause, Pattern, StreamName};
 use holdfast_protocol::ids::Name;
 
 use super::Service;
+use crate::api::selector::Selector;
 use crate::core::exposition::{Exposition, Latest};
 use crate::core::ingest;
 use crate::core::records::Standing;
-use crate::core::selector::Selector;
 
 /// Key of the label by which devices that share a place and a link are grouped.
 const SITE: &str = "site";

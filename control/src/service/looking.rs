@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Failure, Service};
+use crate::api::time::rfc3339;
 use crate::api::{Connection, Ping};
 use crate::core::answering::{Answering, Look, PATIENCE};
-use crate::core::time::rfc3339;
 
 /// Maximum number of devices that may be looked at together. Looking at another one reports its
 /// state without asking it.

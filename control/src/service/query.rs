@@ -20,11 +20,12 @@ use tokio::time::Instant;
 use super::calls::NoAnswer;
 use super::records::no_stream;
 use super::{Failure, Service};
+use crate::api::selector;
+use crate::api::time::{duration, moment};
 use crate::api::{FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryProgress, QueryResult};
+use crate::core::query;
 use crate::core::query::{Answers, Asked};
 use crate::core::records::Standing;
-use crate::core::time::{duration, moment};
-use crate::core::{query, selector};
 
 /// Maximum size of one device's packed answer, in bytes.
 const MOST: usize = 4 * MAX_MESSAGE;

@@ -5,11 +5,11 @@ use std::ops::Bound;
 use holdfast_protocol::ids::{Labels, Name, hex};
 
 use super::{Failure, Service};
+use crate::api::selector::Selector;
+use crate::api::time::rfc3339;
 use crate::api::{self, Absence, Connection, List, ListMeta};
 use crate::core::model::Workload;
 use crate::core::records::{PolicyKind, RevisionRecord};
-use crate::core::selector::Selector;
-use crate::core::time::rfc3339;
 use crate::core::{absence, explain, revisions, view};
 
 /// Number of items of a page when the request does not say.

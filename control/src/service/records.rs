@@ -13,13 +13,14 @@ use holdfast_protocol::ids::Name;
 use super::ingest::{Streams, owner};
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
+use crate::api::time::rfc3339_millis;
 use crate::api::{DeviceStreams, Ledger, MissingRange, Point, StreamItem, StreamLast};
 use crate::core::ingest::{Checked, Compared};
 use crate::core::ledger::{Missing, MissingList};
+use crate::core::ledger_page::ledger_page;
 use crate::core::policies::device_link;
 use crate::core::query::json_number;
 use crate::core::shipping::{Circumstances, nothing_shipped};
-use crate::core::time::rfc3339_millis;
 use crate::core::{ingest, values, view};
 use crate::data_store::{Block, Direction, Head, StreamRow};
 use crate::store::StoreError;
@@ -490,7 +491,7 @@ impl Service {
             return Ok(None);
         }
         let note = self.why_none(&name, &stream).ok_or_else(none)?;
-        let ledger = Ledger::new(&ingest::Tally::default(), Vec::new(), None);
+        let ledger = ledger_page(&ingest::Tally::default(), Vec::new(), None);
         Ok(Some(Ledger { note: Some(note), ..ledger }))
     }
 
@@ -536,7 +537,7 @@ impl Service {
         };
         let follows = follows.map(|missing| missing.from.to_string());
         found.truncate(limit);
-        let mut ledger = Ledger::new(&row.tally, found.into(), follows);
+        let mut ledger = ledger_page(&row.tally, found.into(), follows);
         self.date(row, &mut ledger.missing, DATED.0)?;
         self.date(row, &mut ledger.by_policy, DATED.1)?;
         Ok(ledger)

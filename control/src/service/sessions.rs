@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 use super::change::Change;
 use super::{Failure, Service};
 use crate::api;
+use crate::api::Scope;
+use crate::api::time::rfc3339;
 use crate::core::model::key;
 use crate::core::records::{AccessRecord, SessionRecord};
-use crate::core::scope::Scope;
 use crate::core::session::{LIFE, MAX_SESSIONS, Secret};
-use crate::core::time::rfc3339;
 
 /// Identity and scope of a request's caller. They may end while a long response is being sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,11 @@ use holdfast_protocol::enrol::EnrolToken;
 use holdfast_protocol::ids::{check_label_key, hex};
 
 use super::{Failure, Service};
+use crate::api::time::rfc3339;
 use crate::api::{CreatedToken, NewToken, TokenDevice, TokenUse};
 use crate::core::enrolment::{MAX_LABELS, check_labels};
 use crate::core::model::{Device, key, sha256};
 use crate::core::records::{ANY_LABEL, TokenRecord};
-use crate::core::time::rfc3339;
 use crate::core::view;
 
 /// Longest life of an enrolment token, in seconds: ten years.

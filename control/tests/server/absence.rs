@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
-use holdfast_control::core::time::rfc3339;
+use holdfast_control::api::time::rfc3339;
 use holdfast_protocol::codec;
 use holdfast_protocol::message::{Phase, Problem, StateReport, WorkloadReport};
 use holdfast_protocol::topic::Channel;

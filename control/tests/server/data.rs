@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use holdfast_control::api::time::rfc3339_millis;
 use holdfast_control::core::ingest;
 use holdfast_control::core::ledger::Stretch;
-use holdfast_control::core::time::rfc3339_millis;
 use holdfast_control::data_store::{DataBatch, DataStore as _};
 use holdfast_protocol::codec;
 use holdfast_protocol::data::block::pack;

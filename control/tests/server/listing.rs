@@ -212,7 +212,7 @@ async fn filters_choose_what_they_say() {
                 })
         };
     let unhealthy = |item: &Value| is(item, "online") && failing(item) > 0;
-    let soon = holdfast_control::core::time::rfc3339(clock() + 3_600 / 4);
+    let soon = holdfast_control::api::time::rfc3339(clock() + 3_600 / 4);
     type Rule<'r> = Box<dyn Fn(&Value) -> bool + 'r>;
     let rules: Vec<(&str, Rule<'_>)> = vec![
         ("connection=online", Box::new(|item| is(item, "online"))),

@@ -1,10 +1,7 @@
 //! Answers of name servers, which anybody on the way can send to an agent.
 #![no_main]
 
-#[allow(dead_code, reason = "the hosts file is not off the network")]
-#[path = "../../../agent/src/core/dns.rs"]
-mod dns;
-
+use holdfast_agent_core::dns;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

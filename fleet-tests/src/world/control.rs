@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use holdfast_control::api::selector::Selector;
 use holdfast_control::core::placement;
 use holdfast_control::core::records::{ReportRecord, WorkloadRecord};
-use holdfast_control::core::selector::Selector;
 use holdfast_protocol::WIRE_VERSION;
 use holdfast_protocol::codec;
 use holdfast_protocol::ids::{Digest, Labels, Name};

@@ -9,8 +9,8 @@ use axum::{Extension, Json};
 use super::App;
 use super::auth::Operator;
 use super::extract::{Params, Path, SMALL, json};
+use crate::api::Muting;
 use crate::api::{Alarm, AlarmState, List, NewSilence, Severity, Silence, Tested};
-use crate::core::alarms::Muting;
 use crate::service::{AlarmsQuery, Failure};
 
 type Answer<T> = Result<Json<T>, Failure>;

@@ -131,7 +131,7 @@ fn write(backup: &Backup, artifacts: &Artifacts, to: impl Write) -> io::Result<(
     let manifest = Manifest {
         format: FORMAT,
         program: format!("holdfast {}", env!("CARGO_PKG_VERSION")),
-        created_at: crate::core::time::rfc3339(backup.at),
+        created_at: crate::api::time::rfc3339(backup.at),
     };
     for (name, json) in [
         (BACKUP_MANIFEST, serde_json::to_vec_pretty(&manifest)?),

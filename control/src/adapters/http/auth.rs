@@ -14,7 +14,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::App;
 use crate::adapters::seats::Seat;
-use crate::core::scope::{self, Scope};
+use crate::api::Scope;
+use crate::core::scope;
 use crate::core::session::Secret;
 use crate::service::{Credential, Failure, Service};
 

@@ -18,13 +18,13 @@ use tokio::sync::mpsc;
 
 use super::App;
 use super::extract::{Params, Path};
+use crate::api::selector;
+use crate::api::time::{moment, rfc3339_millis};
 use crate::api::{
     DataMeta, DataRecord, DataRecords, DeviceStreams, Ledger, List, MissingRange, Series,
     StreamItem,
 };
 use crate::core::listing::Filter;
-use crate::core::selector;
-use crate::core::time::{moment, rfc3339_millis};
 use crate::core::values::{record_json, value_form, value_json};
 use crate::data_store::StreamRow;
 use crate::service::{Failure, LedgerPart, Query, Service, Window};

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::App;
 use crate::api::Event;
-use crate::core::time::rfc3339;
+use crate::api::time::rfc3339;
 use crate::service::{Credential, Failure, Page, Service, Watch};
 
 /// Time between two heartbeats. A comment would be enough for a proxy, but a browser hides comments

@@ -15,7 +15,7 @@ use super::App;
 use super::data::times;
 use super::extract::{Params, Path};
 use crate::adapters::parquet::{Look, Table};
-use crate::core::selector;
+use crate::api::selector;
 use crate::data_store::StreamRow;
 use crate::service::{Failure, Service, Window};
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-use crate::core::words;
+use crate::api::words;
 use crate::service::Failure;
 
 /// Maximum size of an operator's large JSON documents, in bytes: some hundred workloads.

@@ -8,10 +8,10 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::App;
 use super::extract::{Params, Path};
+use crate::api::selector;
 use crate::api::{Device, Differences, Fleet, LabelsInUse, List};
 use crate::core::attention::Attention;
 use crate::core::listing::{Filter, Order};
-use crate::core::selector;
 use crate::service::{DevicesQuery, Failure, Query, Service};
 
 pub(super) type Answer<T> = Result<Json<T>, Failure>;

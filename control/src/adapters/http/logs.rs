@@ -14,7 +14,7 @@ use holdfast_protocol::message::LogPart;
 use super::App;
 use super::data::time;
 use super::extract::{Params, Path};
-use crate::core::log::{LogHead, LogPiece, LogText, place};
+use crate::api::log::{LogHead, LogPiece, LogText, place};
 use crate::service::{Credential, Failure, LogStream, Service, Watch};
 
 /// Media type of a framed log: for each piece a line of JSON, then as many bytes as the line says.

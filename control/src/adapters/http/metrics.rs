@@ -10,8 +10,8 @@ use holdfast_protocol::data::Pattern;
 
 use super::App;
 use super::extract::Params;
-use crate::core::selector;
-use crate::core::time::duration;
+use crate::api::selector;
+use crate::api::time::duration;
 use crate::service::{Failure, WITHIN};
 
 /// Content type of Prometheus's text format.

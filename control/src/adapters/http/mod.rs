@@ -323,7 +323,7 @@ impl PageQuery {
 }
 
 /// Parses the parameter `labelSelector`.
-fn selector(text: Option<&str>) -> Result<crate::core::selector::Selector, Failure> {
-    crate::core::selector::parse(text.unwrap_or_default())
+fn selector(text: Option<&str>) -> Result<crate::api::selector::Selector, Failure> {
+    crate::api::selector::parse(text.unwrap_or_default())
         .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))
 }

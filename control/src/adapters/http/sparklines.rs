@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::App;
 use super::data::aside;
 use super::extract::{Params, Path};
+use crate::api::time::rfc3339;
 use crate::api::{Sparkline, Sparklines};
-use crate::core::time::rfc3339;
 use crate::service::Failure;
 
 /// Maximum number of streams in one response.
@@ -63,7 +63,7 @@ pub(super) async fn get(
             let means: BTreeMap<String, f64> =
                 points.into_iter().map(|point| (point.time, point.mean)).collect();
             let value = |at: u64| {
-                let time = crate::core::time::rfc3339_millis((since + at * POINT) * 1_000);
+                let time = crate::api::time::rfc3339_millis((since + at * POINT) * 1_000);
                 means.get(&time).map_or(Value::Null, |mean| Value::from(*mean))
             };
             let values = (0..POINTS).map(value).collect();

@@ -9,8 +9,9 @@ use axum::{Extension, Json};
 use super::auth::Operator;
 use super::extract::{LARGE, Params, Path, json};
 use super::{App, ListQuery};
+use crate::api::strict::TOO_MANY;
 use crate::api::{Applied, Apply, Explanation, List, Revision, Workload};
-use crate::core::admission::{TOO_MANY, admit};
+use crate::core::admission::admit;
 use crate::service::Failure;
 
 type Answer<T> = Result<Json<T>, Failure>;

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::tls;
+use crate::api::time::rfc3339;
 use crate::core::alarms::{Message, Outcome, Status};
 use crate::core::notification::Alertmanager;
-use crate::core::time::rfc3339;
 
 /// Number of repetitions that may be lost before an alert ends by itself, as in Prometheus.
 const REPEATS: u64 = 4;

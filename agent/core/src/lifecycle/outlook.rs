@@ -1,0 +1,134 @@
+//! How a workload stands, for reports and people, and when it wants to be looked at again.
+//! Nothing here changes it.
+
+use holdfast_protocol::message::{Phase, WorkloadReport};
+
+use super::{Cause, PROVEN_AFTER, Stage, Then, Workload, clip};
+use crate::record::Instance;
+
+impl Workload {
+    /// Why it stands where it does: what was said last, or that what is wanted was given up.
+    pub(super) fn why(&self) -> String {
+        match (&self.record.rejected, &self.wanted) {
+            _ if self.phase() == Phase::Paused => "paused: it starts when it is resumed".into(),
+            (Some(rejected), Some(wanted))
+                if self.reason.is_empty() && rejected.revision == *wanted =>
+            {
+                clip(&format!(
+                    "revision {} failed and was given up for the last one that worked: {}",
+                    wanted.number, rejected.why
+                ))
+            }
+            _ => match &self.stage {
+                Stage::Sweeping { unkillable, .. } if *unkillable > 0 => format!(
+                    "{unkillable} of its processes cannot be killed: it goes on when they are gone"
+                ),
+                Stage::Done(exit) if self.reason.is_empty() => exit.to_string(),
+                _ => self.reason.clone(),
+            },
+        }
+    }
+
+    /// When it wants to be looked at again, in milliseconds of the rising clock.
+    pub(crate) fn next_wake(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::Running(running) => {
+                let current = self.record.current.as_ref()?;
+                let proven = (!self.record.proven && current.spec.health.is_none())
+                    .then_some(running.since + PROVEN_AFTER);
+                let probe =
+                    (current.spec.health.is_some() && !running.probing).then_some(running.probe_at);
+                proven.into_iter().chain(probe).min()
+            }
+            Stage::Stopping { deadline, killed: false, .. } => Some(*deadline),
+            Stage::Sweeping { look_at, looking: false, .. } => Some(*look_at),
+            Stage::Waiting { until, .. } | Stage::Stuck { until } => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// True when nothing is left to do but to wait for something outside: a back-off, a probe, a
+    /// download, an end.
+    pub(crate) fn is_settled(&self) -> bool {
+        match &self.stage {
+            _ if self.again => false,
+            Stage::Running(_) if !self.paused => match self.goal() {
+                Some(goal) => self.is_current(goal) || self.prefetching.is_some(),
+                None => false,
+            },
+            Stage::Waiting { .. } => self.wanted.is_some() && !self.paused,
+            Stage::Done(_) => self.wanted.is_some(),
+            Stage::Idle => self.wanted.is_some() && self.paused && self.record.paused,
+            Stage::Fetching(_) => !self.paused,
+            Stage::Gone => true,
+            _ => false,
+        }
+    }
+
+    /// What came of a restart. None: it is under way.
+    pub(crate) fn restarted(&self) -> Option<Result<(), String>> {
+        match &self.stage {
+            _ if self.paused => Some(Err("it is paused".into())),
+            _ if self.again => None,
+            Stage::Running(_) | Stage::Done(_) => Some(Ok(())),
+            Stage::Idle
+            | Stage::Launching(_)
+            | Stage::Recording(_)
+            | Stage::Opening(_)
+            | Stage::Stopping { .. }
+            | Stage::Sweeping { .. } => None,
+            _ => Some(Err(self.why())),
+        }
+    }
+
+    /// The process that runs, if one does.
+    pub(crate) fn instance(&self) -> Option<&Instance> {
+        match &self.stage {
+            Stage::Running(running) => Some(&running.instance),
+            Stage::Recording(instance)
+            | Stage::Opening(instance)
+            | Stage::Stopping { instance, .. } => Some(instance),
+            _ => None,
+        }
+    }
+
+    /// How it stands.
+    pub(crate) fn report(&self) -> WorkloadReport {
+        let on_its_way = self.goal().or(self.wanted.as_ref()).map(|revision| revision.number);
+        let current = self.record.current.as_ref().map(|revision| revision.number);
+        let running = matches!(self.stage, Stage::Running(_) | Stage::Stopping { .. });
+        let revision = if running { current.or(on_its_way) } else { on_its_way.or(current) };
+        WorkloadReport {
+            revision: revision.unwrap_or(0),
+            phase: self.phase(),
+            restarts: self.record.restarts,
+            pid: self.instance().map(|instance| instance.pid),
+            reason: self.why(),
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        match &self.stage {
+            Stage::Idle if self.paused && self.wanted.is_some() => Phase::Paused,
+            Stage::Idle | Stage::Gone => Phase::Pending,
+            Stage::Fetching(_) => Phase::Fetching,
+            Stage::Launching(_) | Stage::Recording(_) | Stage::Opening(_) => Phase::Starting,
+            Stage::Running(running) if running.healthy => Phase::Running,
+            Stage::Running(running) if running.failures > 0 => Phase::Unhealthy,
+            Stage::Running(_) => Phase::Starting,
+            Stage::Stopping { cause: Cause::Unhealthy, .. } => Phase::Unhealthy,
+            Stage::Stopping { .. } | Stage::Removing | Stage::Stuck { .. } => Phase::Stopped,
+            // `stopped` without a process would be a job that is done.
+            Stage::Sweeping { then: Then::Plan, .. } => match &self.wanted {
+                Some(_) if self.paused => Phase::Paused,
+                Some(_) => Phase::Starting,
+                None => Phase::Stopped,
+            },
+            Stage::Sweeping { .. } => Phase::Backoff,
+            Stage::Waiting { .. } if self.broken => Phase::Failed,
+            Stage::Waiting { .. } => Phase::Backoff,
+            Stage::Done(exit) if exit.is_success() => Phase::Stopped,
+            Stage::Done(_) => Phase::Failed,
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! Whether a device may be away: what `DevicePolicy` documents say of a device that is offline or
+//! was never connected, which of several holds, and what its absence is therefore. Counts, alarms,
+//! filters and explanations ask here and decide nothing of it themselves.
+
+mod told;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use holdfast_protocol::ids::{Labels, Name};
+use serde::{Deserialize, Serialize};
+
+use super::attention::{LOST_AFTER, NEVER_AFTER};
+use super::model::{Device, Model};
+use super::records::{Policy, PolicyRecord};
+use super::state::CLOCK_STEP;
+use holdfast_api::selector::Selector;
+use holdfast_api::{Absence, Connection};
+
+pub use self::told::{
+    changes, explain_policy, of_policy, policy_status, reasons, shadowed, status,
+};
+
+/// Shortest time after which an absence may be an alarm, in seconds: within less a device that lost
+/// its link is back.
+pub const SHORTEST: u64 = 10;
+
+/// Longest, in seconds: a year. Whoever stays away for longer is `expected` to.
+pub const LONGEST: u64 = 366 * 86_400;
+
+/// Most `DevicePolicy` documents: each is held against the labels of every device.
+pub const MAX_DEVICE_POLICIES: usize = 200;
+
+/// What it means that a device is offline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WhenOffline {
+    /// It may be away for so many seconds; longer is an alarm.
+    AlarmAfter(u64),
+    /// It may be away for as long as it likes.
+    Expected,
+    /// The same, and it is left out of everything that is said of the fleet while it is away.
+    Ignore,
+}
+
+impl WhenOffline {
+    /// As people read it: `alarm after 12 h`, `expected`, `ignored`.
+    pub fn words(self) -> String {
+        match self {
+            Self::AlarmAfter(seconds) => format!("alarm after {}", exactly(seconds)),
+            Self::Expected => "expected".to_owned(),
+            Self::Ignore => "ignored".to_owned(),
+        }
+    }
+}
+
+/// A time in the largest unit that tells all of it: `12 h`, `90 min`.
+fn exactly(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
+    let fits = |(unit, _): &&(u64, &str)| seconds >= *unit && seconds.is_multiple_of(*unit);
+    match units.iter().find(fits) {
+        Some((unit, word)) => format!("{} {word}", seconds / unit),
+        None => format!("{seconds} s"),
+    }
+}
+
+/// What holds for the absence of devices that are chosen by the same documents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// The documents that choose them, the one that holds first. Empty: none does.
+    pub policies: Vec<Name>,
+    /// What the first says. None: there is none.
+    pub when: Option<WhenOffline>,
+    /// Of the others those that are as narrow as the first and say something else.
+    pub conflicts: Vec<Name>,
+    /// When this control plane began to serve, in seconds since 1970: nobody can have been
+    /// connected before.
+    pub started: u64,
+}
+
+/// An absence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Away {
+    /// What is to be thought of it.
+    pub class: Absence,
+    /// When it becomes an alarm, or became one, in seconds since 1970. None: never.
+    pub alarm_at: Option<u64>,
+}
+
+impl Away {
+    /// Whether nothing that was wrong on the device when it was last heard is an alarm: it may be
+    /// away for as long as it likes.
+    pub fn is_quiet(self) -> bool {
+        self.alarm_at.is_none()
+    }
+
+    /// Whether it is an alarm now.
+    pub fn is_alarm(self, now: u64) -> bool {
+        self.alarm_at.is_some_and(|at| now >= at)
+    }
+}
+
+/// How narrow a selector is: the number of its conditions. `all` has none.
+fn narrowness(devices: &Selector) -> usize {
+    devices.match_labels.len() + devices.match_expressions.len()
+}
+
+/// The rules that were made, by the names of the documents that choose: devices share them.
+pub type Made = BTreeMap<Vec<Name>, Arc<Rule>>;
+
+/// The rules of all devices, made once for those that the same documents choose.
+#[derive(Debug)]
+pub struct Rules<'a> {
+    /// The narrowest first, then by name.
+    documents: Vec<(&'a PolicyRecord, WhenOffline)>,
+    started: u64,
+    /// By the documents that choose.
+    made: Made,
+}
+
+impl<'a> Rules<'a> {
+    /// Of these documents; those of other kinds are left out.
+    pub fn new(all: impl Iterator<Item = &'a PolicyRecord>, started: u64, made: Made) -> Self {
+        let mut documents: Vec<(&PolicyRecord, WhenOffline)> = all
+            .filter_map(|record| match record.policy {
+                Policy::DevicePolicy { when_offline } => Some((record, when_offline)),
+                _ => None,
+            })
+            .collect();
+        documents.sort_by(|(one, _), (other, _)| {
+            (narrowness(&other.devices), &one.name).cmp(&(narrowness(&one.devices), &other.name))
+        });
+        Self { documents, started, made }
+    }
+
+    /// What holds for a device with these labels.
+    pub fn of(&mut self, labels: &Labels) -> Arc<Rule> {
+        let chooses = |(record, _): &&(&PolicyRecord, _)| record.devices.matches(labels);
+        let documents: Vec<_> = self.documents.iter().filter(chooses).collect();
+        let policies: Vec<Name> = documents.iter().map(|(record, _)| record.name.clone()).collect();
+        if let Some(known) = self.made.get(&policies) {
+            return Arc::clone(known);
+        }
+        let first = documents.first().copied();
+        let conflicts = documents.iter().filter(|(record, when)| {
+            first.is_some_and(|(held, said)| {
+                narrowness(&held.devices) == narrowness(&record.devices) && said != when
+            })
+        });
+        let rule = Arc::new(Rule {
+            conflicts: conflicts.map(|(record, _)| record.name.clone()).collect(),
+            policies: policies.clone(),
+            when: first.map(|(_, when)| *when),
+            started: self.started,
+        });
+        self.made.insert(policies, Arc::clone(&rule));
+        rule
+    }
+}
+
+/// A moment that may lie ahead of the clock because the clock was set back. 0: it says nothing.
+fn not_ahead(at: u64, now: u64) -> u64 {
+    if at > now + CLOCK_STEP { 0 } else { at.min(now) }
+}
+
+/// The absence of a device. None: it is connected, or may not connect.
+pub fn of(device: &Device, now: u64, started: u64) -> Option<Away> {
+    let (since, usual) = match device.live.seen(device.record.standing, device.report.last_seen > 0)
+    {
+        Connection::Offline => (device.report.gone_at(), LOST_AFTER),
+        Connection::NeverSeen => (device.record.created_at, NEVER_AFTER),
+        Connection::Online | Connection::Pending | Connection::Revoked => return None,
+    };
+    let rule = device.rule.as_deref();
+    let started = started.max(rule.map_or(0, |rule| rule.started));
+    // After a start everybody has a little while to come back, but no absence begins anew.
+    let alarm = |after: u64| {
+        (not_ahead(since, now) + after).max(not_ahead(started, now) + after.min(usual))
+    };
+    Some(match rule.and_then(|rule| rule.when) {
+        None => Away { class: Absence::Unexpected, alarm_at: Some(alarm(usual)) },
+        Some(WhenOffline::AlarmAfter(after)) => {
+            let at = alarm(after);
+            let class = if now >= at { Absence::Unexpected } else { Absence::Expected };
+            Away { class, alarm_at: Some(at) }
+        }
+        Some(WhenOffline::Expected) => Away { class: Absence::Expected, alarm_at: None },
+        Some(WhenOffline::Ignore) => Away { class: Absence::Ignored, alarm_at: None },
+    })
+}
+
+/// What is to be thought of a device's absence. None: it is connected, or may not connect.
+pub fn class(device: &Device, now: u64) -> Option<Absence> {
+    of(device, now, 0).map(|away| away.class)
+}
+
+/// After how many seconds away a device is an alarm, in words: `5 min`. Empty: never.
+pub fn allowed(device: &Device) -> String {
+    let usual = if device.report.last_seen > 0 { LOST_AFTER } else { NEVER_AFTER };
+    match device.rule.as_deref().and_then(|rule| rule.when) {
+        None => exactly(usual),
+        Some(WhenOffline::AlarmAfter(after)) => exactly(after),
+        Some(WhenOffline::Expected | WhenOffline::Ignore) => String::new(),
+    }
+}
+
+/// Whether a device is away and that is as expected, or nobody's business.
+pub fn is_normal(device: &Device, now: u64) -> bool {
+    of(device, now, 0).is_some_and(|away| away.class != Absence::Unexpected)
+}
+
+impl Model {
+    /// Decides anew which document holds on every device.
+    pub fn settle_rules(&mut self) {
+        let policies = self.policies.values().map(|known| &known.record);
+        let mut rules = Rules::new(policies, self.started, Made::new());
+        for device in self.devices.values_mut() {
+            device.rule = Some(rules.of(&device.record.labels));
+        }
+        self.rules = rules.made;
+    }
+
+    /// Decides it anew for one device, which is new or has other labels.
+    pub fn settle_rule(&mut self, name: &Name) {
+        let policies = self.policies.values().map(|known| &known.record);
+        let mut rules = Rules::new(policies, self.started, std::mem::take(&mut self.rules));
+        if let Some(device) = self.devices.get_mut(name) {
+            device.rule = Some(rules.of(&device.record.labels));
+        }
+        self.rules = rules.made;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::KnownPolicy;
+
+    const NOW: u64 = 1_000_000;
+    const HOUR: u64 = 3_600;
+
+    fn device(labels: &[(&str, &str)], gone: u64) -> Device {
+        let record = json!({
+            "name": "d", "shard": 1, "publicKey": "k", "standing": "approved", "createdAt": NOW - 100 * HOUR,
+            "updatedAt": 1, "version": 1, "token": "t", "labels": labels.iter().copied().collect::<BTreeMap<_, _>>(),
+        });
+        let mut device = Device::new(serde_json::from_value(record).unwrap());
+        (device.report.last_seen, device.report.gone) = (gone.saturating_sub(7), gone);
+        device
+    }
+
+    fn policy(name: &str, devices: serde_json::Value, when_offline: WhenOffline) -> PolicyRecord {
+        let record = json!({
+            "name": name, "devices": devices, "policy": { "devicepolicy": { "when_offline": when_offline } },
+            "written": {}, "revision": 1, "createdAt": 1, "updatedAt": 1, "version": 1,
+        });
+        serde_json::from_value(record).unwrap()
+    }
+
+    fn rule(when: WhenOffline, started: u64) -> Option<Arc<Rule>> {
+        let policies = vec!["p".parse().unwrap()];
+        Some(Arc::new(Rule { policies, when: Some(when), conflicts: Vec::new(), started }))
+    }
+
+    fn away(gone: u64, rule: Option<Arc<Rule>>) -> (Absence, Option<u64>) {
+        let mut device = device(&[], gone);
+        device.rule = rule;
+        let away = of(&device, NOW, 0).unwrap();
+        (away.class, away.alarm_at)
+    }
+
+    #[test]
+    fn an_absence_is_what_the_document_says() {
+        use Absence::{Expected, Ignored, Unexpected};
+        let after = |seconds| rule(WhenOffline::AlarmAfter(seconds), 0);
+        for (gone, rule, class, alarm_at) in [
+            (NOW - 10, None, Unexpected, Some(NOW - 10 + LOST_AFTER)),
+            (NOW - HOUR, None, Unexpected, Some(NOW - HOUR + LOST_AFTER)),
+            (NOW - HOUR, after(2 * HOUR), Expected, Some(NOW + HOUR)),
+            (NOW - 2 * HOUR, after(2 * HOUR), Unexpected, Some(NOW)),
+            (NOW - 50 * HOUR, rule(WhenOffline::Expected, 0), Expected, None),
+            (NOW - 50 * HOUR, rule(WhenOffline::Ignore, 0), Ignored, None),
+            // Never seen: from its enrolment on.
+            (0, None, Unexpected, Some(NOW - 100 * HOUR + NEVER_AFTER)),
+            (0, after(101 * HOUR), Expected, Some(NOW + HOUR)),
+            (0, rule(WhenOffline::Expected, 0), Expected, None),
+        ] {
+            let mut said = device(&[], gone);
+            if gone == 0 {
+                said.report.last_seen = 0;
+            }
+            said.rule.clone_from(&rule);
+            let away = of(&said, NOW, 0).unwrap();
+            assert_eq!((away.class, away.alarm_at), (class, alarm_at), "gone {gone}, {rule:?}");
+            assert_eq!(away.is_alarm(NOW), alarm_at.is_some_and(|at| at <= NOW));
+        }
+        let mut online = device(&[], 0);
+        online.live.connection = 1;
+        assert_eq!(of(&online, NOW, 0), None);
+    }
+
+    #[test]
+    fn a_start_gives_a_little_while_and_begins_no_absence_anew() {
+        let started = NOW - 10;
+        let after = |seconds| rule(WhenOffline::AlarmAfter(seconds), started);
+        let hours = 12 * HOUR;
+        // Away for eleven hours, and the control plane was started a moment ago.
+        assert_eq!(away(NOW - 11 * HOUR, after(hours)).1, Some(NOW + HOUR));
+        // It was due while nobody served.
+        assert_eq!(
+            away(NOW - 13 * HOUR, after(hours)),
+            (Absence::Expected, Some(started + LOST_AFTER))
+        );
+        assert_eq!(away(NOW - HOUR, after(60)).1, Some(started + 60));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_delays_no_alarm() {
+        let after = || rule(WhenOffline::AlarmAfter(HOUR), 0);
+        assert_eq!(away(NOW + 2, after()).1, Some(NOW + HOUR), "a small step is none");
+        let (class, at) = away(NOW + 9 * HOUR, after());
+        assert_eq!((class, at), (Absence::Unexpected, Some(HOUR)), "it says nothing of the past");
+    }
+
+    #[test]
+    fn the_narrowest_holds_then_the_first_by_name() {
+        let ship = json!({ "matchLabels": { "kind": "ship" } });
+        let both = json!({ "matchLabels": { "kind": "ship", "site": "kiel" } });
+        let site = json!({ "matchExpressions": [{ "key": "site", "operator": "In", "values": ["kiel"] }] });
+        let all = [
+            policy("a-all", json!("all"), WhenOffline::Ignore),
+            policy("m-ship", ship.clone(), WhenOffline::Expected),
+            policy("n-ship", ship, WhenOffline::Expected),
+            policy("o-site", site, WhenOffline::AlarmAfter(HOUR)),
+            policy("z-both", both, WhenOffline::AlarmAfter(2 * HOUR)),
+        ];
+        let mut rules = Rules::new(all.iter(), 5, Made::new());
+        for (labels, names, when, conflicts) in [
+            (vec![], "a-all", Some(WhenOffline::Ignore), ""),
+            (vec![("kind", "ship")], "m-ship n-ship a-all", Some(WhenOffline::Expected), ""),
+            (vec![("site", "kiel")], "o-site a-all", Some(WhenOffline::AlarmAfter(HOUR)), ""),
+            (
+                vec![("kind", "ship"), ("site", "kiel")],
+                "z-both m-ship n-ship o-site a-all",
+                Some(WhenOffline::AlarmAfter(2 * HOUR)),
+                "",
+            ),
+        ] {
+            let rule = rules.of(&device(&labels, 1).record.labels);
+            let said =
+                |names: &[Name]| names.iter().map(Name::as_str).collect::<Vec<_>>().join(" ");
+            assert_eq!((said(&rule.policies).as_str(), rule.when), (names, when), "{labels:?}");
+            assert_eq!(said(&rule.conflicts), conflicts);
+            assert!(Arc::ptr_eq(&rule, &rules.of(&device(&labels, 1).record.labels)), "shared");
+        }
+        let mut rules = Rules::new(all[1..4].iter(), 5, Made::new());
+        let rule = rules.of(&device(&[("kind", "ship"), ("site", "kiel")], 1).record.labels);
+        assert_eq!(rule.policies[0].as_str(), "m-ship");
+        assert_eq!(rule.conflicts, ["o-site".parse().unwrap()], "as narrow, and it says otherwise");
+    }
+
+    #[test]
+    fn the_devices_of_a_document_are_counted_by_their_absence() {
+        let mut model = Model::empty("default".parse().unwrap());
+        let ship = json!({ "matchLabels": { "kind": "ship" } });
+        for record in [
+            policy("ships", ship, WhenOffline::AlarmAfter(HOUR)),
+            policy("all", json!("all"), WhenOffline::Expected),
+        ] {
+            model.policies.insert(record.key(), KnownPolicy::new(record));
+        }
+        for (name, kind, gone) in
+            [("a", "ship", NOW - 9 * HOUR), ("b", "ship", NOW - 9), ("c", "car", NOW - 9 * HOUR)]
+        {
+            let mut device = device(&[("kind", kind)], gone);
+            device.record.name = name.parse().unwrap();
+            model.devices.insert(device.record.name.clone(), device);
+        }
+        model.settle_rules();
+        let ships = of_policy(&model, &"ships".parse().unwrap(), NOW);
+        assert_eq!((ships.devices, ships.expected, ships.unexpected), (2, 1, 1));
+        assert_eq!(
+            (ships.unexpected_names, ships.expected_names),
+            (vec!["a".into()], vec!["b".into()])
+        );
+        let all = of_policy(&model, &"all".parse().unwrap(), NOW);
+        assert_eq!((all.devices, all.expected, all.overridden), (1, 1, 2));
+        assert_eq!(all.overridden_by, ["ships"]);
+        let said = reasons(&model.devices["a"], NOW);
+        assert!(said[0].contains("for 1 h by device policy ships"), "{said:?}");
+        // Other labels, another rule; and without documents none.
+        model.devices.get_mut("a").unwrap().record.labels.clear();
+        model.settle_rule(&"a".parse().unwrap());
+        assert_eq!(of_policy(&model, &"all".parse().unwrap(), NOW).devices, 2);
+    }
+
+    #[test]
+    fn a_rule_is_told_exactly() {
+        for (seconds, words) in
+            [(60, "1 min"), (90, "90 s"), (5_400, "90 min"), (216_000, "60 h"), (172_800, "2 d")]
+        {
+            assert_eq!(exactly(seconds), words);
+        }
+    }
+}

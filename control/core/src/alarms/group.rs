@@ -1,0 +1,347 @@
+//! Alarms that have something in common, and when one tells of them. A table in `tests.rs` holds
+//! each of these times.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::ids::{Labels, Name};
+use serde::{Deserialize, Serialize};
+
+use super::message::{LISTED, Listed, Message, Parts, Status};
+use super::{Document, Known, Tracked, Turn, fresh};
+use crate::notification::Notification;
+use holdfast_api::Severity;
+use holdfast_api::time::rfc3339;
+
+/// Most groups of one notification; alarms of further ones are in one group without values.
+pub(super) const MAX_GROUPS: usize = 1_000;
+
+/// Alarms of a group that are remembered by name, about 100 bytes each in the store. Of further
+/// ones it is remembered when they were told, which is enough not to tell them again.
+const MAX_MEMBERS: usize = 500;
+
+/// A repetition that comes within this time, in seconds, is not stored: for an Alertmanager one a
+/// minute of each group.
+const SOON: u64 = 10 * 60;
+
+/// What the alarms of a group have in common, in the order of `groupBy`.
+pub(super) type Key = Vec<(String, String)>;
+
+/// Which alarm: device, kind and code.
+type Id = (Name, String, String);
+
+/// An alarm that was told, as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its device.
+    pub device: Name,
+    /// The device's labels.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// `lost`, `failing` and so on.
+    pub kind: String,
+    /// Of a problem its code, of what fails the workload's name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub code: String,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+}
+
+impl Member {
+    /// As a message about its end lists it.
+    fn listed(&self) -> Listed {
+        Listed {
+            device: self.device.to_string(),
+            kind: self.kind.clone(),
+            code: self.code.clone(),
+            severity: self.severity,
+            message: String::new(),
+            since: rfc3339(self.since),
+        }
+    }
+}
+
+/// A group of which somebody was told, as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    /// What its alarms have in common.
+    pub key: Vec<(String, String)>,
+    /// When its last message was made, in seconds since 1970.
+    pub at: u64,
+    /// Since when its oldest alarm lasts, in seconds since 1970.
+    pub since: u64,
+    /// That of its most urgent alarm.
+    pub severity: Severity,
+    /// The alarms that were told, at most 500.
+    pub members: Vec<Member>,
+}
+
+/// A group.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Group {
+    /// When its first alarm was to be told; `groupWait` runs from here.
+    first: Option<u64>,
+    told: Option<Told>,
+}
+
+#[derive(Debug, Clone)]
+struct Told {
+    at: u64,
+    since: u64,
+    severity: Severity,
+    members: BTreeMap<Id, Member>,
+}
+
+/// What becomes of a group in a turn.
+pub(super) enum Step {
+    /// Nothing.
+    Stays,
+    /// Nothing was told of it, and there is nothing to tell.
+    Goes,
+    /// This is told, and the group is as it is then. False: it says nothing new and will soon be
+    /// said again, so that it need not outlive a restart.
+    Tells(Box<Message>, bool),
+    /// This is told, if anything, and the group is over.
+    Ends(Option<Box<Message>>),
+}
+
+/// The alarms of a group in this turn.
+#[derive(Default)]
+pub(super) struct Content<'a> {
+    /// Those that may be told.
+    firing: Vec<(&'a Name, &'a Labels, &'a Known)>,
+}
+
+/// The alarms that a notification is about, by group. Of those that are muted nothing is told.
+pub(super) fn contents<'a>(
+    document: &Document,
+    devices: &'a BTreeMap<Name, Tracked>,
+    known: &BTreeMap<Key, Group>,
+    now: u64,
+) -> BTreeMap<Key, Content<'a>> {
+    let mut contents: BTreeMap<Key, Content<'a>> = BTreeMap::new();
+    let Document { devices: chosen, notification, .. } = document;
+    for (name, tracked) in devices.iter().filter(|(_, one)| chosen.matches(&one.labels)) {
+        for alarm in &tracked.alarms {
+            let lasted = now >= alarm.since.saturating_add(notification.delay);
+            if alarm.gone.is_some() || alarm.muted || !lasted || !notification.concerns(alarm) {
+                continue;
+            }
+            let mut key = notification.key_of(name, &tracked.labels, alarm);
+            let is_known = contents.contains_key(&key) || known.contains_key(&key);
+            if !is_known && contents.len().max(known.len()) >= MAX_GROUPS {
+                key.iter_mut().for_each(|(_, value)| value.clear());
+            }
+            contents.entry(key).or_default().firing.push((name, &tracked.labels, alarm));
+        }
+    }
+    contents
+}
+
+impl Notification {
+    /// Whether it is about an alarm of this kind and urgency.
+    fn concerns(&self, alarm: &Known) -> bool {
+        // The most urgent is the least.
+        alarm.severity <= self.severity
+            && (self.kinds.is_empty() || self.kinds.contains(&alarm.kind))
+    }
+
+    fn key_of(&self, device: &Name, labels: &Labels, alarm: &Known) -> Key {
+        let value = |word: &str| match word {
+            "kind" => alarm.kind.clone(),
+            "code" => alarm.code.clone(),
+            "severity" => alarm.severity.as_str().to_owned(),
+            "device" => device.to_string(),
+            "workload" if alarm.kind == "failing" => alarm.code.clone(),
+            label => labels.get(label).cloned().unwrap_or_default(),
+        };
+        self.group_by.iter().map(|word| (word.clone(), value(word))).collect()
+    }
+}
+
+/// What a turn of a group goes by.
+pub(super) struct Round<'a> {
+    pub(super) name: &'a Name,
+    pub(super) document: &'a Notification,
+    pub(super) devices: &'a BTreeMap<Name, Tracked>,
+    pub(super) turn: &'a Turn<'a>,
+}
+
+impl Group {
+    /// From the store.
+    pub(super) fn of(record: GroupRecord) -> Self {
+        let id = |one: &Member| (one.device.clone(), one.kind.clone(), one.code.clone());
+        let members = record.members.into_iter().map(|one| (id(&one), one)).collect();
+        let (at, since, severity) = (record.at, record.since, record.severity);
+        Self { first: Some(at), told: Some(Told { at, since, severity, members }) }
+    }
+
+    /// For the store. None: nothing was told of it.
+    pub(super) fn record(&self, key: &Key) -> Option<GroupRecord> {
+        let told = self.told.as_ref()?;
+        Some(GroupRecord {
+            key: key.clone(),
+            at: told.at,
+            since: told.since,
+            severity: told.severity,
+            members: told.members.values().cloned().collect(),
+        })
+    }
+
+    /// Since when its oldest alarm lasted when it was told, in seconds since 1970.
+    pub(super) fn since(&self) -> Option<u64> {
+        self.told.as_ref().map(|told| told.since)
+    }
+
+    /// Whether anybody was told of it.
+    pub(super) fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// Whether this alarm was told.
+    pub(super) fn has_told(&self, device: &Name, kind: &str, code: &str) -> bool {
+        let told = self.told.as_ref();
+        told.is_some_and(|told| {
+            told.members
+                .keys()
+                .any(|(of, known, word)| of == device && known == kind && word == code)
+        })
+    }
+
+    /// Decides what is told now.
+    pub(super) fn step(
+        &mut self,
+        key: &Key,
+        content: &Content<'_>,
+        round: &Round<'_>,
+        ids: &mut (u64, u64),
+    ) -> Step {
+        let (document, now) = (round.document, round.turn.now);
+        let Some(told) = &self.told else {
+            if content.firing.is_empty() {
+                return Step::Goes;
+            }
+            let first = *self.first.get_or_insert(now);
+            if now < first.saturating_add(document.group_wait) {
+                return Step::Stays;
+            }
+            return Step::Tells(self.tell(key, content, round, 0, ids), true);
+        };
+        let over: Vec<Id> = told.members.keys().filter(|id| !holds(round, id)).cloned().collect();
+        if content.firing.is_empty() && over.len() == told.members.len() {
+            let message = document.send_resolved.then(|| {
+                let (since, severity) = (told.since, told.severity);
+                let parts = Parts {
+                    id: fresh(ids),
+                    notification: round.name,
+                    status: Status::Resolved,
+                    group: key,
+                    alarms: told.members.values().take(LISTED).map(Member::listed).collect(),
+                    severity,
+                    count: 0,
+                    new: 0,
+                    ended: over.len(),
+                    since,
+                    now,
+                    link: document.link.as_deref(),
+                };
+                Box::new(Message::new(parts))
+            });
+            return Step::Ends(message);
+        }
+        let is_new =
+            content.firing.iter().any(|(name, _, alarm)| told.is_new(document, name, alarm));
+        let other = is_new || (document.send_resolved && !over.is_empty());
+        let due = (other && now >= told.at.saturating_add(document.group_interval))
+            || (!content.firing.is_empty() && now >= told.at.saturating_add(document.repeat));
+        if !due {
+            return Step::Stays;
+        }
+        let lasting = other || document.repeat >= SOON;
+        Step::Tells(self.tell(key, content, round, over.len(), ids), lasting)
+    }
+
+    fn tell(
+        &mut self,
+        key: &Key,
+        content: &Content<'_>,
+        round: &Round<'_>,
+        ended: usize,
+        ids: &mut (u64, u64),
+    ) -> Box<Message> {
+        let (document, now) = (round.document, round.turn.now);
+        let before = self.told.take();
+        let is_new = |name: &Name, alarm: &Known| {
+            before.as_ref().is_none_or(|told| told.is_new(document, name, alarm))
+        };
+        let mut listed: Vec<(bool, &Name, &Labels, &Known)> = content
+            .firing
+            .iter()
+            .map(|(name, labels, alarm)| (!is_new(name, alarm), *name, *labels, *alarm))
+            .collect();
+        listed.sort_by_key(|(old, _, _, alarm)| (*old, alarm.severity, alarm.since));
+        let new = listed.iter().filter(|(old, ..)| !old).count();
+        let severity = listed.iter().map(|(_, _, _, alarm)| alarm.severity).min();
+        let severity = severity.unwrap_or(Severity::Info);
+        let since = listed.iter().map(|(_, _, _, alarm)| alarm.since).min().unwrap_or(now);
+        let mut members: BTreeMap<Id, Member> = BTreeMap::new();
+        // What is muted since it was told is still of the group: its end is told.
+        let kept = before.into_iter().flat_map(|told| told.members);
+        members.extend(kept.filter(|(id, _)| holds(round, id)));
+        for (_, name, labels, alarm) in &listed {
+            if members.len() >= MAX_MEMBERS {
+                break;
+            }
+            let member = Member {
+                device: (*name).clone(),
+                labels: (*labels).clone(),
+                kind: alarm.kind.clone(),
+                code: alarm.code.clone(),
+                severity: alarm.severity,
+                since: alarm.since,
+            };
+            members.insert(((*name).clone(), alarm.kind.clone(), alarm.code.clone()), member);
+        }
+        self.told = Some(Told { at: now, since, severity, members });
+        let count = listed.len();
+        Box::new(Message::new(Parts {
+            id: fresh(ids),
+            notification: round.name,
+            status: Status::Firing,
+            group: key,
+            alarms: listed
+                .iter()
+                .take(LISTED)
+                .map(|(_, name, _, alarm)| Listed::of(name, alarm))
+                .collect(),
+            severity,
+            count,
+            new,
+            ended,
+            since,
+            now,
+            link: document.link.as_deref(),
+        }))
+    }
+}
+
+impl Told {
+    /// Whether an alarm was not told yet: it is not remembered, and came to be told after the last
+    /// message.
+    fn is_new(&self, document: &Notification, name: &Name, alarm: &Known) -> bool {
+        let id = (name.clone(), alarm.kind.clone(), alarm.code.clone());
+        let full = self.members.len() >= MAX_MEMBERS;
+        !self.members.contains_key(&id)
+            && (!full || alarm.since.saturating_add(document.delay) > self.at)
+    }
+}
+
+/// Whether a told alarm holds still: what is gone for less than the delay may only be flapping.
+fn holds(round: &Round<'_>, (device, kind, code): &Id) -> bool {
+    let Some(tracked) = round.devices.get(device) else { return false };
+    let known = tracked.alarms.iter().find(|known| known.is(kind, code));
+    known.is_some_and(|known| {
+        known.gone.is_none_or(|gone| round.turn.now < gone.saturating_add(round.document.delay))
+    })
+}

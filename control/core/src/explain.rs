@@ -1,0 +1,341 @@
+//! Why something is not as desired, in words for a person.
+
+use holdfast_protocol::ids::{Name, StateVersion};
+use holdfast_protocol::message::Phase;
+use holdfast_protocol::message::WorkloadReport;
+
+use super::absence;
+use super::model::{Device, Model, Workload};
+use super::pause::Stamp;
+use super::records::Standing;
+use super::state::{self, Condition, is_done};
+use holdfast_api::count::{count, counted};
+use holdfast_api::time::{rfc3339, words};
+use holdfast_api::{Absence, Connection, Difference, Explanation, State};
+
+/// Most reasons that are told one by one.
+const MOST: usize = 20;
+
+/// A device: why it is not as desired.
+pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
+    let (mut reasons, mut hints) = (Vec::new(), Vec::new());
+    let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
+    let name = &device.record.name;
+    match connection {
+        Connection::Online => reasons.extend(overdue(device, now)),
+        Connection::Pending => {
+            reasons.push("it waits for approval".to_owned());
+            hints.push(format!("holdfast device approve {name}"));
+        }
+        Connection::Revoked => {
+            reasons.push("it was revoked and may not connect; its workloads keep running. Once it is deleted it can enrol again".to_owned());
+            hints.push(format!("holdfast delete device {name}"));
+        }
+        Connection::Offline => reasons.push(format!(
+            "it is offline, {}; it goes on with what it has and catches up when it is back",
+            since(device, now)
+        )),
+        Connection::NeverSeen => reasons.push(format!(
+            "it was enrolled {} ago and has never connected: is its agent started, and can it reach the gateway?",
+            words(now.saturating_sub(device.record.created_at))
+        )),
+    }
+    let behind = behind(model, device);
+    if behind {
+        reasons.push(format!(
+            "its desired state is number {}, it has applied {}",
+            device.desired.generation,
+            applied(device.report.applied)
+        ));
+    }
+    for (workload, revision) in &device.desired.workloads {
+        if let Some(reason) = on_device(device, workload, *revision, now) {
+            reasons.push(format!("{workload}: {reason}"));
+        }
+    }
+    for (workload, said) in &device.report.workloads {
+        if device.desired.workloads.binary_search_by(|(known, _)| known.cmp(workload)).is_err() {
+            reasons.push(format!(
+                "{workload}: no longer desired, and still there ({})",
+                in_words(said.phase)
+            ));
+        }
+    }
+    let heard = if connection == Connection::Online { "" } else { " when last heard" };
+    for problem in device.problems() {
+        reasons.push(format!("{}{heard}: {}", problem.code, problem.message));
+    }
+    let count = device.desired.workloads.len();
+    let is_well = reasons.is_empty();
+    let settled = is_well || absence::is_normal(device, now);
+    reasons.extend(absence::reasons(device, now));
+    let as_expected = match absence::class(device, now) {
+        Some(Absence::Expected) => " as expected",
+        Some(Absence::Ignored) => " and ignored",
+        Some(Absence::Unexpected) | None => "",
+    };
+    let summary = match (connection, is_well, count) {
+        (_, true, 0) => "online; nothing is desired of it".to_owned(),
+        (_, true, 1) => "online; its 1 workload is as desired".to_owned(),
+        (_, true, _) => format!("online; all {count} workloads are as desired"),
+        (Connection::Online, false, _) => "online, not all is as desired".to_owned(),
+        (Connection::Offline, ..) => format!("offline{as_expected}, {}", since(device, now)),
+        (Connection::NeverSeen, ..) => format!("never seen{as_expected}"),
+        (other, false, _) => other.as_str().replace('-', " "),
+    };
+    Explanation { kind: "device".into(), name: name.to_string(), settled, summary, reasons, hints }
+}
+
+/// A phase as an operator would say it.
+pub fn in_words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Backoff => "waiting to restart",
+        Phase::Fetching => "downloading",
+        other => other.as_str(),
+    }
+}
+
+/// Of one that is connected: that its next packet is late.
+fn overdue(device: &Device, now: u64) -> Option<String> {
+    let late = device.live.overdue(now)?;
+    let silent = now.saturating_sub(device.heard_at(now));
+    Some(format!("connected, but not heard for {} (due {} ago)", words(silent), words(late)))
+}
+
+fn applied(version: StateVersion) -> String {
+    if version.generation == 0 {
+        "none yet".into()
+    } else {
+        format!("number {}", version.generation)
+    }
+}
+
+fn behind(model: &Model, device: &Device) -> bool {
+    let wanted = StateVersion { epoch: model.meta.epoch, generation: device.desired.generation };
+    device.desired.generation > 0 && device.report.applied != wanted
+}
+
+/// `last heard ... (N min ago)`, or that it never was.
+fn since(device: &Device, now: u64) -> String {
+    match device.report.last_seen {
+        0 => "never seen".into(),
+        at => format!("last heard {} ({} ago)", rfc3339(at), words(now.saturating_sub(at))),
+    }
+}
+
+/// Why a workload is not as desired on a device. None: it is.
+fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<String> {
+    let is = state::of(device, name, revision, now);
+    let said = device.report.workload(name);
+    if let Some(pause) = device.desired.paused.get(name).filter(|_| is.state != State::Done) {
+        return Some(paused(pause, said, is, now));
+    }
+    if is.state == State::Unknown {
+        let heard = device.report.last_seen;
+        let ago = words(now.saturating_sub(heard));
+        return Some(match (said, is.last) {
+            (Some(said), Some(last)) if said.revision == revision => {
+                format!("revision {revision} was {} when last heard, {ago} ago", last.as_str())
+            }
+            (Some(said), _) => format!(
+                "revision {revision} is desired, revision {} was {} when last heard, {ago} ago",
+                said.revision,
+                in_words(said.phase)
+            ),
+            (None, _) => format!("revision {revision} is desired, nothing reported yet"),
+        });
+    }
+    let Some(said) = said else {
+        return Some(format!("revision {revision} is desired, nothing reported yet"));
+    };
+    let because = if said.reason.is_empty() { String::new() } else { format!(": {}", said.reason) };
+    if said.revision != revision {
+        return Some(format!(
+            "revision {revision} is desired, revision {} is {}{because}",
+            said.revision,
+            in_words(said.phase)
+        ));
+    }
+    let restarts = match said.restarts {
+        0 => String::new(),
+        more => format!(" after {}", count(more.into(), "restart")),
+    };
+    let long = |at: Option<u64>| match at {
+        Some(at) => format!(", for {}", words(now.saturating_sub(at))),
+        None => String::new(),
+    };
+    match is.state {
+        State::Running | State::Done => None,
+        State::Failing if !state::is_failure(said.phase) => Some(format!(
+            "revision {revision} is failing{}: {} now{restarts}{because}",
+            long(is.since),
+            in_words(said.phase)
+        )),
+        _ => Some(format!(
+            "revision {revision} is {}{restarts}{}{because}",
+            in_words(said.phase),
+            long(is.since)
+        )),
+    }
+}
+
+/// That a workload is paused on a device, by whom and since when, and whether the device does so.
+fn paused(pause: &Stamp, said: Option<&WorkloadReport>, is: Condition, now: u64) -> String {
+    let at_rest = matches!(is.state, State::Paused) || is.last == Some(State::Paused);
+    let still = match (is.state, said) {
+        _ if at_rest => "",
+        (State::Unknown, _) => "; the device is offline and stops it when it is back",
+        (_, Some(said)) if said.pid.is_some() => "; it is being stopped",
+        _ => "",
+    };
+    let (by, at, ago) = (&pause.by, rfc3339(pause.at), words(now.saturating_sub(pause.at)));
+    format!("paused by {by} since {at} ({ago} ago){still}")
+}
+
+/// Every workload that is desired of a device or reported by it, with what is between the two.
+pub fn differences(device: &Device, now: u64) -> Vec<Difference> {
+    let desired = device.desired.workloads.iter().map(|(name, revision)| (name, Some(*revision)));
+    let left_over = device.report.workloads.iter().filter_map(|(name, _)| {
+        let wanted = device.desired.workloads.binary_search_by(|(known, _)| known.cmp(name));
+        wanted.is_err().then_some((name, None))
+    });
+    let mut all: Vec<(&Name, Option<u64>)> = desired.chain(left_over).collect();
+    all.sort_unstable();
+    all.into_iter()
+        .map(|(name, desired)| {
+            let said = device.report.workload(name);
+            let why = match desired {
+                Some(revision) => on_device(device, name, revision, now),
+                None => Some("no longer desired; the device has not removed it yet".to_owned()),
+            };
+            let is = desired.map(|revision| state::of(device, name, revision, now));
+            let settled = || match said {
+                Some(said) if is_done(said) => "it has run to its good end".to_owned(),
+                _ => "it runs as desired".to_owned(),
+            };
+            Difference {
+                workload: name.to_string(),
+                desired_revision: desired,
+                reported_revision: said.map(|said| said.revision),
+                phase: said.map(|said| said.phase),
+                as_desired: why.is_none(),
+                reason: why.unwrap_or_else(settled),
+                state: is.map(|is| is.state),
+                last_state: is.and_then(|is| is.last),
+                since: is.and_then(|is| is.since).map(rfc3339),
+            }
+        })
+        .collect()
+}
+
+/// Devices of a workload that are not as desired, by state.
+#[derive(Default)]
+struct NotAsDesired {
+    failing: Vec<String>,
+    progressing: Vec<String>,
+    paused: Vec<String>,
+    unknown: Vec<String>,
+}
+
+impl NotAsDesired {
+    fn add(&mut self, is: Condition, line: String) {
+        match is.state {
+            State::Running | State::Done => {}
+            State::Failing => self.failing.push(line),
+            State::Progressing => self.progressing.push(line),
+            State::Paused => self.paused.push(line),
+            State::Unknown => self.unknown.push(line),
+        }
+    }
+}
+
+/// A workload: why it is not as desired.
+pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
+    let name = &workload.record.name;
+    let mut summary = holdfast_api::WorkloadSummary::default();
+    let mut others = NotAsDesired::default();
+    for device in model.devices.values() {
+        let set = &device.desired.workloads;
+        let Ok(at) = set.binary_search_by(|(known, _)| known.cmp(name)) else { continue };
+        if device.record.standing != Standing::Approved {
+            continue;
+        }
+        let revision = set.get(at).map_or(0, |(_, revision)| *revision);
+        let is = state::of(device, name, revision, now);
+        super::view::count(&mut summary, is, absence::is_normal(device, now));
+        if !matches!(is.state, State::Running | State::Done) {
+            let why = on_device(device, name, revision, now).unwrap_or_default();
+            others.add(is, format!("{}: {why}", device.record.name));
+        }
+    }
+    let text = match summary.desired {
+        0 => "no device is to run it".to_owned(),
+        total => format!(
+            "revision {} on {}: {}",
+            workload.record.revision,
+            count(total, "device"),
+            counts(&summary)
+        ),
+    };
+    let settled =
+        summary.desired > 0 && summary.running + summary.done + summary.away == summary.desired;
+    let (mut reasons, mut hints): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    if summary.desired == 0 {
+        let (why, hint) = nobody(model);
+        reasons.push(why);
+        hints.push(hint.to_owned());
+    }
+    let NotAsDesired { failing, progressing, paused, unknown } = others;
+    let all = failing.len() + progressing.len() + paused.len() + unknown.len();
+    let lines = failing.into_iter().chain(progressing).chain(paused).chain(unknown);
+    reasons.extend(lines.take(MOST));
+    if all > MOST {
+        reasons.push(format!("and {} more", counted(all - MOST, "device")));
+    }
+    let kind = "workload".into();
+    Explanation { kind, name: name.to_string(), settled, summary: text, reasons, hints }
+}
+
+/// The states that there are, with their numbers: `2 running, 1 failing`.
+fn counts(summary: &holdfast_api::WorkloadSummary) -> String {
+    let all = [
+        (State::Failing, summary.failing),
+        (State::Progressing, summary.progressing),
+        (State::Running, summary.running),
+        (State::Done, summary.done),
+        (State::Paused, summary.paused),
+        (State::Unknown, summary.unknown),
+    ];
+    let there = all.iter().filter(|(_, count)| *count > 0);
+    there
+        .map(|(state, count)| match state {
+            State::Unknown => {
+                let good = match summary.last_running {
+                    good if good == *count => String::new(),
+                    good => format!("{good} "),
+                };
+                let away = match summary.away {
+                    0 => String::new(),
+                    away if away == *count => ", away as expected".to_owned(),
+                    away => format!(", {away} away as expected"),
+                };
+                format!("{count} unknown (offline{away}; {good}running when last heard)")
+            }
+            state => format!("{count} {}", state.as_str()),
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Why no device is to run it, and what helps.
+fn nobody(model: &Model) -> (String, &'static str) {
+    let approved = |device: &&Device| device.record.standing == Standing::Approved;
+    let count = model.devices.values().filter(approved).count();
+    match count {
+        0 => ("no device is enrolled and approved yet".into(), "holdfast token create"),
+        _ => (
+            format!("its spec.devices matches the labels of none of {}", counted(count, "device")),
+            "holdfast get devices -o wide",
+        ),
+    }
+}

@@ -1,0 +1,442 @@
+//! The fleet at a glance: counts, what needs a person first, and sites. Devices are added one by
+//! one, so that whoever reads them may let others write in between.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use holdfast_protocol::ids::Name;
+
+use super::absence;
+use super::alarms::{Silence, muted};
+use super::attention::{Alarm, Attention, Watch};
+use super::listing::SITE;
+use super::model::{Device, Model};
+use super::records::Standing;
+use super::{state, view};
+use holdfast_api::Muting;
+use holdfast_api::count::either;
+use holdfast_api::time::rfc3339;
+use holdfast_api::{
+    Absence, AttentionItem, Connection, DeviceCounts, Fleet, LabelKey, LabelValue, Severity, Site,
+    WorkloadCounts, WorkloadState, WorkloadSummary,
+};
+
+/// Most things that need a person; the rest is a number.
+const MAX_ATTENTION: usize = 50;
+
+/// Most sites; the rest is a number.
+const MAX_SITES: usize = 500;
+
+/// Devices named for each thing that needs a person.
+const NAMED: usize = 5;
+
+/// Most codes of problems that are told apart: devices choose them.
+const MAX_CODES: usize = 1_000;
+
+/// The code under which the others are counted.
+const OTHER: &str = "other";
+
+/// Devices that have something in common.
+#[derive(Debug, Default)]
+struct Group {
+    severity: Option<Severity>,
+    count: u64,
+    /// Of those: offline, so that it was so when they were last heard.
+    unknown: u64,
+    /// Of those: acknowledged.
+    acknowledged: u64,
+    /// Of those: silenced.
+    silenced: u64,
+    /// When the first of them began. 0: not known.
+    since: u64,
+    first: Vec<String>,
+    /// What one of them says.
+    message: String,
+    /// How long they may be away, in words. None: some longer than others.
+    allowed: Option<String>,
+}
+
+impl Group {
+    fn add(&mut self, device: &Device, alarm: Alarm, muting: Option<Muting>) {
+        if matches!(alarm.kind, Attention::Lost | Attention::NeverSeen) {
+            let allowed = Some(absence::allowed(device));
+            self.allowed =
+                allowed.filter(|one| self.count == 0 || self.allowed.as_ref() == Some(one));
+        }
+        self.count += 1;
+        self.acknowledged += u64::from(muting == Some(Muting::Acknowledgement));
+        self.silenced += u64::from(muting == Some(Muting::Silence));
+        self.unknown += u64::from(!alarm.is_known);
+        if alarm.since > 0 && (self.since == 0 || alarm.since < self.since) {
+            self.since = alarm.since;
+        }
+        // Severity's order is from the most urgent.
+        self.severity = Some(self.severity.map_or(alarm.severity, |was| was.min(alarm.severity)));
+        if self.message.is_empty() {
+            self.message = alarm.message;
+        }
+        if self.first.len() < NAMED {
+            self.first.push(device.record.name.to_string());
+        }
+    }
+}
+
+/// What was counted so far.
+#[derive(Debug)]
+pub struct Tally {
+    watch: Watch,
+    silences: Vec<Silence>,
+    devices: DeviceCounts,
+    groups: BTreeMap<(Attention, String), Group>,
+    codes: usize,
+    workloads: BTreeMap<Name, WorkloadSummary>,
+    sites: BTreeMap<String, Site>,
+}
+
+impl Tally {
+    /// Nothing yet. `silences`: what is acknowledged and silenced.
+    pub fn new(watch: Watch, silences: Vec<Silence>) -> Self {
+        Self {
+            watch,
+            silences,
+            devices: DeviceCounts::default(),
+            groups: BTreeMap::new(),
+            codes: 0,
+            workloads: BTreeMap::new(),
+            sites: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a device.
+    pub fn add(&mut self, device: &Device) {
+        let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
+        let away = absence::class(device, self.watch.now);
+        self.devices.total += 1;
+        match (connection, away) {
+            (_, Some(Absence::Expected)) => self.devices.expected_away += 1,
+            (_, Some(Absence::Ignored)) => self.devices.ignored += 1,
+            (Connection::Online, _) => self.devices.online += 1,
+            (Connection::Offline, _) => self.devices.offline += 1,
+            (Connection::NeverSeen, _) => self.devices.never_seen += 1,
+            (Connection::Pending, _) => self.devices.pending += 1,
+            (Connection::Revoked, _) => self.devices.revoked += 1,
+        }
+        self.devices.overdue += u64::from(device.live.overdue(self.watch.now).is_some());
+        let unhealthy = state::is_unhealthy(device, self.watch.now);
+        self.devices.unhealthy += u64::from(unhealthy);
+        self.alarms_of(device);
+        self.workloads_of(device);
+        self.site_of(device, connection, away, unhealthy);
+    }
+
+    /// A device counts once for each kind and code.
+    fn alarms_of(&mut self, device: &Device) {
+        let mut seen: Vec<(Attention, String)> = Vec::new();
+        for alarm in self.watch.alarms(device) {
+            let mut key = (alarm.kind, alarm.code.clone());
+            if seen.contains(&key) {
+                continue;
+            }
+            seen.push(key.clone());
+            if alarm.kind == Attention::Problem && !self.groups.contains_key(&key) {
+                self.codes += 1;
+                if self.codes > MAX_CODES {
+                    OTHER.clone_into(&mut key.1);
+                }
+            }
+            let of = (&device.record.name, &device.record.labels);
+            let what = (alarm.kind.as_str(), alarm.code.as_str());
+            let muting = muted(&self.silences, self.watch.now, of, what, alarm.since);
+            let muting = muting.map(|silence| silence.muting);
+            self.groups.entry(key).or_default().add(device, alarm, muting);
+        }
+    }
+
+    fn workloads_of(&mut self, device: &Device) {
+        if device.record.standing != Standing::Approved {
+            return;
+        }
+        for (name, revision) in &device.desired.workloads {
+            let summary = match self.workloads.get_mut(name) {
+                Some(summary) => summary,
+                None => self.workloads.entry(name.clone()).or_default(),
+            };
+            let now = self.watch.now;
+            view::count(
+                summary,
+                state::of(device, name, *revision, now),
+                absence::is_normal(device, now),
+            );
+        }
+    }
+
+    fn site_of(
+        &mut self,
+        device: &Device,
+        connection: Connection,
+        away: Option<Absence>,
+        unhealthy: bool,
+    ) {
+        let name = device.record.labels.get(SITE).map_or("", String::as_str);
+        let site = match self.sites.get_mut(name) {
+            Some(site) => site,
+            None => self.sites.entry(name.to_owned()).or_default(),
+        };
+        site.total += 1;
+        site.online += u64::from(connection == Connection::Online);
+        match away {
+            None => {}
+            Some(Absence::Unexpected) => site.offline += 1,
+            Some(Absence::Expected) => site.expected_away += 1,
+            Some(Absence::Ignored) => site.ignored += 1,
+        }
+        site.unhealthy += u64::from(unhealthy);
+        site.failing += u64::from(state::failing(device, self.watch.now) > 0);
+    }
+
+    /// What it comes to. `workloads` are all that there are.
+    pub fn fleet<'m>(mut self, workloads: impl Iterator<Item = &'m Name>) -> Fleet {
+        let mut counts = WorkloadCounts::default();
+        for name in workloads {
+            counts.total += 1;
+            let state = self.workloads.get(name).map_or(WorkloadState::Unplaced, view::overall);
+            *match state {
+                WorkloadState::Unplaced => &mut counts.unplaced,
+                WorkloadState::Failing => &mut counts.failing,
+                WorkloadState::Progressing => &mut counts.progressing,
+                WorkloadState::Unknown => &mut counts.unknown,
+                WorkloadState::Paused => &mut counts.paused,
+                WorkloadState::Running | WorkloadState::Done => &mut counts.healthy,
+            } += 1;
+        }
+        let (sites, more_sites) = sites(std::mem::take(&mut self.sites));
+        let devices = self.devices;
+        let (attention, more_attention) = self.attention();
+        let (settled, summary) = verdict(devices, counts, attention.len() as u64 + more_attention);
+        Fleet {
+            settled,
+            summary,
+            devices,
+            workloads: counts,
+            attention,
+            more_attention,
+            sites,
+            more_sites,
+        }
+    }
+
+    fn attention(self) -> (Vec<AttentionItem>, u64) {
+        let workloads = &self.workloads;
+        let mut all: Vec<AttentionItem> = self
+            .groups
+            .into_iter()
+            .map(|((kind, code), group)| {
+                let of = workloads.get(code.as_str()).map_or(0, |summary| summary.desired);
+                item(kind, code, group, of)
+            })
+            .collect();
+        all.sort_by(|one, other| {
+            // What somebody looks after already comes after everything else.
+            let key = |item: &AttentionItem| {
+                let muted = item.acknowledged + item.silenced >= item.count;
+                (muted, item.severity, Reverse(item.count))
+            };
+            key(one).cmp(&key(other)).then_with(|| one.since.cmp(&other.since))
+        });
+        let more = all.len().saturating_sub(MAX_ATTENTION) as u64;
+        all.truncate(MAX_ATTENTION);
+        (all, more)
+    }
+}
+
+/// Whether nothing needs a look, and the sentence that says it.
+fn verdict(devices: DeviceCounts, workloads: WorkloadCounts, items: u64) -> (bool, String) {
+    let mut parts = Vec::new();
+    let mut add = |count: u64, one: &str, many: &str| {
+        if count > 0 {
+            parts.push(either(count, one, many));
+        }
+    };
+    add(devices.unhealthy, "device is unhealthy", "devices are unhealthy");
+    add(devices.offline, "device is offline", "devices are offline");
+    add(devices.never_seen, "device has never connected", "devices have never connected");
+    add(devices.pending, "device waits for approval", "devices wait for approval");
+    add(workloads.failing, "workload fails", "workloads fail");
+    add(workloads.progressing, "workload is progressing", "workloads are progressing");
+    if parts.is_empty() && items > 0 {
+        parts.push(either(items, "thing needs attention", "things need attention"));
+    }
+    if !parts.is_empty() {
+        return (false, parts.join(", "));
+    }
+    let mut all = match (devices.online, devices.total - devices.revoked) {
+        (_, 0) => "no device is enrolled".to_owned(),
+        (0, _) => "no device is online".to_owned(),
+        (count, _) => {
+            either(count, "device is online and healthy", "devices are online and healthy")
+        }
+    };
+    if devices.expected_away > 0 {
+        let words = either(devices.expected_away, "is away as expected", "are away as expected");
+        all.push_str(&format!(", {words}"));
+    }
+    (true, all)
+}
+
+/// What a group of devices has, in words. `of`: devices that should run a failing workload.
+fn message(kind: Attention, code: &str, group: &Group, of: u64) -> String {
+    let count = group.count;
+    match kind {
+        Attention::Lost => {
+            let words = either(count, "device has been", "devices have been");
+            match &group.allowed {
+                Some(allowed) => format!("{words} offline for over {allowed}"),
+                None => format!("{words} offline for longer than they may be"),
+            }
+        }
+        Attention::NeverSeen => {
+            let words = either(count, "device was", "devices were");
+            match &group.allowed {
+                Some(allowed) => format!("{words} enrolled over {allowed} ago and never connected"),
+                None => format!("{words} enrolled and never connected in time"),
+            }
+        }
+        Attention::Certificate if code.is_empty() => {
+            let words = either(count, "certificate ends soon", "certificates end soon");
+            format!("{words}, without having been renewed")
+        }
+        Attention::Certificate => {
+            either(count, "certificate has expired", "certificates have expired")
+        }
+        Attention::Waiting => {
+            either(count, "device waits for approval", "devices wait for approval")
+        }
+        Attention::Problem if count == 1 => group.message.clone(),
+        Attention::Problem => {
+            format!("{count} devices report {code}, the first: {}", group.message)
+        }
+        Attention::Failing => {
+            let said = match group.message.as_str() {
+                "" => String::new(),
+                reason => format!(": {reason}"),
+            };
+            let heard = match (group.unknown, count) {
+                (0, _) => String::new(),
+                (unknown, count) if unknown == count => " when last heard".to_owned(),
+                (unknown, _) => format!(" ({unknown} of them when last heard)"),
+            };
+            let verb = if group.unknown == count { "was failing" } else { "fails" };
+            let devices = match of {
+                1 => "its only device".to_owned(),
+                of if of == count => format!("all {of} devices"),
+                of => format!("{count} of {of} devices"),
+            };
+            format!("{code} {verb} on {devices}{heard}{said}")
+        }
+    }
+}
+
+fn item(kind: Attention, code: String, group: Group, of: u64) -> AttentionItem {
+    let message = message(kind, &code, &group, of);
+    let mut query: BTreeMap<String, String> = match kind {
+        Attention::Waiting => [("connection".to_owned(), "pending".to_owned())].into(),
+        Attention::Problem => [("problem".to_owned(), code.clone())].into(),
+        other => [("attention".to_owned(), other.as_str().to_owned())].into(),
+    };
+    if kind == Attention::Failing {
+        query.insert("workload".into(), code.clone());
+    }
+    let told = matches!(kind, Attention::Problem | Attention::Failing);
+    AttentionItem {
+        kind: kind.as_str().into(),
+        code: told.then_some(code),
+        severity: group.severity.unwrap_or(Severity::Info),
+        message,
+        since: (group.since > 0).then(|| rfc3339(group.since)),
+        count: group.count,
+        unknown: group.unknown,
+        acknowledged: group.acknowledged,
+        silenced: group.silenced,
+        devices: group.first,
+        query,
+    }
+}
+
+/// The sites with the biggest trouble first, and how many more there are.
+fn sites(all: BTreeMap<String, Site>) -> (Vec<Site>, u64) {
+    let mut sites: Vec<Site> =
+        all.into_iter().map(|(name, site)| Site { site: name, ..site }).collect();
+    let trouble = |site: &Site| site.unhealthy + site.offline;
+    sites.sort_by(|one, other| {
+        (trouble(other), other.total, &one.site).cmp(&(trouble(one), one.total, &other.site))
+    });
+    let more = sites.len().saturating_sub(MAX_SITES) as u64;
+    sites.truncate(MAX_SITES);
+    (sites, more)
+}
+
+/// Most keys of labels that are told.
+const MAX_KEYS: usize = 500;
+
+/// Most values of a label that are told.
+const MAX_VALUES: usize = 50;
+
+/// The labels in use.
+#[derive(Debug, Default)]
+pub struct LabelTally(BTreeMap<String, (u64, BTreeMap<String, u64>)>);
+
+impl LabelTally {
+    /// Adds a device.
+    pub fn add(&mut self, device: &Device) {
+        for (key, value) in &device.record.labels {
+            let (count, values) = match self.0.get_mut(key) {
+                Some(known) => known,
+                None => self.0.entry(key.clone()).or_default(),
+            };
+            *count += 1;
+            match values.get_mut(value) {
+                Some(count) => *count += 1,
+                None => drop(values.insert(value.clone(), 1)),
+            }
+        }
+    }
+
+    /// What it comes to: the most used first.
+    pub fn labels(self) -> Vec<LabelKey> {
+        let mut keys: Vec<LabelKey> = self
+            .0
+            .into_iter()
+            .map(|(key, (devices, values))| {
+                let mut values: Vec<LabelValue> = values
+                    .into_iter()
+                    .map(|(value, devices)| LabelValue { value, devices })
+                    .collect();
+                values.sort_by_key(|value| Reverse(value.devices));
+                let more_values = values.len().saturating_sub(MAX_VALUES) as u64;
+                values.truncate(MAX_VALUES);
+                LabelKey { key, devices, values, more_values }
+            })
+            .collect();
+        keys.sort_by_key(|key| Reverse(key.devices));
+        keys.truncate(MAX_KEYS);
+        keys
+    }
+}
+
+/// Adds the next `most` devices of a model after this one. The last of them; None: there are no
+/// more.
+pub fn some<'m>(
+    model: &'m Model,
+    after: Option<&Name>,
+    most: usize,
+    mut add: impl FnMut(&'m Device),
+) -> Option<Name> {
+    use std::ops::Bound;
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let mut last = None;
+    for (name, device) in model.devices.range::<Name, _>((from, Bound::Unbounded)).take(most) {
+        add(device);
+        last = Some(name);
+    }
+    last.cloned()
+}

@@ -1,0 +1,177 @@
+//! Which workloads a device should run.
+
+use holdfast_protocol::codec::MAX_MESSAGE;
+use holdfast_protocol::enrol::Fault;
+use holdfast_protocol::ids::{Labels, Name};
+
+use super::records::{PolicyKey, PolicyKind, PolicyRecord, WorkloadRecord};
+
+/// Everything that a device with these labels should run: workload and revision, by name.
+/// `workloads` are in the order of their names.
+pub fn place<'a>(labels: &Labels, workloads: impl Iterator<Item = &'a WorkloadRecord>) -> Set {
+    workloads
+        .filter(|workload| workload.devices.matches(labels))
+        .map(|workload| (workload.name.clone(), workload.revision))
+        .collect()
+}
+
+/// The same set after a change of one workload alone; None: the set stays as it is.
+/// `now` is the workload as it is, or None when it is deleted.
+pub fn replace(
+    set: &[(Name, u64)],
+    labels: &Labels,
+    name: &Name,
+    now: Option<&WorkloadRecord>,
+) -> Option<Set> {
+    let wanted = now.filter(|workload| workload.devices.matches(labels)).map(|w| w.revision);
+    let at = set.binary_search_by(|(known, _)| known.cmp(name));
+    let present = at.ok().and_then(|at| set.get(at)).map(|(_, revision)| *revision);
+    if wanted == present {
+        return None;
+    }
+    let mut changed = set.to_vec();
+    match (at, wanted) {
+        (Ok(at), None) => drop(changed.remove(at)),
+        (Ok(at), Some(revision)) => {
+            if let Some(entry) = changed.get_mut(at) {
+                entry.1 = revision;
+            }
+        }
+        (Err(at), Some(revision)) => changed.insert(at, (name.clone(), revision)),
+        (Err(_), None) => {}
+    }
+    Some(changed)
+}
+
+/// What a device with these labels should do with data: every `Stream` that chooses it, and the
+/// first `LinkBudget`. `policies` are in the order of their keys.
+pub fn policies<'a>(
+    labels: &Labels,
+    policies: impl Iterator<Item = &'a PolicyRecord>,
+) -> Vec<(PolicyKey, u64)> {
+    let mut set: Vec<(PolicyKey, u64)> = Vec::new();
+    let there = |policy: &&PolicyRecord| {
+        policy.policy.kind().on_devices() && policy.devices.matches(labels)
+    };
+    for policy in policies.filter(there) {
+        let key = policy.key();
+        let second = key.0 == PolicyKind::LinkBudget
+            && set.last().is_some_and(|((kind, _), _)| *kind == PolicyKind::LinkBudget);
+        if !second {
+            set.push((key, policy.revision));
+        }
+    }
+    set
+}
+
+/// Everything that a device should run and do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Workload and revision, by name.
+    pub workloads: Set,
+    /// Documents about data and their revisions.
+    pub data: Vec<(PolicyKey, u64)>,
+}
+
+/// What a desired state needs beside its workloads: names, version, signature, headers.
+const FRAME: usize = 1_024;
+
+/// What is wrong with giving this set to a device: it does not fit into one desired state.
+/// The functions know the encoded bytes of a workload and of a document about data.
+pub fn too_large(
+    device: &Name,
+    wanted: &Wanted,
+    workload: impl Fn(&Name) -> usize,
+    policy: impl Fn(&PolicyKey) -> usize,
+) -> Option<Fault> {
+    let set = &wanted.workloads;
+    let workloads = set.iter().map(|(name, _)| workload(name));
+    let policies = wanted.data.iter().map(|(key, _)| policy(key));
+    let bytes = workloads.chain(policies).fold(FRAME, usize::saturating_add);
+    (bytes > MAX_MESSAGE).then(|| Fault {
+        path: format!("devices.{device}"),
+        message: format!(
+            "its {} workloads and what it should do with data together need {bytes} bytes, a device's desired state has {MAX_MESSAGE} at most: give it fewer, or move large configuration into artifacts",
+            set.len()
+        ),
+    })
+}
+
+/// A device's set: workload and revision, by name.
+pub type Set = Vec<(Name, u64)>;
+
+/// A device's shard: a hash of its id, the same for ever (FNV-1a, 64 bits, folded).
+pub fn shard(id: &str) -> u8 {
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.to_le_bytes().into_iter().fold(0, |folded, byte| folded ^ byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_api::selector::Selector;
+    use holdfast_protocol::workload::{Executable, Process, Run, WorkloadSpec};
+
+    fn workload(name: &str, role: &str, revision: u64) -> WorkloadRecord {
+        let process = Process {
+            executable: Executable::Path("/bin/true".into()),
+            args: vec![],
+            env: [].into(),
+            user: None,
+            workdir: None,
+        };
+        let spec = WorkloadSpec {
+            run: Run::Process(process),
+            config: [].into(),
+            resources: Default::default(),
+            restart: Default::default(),
+            health: None,
+            stop: Default::default(),
+            bus: Default::default(),
+        };
+        WorkloadRecord {
+            name: name.parse().unwrap(),
+            labels: [].into(),
+            devices: Selector {
+                match_labels: [("role".into(), role.into())].into(),
+                match_expressions: vec![],
+            },
+            spec,
+            written: serde_json::Value::Null,
+            revision,
+            created_at: 0,
+            updated_at: 0,
+            version: 0,
+            paused: Default::default(),
+        }
+    }
+
+    #[test]
+    fn one_change_at_a_time_comes_to_the_same_as_all_at_once() {
+        let labels: Labels = [("role".into(), "a".into())].into();
+        let before = [workload("b", "a", 1), workload("d", "a", 2), workload("e", "x", 1)];
+        let set = place(&labels, before.iter());
+        assert_eq!(set.len(), 2);
+        for (change, expected) in [
+            (workload("a", "a", 1), 3),
+            (workload("c", "a", 1), 3),
+            (workload("z", "a", 1), 3),
+            (workload("b", "x", 2), 1),
+            (workload("d", "a", 3), 2),
+            (workload("e", "a", 2), 3),
+        ] {
+            let changed = replace(&set, &labels, &change.name, Some(&change)).unwrap();
+            assert_eq!(changed.len(), expected, "{}", change.name);
+            let mut all: Vec<_> =
+                before.iter().filter(|known| known.name != change.name).cloned().collect();
+            all.push(change);
+            all.sort_by(|a, b| a.name.cmp(&b.name));
+            assert_eq!(changed, place(&labels, all.iter()));
+        }
+        assert_eq!(replace(&set, &labels, &before[0].name, Some(&before[0])), None);
+        assert_eq!(replace(&set, &labels, &before[2].name, None), None);
+        assert_eq!(replace(&set, &labels, &before[0].name, None).unwrap().len(), 1);
+    }
+}

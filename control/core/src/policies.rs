@@ -1,0 +1,350 @@
+//! Documents about data on devices: where they hold, of which streams, where they do not do what one
+//! may expect, and in words what a change of one does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_protocol::data::{StreamName, StreamPolicy, narrowest};
+use holdfast_protocol::ids::Name;
+
+use super::model::{Device, Model};
+use super::records::{Policy, PolicyKey, PolicyKind, PolicyRecord, Standing};
+use holdfast_api::link;
+use holdfast_api::{ChangedDevices, PolicyDevice, PolicyStatus, PolicyStream};
+
+/// Devices that a status names.
+const NAMED: usize = 20;
+/// Misfits of one sort that are told one by one.
+const MISFITS: usize = 5;
+/// Streams of a device that are told one by one.
+const STREAMS: usize = 50;
+
+/// What is gathered of one document.
+#[derive(Debug, Default)]
+struct Reach<'a> {
+    status: PolicyStatus,
+    /// A device of it has said which streams it has.
+    heard: bool,
+    /// Patterns that match a stream.
+    matched: BTreeSet<usize>,
+    /// Streams that it matches and of which another holds, by that other.
+    overridden: BTreeMap<&'a Name, u64>,
+    /// Devices that it chooses and on which another holds, by that other.
+    shadowed: BTreeMap<&'a Name, u64>,
+    /// What devices say against it.
+    said: Vec<String>,
+}
+
+/// The documents of one kind that a device should follow, by name.
+fn desired<'a>(
+    model: &'a Model,
+    device: &'a Device,
+    kind: PolicyKind,
+) -> impl Iterator<Item = (&'a PolicyRecord, u64)> + 'a {
+    let keys = device.desired.data.iter().filter(move |((of, _), _)| *of == kind);
+    keys.filter_map(|(key, revision)| Some((&model.policies.get(key)?.record, *revision)))
+}
+
+/// What a `Stream` says of streams on devices.
+fn stream_policy(record: &PolicyRecord) -> Option<(&Name, &StreamPolicy)> {
+    match &record.policy {
+        Policy::Stream { policy, .. } => Some((&record.name, policy)),
+        _ => None,
+    }
+}
+
+fn has_applied(model: &Model, device: &Device) -> bool {
+    device.report.applied.epoch == model.meta.epoch
+        && device.report.applied.generation == device.desired.generation
+}
+
+fn approved(model: &Model) -> impl Iterator<Item = &Device> {
+    model.devices.values().filter(|device| device.record.standing == Standing::Approved)
+}
+
+/// How the documents of one kind fare, in one pass over all devices. `only`: this one.
+pub fn statuses(
+    model: &Model,
+    kind: PolicyKind,
+    only: Option<&Name>,
+) -> BTreeMap<Name, PolicyStatus> {
+    let records = model
+        .policies
+        .iter()
+        .filter(|((of, name), _)| *of == kind && only.is_none_or(|only| only == name));
+    let mut all: BTreeMap<&Name, Reach<'_>> =
+        records.clone().map(|((_, name), _)| (name, Reach::default())).collect();
+    for device in approved(model) {
+        for (record, revision) in desired(model, device, kind) {
+            let Some(reach) = all.get_mut(&record.name) else { continue };
+            let status = &mut reach.status;
+            status.devices += 1;
+            if status.names.len() < NAMED {
+                status.names.push(device.record.name.to_string());
+            }
+            let current = has_applied(model, device) && revision == record.revision;
+            status.applied += u64::from(current);
+        }
+        match kind {
+            PolicyKind::Stream => streams(model, device, &mut all),
+            PolicyKind::LinkBudget => budgets(model, device, &mut all),
+            PolicyKind::Notification | PolicyKind::DevicePolicy => {}
+        }
+    }
+    let records: BTreeMap<&Name, &PolicyRecord> =
+        records.map(|((_, name), known)| (name, &known.record)).collect();
+    let finished =
+        |(name, reach): (&Name, Reach<'_>)| Some((name.clone(), finish(reach, records.get(name)?)));
+    all.into_iter().filter_map(finished).collect()
+}
+
+fn streams<'a>(model: &'a Model, device: &'a Device, all: &mut BTreeMap<&'a Name, Reach<'a>>) {
+    let Some(data) = device.report.data.as_deref() else { return };
+    let documents: Vec<(&Name, &StreamPolicy)> = desired(model, device, PolicyKind::Stream)
+        .filter_map(|(it, _)| stream_policy(it))
+        .collect();
+    for (name, _) in &documents {
+        if let Some(reach) = all.get_mut(*name) {
+            reach.heard = true;
+        }
+    }
+    let mut ailing: BTreeSet<&Name> = BTreeSet::new();
+    for (stream, said) in &data.streams {
+        let holds = narrowest(documents.iter().copied(), stream).map(|(name, _)| name);
+        for (name, policy) in &documents {
+            let Some(reach) = all.get_mut(*name) else { continue };
+            let patterns = policy.streams.iter().enumerate();
+            let fitting = patterns.filter(|(_, pattern)| pattern.matches(stream));
+            let fitting: Vec<usize> = fitting.map(|(at, _)| at).collect();
+            if fitting.is_empty() {
+                continue;
+            }
+            reach.matched.extend(fitting);
+            match holds {
+                Some(other) if other != *name => *reach.overridden.entry(other).or_default() += 1,
+                _ => reach.status.streams += 1,
+            }
+            if !said.problem.is_empty() && said.policy.as_ref() == Some(*name) {
+                ailing.insert(name);
+                if reach.said.len() < MISFITS {
+                    let on = &device.record.name;
+                    reach.said.push(format!("{on}: {stream}: {}", said.problem));
+                }
+            }
+        }
+    }
+    for name in ailing {
+        if let Some(reach) = all.get_mut(name) {
+            reach.status.problems += 1;
+        }
+    }
+}
+
+fn budgets<'a>(model: &'a Model, device: &'a Device, all: &mut BTreeMap<&'a Name, Reach<'a>>) {
+    let Some((holds, _)) = desired(model, device, PolicyKind::LinkBudget).next() else { return };
+    for (name, reach) in all.iter_mut().filter(|(name, _)| **name != &holds.name) {
+        let known = model.policies.get(&(PolicyKind::LinkBudget, (*name).clone()));
+        if known.is_some_and(|it| it.record.devices.matches(&device.record.labels)) {
+            *reach.shadowed.entry(&holds.name).or_default() += 1;
+        }
+    }
+    let Some(reach) = all.get_mut(&holds.name) else { return };
+    let link = device.report.data.as_deref().map(|data| &data.link);
+    let waits = link.map(link::consequences).unwrap_or_default();
+    if !waits.is_empty() {
+        reach.status.problems += 1;
+        if reach.said.len() < MISFITS {
+            reach.said.push(format!("{}: {}", device.record.name, waits.join("; ")));
+        }
+    }
+}
+
+fn finish(reach: Reach<'_>, record: &PolicyRecord) -> PolicyStatus {
+    let mut status = reach.status;
+    let mut say = |text: String| status.misfits.push(text);
+    if status.devices == 0 && reach.shadowed.is_empty() {
+        say("spec.devices matches the labels of no approved device".into());
+    }
+    if let Some((_, policy)) = stream_policy(record).filter(|_| reach.heard) {
+        let patterns = policy.streams.iter().enumerate();
+        let unmatched = patterns.filter(|(at, _)| !reach.matched.contains(at));
+        for (_, pattern) in unmatched.take(MISFITS) {
+            say(format!("{} matches no stream of its devices", pattern.as_str()));
+        }
+    }
+    for (other, streams) in reach.overridden.iter().take(MISFITS) {
+        let (what, follow) =
+            if *streams == 1 { ("stream", "follows") } else { ("streams", "follow") };
+        say(format!(
+            "{streams} {what} that it matches {follow} {other} instead, whose pattern is narrower or whose name comes first"
+        ));
+    }
+    for (other, devices) in reach.shadowed.iter().take(MISFITS) {
+        let what = if *devices == 1 { "device" } else { "devices" };
+        say(format!("on {devices} {what} that it chooses {other} holds, the first by name"));
+    }
+    reach.said.into_iter().for_each(say);
+    status
+}
+
+/// Whether a document about data is desired of a device.
+pub fn is_desired(device: &Device, key: &PolicyKey) -> bool {
+    device.desired.data.iter().any(|(known, _)| known == key)
+}
+
+/// A document about data on a device of which it is desired.
+pub fn on_device(model: &Model, device: &Device, record: &PolicyRecord) -> PolicyDevice {
+    let key = record.key();
+    let revision = device.desired.data.iter().find(|(known, _)| *known == key);
+    let current = revision.is_some_and(|(_, revision)| *revision == record.revision);
+    let data = device.report.data.as_deref();
+    let mut streams = Vec::new();
+    let mut stream_count = 0;
+    if let (Some((name, policy)), Some(data)) = (stream_policy(record), data) {
+        let documents: Vec<_> = desired(model, device, PolicyKind::Stream)
+            .filter_map(|(record, _)| stream_policy(record))
+            .collect();
+        for (stream, said) in &data.streams {
+            if policy.weight(stream).is_none() {
+                continue;
+            }
+            stream_count += 1;
+            let holds = narrowest(documents.iter().copied(), stream).map(|(holds, _)| holds);
+            let problem = !said.problem.is_empty() && said.policy.as_ref() == Some(name);
+            if streams.len() < STREAMS {
+                streams.push(PolicyStream {
+                    stream: stream.to_string(),
+                    overridden_by: holds.filter(|holds| *holds != name).map(ToString::to_string),
+                    problem: problem.then(|| said.problem.clone()),
+                });
+            }
+        }
+    }
+    let is_budget = record.policy.kind() == PolicyKind::LinkBudget;
+    let link =
+        data.filter(|_| is_budget).map(|data| link::link(&data.link, Some(record.name.as_str())));
+    PolicyDevice {
+        device: device.record.name.to_string(),
+        online: device.live.connection != 0,
+        applied: current && has_applied(model, device),
+        streams,
+        stream_count,
+        link,
+    }
+}
+
+/// A device's link as the API says it. None: it has not said anything of it.
+pub fn device_link(device: &Device) -> Option<holdfast_api::Link> {
+    let data = device.report.data.as_deref()?;
+    Some(link::link(&data.link, budget_of(device)))
+}
+
+/// Name of the link budget that holds on a device.
+pub fn budget_of(device: &Device) -> Option<&str> {
+    let mut data = device.desired.data.iter();
+    let (key, _) = data.find(|((kind, _), _)| *kind == PolicyKind::LinkBudget)?;
+    Some(key.1.as_str())
+}
+
+/// How many of a device's streams get another policy when the documents become these.
+pub fn changed_streams(model: &Model, device: &Device, next: &[&PolicyRecord]) -> u64 {
+    let Some(data) = device.report.data.as_deref() else { return 0 };
+    let before: Vec<_> = desired(model, device, PolicyKind::Stream)
+        .filter_map(|(record, _)| stream_policy(record))
+        .collect();
+    let after: Vec<_> = next.iter().filter_map(|record| stream_policy(record)).collect();
+    let of = |documents: &[(&Name, &StreamPolicy)], stream: &StreamName| {
+        narrowest(documents.iter().copied(), stream)
+            .map(|(name, policy)| (name.clone(), policy.clone()))
+    };
+    let other = |stream: &&StreamName| of(&before, stream) != of(&after, stream);
+    data.streams.keys().filter(other).count() as u64
+}
+
+fn some(count: u64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
+/// What a workload's document does on devices, in words.
+pub fn workload_effect(devices: u64, changed: &ChangedDevices) -> String {
+    let mut parts = vec![format!("is to run on {}", some(devices, "device"))];
+    let mut say = |count: u64, one: &str, more: &str| {
+        if count > 0 {
+            parts.push(format!(
+                "{} {}",
+                some(count, "device"),
+                if count == 1 { one } else { more }
+            ));
+        }
+    };
+    say(changed.gain_count, "begins to run it", "begin to run it");
+    say(changed.update_count, "goes to the new revision", "go to the new revision");
+    say(changed.lose_count, "stops it", "stop it");
+    parts.join("; ")
+}
+
+/// What a document about data does on devices, in words: devices that it chooses, devices of which
+/// another holds, what changes.
+pub fn effect(kind: PolicyKind, devices: u64, changed: &ChangedDevices, streams: u64) -> String {
+    let mut parts = vec![format!("applies to {}", some(devices, "device"))];
+    match kind {
+        PolicyKind::Notification => return format!("sends alarms of {}", some(devices, "device")),
+        PolicyKind::DevicePolicy => return format!("chooses {}", some(devices, "device")),
+        PolicyKind::Stream => {
+            let change = if streams == 1 { "changes" } else { "change" };
+            parts.push(match streams {
+                0 => "no stream changes policy".into(),
+                _ => format!("{} {change} policy", some(streams, "stream")),
+            });
+        }
+        PolicyKind::LinkBudget => {
+            let all = changed.gain_count + changed.update_count + changed.lose_count;
+            let (get, has) = if all == 1 { ("gets", "link") } else { ("get", "links") };
+            parts.push(match all {
+                0 => "no link changes".into(),
+                _ => format!("{all} {has} {get} another bound"),
+            });
+        }
+    }
+    if changed.lose_count > 0 {
+        parts.push(format!("no longer applies to {}", some(changed.lose_count, "device")));
+    }
+    parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_change_does_is_said_in_the_kinds_own_words() {
+        let changed = |gain_count, update_count, lose_count| ChangedDevices {
+            gain_count,
+            update_count,
+            lose_count,
+            ..ChangedDevices::default()
+        };
+        let (stream, budget) = (PolicyKind::Stream, PolicyKind::LinkBudget);
+        for (kind, devices, changed, streams, said) in [
+            (stream, 4, changed(4, 0, 0), 2, "applies to 4 devices; 2 streams change policy"),
+            (stream, 1, changed(0, 1, 0), 1, "applies to 1 device; 1 stream changes policy"),
+            (stream, 0, changed(0, 0, 0), 0, "applies to 0 devices; no stream changes policy"),
+            (
+                stream,
+                3,
+                changed(0, 0, 2),
+                5,
+                "applies to 3 devices; 5 streams change policy; no longer applies to 2 devices",
+            ),
+            (budget, 4, changed(3, 0, 0), 0, "applies to 4 devices; 3 links get another bound"),
+            (budget, 4, changed(0, 1, 0), 0, "applies to 4 devices; 1 link gets another bound"),
+            (budget, 4, changed(0, 0, 0), 0, "applies to 4 devices; no link changes"),
+        ] {
+            assert_eq!(effect(kind, devices, &changed, streams), said);
+        }
+        assert_eq!(
+            workload_effect(4, &changed(2, 1, 3)),
+            "is to run on 4 devices; 2 devices begin to run it; 1 device goes to the new revision; 3 devices stop it"
+        );
+        assert_eq!(workload_effect(1, &changed(0, 0, 0)), "is to run on 1 device");
+    }
+}

@@ -1,0 +1,313 @@
+//! The state of a workload on a device and of a device as a whole: the one meaning that counts,
+//! lists, explanations, alarms, metrics and pages share. What a device said is told apart from
+//! what is known: of a device that cannot be reached every state is unknown.
+
+use holdfast_protocol::ids::Name;
+use holdfast_protocol::message::{Phase, WorkloadReport};
+use serde::{Deserialize, Serialize};
+
+use super::model::Device;
+use super::records::Standing;
+use holdfast_api::{Connection, Health, HealthState, State};
+
+/// How long a workload that failed must run without a further failure until it counts as running,
+/// in seconds: between two crashes it is running as well, for moments.
+pub const RUN_WELL: u64 = 60;
+
+/// By how much a time may lie ahead of the clock, in seconds, because the clock was set right a
+/// little. One that is further ahead says nothing.
+pub const CLOCK_STEP: u64 = 5 * 60;
+
+/// Times about one reported workload, in seconds since 1970 by the control plane's clock at the
+/// receipt of the report. 0: not known, or not so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Begin of the reported phase.
+    #[serde(rename = "p", default, skip_serializing_if = "is_zero")]
+    pub phase: u64,
+    /// Begin of the present series of failures.
+    #[serde(rename = "f", default, skip_serializing_if = "is_zero")]
+    pub failing: u64,
+    /// Begin of the present run without a failure.
+    #[serde(rename = "w", default, skip_serializing_if = "is_zero")]
+    pub well: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Whether a phase is a failure by itself.
+pub fn is_failure(phase: Phase) -> bool {
+    matches!(phase, Phase::Failed | Phase::Unhealthy | Phase::Backoff)
+}
+
+/// True for a job that has run to its good end: nothing is left to do, and all is as desired.
+pub fn is_done(said: &WorkloadReport) -> bool {
+    said.phase == Phase::Stopped && said.pid.is_none()
+}
+
+impl Mark {
+    /// The times after a report. `before`: what was reported until then, with its times.
+    pub fn after(before: Option<(&WorkloadReport, Self)>, said: &WorkloadReport, now: u64) -> Self {
+        let Some((was, mark)) = before.filter(|(was, _)| was.revision == said.revision) else {
+            return Self {
+                phase: now,
+                failing: if is_failure(said.phase) { now } else { 0 },
+                well: if said.phase == Phase::Running { now } else { 0 },
+            };
+        };
+        let same_run = was.phase == said.phase && was.pid == said.pid;
+        let phase = if same_run && mark.phase > 0 { mark.phase } else { now };
+        // Restarts that no report in between told of were failures too.
+        let crashed = said.restarts > was.restarts && !is_done(said);
+        let still = if mark.is_over(now) { 0 } else { mark.failing };
+        let failing = match said.phase {
+            _ if is_done(said) || said.phase == Phase::Paused => 0,
+            phase if is_failure(phase) || crashed => {
+                if still > 0 {
+                    still
+                } else {
+                    now
+                }
+            }
+            _ => still,
+        };
+        let runs_on = was.phase == Phase::Running && same_run && !crashed && mark.well > 0;
+        let well = match said.phase {
+            Phase::Running if runs_on => mark.well,
+            Phase::Running => now,
+            _ => 0,
+        };
+        Self { phase, failing, well }
+    }
+
+    /// Whether a series of failures is over: it has run well for long enough, or the clock was set
+    /// back meanwhile, so that nobody knows for how long.
+    fn is_over(self, now: u64) -> bool {
+        self.well > 0 && (now >= self.well + RUN_WELL || self.well > now + CLOCK_STEP)
+    }
+
+    /// Time at which the state changes though nobody reports anything. None: it does not.
+    pub fn settles_at(self) -> Option<u64> {
+        (self.failing > 0 && self.well > 0).then_some(self.well + RUN_WELL)
+    }
+}
+
+/// The state of a workload on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Condition {
+    /// The state.
+    pub state: State,
+    /// Begin of the state, in seconds since 1970. None: not known.
+    pub since: Option<u64>,
+    /// For an unknown state: the state when the device was last heard. None: nothing was reported.
+    pub last: Option<State>,
+}
+
+/// The state of a workload in this revision, by what was reported of it, at this time.
+fn reported(said: &WorkloadReport, mark: Mark, revision: u64, now: u64) -> (State, u64) {
+    if said.revision != revision {
+        return (State::Progressing, 0);
+    }
+    let failing = mark.failing > 0 && !mark.is_over(now);
+    match said.phase {
+        _ if is_done(said) => (State::Done, mark.phase),
+        Phase::Paused => (State::Paused, mark.phase),
+        phase if is_failure(phase) || failing => (State::Failing, mark.failing.max(1)),
+        Phase::Running => (State::Running, if mark.well > 0 { mark.well } else { mark.phase }),
+        _ => (State::Progressing, mark.phase),
+    }
+}
+
+/// The state of a workload that a device should run in this revision.
+pub fn of(device: &Device, name: &Name, revision: u64, now: u64) -> Condition {
+    let known = |at| {
+        let (said, mark) = device.report.reported(name)?;
+        Some(reported(said, mark, revision, at))
+    };
+    let time = |at: u64| (at > 1).then_some(at);
+    if !device.live.is_heard() {
+        let silent = device.live.silent;
+        return Condition {
+            state: State::Unknown,
+            since: time(if silent > 0 { silent } else { device.report.gone_at() }),
+            last: known(device.report.last_seen).map(|(state, _)| state),
+        };
+    }
+    let (state, since) = known(now).unwrap_or((State::Progressing, 0));
+    Condition { state, since: time(since), last: None }
+}
+
+/// The state of a device as a whole.
+pub fn health(device: &Device, now: u64) -> Health {
+    let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
+    let only = |state, since: u64| Health {
+        state,
+        since: (since > 0).then(|| holdfast_api::time::rfc3339(since)),
+        failing: Vec::new(),
+        problems: 0,
+    };
+    match connection {
+        Connection::Pending => return only(HealthState::Pending, device.record.created_at),
+        Connection::Revoked => return only(HealthState::Revoked, device.record.updated_at),
+        Connection::NeverSeen => return only(HealthState::NeverSeen, device.record.created_at),
+        Connection::Offline => {
+            let problems = device.problems().len() as u64;
+            return Health { problems, ..only(HealthState::Unknown, device.report.gone_at()) };
+        }
+        Connection::Online => {}
+    }
+    let (mut failing, mut since, mut moving) = (Vec::new(), u64::MAX, false);
+    // Healthy since the last of its parts became so; what it was before it connected is not known.
+    let mut latest = device.live.since;
+    for (name, revision) in &device.desired.workloads {
+        let is = of(device, name, *revision, now);
+        if is.state == State::Failing {
+            failing.push(name.to_string());
+            since = since.min(is.since.unwrap_or(u64::MAX));
+        }
+        moving |= is.state == State::Progressing;
+        latest = latest.max(is.since.unwrap_or_default());
+    }
+    let problems = device.problems();
+    let state = match (failing.is_empty(), problems.is_empty(), moving) {
+        (false, ..) => HealthState::Failing,
+        (_, false, _) => HealthState::Problem,
+        (.., true) => HealthState::Progressing,
+        _ => HealthState::Healthy,
+    };
+    let began = problems.iter().map(|problem| problem.since).filter(|at| *at > 0).min();
+    since = since.min(began.unwrap_or(u64::MAX));
+    let since = match state {
+        HealthState::Healthy => latest,
+        _ if since == u64::MAX => 0,
+        _ => since,
+    };
+    Health { failing, problems: problems.len() as u64, ..only(state, since) }
+}
+
+/// True when a person must look: a workload fails or a problem is reported, by what is known now.
+pub fn is_unhealthy(device: &Device, now: u64) -> bool {
+    device.record.standing == Standing::Approved
+        && device.live.connection != 0
+        && (device.has_problems() || failing(device, now) > 0)
+}
+
+/// Number of workloads that fail on a device that can be reached.
+pub fn failing(device: &Device, now: u64) -> u64 {
+    let unreachable = !device.live.is_heard();
+    if device.record.standing != Standing::Approved || unreachable || !device.report.may_fail() {
+        return 0;
+    }
+    let fails =
+        |(name, revision): &&(Name, u64)| of(device, name, *revision, now).state == State::Failing;
+    device.desired.workloads.iter().filter(fails).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(phase: Phase, restarts: u32, pid: Option<u32>) -> WorkloadReport {
+        WorkloadReport { revision: 1, phase, restarts, pid, reason: String::new() }
+    }
+
+    /// The states after each of these reports, and the last mark.
+    fn run(reports: &[(u64, Phase, u32, Option<u32>)]) -> (Vec<State>, Mark) {
+        let mut states = Vec::new();
+        let mut before: Option<(WorkloadReport, Mark)> = None;
+        for (at, phase, restarts, pid) in reports {
+            let now = said(*phase, *restarts, *pid);
+            let known = before.as_ref().map(|(was, mark)| (was, *mark));
+            let mark = Mark::after(known, &now, *at);
+            states.push(reported(&now, mark, 1, *at).0);
+            before = Some((now, mark));
+        }
+        (states, before.unwrap().1)
+    }
+
+    #[test]
+    fn a_workload_between_two_crashes_is_failing() {
+        use State::{Failing, Progressing, Running};
+        let (states, mark) = run(&[
+            (100, Phase::Starting, 0, None),
+            (101, Phase::Running, 0, Some(1)),
+            (110, Phase::Backoff, 1, None),
+            (112, Phase::Starting, 1, None),
+            (113, Phase::Running, 1, Some(2)),
+            (115, Phase::Backoff, 2, None),
+            (120, Phase::Running, 2, Some(3)),
+        ]);
+        let expected = [Progressing, Running, Failing, Failing, Failing, Failing, Failing];
+        assert_eq!(states, expected);
+        assert_eq!(mark.failing, 110, "the series began with its first failure");
+        let now = said(Phase::Running, 2, Some(3));
+        assert_eq!(reported(&now, mark, 1, 120 + RUN_WELL - 1), (Failing, 110));
+        assert_eq!(reported(&now, mark, 1, 120 + RUN_WELL), (Running, 120));
+        assert_eq!(mark.settles_at(), Some(120 + RUN_WELL));
+    }
+
+    #[test]
+    fn what_is_paused_is_neither_failing_nor_running_and_begins_anew() {
+        use State::{Failing, Paused, Progressing, Running};
+        let (states, mark) = run(&[
+            (100, Phase::Backoff, 1, None),
+            (110, Phase::Stopped, 1, Some(7)),
+            (111, Phase::Paused, 1, None),
+            (150, Phase::Starting, 1, None),
+            (151, Phase::Running, 1, Some(8)),
+        ]);
+        assert_eq!(states, [Failing, Failing, Paused, Progressing, Running]);
+        assert_eq!((mark.failing, mark.well), (0, 151));
+        // A restart by an operator counts as no failure.
+        let (states, _) = run(&[
+            (100, Phase::Running, 0, Some(1)),
+            (110, Phase::Stopped, 0, Some(1)),
+            (111, Phase::Starting, 0, Some(2)),
+            (112, Phase::Running, 0, Some(2)),
+        ]);
+        assert_eq!(states, [Running, Progressing, Progressing, Running]);
+    }
+
+    #[test]
+    fn crashes_between_two_reports_count() {
+        let (states, mark) = run(&[
+            (100, Phase::Running, 0, Some(1)),
+            (200, Phase::Running, 3, Some(9)),
+            (250, Phase::Running, 3, Some(9)),
+        ]);
+        assert_eq!(states, [State::Running, State::Failing, State::Failing]);
+        assert_eq!((mark.failing, mark.well, mark.phase), (200, 200, 200));
+    }
+
+    #[test]
+    fn a_new_failure_after_a_good_time_begins_a_new_series() {
+        let (_, mark) = run(&[
+            (100, Phase::Backoff, 1, None),
+            (101, Phase::Running, 1, Some(1)),
+            (101 + RUN_WELL + 5, Phase::Backoff, 2, None),
+        ]);
+        assert_eq!(mark.failing, 101 + RUN_WELL + 5);
+    }
+
+    #[test]
+    fn a_job_that_ended_well_is_done_and_a_new_revision_begins_without_a_past() {
+        let (states, _) = run(&[(100, Phase::Backoff, 1, None), (130, Phase::Stopped, 2, None)]);
+        assert_eq!(states, [State::Failing, State::Done]);
+        let old = said(Phase::Backoff, 4, None);
+        let mark = Mark { phase: 5, failing: 5, well: 0 };
+        let new = WorkloadReport { revision: 2, ..said(Phase::Starting, 0, None) };
+        let after = Mark::after(Some((&old, mark)), &new, 50);
+        assert_eq!(after, Mark { phase: 50, failing: 0, well: 0 });
+        assert_eq!(reported(&old, mark, 2, 50).0, State::Progressing, "it is not the desired one");
+    }
+
+    #[test]
+    fn a_repeated_report_changes_no_time() {
+        let (_, mark) =
+            run(&[(100, Phase::Running, 0, Some(1)), (900, Phase::Running, 0, Some(1))]);
+        assert_eq!(mark, Mark { phase: 100, failing: 0, well: 100 });
+    }
+}

@@ -1,0 +1,320 @@
+//! The model as people and scripts see it: the documents of `api.rs`.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::data::DataReport;
+use holdfast_protocol::ids::Name;
+use holdfast_protocol::message::WorkloadReport;
+use serde_json::{Value, json};
+
+use super::absence;
+use super::model::{Device, Model, Workload};
+use super::notification;
+use super::pause;
+use super::records::{
+    AccessRecord, KnownProblem, PolicyKind, PolicyRecord, Standing, TokenRecord, WorkloadRecord,
+};
+use super::state::{self, Condition};
+use holdfast_api::link;
+use holdfast_api::time::rfc3339;
+use holdfast_api::{API_VERSION, Connection, Metadata, State};
+
+/// A device.
+pub fn device(device: &Device, now: u64) -> holdfast_api::Device {
+    let record = &device.record;
+    let desired = device
+        .desired
+        .workloads
+        .iter()
+        .map(|(name, revision)| {
+            let paused = device.desired.paused.get(name).map(pause::stamp);
+            (name.to_string(), holdfast_api::DesiredRevision { revision: *revision, paused })
+        })
+        .collect();
+    holdfast_api::Device {
+        api_version: API_VERSION.into(),
+        kind: "Device".into(),
+        metadata: Metadata {
+            name: record.name.to_string(),
+            labels: record.labels.clone(),
+            resource_version: record.version,
+            created_at: Some(rfc3339(record.created_at)),
+            updated_at: Some(rfc3339(record.updated_at)),
+        },
+        desired,
+        status: status(device, now),
+    }
+}
+
+fn status(device: &Device, now: u64) -> holdfast_api::DeviceStatus {
+    let (record, report) = (&device.record, &device.report);
+    let agent = report.agent.as_deref();
+    let workloads = report
+        .workloads
+        .iter()
+        .map(|(name, said)| (name.to_string(), workload_status(device, name, said, now)));
+    let not_after = certificate_end(device);
+    let time = |at: u64| (at > 0).then(|| rfc3339(at));
+    holdfast_api::DeviceStatus {
+        connection: device.live.seen(record.standing, report.last_seen > 0),
+        connection_since: time(connection_since(device)),
+        heard_at: time(device.heard_at(now)),
+        heard_by: device.live.heard_by(now).map(rfc3339),
+        overdue: device.live.overdue(now).is_some(),
+        absence: absence::status(device, now),
+        health: state::health(device, now),
+        address: report.address.map(|address| address.to_string()),
+        shard: record.shard,
+        epoch: report.applied.epoch,
+        generation: holdfast_api::Generations {
+            desired: device.desired.generation,
+            applied: report.applied.generation,
+        },
+        workloads: workloads.collect(),
+        problems: device.problems().into_iter().map(|it| problem(device, it)).collect(),
+        agent: agent.map(|agent| agent.version.clone()),
+        arch: agent.map(|agent| agent.arch.clone()),
+        kernel: agent.map(|agent| agent.kernel.clone()).filter(|kernel| !kernel.is_empty()),
+        refused: agent.map_or(0, |agent| agent.refused),
+        certificate_not_after: not_after.map(rfc3339),
+        data: reported(device),
+    }
+}
+
+/// The problem by which a device says that something waits for its link budget.
+const LINK_BUDGET: &str = "link-budget";
+
+fn problem(device: &Device, problem: KnownProblem) -> holdfast_api::Problem {
+    let link = device.report.data.as_deref().map(|data| &data.link);
+    let link = link.filter(|_| problem.code == LINK_BUDGET);
+    holdfast_api::Problem {
+        consequences: link.map(link::consequences).unwrap_or_default(),
+        code: problem.code,
+        message: problem.message,
+        since: (problem.since > 0).then(|| rfc3339(problem.since)),
+    }
+}
+
+fn workload_status(
+    device: &Device,
+    name: &Name,
+    said: &WorkloadReport,
+    now: u64,
+) -> holdfast_api::WorkloadStatus {
+    let wanted = device.desired.workloads.binary_search_by(|(known, _)| known.cmp(name));
+    let wanted = wanted.ok().and_then(|at| device.desired.workloads.get(at));
+    let is = wanted.map(|(_, revision)| state::of(device, name, *revision, now));
+    let mark = device.report.reported(name).map(|(_, mark)| mark).unwrap_or_default();
+    holdfast_api::WorkloadStatus {
+        revision: said.revision,
+        phase: said.phase,
+        restarts: said.restarts,
+        pid: said.pid,
+        reason: said.reason.clone(),
+        state: is.map(|is| is.state),
+        since: is.and_then(|is| is.since).map(rfc3339),
+        phase_since: (mark.phase > 0).then(|| rfc3339(mark.phase)),
+        last_state: is.and_then(|is| is.last),
+    }
+}
+
+/// When its present kind of connection began, in seconds since 1970. 0: not known.
+pub fn connection_since(device: &Device) -> u64 {
+    match device.live.seen(device.record.standing, device.report.last_seen > 0) {
+        Connection::Online => device.live.since,
+        Connection::Offline => device.report.gone_at(),
+        Connection::NeverSeen | Connection::Pending => device.record.created_at,
+        Connection::Revoked => device.record.updated_at,
+    }
+}
+
+/// What a device says of its data, without its streams: those have a list of their own.
+pub fn reported(device: &Device) -> Option<Value> {
+    let data = device.report.data.as_deref()?;
+    let short = DataReport { streams: BTreeMap::new(), ..data.clone() };
+    serde_json::to_value(short).ok()
+}
+
+/// When a device's certificate ends, in seconds since 1970: by its own word, or by what it was
+/// given.
+pub fn certificate_end(device: &Device) -> Option<u64> {
+    let agent = device.report.agent.as_deref();
+    agent
+        .and_then(|agent| agent.certificate_not_after)
+        .or_else(|| device.record.certificate.as_ref().map(|issued| issued.not_after))
+}
+
+/// An access token, without its secret.
+pub fn access(record: &AccessRecord) -> holdfast_api::Access {
+    holdfast_api::Access {
+        metadata: holdfast_api::AccessMetadata {
+            name: record.id.to_string(),
+            created_at: rfc3339(record.created_at),
+        },
+        comment: record.comment.to_string(),
+        scope: record.scope,
+        expires_at: record.expires_at.map(rfc3339),
+        last_used_at: (record.last_used > 0).then(|| rfc3339(record.last_used)),
+    }
+}
+
+/// The document of a workload, as one would apply it.
+pub fn document(record: &WorkloadRecord) -> Value {
+    let mut metadata = json!({ "name": record.name });
+    if !record.labels.is_empty()
+        && let Some(metadata) = metadata.as_object_mut()
+    {
+        metadata.insert("labels".into(), json!(record.labels));
+    }
+    json!({
+        "apiVersion": API_VERSION, "kind": "Workload", "metadata": metadata,
+        "spec": record.written,
+    })
+}
+
+/// The document of a policy, as one would apply it.
+pub fn policy_document(record: &PolicyRecord) -> Value {
+    let mut metadata = json!({ "name": record.name });
+    if !record.labels.is_empty()
+        && let Some(metadata) = metadata.as_object_mut()
+    {
+        metadata.insert("labels".into(), json!(record.labels));
+    }
+    json!({
+        "apiVersion": API_VERSION, "kind": record.policy.kind().document(), "metadata": metadata,
+        "spec": spec(record),
+    })
+}
+
+/// A document about data.
+pub fn policy(record: &PolicyRecord, status: holdfast_api::PolicyStatus) -> holdfast_api::Policy {
+    holdfast_api::Policy {
+        api_version: API_VERSION.into(),
+        kind: record.policy.kind().document().into(),
+        metadata: Metadata {
+            name: record.name.to_string(),
+            labels: record.labels.clone(),
+            resource_version: record.version,
+            created_at: Some(rfc3339(record.created_at)),
+            updated_at: Some(rfc3339(record.updated_at)),
+        },
+        spec: spec(record),
+        status,
+    }
+}
+
+/// What a document says, without its secrets.
+fn spec(record: &PolicyRecord) -> Value {
+    match record.policy.kind() {
+        PolicyKind::Notification => notification::shown(&record.written),
+        PolicyKind::Stream | PolicyKind::LinkBudget | PolicyKind::DevicePolicy => {
+            record.written.clone()
+        }
+    }
+}
+
+/// A workload.
+pub fn workload(
+    workload: &Workload,
+    summary: holdfast_api::WorkloadSummary,
+) -> holdfast_api::Workload {
+    let summary = holdfast_api::WorkloadSummary { state: overall(&summary), ..summary };
+    let record = &workload.record;
+    holdfast_api::Workload {
+        api_version: API_VERSION.into(),
+        kind: "Workload".into(),
+        metadata: Metadata {
+            name: record.name.to_string(),
+            labels: record.labels.clone(),
+            resource_version: record.version,
+            created_at: Some(rfc3339(record.created_at)),
+            updated_at: Some(rfc3339(record.updated_at)),
+        },
+        spec: record.written.clone(),
+        status: summary,
+        paused: record.paused.shown(),
+    }
+}
+
+/// The states of these workloads over all devices, in one pass. None: of all workloads.
+pub fn summaries(
+    model: &Model,
+    only: Option<&Name>,
+    now: u64,
+) -> BTreeMap<Name, holdfast_api::WorkloadSummary> {
+    let mut all: BTreeMap<Name, holdfast_api::WorkloadSummary> = model
+        .workloads
+        .iter()
+        .filter(|(name, _)| only.is_none_or(|only| only == *name))
+        .map(|(name, workload)| {
+            let revision = workload.record.revision;
+            (name.clone(), holdfast_api::WorkloadSummary { revision, ..Default::default() })
+        })
+        .collect();
+    for device in model.devices.values() {
+        if device.record.standing != Standing::Approved {
+            continue;
+        }
+        for (name, revision) in &device.desired.workloads {
+            if let Some(summary) = all.get_mut(name) {
+                let is_away = absence::is_normal(device, now);
+                count(summary, state::of(device, name, *revision, now), is_away);
+            }
+        }
+    }
+    all
+}
+
+/// Adds one device to a summary. `is_away`: as is expected of it.
+pub fn count(summary: &mut holdfast_api::WorkloadSummary, is: Condition, is_away: bool) {
+    summary.desired += 1;
+    match is.state {
+        State::Running => summary.running += 1,
+        State::Progressing => summary.progressing += 1,
+        State::Failing => summary.failing += 1,
+        State::Done => summary.done += 1,
+        State::Paused => summary.paused += 1,
+        State::Unknown => {
+            summary.unknown += 1;
+            let good = matches!(is.last, Some(State::Running | State::Done));
+            summary.last_running += u64::from(good);
+            summary.away += u64::from(is_away);
+        }
+    }
+}
+
+/// The state of a workload over all its devices: what lists and counts of workloads go by.
+pub fn overall(summary: &holdfast_api::WorkloadSummary) -> holdfast_api::WorkloadState {
+    use holdfast_api::WorkloadState as Whole;
+    match summary {
+        one if one.desired == 0 => Whole::Unplaced,
+        one if one.failing > 0 => Whole::Failing,
+        one if one.progressing > 0 => Whole::Progressing,
+        // Devices that are away as expected say nothing against it, while others run it.
+        one if one.unknown > one.away || one.away == one.desired => Whole::Unknown,
+        one if one.paused > 0 => Whole::Paused,
+        one if one.done + one.away == one.desired => Whole::Done,
+        _ => Whole::Running,
+    }
+}
+
+/// An enrolment token, without its secret.
+pub fn token(record: &TokenRecord, now: u64) -> holdfast_api::Token {
+    holdfast_api::Token {
+        api_version: API_VERSION.into(),
+        kind: "Token".into(),
+        metadata: Metadata {
+            name: record.id.to_string(),
+            labels: record.labels.clone(),
+            resource_version: record.version,
+            created_at: Some(rfc3339(record.created_at)),
+            updated_at: None,
+        },
+        expires_at: rfc3339(record.expires_at),
+        uses: record.uses,
+        used: record.used,
+        allow_labels: record.allow_labels.iter().map(ToString::to_string).collect(),
+        approve: record.approve,
+        state: record.state(now).into(),
+    }
+}
