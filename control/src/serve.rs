@@ -446,7 +446,7 @@ fn greet(
 ) -> anyhow::Result<()> {
     let mut text = format!(
         "api: https://{api}\nmqtt: mqtts://{mqtt}\nca-sha256: {}\n",
-        holdfast_protocol::ids::hex(ca)
+        holdfast_base::ids::hex(ca)
     );
     if let Some(token) = admin {
         text.push_str(&format!("admin-token: {token}\n"));

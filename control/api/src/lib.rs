@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_base::ids::Labels;
 use holdfast_protocol::enrol::Fault;
-use holdfast_protocol::ids::Labels;
 use holdfast_protocol::message::Phase;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

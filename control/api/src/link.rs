@@ -2,8 +2,8 @@
 //! to be expected, and what follows where something waits. Whether a class waits is the device's own
 //! decision, as it ships; everything that is said of it anywhere is made here.
 
-use holdfast_protocol::data::{ClassUse, LinkUse, NEVER, Period, TrafficClass};
-use holdfast_protocol::words::date;
+use holdfast_base::words::date;
+use holdfast_records::{ClassUse, LinkUse, NEVER, Period, TrafficClass};
 
 use super::time::rfc3339;
 use crate::{Fits, Link, LinkClass, LinkWait};
@@ -115,7 +115,7 @@ pub fn consequences(link: &LinkUse) -> Vec<String> {
 /// Why a class waits. None: it does not.
 pub fn held(link: &LinkUse, class: TrafficClass, budget: &str) -> Option<String> {
     let waits = link.classes.get(&class)?.waits?;
-    let (whole, class) = (link.budget.map(holdfast_protocol::words::size), class.as_str());
+    let (whole, class) = (link.budget.map(holdfast_base::words::size), class.as_str());
     let whole = whole.map_or_else(String::new, |whole| format!(" ({whole})"));
     let waits = match waits {
         0 => "has used what is due by now, and goes on little by little".into(),

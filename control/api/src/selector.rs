@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::{IdError, Labels, check_label_key, check_label_value};
+use holdfast_base::ids::{IdError, Labels, check_label_key, check_label_value};
 use serde::{Deserialize, Serialize};
 
 /// The word that a document writes for every device.

@@ -1,6 +1,6 @@
 //! Moments as text: RFC 3339 in UTC with seconds, and lengths of time as people write them.
 
-use holdfast_protocol::words::date;
+use holdfast_base::words::date;
 
 /// Seconds since 1970 as `2026-11-23T21:00:00Z`.
 pub fn rfc3339(seconds: u64) -> String {

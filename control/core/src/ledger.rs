@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::{GapReason, Range, RangeSet};
+use holdfast_records::{GapReason, Range, RangeSet};
 use serde::Serialize;
 
 /// The largest sequence number that is believed: what a JSON number holds exactly. At a million

@@ -7,6 +7,7 @@ pub mod alarms;
 pub mod answering;
 pub mod attention;
 pub mod crowd;
+pub mod device_topics;
 pub mod enrolment;
 pub mod explain;
 pub mod exposition;

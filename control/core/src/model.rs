@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use holdfast_protocol::data::{DataPolicies, Pattern, StreamName};
+use holdfast_base::ids::{DeviceId, Digest, Labels, Name, unhex};
 use holdfast_protocol::enrol::Fault;
-use holdfast_protocol::ids::{DeviceId, Digest, Labels, Name, unhex};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload};
+use holdfast_records::{DataPolicies, Pattern, StreamName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -146,7 +146,7 @@ pub fn encoded_size(record: &WorkloadRecord) -> usize {
 }
 
 fn serde_cbor_len<T: Serialize>(value: &T) -> usize {
-    holdfast_protocol::codec::encode(value).map_or(usize::MAX / 2, |bytes| bytes.len())
+    holdfast_base::codec::encode(value).map_or(usize::MAX / 2, |bytes| bytes.len())
 }
 
 /// A line of the store that is not what it should be.
@@ -209,7 +209,7 @@ pub const AUTHORITY: &str = "authority";
 
 /// Keys of the store.
 pub mod key {
-    use holdfast_protocol::ids::{Name, hex};
+    use holdfast_base::ids::{Name, hex};
 
     use crate::records::PolicyKey;
     use crate::timeline::Ring;
@@ -465,7 +465,7 @@ impl Model {
             })
             .collect();
         Some(DesiredState {
-            v: holdfast_protocol::WIRE_VERSION,
+            v: holdfast_base::WIRE_VERSION,
             device: self.id(name),
             epoch: self.meta.epoch,
             generation: device.desired.generation,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use serde::{Deserialize, Serialize};
 
 use holdfast_api::time::rfc3339;

@@ -1,8 +1,8 @@
 //! Which workloads a device should run.
 
-use holdfast_protocol::codec::MAX_MESSAGE;
+use holdfast_base::codec::MAX_MESSAGE;
+use holdfast_base::ids::{Labels, Name};
 use holdfast_protocol::enrol::Fault;
-use holdfast_protocol::ids::{Labels, Name};
 
 use super::records::{PolicyKey, PolicyKind, PolicyRecord, WorkloadRecord};
 

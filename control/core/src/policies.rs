@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::data::{StreamName, StreamPolicy, narrowest};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{StreamName, StreamPolicy, narrowest};
 
 use super::model::{Device, Model};
 use super::records::{Policy, PolicyKey, PolicyKind, PolicyRecord, Standing};

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::data::query::parse::{self, Fault};
-use holdfast_protocol::data::query::{
+use holdfast_base::ids::{Labels, Name, check_label_key};
+use holdfast_query::parse::{self, Fault};
+use holdfast_query::{
     self, AT_THE_CENTRE, Groups, Key, MAX_BY, Partial, Path, Plan, Question, sketch,
 };
-use holdfast_protocol::ids::{Labels, Name, check_label_key};
 use serde_json::{Number, Value};
 
 use holdfast_api::time::rfc3339_millis;
@@ -232,11 +232,11 @@ fn value(key: &Key) -> Value {
 }
 
 /// A whole number without a point, where it is exact.
-pub fn json_number(value: query::Number) -> Value {
+pub fn json_number(value: holdfast_query::Number) -> Value {
     let value = match value {
-        query::Number::Whole(whole) => return Value::from(whole),
-        query::Number::Large(large) => return Value::from(large),
-        query::Number::Float(value) => value,
+        holdfast_query::Number::Whole(whole) => return Value::from(whole),
+        holdfast_query::Number::Large(large) => return Value::from(large),
+        holdfast_query::Number::Float(value) => value,
     };
     #[allow(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
     if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 {
@@ -247,8 +247,8 @@ pub fn json_number(value: query::Number) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::query::{AT_THE_EDGE, Run};
-    use holdfast_protocol::data::{Format, Record};
+    use holdfast_query::{AT_THE_EDGE, Run};
+    use holdfast_records::{Format, Record};
     use serde_json::json;
 
     use super::*;

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::report::MAX_REPORTED_STREAMS;
-use holdfast_protocol::data::{DataReport, LinkBudget, StreamName, StreamPolicy};
-use holdfast_protocol::ids::{Labels, Name, StateVersion};
+use holdfast_base::ids::{Labels, Name, StateVersion};
 use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport};
 use holdfast_protocol::workload::WorkloadSpec;
+use holdfast_records::report::MAX_REPORTED_STREAMS;
+use holdfast_records::{DataReport, LinkBudget, StreamName, StreamPolicy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

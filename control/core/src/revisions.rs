@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use serde_json::{Value, json};
 
 use super::model::{Model, Workload};

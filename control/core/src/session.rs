@@ -4,7 +4,7 @@
 //! that nothing more is kept: whoever can read it can read the API's answers, and that is what a
 //! foreign page cannot.
 
-use holdfast_protocol::ids::{hex, unhex};
+use holdfast_base::ids::{hex, unhex};
 use ring::hmac;
 
 use super::model::sha256;

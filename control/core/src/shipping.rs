@@ -1,7 +1,7 @@
 //! Why records that a device holds are not here: what its policy, its link and its connection say,
 //! in words. Decides nothing: the device does.
 
-use holdfast_protocol::data::{
+use holdfast_records::{
     DataPolicies, LinkUse, Ship, StreamName, StreamPolicy, StreamReport, TrafficClass, Window,
 };
 
@@ -84,7 +84,7 @@ pub fn nothing_shipped(
 mod tests {
     use std::collections::BTreeMap;
 
-    use holdfast_protocol::data::ClassUse;
+    use holdfast_records::ClassUse;
 
     use super::*;
 

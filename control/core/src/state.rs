@@ -2,7 +2,7 @@
 //! lists, explanations, alarms, metrics and pages share. What a device said is told apart from
 //! what is known: of a device that cannot be reached every state is unknown.
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use holdfast_protocol::message::{Phase, WorkloadReport};
 use serde::{Deserialize, Serialize};
 

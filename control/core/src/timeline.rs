@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use holdfast_protocol::ids::{Name, StateVersion};
+use holdfast_base::ids::{Name, StateVersion};
 use holdfast_protocol::message::{Phase, WorkloadReport};
 use serde::{Deserialize, Serialize};
 

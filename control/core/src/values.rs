@@ -6,7 +6,7 @@ mod digits;
 mod fields;
 mod tree;
 
-use holdfast_protocol::data::{Format, Record};
+use holdfast_records::{Format, Record};
 use serde::de::IgnoredAny;
 use serde_json::Value as Json;
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::DataReport;
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use holdfast_protocol::message::WorkloadReport;
+use holdfast_records::DataReport;
 use serde_json::{Value, json};
 
 use super::absence;

@@ -928,7 +928,7 @@ pub(crate) struct Restore {
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
-    use holdfast_protocol::ids::{check_label_key, check_label_value};
+    use holdfast_base::ids::{check_label_key, check_label_value};
     let (key, value) =
         text.split_once('=').ok_or_else(|| format!("{text:?} is no label: it is KEY=VALUE"))?;
     check_label_key(key).and_then(|()| check_label_value(value)).map_err(|why| why.to_string())?;
@@ -938,7 +938,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 fn label_change(text: &str) -> Result<(String, Option<String>), String> {
     match (text.contains('='), text.strip_suffix('-')) {
         (false, Some(key)) => {
-            holdfast_protocol::ids::check_label_key(key).map_err(|why| why.to_string())?;
+            holdfast_base::ids::check_label_key(key).map_err(|why| why.to_string())?;
             Ok((key.to_owned(), None))
         }
         (false, None) => Err(format!("{text:?}: KEY=VALUE sets a label, KEY- removes it")),

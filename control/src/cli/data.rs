@@ -15,7 +15,7 @@ use super::table::{Cell, table};
 use super::text::{Mood, Output, note};
 use super::transfer::fetch;
 use crate::api::{DataRecord, DataRecords, Ledger, MissingRange, StreamItem};
-use holdfast_protocol::words::size;
+use holdfast_base::words::size;
 
 /// Records of one request for a table.
 const PAGE: usize = 1_000;

@@ -1,6 +1,6 @@
 //! Data in `describe`: a device's streams, buffer and link; what of a link budget is used.
 
-use holdfast_protocol::data::{ClassUse, DataReport, Storage};
+use holdfast_records::{ClassUse, DataReport, Storage};
 use serde_json::Value;
 
 use super::data::{STREAM_HEADINGS, stream_row};
@@ -11,7 +11,7 @@ use super::table::{Cell, table};
 use super::text::{Mood, Output};
 use crate::api::selector::Selector;
 use crate::api::{Device, DeviceStreams, Fits, Link, LinkClass, LinkWait, Policy, StreamItem};
-use holdfast_protocol::words::size;
+use holdfast_base::words::size;
 
 /// Most streams, and most devices, that are told one by one.
 const SHOWN: usize = 20;

@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
-use holdfast_protocol::ids::{hex, unhex};
+use holdfast_base::ids::{hex, unhex};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 

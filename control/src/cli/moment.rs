@@ -1,6 +1,6 @@
 //! Moments and lengths of time, from the API's text to words and back.
 
-use holdfast_protocol::words;
+use holdfast_base::words;
 
 /// Seconds since 1970 of `2026-11-23T21:00:00Z`. None: not of that form.
 pub(crate) fn seconds(text: &str) -> Option<u64> {

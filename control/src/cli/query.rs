@@ -13,7 +13,7 @@ use super::table::{Cell, table};
 use super::text::{Output, note, one_line};
 use crate::api::count::{count, counted};
 use crate::api::{FetchStarted, NewFetch, NewQuery, QueryLine, QueryProgress, QueryResult};
-use holdfast_protocol::words::size;
+use holdfast_base::words::size;
 
 /// Longest line of an answer, in bytes.
 const MAX_LINE: usize = 256 * 1024 * 1024;
@@ -205,7 +205,7 @@ struct Columns {
 
 impl Columns {
     fn of(wanted: &QueryArgs) -> Self {
-        use holdfast_protocol::data::query::parse;
+        use holdfast_query::parse;
         let mut quoted = false;
         let keys = wanted.by.split(|letter| {
             quoted ^= letter == '`';

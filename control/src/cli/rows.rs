@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::Labels;
-use holdfast_protocol::words;
+use holdfast_base::ids::Labels;
+use holdfast_base::words;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use holdfast_protocol::ids::Digest;
+use holdfast_base::ids::Digest;
 use reqwest::Method;
 use tokio::io::AsyncReadExt as _;
 

@@ -1,7 +1,7 @@
 //! Access tokens of the API: made, listed, deleted and checked. Of a token's secret only its
 //! SHA-256 digest is stored.
 
-use holdfast_protocol::ids::{hex, unhex};
+use holdfast_base::ids::{hex, unhex};
 
 use super::change::Change;
 use super::read::page;

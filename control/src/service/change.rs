@@ -1,7 +1,7 @@
 //! One change: the model in memory, what is written to the store for it, and what is told to others
 //! once it is durable.
 
-use holdfast_protocol::ids::{DeviceId, Name};
+use holdfast_base::ids::{DeviceId, Name};
 use serde::Serialize;
 
 use crate::api::Event;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use holdfast_protocol::codec;
-use holdfast_protocol::ids::{DeviceId, Name, unhex};
+use holdfast_base::codec;
+use holdfast_base::ids::{DeviceId, Name, unhex};
 use holdfast_protocol::message::{Presence, Reply, StateReport};
 use holdfast_protocol::topic::Channel;
 
@@ -284,7 +284,7 @@ impl Service {
 
 /// Names the parts of the device that a report is about, as in [`crate::api::Event::parts`]. Empty
 /// for a full report: any part may have changed.
-fn parts(report: &StateReport, before: holdfast_protocol::ids::StateVersion) -> Vec<String> {
+fn parts(report: &StateReport, before: holdfast_base::ids::StateVersion) -> Vec<String> {
     if report.full {
         return Vec::new();
     }
@@ -298,7 +298,7 @@ fn parts(report: &StateReport, before: holdfast_protocol::ids::StateVersion) -> 
 const NAMED: usize = 5;
 
 /// Text of the event for a report. `None` when the report holds nothing worth watching.
-fn words(report: &StateReport, before: holdfast_protocol::ids::StateVersion) -> Option<String> {
+fn words(report: &StateReport, before: holdfast_base::ids::StateVersion) -> Option<String> {
     let mut parts: Vec<String> = report
         .workloads
         .iter()

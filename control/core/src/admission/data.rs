@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::Window;
-use holdfast_protocol::data::query::parse;
-use holdfast_protocol::data::{
+use holdfast_base::ids::Name;
+use holdfast_query::parse;
+use holdfast_records::Window;
+use holdfast_records::{
     Aggregate, Interface, LinkBudget, Order, Overflow, Pattern, Period, Share, Ship, Source,
     StreamPolicy, TrafficClass,
 };
-use holdfast_protocol::ids::Name;
 
 use super::decode::At;
 use super::units;

@@ -15,8 +15,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use holdfast_base::ids::{Digest, Labels, Name};
 use holdfast_protocol::enrol::Fault;
-use holdfast_protocol::ids::{Digest, Labels, Name};
 use holdfast_protocol::workload::WorkloadSpec;
 use serde_json::Value;
 

@@ -220,7 +220,7 @@ fn data_documents() -> Vec<Value> {
 
 #[test]
 fn documents_about_data_become_their_values() {
-    use holdfast_protocol::data::{
+    use holdfast_records::{
         Aggregate, Order, Overflow, Period, Ship, Source, TrafficClass, Window,
     };
 
@@ -259,9 +259,9 @@ fn documents_about_data_become_their_values() {
     });
     let What::Policy(least) = let_in(&least).what else { panic!("a workload") };
     let Policy::Stream { policy: least, retention } = *least else { panic!("no stream") };
-    let usual = holdfast_protocol::data::StreamPolicy::default();
+    let usual = holdfast_records::StreamPolicy::default();
     let streams = vec!["*".parse().unwrap()];
-    assert_eq!(least, holdfast_protocol::data::StreamPolicy { streams, ..usual });
+    assert_eq!(least, holdfast_records::StreamPolicy { streams, ..usual });
     assert_eq!(retention, Retention::default());
 }
 

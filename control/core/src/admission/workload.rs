@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::{Digest, Labels, Name, check_label_key, check_label_value};
+use holdfast_base::ids::{Digest, Labels, Name, check_label_key, check_label_value};
 use holdfast_protocol::workload::{
     Artifact, Bus, Executable, Process, Resources, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
 };

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use holdfast_protocol::WIRE_VERSION;
+use holdfast_base::WIRE_VERSION;
 use holdfast_protocol::message::{Problem, StateReport};
 use proptest::prelude::*;
 

@@ -1,6 +1,6 @@
 //! Identity of a device, read from its verified certificate.
 
-use holdfast_protocol::ids::DeviceId;
+use holdfast_base::ids::DeviceId;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 

@@ -3,7 +3,7 @@
 //! [`Directory`], and a PUBACK is sent when the control plane has stored the publish. Readers, who
 //! show an access token instead of a certificate, follow streams through it too.
 //!
-//! It decides nothing about MQTT itself: `holdfast_protocol::mqtt` does. It must never let one
+//! It decides nothing about MQTT itself: `holdfast_mqtt` does. It must never let one
 //! device slow down another or fill the memory of others.
 #![allow(
     clippy::disallowed_methods,
@@ -27,7 +27,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
-use holdfast_protocol::ids::DeviceId;
+use holdfast_base::ids::DeviceId;
 use rustls::server::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpListener;
@@ -53,8 +53,8 @@ pub struct Gateway {
 /// State that handle, listeners and connections share.
 struct Shared {
     limits: Limits,
-    session_limits: Arc<holdfast_protocol::mqtt::Limits>,
-    reader_limits: Arc<holdfast_protocol::mqtt::Limits>,
+    session_limits: Arc<holdfast_mqtt::Limits>,
+    reader_limits: Arc<holdfast_mqtt::Limits>,
     /// Start of the gateway's clock.
     started: Instant,
     counters: Counters,

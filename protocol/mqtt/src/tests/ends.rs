@@ -2,7 +2,7 @@
 
 use super::wire::{self, Connect, NAME, packet, topic};
 use super::{NOTHING, Rig, Told};
-use crate::mqtt::{Code, Ending, Fault};
+use crate::{Code, Ending, Fault};
 
 const BOTH: [u8; 2] = [4, 5];
 const ACKS: [u8; 12] = [0x40, 2, 0, 1, 0x40, 2, 0, 2, 0x40, 2, 0, 3];

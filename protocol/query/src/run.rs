@@ -1,10 +1,10 @@
 //! A question carried out over records, one after the other, in bounded memory.
 
-use super::super::block::Record;
 use super::ast::{Comparison, Condition, Operand, Question};
 use super::groups::{Group, Groups, Key, Limits, Partial, Plan};
 use super::number::Number;
 use super::path::{Found, Path, Paths};
+use holdfast_records::block::Record;
 
 /// A question under way. Records come in any order, in as many pieces as one likes.
 #[derive(Debug)]
@@ -224,10 +224,10 @@ fn compare(left: &Found<'_>, comparison: Comparison, right: &Found<'_>) -> bool 
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::groups::{AT_THE_EDGE, Counted};
-    use super::super::parse;
     use super::*;
-    use crate::data::Format;
+    use crate::groups::{AT_THE_EDGE, Counted};
+    use crate::parse;
+    use holdfast_records::Format;
 
     fn record(seq: u64, time: u64, value: &str) -> Record {
         Record { seq, time, format: Format::Plain, value: value.into() }
@@ -440,7 +440,7 @@ mod tests {
         let other = parse::question("count, p95(t), min(x)", "", "m", "").unwrap();
         assert!(Partial::unpack(&packed, &other).unwrap_err().contains("not to this question"));
         assert!(Partial::unpack(b"rubbish", &question).is_err());
-        let zeros = vec![0; super::super::answer::MAX_PARTIAL + 1];
+        let zeros = vec![0; crate::answer::MAX_PARTIAL + 1];
         let bomb = [vec![1], zstd::bulk::compress(&zeros, 3).unwrap()].concat();
         assert!(Partial::unpack(&bomb, &question).unwrap_err().contains("too large"));
     }

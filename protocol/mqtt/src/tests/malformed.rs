@@ -2,7 +2,7 @@
 
 use super::table::{Gets, cases, read};
 use super::{Rig, wire};
-use crate::mqtt::Ending;
+use crate::Ending;
 
 #[test]
 fn every_malformed_packet_is_answered_and_ends_the_session() {

@@ -3,7 +3,7 @@
 use super::table::MAX_PACKET;
 use super::wire::{self, Connect, NAME, packet, topic};
 use super::{Limits, NOTHING, Rig, Told, limits};
-use crate::mqtt::{Answer, Code, Ending, Fault};
+use crate::{Answer, Code, Ending, Fault};
 
 const BOTH: [u8; 2] = [4, 5];
 
@@ -130,7 +130,7 @@ fn an_empty_client_id_needs_a_clean_session() {
     {
         let mut connect = Connect::new(version, "");
         connect.flags = flags;
-        let parsed = crate::mqtt::connect::parse(&connect.bytes()[2..], true);
+        let parsed = crate::connect::parse(&connect.bytes()[2..], true);
         assert_eq!(parsed.err().map(|(fault, _)| fault.code), fault, "{version} {flags}");
     }
 }

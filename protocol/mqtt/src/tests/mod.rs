@@ -12,19 +12,27 @@ mod wire;
 
 use std::sync::Arc;
 
-use super::{Client, DeviceTopics, Ending, Event, Fault, Limits, Policy, Session, Will};
-use crate::ids::DeviceId;
-use crate::topic::Channel;
+use super::{Client, Code, Ending, Event, Fault, Limits, Policy, Session, Will, matches};
 
 use wire::NAME;
 
 /// No bytes.
 pub(super) const NOTHING: [u8; 0] = [];
 
-/// As the gateway's, without certificate and directory.
+/// Topics of the client below [`PREFIX`] that it may publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Channel {
+    State,
+    Reply,
+    Presence,
+}
+
+/// Prefix of the client's topics, with the final `/`.
+const PREFIX: &str = "hf/v1/7/acme.dev-1/";
+
+/// Policy like the gateway's, without certificate and directory: one client id, three topics to
+/// publish, and subscriptions below its prefix.
 pub(super) struct TestPolicy {
-    device: DeviceId,
-    topics: DeviceTopics,
     refuse: Option<Fault>,
 }
 
@@ -32,16 +40,24 @@ impl Policy for TestPolicy {
     type Route = Channel;
 
     fn connect(&mut self, client: &Client<'_>) -> Result<(), Fault> {
-        DeviceTopics::check_client_id(&self.device, client.id)?;
+        if client.id != NAME {
+            return Err(Fault::new(Code::ClientId, "another client id"));
+        }
         self.refuse.map_or(Ok(()), Err)
     }
 
     fn publish(&self, topic: &str) -> Option<Channel> {
-        self.topics.publish(topic)
+        match topic.strip_prefix(PREFIX)? {
+            "state" => Some(Channel::State),
+            "reply" => Some(Channel::Reply),
+            "presence" => Some(Channel::Presence),
+            _ => None,
+        }
     }
 
     fn subscribe(&self, filter: &str) -> bool {
-        self.topics.subscribe(filter)
+        let Some(rest) = filter.strip_prefix(PREFIX) else { return false };
+        ["state", "reply", "presence", "desired", "call"].iter().any(|name| matches(rest, name))
     }
 }
 
@@ -86,10 +102,7 @@ impl Rig {
     }
 
     pub(super) fn with(limits: Limits, refuse: Option<Fault>) -> Self {
-        let device: DeviceId = NAME.parse().unwrap();
-        let topics = DeviceTopics::new(7, &device);
-        let policy = TestPolicy { device, topics, refuse };
-        let session = Session::new(policy, Arc::new(limits), 0);
+        let session = Session::new(TestPolicy { refuse }, Arc::new(limits), 0);
         Self { session, told: Vec::new(), now: 0, stores: true }
     }
 

@@ -10,7 +10,6 @@ pub mod crc;
 pub mod message;
 pub mod name;
 pub mod policy;
-pub mod query;
 pub mod ranges;
 pub mod report;
 

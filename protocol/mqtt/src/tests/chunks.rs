@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::wire::{self, Connect, NAME, packet, topic};
 use super::{Rig, Told, limits};
-use crate::mqtt::Limits;
+use crate::Limits;
 
 /// One packet of a client, good or not.
 fn any_packet(version: u8) -> impl Strategy<Value = Vec<u8>> {

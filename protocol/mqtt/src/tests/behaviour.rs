@@ -3,9 +3,8 @@
 use bytes::Bytes;
 
 use super::wire::{self, Connect, NAME, packet, topic};
-use super::{NOTHING, Rig, Told, limits};
-use crate::mqtt::{Code, Ending, Fault, Will};
-use crate::topic::Channel;
+use super::{Channel, NOTHING, Rig, Told, limits};
+use crate::{Code, Ending, Fault, Will};
 
 const BOTH: [u8; 2] = [4, 5];
 

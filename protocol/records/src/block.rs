@@ -190,16 +190,19 @@ fn take_row(bytes: &mut &[u8]) -> Result<(Format, Vec<u8>), BlockError> {
     Ok((format, value.to_vec()))
 }
 
-pub(super) fn zigzag(difference: u64) -> u64 {
+/// Maps a signed difference, held as its two's complement, to a small unsigned number: 0, -1, 1, -2 become 0, 1, 2, 3.
+pub fn zigzag(difference: u64) -> u64 {
     let signed = difference.cast_signed();
     ((signed << 1) ^ (signed >> 63)).cast_unsigned()
 }
 
-pub(super) fn unzigzag(value: u64) -> u64 {
+/// Undoes [`zigzag`].
+pub fn unzigzag(value: u64) -> u64 {
     (value >> 1) ^ (value & 1).wrapping_neg()
 }
 
-pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
+/// Appends a number in 7-bit groups, lowest first (LEB128): 1 to 10 bytes.
+pub fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(u8::try_from(value & 0x7f).unwrap_or(0) | 0x80);
         value >>= 7;
@@ -207,7 +210,11 @@ pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(u8::try_from(value).unwrap_or(0));
 }
 
-pub(super) fn take_varint(bytes: &mut &[u8]) -> Result<u64, BlockError> {
+/// Takes a number that [`varint`] wrote off the front of `bytes`.
+///
+/// # Errors
+/// [`BlockError`] where the bytes end early or the number has over 64 bits.
+pub fn take_varint(bytes: &mut &[u8]) -> Result<u64, BlockError> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let Some((byte, rest)) = bytes.split_first() else {

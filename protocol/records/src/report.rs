@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::StreamName;
 use super::policy::{Period, TrafficClass};
-use crate::ids::Name;
+use holdfast_base::ids::Name;
 
 /// Most streams that a report tells of; the busiest.
 pub const MAX_REPORTED_STREAMS: usize = 200;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::wire::{self, Connect, NAME, topic};
 use super::{NOTHING, Rig, Told, limits};
-use crate::mqtt::{Message, NotTaken, Retain};
+use crate::{Message, NotTaken, Retain};
 
 const BOTH: [u8; 2] = [4, 5];
 

@@ -36,7 +36,7 @@ mod tests;
 
 pub use filter::{is_filter, is_topic_name, matches};
 pub use outbound::{Message, NotTaken, Origin, Retain};
-pub use policy::{Client, DeviceTopics, Policy};
+pub use policy::{Client, Policy};
 pub use reason::{Code, Ending, Fault};
 pub use session::{Answer, Event, Session, Will};
 

@@ -1,13 +1,13 @@
 //! A device's answer as it travels: numbers only, in an order that the question gives. Whoever asked
 //! knows the names, and what can be worked out from the rest is not sent. PROTOCOL.md has the form.
 
-use super::super::block::{take_varint, unzigzag, varint, zigzag};
 use super::ast::Question;
 use super::groups::{AT_THE_EDGE, Counted, Group, Key, Partial, Plan, weight};
 use super::number::Number;
 use super::sketch::Sketch;
 use super::tally::{Kept, Sum, Tally};
-use crate::message::MAX_REASON;
+use holdfast_base::codec::MAX_REASON;
+use holdfast_records::block::{take_varint, unzigzag, varint, zigzag};
 
 /// Most bytes of what a device answers, unpacked.
 pub const MAX_PARTIAL: usize = 8 * 1024 * 1024;
@@ -355,9 +355,9 @@ fn alone(bytes: &mut &[u8]) -> Option<Number> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Run, parse};
     use super::*;
-    use crate::data::{Format, Record};
+    use crate::{Run, parse};
+    use holdfast_records::{Format, Record};
 
     /// Of these numbers, one a second.
     fn answer(question: &Question, numbers: impl Iterator<Item = f64>) -> Partial {

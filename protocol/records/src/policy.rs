@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::name::{Pattern, StreamName};
-use crate::ids::Name;
+use holdfast_base::ids::Name;
 
 /// Everything of a desired state that is about data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

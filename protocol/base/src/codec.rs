@@ -13,6 +13,18 @@ pub const MAX_MESSAGE: usize = 1024 * 1024;
 /// Largest MQTT packet either side accepts: the largest message, its topic and headers.
 pub const MAX_PACKET: usize = MAX_MESSAGE + 4096;
 
+/// Longest reason in bytes: one line for a person, and small on a metered link.
+pub const MAX_REASON: usize = 300;
+
+/// Skips the remaining elements of an array: those that a later version of the wire may add.
+///
+/// # Errors
+/// Of the reader.
+pub fn ignore_rest<'de, A: SeqAccess<'de>>(all: &mut A) -> Result<(), A::Error> {
+    while all.next_element::<IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
 /// Why bytes are not a message.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {

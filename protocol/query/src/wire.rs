@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::ast::{Condition, Function, MAX_SELECT, Operand, Question, Select};
 use super::number::Number;
 use super::path::Path;
-use crate::wire::ignore_rest;
+use holdfast_base::codec::ignore_rest;
 
 /// Number of p0; those of the hundredths follow.
 const HUNDREDTHS: u16 = 10;
@@ -269,12 +269,12 @@ impl<'de> Deserialize<'de> for Question {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
     use super::*;
+    use crate::parse;
 
     fn reads_back(question: &Question) -> usize {
         let bytes = serde_cbor::to_vec(question).unwrap();
-        let read: Question = crate::codec::from_slice(&bytes).unwrap();
+        let read: Question = holdfast_base::codec::from_slice(&bytes).unwrap();
         assert_eq!(&read, question, "{bytes:02x?}");
         bytes.len()
     }
@@ -320,10 +320,10 @@ mod tests {
             json!([[0], 0, 0, 0, [], { "compare": [1, "~", 2] }]),
         ] {
             let bytes = serde_cbor::to_vec(&bad).unwrap();
-            assert!(crate::codec::from_slice::<Question>(&bytes).is_err(), "{bad}");
+            assert!(holdfast_base::codec::from_slice::<Question>(&bytes).is_err(), "{bad}");
         }
         let tomorrow = json!([[0], 0, 0, 0, [], null, "more"]);
         let bytes = serde_cbor::to_vec(&tomorrow).unwrap();
-        assert_eq!(crate::codec::from_slice::<Question>(&bytes).unwrap().select.len(), 1);
+        assert_eq!(holdfast_base::codec::from_slice::<Question>(&bytes).unwrap().select.len(), 1);
     }
 }

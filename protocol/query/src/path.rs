@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::super::block::{Format, Record};
 use super::number::Number;
 use super::{cbor, json};
+use holdfast_records::block::{Format, Record};
 
 /// Most parts of a path: records that are deeper can be asked for what is above.
 pub const MAX_PARTS: usize = 16;
@@ -325,7 +325,7 @@ mod tests {
     proptest! {
         #[test]
         fn policies_and_questions_have_one_notation(text in "[a-c.` é]{0,9}") {
-            if let Ok(path) = super::super::parse::path("field", &text) {
+            if let Ok(path) = crate::parse::path("field", &text) {
                 prop_assert_eq!(Path::dotted(text.trim()), Ok(path.clone()));
                 prop_assert_eq!(Path::dotted(&path.to_string()), Ok(path));
             }

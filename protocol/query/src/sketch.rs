@@ -8,7 +8,7 @@
 
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
-use super::super::block::{take_varint, unzigzag, varint, zigzag};
+use holdfast_records::block::{take_varint, unzigzag, varint, zigzag};
 
 /// A quantile is at most this part of itself away from a number of its rank.
 pub const RELATIVE_ERROR: f64 = 0.01;
