@@ -122,7 +122,7 @@ pub struct Service {
     alarms_asked: Notify,
     /// True when the memory differs from the store after a failure and could not be read again: no
     /// change may be made.
-    adrift: AtomicBool,
+    diverged: AtomicBool,
 }
 
 impl std::fmt::Debug for Service {
@@ -251,7 +251,7 @@ impl Service {
             due: due::Due::default(),
             watching: Arc::default(),
             refusing: Mutex::default(),
-            adrift: AtomicBool::new(false),
+            diverged: AtomicBool::new(false),
             alarms: Mutex::new(alarms),
             alarms_asked: Notify::new(),
             settings,
@@ -362,7 +362,7 @@ impl Service {
         let (answer, answered) = oneshot::channel();
         let out = {
             let mut model = self.model_mut();
-            if !self.is_ashore(&mut model) {
+            if !self.ensure_in_sync(&mut model) {
                 return Err(Failure::Unavailable(
                     "the store could not be read after a failure: nothing is changed until it can; see the log".into(),
                 ));
@@ -397,7 +397,7 @@ impl Service {
             return false;
         };
         let mut model = self.model_mut();
-        if !self.is_ashore(&mut model) {
+        if !self.ensure_in_sync(&mut model) {
             return false;
         }
         let mut change = Change::new(&mut model, self.now());
@@ -443,8 +443,8 @@ impl Service {
             stale.push(job);
         }
         let last = stale.iter().any(|job| job.last);
-        self.adrift.store(true, Ordering::Relaxed);
-        self.is_ashore(&mut model);
+        self.diverged.store(true, Ordering::Relaxed);
+        self.ensure_in_sync(&mut model);
         drop(model);
         for job in stale {
             (job.tell)(self, Err(error.clone()));
@@ -452,16 +452,17 @@ impl Service {
         last
     }
 
-    /// Returns true when the model equals the store, or could be read from it again now. Otherwise
-    /// no change may be made: it would be built on something that is not stored.
-    fn is_ashore(&self, model: &mut Model) -> bool {
-        if !self.is_adrift() {
+    /// Ensures that the model equals the store, which it is read from again after a failure. Returns
+    /// false when that fails: no change may be made then, because it would be built on something that
+    /// is not stored.
+    fn ensure_in_sync(&self, model: &mut Model) -> bool {
+        if !self.has_diverged() {
             return true;
         }
         match load(&*self.store, &self.settings.tenant) {
             Ok(fresh) => {
                 self.replace(model, fresh);
-                self.adrift.store(false, Ordering::Relaxed);
+                self.diverged.store(false, Ordering::Relaxed);
                 true
             }
             Err(error) => {
@@ -472,8 +473,8 @@ impl Service {
     }
 
     /// Returns true while the model differs from the store after a failure.
-    pub fn is_adrift(&self) -> bool {
-        self.adrift.load(Ordering::Relaxed)
+    pub fn has_diverged(&self) -> bool {
+        self.diverged.load(Ordering::Relaxed)
     }
 
     /// Replaces the model by one that was read from the store, keeping the connections.

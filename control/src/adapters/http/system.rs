@@ -43,7 +43,7 @@ fn ready(app: &App) -> (StatusCode, &'static str) {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
     } else if app.service.is_closed() {
         (StatusCode::SERVICE_UNAVAILABLE, "nothing can be stored any more: see the log\n")
-    } else if app.service.is_adrift() {
+    } else if app.service.has_diverged() {
         (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read: see the log\n")
     } else if app.service.needs_restart() {
         (StatusCode::SERVICE_UNAVAILABLE, "restored with another CA: restart it\n")
