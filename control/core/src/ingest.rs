@@ -12,7 +12,7 @@ use holdfast_records::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::ledger::{Answer, MAX_SEQUENCE, Stretch, is_by_policy};
+use super::ledger::{Answer, LoadedLedger, MAX_SEQUENCE, is_by_policy};
 
 /// Most streams of a device: what its agent has at most.
 pub const MAX_STREAMS: usize = 1_000;
@@ -347,13 +347,13 @@ impl Tally {
 
 /// Numbers of a batch's records of which the ledger does not tell whether they were received: the
 /// blocks that are kept do. All that [`touched`] says is loaded in `ledger`.
-pub fn doubtful(ledger: &Stretch, batch: &Checked) -> RangeSet {
+pub fn doubtful(ledger: &LoadedLedger, batch: &Checked) -> RangeSet {
     ledger.summed_within(&runs(&batch.records))
 }
 
 /// Numbers of a batch's records that were received before: what is stored of them tells whether
 /// these are the same records. `held`: see [`take`].
-pub fn repeated(ledger: &Stretch, batch: &Checked, held: &RangeSet) -> RangeSet {
+pub fn repeated(ledger: &LoadedLedger, batch: &Checked, held: &RangeSet) -> RangeSet {
     if batch.fetched {
         return RangeSet::new();
     }
@@ -391,7 +391,7 @@ pub const MAX_CONFLICTS: usize = 256;
 /// cannot be compared is another record, and a loss is another loss: it is told twice rather than
 /// not at all.
 pub fn conflicts(
-    ledger: &Stretch,
+    ledger: &LoadedLedger,
     batch: &Checked,
     repeated: &RangeSet,
     compared: &Compared,
@@ -435,7 +435,7 @@ pub fn conflicts(
 /// # Errors
 /// Why the batch can never be stored, in words; then nothing is changed.
 pub fn take(
-    ledger: &mut Stretch,
+    ledger: &mut LoadedLedger,
     tally: &mut Tally,
     batch: &Checked,
     held: &RangeSet,
@@ -461,7 +461,7 @@ pub fn take(
 }
 
 /// True when the batch says nothing that is not known.
-fn is_repeated(ledger: &Stretch, batch: &Checked, runs: &RangeSet, held: &RangeSet) -> bool {
+fn is_repeated(ledger: &LoadedLedger, batch: &Checked, runs: &RangeSet, held: &RangeSet) -> bool {
     let mut doubtful = ledger.summed_within(runs);
     doubtful.subtract(held);
     let numbers = batch.gaps.iter().map(|gap| (gap.from, gap.to));
@@ -485,7 +485,7 @@ fn runs(records: &[Record]) -> RangeSet {
 
 /// Refuses a batch that says nothing of some of its numbers: to acknowledge it would lose them
 /// without a word.
-fn unanswered(ledger: &Stretch, batch: &Checked, runs: &RangeSet) -> Result<(), String> {
+fn unanswered(ledger: &LoadedLedger, batch: &Checked, runs: &RangeSet) -> Result<(), String> {
     if batch.rest.is_some() {
         return Ok(());
     }
@@ -504,7 +504,12 @@ fn unanswered(ledger: &Stretch, batch: &Checked, runs: &RangeSet) -> Result<(), 
 }
 
 /// The records: what was not received yet is new, also where a gap stood.
-fn receive(ledger: &mut Stretch, sums: &mut Tally, runs: &RangeSet, held: &RangeSet) -> RangeSet {
+fn receive(
+    ledger: &mut LoadedLedger,
+    sums: &mut Tally,
+    runs: &RangeSet,
+    held: &RangeSet,
+) -> RangeSet {
     let before = sums.highest;
     if let Some(last) = runs.last().filter(|last| *last > before) {
         sums.highest = last;
@@ -578,7 +583,12 @@ impl Tally {
 /// received is missing from now on, and gives way when it comes again. `dense`: all of them were in
 /// it, also those of which the ledger does not tell whether they were received. Gives how many are
 /// missing now. All of the numbers are loaded in `ledger`.
-pub fn damage(ledger: &mut Stretch, tally: &mut Tally, numbers: &RangeSet, dense: bool) -> u64 {
+pub fn damage(
+    ledger: &mut LoadedLedger,
+    tally: &mut Tally,
+    numbers: &RangeSet,
+    dense: bool,
+) -> u64 {
     let was_there =
         |answer: Answer| answer == Answer::Received || (dense && answer == Answer::Summed);
     let lost = ledger.within(numbers, was_there);
@@ -599,7 +609,7 @@ pub fn damage(ledger: &mut Stretch, tally: &mut Tally, numbers: &RangeSet, dense
 }
 
 /// Sums a ledger up, of which the beginning is loaded, as far as it was received.
-pub fn sum_up(ledger: &mut Stretch, tally: &mut Tally) {
+pub fn sum_up(ledger: &mut LoadedLedger, tally: &mut Tally) {
     for (reason, count) in ledger.sum_up() {
         let sum = tally.summed.entry(reason).or_default();
         *sum = sum.saturating_add(count);
@@ -609,7 +619,7 @@ pub fn sum_up(ledger: &mut Stretch, tally: &mut Tally) {
 }
 
 /// The gaps: numbers that have no answer yet get this one; of several the first stays.
-fn explain(ledger: &mut Stretch, sums: &mut Tally, batch: &Checked) {
+fn explain(ledger: &mut LoadedLedger, sums: &mut Tally, batch: &Checked) {
     let rest = batch.rest.map(|reason| Gap { from: batch.from, to: batch.to, reason });
     // What one gap has gone through, the others of the batch need not: a hostile batch of many wide
     // gaps costs what one does.
@@ -678,7 +688,7 @@ mod tests {
 
         /// Gives the numbers that stand for other records.
         fn take_in(&mut self, batch: Checked) -> Result<RangeSet, String> {
-            let mut ledger = Stretch::new();
+            let mut ledger = LoadedLedger::new();
             for range in touched(&self.tally, &batch).iter() {
                 for wanted in ledger.wanted(range.from, range.to).iter() {
                     let rows = self.rows.iter().map(|(from, (to, answer))| Segment {
@@ -717,7 +727,7 @@ mod tests {
 
         /// Sums up all below this number.
         fn sum_up(&mut self, below: u64) {
-            let mut ledger = Stretch::new();
+            let mut ledger = LoadedLedger::new();
             let rows = self.rows.iter().map(|(from, (to, answer))| Segment {
                 from: *from,
                 to: *to,
@@ -1115,7 +1125,7 @@ mod tests {
         stored.take(batch(12, 12, &[12], vec![], None)).unwrap();
         let all = || Range { from: 0, to: 20 };
         let load = |stored: &Stored| {
-            let mut ledger = Stretch::new();
+            let mut ledger = LoadedLedger::new();
             let rows = stored.rows.iter();
             ledger.load(
                 all(),
@@ -1123,7 +1133,7 @@ mod tests {
             );
             ledger
         };
-        let apply = |stored: &mut Stored, ledger: &Stretch| {
+        let apply = |stored: &mut Stored, ledger: &LoadedLedger| {
             for (from, row) in ledger.rows() {
                 match row {
                     Some(row) => drop(stored.rows.insert(from, row)),

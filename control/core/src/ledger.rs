@@ -1,5 +1,5 @@
 //! The gap ledger of one stream: what became of each of its numbers, as segments that do not
-//! overlap. A segment is one row of the data store; a [`Stretch`] holds those that a change can
+//! overlap. A segment is one row of the data store; a [`LoadedLedger`] holds those that a change can
 //! touch, so that the rest of a long ledger stays on disk.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub enum Answer {
     /// The device says that it will not come, and why.
     Gap(GapReason),
     /// It was received or stands in a gap: only the blocks that are kept tell which, see
-    /// [`Stretch::sum_up`]. It gives way to a record that they do not hold.
+    /// [`LoadedLedger::sum_up`]. It gives way to a record that they do not hold.
     Summed,
 }
 
@@ -76,7 +76,7 @@ type Segments = BTreeMap<u64, (u64, Answer)>;
 
 /// The part of a ledger that is in memory.
 #[derive(Debug, Clone, Default)]
-pub struct Stretch {
+pub struct LoadedLedger {
     /// Which numbers are known here: all segments that touch them are in memory, whole.
     loaded: RangeSet,
     segments: Segments,
@@ -84,7 +84,7 @@ pub struct Stretch {
     before: Segments,
 }
 
-impl Stretch {
+impl LoadedLedger {
     /// One of which nothing is loaded.
     pub fn new() -> Self {
         Self::default()

@@ -22,7 +22,7 @@ use super::keeper::{Keeper, replace};
 use super::records::Opened;
 use super::{DataFeed, Service};
 use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
-use crate::core::ledger::{MAX_SEQUENCE, Stretch};
+use crate::core::ledger::{LoadedLedger, MAX_SEQUENCE};
 use crate::core::model::sha256;
 use crate::core::room::Room;
 use crate::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
@@ -557,7 +557,7 @@ fn set_aside(service: &Service, mut row: StreamRow, first: u64) -> Result<(), St
     // Blocks of a stream may interleave: a number of this block may be stored in another one too.
     let others = service.held(&row, &numbers, Some(first))?;
     numbers.subtract(&others);
-    let mut ledger = Stretch::new();
+    let mut ledger = LoadedLedger::new();
     for wanted in ledger.wanted(first, last).iter() {
         ledger.load(wanted, store.segments(row.id, wanted, ALL_SEGMENTS)?);
     }
@@ -649,7 +649,7 @@ pub(super) fn abandon(service: &Service, rows: Vec<StreamRow>) -> Result<(), Sto
 /// live feeds.
 struct Open {
     row: StreamRow,
-    ledger: Stretch,
+    ledger: LoadedLedger,
     records: Vec<Record>,
 }
 
@@ -835,7 +835,7 @@ impl Group<'_> {
         let (here, last_id) = (streams.map_or(0, BTreeMap::len), known.last_id);
         drop(known);
         if let Some(row) = row {
-            return Some(Open { row, ledger: Stretch::new(), records: Vec::new() });
+            return Some(Open { row, ledger: LoadedLedger::new(), records: Vec::new() });
         }
         let new = |((of, _), open): &(&(Machine, StreamName), &Open)| {
             of == machine && open.row.id > last_id
@@ -852,7 +852,7 @@ impl Group<'_> {
             gone: false,
             tally: ingest::Tally::default(),
         };
-        Some(Open { row, ledger: Stretch::new(), records: Vec::new() })
+        Some(Open { row, ledger: LoadedLedger::new(), records: Vec::new() })
     }
 
     /// Adds a batch to an open stream: loads the touched parts of the ledger, sorts out repeated

@@ -8,7 +8,7 @@ use holdfast_records::{Range, StreamName};
 use super::Service;
 use super::ingest::{Machine, abandon, owner};
 use crate::core::ingest::{self, SUM_UP_AT};
-use crate::core::ledger::Stretch;
+use crate::core::ledger::LoadedLedger;
 use crate::data_store::{DataBatch, Direction, Head, StreamRow};
 use crate::store::StoreError;
 
@@ -275,7 +275,7 @@ fn sum_up(service: &Service, row: &StreamRow) -> Result<(), StoreError> {
         let mut segments = service.ingest.store.segments(row.id, all, SEGMENTS)?;
         segments.retain(|segment| (from..=row.tally.highest).contains(&segment.to));
         let Some(last) = segments.last().map(|last| last.to) else { return Ok(()) };
-        let mut ledger = Stretch::new();
+        let mut ledger = LoadedLedger::new();
         ledger.load(Range { from, to: last }, segments);
         let before = row.tally.segments;
         ingest::sum_up(&mut ledger, &mut row.tally);
