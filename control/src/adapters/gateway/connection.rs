@@ -24,13 +24,13 @@ use crate::ports::{Directory, Done, Refusal};
 
 /// Pending delivery of the desired state to the device.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Owed {
+enum PendingDesired {
     /// No delivery is pending.
-    Nothing,
+    None,
     /// The desired state changed, or may have.
-    Live,
+    Changed,
     /// The device has just subscribed and gets it as a retained message.
-    Stored,
+    Subscribed,
 }
 
 /// Task of the connection. It ends with the connection.
@@ -45,7 +45,7 @@ pub(super) struct Connection {
     /// Place among the half-open connections, held until CONNECT.
     slot: Option<Seat>,
     _open: Open,
-    owed: Owed,
+    pending: PendingDesired,
     /// True while the registry and the directory know this connection.
     known: bool,
     /// Reason why it was ended from outside.
@@ -68,7 +68,7 @@ impl Connection {
             stop: new.stop,
             slot: Some(new.slot),
             _open: new.open,
-            owed: Owed::Nothing,
+            pending: PendingDesired::None,
             known: false,
             end: None,
             counted_sent: 0,
@@ -86,8 +86,8 @@ impl Connection {
                 count(&self.shared.counters.pubacks_out);
             }
         }
-        if inbox.desired && self.owed == Owed::Nothing {
-            self.owed = Owed::Live;
+        if inbox.desired && self.pending == PendingDesired::None {
+            self.pending = PendingDesired::Changed;
         }
         for payload in inbox.calls {
             self.deliver(Channel::Call, payload, Retain::No);
@@ -122,12 +122,13 @@ impl Connection {
 
     /// Sends the desired state if it is pending and the session can send now. It is read only here,
     /// so that the device gets the newest one and intermediate ones are skipped.
-    fn pay(&mut self) {
-        if self.owed == Owed::Nothing || !self.session.is_ready() {
+    fn send_desired(&mut self) {
+        if self.pending == PendingDesired::None || !self.session.is_ready() {
             return;
         }
-        let retain = if self.owed == Owed::Stored { Retain::Stored } else { Retain::Live };
-        self.owed = Owed::Nothing;
+        let retain =
+            if self.pending == PendingDesired::Subscribed { Retain::Stored } else { Retain::Live };
+        self.pending = PendingDesired::None;
         let policy = self.session.policy();
         let subscribed =
             policy.topic(Channel::Desired).is_some_and(|topic| self.session.is_subscribed(&topic));
@@ -192,7 +193,7 @@ impl Connection {
             return;
         };
         if retained.iter().any(|filter| holdfast_mqtt::matches(filter, &desired)) {
-            self.owed = Owed::Stored;
+            self.pending = PendingDesired::Subscribed;
         }
         self.mailbox.takes(self.session.is_subscribed(&call), self.session.is_subscribed(&ack));
         // The device takes acknowledgements already, so every later change of the store's id
@@ -265,7 +266,7 @@ impl Connection {
             let inbox = self.mailbox.take(cx.waker());
             self.inbox(inbox);
             self.events();
-            self.pay();
+            self.send_desired();
             let wrote = self.pipe.write(&mut self.session, &self.shared.counters, cx);
             self.count_sent();
             if let Poll::Ready(Err(_)) = &wrote {
@@ -281,7 +282,7 @@ impl Connection {
             if wrote.is_ready() {
                 // The write made room for what waited behind it.
                 self.events();
-                self.pay();
+                self.send_desired();
                 if !self.session.output().is_empty() {
                     continue;
                 }
