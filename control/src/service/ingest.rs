@@ -18,7 +18,7 @@ use holdfast_records::message::MAX_GIVEN;
 use holdfast_records::{Acked, Acknowledgement, Given, Range, RangeSet, Record, StreamName};
 
 use super::feeds::Feeds;
-use super::keeper::{Keeper, replace};
+use super::maintenance::{Maintenance, replace};
 use super::records::Opened;
 use super::{DataFeed, Service};
 use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
@@ -359,11 +359,11 @@ fn scarce(room: &Room) -> String {
 /// Runs the thread until it is told to end.
 pub(super) fn run(service: &Service, queue: Queue) {
     let Queue(jobs) = queue;
-    let mut keeper = Keeper::default();
+    let mut maintenance = Maintenance::default();
     loop {
         let (group, open) = gather(service, &jobs);
         let any = !group.is_empty();
-        let turn = AssertUnwindSafe(|| turn(service, group, &mut keeper));
+        let turn = AssertUnwindSafe(|| turn(service, group, &mut maintenance));
         if catch_unwind(turn).is_err() {
             tracing::error!("a defect while data was stored: what is known is read anew");
             service.ingest.known_mut().stale = true;
@@ -411,7 +411,7 @@ fn gather(service: &Service, jobs: &Receiver<Job>) -> (Vec<Arrival>, bool) {
 
 /// One turn of the thread: check the disk, read the streams again after a failure, store the group,
 /// and do one step of maintenance.
-fn turn(service: &Service, group: Vec<Arrival>, keeper: &mut Keeper) {
+fn turn(service: &Service, group: Vec<Arrival>, maintenance: &mut Maintenance) {
     look(service);
     let unread = {
         let known = service.ingest.known();
@@ -432,7 +432,7 @@ fn turn(service: &Service, group: Vec<Arrival>, keeper: &mut Keeper) {
     let kept = if service.ingest.is_failing() {
         probe(service)
     } else {
-        tell_damage(service).and_then(|()| keeper.turn(service))
+        tell_damage(service).and_then(|()| maintenance.step(service))
     };
     if let Err(error) = kept {
         failed(service, &error);

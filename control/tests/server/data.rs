@@ -476,7 +476,7 @@ async fn what_is_fetched_of_a_summed_up_part_is_stored_and_nothing_twice() {
     first.rest = Some(GapReason::Reduced);
     assert!(world.ship("d-1", &first).await);
     assert!(world.ship("d-1", &batch("s", 401, 410)).await);
-    // What the keeper does once there are very many pieces.
+    // What maintenance does once there are very many pieces.
     let mut row = world.data.streams().unwrap().remove(0);
     let all = Range { from: 0, to: 1_000 };
     let mut ledger = LoadedLedger::new();

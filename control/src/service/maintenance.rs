@@ -32,7 +32,7 @@ type Key = (Machine, StreamName);
 
 /// Position of the round over all streams, and of the scan of one stream.
 #[derive(Debug, Default)]
-pub(super) struct Keeper {
+pub(super) struct Maintenance {
     /// Time at which the round began, in seconds since 1970.
     began: u64,
     /// Last stream that was looked at; `Some(None)` at the round's beginning, `None` when no round
@@ -56,10 +56,10 @@ struct Scan {
     oldest: u64,
 }
 
-impl Keeper {
+impl Maintenance {
     /// Does one step: removes a part of a stream that is gone, goes on with a scan, or looks at the
     /// next streams.
-    pub(super) fn turn(&mut self, service: &Service) -> Result<(), StoreError> {
+    pub(super) fn step(&mut self, service: &Service) -> Result<(), StoreError> {
         let gone = service.ingest.known().gone.last().copied();
         if let Some(id) = gone {
             return remove(service, id);
@@ -81,7 +81,7 @@ impl Keeper {
     /// Looks at the next streams for one that needs a step: an unknown owner, a ledger that is too
     /// long, or too many or too old records.
     fn look(&mut self, service: &Service, after: Option<Key>, now: u64) -> Result<(), StoreError> {
-        let (rows, more) = some(service, after.as_ref());
+        let (rows, more) = next_streams(service, after.as_ref());
         for row in &rows {
             let key = (row.machine(), row.stream.clone());
             self.at = Some(Some(key.clone()));
@@ -109,7 +109,7 @@ impl Keeper {
                 && row.tally.bytes > most
             {
                 // The same stream is looked at again, until it is small enough.
-                self.at = Some(after_or(&rows, row, after));
+                self.at = Some(place_before(&rows, row, after));
                 return shrink(service, row, row.tally.bytes - most);
             }
             if let Some(age) = retention.age
@@ -165,7 +165,7 @@ impl Keeper {
 }
 
 /// Position just before this row, so that the row is looked at again.
-fn after_or(rows: &[StreamRow], row: &StreamRow, after: Option<Key>) -> Option<Key> {
+fn place_before(rows: &[StreamRow], row: &StreamRow, after: Option<Key>) -> Option<Key> {
     let at = rows.iter().position(|other| other.id == row.id).unwrap_or(0);
     match at.checked_sub(1).and_then(|before| rows.get(before)) {
         Some(before) => Some((before.machine(), before.stream.clone())),
@@ -174,7 +174,7 @@ fn after_or(rows: &[StreamRow], row: &StreamRow, after: Option<Key>) -> Option<K
 }
 
 /// Returns the next streams after a position, and whether more follow.
-fn some(service: &Service, after: Option<&Key>) -> (Vec<StreamRow>, bool) {
+fn next_streams(service: &Service, after: Option<&Key>) -> (Vec<StreamRow>, bool) {
     use std::ops::Bound::{Excluded, Included, Unbounded};
     let known = service.ingest.known();
     let first = after.map_or(Unbounded, |(machine, _)| Included(machine));
