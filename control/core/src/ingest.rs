@@ -317,7 +317,7 @@ fn piece(records: &[Record], block: Option<Vec<u8>>) -> Option<Piece> {
 
 impl Tally {
     /// Counts what goes into the store at `now`, in seconds since 1970.
-    pub fn store(&mut self, pieces: &[Piece], records: &[Record], now: u64) {
+    pub fn count_stored(&mut self, pieces: &[Piece], records: &[Record], now: u64) {
         if pieces.is_empty() {
             return;
         }
@@ -718,7 +718,7 @@ mod tests {
                 }
             }
             let (pieces, records) = pieces(batch, &taken.fresh);
-            self.tally.store(&pieces, &records, 9);
+            self.tally.count_stored(&pieces, &records, 9);
             for record in pieces.iter().flat_map(|piece| unpack(&piece.block).unwrap()) {
                 assert!(self.records.insert(record.seq, record).is_none(), "stored twice");
             }

@@ -365,10 +365,10 @@ impl Service {
                         ("workload.rollback", format!("back to revision {former}: {message}"))
                     }
                 };
-                store_workload(change, record, new_revision, by, (action, message));
+                put_workload(change, record, new_revision, by, (action, message));
             }
             for (record, message) in plan.policies {
-                policies::store(change, record, by, message);
+                policies::put_policy(change, record, by, message);
             }
             for (device, set) in plan.sets {
                 change.set_desired(&device, set);
@@ -433,7 +433,7 @@ impl Service {
     }
 }
 
-fn store_workload(
+fn put_workload(
     change: &mut Change<'_>,
     mut record: WorkloadRecord,
     new_revision: bool,

@@ -55,8 +55,8 @@ impl Directory for Service {
         }
     }
 
-    fn store(&self) -> Option<Bytes> {
-        let store = self.ingest.known().store?;
+    fn store_notice(&self) -> Option<Bytes> {
+        let store = self.ingest.known().store_id?;
         Self::acknowledgement(Vec::new(), 0, Some(store))
     }
 

@@ -101,7 +101,7 @@ pub(super) struct Known {
     /// True once the store was read: a stream that is missing here does not exist.
     pub(super) loaded: bool,
     /// Id of the store that was read.
-    pub(super) store: Option<u64>,
+    pub(super) store_id: Option<u64>,
     /// True when the store must be read again before anything is stored, after a failure.
     pub(super) stale: bool,
     pub(super) machines: BTreeMap<Machine, Streams>,
@@ -424,7 +424,7 @@ fn turn(service: &Service, group: Vec<Arrival>, maintenance: &mut Maintenance) {
     forget(service);
     let group = fitting(service, group);
     if !group.is_empty() {
-        store(service, group);
+        commit_group(service, group);
     }
     if let Err(error) = tell_diverged(service) {
         failed(service, &error);
@@ -473,9 +473,9 @@ fn probe(service: &Service) -> Result<(), StoreError> {
 fn load(service: &Service) -> Result<(), StoreError> {
     let ingest = &service.ingest;
     let failed = |error: &StoreError| failed(service, error);
-    let store = Some(ingest.store.id().inspect_err(failed)?);
+    let store_id = Some(ingest.store.id().inspect_err(failed)?);
     let rows = ingest.store.streams().inspect_err(failed)?;
-    let mut known = Known { loaded: true, store, ..Known::default() };
+    let mut known = Known { loaded: true, store_id, ..Known::default() };
     for row in rows {
         known.last_id = known.last_id.max(row.id);
         if row.gone {
@@ -487,16 +487,16 @@ fn load(service: &Service) -> Result<(), StoreError> {
     }
     // A stream's id is not given again while records under it may still be in the store.
     known.last_id = known.last_id.max(ingest.known().last_id);
-    let former = std::mem::replace(&mut *ingest.known_mut(), known).store;
-    if former != store {
-        tell_store(service);
+    let former = std::mem::replace(&mut *ingest.known_mut(), known).store_id;
+    if former != store_id {
+        tell_store_id(service);
     }
     Ok(())
 }
 
 /// Tells every connected device the store's id. Other devices are told when they connect.
-fn tell_store(service: &Service) {
-    let Some(bytes) = Directory::store(service) else { return };
+fn tell_store_id(service: &Service) {
+    let Some(bytes) = Directory::store_notice(service) else { return };
     let connected: Vec<DeviceId> = {
         let model = service.model();
         let devices = model.devices.iter().filter(|(_, device)| device.live.connection != 0);
@@ -681,7 +681,7 @@ enum Outcome {
 
 /// Stores a group of batches in one transaction and acknowledges them, or asks all their devices to
 /// send again.
-fn store(service: &Service, arrivals: Vec<Arrival>) {
+fn commit_group(service: &Service, arrivals: Vec<Arrival>) {
     let mut group = Group {
         service,
         now: service.now(),
@@ -880,7 +880,7 @@ impl Group<'_> {
         };
         let put = self.told(open, &batch, &conflict)?;
         let (pieces, records) = ingest::pieces(batch, &taken.fresh);
-        open.row.tally.store(&pieces, &records, self.now);
+        open.row.tally.count_stored(&pieces, &records, self.now);
         self.counts.records += records.len() as u64;
         self.counts.repeated += came.saturating_sub(records.len() as u64);
         for piece in pieces {

@@ -220,8 +220,13 @@ impl<'a> Overlay<'a> {
     }
 }
 
-/// Stores a policy's record. The caller sets the devices' desired states.
-pub(super) fn store(change: &mut Change<'_>, mut record: PolicyRecord, by: &str, message: String) {
+/// Puts a policy's record into a change. The caller sets the devices' desired states.
+pub(super) fn put_policy(
+    change: &mut Change<'_>,
+    mut record: PolicyRecord,
+    by: &str,
+    message: String,
+) {
     let policy_key = record.key();
     let (word, name) = (policy_key.0.word(), record.name.to_string());
     change.event(word, &name, "changed", message.clone());

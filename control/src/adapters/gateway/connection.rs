@@ -199,9 +199,9 @@ impl Connection {
         // The device takes acknowledgements already, so every later change of the store's id
         // reaches it.
         if retained.iter().any(|filter| holdfast_mqtt::matches(filter, &ack))
-            && let Some(store) = self.directory.store()
+            && let Some(notice) = self.directory.store_notice()
         {
-            self.deliver(Channel::Ack, store, Retain::No);
+            self.deliver(Channel::Ack, notice, Retain::No);
         }
     }
 

@@ -299,7 +299,7 @@ fn read(file: &FilePath, artifacts: &Artifacts, tenant: &Name) -> Result<Whole, 
         match path.as_str() {
             BACKUP_MANIFEST => manifest = Some(small::<Manifest>(&mut entry, &path)?),
             "authority.json" => keys = Some(small::<Keys>(&mut entry, &path)?),
-            "store.ndjson" => records = Some(store(entry, tenant)?),
+            "store.ndjson" => records = Some(read_store(entry, tenant)?),
             _ => {
                 let digest = path
                     .strip_prefix("artifacts/sha256/")
@@ -333,7 +333,7 @@ fn small<T: serde::de::DeserializeOwned>(from: &mut impl Read, name: &str) -> Re
     serde_json::from_slice(&bytes).map_err(|error| bad(format!("{name}: {error}")))
 }
 
-fn store(from: tar::Entry<'_, impl Read>, tenant: &Name) -> Result<Checking, Failure> {
+fn read_store(from: tar::Entry<'_, impl Read>, tenant: &Name) -> Result<Checking, Failure> {
     if from.size() > MAX_STORE {
         return Err(bad(format!("store.ndjson is larger than {MAX_STORE} bytes")));
     }
