@@ -44,7 +44,8 @@ const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
 /// Error of a reader whose next piece has a sequence number beyond the expected one.
 const GAP: &str = "a part of the answer was lost on the way";
 /// Error of a reader that took the pieces more slowly than they came.
-const SLOW: &str = "more came than was taken: the rest is cut; read it faster, or ask for less";
+const SLOW: &str =
+    "it came faster than it was read, so the rest is cut: read it faster, or ask for less";
 
 /// Maximum number of lines from the end of a log.
 const MAX_TAIL: u32 = 100_000;

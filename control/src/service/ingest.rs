@@ -332,7 +332,7 @@ impl Service {
     pub fn data_trouble(&self) -> Option<String> {
         if self.ingest.is_failing() {
             return Some(
-                "the data store takes nothing now: see the log; devices keep their data".into(),
+                "the data store cannot be written: see the log; devices keep their data".into(),
             );
         }
         let room = self.room();
@@ -365,7 +365,9 @@ pub(super) fn run(service: &Service, queue: Queue) {
         let any = !group.is_empty();
         let turn = AssertUnwindSafe(|| turn(service, group, &mut maintenance));
         if catch_unwind(turn).is_err() {
-            tracing::error!("a defect while data was stored: what is known is read anew");
+            tracing::error!(
+                "a defect while data was stored: all streams are read from the store again"
+            );
             service.ingest.known_mut().stale = true;
         }
         if !open || (service.ingest.closing.load(Ordering::Acquire) && !any) {

@@ -592,7 +592,11 @@ impl Service {
         text: Option<&str>,
     ) -> Listed<StreamItem> {
         let limit = query.limit()?;
-        let bad = || Failure::invalid("continue: not one of ours; begin anew without it");
+        let bad = || {
+            Failure::invalid(
+                "continue: not a value that a page gave; leave it out to begin with the first page",
+            )
+        };
         let after = match query.after.as_deref() {
             None => None,
             Some(after) => {
