@@ -29,6 +29,7 @@ pub mod selector;
 pub mod strict;
 pub mod time;
 mod timeline;
+pub mod units;
 pub mod words;
 
 pub use absence::{Absence, AbsenceStatus, PolicyAbsence};

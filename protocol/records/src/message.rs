@@ -130,7 +130,7 @@ pub struct Acknowledgement {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<u64>,
     /// The device's history is not the one that the control plane knows (see
-    /// [`holdfast_protocol::message::StateReport::history`]): it was put back to an earlier state, or there is a
+    /// `StateReport::history` of the wire): it was put back to an earlier state, or there is a
     /// second one of it. The last entry of the history that was reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diverged: Option<u32>,

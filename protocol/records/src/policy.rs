@@ -146,7 +146,7 @@ pub enum Ship {
     /// Records of which the field has moved away from the last one shipped by more than the
     /// deadband; others that have no such field are shipped.
     OnChange {
-        /// Path of a number, see [`super::query::Path::dotted`]; empty: the record itself.
+        /// Path of a number, see `holdfast_query::Path::dotted`; empty: the record itself.
         field: String,
         /// In the field's unit, as a decimal text; "0": any change.
         deadband: String,

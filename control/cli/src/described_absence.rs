@@ -8,7 +8,7 @@ use super::moment;
 use super::rows::{chosen, labels, read};
 use super::table::Cell;
 use super::text::{Mood, Output};
-use crate::api::{AbsenceStatus, Policy, PolicyAbsence};
+use holdfast_api::{AbsenceStatus, Policy, PolicyAbsence};
 
 /// Headings of the list, and the further ones of the wide one.
 pub(super) const HEADINGS: (&[&str], &[&str]) = (

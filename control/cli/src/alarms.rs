@@ -10,7 +10,7 @@ use super::moment;
 use super::rows::{labels, read};
 use super::table::Cell;
 use super::text::{Mood, Output, clean};
-use crate::api::{Alarm, AlarmState, Delivery, NewSilence, Policy, Severity, Silence, Tested};
+use holdfast_api::{Alarm, AlarmState, Delivery, NewSilence, Policy, Severity, Silence, Tested};
 
 /// Acknowledges alarms.
 pub(crate) async fn acknowledge(client: &Client, output: Output, wanted: &Mute) -> Outcome {
@@ -134,8 +134,8 @@ fn silence_row(now: u64, silence: &Silence) -> Vec<Cell> {
     ];
     let of: Vec<String> = said.into_iter().flatten().collect();
     let muting = match silence.muting {
-        crate::api::Muting::Acknowledgement => "acknowledgement",
-        crate::api::Muting::Silence => "silence",
+        holdfast_api::Muting::Acknowledgement => "acknowledgement",
+        holdfast_api::Muting::Silence => "silence",
     };
     vec![
         Cell::from(silence.id.as_str()),

@@ -1,40 +1,51 @@
-//! Units as people write them: memory, processor time, durations, signals.
+//! Parses and formats units as people write them: memory, CPU time, durations, signals.
 
-/// Why a text with a unit was refused. Completes `"12Q": ...`.
+/// Reason for which a text with a unit is refused. The text completes `"12Q": ...`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NotAUnit {
+pub enum NotAUnit {
+    /// A size with an unknown unit.
     #[error("unknown unit; a size is bytes, or a number with Ki, Mi, Gi, k, M or G, such as 64Mi")]
     Memory,
+    /// An amount of processor time with an unknown unit.
     #[error("unknown unit; cpu is cores or thousandths of one, such as 500m, 1 or 1.5")]
     Cpu,
+    /// A duration with an unknown unit.
     #[error(
         "unknown unit; a duration is a number with ms, s, m, h or d, such as 100ms, 10s, 5m, 1h or 30d"
     )]
     Duration,
+    /// A duration that is a number alone.
     #[error("a duration needs its unit: ms, s, m, h or d, such as 10s")]
     DurationWithoutUnit,
+    /// Not a number with a unit.
     #[error("not a number followed by a unit")]
     Number,
+    /// Not a percentage from 0 to 100.
     #[error("not a part of a whole: it is 0% to 100%, such as 60%")]
     Percent,
+    /// Not a cost of a byte from 0.01 to 1000.
     #[error(
         "not what a byte counts: it is a number from 0.01 to 1000 with two digits, such as 1.5"
     )]
     Cost,
+    /// More than 64 bits hold.
     #[error("too large")]
     TooLarge,
+    /// More than three digits after the point.
     #[error("at most three digits after the point are read")]
     Digits,
+    /// Less than a thousandth of a core.
     #[error("finer than a thousandth of a core; the smallest is 1m")]
     TooFine,
+    /// Not a signal that can be sent.
     #[error(
         "unknown signal; use a name such as SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, or a number from 1 to 31"
     )]
     Signal,
 }
 
-/// Bytes: `64Mi`, `1G`, `1048576`.
-pub(super) fn memory(text: &str) -> Result<u64, NotAUnit> {
+/// Parses an amount of bytes: `64Mi`, `1G`, `1048576`.
+pub fn memory(text: &str) -> Result<u64, NotAUnit> {
     let (number, unit) = split(text)?;
     let factor: u64 = match unit {
         "" => 1,
@@ -50,8 +61,8 @@ pub(super) fn memory(text: &str) -> Result<u64, NotAUnit> {
     u64::try_from(thousandths / 1_000).map_err(|_| NotAUnit::TooLarge)
 }
 
-/// Thousandths of a core: `500m`, `1`, `1.5`.
-pub(super) fn cpu(text: &str) -> Result<u32, NotAUnit> {
+/// Parses CPU time into thousandths of a core: `500m`, `1`, `1.5`.
+pub fn cpu(text: &str) -> Result<u32, NotAUnit> {
     let (thousandths, unit) = split(text).map_err(|why| match why {
         NotAUnit::Digits => NotAUnit::TooFine,
         other => other,
@@ -65,22 +76,22 @@ pub(super) fn cpu(text: &str) -> Result<u32, NotAUnit> {
     u32::try_from(millis).map_err(|_| NotAUnit::TooLarge)
 }
 
-/// Percent: `60%`.
-pub(super) fn percent(text: &str) -> Result<u8, NotAUnit> {
+/// Parses a percentage: `60%`.
+pub fn percent(text: &str) -> Result<u8, NotAUnit> {
     let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<u8>().ok());
     number.filter(|percent| *percent <= 100).ok_or(NotAUnit::Percent)
 }
 
-/// A factor in hundredths: `1.5`.
-pub(super) fn hundredths(text: &str) -> Result<u32, NotAUnit> {
+/// Parses a factor into hundredths: `1.5` to 150.
+pub fn hundredths(text: &str) -> Result<u32, NotAUnit> {
     let (thousandths, unit) = split(text).map_err(|_| NotAUnit::Cost)?;
     let good = unit.is_empty() && thousandths.is_multiple_of(10);
     let hundredths = u32::try_from(thousandths / 10).ok().filter(|_| good);
     hundredths.filter(|cost| (1..=100_000).contains(cost)).ok_or(NotAUnit::Cost)
 }
 
-/// Milliseconds: `100ms`, `10s`, `5m`, `1h`, `30d`, `1.5s`.
-pub(super) fn duration(text: &str) -> Result<u64, NotAUnit> {
+/// Parses a duration into milliseconds: `100ms`, `10s`, `5m`, `1h`, `30d`, `1.5s`.
+pub fn duration(text: &str) -> Result<u64, NotAUnit> {
     let (thousandths, unit) = split(text)?;
     let factor: u64 = match unit {
         "ms" => 1,
@@ -95,8 +106,8 @@ pub(super) fn duration(text: &str) -> Result<u64, NotAUnit> {
     u64::try_from(millis).map_err(|_| NotAUnit::TooLarge)
 }
 
-/// Milliseconds in the largest unit that is exact.
-pub(super) fn show_duration(millis: u64) -> String {
+/// Formats milliseconds in the largest unit that expresses them exactly; one day as `24h`.
+pub fn show_duration(millis: u64) -> String {
     match millis {
         _ if millis >= 2 * 86_400_000 && millis.is_multiple_of(86_400_000) => {
             format!("{}d", millis / 86_400_000)
@@ -110,8 +121,8 @@ pub(super) fn show_duration(millis: u64) -> String {
     }
 }
 
-/// A Linux signal's number, by `SIGTERM`, `TERM` or `15`.
-pub(super) fn signal(text: &str) -> Result<u8, NotAUnit> {
+/// Parses a signal into its Linux number: `SIGTERM`, `TERM` or `15`.
+pub fn signal(text: &str) -> Result<u8, NotAUnit> {
     if let Ok(number) = text.parse::<u8>() {
         return if (1..=31).contains(&number) { Ok(number) } else { Err(NotAUnit::Signal) };
     }
@@ -123,7 +134,7 @@ pub(super) fn signal(text: &str) -> Result<u8, NotAUnit> {
         .ok_or(NotAUnit::Signal)
 }
 
-/// Those that can mean "stop" or "shut down" to a program; Linux numbers of x86 and ARM.
+/// Signals that can mean "stop" or "shut down" to a program, with their numbers on x86 and ARM.
 const SIGNALS: [(&str, u8); 14] = [
     ("HUP", 1),
     ("INT", 2),
@@ -141,7 +152,7 @@ const SIGNALS: [(&str, u8); 14] = [
     ("SYS", 31),
 ];
 
-/// A number in thousandths, and what follows it.
+/// Splits a text into a number in thousandths and its unit: `1.5Mi` into 1500 and `Mi`.
 fn split(text: &str) -> Result<(u64, &str), NotAUnit> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(end).ok_or(NotAUnit::Number)?;
@@ -149,7 +160,7 @@ fn split(text: &str) -> Result<(u64, &str), NotAUnit> {
     if whole.is_empty() || fraction.is_empty() || fraction.contains('.') {
         return Err(NotAUnit::Number);
     }
-    // No unit here is finer than a thousandth.
+    // Values are kept in thousandths of their unit.
     if fraction.len() > 3 {
         return Err(NotAUnit::Digits);
     }
@@ -157,6 +168,14 @@ fn split(text: &str) -> Result<(u64, &str), NotAUnit> {
     let fraction: u64 = format!("{fraction:0<3}").parse().map_err(|_| NotAUnit::Number)?;
     let thousandths = whole.checked_mul(1_000).and_then(|whole| whole.checked_add(fraction));
     Ok((thousandths.ok_or(NotAUnit::TooLarge)?, unit))
+}
+
+/// Bytes as people write them: `64Mi`, `1G`, `1048576`.
+///
+/// # Errors
+/// Why it is not understood, in words.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    memory(text).map_err(|why| why.to_string())
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use super::failure::Outcome;
 use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Mood, Output};
-use crate::api::selector::Selector;
-use crate::api::{Device, DeviceStreams, Fits, Link, LinkClass, LinkWait, Policy, StreamItem};
+use holdfast_api::selector::Selector;
+use holdfast_api::{Device, DeviceStreams, Fits, Link, LinkClass, LinkWait, Policy, StreamItem};
 use holdfast_base::words::size;
 
 /// Most streams, and most devices, that are told one by one.
@@ -226,7 +226,7 @@ mod tests {
         items[3]["reported"] =
             json!({ "last": 1, "waiting": 5, "bytes": 1, "problem": "no field x" });
         let said: DataReport = read(&report()).unwrap();
-        let link = crate::api::link::link(&said.link, Some("satellite"));
+        let link = holdfast_api::link::link(&said.link, Some("satellite"));
         let all = read(&json!({ "items": items, "data": report(), "link": link })).unwrap();
         let text = of_device(PLAIN, 0, "d-1", &all);
         for part in [

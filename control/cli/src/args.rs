@@ -11,8 +11,8 @@ use jobs::{HISTORY_HELP, PAUSE_HELP, RESTART_HELP, RESUME_HELP, ROLLBACK_HELP};
 pub(crate) use jobs::{History, Pause, Restart, Rollback, Where};
 
 use super::{activity, moment};
-use crate::api::selector;
-use crate::serve::ServeArgs;
+use crate::serve_args::ServeArgs;
+use holdfast_api::selector;
 
 /// Runs workloads on machines at the edge, from one place, over links that come and go.
 #[derive(Debug, Parser)]
@@ -764,7 +764,7 @@ pub(crate) struct DataFetch {
     )]
     pub(crate) until: String,
     /// At most so many bytes on the device's disk, the oldest records first.
-    #[arg(long, value_name = "N", default_value_t = crate::api::FETCH_BYTES)]
+    #[arg(long, value_name = "N", default_value_t = holdfast_api::FETCH_BYTES)]
     pub(crate) bytes: u64,
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t)]

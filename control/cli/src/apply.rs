@@ -10,8 +10,8 @@ use super::documents::{self, Document};
 use super::failure::{Exit, Failure, Outcome};
 use super::get::yaml;
 use super::text::{Mood, Output, clean, note};
-use crate::api::count::count;
-use crate::api::{Applied, AppliedDocument};
+use holdfast_api::count::count;
+use holdfast_api::{Applied, AppliedDocument};
 
 /// Applies documents, or says what would become of them.
 pub(crate) async fn apply(client: &Client, output: Output, arguments: &args::Apply) -> Outcome {

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::failure::{Failure, Outcome};
 use super::text::note;
 use super::yaml;
-use crate::api::strict::Strict;
-use crate::api::words;
+use holdfast_api::strict::Strict;
+use holdfast_api::words;
 
 /// Largest file of documents, in bytes: many times what one apply may hold.
 const MAX_FILE: u64 = 64 * 1024 * 1024;

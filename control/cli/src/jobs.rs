@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean, note, one_line};
-use crate::api::{
+use holdfast_api::{
     self, API_VERSION, NotRestarted, OnDevices, PauseResult, RestartLine, RestartProgress,
     RestartResult, Revision, RolledBack, WorkloadPauses,
 };
@@ -34,7 +34,7 @@ fn document(value: &impl serde::Serialize) -> Outcome<Value> {
 
 /// Applies a former revision again, or says what that would do.
 pub(crate) async fn rollback(client: &Client, output: Output, wanted: &Rollback) -> Outcome {
-    let body = document(&api::Rollback { to: wanted.to, resource_version: None })?;
+    let body = document(&holdfast_api::Rollback { to: wanted.to, resource_version: None })?;
     let query: &[(&str, &str)] = if wanted.dry_run { &[("dryRun", "true")] } else { &[] };
     let path = ["workloads", &wanted.workload, "rollback"];
     let answer: RolledBack = read(&client.send(Method::POST, &path, query, &body).await?)?;
@@ -192,7 +192,7 @@ fn said(workload: &str, word: &str, result: &PauseResult) -> String {
 pub(crate) fn paused(output: Output, of: Option<&WorkloadPauses>, now: u64) -> String {
     let Some(of) = of else { return String::new() };
     let mut lines = Vec::new();
-    if let Some(api::Paused { by, at }) = &of.everywhere {
+    if let Some(holdfast_api::Paused { by, at }) = &of.everywhere {
         let but = match of.except_count {
             0 => String::new(),
             count => format!(", but not on {}", names(&of.except, count)),
@@ -332,9 +332,13 @@ mod tests {
     #[test]
     fn where_it_is_paused_is_said_with_who_and_since_when() {
         let at = || "2026-11-23T20:51:01Z".to_owned();
-        let on = |device: &str| api::PausedOn { device: device.into(), by: "me".into(), at: at() };
+        let on = |device: &str| holdfast_api::PausedOn {
+            device: device.into(),
+            by: "me".into(),
+            at: at(),
+        };
         let of = WorkloadPauses {
-            everywhere: Some(api::Paused { by: "duty".into(), at: at() }),
+            everywhere: Some(holdfast_api::Paused { by: "duty".into(), at: at() }),
             devices: (0..20).map(|it| on(&format!("d-{it}"))).collect(),
             device_count: 23,
             except: vec!["e".into()],

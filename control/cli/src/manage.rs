@@ -14,8 +14,9 @@ use super::moment::ago;
 use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Output, note};
-use crate::api::Scope;
-use crate::api::{self, CreatedAccess, CreatedToken, LabelPatch, NewAccess, NewToken, TokenUse};
+use holdfast_api as api;
+use holdfast_api::Scope;
+use holdfast_api::{CreatedAccess, CreatedToken, LabelPatch, NewAccess, NewToken, TokenUse};
 
 /// Tokens with which devices enrol.
 pub(crate) async fn token(client: &Client, output: Output, now: u64, command: &Token) -> Outcome {

@@ -11,8 +11,8 @@ use super::progress::Progress;
 use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Output, note, one_line};
-use crate::api::count::{count, counted};
-use crate::api::{FetchStarted, NewFetch, NewQuery, QueryLine, QueryProgress, QueryResult};
+use holdfast_api::count::{count, counted};
+use holdfast_api::{FetchStarted, NewFetch, NewQuery, QueryLine, QueryProgress, QueryResult};
 use holdfast_base::words::size;
 
 /// Longest line of an answer, in bytes.
@@ -323,8 +323,8 @@ fn will_be_shipped(wanted: &DataFetch, started: &FetchStarted) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::QueryRecords;
-    use crate::cli::args::OfStream;
+    use crate::args::OfStream;
+    use holdfast_api::QueryRecords;
 
     fn about(timed: bool, chosen: bool) -> About {
         About { stream: "temp".into(), timed, chosen }

@@ -9,7 +9,7 @@ use super::get::yaml;
 use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, note};
-use crate::api::{DeviceGroup, DeviceGroups};
+use holdfast_api::{DeviceGroup, DeviceGroups};
 
 /// Prints the groups of the devices that the query chooses.
 pub(crate) async fn print(

@@ -10,7 +10,7 @@ use super::moment;
 use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
-use crate::api::{Absence, Device, Fleet, HealthState, Severity, Workload, WorkloadSummary};
+use holdfast_api::{Absence, Device, Fleet, HealthState, Severity, Workload, WorkloadSummary};
 
 /// What a script wants to know. The order is from the most urgent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +131,7 @@ async fn explained(
     verdict: Verdict,
 ) -> Outcome<String> {
     let explained = client.get(&["explain", kind, name], &[]).await?;
-    let explained: crate::api::Explanation = rows::read(&explained)?;
+    let explained: holdfast_api::Explanation = rows::read(&explained)?;
     let mut text = output.painted(&clean(&explained.summary), verdict.mood());
     text.push('\n');
     for reason in &explained.reasons {

@@ -28,6 +28,7 @@ mod pinned;
 mod progress;
 mod query;
 mod rows;
+mod serve_args;
 mod status;
 mod table;
 mod text;
@@ -44,10 +45,12 @@ use self::args::{Arguments, Artifact, Command};
 use self::client::Client;
 use self::failure::{Failure, Outcome};
 use self::login::Environment;
+pub use self::serve_args::ServeArgs;
 use self::text::{Output, note};
 
-/// Runs the command that the process was started with.
-pub fn run() -> ExitCode {
+/// Runs the command that the process was started with; `serve` runs the control plane, which this
+/// crate knows nothing of.
+pub fn run(serve: fn(ServeArgs) -> Result<(), String>) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -61,7 +64,7 @@ pub fn run() -> ExitCode {
             };
         }
     };
-    match dispatch(arguments.command) {
+    match dispatch(arguments.command, serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let said = failure.to_string();
@@ -78,7 +81,7 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-fn dispatch(command: Command) -> Outcome {
+fn dispatch(command: Command, serve: fn(ServeArgs) -> Result<(), String>) -> Outcome {
     let environment = Environment::read();
     let output = Output::new(environment.no_color.as_deref());
     match command {
@@ -88,12 +91,7 @@ fn dispatch(command: Command) -> Outcome {
             output.bytes(&script)
         }
         Command::Man { dir } => man(&dir),
-        Command::Serve(wanted) => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-            let runtime = runtime.map_err(|error| Failure::failed(error.to_string()))?;
-            let served = runtime.block_on(crate::serve::run(wanted));
-            served.map_err(|error| Failure::failed(format!("{error:#}")))
-        }
+        Command::Serve(wanted) => serve(wanted).map_err(Failure::failed),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| Failure::failed(error.to_string()))?;

@@ -14,8 +14,8 @@ use super::failure::{Failure, Outcome};
 use super::moment;
 use super::table::Cell;
 use super::text::Mood;
-use crate::api::Scope;
-use crate::api::{
+use holdfast_api::Scope;
+use holdfast_api::{
     Absence, Access, Approve, Connection, Device, HealthState, Policy, Revision, State, Token,
     Workload,
 };
@@ -354,15 +354,15 @@ pub(crate) fn runs(spec: &Value) -> String {
 
 /// Which devices a written spec chooses, in short.
 pub(crate) fn chosen(spec: &Value) -> String {
-    if spec.get("devices").and_then(Value::as_str) == Some(crate::api::selector::ALL) {
+    if spec.get("devices").and_then(Value::as_str) == Some(holdfast_api::selector::ALL) {
         return "all devices".to_owned();
     }
-    let selector: crate::api::selector::Selector =
+    let selector: holdfast_api::selector::Selector =
         spec.get("devices").and_then(|devices| read(devices).ok()).unwrap_or_default();
     let mut parts: Vec<String> =
         selector.match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     parts.extend(selector.match_expressions.iter().map(|expression| {
-        use crate::api::selector::Operator;
+        use holdfast_api::selector::Operator;
         let (key, values) = (&expression.key, expression.values.join("|"));
         match expression.operator {
             Operator::In => format!("{key}={values}"),
@@ -416,8 +416,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::table::table;
-    use crate::cli::text::Output;
+    use crate::table::table;
+    use crate::text::Output;
 
     fn shown(kind: Kind, wide: bool, item: &Value) -> String {
         // 2026-11-23T21:01:01Z

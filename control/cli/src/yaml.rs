@@ -8,8 +8,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_saphyr::{Error, MessageFormatter, Spanned, UserMessageFormatter};
 
-use crate::api::path::path_of;
-use crate::api::words;
+use holdfast_api::path::path_of;
+use holdfast_api::words;
 
 /// Reads all documents of a text.
 pub(super) fn read(text: &str) -> Result<Vec<Value>, String> {

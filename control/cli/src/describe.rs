@@ -17,8 +17,8 @@ use super::moment;
 use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
-use crate::api::time::words;
-use crate::api::{
+use holdfast_api::time::words;
+use holdfast_api::{
     Connection, Device, Explanation, HealthState, List, Ping, TimelineEvent, Workload,
 };
 

@@ -14,7 +14,7 @@ use super::moment;
 use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, note};
-use crate::api::{Activity, EventKind, TimelineEvent};
+use holdfast_api::{Activity, EventKind, TimelineEvent};
 
 /// Between two looks at a timeline that is followed.
 const LOOK: Duration = Duration::from_secs(2);

@@ -14,7 +14,7 @@ use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, note};
 use super::transfer::fetch;
-use crate::api::{DataRecord, DataRecords, Ledger, MissingRange, StreamItem};
+use holdfast_api::{DataRecord, DataRecords, Ledger, MissingRange, StreamItem};
 use holdfast_base::words::size;
 
 /// Records of one request for a table.
@@ -287,7 +287,7 @@ pub(crate) fn stream_row(item: &StreamItem, now: u64) -> Vec<Cell> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::DataMeta;
+    use holdfast_api::DataMeta;
 
     fn ledger(counts: &[(&str, u64)], missing: Vec<MissingRange>) -> Ledger {
         let asked = |reason: &str| matches!(reason, "reduced" | "withheld");

@@ -21,8 +21,8 @@ use super::failure::{Exit, Failure, Outcome};
 use super::login::{begin, finish};
 use super::rows::read;
 use super::text::{Output, clean, note};
-use crate::api::count::count;
-use crate::api::{BACKUP_HEAD, Restored, StoredArtifact, begins_like_a_backup};
+use holdfast_api::count::count;
+use holdfast_api::{BACKUP_HEAD, Restored, StoredArtifact, begins_like_a_backup};
 
 /// A control plane that sends nothing of a backup for this long has gone.
 const SILENCE: Duration = Duration::from_secs(120);

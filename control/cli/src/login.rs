@@ -16,7 +16,7 @@ use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::pinned::sha256;
 use super::text::Output;
-use crate::api::words;
+use holdfast_api::words;
 
 /// What `login` stores.
 #[derive(Debug, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use super::args;
 use super::client::Client;
 use super::failure::{Exit, Failure, Outcome};
 use super::text::{Output, note};
-use crate::api::log::{LogHead, LogPiece, LogText};
+use holdfast_api::log::{LogHead, LogPiece, LogText};
 
 /// Waits before a log whose answer was cut is asked for again, first and longest.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
