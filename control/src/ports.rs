@@ -93,7 +93,7 @@ pub trait Directory: Send + Sync + 'static {
     fn desired(&self, device: &DeviceId) -> Option<Bytes>;
     /// Returns the message for a device that has just subscribed to its acknowledgements: the id of
     /// the data store. None: it is not known yet, and is sent with [`Bus::ack`] when it is.
-    fn store(&self) -> Option<Bytes> {
+    fn store_notice(&self) -> Option<Bytes> {
         None
     }
     /// Records that a device connected. `connection` is unique in this process and rises, so that a

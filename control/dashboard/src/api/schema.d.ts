@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Which control plane this is. */
+        /** Returns the control plane's version, tenant, addresses and CA. */
         get: operations["getAbout"];
         put?: never;
         post?: never;
@@ -28,10 +28,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Access tokens, by id, without their secrets. */
+        /** Lists access tokens in the order of their ids, without their secrets. */
         get: operations["listAccess"];
         put?: never;
-        /** Makes an access token; its secret is in this answer alone. */
+        /**
+         * Creates an access token.
+         * @description The response contains the token's secret, which cannot be read again.
+         */
         post: operations["createAccess"];
         delete?: never;
         options?: never;
@@ -49,7 +52,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Ends an access token and the sessions begun with it; the last one stays. */
+        /**
+         * Deletes an access token and ends the logins that were begun with it.
+         * @description The last token of scope `admin` without an end cannot be deleted.
+         */
         delete: operations["deleteAccess"];
         options?: never;
         head?: never;
@@ -64,9 +70,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What people did (the audit log) and what devices did, newest first. Of devices the newest 4,000
-         *     connections, 4,000 phases and restarts and 2,000 problems of the fleet are kept, of one device at
-         *     most 60 in an hour; its timeline has more.
+         * Lists actions of people (the audit log) and events of devices, the newest first.
+         * @description Of the fleet's devices, the newest 4,000 connections, 4,000 phases and restarts, and 2,000
+         *     problems are stored, at most 60 of one device in an hour. The device's own timeline has more.
          */
         get: operations["listActivity"];
         put?: never;
@@ -85,8 +91,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What needs a person now, device by device: the most urgent first, then the oldest. A few seconds
-         *     old at most.
+         * Lists active alarms, the most urgent first, then the oldest.
+         * @description The list is at most a few seconds old.
          */
         get: operations["listAlarms"];
         put?: never;
@@ -107,8 +113,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Acknowledges the alarms that there are and match: they are told no more, and the acknowledgement
-         *     ends with them.
+         * Acknowledges the active alarms that match.
+         * @description They are no longer told. The acknowledgement ends with the alarms.
          */
         post: operations["acknowledgeAlarms"];
         delete?: never;
@@ -126,7 +132,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Silences alarms that match, also those that begin later, until a time. */
+        /** Silences the alarms that match until a time, including those that begin later. */
         post: operations["silenceAlarms"];
         delete?: never;
         options?: never;
@@ -143,7 +149,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Applies documents: all of them or none. */
+        /** Applies documents, all or none of them. */
         post: operations["apply"];
         delete?: never;
         options?: never;
@@ -159,7 +165,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Stores an artifact; the body is its bytes. */
+        /**
+         * Stores an artifact, which is the request's body.
+         * @description The response contains the digest by which workloads refer to it.
+         */
         put: operations["putArtifact"];
         post?: never;
         delete?: never;
@@ -175,7 +184,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** An artifact's bytes; one `Range` is served. A device gets those of its own workloads. */
+        /**
+         * Downloads an artifact, or one range of its bytes.
+         * @description A device may download the artifacts of its own workloads.
+         */
         get: operations["getArtifact"];
         put?: never;
         post?: never;
@@ -192,7 +204,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who did what, oldest first or newest first. At most 10,000 entries are kept. */
+        /**
+         * Lists entries of the audit log: who did what to which object.
+         * @description At most 10,000 entries are stored.
+         */
         get: operations["listAudit"];
         put?: never;
         post?: never;
@@ -209,7 +224,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Everything, as a tar. It holds the control plane's keys: keep it as you keep those. */
+        /**
+         * Downloads a backup: a tar file with the whole state, the keys and the artifacts.
+         * @description The backup contains the private keys of the control plane. Store it as safely as those.
+         */
         get: operations["getBackup"];
         put?: never;
         post?: never;
@@ -227,8 +245,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The certificate of its CA as PEM: public, so no token is needed. Whoever takes it on trust from
-         *     here compares its sha256 with the one that `holdfast serve` prints.
+         * Returns the CA certificate in PEM.
+         * @description It is public, so no token is needed. A client that trusts the certificate must compare its
+         *     SHA-256 digest with the one that `holdfast serve` prints.
          */
         get: operations["getCa"];
         put?: never;
@@ -246,7 +265,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Devices, by name or as `sort` says. */
+        /** Lists devices, in the order of their names or as `sort` says. */
         get: operations["listDevices"];
         put?: never;
         post?: never;
@@ -263,15 +282,21 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A device. */
+        /** Returns the device with this name. */
         get: operations["getDevice"];
         put?: never;
         post?: never;
-        /** Forgets a device: its certificate is of no use any more, its name is free. */
+        /**
+         * Deletes a device.
+         * @description Its certificate is no longer accepted, its stored data is removed, and its name is free.
+         */
         delete: operations["deleteDevice"];
         options?: never;
         head?: never;
-        /** Sets and removes labels; workloads follow. */
+        /**
+         * Sets and removes labels of a device.
+         * @description Workloads and policies are placed anew by the changed labels.
+         */
         patch: operations["labelDevice"];
         trace?: never;
     };
@@ -284,7 +309,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Lets a device in that waits for it. */
+        /** Approves a device that is pending. */
         post: operations["approveDevice"];
         delete?: never;
         options?: never;
@@ -299,7 +324,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What is desired of a device beside what it reports, workload by workload. */
+        /** Compares a device's desired and reported state, workload by workload. */
         get: operations["getDeviceDifferences"];
         put?: never;
         post?: never;
@@ -317,8 +342,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What happened to a device, newest first: its connections, the phases, restarts and revisions of
-         *     its workloads, the generations that it applied, its problems. At most 500 events are kept.
+         * Lists the events of a device, the newest first.
+         * @description Events are connections, phases, restarts and revisions of workloads, applied generations, and
+         *     problems. At most 500 are stored for each device.
          */
         get: operations["getDeviceHistory"];
         put?: never;
@@ -337,9 +363,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Asks a connected device for a sign of life, unless it said anything within the last 10 s. One
-         *     that says nothing for 15 s has the problem `not-answering` until it says something, or its
-         *     connection ends. Costs about half a kilobyte on the device's link, however many ask.
+         * Asks a connected device for a sign of life.
+         * @description The device is not asked when it sent anything within the last 10 s. A device that sends nothing
+         *     for 15 s has the problem `not-answering` until it sends something, or its connection ends. A
+         *     question takes about half a kilobyte on the device's link, however many clients ask.
          */
         get: operations["pingDevice"];
         put?: never;
@@ -359,7 +386,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Shuts a device out; what it runs, runs on. */
+        /**
+         * Revokes a device.
+         * @description Its connection ends and no further one is accepted. Its workloads keep running.
+         */
         post: operations["revokeDevice"];
         delete?: never;
         options?: never;
@@ -374,7 +404,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The means of a number of each of several streams over the last hour, a minute each. */
+        /** Returns the means of a number of several streams over the last hour, one for each minute. */
         get: operations["getSparklines"];
         put?: never;
         post?: never;
@@ -391,7 +421,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A device's streams, and what it says of its buffer, its link and its horizon. */
+        /**
+         * Lists a device's streams, with the state of its buffer, link and horizon as the device reports
+         *     it.
+         */
         get: operations["listDeviceStreams"];
         put?: never;
         post?: never;
@@ -409,8 +442,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Records of a stream as a Parquet file: `device`, `stream`, `seq`, `time`, `value` (as JSON), and
-         *     a column for each field that the first records have.
+         * Exports records of a stream as a Parquet file.
+         * @description Columns are `device`, `stream`, `seq`, `time`, `value` (as JSON), and one for each field of the
+         *     first 2,000,000 records, at most 200.
          */
         get: operations["exportStream"];
         put?: never;
@@ -430,7 +464,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Has a device ship records as they are, though its policy reduced or withheld them. */
+        /** Makes a device ship data records unreduced, although its policy reduced or held them back. */
         post: operations["fetchRecords"];
         delete?: never;
         options?: never;
@@ -445,7 +479,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What of a stream was received, and what is missing and why. */
+        /** Returns a stream's ledger: how many records were received, and which are missing and why. */
         get: operations["getLedger"];
         put?: never;
         post?: never;
@@ -462,7 +496,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Records of a stream: a page as JSON, or all of them as NDJSON or CSV, as `Accept` says. */
+        /**
+         * Returns data records of a stream.
+         * @description The format follows `Accept`: a page as `application/json` (default), or all records as
+         *     `application/x-ndjson` or `text/csv`.
+         */
         get: operations["listRecords"];
         put?: never;
         post?: never;
@@ -479,7 +517,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A number of a stream over time, folded into parts, for charts. */
+        /** Returns a number of a stream over time, folded into points, for charts. */
         get: operations["getSeries"];
         put?: never;
         post?: never;
@@ -496,7 +534,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A part of a workload's log on a device, as text. */
+        /** Returns a part of a workload's log from its device, as text. */
         get: operations["getLogs"];
         put?: never;
         post?: never;
@@ -515,7 +553,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Enrols a device. Repeated with the same key it gives the same device. */
+        /**
+         * Enrols a device.
+         * @description A repeated request with the same key gives the same device.
+         */
         post: operations["enrol"];
         delete?: never;
         options?: never;
@@ -531,9 +572,12 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What changes, from now on or from `Last-Event-ID`; `reset` says that events were missed.
-         * @description Every 12 s an event `heartbeat` comes, with `{"at": TIME}` as its data and without an id. A
-         *     reader that has heard nothing for 30 s may take the connection for dead, though it is open.
+         * Streams changes as server-sent events, from now on or from `Last-Event-ID`.
+         * @description An event `reset` says that events were missed, so everything must be read again.
+         *
+         *     Every 12 s an event `heartbeat` arrives, with `{"at": TIME}` as its data and without an id. A
+         *     client that has received nothing for 30 s may treat the connection as dead, even when it is
+         *     open.
          */
         get: operations["watchEvents"];
         put?: never;
@@ -551,7 +595,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Why a device or a workload is not as desired, in words. */
+        /** Explains why a device, workload or policy is not in its desired state. */
         get: operations["explain"];
         put?: never;
         post?: never;
@@ -568,7 +612,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The fleet at a glance: counts, what needs a person first, sites. */
+        /** Returns the fleet's summary: counts, what needs attention, and sites. */
         get: operations["getFleet"];
         put?: never;
         post?: never;
@@ -586,8 +630,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Counts of devices over the last 24 hours, a point each five minutes. They are kept in memory:
-         *     what was before the control plane started is not known.
+         * Returns counts of devices over the last 24 hours, one point for each five minutes.
+         * @description The points are in memory only: nothing is known of the time before the control plane started.
          */
         get: operations["getFleetTrend"];
         put?: never;
@@ -605,7 +649,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Devices by the values of a label, with the states of those in each group counted. */
+        /** Groups devices by the values of a label, and counts the states of each group's devices. */
         get: operations["groupDevices"];
         put?: never;
         post?: never;
@@ -622,7 +666,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The labels of devices, for suggestions. */
+        /** Lists the label keys and values of devices, for suggestions. */
         get: operations["listLabels"];
         put?: never;
         post?: never;
@@ -639,7 +683,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The crates that the programs are made of, and their licences. */
+        /** Lists the crates that the programs are made of, with their licences. */
         get: operations["listLicences"];
         put?: never;
         post?: never;
@@ -657,8 +701,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Latest values of streams for Prometheus: `holdfast_stream_value{device,stream,field,site}` with
-         *     their time. At most 50,000, and 64 of one record; what is left out is counted in
+         * Returns the latest values of streams in Prometheus's text format.
+         * @description Samples are `holdfast_stream_value{device,stream,field,site}` with their time. There are at most
+         *     50,000, and 64 of one record. Values that are left out are counted in
          *     `holdfast_streams_left_out`.
          */
         get: operations["getStreamMetrics"];
@@ -679,7 +724,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sends a test message to a notification's receiver at once, and answers what that said. */
+        /**
+         * Sends a test message to a notification's receiver at once.
+         * @description The response contains the receiver's reply.
+         */
         post: operations["testNotification"];
         delete?: never;
         options?: never;
@@ -694,7 +742,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** This description. */
+        /** Returns the OpenAPI document of this API. */
         get: operations["getOpenapi"];
         put?: never;
         post?: never;
@@ -711,7 +759,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Documents of one kind, by name; secrets in them are `(hidden)`. */
+        /**
+         * Lists policies of one kind in the order of their names.
+         * @description Secrets in them are shown as `(hidden)`.
+         */
         get: operations["listPolicies"];
         put?: never;
         post?: never;
@@ -728,11 +779,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A document; secrets in it are `(hidden)`. */
+        /**
+         * Returns a policy.
+         * @description Secrets in it are shown as `(hidden)`.
+         */
         get: operations["getPolicy"];
         put?: never;
         post?: never;
-        /** Deletes a document; devices go on with their defaults. */
+        /**
+         * Deletes a policy.
+         * @description Devices fall back to other policies or to their defaults.
+         */
         delete: operations["deletePolicy"];
         options?: never;
         head?: never;
@@ -747,8 +804,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The devices of which a document about data is desired, by name: whether it is applied there, which
-         *     streams it matches and which of them follow another one; of a `LinkBudget` what it is used for.
+         * Lists the devices whose desired state holds a policy, in the order of their names.
+         * @description An item says whether the policy is applied, and for a `Stream` which of the device's streams it
+         *     matches and which of those follow another one. For a `LinkBudget` it says how much of it is
+         *     used.
          */
         get: operations["listPolicyDevices"];
         put?: never;
@@ -769,8 +828,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Asks devices about the records that they hold: as NDJSON lines `{"progress"}` and, at last,
-         *     `{"result"}`; with `Accept: application/json` the result alone. A closed connection ends it.
+         * Asks devices about the data records that they hold.
+         * @description The response is NDJSON: lines `{"progress"}` and, at the end, `{"result"}`. With `Accept:
+         *     application/json` it is the result alone. When the client closes the connection, the question
+         *     ends.
          */
         post: operations["query"];
         delete?: never;
@@ -788,7 +849,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ends a question that waits for devices: its answer is what has come until now. */
+        /**
+         * Ends a question that waits for devices.
+         * @description Its result is made of the answers so far.
+         */
         post: operations["endQuery"];
         delete?: never;
         options?: never;
@@ -805,7 +869,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Gives a known device a fresh certificate, or says that it still waits. */
+        /** Renews the certificate of a known device, or says that the device still waits for approval. */
         post: operations["renew"];
         delete?: never;
         options?: never;
@@ -822,7 +886,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Puts a backup in the place of everything. It is checked whole first; the epoch rises. */
+        /**
+         * Replaces the whole state by a backup.
+         * @description The backup is checked completely before anything is replaced. The epoch rises, so that devices
+         *     follow the restored state.
+         */
         post: operations["restoreBackup"];
         delete?: never;
         options?: never;
@@ -837,7 +905,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Revisions, by workload and number. */
+        /** Lists stored revisions in the order of workload and number. */
         get: operations["listRevisions"];
         put?: never;
         post?: never;
@@ -854,7 +922,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** JSON Schema of the documents that can be applied, for editors. */
+        /** Returns the JSON Schema of the documents that can be applied, for editors. */
         get: operations["getSchema"];
         put?: never;
         post?: never;
@@ -871,12 +939,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The session of the request's cookie. */
+        /** Returns the login of the request's cookie. */
         get: operations["getSession"];
         put?: never;
-        /** Begins a session with an access token: the answer sets a cookie that serves in its place. */
+        /**
+         * Logs in with an access token.
+         * @description The response sets a cookie that stands for the token.
+         */
         post: operations["login"];
-        /** Ends the session of the request's cookie. */
+        /** Logs out: ends the login of the request's cookie. */
         delete: operations["logout"];
         options?: never;
         head?: never;
@@ -890,7 +961,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Acknowledgements and silences that last, the newest first. */
+        /** Lists acknowledgements and silences that are in force, the newest first. */
         get: operations["listSilences"];
         put?: never;
         post?: never;
@@ -924,7 +995,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Streams, by device and name. */
+        /** Lists streams in the order of device and name. */
         get: operations["listStreams"];
         put?: never;
         post?: never;
@@ -941,7 +1012,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The same of a stream of many devices, one after the other. */
+        /**
+         * Exports records of the streams with one name, of many devices, as a Parquet file.
+         * @description The devices' records follow one after the other. The columns are those of the export of one
+         *     stream.
+         */
         get: operations["exportStreams"];
         put?: never;
         post?: never;
@@ -958,10 +1033,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Enrolment tokens, by id, without their secrets. */
+        /** Lists enrolment tokens in the order of their ids, without their secrets. */
         get: operations["listTokens"];
         put?: never;
-        /** Makes an enrolment token; its secret is in this answer alone. */
+        /**
+         * Creates an enrolment token.
+         * @description The response contains the token's secret, which cannot be read again.
+         */
         post: operations["createToken"];
         delete?: never;
         options?: never;
@@ -976,11 +1054,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** An enrolment token without its secret, with the devices that it let in. */
+        /** Returns an enrolment token without its secret, with the devices that enrolled with it. */
         get: operations["getToken"];
         put?: never;
         post?: never;
-        /** Ends an enrolment token. Devices that enrolled with it stay. */
+        /**
+         * Revokes an enrolment token.
+         * @description Devices that enrolled with it stay.
+         */
         delete: operations["revokeToken"];
         options?: never;
         head?: never;
@@ -994,7 +1075,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Workloads, by name. */
+        /** Lists workloads in the order of their names. */
         get: operations["listWorkloads"];
         put?: never;
         post?: never;
@@ -1011,11 +1092,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A workload. */
+        /** Returns the workload with this name. */
         get: operations["getWorkload"];
         put?: never;
         post?: never;
-        /** Deletes a workload; its devices stop it. */
+        /**
+         * Deletes a workload.
+         * @description Its devices stop it.
+         */
         delete: operations["deleteWorkload"];
         options?: never;
         head?: never;
@@ -1032,8 +1116,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Stops a workload, and keeps it stopped until it is resumed: through new revisions, reboots and
-         *     times without a link.
+         * Pauses a workload, on all of its devices or on selected ones.
+         * @description It stays stopped until it is resumed, through new revisions, reboots and times without a link.
          */
         post: operations["pauseWorkload"];
         delete?: never;
@@ -1052,9 +1136,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Restarts a workload on the devices that are connected: as NDJSON lines `{"progress"}` and, at
-         *     last, `{"result"}`; with `Accept: application/json` the result alone. When the connection is
-         *     closed no further device is asked.
+         * Restarts a workload on the devices that are connected.
+         * @description The response is NDJSON: lines `{"progress"}` and, at the end, `{"result"}`. With `Accept:
+         *     application/json` it is the result alone. When the client closes the connection, no further
+         *     device is asked.
          */
         post: operations["restartWorkload"];
         delete?: never;
@@ -1072,7 +1157,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ends a pause: the workload starts. */
+        /** Resumes a paused workload, on all of its devices or on selected ones. */
         post: operations["resumeWorkload"];
         delete?: never;
         options?: never;
@@ -1089,7 +1174,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Applies a former revision's document again, as a new revision. */
+        /** Rolls a workload back: applies the document of a former revision as a new revision. */
         post: operations["rollbackWorkload"];
         delete?: never;
         options?: never;
@@ -1104,7 +1189,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The process lives. */
+        /** Returns 200 while the process runs. */
         get: operations["getHealth"];
         put?: never;
         post?: never;
@@ -1121,7 +1206,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Metrics for Prometheus. */
+        /**
+         * Returns metrics of the control plane in Prometheus's text format.
+         * @description They are counts without names, and need no access token.
+         */
         get: operations["getMetrics"];
         put?: never;
         post?: never;
@@ -1138,7 +1226,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** It serves devices and operators. */
+        /**
+         * Returns 200 while the control plane serves devices and operators.
+         * @description The text says what is wrong otherwise, and also when data cannot be stored, which keeps the
+         *     status at 200.
+         */
         get: operations["getReady"];
         put?: never;
         post?: never;
@@ -1919,7 +2011,7 @@ export interface components {
             /** @description Workloads that are desired of the device or reported by it, ordered by name. */
             items: components["schemas"]["Difference"][];
         };
-        /** @description The body of every error. */
+        /** @description Body of every error response. */
         ErrorBody: {
             error: components["schemas"]["ErrorDocument"];
         };
@@ -2773,7 +2865,7 @@ export interface components {
             until?: string | null;
         };
         /**
-         * @description Type of a mute: acknowledgement or silence.
+         * @description Which of the two it is.
          * @enum {string}
          */
         Muting: "acknowledgement" | "silence";
@@ -3812,9 +3904,9 @@ export interface operations {
     listAccess: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
             };
             header?: never;
@@ -3902,25 +3994,31 @@ export interface operations {
     listActivity: {
         parameters: {
             query?: {
-                /** @description Most items of a page; default 500, at most 5000. Of a file: all of them, or so many. */
+                /**
+                 * @description Maximum number of items of a page; default 500, at most 5000. Of a file: maximum number of
+                 *     items, without a default.
+                 */
                 limit?: number;
-                /** @description `metadata.continue` of the page before; not of a file. */
+                /** @description `metadata.continue` of the previous page; not for a file. */
                 continue?: string;
-                /** @description Part of the id of who did it, of what the access token is for, or of the device. */
+                /** @description Only items with this text in the access token's id or comment, or in the device's name. */
                 who?: string;
-                /** @description `workload.apply,device`: only these actions, or those that begin with the word. */
+                /**
+                 * @description Only these actions, separated by commas. A first word stands for all of its actions, for
+                 *     example `workload.apply,device`.
+                 */
                 action?: string;
-                /** @description `KIND/NAME`, `KIND/` or `NAME`: only what was done to it, or what it did. */
+                /** @description Only items about or by this object: `KIND/NAME`, `KIND/` or `NAME`. */
                 object?: string;
-                /** @description Only those in which this text stands, whatever the case. */
+                /** @description Only items that contain this text, in upper or lower case. */
                 q?: string;
-                /** @description `change,login,read,device`: only these categories. */
+                /** @description Only these categories, separated by commas: `change`, `login`, `read`, `device`. */
                 category?: string;
-                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                /** @description Only items since this time: RFC 3339, or a length of time before now such as `2h`. */
                 since?: string;
-                /** @description Before: likewise. */
+                /** @description Only items before this time: RFC 3339, or a length of time before now such as `2h`. */
                 until?: string;
-                /** @description `json` (default): a page. `csv` or `ndjson`: a file with all of it. */
+                /** @description Format: `json` for a page (default), `csv` or `ndjson` for a file with all items. */
                 format?: string;
             };
             header?: never;
@@ -3950,21 +4048,24 @@ export interface operations {
     listAlarms: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description Of this kind: `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`. */
+                /**
+                 * @description Only alarms of this kind: `lost`, `never-seen`, `certificate`, `failing`, `problem` or
+                 *     `waiting`.
+                 */
                 kind?: string;
-                /** @description With this code: of a problem, or a workload's name. */
+                /** @description Only alarms with this code: a problem's code, or a workload's name. */
                 code?: string;
-                /** @description At least so urgent: `critical`, `warning` or `info`. */
+                /** @description Only alarms of at least this severity: `critical`, `warning` or `info`. */
                 severity?: string;
-                /** @description `firing`, `acknowledged` or `silenced`. */
+                /** @description Only alarms in this state: `firing`, `acknowledged` or `silenced`. */
                 state?: string;
-                /** @description Of this device. */
+                /** @description Only alarms of this device. */
                 device?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: of devices with these labels. */
+                /** @description Only alarms of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
             };
             header?: never;
@@ -4056,7 +4157,7 @@ export interface operations {
     apply: {
         parameters: {
             query?: {
-                /** @description Only say what would change. */
+                /** @description If true, the response says what would change, and nothing is changed. */
                 dryRun?: boolean;
             };
             header?: never;
@@ -4169,25 +4270,28 @@ export interface operations {
     listAudit: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `oldest` (default) or `newest` first. */
+                /** @description Order: `oldest` first (default) or `newest` first. */
                 order?: string;
-                /** @description Part of the id of who did it, or of what the access token is for. */
+                /** @description Only entries of access tokens with this text in their id or comment. */
                 who?: string;
-                /** @description `workload.apply,device`: only these actions, or those that begin with the word. */
+                /**
+                 * @description Only these actions, separated by commas. A first word stands for all of its actions, for
+                 *     example `workload.apply,device`.
+                 */
                 action?: string;
-                /** @description `KIND/NAME`, `KIND/` or `NAME`: only what was done to it. */
+                /** @description Only entries about this object: `KIND/NAME`, `KIND/` or `NAME`. */
                 object?: string;
-                /** @description Only those in which this text stands, whatever the case. */
+                /** @description Only entries that contain this text, in upper or lower case. */
                 q?: string;
-                /** @description `change,login,read`: only these categories. */
+                /** @description Only these categories, separated by commas: `change`, `login`, `read`. */
                 category?: string;
-                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                /** @description Only entries since this time: RFC 3339, or a length of time before now such as `2h`. */
                 since?: string;
-                /** @description Before: likewise. */
+                /** @description Only entries before this time: RFC 3339, or a length of time before now such as `2h`. */
                 until?: string;
             };
             header?: never;
@@ -4263,46 +4367,49 @@ export interface operations {
     listDevices: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before; not with `sort` or `offset`. */
+                /** @description `metadata.continue` of the previous page; not with `sort` or `offset`. */
                 continue?: string;
-                /** @description How many to leave out. */
+                /** @description Number of items to skip. */
                 offset?: number;
                 /**
-                 * @description `name`, `connection`, `health` (what needs a person first), `heardAt`, `problems` (workloads
-                 *     that fail and problems), `workloads` (by how many fail, then by how many are desired),
-                 *     `certificate` or `createdAt`; with `-` before it the greatest first.
+                 * @description Order: `name`, `connection`, `health` (the worst first), `heardAt`, `problems` (failing
+                 *     workloads and problems), `workloads` (failing ones, then desired ones), `certificate` or
+                 *     `createdAt`. A `-` before it reverses the order.
                  */
                 sort?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
                 /**
-                 * @description Only those in whose name, label values, address, workloads, problem codes, connection or
-                 *     health this stands, whatever the case.
+                 * @description Only devices with this text in their name, label values, address, workloads, problem codes,
+                 *     connection or health, in upper or lower case.
                  */
                 q?: string;
-                /** @description `online,offline,never-seen,pending,revoked`: only those. */
+                /**
+                 * @description Only devices with one of these connections, separated by commas: `online`, `offline`,
+                 *     `never-seen`, `pending`, `revoked`.
+                 */
                 connection?: string;
                 /**
-                 * @description `healthy,failing,problem,progressing,unknown,never-seen,pending,revoked`: only those whose
-                 *     health is one of these.
+                 * @description Only devices with one of these states of health, separated by commas: `healthy`, `failing`,
+                 *     `problem`, `progressing`, `unknown`, `never-seen`, `pending`, `revoked`.
                  */
                 health?: string;
-                /** @description Only those that report a problem with this code. */
+                /** @description Only devices that report a problem with this code. */
                 problem?: string;
-                /** @description Only those that should run this workload, or report it. */
+                /** @description Only devices that should run this workload, or report it. */
                 workload?: string;
-                /** @description Only those whose label `site` is this; empty: that have none. */
+                /** @description Only devices whose label `site` has this value; empty for devices without the label. */
                 site?: string;
                 /**
-                 * @description `unexpected,expected,ignored`: only those that are offline or never seen, and for which that
-                 *     is against expectation, as a `DevicePolicy` expects, or ignored.
+                 * @description Only absent devices (offline or never seen) of these classes, separated by commas:
+                 *     `unexpected`, `expected` (by a `DevicePolicy`), `ignored`.
                  */
                 absence?: string;
                 /**
-                 * @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
-                 *     for this.
+                 * @description Only devices that need attention of this kind: `lost`, `never-seen`, `certificate`,
+                 *     `failing`, `problem` or `waiting`.
                  */
                 attention?: string;
             };
@@ -4480,17 +4587,20 @@ export interface operations {
     getDeviceHistory: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `connection,phase,restart,revision,generation,problem,more`: only those. */
+                /**
+                 * @description Only events of these kinds, separated by commas: `connection`, `phase`, `restart`,
+                 *     `revision`, `generation`, `problem`, `more`.
+                 */
                 kind?: string;
-                /** @description Only those of this workload. */
+                /** @description Only events of this workload. */
                 workload?: string;
-                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                /** @description Only events since this time: RFC 3339, or a length of time before now such as `2h`. */
                 since?: string;
-                /** @description Before: likewise. */
+                /** @description Only events before this time: RFC 3339, or a length of time before now such as `2h`. */
                 until?: string;
             };
             header?: never;
@@ -4523,8 +4633,8 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description Seconds to wait for the device's sign of life, at most 15; default 15. 0: it is asked, and
-                 *     what is known by then is answered.
+                 * @description Time to wait for the device's sign of life, in seconds; default 15, at most 15. With 0 the
+                 *     device is asked, and the response says what is known already.
                  */
                 within?: number;
             };
@@ -4587,8 +4697,8 @@ export interface operations {
         parameters: {
             query: {
                 /**
-                 * @description A line each, at most 50: the stream's name, and after a tab the path of the number in its
-                 *     records, as in `series`; without a tab: the record itself.
+                 * @description Streams, at most 50, one on each line: the stream's name and, after a tab, the path of the
+                 *     number in its records, as in `series`. Without a tab the record itself is the number.
                  */
                 of: string;
             };
@@ -4650,9 +4760,9 @@ export interface operations {
     exportStream: {
         parameters: {
             query?: {
-                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                /** @description Only records since this time: RFC 3339, or a length of time before now such as `2h`. */
                 since?: string;
-                /** @description Before: likewise. */
+                /** @description Only records before this time: RFC 3339, or a length of time before now such as `2h`. */
                 until?: string;
             };
             header?: never;
@@ -4729,13 +4839,13 @@ export interface operations {
     getLedger: {
         parameters: {
             query?: {
-                /** @description Most ranges; default 5000, at most 100000. */
+                /** @description Maximum number of ranges; default 5000, at most 100000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: number;
-                /** @description `asc` (default): the lowest number first; or `desc`. */
+                /** @description Order of sequence numbers: `asc` (default) or `desc`. */
                 order?: string;
-                /** @description `missing` or `by-policy`: only such ranges. */
+                /** @description Only ranges that are `missing`, or that were left on the device `by-policy`. */
                 only?: string;
             };
             header?: never;
@@ -4768,19 +4878,22 @@ export interface operations {
     listRecords: {
         parameters: {
             query?: {
-                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                /** @description Only records since this time: RFC 3339, or a length of time before now such as `2h`. */
                 since?: string;
-                /** @description Before: likewise. */
+                /** @description Only records before this time: RFC 3339, or a length of time before now such as `2h`. */
                 until?: string;
-                /** @description Most records; as JSON 500 by default and 5000 at most. */
+                /**
+                 * @description Maximum number of records. As JSON: default 500, at most 5000. As NDJSON or CSV: all by
+                 *     default.
+                 */
                 limit?: number;
-                /** @description `metadata.continue` of the page before: the number after which it goes on. */
+                /** @description `metadata.continue` of the previous page: the sequence number after which the page begins. */
                 continue?: number;
-                /** @description `asc` (default): the lowest number first; or `desc`. */
+                /** @description Order of sequence numbers: `asc` (default) or `desc`. */
                 order?: string;
                 /**
-                 * @description Only those in whose value, as JSON, this stands, whatever the case. A page ends after 200,000
-                 *     records that were looked at; `metadata.continue` goes on.
+                 * @description Only records whose value, as JSON, contains this text, in upper or lower case. A page ends
+                 *     after 200,000 records were searched; `metadata.continue` gives the next one.
                  */
                 q?: string;
             };
@@ -4815,16 +4928,19 @@ export interface operations {
     getSeries: {
         parameters: {
             query?: {
-                /** @description Not before: RFC 3339, or a length of time before now; default: a day before `until`. */
+                /**
+                 * @description Begin of the series: RFC 3339, or a length of time before now. The default is a day before
+                 *     `until`.
+                 */
                 since?: string;
-                /** @description Before: likewise; default: now. */
+                /** @description End of the series (exclusive): RFC 3339, or a length of time before now. The default is now. */
                 until?: string;
                 /**
-                 * @description Path of the number in each record, as in questions: parts divided by `.`, a part with other
-                 *     letters in back quotes; absent: the record itself.
+                 * @description Path of the number in each record, as in questions: parts are separated by `.`, and a part
+                 *     with other characters is put in backquotes. Without it, the record itself is the number.
                  */
                 field?: string;
-                /** @description In how many parts; default 300, at most 5000. */
+                /** @description Number of points; default 300, at most 5000. */
                 points?: number;
             };
             header?: never;
@@ -4858,39 +4974,47 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description Lines from the end; default: 100, or all of the part that `since`, `until` or `previous`
-                 *     name.
+                 * @description Number of lines from the end. The default is 100, or all lines of the part that `since`,
+                 *     `until` or `previous` selects.
                  */
                 tail?: number;
-                /** @description Keep sending what comes. Not together with `until` or `previous`. */
+                /** @description If true, new lines are sent as they are written. Not together with `until` or `previous`. */
                 follow?: boolean;
                 /**
-                 * @description Lines written at this time or later: RFC 3339, or a length of time before now such as `10m`.
-                 *     Times are those of the device's first look at the log after a line was written: within a
-                 *     second, for older lines within a tenth of their age.
+                 * @description Only lines written at this time or later: RFC 3339, or a length of time before now such as
+                 *     `10m`. A line's time is that of the device's first look at the log after the line was
+                 *     written: exact within a second, for older lines within a tenth of their age.
                  */
                 since?: string;
-                /** @description Lines written at this time or before: likewise. */
+                /**
+                 * @description Only lines written at this time or before: RFC 3339, or a length of time before now such as
+                 *     `10m`.
+                 */
                 until?: string;
                 /**
-                 * @description What the workload wrote in a run before the present one: 1 is the run before, 2 the one
-                 *     before that. The starts of the last 10 runs are kept. 0: all runs.
+                 * @description Only lines of a run before the present one: 1 is the previous run, 2 the one before. The
+                 *     starts of the last 10 runs are stored. 0 selects all runs.
                  */
                 previous?: number;
-                /** @description Begin each line with the time at which it was written, as RFC 3339, or `unknown`. */
+                /**
+                 * @description If true, each line begins with the time at which it was written, as RFC 3339, or with
+                 *     `unknown`.
+                 */
                 timestamps?: boolean;
                 /**
-                 * @description Go on from there: number of the log and offset, as in `305419896-5000`, taken from `log` and
-                 *     `offset` plus `length` of a framed answer. What was cut since is said in `lost`.
+                 * @description Position after which to go on: the log's number and an offset, as in `305419896-5000`, from
+                 *     `log` and `offset` plus `length` of a framed response. Bytes that are no longer stored are
+                 *     counted in `lost`.
                  */
                 after?: string;
                 /**
-                 * @description Answer in frames (`application/vnd.holdfast.log`): for each piece a line of JSON with `log`,
-                 *     `offset`, `length`, `lost` and `anew` (where not 0 or false), `times` (with `timestamps`: pairs
-                 *     of a length in bytes and seconds since 1970, 0 where not known), `silent` or `error`; behind it
-                 *     `length` bytes of the log as they are. The first frame is the device's first word, even where it
-                 *     has nothing to send yet; while a log is followed it has a word every 10 s at least. One with
-                 *     `silent` says instead for how many seconds the device has not answered.
+                 * @description If true, the response is framed (`application/vnd.holdfast.log`): for each piece a line of
+                 *     JSON with `log`, `offset`, `length`, `lost` and `anew` (where not 0 or false), `times` (with
+                 *     `timestamps`: pairs of a length in bytes and seconds since 1970, 0 where unknown), `silent`
+                 *     or `error`; then `length` bytes of the log as they are. The first frame is the device's
+                 *     first message, even when it has nothing to send yet. While a log is followed, a device sends
+                 *     one at least every 10 s. A frame with `silent` says for how many seconds the device has not
+                 *     answered.
                  */
                 framed?: boolean;
             };
@@ -5090,36 +5214,39 @@ export interface operations {
     groupDevices: {
         parameters: {
             query: {
-                /** @description Key of the label. */
+                /** @description Key of the label whose values make the groups. */
                 by: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
                 /**
-                 * @description Only those in whose name, label values, address, workloads, problem codes, connection or
-                 *     health this stands, whatever the case.
+                 * @description Only devices with this text in their name, label values, address, workloads, problem codes,
+                 *     connection or health, in upper or lower case.
                  */
                 q?: string;
-                /** @description `online,offline,never-seen,pending,revoked`: only those. */
+                /**
+                 * @description Only devices with one of these connections, separated by commas: `online`, `offline`,
+                 *     `never-seen`, `pending`, `revoked`.
+                 */
                 connection?: string;
                 /**
-                 * @description `healthy,failing,problem,progressing,unknown,never-seen,pending,revoked`: only those whose
-                 *     health is one of these.
+                 * @description Only devices with one of these states of health, separated by commas: `healthy`, `failing`,
+                 *     `problem`, `progressing`, `unknown`, `never-seen`, `pending`, `revoked`.
                  */
                 health?: string;
-                /** @description Only those that report a problem with this code. */
+                /** @description Only devices that report a problem with this code. */
                 problem?: string;
-                /** @description Only those that should run this workload, or report it. */
+                /** @description Only devices that should run this workload, or report it. */
                 workload?: string;
-                /** @description Only those whose label `site` is this; empty: that have none. */
+                /** @description Only devices whose label `site` has this value; empty for devices without the label. */
                 site?: string;
                 /**
-                 * @description `unexpected,expected,ignored`: only those that are offline or never seen, and for which that
-                 *     is against expectation, as a `DevicePolicy` expects, or ignored.
+                 * @description Only absent devices (offline or never seen) of these classes, separated by commas:
+                 *     `unexpected`, `expected` (by a `DevicePolicy`), `ignored`.
                  */
                 absence?: string;
                 /**
-                 * @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
-                 *     for this.
+                 * @description Only devices that need attention of this kind: `lost`, `never-seen`, `certificate`,
+                 *     `failing`, `problem` or `waiting`.
                  */
                 attention?: string;
             };
@@ -5204,11 +5331,11 @@ export interface operations {
     getStreamMetrics: {
         parameters: {
             query?: {
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only of devices with these labels. */
+                /** @description Only values of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
-                /** @description Only of these streams: names, or beginnings with a final `*`, divided by commas. */
+                /** @description Only values of these streams, separated by commas: names, or prefixes that end with `*`. */
                 streams?: string;
-                /** @description How old a value may be, such as `5m`; default `1h`. */
+                /** @description Maximum age of a value, such as `5m`; default `1h`. */
                 maxAge?: string;
             };
             header?: never;
@@ -5286,11 +5413,11 @@ export interface operations {
     listPolicies: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only items with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
             };
             header?: never;
@@ -5354,7 +5481,10 @@ export interface operations {
     deletePolicy: {
         parameters: {
             query?: {
-                /** @description When given and not the present one: refused as a conflict. */
+                /**
+                 * @description Resource version that the object must have. With another one the request is refused as a
+                 *     conflict.
+                 */
                 resourceVersion?: number;
             };
             header?: never;
@@ -5386,11 +5516,11 @@ export interface operations {
     listPolicyDevices: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only items with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
             };
             header?: never;
@@ -5547,13 +5677,13 @@ export interface operations {
     listRevisions: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only revisions with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
-                /** @description Only this workload's. */
+                /** @description Only revisions of this workload. */
                 workload?: string;
             };
             header?: never;
@@ -5751,15 +5881,15 @@ export interface operations {
     listStreams: {
         parameters: {
             query?: {
-                /** @description Only this device's. */
+                /** @description Only streams of this device. */
                 device?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those of devices with these labels. */
+                /** @description Only streams of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
-                /** @description Only those in whose name or device's name this stands, whatever the case. */
+                /** @description Only streams with this text in their own or their device's name, in upper or lower case. */
                 q?: string;
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
             };
             header?: never;
@@ -5789,11 +5919,11 @@ export interface operations {
     exportStreams: {
         parameters: {
             query?: {
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only of devices with these labels. */
+                /** @description Only records of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
-                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                /** @description Only records since this time: RFC 3339, or a length of time before now such as `2h`. */
                 since?: string;
-                /** @description Before: likewise. */
+                /** @description Only records before this time: RFC 3339, or a length of time before now such as `2h`. */
                 until?: string;
             };
             header?: never;
@@ -5825,11 +5955,11 @@ export interface operations {
     listTokens: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only items with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
             };
             header?: never;
@@ -5946,11 +6076,11 @@ export interface operations {
     listWorkloads: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only items with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
             };
             header?: never;
@@ -6009,7 +6139,10 @@ export interface operations {
     deleteWorkload: {
         parameters: {
             query?: {
-                /** @description When given and not the present one: refused as a conflict. */
+                /**
+                 * @description Resource version that the object must have. With another one the request is refused as a
+                 *     conflict.
+                 */
                 resourceVersion?: number;
             };
             header?: never;
@@ -6138,7 +6271,7 @@ export interface operations {
     rollbackWorkload: {
         parameters: {
             query?: {
-                /** @description Only say what would change. */
+                /** @description If true, the response says what would change, and nothing is changed. */
                 dryRun?: boolean;
             };
             header?: never;
