@@ -1,7 +1,7 @@
-//! The whole device: what is wanted, each workload's life, and what has been applied.
+//! The whole device: the desired workloads, the lifecycle of each, and the version that is applied.
 //!
-//! Level-triggered: [`Agent::advance`] looks at everything anew and says what to do now;
-//! [`Agent::next_wake`] says when to look again if nothing happens.
+//! Level-triggered: [`Agent::advance`] looks at everything anew and returns the effects due now;
+//! [`Agent::next_wake`] returns when to call it again if nothing happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,54 +15,55 @@ use super::held::Held;
 use super::lifecycle::{Surroundings, Workload};
 use super::record::{Found, Instance, Record, Revision};
 
-/// Between two tries of a census that could not be taken, in milliseconds.
+/// Pause before a failed census is tried again, in milliseconds.
 const LOOK_AGAIN: u64 = 1_000;
 
-/// What the agent finds when it starts.
+/// Everything that the agent finds on disk and among the processes when it starts.
 #[derive(Debug, Clone, Default)]
 pub struct Start {
-    /// The desired state on its disk.
+    /// Desired state on disk. None: there is none, or it is damaged.
     pub desired: Option<DesiredState>,
-    /// Where that cannot be trusted: the one before. It tells what may run, and not what may not.
+    /// The desired state before the last one, used where `desired` cannot be read. It says which
+    /// revisions may run; it is no reason to remove a workload that it does not contain.
     pub former: Option<DesiredState>,
-    /// The records on its disk.
+    /// Saved state of each workload on disk, by name.
     pub records: BTreeMap<Name, Record>,
-    /// Its processes on the machine.
+    /// Processes of workloads that run on the machine.
     pub found: Vec<Found>,
-    /// Folders of workloads.
+    /// Names of the workloads that have a folder on disk.
     pub folders: BTreeSet<Name>,
-    /// Artifacts that are whole.
+    /// Artifacts that are complete on disk.
     pub artifacts: BTreeSet<Digest>,
-    /// Seed of everything random.
+    /// Seed of all random numbers (nonces, jitter).
     pub entropy: u64,
 }
 
-/// How everything stands, for reports and people.
+/// Snapshot of all workloads, for reports and `holdfast-agent status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// The desired state that is followed.
+    /// Version of the desired state that the agent follows.
     pub desired: StateVersion,
-    /// The newest that is applied: see `StateReport::generation`.
+    /// Newest version that is completely applied: see `StateReport::generation`.
     pub applied: StateVersion,
-    /// By name.
+    /// Report of each workload, by name.
     pub workloads: BTreeMap<Name, WorkloadReport>,
-    /// Nothing is under way that ends by itself in a moment.
+    /// True when nothing is under way that ends by itself within moments.
     pub settled: bool,
 }
 
-/// The device.
+/// State machine of the whole device: all workloads and the version of the desired state.
 #[derive(Debug)]
 pub struct Agent {
     desired: StateVersion,
     applied: StateVersion,
     workloads: BTreeMap<Name, Workload>,
-    /// Left alone until a desired state comes, and then looked at anew.
+    /// Unidentified workloads: left alone until a desired state arrives and a census was taken.
     held: BTreeMap<Name, Held>,
-    /// A desired state is followed.
+    /// True once a desired state is followed.
     informed: bool,
-    /// A look at the machine for what is held is under way.
+    /// A census for the unidentified workloads is under way.
     looking: bool,
-    /// Not before: a census failed.
+    /// Time before which no census is tried, because one failed; milliseconds.
     look_at: u64,
     artifacts: BTreeSet<Digest>,
     kept: Option<BTreeSet<Digest>>,
@@ -71,7 +72,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Plans from what is found: adopts what runs as it should, sweeps what runs and should not.
+    /// Plans from what is found: adopts processes that should run, and sweeps those that should
+    /// not.
     pub fn new(start: Start, now: u64) -> Self {
         let Start { desired, former, mut records, found, folders, artifacts, entropy } = start;
         let told = desired.as_ref().or(former.as_ref());
@@ -125,7 +127,7 @@ impl Agent {
         agent
     }
 
-    /// Leaves it alone, and watches what runs of it.
+    /// Leaves a workload alone as unidentified, and watches its main process.
     fn hold(&mut self, name: Name, record: Record, found: &[&Found]) {
         let found: Vec<Found> = found.iter().copied().cloned().collect();
         for main in found.iter().filter(|it| it.leader && !it.at_gate) {
@@ -135,7 +137,8 @@ impl Agent {
         self.held.insert(name, Held { record, found, wanted: None, paused: false });
     }
 
-    /// What is held is planned, now that it is known what is wanted and what runs.
+    /// Plans the unidentified workloads, now that the desired state and (by `found`, a census)
+    /// their processes are known.
     fn release(&mut self, found: &[Found], now: u64) {
         self.looking = false;
         for (name, held) in std::mem::take(&mut self.held) {
@@ -186,7 +189,7 @@ impl Agent {
         self.workloads.insert(name, workload);
     }
 
-    /// Follows a desired state. It is stored already.
+    /// Follows a desired state, which the caller has stored already.
     pub fn follow(&mut self, desired: &DesiredState) {
         self.desired = desired.version();
         self.informed = true;
@@ -205,8 +208,8 @@ impl Agent {
         }
     }
 
-    /// Ends what this state does not contain, and follows it in nothing else: for one that cannot
-    /// be stored. To end a workload twice, after a crash, harms nothing.
+    /// Stops the workloads that this state does not contain, and changes nothing else. For a state
+    /// that cannot be stored: stopping a workload once more after a crash is harmless.
     pub fn end_unwanted(&mut self, desired: &DesiredState) {
         for (name, workload) in &mut self.workloads {
             if !desired.workloads.contains_key(name) {
@@ -215,11 +218,11 @@ impl Agent {
         }
     }
 
-    /// Stops a workload and starts the same revision again. Whether that is done is what
-    /// [`Agent::restarted`] tells.
+    /// Stops a workload and starts the same revision again. [`Agent::restarted`] returns the
+    /// result.
     ///
     /// # Errors
-    /// Why it is not restarted, in words.
+    /// Returns the reason, as a sentence for an operator, if the workload cannot be restarted now.
     pub fn restart(&mut self, name: &Name) -> Result<(), String> {
         match self.workloads.get_mut(name) {
             Some(workload) => workload.restart(&self.artifacts),
@@ -227,7 +230,7 @@ impl Agent {
         }
     }
 
-    /// What came of [`Agent::restart`]. None: it is under way.
+    /// Result of the last [`Agent::restart`] of a workload. None: it is still under way.
     pub fn restarted(&self, name: &Name) -> Option<Result<(), String>> {
         match self.workloads.get(name) {
             Some(workload) => workload.restarted(),
@@ -235,12 +238,12 @@ impl Agent {
         }
     }
 
-    /// The version that is followed.
+    /// Version of the desired state that is followed.
     pub fn version(&self) -> StateVersion {
         self.desired
     }
 
-    /// Takes in what happened.
+    /// Applies an observation to the workloads it concerns.
     pub fn observe(&mut self, observed: Observed, now: u64) {
         match &observed {
             Observed::Fetched(digest) => {
@@ -301,7 +304,7 @@ impl Agent {
         }
     }
 
-    /// Everything to do now, in order.
+    /// Returns all effects that are due now, in the order in which they must be carried out.
     pub fn advance(&mut self, now: u64) -> Vec<Effect> {
         let mut world = Surroundings {
             now,
@@ -336,14 +339,15 @@ impl Agent {
             && self.workloads.values().all(Workload::is_settled)
     }
 
-    /// When to look again if nothing happens, in milliseconds of the rising clock.
+    /// Time of the next call of [`Agent::advance`] if nothing is observed before, in milliseconds
+    /// of the monotonic clock. None: only an observation can change anything.
     pub fn next_wake(&self) -> Option<u64> {
         let census = self.informed && !self.held.is_empty() && !self.looking;
         let workloads = self.workloads.values().filter_map(Workload::next_wake);
         workloads.chain(census.then_some(self.look_at)).min()
     }
 
-    /// How everything stands.
+    /// Snapshot for reports and `holdfast-agent status`.
     pub fn view(&self) -> View {
         View {
             desired: self.desired,
@@ -358,27 +362,28 @@ impl Agent {
         }
     }
 
-    /// What is to be stored of every workload, for a store that has to be written anew.
+    /// Saved state of every workload, to write the store anew after it was lost.
     pub fn records(&self) -> impl Iterator<Item = (&Name, &Record)> {
         let held = self.held.iter().map(|(name, held)| (name, &held.record));
         self.workloads.iter().map(|(name, workload)| (name, workload.record())).chain(held)
     }
 
-    /// The processes that run, by workload.
+    /// Main process of each workload that runs, by name.
     pub fn instances(&self) -> impl Iterator<Item = (&Name, &Instance)> {
         self.workloads.iter().filter_map(|(name, it)| it.instance().map(|it| (name, it)))
     }
 }
 
-/// A main process that stands in no record (the record was lost, or could not be written) but is
-/// the wanted revision by its nonce: adopted, since a healthy workload is not restarted for our
-/// bookkeeping. A number alone says nothing: it comes again after a restore.
+/// Finds a main process that is in no saved state (it was lost, or could not be written) but runs
+/// the current or the wanted revision by its nonce. It is adopted, because a healthy workload is
+/// not restarted for our bookkeeping. An equal revision number proves nothing: numbers are given
+/// out again after a restore.
 pub(super) fn unrecorded(
     found: &[&Found],
     record: &mut Record,
     wanted: Option<&Revision>,
 ) -> Option<Instance> {
-    // Revision 0 is a probe, or says nothing of itself.
+    // Revision 0 belongs to a probe, or to a process that does not name its revision.
     let mains = || found.iter().filter(|it| it.leader && !it.at_gate && it.revision != 0);
     // A child may have a session of its own: the first of one instance is its main process.
     let main = mains().min_by_key(|it| (it.instance.start, it.instance.pid))?;

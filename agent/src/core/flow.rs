@@ -1,52 +1,54 @@
-//! When a log is looked at next: soon after its first word, and the sooner again the more it
-//! grew. A quiet log is not looked at for its sake at all.
+//! Size poll of a log: the time at which its size is checked next. A poll follows soon after a
+//! write, and the sooner the faster the log grows. A quiet log is not polled at all.
 
-/// How long after the first word since the last look, in milliseconds: some more may come.
+/// Delay of a poll after the first write since the last one, in milliseconds: more may come.
 const SOON: u64 = 2;
-/// Shortest time between two looks at one log, in milliseconds: a fast writer writes a few MiB in
-/// it, and each look costs the agent a turn.
+/// Shortest time between two polls of one log, in milliseconds: a fast writer writes a few MiB in
+/// it, and each poll costs the agent a turn.
 const SHORTEST: u64 = 5;
-/// Longest, in milliseconds: whoever logs a line now and then wakes the agent ten times a second
-/// at most.
+/// Longest time between a write and the poll after it, in milliseconds: a program that logs a line
+/// now and then wakes the agent ten times a second at most.
 const LONGEST: u64 = 100;
 
-/// How one workload's log flows, by times in milliseconds of a rising clock.
+/// Poll schedule of one workload's log; times in milliseconds of a monotonic clock.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// Its length after the last look, in bytes.
+    /// Length of the log after the last poll, in bytes.
     length: u64,
     looked: u64,
-    /// When the first word since came.
+    /// Time of the first write since the last poll.
     woken: u64,
     pause: u64,
     due: Option<u64>,
 }
 
 impl Flow {
-    /// Something was written.
+    /// Notes that something was written, and schedules a poll.
     pub fn wrote(&mut self, now: u64) {
         self.woken = now;
         self.look_at((now + SOON).max(self.looked + self.pause));
     }
 
-    /// It is to be looked at then, if not before.
+    /// Schedules a poll at `at`, unless one is due before.
     pub fn look_at(&mut self, at: u64) {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    /// When it is to be looked at. None: not before something is written.
+    /// Time at which the log is to be polled. None: not before something is written.
     pub fn due(&self) -> Option<u64> {
         self.due
     }
 
-    /// It was looked at: it was `found` so long and `left` so long, in bytes; its bound is
-    /// `limit`.
+    /// Notes a poll that `found` so many bytes in the log and `left` so many in it (less, where it
+    /// was cut to its bound, `limit` bytes).
     pub fn looked(&mut self, found: u64, left: u64, limit: u64, now: u64) {
         let grew = found.saturating_sub(self.length);
-        // At this rate another quarter of the bound is full after that.
+        // At this rate another quarter of the bound is written in so many milliseconds. Example: 1
+        // MiB in 20 ms, with a bound of 8 MiB, gives 40 ms.
         let took = now.saturating_sub(self.woken).max(1);
         let by_rate = (limit / 4).saturating_mul(took).checked_div(grew);
-        // The first words after a silence may be the beginning of a flood.
+        // The first write after a silence may be the beginning of a flood: the next poll follows
+        // after the shortest time. Otherwise the pause at most doubles.
         let silence = self.woken.saturating_sub(self.looked) >= LONGEST;
         let patience = if silence { SHORTEST } else { self.pause.saturating_mul(2) };
         self.pause = by_rate.map_or(0, |rate| rate.min(patience).clamp(SHORTEST, LONGEST));

@@ -1,26 +1,28 @@
-//! A workload that nothing tells anything of: neither its record nor a desired state says what
-//! runs of it. It is left alone until one does: to end it would be a guess.
+//! Unidentified workloads: neither the saved state nor a desired state says which revision the
+//! processes run. They are left alone until a desired state arrives: to end them would be a guess.
 
 use holdfast_protocol::message::{Phase, WorkloadReport};
 
 use super::agent::unrecorded;
 use super::record::{Found, Record, Revision};
 
-/// What is known of it.
+/// Everything known of an unidentified workload.
 #[derive(Debug)]
 pub(super) struct Held {
-    /// Its record, as far as there is one.
+    /// Saved state, as far as there is one.
     pub(super) record: Record,
-    /// What runs of it, as it was seen last.
+    /// Processes of the workload that were found last and have not ended since.
     pub(super) found: Vec<Found>,
-    /// What is wanted, once that is known.
+    /// Revision in the desired state, once there is one. None: none yet, or the workload is not in
+    /// it.
     pub(super) wanted: Option<Revision>,
-    /// Whether that is paused.
+    /// True if the desired state has the workload paused.
     pub(super) paused: bool,
 }
 
 impl Held {
-    /// True when nobody can say what this is. `last`: what an older desired state had of it.
+    /// True if nobody can tell which revision the processes run. `last`: the revision in an older
+    /// desired state.
     pub(super) fn is_due(record: &Record, last: Option<&Revision>, found: &[&Found]) -> bool {
         if record.current.is_none() && last.is_none() {
             return true;
@@ -31,7 +33,7 @@ impl Held {
             && unrecorded(found, &mut record.clone(), last).is_none()
     }
 
-    /// How it stands; None: there is but a folder.
+    /// Report of the workload; None: it has no process, only a folder.
     pub(super) fn report(&self) -> Option<WorkloadReport> {
         let main = self.found.iter().find(|it| it.leader && !it.at_gate);
         let one = main.or(self.found.first())?;

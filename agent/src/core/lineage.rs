@@ -1,38 +1,41 @@
-//! Which history of a device this is. A copied or restored data folder goes on from a state that
-//! the control plane has left behind: a random number that is new with each connection, stored
-//! before it is sent, tells the two apart.
+//! Detection of a copied or restored data folder. With each connection a new random number is
+//! stored, and then sent: a folder that goes on from an earlier state has not the number that the
+//! control plane knows, so the two histories have diverged.
 
 use holdfast_protocol::message::MAX_HISTORY;
 
-/// Two machines have one identity if the histories diverged so often within [`WITHIN`].
+/// Number of divergences within [`WITHIN`] from which two machines must be using one identity.
 const TWICE: usize = 3;
-/// In milliseconds: longer than three waits before a refused connection is tried again.
+/// Time within which divergences are counted, in milliseconds: longer than three waits before a
+/// refused connection is tried again.
 const WITHIN: u64 = 30 * 60_000;
-/// How long one that diverged is said, in milliseconds.
+/// Time for which a divergence is reported as a problem, in milliseconds: a day.
 const SAID: u64 = 24 * 3_600_000;
 
-/// The numbers of which the control plane may know one.
+/// History numbers of this data folder, one of which the control plane may know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// On disk: the last one that it is known to know, then those that it may know.
+    /// Numbers on disk: the last one that the control plane certainly knows, then those it may
+    /// know.
     numbers: Vec<u32>,
-    /// The last one was made by this process.
+    /// True if this process made the last number.
     own: bool,
-    /// The control plane knows the last one.
+    /// True if the control plane knows the last number.
     confirmed: bool,
-    /// When it said that this history is another, in milliseconds of uptime; the last ones.
+    /// Times at which the control plane said that it knows another history, in milliseconds of
+    /// uptime; the last [`TWICE`] of them.
     diverged: Vec<u64>,
 }
 
 impl History {
-    /// As it was stored. What cannot be read is none.
+    /// Parses the stored text. Words that are no numbers are skipped.
     pub fn read(text: &str) -> Self {
         let numbers = text.split_whitespace().filter_map(|number| number.parse().ok());
         Self { numbers: numbers.take(MAX_HISTORY).collect(), ..Self::default() }
     }
 
-    /// A connection is up, and `drawn` is random. Some: what is to be stored, then given to
-    /// [`History::begun`].
+    /// Begins a connection with a random number. Returns the numbers to store and then give to
+    /// [`History::begun`]. None: the last number is still unconfirmed and serves for this one too.
     pub fn begin(&self, drawn: u32) -> Option<Vec<u32>> {
         if self.own && !self.confirmed {
             return None;
@@ -46,23 +49,23 @@ impl History {
         Some(numbers)
     }
 
-    /// These are stored.
+    /// Takes over the numbers of [`History::begin`], which are stored now.
     pub fn begun(&mut self, numbers: Vec<u32>) {
         (self.numbers, self.own, self.confirmed) = (numbers, true, false);
     }
 
-    /// What is told in a full report. One that could not be stored is not told: the former ones
-    /// are still right.
+    /// Numbers to send in a full report. A number that could not be stored is not sent; the former
+    /// ones are still right.
     pub fn told(&self) -> Vec<u32> {
         self.numbers.clone()
     }
 
-    /// A full report was stored by the control plane.
+    /// Notes that the control plane has stored a full report, so that it knows the last number.
     pub fn reported(&mut self) {
         self.confirmed |= self.own;
     }
 
-    /// The control plane knows another history.
+    /// Notes that the control plane knows another history.
     pub fn diverged(&mut self, now: u64) {
         self.confirmed = false;
         self.diverged.push(now);
@@ -71,7 +74,7 @@ impl History {
         }
     }
 
-    /// Two machines have this identity, as a person should know it.
+    /// Problem text if two machines use this identity at the same time.
     pub fn twice(&self, now: u64) -> Option<String> {
         let recent = |at: &&u64| now.saturating_sub(**at) <= WITHIN;
         (self.diverged.iter().filter(recent).count() >= TWICE).then(|| {
@@ -79,7 +82,7 @@ impl History {
         })
     }
 
-    /// This data folder was put back, as a person should know it.
+    /// Problem text if this data folder is an earlier state of itself.
     pub fn rolled_back(&self, now: u64) -> Option<String> {
         let said = self.diverged.last().is_some_and(|at| now.saturating_sub(*at) <= SAID);
         (said && self.twice(now).is_none()).then(|| {
@@ -88,7 +91,7 @@ impl History {
     }
 }
 
-/// As it is stored.
+/// Text of the numbers, as they are stored.
 pub fn text(numbers: &[u32]) -> String {
     let words: Vec<String> = numbers.iter().map(ToString::to_string).collect();
     words.join(" ") + "\n"

@@ -1,20 +1,20 @@
-//! What keeps an idle link alive for the fewest bytes.
+//! Keeping an idle link alive for the fewest bytes.
 //!
-//! MQTT wants a word from the client within the keep-alive. A PINGREQ is answered, and the answer
-//! is acknowledged: three segments. A beat, an empty publish at QoS 0, is acknowledged by the
-//! kernel alone: two, and `TCP_USER_TIMEOUT` still notices a link that is cut. That the control
-//! plane itself answers is seen by a real ping after every few beats.
+//! MQTT requires a packet from the client within the keep-alive. A PINGREQ is answered, and the
+//! answer is acknowledged: three TCP segments. A beat, an empty publish at QoS 0, is acknowledged
+//! by the kernel alone: two, and `TCP_USER_TIMEOUT` still notices a link that is cut. That the
+//! control plane itself is alive is seen by a real ping after every few beats.
 
 /// Beats between two pings: a control plane that hangs with its kernel alive is noticed within
 /// five keep-alives.
 const BEATS: u8 = 3;
-/// Longest topic for which a beat costs less than a ping with its answer and its
+/// Longest topic, in bytes, for which a beat costs less than a ping with its answer and its
 /// acknowledgement: 22 bytes of TLS and 5 of MQTT beside it against 48, and 52 of headers less.
 const WORTH: usize = 72;
-/// How long before the MQTT client's own ping a beat goes out, in milliseconds.
+/// Time by which a beat goes out before the MQTT client's own ping, in milliseconds.
 const AHEAD: u64 = 1_000;
 
-/// The idle link's rhythm, by times in milliseconds of a rising clock.
+/// Keep-alive schedule of a link; times in milliseconds of a monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulse {
     keep_alive_ms: u64,
@@ -24,31 +24,33 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Of a connection that begins now; `topic` is the length in bytes of the beat's topic.
+    /// Creates the schedule of a connection that begins now; `topic` is the length in bytes of the
+    /// beat's topic.
     pub fn new(keep_alive_s: u16, topic: usize, now: u64) -> Self {
         let keep_alive_ms = u64::from(keep_alive_s) * 1_000;
         let worth = topic <= WORTH && keep_alive_ms > AHEAD;
         Self { keep_alive_ms, worth, beats: 0, last: now }
     }
 
-    /// Something went out: a word of its own restarts the silence.
+    /// Notes that a packet was sent, which restarts the keep-alive interval.
     pub fn said(&mut self, now: u64) {
         self.last = now;
     }
 
-    /// A ping went out: its answer tells about the control plane.
+    /// Notes that a ping was sent: its answer shows that the control plane is alive.
     pub fn pinged(&mut self, now: u64) {
         self.beats = 0;
         self.last = now;
     }
 
-    /// A beat goes out.
+    /// Notes that a beat was sent.
     pub fn beaten(&mut self, now: u64) {
         self.beats = self.beats.saturating_add(1);
         self.last = now;
     }
 
-    /// When the next beat is due if nothing else goes out. None: the client's own ping comes.
+    /// Time of the next beat if nothing else is sent, in milliseconds. None: the client's own ping
+    /// is next.
     pub fn due(&self) -> Option<u64> {
         (self.worth && self.beats < BEATS)
             .then(|| self.last.saturating_add(self.keep_alive_ms - AHEAD))

@@ -1,29 +1,30 @@
-//! What the agent makes of what comes down the link: the next desired state, or
-//! something to refuse. Signatures are checked before; this is about order.
+//! Version check of a desired state that comes down the link: the next one, one already known, or a
+//! stale one to refuse. Signatures are checked before; this is about order alone.
 
 use holdfast_protocol::ids::StateVersion;
 
-/// What to do with a well-signed desired state.
+/// Decision on a correctly signed desired state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Store it, then follow it. `restored`: its epoch is a new one.
+    /// The state is newer: store it, then follow it.
     Follow {
-        /// The control plane was restored from a backup.
+        /// True if its epoch is new: the control plane was restored from a backup.
         restored: bool,
     },
-    /// It is the one that is held already.
+    /// The state has the version that the agent holds already.
     Known,
-    /// It is older than the one held: a replay, or a control plane that was set back without
+    /// The state is older than the one held: a replay, or a control plane that was set back without
     /// raising its epoch.
     Stale {
-        /// The one held.
+        /// Version that the agent holds.
         held: StateVersion,
-        /// The one offered.
+        /// Version that was offered.
         offered: StateVersion,
     },
 }
 
-/// Judges a desired state by its version alone.
+/// Compares the version of an offered desired state with the one held; the epoch counts first, then
+/// the generation.
 pub fn judge(held: StateVersion, offered: StateVersion) -> Verdict {
     match offered.cmp(&held) {
         std::cmp::Ordering::Greater => {
