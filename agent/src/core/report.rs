@@ -1,6 +1,6 @@
-//! What to tell the control plane, and when: everything after a connect, then what changed, in
-//! few small messages. A workload that starts and fails without end must not empty a metered
-//! link: reports have an allowance that fills slowly.
+//! State reports to the control plane: a full one after a connect, then the changes, in few small
+//! messages. A workload that starts and fails without end must not empty a metered link: reports
+//! have an allowance that fills slowly.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport
 use super::agent::View;
 use super::data::report as data;
 
-/// A change that is under way is given so many milliseconds to end, so that it is told once.
+/// Time in milliseconds for which a change under way is given to end, so that it is reported once.
 const SETTLE: u64 = 250;
-/// Reports that may go out in a burst.
+/// Largest number of reports that may go out in a burst.
 const BURST: u32 = 12;
-/// Milliseconds until another report may go out, once the burst is used up.
+/// Time in milliseconds until another report may go out, once the burst is used up.
 const REFILL: u64 = 5_000;
-/// Milliseconds until a report that was refused, or could not even be sent, is tried again.
+/// Pause in milliseconds after a report that was refused or could not be sent.
 const REFUSED: u64 = 5_000;
 
-/// What was told last.
+/// Content that the control plane has, or will have with the report on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Told {
     applied: StateVersion,
@@ -31,7 +31,7 @@ struct Told {
     data: Option<Box<DataReport>>,
 }
 
-/// Decides what goes out on `state`. At most one report is on its way.
+/// Decides which reports go out on `state`. At most one is on its way.
 #[derive(Debug, Default)]
 pub struct Reporter {
     connected: bool,
@@ -40,44 +40,46 @@ pub struct Reporter {
     changed_at: Option<u64>,
     allowance: u32,
     refilled_at: u64,
-    /// A report was refused: none goes out before.
+    /// Time before which no report goes out, because one was refused; milliseconds.
     not_before: u64,
-    /// When data was told last.
+    /// Time of the last report that contained data figures, in milliseconds.
     data_at: u64,
 }
 
 impl Reporter {
-    /// A connection is up: the next report is a full one.
+    /// Notes that a connection is up: the next report is a full one.
     pub fn connected(&mut self) {
         *self = Self { connected: true, allowance: BURST, ..Self::default() };
     }
 
-    /// The connection is gone.
+    /// Notes that the connection is down.
     pub fn disconnected(&mut self) {
         *self = Self::default();
     }
 
-    /// The report on its way is stored by the control plane.
+    /// Notes that the control plane has stored the report on its way.
     pub fn acknowledged(&mut self) {
         if let Some(told) = self.on_its_way.take() {
             self.told = Some(told);
         }
     }
 
-    /// It was refused, or could not be sent: everything is told again, after a pause.
+    /// Notes that the report on its way was refused or could not be sent: a full one follows after
+    /// a pause.
     pub fn refused(&mut self, now: u64) {
         self.told_nothing();
         self.not_before = now.saturating_add(REFUSED);
         self.changed_at = Some(now);
     }
 
-    /// Everything is told again.
+    /// Forgets what was reported, so that the next report is a full one.
     pub fn told_nothing(&mut self) {
         self.on_its_way = None;
         self.told = None;
     }
 
-    /// The report to send now, if there is one.
+    /// Returns the report to send now. None: nothing has changed, or it must wait. `info` is called
+    /// for a full report only.
     pub fn next(
         &mut self,
         view: &View,
@@ -111,8 +113,8 @@ impl Reporter {
         if !view.settled && now < changed_at + SETTLE {
             return None;
         }
-        // What the control plane asked for is told at once; what changes by itself is not told
-        // without end.
+        // What the control plane asked for is reported at once; what changes by itself costs
+        // allowance.
         let asked = self.told.as_ref().is_none_or(|told| told.applied != present.applied);
         if !asked {
             self.refill(now);
@@ -130,7 +132,8 @@ impl Reporter {
         Some(report)
     }
 
-    /// When to ask again if nothing happens.
+    /// Time of the next call of [`Reporter::next`] if nothing happens before, in milliseconds.
+    /// None: nothing is to be reported.
     pub fn next_wake(&self) -> Option<u64> {
         let changed_at = self.changed_at.filter(|_| self.on_its_way.is_none())?;
         let allowed = if self.allowance > 0 { 0 } else { self.refilled_at + REFILL };
@@ -147,10 +150,10 @@ impl Reporter {
     }
 }
 
-/// As it goes down the link: without words where it is too large with them.
+/// Encodes a report, without the reasons of workloads if it is too large with them.
 ///
 /// # Errors
-/// When it is too large even so.
+/// Fails if the report is too large even without the reasons.
 pub fn encode(mut report: StateReport) -> Result<Vec<u8>, CodecError> {
     codec::encode(&report).or_else(|_| {
         for workload in report.workloads.values_mut().flatten() {
@@ -160,7 +163,8 @@ pub fn encode(mut report: StateReport) -> Result<Vec<u8>, CodecError> {
     })
 }
 
-/// The device goes on above all that it was told when its history was another one.
+/// Makes the report which confirms that the device, whose history had diverged, now numbers its
+/// records above all that the control plane knows.
 pub fn confirmation(epoch: u64, generation: u64, history: u32) -> StateReport {
     StateReport {
         v: WIRE_VERSION,

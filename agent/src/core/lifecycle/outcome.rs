@@ -1,5 +1,4 @@
-//! What came of what was done: the step that each observation takes a workload on, and what a
-//! failure costs it.
+//! Observations of a workload: the step that each one leads to, and how failures are counted.
 
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::core::effect::{Effect, Observed};
 use crate::core::record::{Exit, Instance, Record, Rejected, Revision};
 
 impl Workload {
-    /// Takes in what happened.
+    /// Applies an observation to the workload.
     pub(in crate::core) fn observe(&mut self, observed: Observed, world: &mut Surroundings<'_>) {
         match observed {
             Observed::Fetched(digest) => {
@@ -39,8 +38,8 @@ impl Workload {
             }
             Observed::Recorded(..) => {
                 if let Stage::Recording(instance) = &self.stage {
-                    // Not stored (the disk is full): it runs all the same, and is found again by
-                    // its environment.
+                    // Not stored (the disk is full): it is opened all the same, and found again
+                    // after a restart by its environment.
                     let instance = instance.clone();
                     let name = self.name.clone();
                     world.out.push(Effect::Open { name, instance: instance.clone() });
@@ -52,7 +51,7 @@ impl Workload {
             Observed::Probed(_, instance, result) => self.probed(&instance, result, world),
             Observed::LeftBehind(_, left) => self.left_behind(left),
             Observed::Swept(_, left) => self.swept(left, world),
-            // The device's, not one workload's.
+            // These concern the device, not one workload.
             Observed::Census(_) | Observed::Blind => {}
             Observed::Removed(..) if self.stage != Stage::Removing => {}
             Observed::Removed(_, Ok(())) => {
@@ -70,7 +69,8 @@ impl Workload {
         let Stage::Launching(revision) = &self.stage else { return };
         let revision = revision.clone();
         if self.paused || self.goal().is_none_or(|goal| goal.spec != revision.spec) {
-            // Something else is wanted by now: it ends before it has begun.
+            // Another revision is wanted by now: the launcher is ended before it becomes the
+            // workload.
             return self.sweep(Some(instance), 0, Then::Plan, world);
         }
         self.broken = false;
@@ -81,6 +81,10 @@ impl Workload {
                 current.number = revision.number;
             }
         } else {
+            // Three cases: `revision` is the one before, after the current one was given up (then
+            // it has worked already, and there is none before it to keep); or it is new and the
+            // current one has worked, which is kept to go back to; or the current one never worked,
+            // and the last one that did is kept.
             let back = self.record.previous.as_ref().is_some_and(|it| it.spec == revision.spec);
             let former = self.record.current.replace(revision);
             if back {
@@ -98,7 +102,8 @@ impl Workload {
         self.persist(world);
     }
 
-    /// It did not even come to the gate. `unfit`: because of what the revision asks for.
+    /// Counts a failure to start the launcher. `unfit`: the failure lies with what the revision
+    /// asks for.
     fn not_launched(&mut self, why: &str, unfit: bool, world: &mut Surroundings<'_>) {
         let Stage::Launching(revision) = &self.stage else { return };
         let revision = revision.clone();
@@ -112,7 +117,7 @@ impl Workload {
         self.retry(Some(revision.spec), START_RETRY, world);
     }
 
-    /// Leaves this revision for the last one that worked.
+    /// Gives this revision up for the last one that worked.
     fn give_up(&mut self, failed: Revision, world: &mut Surroundings<'_>) {
         let why = std::mem::take(&mut self.reason);
         self.record.rejected = Some(Rejected { revision: failed, why });
@@ -136,7 +141,7 @@ impl Workload {
             Err(why) => {
                 self.record.instance = None;
                 if self.is_job() {
-                    // It has not run: after a restart of the agent it may still be started.
+                    // The job has not run: after a restart of the agent it may still be started.
                     self.persist(world);
                 }
                 self.cannot_start(&why, world);
@@ -180,7 +185,8 @@ impl Workload {
         }
     }
 
-    /// It ended by itself and something of it went on. Said once: the sweep looks again.
+    /// Reports that processes were left behind when the main process ended. Only the first such
+    /// observation counts, because the sweep looks several times.
     fn left_behind(&mut self, left: usize) {
         let Stage::Sweeping { then: Then::Judge(Some(exit)), .. } = &self.stage else { return };
         let exit = *exit;
@@ -198,6 +204,8 @@ impl Workload {
         else {
             return;
         };
+        // Before the kill the next sweep is never later than the end of the grace; after it the
+        // pause doubles from 50 ms to 5 s, because only the kernel can end what is still there.
         if left > 0 {
             *looking = false;
             *look_at = world.now + *pause;
@@ -217,7 +225,7 @@ impl Workload {
         }
     }
 
-    /// It ended by itself (or, without `exit`, was stopped for its health): what now?
+    /// Decides by the restart policy. `exit` is None if the workload was stopped for its health.
     fn judge(&mut self, exit: Option<Exit>, world: &mut Surroundings<'_>) {
         let Some(current) = self.record.current.clone() else {
             self.stage = Stage::Idle;
@@ -247,7 +255,7 @@ impl Workload {
         self.wait(START_RETRY.0, START_RETRY.1, world);
     }
 
-    /// Counts a failure, and waits for the next try: of this revision, or of the one before.
+    /// Counts a failure and backs off, or gives the revision up after [`TRIES`] failures.
     fn wait(&mut self, initial: u64, max: u64, world: &mut Surroundings<'_>) {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= TRIES
@@ -262,7 +270,7 @@ impl Workload {
         self.retry(tried, (initial, max), world);
     }
 
-    /// Waits before `tried` is tried again.
+    /// Backs off before `tried` is tried again.
     fn retry(
         &mut self,
         tried: Option<Arc<WorkloadSpec>>,
@@ -302,6 +310,7 @@ impl Workload {
 
     fn probe_failed(&mut self, health: &Health, why: &str, world: &mut Surroundings<'_>) {
         let Stage::Running(running) = &mut self.stage else { return };
+        // Within the start period a failure is not counted, and the probe is repeated quickly.
         let settling = !running.healthy && world.now < running.since + health.start_period_ms;
         let interval =
             if settling { health.interval_ms.min(FIRST_PROBES) } else { health.interval_ms };

@@ -1,5 +1,4 @@
-//! How a workload stands, for reports and people, and when it wants to be looked at again.
-//! Nothing here changes it.
+//! A workload's state as it is reported, and the time of its next step. Nothing here changes it.
 
 use holdfast_protocol::message::{Phase, WorkloadReport};
 
@@ -7,7 +6,8 @@ use super::{Cause, PROVEN_AFTER, Stage, Then, Workload, clip};
 use crate::core::record::Instance;
 
 impl Workload {
-    /// Why it stands where it does: what was said last, or that what is wanted was given up.
+    /// Reason for the present phase, at most [`MAX_REASON`](holdfast_protocol::message::MAX_REASON)
+    /// bytes; may be empty.
     pub(super) fn why(&self) -> String {
         match (&self.record.rejected, &self.wanted) {
             _ if self.phase() == Phase::Paused => "paused: it starts when it is resumed".into(),
@@ -29,7 +29,8 @@ impl Workload {
         }
     }
 
-    /// When it wants to be looked at again, in milliseconds of the rising clock.
+    /// Time of the next step if nothing is observed before, in milliseconds of the monotonic clock.
+    /// None: only an observation leads on.
     pub(in crate::core) fn next_wake(&self) -> Option<u64> {
         match &self.stage {
             Stage::Running(running) => {
@@ -47,7 +48,7 @@ impl Workload {
         }
     }
 
-    /// True when nothing is left to do but to wait for something outside: a back-off, a probe, a
+    /// True if the workload only waits for something that may take long: a back-off, a probe, a
     /// download, an end.
     pub(in crate::core) fn is_settled(&self) -> bool {
         match &self.stage {
@@ -65,7 +66,7 @@ impl Workload {
         }
     }
 
-    /// What came of a restart. None: it is under way.
+    /// Result of a restart that an operator asked for. None: it is under way.
     pub(in crate::core) fn restarted(&self) -> Option<Result<(), String>> {
         match &self.stage {
             _ if self.paused => Some(Err("it is paused".into())),
@@ -81,7 +82,7 @@ impl Workload {
         }
     }
 
-    /// The process that runs, if one does.
+    /// Main process or launcher, if there is one.
     pub(in crate::core) fn instance(&self) -> Option<&Instance> {
         match &self.stage {
             Stage::Running(running) => Some(&running.instance),
@@ -92,7 +93,7 @@ impl Workload {
         }
     }
 
-    /// How it stands.
+    /// Report of the workload for the control plane.
     pub(in crate::core) fn report(&self) -> WorkloadReport {
         let on_its_way = self.goal().or(self.wanted.as_ref()).map(|revision| revision.number);
         let current = self.record.current.as_ref().map(|revision| revision.number);
