@@ -17,9 +17,9 @@ pub enum Effect {
     /// Lay out the workload's folder and start its launcher, which waits at the gate until
     /// [`Effect::Open`].
     Launch {
-        /// Workload to launch.
+        /// Name of the workload to launch.
         name: Name,
-        /// Revision to launch.
+        /// Revision with the specification to launch.
         revision: Revision,
         /// Random number that marks the process in its environment.
         nonce: u64,
@@ -30,12 +30,12 @@ pub enum Effect {
     Record {
         /// Workload that the state is of.
         name: Name,
-        /// State to write.
+        /// Saved state that is written.
         record: Box<Record>,
     },
     /// Open the gate: the launcher executes the workload's program.
     Open {
-        /// Workload to open.
+        /// Name of the workload to open.
         name: Name,
         /// Launcher that waits at the gate.
         instance: Instance,
@@ -44,16 +44,16 @@ pub enum Effect {
     Watch {
         /// Workload that the process is of.
         name: Name,
-        /// Process to watch.
+        /// Main process to be watched.
         instance: Instance,
     },
     /// Run the health probe once.
     Probe {
-        /// Workload to probe.
+        /// Name of the workload to probe.
         name: Name,
         /// Main process that is probed; the result is ignored once another one runs.
         instance: Instance,
-        /// Probe to run.
+        /// Probe with its parameters.
         probe: Probe,
         /// Specification of the running revision, for probes that are executed in its environment.
         spec: Arc<WorkloadSpec>,
@@ -62,7 +62,7 @@ pub enum Effect {
     },
     /// Send a signal to the workload's process group.
     Signal {
-        /// Workload to signal.
+        /// Name of the workload to signal.
         name: Name,
         /// Main process, whose id is that of the group.
         instance: Instance,
@@ -71,7 +71,7 @@ pub enum Effect {
     },
     /// Look for remaining processes of the workload, and kill them if asked.
     Sweep {
-        /// Workload to sweep.
+        /// Name of the workload to sweep.
         name: Name,
         /// Last main process of the workload: its session is swept too.
         last: Option<Instance>,
@@ -82,7 +82,7 @@ pub enum Effect {
     },
     /// Remove the workload's folder, its log and its saved state.
     Remove {
-        /// Workload to remove.
+        /// Name of the workload to remove.
         name: Name,
     },
     /// List every process of every workload.

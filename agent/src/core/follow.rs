@@ -146,7 +146,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was stored of a log after its position was kept is found in it again.
+        /// Checks that the records stored after a position was kept are found in the log again.
         #[test]
         fn what_was_stored_is_not_stored_twice(
             text in "[ab\r\n]{0,60}",

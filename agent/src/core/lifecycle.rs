@@ -137,7 +137,7 @@ pub(super) struct Workload {
     reason: String,
     /// Number of failures in a row.
     failures: u32,
-    /// It could not be started at all.
+    /// True if the last start failed before the program executed.
     broken: bool,
     /// Artifact that is fetched while the former revision still runs.
     prefetching: Option<Digest>,
@@ -268,8 +268,7 @@ impl Workload {
 
     /// Takes steps until the workload has to wait for something.
     pub(super) fn advance(&mut self, world: &mut Surroundings<'_>) {
-        // The bound is a safeguard: each step goes on to another stage, and none needs more than
-        // four in a row.
+        // The bound is a safeguard: each step goes on to another stage, with a few in a row at most.
         for _ in 0..8 {
             if !self.step(world) {
                 return;

@@ -1,4 +1,4 @@
-//! What the agent stores of each workload on disk, and the processes that it finds of it.
+//! Saved state of a workload on disk, and the processes that are found of it.
 
 use std::sync::Arc;
 
@@ -164,7 +164,7 @@ pub struct Found {
     pub workload: Name,
     /// Revision number, by its environment or the saved state; 0: not known, or a probe.
     pub revision: u64,
-    /// The process.
+    /// Process as the kernel identifies it.
     pub instance: Instance,
     /// True for a process that leads its session: a main process, not a child of one.
     pub leader: bool,

@@ -70,7 +70,8 @@ pub struct Published<'a> {
     pub format: Format,
     /// Payload without a byte order mark.
     pub value: &'a [u8],
-    /// It begins like JSON and is none; nobody said that it is.
+    /// True if the payload begins like JSON and is not valid JSON, though no content type says that
+    /// it is.
     pub is_broken: bool,
 }
 
@@ -275,7 +276,7 @@ fn check_json(bytes: &[u8]) -> Result<(), String> {
 
 /// Expected content of an item that is not complete yet.
 enum Open {
-    /// This number of items follows.
+    /// A definite number of items follows.
     Items(u64),
     /// Items follow until a break; in a map an even number of them.
     Until {

@@ -204,9 +204,9 @@ impl Workload {
         else {
             return;
         };
-        // Before the kill the next sweep is never later than the end of the grace; after it the
-        // pause doubles from 50 ms to 5 s, because only the kernel can end what is still there.
         if left > 0 {
+            // Before the kill the next sweep is never later than the end of the grace. After it the
+            // pause doubles from 50 ms to 5 s: only the kernel can end what is still there.
             *looking = false;
             *look_at = world.now + *pause;
             let (graceful, longest) = SWEEP_LONGEST;
@@ -255,7 +255,8 @@ impl Workload {
         self.wait(START_RETRY.0, START_RETRY.1, world);
     }
 
-    /// Counts a failure and backs off, or gives the revision up after [`TRIES`] failures.
+    /// Counts a failure and backs off, or gives the revision up if it never worked and
+    /// failed [`TRIES`] times in a row.
     fn wait(&mut self, initial: u64, max: u64, world: &mut Surroundings<'_>) {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= TRIES
