@@ -1,17 +1,17 @@
-//! What of a report on data is worth telling again, and when: figures change all the time, and
-//! a report costs what records could have cost.
+//! Decides when figures on data are reported again: they change all the time, and a report costs
+//! bytes that records could have used.
 
 use holdfast_protocol::data::DataReport;
 
-/// Figures are told so often at most, in milliseconds.
+/// Shortest time between two reports of changed figures, in milliseconds.
 const FIGURES: u64 = 900_000;
-/// What a person may have to act on is told so often, in milliseconds.
+/// Shortest time between two reports of changes that a person may have to act on, in milliseconds.
 const NEWS: u64 = 60_000;
-/// Another stream is told so soon, and that a stream's policy does not do what it says, or does now:
-/// of one that ships nothing, nobody hears in another way. In milliseconds.
+/// Shortest time before a report of a new stream, or of a policy that begins or ceases to have a
+/// problem, in milliseconds: of a stream that ships nothing, nobody hears in another way.
 const SOON: u64 = 5_000;
 
-/// Whether it is to be told again, so many milliseconds after it was told.
+/// True if figures are to be reported again, `passed` milliseconds after the last time.
 pub fn is_due(told: Option<&DataReport>, now: Option<&DataReport>, passed: u64) -> bool {
     match (told, now) {
         (None, None) => false,
@@ -24,8 +24,8 @@ pub fn is_due(told: Option<&DataReport>, now: Option<&DataReport>, passed: u64) 
     }
 }
 
-/// Another stream, a problem that is new or gone (not one whose counts have changed), or a class of
-/// traffic that waits for its link budget now or does no more.
+/// True for another number of streams, a problem that is new or gone (not one whose counts have
+/// changed), or a class of traffic that begins or ceases to wait for the link budget.
 fn is_urgent(told: &DataReport, now: &DataReport) -> bool {
     let is_well =
         |it: &DataReport, name| it.streams.get(name).is_none_or(|it| it.problem.is_empty());
@@ -38,7 +38,7 @@ fn is_urgent(told: &DataReport, now: &DataReport) -> bool {
         || now.streams.keys().any(|name| is_well(told, name) != is_well(now, name))
 }
 
-/// Another stream, policy, problem or cause of the horizon.
+/// True for another stream, policy, problem, budget, end of a wait, or cause of the horizon.
 fn is_news(told: &DataReport, now: &DataReport) -> bool {
     let cause = |it: &DataReport| it.horizon.as_ref().map(|it| it.cause);
     cause(told) != cause(now)
@@ -54,7 +54,7 @@ fn is_news(told: &DataReport, now: &DataReport) -> bool {
         })
 }
 
-/// A figure has moved by a sixteenth of what it is measured by, or a stream has grown.
+/// True if a figure has moved by more than a sixteenth of its whole, or a stream has grown.
 fn differs(told: &DataReport, now: &DataReport) -> bool {
     let moved = |was: u64, is: u64, whole: u64| was.abs_diff(is) > whole / 16;
     is_news(told, now)
