@@ -60,7 +60,7 @@ enum Cause {
 /// Step after a sweep that found nothing alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
-    /// Plan afresh.
+    /// Plan afresh from the saved state.
     Plan,
     /// Decide by the restart policy, because the process ended by itself (Some) or failed its probe
     /// (None).

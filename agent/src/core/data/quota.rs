@@ -41,7 +41,7 @@ pub enum How {
 /// Next step to make room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relief {
-    /// There is room already.
+    /// Nothing: the room is sufficient.
     Enough,
     /// Drop blocks of this segment until `bytes` bytes are free, and ask again.
     Drop {

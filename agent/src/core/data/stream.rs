@@ -30,7 +30,7 @@ pub struct Block {
     pub first: u64,
     /// Sequence number of its last record.
     pub last: u64,
-    /// Number of records.
+    /// Number of records stored.
     pub count: u64,
     /// Bytes on disk, compressed.
     pub bytes: u64,
@@ -48,11 +48,11 @@ pub struct Segment {
     pub first: u64,
     /// Highest sequence number still stored.
     pub last: u64,
-    /// Number of records.
+    /// Number of records stored.
     pub count: u64,
     /// Bytes on disk, of all blocks.
     pub bytes: u64,
-    /// Number of blocks.
+    /// Number of blocks stored.
     pub blocks: u32,
     /// Earliest time of a record, in milliseconds since 1970.
     pub earliest: u64,
