@@ -1,5 +1,5 @@
-//! The loop: takes in what happened, asks the core what to do, stores the intent, has it done,
-//! and waits. It decides nothing about workloads; the core does.
+//! The agent's loop: takes in observations, asks the core for effects, stores the intent, carries
+//! the effects out, and waits. It decides nothing about workloads; the core does.
 #![allow(
     clippy::disallowed_methods,
     reason = "the driver spawns what it awaits, and reads the files of its data folder"
@@ -50,47 +50,48 @@ use crate::core::report::{self, Reporter};
 
 pub use start::StartError;
 
-/// Which history of the device this data folder is.
+/// Name of the file with the history numbers of this data folder (see `core/lineage.rs`).
 const HISTORY: &str = "history";
-/// How often disk, logs, clock and certificate are looked at anyway, in milliseconds.
+/// Interval at which disk, logs, clock and certificate are checked without any event, in
+/// milliseconds.
 const HOUSEKEEPING: u64 = 5_000;
-/// Why there is no link at first.
+/// Reason for which the link is down before the first attempt.
 const NOT_TRIED: &str = "not tried yet";
-/// Observations that wait for the loop.
+/// Maximum number of observations that wait for the loop.
 const OBSERVATIONS: usize = 256;
-/// Observations taken in before the core is asked again.
+/// Maximum number of observations that are taken in before the core is asked again.
 const AT_ONCE: usize = 64;
 
-/// What the driver's own tasks come back with.
+/// Results of tasks that the driver itself spawned.
 enum Inner {
-    /// A report was stored by the control plane, or not.
+    /// True if the broker took a report, so that the control plane has stored it.
     Reported(bool),
-    /// A renewal ended.
+    /// Result of a renewal: the identity, and true if its certificate was issued.
     Renewed(Box<Result<(Identity, bool), IdentityError>>),
-    /// A workload's folder is gone, or not.
+    /// Result of the removal of a workload's folder.
     FolderRemoved(Name, Result<(), String>),
-    /// Of the buffer and what is shipped from it.
+    /// Result from the buffer, or of shipping.
     Data(data::Back),
-    /// Of the streams that the agent itself fills.
+    /// Result of a stream that the agent itself fills.
     Source(sources::Back),
-    /// A look at all processes.
+    /// All processes of workloads on the machine.
     Census(std::io::Result<Census>),
 }
 
-/// The link as the driver sees it.
+/// State of the link, as the driver sees it.
 #[derive(Default)]
 struct Link {
     session: u64,
     outlet: Option<Outlet>,
-    /// Why it is down.
+    /// Reason for which the link is down.
     reason: String,
-    /// The control plane said no, in words.
+    /// Text with which the control plane refused the connection.
     refusal: Option<String>,
-    /// A full report is on its way.
+    /// True while a full report is on its way.
     full: bool,
 }
 
-/// Everything that the loop turns.
+/// State of the whole agent, owned by the loop.
 pub struct Driver {
     config: Config,
     data: PathBuf,
@@ -98,12 +99,14 @@ pub struct Driver {
     runtime: Runtime,
     artifacts: Artifacts,
     store: Store,
-    /// The store lacks something that memory has.
+    /// True if the store lacks something that memory has, because a write failed.
     store_behind: bool,
     agent: Agent,
-    /// A desired state that is older than this is a replay, even when the last one was lost.
+    /// Lowest version that is accepted: an older desired state is a replay, even if the last one
+    /// was lost from disk.
     least: StateVersion,
-    /// What is followed was said to another device, or by another control plane.
+    /// True if the followed desired state is that of another device or another control plane, so
+    /// that its version says nothing.
     afresh: bool,
     reporter: Reporter,
     calls: Calls,
@@ -115,7 +118,7 @@ pub struct Driver {
     link: Link,
     trouble: health::Trouble,
     waiting: Option<desired::Waiting>,
-    /// Restarts under way, each with whom to tell.
+    /// Restarts under way, each with the call to reply to.
     restarts: Vec<(Name, Done)>,
     renewal: health::Renewal,
     entropy: Entropy,
@@ -124,26 +127,26 @@ pub struct Driver {
     links: mpsc::Receiver<LinkEvent>,
     inner: mpsc::Receiver<Inner>,
     tell: mpsc::Sender<Inner>,
-    /// Answers `holdfast-agent status`; tried again where it cannot be had.
+    /// Socket for `holdfast-agent status`; retried where it cannot be opened.
     listener: Option<UnixListener>,
     notifier: Notifier,
     housekeeping_at: u64,
     logs: logs::Logs,
     shipping: data::Shipping,
     meter: Meter,
-    /// Whether this data folder is the one that the control plane knows.
+    /// History of this data folder, compared with the one that the control plane knows.
     history: History,
     inlets: intake::Inlets,
     sources: sources::Sources,
-    /// Held while the agent runs: a second one must not.
+    /// Lock of the data folder, held while the agent runs.
     _lock: std::fs::File,
 }
 
 impl Driver {
-    /// Turns until the system asks it to end. Workloads go on.
+    /// Runs until SIGTERM or SIGINT. Workloads go on running afterwards.
     ///
     /// # Errors
-    /// When signals cannot be received.
+    /// Fails if signals cannot be received.
     pub async fn run(mut self) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -158,7 +161,7 @@ impl Driver {
                 Some(event) = self.links.recv() => self.linked(event),
                 Some(inner) = self.inner.recv() => self.came_back(inner),
                 Some(reader) = status_socket::accept(self.listener.as_ref()) => {
-                    // Who changed the local accesses asks next.
+                    // A command that changed the local accesses asks for the status next.
                     self.inlets.look();
                     status_socket::answer(reader, self.status().to_string());
                 }
@@ -215,7 +218,7 @@ impl Driver {
         }
     }
 
-    /// One turn of the loop: everything that can be done now.
+    /// Takes one turn of the loop: everything that can be done now.
     fn turn(&mut self) {
         if uptime_ms() >= self.housekeeping_at {
             self.housekeeping_at = uptime_ms() + HOUSEKEEPING;
@@ -223,7 +226,8 @@ impl Driver {
         }
         self.bound_logs();
         self.feed_sources();
-        // Each round answers the one before; a handful settles, and none can go on for ever.
+        // Each round reacts to the one before. A few rounds are usual; the bound keeps a fault in
+        // the core from blocking the loop.
         for _ in 0..32 {
             let effects = self.agent.advance(uptime_ms());
             if effects.is_empty() {
@@ -239,7 +243,7 @@ impl Driver {
     fn answer_restarts(&mut self) {
         for (workload, tell) in std::mem::take(&mut self.restarts) {
             match self.agent.restarted(&workload) {
-                // Nobody may listen any more: the restart is done all the same.
+                // The caller may be gone; the restart is done all the same.
                 Some(result) => drop(tell.send(result)),
                 None => self.restarts.push((workload, tell)),
             }
@@ -288,7 +292,7 @@ impl Driver {
             }
         }
         if !sweeps.is_empty() {
-            // One look at the processes serves all.
+            // One listing of the processes serves all sweeps.
             self.runtime.sweep(sweeps);
         }
         if !records.is_empty() {
@@ -309,7 +313,7 @@ impl Driver {
         tracing::info!(workload = %name, "removing its folder");
         self.inlets.dismiss(&name);
         let (place, tell) = (Arc::clone(&self.place), self.tell.clone());
-        // A folder may hold millions of files: not in the loop's own thread.
+        // A folder may hold millions of files: not removed in the loop's own thread.
         tokio::task::spawn_blocking(move || {
             let removed = folder::remove(&place.folder(&name)).map_err(|error| error.to_string());
             if let Ok(cgroups) = &place.cgroups {
@@ -382,7 +386,7 @@ impl Driver {
                 self.notifier.status(&format!("not connected: {reason}"));
                 let refusal = refused.then(|| reason.clone());
                 if refused {
-                    // The answer over HTTPS says why, and mends what can be mended.
+                    // The reply over HTTPS says why, and a renewal may cure it.
                     self.renewal.ask_soon();
                 }
                 self.link = Link { refusal, reason, ..Link::default() };
@@ -394,25 +398,27 @@ impl Driver {
         }
     }
 
-    /// A connection is up: a copy of this data folder would tell another number.
+    /// Begins a history number for a new connection: a copy of this data folder would send another
+    /// one.
     fn begin_history(&mut self) {
         let drawn = u32::try_from(self.entropy.draw() >> 32).unwrap_or(1);
         let Some(numbers) = self.history.begin(drawn) else { return };
         let text = lineage::text(&numbers);
         match files::replace(&self.data.join(HISTORY), text.as_bytes(), 0o600) {
             Ok(()) => self.history.begun(numbers),
-            // The former ones are told.
+            // The former numbers are sent.
             Err(error) => tracing::warn!(%error, "{HISTORY} cannot be stored now"),
         }
     }
 
-    /// The records of this device are numbered above all that the control plane told with this.
+    /// Confirms to the control plane that this device's records are numbered above all that it
+    /// knows.
     fn confirm_history(&mut self, number: u32) {
         let Some(outlet) = self.link.outlet.clone() else { return };
         let StateVersion { epoch, generation } = self.agent.view().applied;
         let report = report::confirmation(epoch, generation, number);
         if let Ok(payload) = report::encode(report) {
-            // Lost, it is told again after the next connect.
+            // If it is lost, the control plane asks again after the next connect.
             tokio::spawn(async move { outlet.publish(Channel::State, payload).await });
         }
     }
@@ -470,7 +476,7 @@ impl Driver {
         }
     }
 
-    /// Something that came down the link was not to be trusted: said and counted; nothing stops.
+    /// Logs and counts an input from the link that cannot be trusted; nothing stops.
     fn refuse(&mut self, what: &str, why: &str) {
         tracing::warn!("refused {what}: {why}");
         self.trouble.refused += 1;

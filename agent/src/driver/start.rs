@@ -1,4 +1,4 @@
-//! From an empty process to a turning loop: what is on disk, what runs, who we are.
+//! Start of the agent: reads what is on disk, finds the processes that run, and begins to connect.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -34,35 +34,35 @@ use crate::core::lineage::History;
 use crate::core::record::{Found, Record};
 use crate::core::report::Reporter;
 
-/// Why the agent cannot run at all.
+/// Reason for which the agent cannot run at all.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data folder cannot be used.
+    /// The data folder, or `/proc`, cannot be used.
     #[error("{path}: {source}")]
     Folder {
-        /// Which.
+        /// Path that was tried.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
-    /// Another agent has it.
+    /// Another agent has the data folder.
     #[error("another agent runs on {path} already{who}; one data folder serves one agent")]
     Second {
-        /// Which.
+        /// Path of the data folder.
         path: PathBuf,
-        /// Who holds the lock, as far as that can be known.
+        /// Holder of the lock, as far as it can be known; may be empty.
         who: String,
     },
-    /// No randomness.
+    /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random,
 }
 
 impl Driver {
-    /// Opens the data folder, adopts what runs, and begins to connect.
+    /// Opens the data folder, adopts the processes that run, and begins to connect.
     ///
     /// # Errors
-    /// [`StartError`]: only what leaves nothing to run from.
+    /// Returns a [`StartError`] only if there is nothing to run from.
     #[allow(
         clippy::too_many_lines,
         reason = "one list of what an agent is made of, in the order in which it can be had"
@@ -86,7 +86,8 @@ impl Driver {
             .unwrap_or_default();
         trouble.untrusted = on_disk.trouble.map(|why| format!("{why}: what ran goes on"));
         let least = on_disk.spare.as_ref().map(DesiredState::version).unwrap_or_default();
-        // The records tell better than an older state what ran; without them, it is all there is.
+        // The saved states say better than an older desired state what ran; without them, it is all
+        // there is.
         let former = on_disk.spare.filter(|_| loaded.records.is_empty());
         let time = Time::new(loaded.floor);
         let (observe, observed) = mpsc::channel(OBSERVATIONS);
@@ -149,7 +150,7 @@ impl Driver {
             tell,
             listener: None,
             notifier: Notifier::from_environment(),
-            // Workloads first; the house is looked after in the second turn.
+            // Workloads come first: disk and certificate are checked in the second turn.
             housekeeping_at: uptime_ms() + HOUSEKEEPING / 50,
             logs: logs::Logs::new(&data, uptime_ms() + HOUSEKEEPING / 50),
             shipping: super::data::Shipping::new(buffer, policies.as_deref(), seed ^ 3),
@@ -172,8 +173,8 @@ impl Driver {
         Ok(driver)
     }
 
-    /// What is adopted gets its limits again: whoever started the agent may have taken the
-    /// controllers back while it was away.
+    /// Sets the limits of adopted workloads again: the service manager may have taken the
+    /// controllers back while the agent was not running.
     fn renew_limits(&self) {
         let Ok(cgroups) = &self.place.cgroups else { return };
         let running: BTreeSet<&Name> = self.agent.instances().map(|(name, _)| name).collect();
@@ -191,7 +192,7 @@ fn known(identity: &Option<Identity>) -> Option<(Vec<u8>, holdfast_protocol::ids
     Some((identity.signing_key(), identity.device()?))
 }
 
-/// The lock; from then on, what is in the folder is nobody else's.
+/// Takes the lock, and closes the data folder to other users.
 fn lock(data: &Path) -> Result<std::fs::File, StartError> {
     let lock = lock::take(data).map_err(|error| match error {
         LockError::Io(path, source) => StartError::Folder { path, source },
@@ -237,7 +238,7 @@ fn place(
     })
 }
 
-/// The agent starts itself as launcher; a test may put an emulator before it.
+/// Command line of the launcher: the agent itself; a test may put an emulator before it.
 fn launcher() -> Vec<OsString> {
     #[cfg(debug_assertions)]
     if let Ok(line) = std::env::var("HOLDFAST_TEST_LAUNCHER") {
@@ -246,8 +247,8 @@ fn launcher() -> Vec<OsString> {
     vec![OsString::from("/proc/self/exe")]
 }
 
-/// Marks the processes of this data folder's agent. Made once; a disk too full for it gives one
-/// that holds until there is room.
+/// Id that marks the processes of this data folder's agent. Made once; if it cannot be stored, it
+/// is valid until the agent ends.
 fn agent_id(data: &Path, seed: u64) -> String {
     let path = data.join("agent-id");
     let read = files::read(&path, 64).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -267,7 +268,7 @@ fn agent_id(data: &Path, seed: u64) -> String {
     id
 }
 
-/// Every process of a workload: by its user or marker, or by its record.
+/// All processes of workloads: known by their user, by their marker, or by the saved state.
 pub(super) fn found<'a>(
     seen: &Census,
     place: &Place,
@@ -280,7 +281,7 @@ pub(super) fn found<'a>(
     found
 }
 
-/// A process that stands in a record is known even if it has overwritten its environment.
+/// Adds the process of a saved state, which is known even if it has overwritten its environment.
 fn known_by_record(name: &Name, record: &Record, boot: &str, found: &mut Vec<Found>) {
     let Some(instance) = &record.instance else { return };
     let same =
