@@ -1,4 +1,4 @@
-//! `holdfast-agent`: see `holdfast_agent`.
+//! Entry of the `holdfast-agent` program: see [`holdfast_agent`].
 
 use clap::Parser as _;
 use holdfast_agent::cli::{Cli, unparsed};

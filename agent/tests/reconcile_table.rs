@@ -1,5 +1,6 @@
-//! Situation to effects, one table a stage of a workload's life (`core/lifecycle.rs`). Each row
-//! is what happens, what the agent then does at once, and the phase that it reports.
+//! Tables from situation to effects, one for each stage of a workload's lifecycle
+//! (`core/lifecycle.rs`). Each row has an event, the effects that the agent then asks for at once,
+//! and the phase that it reports.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,8 +28,8 @@ fn name() -> Name {
     "w".parse().unwrap()
 }
 
-/// Specs by a word: `plain`, `other`, `job`, `careful` (on-failure), `probed`, `sick` (probed,
-/// another program), `artifact`.
+/// Makes a spec by a word: `plain`, `other`, `job`, `careful` (on-failure), `probed`, `sick`
+/// (probed, another program), `artifact`.
 fn spec(word: &str) -> WorkloadSpec {
     let executable = match word {
         "artifact" => Executable::Artifact(Artifact { digest: DIGEST, size: 9 }),
@@ -86,12 +87,12 @@ fn desired_so(generation: u64, wanted: Option<Revision>, paused: bool) -> Desire
     }
 }
 
-/// The device under test.
+/// Agent under test, with its clock.
 struct Bench {
     agent: Agent,
     now: u64,
     generation: u64,
-    /// What was found when it started.
+    /// Processes that were found at the start of the agent.
     found: Vec<Instance>,
 }
 
@@ -101,7 +102,7 @@ impl Bench {
         Self { agent: Agent::new(start, 0), now: 0, generation: 1, found }
     }
 
-    /// What happens, in words.
+    /// Applies an event, given in words such as `exited 7 1`.
     fn happens(&mut self, what: &str) {
         let words: Vec<&str> = what.split(' ').collect();
         let pid = || {
@@ -231,7 +232,7 @@ fn show(effect: &Effect) -> String {
     }
 }
 
-/// From nothing to a running workload.
+/// Brings a workload from nothing to running.
 fn running(pid: u32, word: &str) -> Bench {
     let mut bench = Bench::new(Start::default());
     for what in [
@@ -335,7 +336,7 @@ fn what_a_program_leaves_behind_is_told_with_what_to_do() {
         assert_eq!(bench.reason(), said, "said once, of the first look");
         assert!(bench.reports().starts_with("backoff"), "{}", bench.reports());
     }
-    // What is left of one that was asked to end is nothing to tell.
+    // Processes left of a workload that was asked to end are not reported.
     let mut bench = running(7, "plain");
     for what in ["want 2 other", "exited 7 0", "behind 3", "swept 0"] {
         bench.happens(what);
@@ -373,7 +374,7 @@ fn a_start_that_fails_waits_even_the_very_first() {
                 ("wait 1400", "", "failed 1 0"),
                 ("wait 600", "launch 1", "starting 1 0"),
                 (failure, "", "failed 1 0"),
-                // Another revision is tried at once; the same one under another number is not.
+                // Another revision is tried at once; the same spec under another number is not.
                 ("want 2 plain", "", "failed 2 0"),
                 ("want 3 other", "launch 3", "starting 3 0"),
                 (failure, "", "failed 3 0"),
@@ -431,7 +432,7 @@ fn fetching() {
 
 #[test]
 fn a_revision_that_is_wanted_again_is_fetched_again() {
-    // The collection gives up the download that nobody wants: the next one has to be asked for.
+    // The collection gives up the download that is not wanted any more: the next one is asked for.
     running(7, "plain").follows(
         "back and forth while it is fetched",
         &[
@@ -731,20 +732,20 @@ fn the_way_back() {
     );
 }
 
-/// A process that the agent started as revision 1, which is `plain`.
+/// Makes a found process of revision 1, which the agent started as `plain`.
 fn plainly(pid: u32) -> Instance {
     let nonce = revision(1, "plain").nonce(u64::from(pid) << 32);
     Instance { nonce, ..instance(pid) }
 }
 
-/// A process of the workload; of revision 1, it was started as `plain`.
+/// Makes a found process of the workload; if of revision 1, it was started as `plain`.
 fn found(pid: u32, revision: u64, leader: bool, at_gate: bool) -> Found {
     let instance = if revision == 1 { plainly(pid) } else { instance(pid) };
     Found { workload: name(), revision, instance, leader, at_gate }
 }
 
-/// A start of the agent on a machine with a past. What is found stands in the record, or was
-/// started as `plain`.
+/// Starts the agent on a machine with processes. Each is in the saved state, or was started as
+/// `plain`.
 fn past(
     record: Option<Record>,
     found: &[(u32, u64, bool, bool)],
@@ -852,7 +853,7 @@ fn of_several_processes_of_one_instance_the_first_is_its_main_process() {
     };
     let mut bench = Bench::new(Start {
         desired: Some(desired(1, Some(revision(1, "plain")))),
-        // A probe that runs, a child with a session of its own, the main process.
+        // A probe that runs, a child with a session of its own, and the main process.
         found: vec![found(3, 0), found(8, 1), found(7, 1)],
         ..Start::default()
     });
@@ -894,7 +895,7 @@ fn jobs_after_a_start_of_the_agent() {
     );
 }
 
-/// A start with a desired state that cannot be read.
+/// Starts the agent with a desired state that cannot be read.
 fn blind(
     record: Option<Record>,
     found: &[(u32, u64, bool, bool)],
@@ -985,7 +986,7 @@ fn a_former_desired_state_tells_what_may_run_and_not_what_may_not() {
 
 #[test]
 fn numbers_that_come_again_after_a_restore_are_told_apart() {
-    // Revision 1 was recorded as `plain`; what runs is the new revision 1, `other`.
+    // Revision 1 was saved as `plain`; the process runs the new revision 1, `other`.
     let other = revision(1, "other");
     let running = Instance { nonce: other.nonce(0x1234_5678_9abc_def0), ..instance(8) };
     let found =
