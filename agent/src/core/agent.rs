@@ -11,12 +11,12 @@ use holdfast_protocol::message::{DesiredState, WorkloadReport};
 
 use super::backoff::Entropy;
 use super::effect::{Effect, Observed};
-use super::held::Held;
 use super::lifecycle::{Surroundings, Workload};
 use super::record::{Found, Instance, Record, Revision};
+use super::unidentified::Unidentified;
 
 /// Pause before a failed census is tried again, in milliseconds.
-const LOOK_AGAIN: u64 = 1_000;
+const CENSUS_RETRY: u64 = 1_000;
 
 /// Everything that the agent finds on disk and among the processes when it starts.
 #[derive(Debug, Clone, Default)]
@@ -58,13 +58,13 @@ pub struct Agent {
     applied: StateVersion,
     workloads: BTreeMap<Name, Workload>,
     /// Unidentified workloads: left alone until a desired state arrives and a census was taken.
-    held: BTreeMap<Name, Held>,
+    unidentified: BTreeMap<Name, Unidentified>,
     /// True once a desired state is followed.
-    informed: bool,
+    has_desired: bool,
     /// A census for the unidentified workloads is under way.
-    looking: bool,
+    taking_census: bool,
     /// Time before which no census is tried, because one failed; milliseconds.
-    look_at: u64,
+    census_at: u64,
     artifacts: BTreeSet<Digest>,
     kept: Option<BTreeSet<Digest>>,
     entropy: Entropy,
@@ -76,22 +76,22 @@ impl Agent {
     /// not.
     pub fn new(start: Start, now: u64) -> Self {
         let Start { desired, former, mut records, found, folders, artifacts, entropy } = start;
-        let told = desired.as_ref().or(former.as_ref());
-        let told = told.map(wanted_revisions).unwrap_or_default();
+        let specified = desired.as_ref().or(former.as_ref());
+        let specified = specified.map(wanted_revisions).unwrap_or_default();
         let mut names: BTreeSet<Name> = folders;
         names.extend(records.keys().cloned());
         names.extend(found.iter().map(|found| found.workload.clone()));
         if desired.is_none() {
-            names.extend(told.keys().cloned());
+            names.extend(specified.keys().cloned());
         }
         let mut agent = Self {
             desired: StateVersion::default(),
             applied: StateVersion::default(),
             workloads: BTreeMap::new(),
-            held: BTreeMap::new(),
-            informed: false,
-            looking: false,
-            look_at: 0,
+            unidentified: BTreeMap::new(),
+            has_desired: false,
+            taking_census: false,
+            census_at: 0,
             artifacts,
             kept: None,
             entropy: Entropy::new(entropy),
@@ -100,11 +100,11 @@ impl Agent {
         for name in names {
             let record = records.remove(&name).unwrap_or_default();
             let mine: Vec<&Found> = found.iter().filter(|it| it.workload == name).collect();
-            let told = told.get(&name);
-            if desired.is_none() && Held::is_due(&record, told, &mine) {
-                agent.hold(name, record, &mine);
+            let specified = specified.get(&name);
+            if desired.is_none() && Unidentified::applies(&record, specified, &mine) {
+                agent.leave_alone(name, record, &mine);
             } else {
-                agent.take_over(name, record, told, &mine, now);
+                agent.take_over(name, record, specified, &mine, now);
             }
         }
         if let Some(desired) = &desired {
@@ -113,7 +113,7 @@ impl Agent {
             // Nothing is known of what is wanted (never enrolled, or the file is damaged): what
             // ran goes on running, and nothing is ended or removed on a guess.
             for (name, workload) in &mut agent.workloads {
-                let last = workload.record().current.as_ref().or(told.get(name)).cloned();
+                let last = workload.record().current.as_ref().or(specified.get(name)).cloned();
                 // What does not run is not started against the last word on it.
                 let record = workload.record();
                 let last_word = match (&record.current, &former) {
@@ -128,24 +128,24 @@ impl Agent {
     }
 
     /// Leaves a workload alone as unidentified, and watches its main process.
-    fn hold(&mut self, name: Name, record: Record, found: &[&Found]) {
+    fn leave_alone(&mut self, name: Name, record: Record, found: &[&Found]) {
         let found: Vec<Found> = found.iter().copied().cloned().collect();
         for main in found.iter().filter(|it| it.leader && !it.at_gate) {
             let (name, instance) = (name.clone(), main.instance.clone());
             self.pending.push(Effect::Watch { name, instance });
         }
-        self.held.insert(name, Held { record, found, wanted: None, paused: false });
+        self.unidentified.insert(name, Unidentified { record, found, wanted: None, paused: false });
     }
 
     /// Plans the unidentified workloads, now that the desired state and (by `found`, a census)
     /// their processes are known.
-    fn release(&mut self, found: &[Found], now: u64) {
-        self.looking = false;
-        for (name, held) in std::mem::take(&mut self.held) {
+    fn plan_unidentified(&mut self, found: &[Found], now: u64) {
+        self.taking_census = false;
+        for (name, known) in std::mem::take(&mut self.unidentified) {
             let mine: Vec<&Found> = found.iter().filter(|it| it.workload == name).collect();
-            self.take_over(name.clone(), held.record, held.wanted.as_ref(), &mine, now);
+            self.take_over(name.clone(), known.record, known.wanted.as_ref(), &mine, now);
             if let Some(workload) = self.workloads.get_mut(&name) {
-                workload.want(held.wanted, held.paused);
+                workload.want(known.wanted, known.paused);
             }
         }
     }
@@ -192,11 +192,11 @@ impl Agent {
     /// Follows a desired state, which the caller has stored already.
     pub fn follow(&mut self, desired: &DesiredState) {
         self.desired = desired.version();
-        self.informed = true;
+        self.has_desired = true;
         let mut wanted = wanted_revisions(desired);
         let paused = |name: &Name| is_paused(desired, name);
-        for (name, held) in &mut self.held {
-            (held.wanted, held.paused) = (wanted.remove(name), paused(name));
+        for (name, known) in &mut self.unidentified {
+            (known.wanted, known.paused) = (wanted.remove(name), paused(name));
         }
         for (name, workload) in &mut self.workloads {
             workload.want(wanted.remove(name), paused(name));
@@ -255,10 +255,10 @@ impl Agent {
                 self.each(&observed, now);
             }
             Observed::FetchTrouble(..) => self.each(&observed, now),
-            Observed::Census(found) => self.release(found, now),
+            Observed::Census(found) => self.plan_unidentified(found, now),
             Observed::Blind => {
-                self.looking = false;
-                self.look_at = now + LOOK_AGAIN;
+                self.taking_census = false;
+                self.census_at = now + CENSUS_RETRY;
             }
             Observed::Launched(name, _)
             | Observed::Unfit(name, _)
@@ -274,10 +274,10 @@ impl Agent {
                 if let Observed::Missing(_, digest) = &observed {
                     self.artifacts.remove(digest);
                 }
-                if let (Some(held), Observed::Exited(_, gone, _)) =
-                    (self.held.get_mut(&name), &observed)
+                if let (Some(known), Observed::Exited(_, gone, _)) =
+                    (self.unidentified.get_mut(&name), &observed)
                 {
-                    held.found.retain(|it| it.instance != *gone);
+                    known.found.retain(|it| it.instance != *gone);
                 }
                 let mut world = Surroundings {
                     now,
@@ -316,11 +316,15 @@ impl Agent {
             workload.advance(&mut world);
         }
         self.workloads.retain(|_, workload| !workload.is_gone());
-        if self.informed && !self.held.is_empty() && !self.looking && now >= self.look_at {
-            self.looking = true;
+        if self.has_desired
+            && !self.unidentified.is_empty()
+            && !self.taking_census
+            && now >= self.census_at
+        {
+            self.taking_census = true;
             self.pending.push(Effect::Census);
         }
-        if self.is_settled() && self.held.is_empty() {
+        if self.is_settled() && self.unidentified.is_empty() {
             self.applied = self.desired;
             let keep: BTreeSet<Digest> =
                 self.workloads.values().flat_map(Workload::artifacts).collect();
@@ -334,17 +338,17 @@ impl Agent {
     }
 
     fn is_settled(&self) -> bool {
-        // What is held waits for something outside, unless it is known what is wanted.
-        (self.held.is_empty() || !self.informed)
+        // Unidentified workloads wait for a desired state, and with one only for the census.
+        (self.unidentified.is_empty() || !self.has_desired)
             && self.workloads.values().all(Workload::is_settled)
     }
 
     /// Time of the next call of [`Agent::advance`] if nothing is observed before, in milliseconds
     /// of the monotonic clock. None: only an observation can change anything.
     pub fn next_wake(&self) -> Option<u64> {
-        let census = self.informed && !self.held.is_empty() && !self.looking;
+        let census = self.has_desired && !self.unidentified.is_empty() && !self.taking_census;
         let workloads = self.workloads.values().filter_map(Workload::next_wake);
-        workloads.chain(census.then_some(self.look_at)).min()
+        workloads.chain(census.then_some(self.census_at)).min()
     }
 
     /// Snapshot for reports and `holdfast-agent status`.
@@ -356,7 +360,11 @@ impl Agent {
                 .workloads
                 .iter()
                 .map(|(name, it)| (name.clone(), it.report()))
-                .chain(self.held.iter().filter_map(|(name, it)| Some((name.clone(), it.report()?))))
+                .chain(
+                    self.unidentified
+                        .iter()
+                        .filter_map(|(name, it)| Some((name.clone(), it.report()?))),
+                )
                 .collect(),
             settled: self.is_settled(),
         }
@@ -364,8 +372,8 @@ impl Agent {
 
     /// Saved state of every workload, to write the store anew after it was lost.
     pub fn records(&self) -> impl Iterator<Item = (&Name, &Record)> {
-        let held = self.held.iter().map(|(name, held)| (name, &held.record));
-        self.workloads.iter().map(|(name, workload)| (name, workload.record())).chain(held)
+        let unidentified = self.unidentified.iter().map(|(name, known)| (name, &known.record));
+        self.workloads.iter().map(|(name, workload)| (name, workload.record())).chain(unidentified)
     }
 
     /// Main process of each workload that runs, by name.

@@ -8,7 +8,7 @@ use super::record::{Found, Record, Revision};
 
 /// Everything known of an unidentified workload.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct Unidentified {
     /// Saved state, as far as there is one.
     pub(super) record: Record,
     /// Processes of the workload that were found last and have not ended since.
@@ -20,10 +20,10 @@ pub(super) struct Held {
     pub(super) paused: bool,
 }
 
-impl Held {
+impl Unidentified {
     /// True if nobody can tell which revision the processes run. `last`: the revision in an older
     /// desired state.
-    pub(super) fn is_due(record: &Record, last: Option<&Revision>, found: &[&Found]) -> bool {
+    pub(super) fn applies(record: &Record, last: Option<&Revision>, found: &[&Found]) -> bool {
         if record.current.is_none() && last.is_none() {
             return true;
         }
@@ -42,8 +42,8 @@ impl Held {
             phase: Phase::Running,
             restarts: 0,
             pid: Some(one.instance.pid),
-            reason: "its record is lost, and so is what is wanted: what runs of it is left alone \
-                     until the control plane says what is wanted"
+            reason: "its saved state is lost, and so is the desired state: its processes are left \
+                     alone until the control plane sends a desired state"
                 .into(),
         })
     }
