@@ -14,8 +14,8 @@ use crate::adapters::logs::Histories;
 use crate::adapters::runtime::Place;
 use crate::adapters::{files, logs};
 use crate::core::backoff::Entropy;
-use crate::core::flow::Flow;
 use crate::core::history::History;
+use crate::core::log_poll::LogPoll;
 
 /// Delay until a log that cannot be watched is polled again after it was too long, and first after
 /// a start, in milliseconds.
@@ -33,7 +33,7 @@ pub(super) struct Logs {
     /// True if histories have changed since they were stored.
     stale: bool,
     keep_at: u64,
-    flows: BTreeMap<Name, Flow>,
+    polls: BTreeMap<Name, LogPoll>,
     /// Time at which all logs are polled without any event, in milliseconds since the boot.
     all_at: u64,
 }
@@ -50,8 +50,8 @@ impl Logs {
             let history = History::unpack(&numbers);
             histories.lock().extend(history.map(|history| (name, history)));
         }
-        let (watch, flows) = (LogWatch::begin(), BTreeMap::new());
-        Self { watch, histories, file, stale: false, keep_at: 0, flows, all_at }
+        let (watch, polls) = (LogWatch::begin(), BTreeMap::new());
+        Self { watch, histories, file, stale: false, keep_at: 0, polls, all_at }
     }
 
     /// Shared handle of the histories, for readers of logs.
@@ -94,7 +94,7 @@ impl Logs {
 
     /// Time at which a log is to be polled, in milliseconds since the boot.
     pub(super) fn next_wake(&self) -> u64 {
-        self.flows.values().filter_map(Flow::due).fold(self.all_at, u64::min)
+        self.polls.values().filter_map(LogPoll::due).fold(self.all_at, u64::min)
     }
 
     /// Waits until something is written to a log that was quiet.
@@ -105,7 +105,7 @@ impl Logs {
     /// Notes that something was written to these logs.
     pub(super) fn note(&mut self, names: Vec<Name>) {
         for name in names {
-            self.flows.entry(name).or_default().wrote(uptime_ms());
+            self.polls.entry(name).or_default().wrote(uptime_ms());
         }
     }
 
@@ -118,7 +118,7 @@ impl Logs {
             self.stale = true;
         }
         let wait = if self.watch.works() { 0 } else { BLIND };
-        self.flows.entry(name.clone()).or_default().look_at(uptime_ms() + wait);
+        self.polls.entry(name.clone()).or_default().poll_at(uptime_ms() + wait);
     }
 }
 
@@ -139,7 +139,7 @@ impl Driver {
         if all {
             self.logs.all_at = now + HOUSEKEEPING;
             let known: BTreeSet<&Name> = self.agent.records().map(|(name, _)| name).collect();
-            self.logs.flows.retain(|name, _| known.contains(name));
+            self.logs.polls.retain(|name, _| known.contains(name));
             self.logs.histories.lock().retain(|name, _| known.contains(name));
         }
         let limit = self.config.log_bytes;
@@ -148,9 +148,9 @@ impl Driver {
         let names: Vec<Name> = self.agent.records().map(|(name, _)| name.clone()).collect();
         for name in &names {
             self.logs.know(name, &mut self.entropy);
-            let Logs { watch, flows, .. } = &mut self.logs;
-            let flow = flows.entry(name.clone()).or_default();
-            if !all && flow.due().is_none_or(|due| now < due) {
+            let Logs { watch, polls, .. } = &mut self.logs;
+            let poll = polls.entry(name.clone()).or_default();
+            if !all && poll.due().is_none_or(|due| now < due) {
                 continue;
             }
             let log = self.place.log(name);
@@ -159,9 +159,9 @@ impl Driver {
             // The records are read before the log is cut.
             self.read_log(name, all);
             let time = known_seconds(&self.time);
-            let Logs { histories, flows, stale, .. } = &mut self.logs;
+            let Logs { histories, polls, stale, .. } = &mut self.logs;
             let mut histories = histories.lock();
-            let (Some(flow), Some(history)) = (flows.get_mut(name), histories.get_mut(name)) else {
+            let (Some(poll), Some(history)) = (polls.get_mut(name), histories.get_mut(name)) else {
                 continue;
             };
             // Lines written while no agent ran get the time of the last of them.
@@ -171,13 +171,13 @@ impl Driver {
                 Ok(look) => {
                     *stale |= look.grew;
                     self.sources.cut(name, look.found.saturating_sub(look.left));
-                    flow.looked(look.found, look.left, limit, now);
+                    poll.polled(look.found, look.left, limit, now);
                     if !armed && look.found > limit {
-                        flow.look_at(now + BLIND);
+                        poll.poll_at(now + BLIND);
                     }
                 }
                 Err(error) => {
-                    flow.looked(0, 0, limit, now);
+                    poll.polled(0, 0, limit, now);
                     tracing::warn!(workload = %name, %error, "its log cannot be bounded");
                 }
             }
