@@ -19,5 +19,5 @@ pub mod pulse;
 pub mod record;
 pub mod records;
 pub mod report;
-pub mod session;
 mod unidentified;
+pub mod version;

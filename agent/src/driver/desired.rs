@@ -11,7 +11,7 @@ use rumqttc::mqttbytes::v5::Publish;
 
 use super::Driver;
 use crate::adapters::{crash, files};
-use crate::core::session::{Verdict, judge};
+use crate::core::version::{VersionCheck, check};
 
 /// Desired state that is to be followed and could not be stored yet.
 pub(super) struct Waiting {
@@ -86,20 +86,20 @@ impl Driver {
         let waiting = self.waiting.as_ref().map(|waiting| waiting.state.version());
         let followed = if self.afresh { StateVersion::default() } else { self.agent.version() };
         let held = followed.max(waiting.unwrap_or_default()).max(self.least);
-        match judge(held, state.version()) {
-            Verdict::Known => {
+        match check(held, state.version()) {
+            VersionCheck::Known => {
                 self.trouble.refusal = None;
                 match &mut self.waiting {
                     Some(waiting) => waiting.publish = Some(publish),
                     None => self.acknowledge(Some(&publish)),
                 }
             }
-            Verdict::Stale { held, offered } => {
+            VersionCheck::Stale { held, offered } => {
                 let why = format!("it is {offered}, older than {held} that is held: a replay");
                 self.refuse("a desired state", &why);
                 self.acknowledge(Some(&publish));
             }
-            Verdict::Follow { restored } => {
+            VersionCheck::Follow { restored } => {
                 if restored {
                     tracing::warn!(
                         epoch = state.epoch,

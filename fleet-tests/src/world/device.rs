@@ -8,7 +8,7 @@ use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
 use holdfast_agent::core::record::{Exit, Found, Instance, Record};
 use holdfast_agent::core::report::Reporter;
-use holdfast_agent::core::session::{Verdict, judge};
+use holdfast_agent::core::version::{VersionCheck, check};
 use holdfast_protocol::codec;
 use holdfast_protocol::ids::{DeviceId, Digest, Name};
 use holdfast_protocol::message::{AgentInfo, DesiredState};
@@ -241,13 +241,13 @@ impl Device {
             return;
         };
         let waiting = self.waiting.as_ref().map(|(_, state)| state.version());
-        match judge(agent.version().max(waiting.unwrap_or_default()), state.version()) {
-            Verdict::Follow { .. } => {
+        match check(agent.version().max(waiting.unwrap_or_default()), state.version()) {
+            VersionCheck::Follow { .. } => {
                 self.waiting = Some((bytes, state));
                 self.store_desired(dice);
             }
-            Verdict::Known => {}
-            Verdict::Stale { .. } => self.refused += 1,
+            VersionCheck::Known => {}
+            VersionCheck::Stale { .. } => self.refused += 1,
         }
         self.turn(now, dice);
     }

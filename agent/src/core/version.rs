@@ -5,7 +5,7 @@ use holdfast_protocol::ids::StateVersion;
 
 /// Decision on a correctly signed desired state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum VersionCheck {
     /// The state is newer: store it, then follow it.
     Follow {
         /// True if its epoch is new: the control plane was restored from a backup.
@@ -25,13 +25,13 @@ pub enum Verdict {
 
 /// Compares the version of an offered desired state with the one held; the epoch counts first, then
 /// the generation.
-pub fn judge(held: StateVersion, offered: StateVersion) -> Verdict {
+pub fn check(held: StateVersion, offered: StateVersion) -> VersionCheck {
     match offered.cmp(&held) {
         std::cmp::Ordering::Greater => {
-            Verdict::Follow { restored: held.epoch != 0 && offered.epoch > held.epoch }
+            VersionCheck::Follow { restored: held.epoch != 0 && offered.epoch > held.epoch }
         }
-        std::cmp::Ordering::Equal => Verdict::Known,
-        std::cmp::Ordering::Less => Verdict::Stale { held, offered },
+        std::cmp::Ordering::Equal => VersionCheck::Known,
+        std::cmp::Ordering::Less => VersionCheck::Stale { held, offered },
     }
 }
 
@@ -51,13 +51,15 @@ mod tests {
             (version(2, 900), None),
             (version(0, 0), None),
         ] {
-            match judge(held, offered) {
-                Verdict::Follow { restored } => assert_eq!(Some(restored), follow, "{offered}"),
-                Verdict::Known => assert_eq!(offered, held),
-                Verdict::Stale { .. } => assert!(follow.is_none() && offered < held),
+            match check(held, offered) {
+                VersionCheck::Follow { restored } => {
+                    assert_eq!(Some(restored), follow, "{offered}")
+                }
+                VersionCheck::Known => assert_eq!(offered, held),
+                VersionCheck::Stale { .. } => assert!(follow.is_none() && offered < held),
             }
         }
-        let first = judge(StateVersion::default(), version(9, 1));
-        assert_eq!(first, Verdict::Follow { restored: false });
+        let first = check(StateVersion::default(), version(9, 1));
+        assert_eq!(first, VersionCheck::Follow { restored: false });
     }
 }
