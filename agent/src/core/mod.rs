@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod backoff;
+pub mod bodies;
 pub mod bus;
 pub mod certificate;
 pub mod clock;
@@ -17,7 +18,6 @@ pub mod lineage;
 pub mod log_poll;
 pub mod pulse;
 pub mod record;
-pub mod records;
 pub mod report;
 mod unidentified;
 pub mod version;
