@@ -251,10 +251,10 @@ impl Driver {
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
-        let (mut records, mut sweeps) = (Vec::new(), Vec::new());
+        let (mut states, mut sweeps) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
-                Effect::Record { name, record } => records.push((name, Some(*record))),
+                Effect::Save { name, saved } => states.push((name, Some(*saved))),
                 Effect::Fetch(artifact) => self.artifacts.fetch(artifact),
                 Effect::Collect { keep } => self.artifacts.collect(&keep),
                 Effect::Launch { name, revision, nonce, stale_config } => {
@@ -295,17 +295,17 @@ impl Driver {
             // One listing of the processes serves all sweeps.
             self.runtime.sweep(sweeps);
         }
-        if !records.is_empty() {
-            self.store_records(records);
+        if !states.is_empty() {
+            self.save(states);
         }
     }
 
-    fn store_records(&mut self, records: Vec<(Name, Option<crate::core::record::Record>)>) {
-        let stored = self.store.put(&records);
-        crash::point("record-stored");
+    fn save(&mut self, states: Vec<(Name, Option<crate::core::saved::SavedWorkload>)>) {
+        let stored = self.store.put(&states);
+        crash::point("workload-saved");
         let ok = self.note_store(stored);
-        for (name, _) in records {
-            self.agent.observe(Observed::Recorded(name, ok), uptime_ms());
+        for (name, _) in states {
+            self.agent.observe(Observed::Saved(name, ok), uptime_ms());
         }
     }
 
@@ -337,8 +337,8 @@ impl Driver {
             Inner::Census(seen) => {
                 let seen = match seen {
                     Ok(seen) => {
-                        let records = self.agent.records();
-                        Observed::Census(start::found(&seen, &self.place, records))
+                        let saved = self.agent.saved();
+                        Observed::Census(start::found(&seen, &self.place, saved))
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the processes cannot be looked at now");
@@ -359,7 +359,7 @@ impl Driver {
                 if result.is_ok() {
                     let stored = self.store.put(&[(name.clone(), None)]);
                     self.note_store(stored);
-                    crash::point("record-removed");
+                    crash::point("workload-removed");
                 }
                 self.agent.observe(Observed::Removed(name, result), uptime_ms());
             }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
-use holdfast_agent::core::record::{Exit, Found, Instance, Record};
+use holdfast_agent::core::saved::{Exit, Found, Instance, SavedWorkload};
 use holdfast_protocol::WIRE_VERSION;
 use holdfast_protocol::ids::{Digest, Name};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload, Phase};
@@ -127,7 +127,7 @@ struct Machine {
     wanted: BTreeMap<u8, u8>,
     paused: BTreeSet<u8>,
     todo: Vec<Effect>,
-    records: BTreeMap<Name, Record>,
+    saved: BTreeMap<Name, SavedWorkload>,
     folders: BTreeSet<Name>,
     artifacts: BTreeSet<Digest>,
     procs: Vec<Proc>,
@@ -144,7 +144,7 @@ impl Machine {
             wanted: BTreeMap::new(),
             paused: BTreeSet::new(),
             todo: Vec::new(),
-            records: BTreeMap::new(),
+            saved: BTreeMap::new(),
             folders: BTreeSet::new(),
             artifacts: BTreeSet::new(),
             procs: Vec::new(),
@@ -163,9 +163,9 @@ impl Machine {
             }
             for effect in effects {
                 match effect {
-                    Effect::Record { name, record } => {
-                        self.records.insert(name.clone(), *record);
-                        self.tell(Observed::Recorded(name, true));
+                    Effect::Save { name, saved } => {
+                        self.saved.insert(name.clone(), *saved);
+                        self.tell(Observed::Saved(name, true));
                     }
                     Effect::Collect { keep } => self.collect(&keep),
                     later => self.todo.push(later),
@@ -257,10 +257,10 @@ impl Machine {
             Effect::Remove { name } => {
                 assert!(self.procs.iter().all(|it| it.name != name), "removed under its feet");
                 self.folders.remove(&name);
-                self.records.remove(&name);
+                self.saved.remove(&name);
                 self.tell(Observed::Removed(name, Ok(())));
             }
-            Effect::Census | Effect::Collect { .. } | Effect::Record { .. } => {
+            Effect::Census | Effect::Collect { .. } | Effect::Save { .. } => {
                 panic!("carried out at once")
             }
         }
@@ -312,7 +312,7 @@ impl Machine {
         self.agent = Agent::new(
             Start {
                 desired: Some(desired_so(self.generation, &self.wanted, &self.paused)),
-                records: self.records.clone(),
+                saved: self.saved.clone(),
                 found: found.collect(),
                 folders: self.folders.clone(),
                 artifacts: self.artifacts.clone(),
@@ -396,7 +396,7 @@ impl Machine {
             let calm = view.workloads.iter().all(|(name, it)| match it.phase {
                 Phase::Running | Phase::Stopped | Phase::Paused => true,
                 // A job that failed for good; another workload would be tried again.
-                Phase::Failed => self.records.get(name).is_some_and(|it| it.ending.is_some()),
+                Phase::Failed => self.saved.get(name).is_some_and(|it| it.ending.is_some()),
                 _ => false,
             });
             if view.settled && view.applied == view.desired && calm {
@@ -437,7 +437,7 @@ proptest! {
         for (which, word) in &machine.wanted {
             // A revision that was given up is left for the one before.
             let (name, wanted) = (name(*which), u64::from(*word) + 1);
-            let given_up = machine.records[&name].rejected.is_some();
+            let given_up = machine.saved[&name].rejected.is_some();
             prop_assert!(given_up || view.workloads[&name].revision == wanted, "{name} {view:?}");
         }
         for (name, it) in &view.workloads {
@@ -446,7 +446,7 @@ proptest! {
             let restarted = machine.agent.restarted(name);
             prop_assert!(restarted.is_some(), "{} waits for its restart for ever: {:?}", name, it);
             let paused = machine.paused.iter().any(|which| self::name(*which) == *name);
-            let over = machine.records[name].ending.is_some();
+            let over = machine.saved[name].ending.is_some();
             prop_assert_eq!(it.phase == Phase::Paused, paused && !over, "{} {:?}", name, it);
         }
     }
@@ -460,9 +460,9 @@ proptest! {
         turns.iter().for_each(|turn| machine.turn(turn));
         machine.comes_to_rest();
         // A revision that was given up for an older one is in the saved states alone.
-        let given_up = machine.records.values().any(|it| it.rejected.is_some());
+        let given_up = machine.saved.values().any(|it| it.rejected.is_some());
         if lost && !given_up {
-            machine.records.clear();
+            machine.saved.clear();
         }
         let before: Vec<u32> = machine.procs.iter().map(|it| it.instance.pid).collect();
         machine.agent_starts();
@@ -518,7 +518,7 @@ proptest! {
                 4 => Some(Observed::Launched(who.clone(), Ok(instance))),
                 5 => Some(Observed::Launched(who.clone(), Err("a lie".into()))),
                 6 => Some(Observed::Unfit(who.clone(), "é".repeat(usize::from(die) * 9))),
-                7 => Some(Observed::Recorded(who.clone(), die % 2 == 0)),
+                7 => Some(Observed::Saved(who.clone(), die % 2 == 0)),
                 8 => Some(Observed::Opened(who.clone(), instance, Ok(()))),
                 9 => Some(Observed::Opened(who.clone(), instance, bad())),
                 10 => Some(Observed::Exited(who.clone(), instance, Exit::Code(i32::from(die)))),

@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::SignalKind;
 
 use super::{kernel, procfs};
-use crate::core::record::{Exit, Instance};
+use crate::core::saved::{Exit, Instance};
 
 /// How often a process without a pidfd is looked at, and how soon what could not be done for want
 /// of descriptors is tried again.

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::ending;
 use super::launcher::Plan;
 use super::runtime::{Place, Started, probe_plan, start, trouble};
-use crate::core::record::Instance;
+use crate::core::saved::Instance;
 
 /// Of an HTTP answer only the status line is read.
 const MAX_STATUS_LINE: u64 = 256;

@@ -22,7 +22,7 @@ use super::ending::Awaited;
 use super::launcher::{self, Bounds, Plan};
 use super::{crash, ending, folder, procfs, users};
 use crate::core::effect::Observed;
-use crate::core::record::{Instance, Revision};
+use crate::core::saved::{Instance, Revision};
 
 /// A launcher that takes longer to come to the gate is given up. A slow card under load needs
 /// seconds.

@@ -12,7 +12,7 @@ use holdfast_protocol::message::{DesiredState, WorkloadReport};
 use super::backoff::Entropy;
 use super::effect::{Effect, Observed};
 use super::lifecycle::{Surroundings, Workload};
-use super::record::{Found, Instance, Record, Revision};
+use super::saved::{Found, Instance, Revision, SavedWorkload};
 use super::unidentified::Unidentified;
 
 /// Pause before a failed census is tried again, in milliseconds.
@@ -27,7 +27,7 @@ pub struct Start {
     /// revisions may run; it is no reason to remove a workload that it does not contain.
     pub former: Option<DesiredState>,
     /// Saved state of each workload on disk, by name.
-    pub records: BTreeMap<Name, Record>,
+    pub saved: BTreeMap<Name, SavedWorkload>,
     /// Processes of workloads that run on the machine.
     pub found: Vec<Found>,
     /// Names of the workloads that have a folder on disk.
@@ -75,11 +75,11 @@ impl Agent {
     /// Plans from what is found: adopts processes that should run, and sweeps those that should
     /// not.
     pub fn new(start: Start, now: u64) -> Self {
-        let Start { desired, former, mut records, found, folders, artifacts, entropy } = start;
+        let Start { desired, former, mut saved, found, folders, artifacts, entropy } = start;
         let specified = desired.as_ref().or(former.as_ref());
         let specified = specified.map(wanted_revisions).unwrap_or_default();
         let mut names: BTreeSet<Name> = folders;
-        names.extend(records.keys().cloned());
+        names.extend(saved.keys().cloned());
         names.extend(found.iter().map(|found| found.workload.clone()));
         if desired.is_none() {
             names.extend(specified.keys().cloned());
@@ -98,13 +98,13 @@ impl Agent {
             pending: Vec::new(),
         };
         for name in names {
-            let record = records.remove(&name).unwrap_or_default();
+            let saved = saved.remove(&name).unwrap_or_default();
             let mine: Vec<&Found> = found.iter().filter(|it| it.workload == name).collect();
             let specified = specified.get(&name);
-            if desired.is_none() && Unidentified::applies(&record, specified, &mine) {
-                agent.leave_alone(name, record, &mine);
+            if desired.is_none() && Unidentified::applies(&saved, specified, &mine) {
+                agent.leave_alone(name, saved, &mine);
             } else {
-                agent.take_over(name, record, specified, &mine, now);
+                agent.take_over(name, saved, specified, &mine, now);
             }
         }
         if let Some(desired) = &desired {
@@ -113,12 +113,12 @@ impl Agent {
             // Nothing is known of what is wanted (never enrolled, or the file is damaged): what
             // ran goes on running, and nothing is ended or removed on a guess.
             for (name, workload) in &mut agent.workloads {
-                let last = workload.record().current.as_ref().or(specified.get(name)).cloned();
+                let last = workload.saved().current.as_ref().or(specified.get(name)).cloned();
                 // What does not run is not started against the last word on it.
-                let record = workload.record();
-                let last_word = match (&record.current, &former) {
+                let saved = workload.saved();
+                let last_word = match (&saved.current, &former) {
                     (None, Some(former)) => is_paused(former, name),
-                    _ => record.paused,
+                    _ => saved.paused,
                 };
                 let paused = last_word && workload.instance().is_none();
                 workload.want(last, paused);
@@ -128,13 +128,13 @@ impl Agent {
     }
 
     /// Leaves a workload alone as unidentified, and watches its main process.
-    fn leave_alone(&mut self, name: Name, record: Record, found: &[&Found]) {
+    fn leave_alone(&mut self, name: Name, saved: SavedWorkload, found: &[&Found]) {
         let found: Vec<Found> = found.iter().copied().cloned().collect();
         for main in found.iter().filter(|it| it.leader && !it.at_gate) {
             let (name, instance) = (name.clone(), main.instance.clone());
             self.pending.push(Effect::Watch { name, instance });
         }
-        self.unidentified.insert(name, Unidentified { record, found, wanted: None, paused: false });
+        self.unidentified.insert(name, Unidentified { saved, found, wanted: None, paused: false });
     }
 
     /// Plans the unidentified workloads, now that the desired state and (by `found`, a census)
@@ -143,7 +143,7 @@ impl Agent {
         self.taking_census = false;
         for (name, known) in std::mem::take(&mut self.unidentified) {
             let mine: Vec<&Found> = found.iter().filter(|it| it.workload == name).collect();
-            self.take_over(name.clone(), known.record, known.wanted.as_ref(), &mine, now);
+            self.take_over(name.clone(), known.saved, known.wanted.as_ref(), &mine, now);
             if let Some(workload) = self.workloads.get_mut(&name) {
                 workload.want(known.wanted, known.paused);
             }
@@ -153,21 +153,21 @@ impl Agent {
     fn take_over(
         &mut self,
         name: Name,
-        mut record: Record,
+        mut saved: SavedWorkload,
         wanted: Option<&Revision>,
         found: &[&Found],
         now: u64,
     ) {
-        let recorded = record.instance.clone();
-        let adopted = match found.iter().find(|it| Some(&it.instance) == recorded.as_ref()) {
+        let last = saved.instance.clone();
+        let adopted = match found.iter().find(|it| Some(&it.instance) == last.as_ref()) {
             Some(known) => Some(known.instance.clone()),
-            None => unrecorded(found, &mut record, wanted),
+            None => adoptable(found, &mut saved, wanted),
         };
         if adopted.is_none() {
-            record.instance = None;
+            saved.instance = None;
         }
         let strays = found.iter().any(|it| adopted.as_ref() != Some(&it.instance));
-        let mut workload = Workload::new(name.clone(), record);
+        let mut workload = Workload::new(name.clone(), saved);
         let mut world = Surroundings {
             now,
             artifacts: &self.artifacts,
@@ -179,11 +179,11 @@ impl Agent {
                 workload.adopt(instance.clone(), &mut world);
                 if strays {
                     let spare = Some(instance);
-                    let (name, last, kill) = (name.clone(), recorded, true);
+                    let (name, last, kill) = (name.clone(), last, true);
                     self.pending.push(Effect::Sweep { name, last, spare, kill });
                 }
             }
-            None if strays || recorded.is_some() => workload.sweep_first(recorded, &mut world),
+            None if strays || last.is_some() => workload.sweep_first(last, &mut world),
             None => {}
         }
         self.workloads.insert(name, workload);
@@ -202,7 +202,7 @@ impl Agent {
             workload.want(wanted.remove(name), paused(name));
         }
         for (name, revision) in wanted {
-            let mut workload = Workload::new(name.clone(), Record::default());
+            let mut workload = Workload::new(name.clone(), SavedWorkload::default());
             workload.want(Some(revision), paused(&name));
             self.workloads.insert(name, workload);
         }
@@ -263,7 +263,7 @@ impl Agent {
             Observed::Launched(name, _)
             | Observed::Unfit(name, _)
             | Observed::Missing(name, _)
-            | Observed::Recorded(name, _)
+            | Observed::Saved(name, _)
             | Observed::Opened(name, ..)
             | Observed::Exited(name, ..)
             | Observed::Probed(name, ..)
@@ -371,9 +371,9 @@ impl Agent {
     }
 
     /// Saved state of every workload, to write the store anew after it was lost.
-    pub fn records(&self) -> impl Iterator<Item = (&Name, &Record)> {
-        let unidentified = self.unidentified.iter().map(|(name, known)| (name, &known.record));
-        self.workloads.iter().map(|(name, workload)| (name, workload.record())).chain(unidentified)
+    pub fn saved(&self) -> impl Iterator<Item = (&Name, &SavedWorkload)> {
+        let unidentified = self.unidentified.iter().map(|(name, known)| (name, &known.saved));
+        self.workloads.iter().map(|(name, workload)| (name, workload.saved())).chain(unidentified)
     }
 
     /// Main process of each workload that runs, by name.
@@ -386,9 +386,9 @@ impl Agent {
 /// the current or the wanted revision by its nonce. It is adopted, because a healthy workload is
 /// not restarted for our bookkeeping. An equal revision number proves nothing: numbers are given
 /// out again after a restore.
-pub(super) fn unrecorded(
+pub(super) fn adoptable(
     found: &[&Found],
-    record: &mut Record,
+    saved: &mut SavedWorkload,
     wanted: Option<&Revision>,
 ) -> Option<Instance> {
     // Revision 0 belongs to a probe, or to a process that does not name its revision.
@@ -398,16 +398,16 @@ pub(super) fn unrecorded(
     if mains().any(|it| it.instance.nonce != main.instance.nonce) {
         return None;
     }
-    let known = [record.current.as_ref(), wanted];
+    let known = [saved.current.as_ref(), wanted];
     let known = known.into_iter().flatten().find(|it| it.gave(main.instance.nonce));
     let revision = known?.clone();
-    if record.current.as_ref().is_none_or(|current| current.spec != revision.spec) {
-        let former = record.current.replace(revision);
-        if record.proven {
-            record.previous = former;
+    if saved.current.as_ref().is_none_or(|current| current.spec != revision.spec) {
+        let former = saved.current.replace(revision);
+        if saved.proven {
+            saved.previous = former;
         }
-        record.proven = false;
-        record.restarts = 0;
+        saved.proven = false;
+        saved.restarts = 0;
     }
     Some(main.instance.clone())
 }

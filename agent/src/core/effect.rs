@@ -7,7 +7,7 @@ use std::sync::Arc;
 use holdfast_protocol::ids::{Digest, Name};
 use holdfast_protocol::workload::{Artifact, Probe, WorkloadSpec};
 
-use super::record::{Exit, Found, Instance, Record, Revision};
+use super::saved::{Exit, Found, Instance, Revision, SavedWorkload};
 
 /// One effect for the driver to carry out. Its result returns as [`Observed`].
 #[derive(Debug, Clone, PartialEq)]
@@ -27,11 +27,11 @@ pub enum Effect {
         stale_config: Vec<String>,
     },
     /// Write the saved state of a workload to disk.
-    Record {
+    Save {
         /// Workload that the state is of.
         name: Name,
         /// Saved state that is written.
-        record: Box<Record>,
+        saved: Box<SavedWorkload>,
     },
     /// Open the gate: the launcher executes the workload's program.
     Open {
@@ -109,7 +109,7 @@ pub enum Observed {
     /// An artifact that the workload needs was taken to be on disk, and is not any more.
     Missing(Name, Digest),
     /// The saved state was written (true), or could not be.
-    Recorded(Name, bool),
+    Saved(Name, bool),
     /// The program executes, or why it could not be executed.
     Opened(Name, Instance, Result<(), String>),
     /// The main process ended, and how.

@@ -3,7 +3,7 @@
 //! ```text
 //!            ┌──────────────── goal changed, or time to try again ◄──────────────┐
 //!            ▼                                                                    │
-//!   Idle ─► Fetching ─► Launching ─► Recording ─► Opening ─► Running ─► Stopping ─► Sweeping
+//!   Idle ─► Fetching ─► Launching ─► Saving ─► Opening ─► Running ─► Stopping ─► Sweeping
 //!     │        (artifact)  (at the gate) (on disk)  (executes)   │                  │
 //!     │                                                          └── it ended ──────┤
 //!     └─► Removing                              Done ◄── its policy says so ◄───────┤
@@ -26,7 +26,7 @@ use holdfast_protocol::workload::{Artifact, RestartPolicy, WorkloadSpec};
 
 use super::backoff::Entropy;
 use super::effect::Effect;
-use super::record::{Exit, Instance, Record, Revision};
+use super::saved::{Exit, Instance, Revision, SavedWorkload};
 
 /// Time after which a running workload without a probe counts as working, in milliseconds.
 const PROVEN_AFTER: u64 = 10_000;
@@ -83,7 +83,7 @@ enum Stage {
     Idle,
     Fetching(Digest),
     Launching(Revision),
-    Recording(Instance),
+    Saving(Instance),
     Opening(Instance),
     Running(Running),
     Stopping {
@@ -132,7 +132,7 @@ pub(super) struct Surroundings<'a> {
 pub(super) struct Workload {
     name: Name,
     wanted: Option<Revision>,
-    record: Record,
+    saved: SavedWorkload,
     stage: Stage,
     reason: String,
     /// Number of failures in a row.
@@ -151,12 +151,12 @@ pub(super) struct Workload {
 
 impl Workload {
     /// Creates a workload from its saved state, with nothing running.
-    pub(super) fn new(name: Name, record: Record) -> Self {
-        let stage = record.ending.map_or(Stage::Idle, Stage::Done);
+    pub(super) fn new(name: Name, saved: SavedWorkload) -> Self {
+        let stage = saved.ending.map_or(Stage::Idle, Stage::Done);
         Self {
             name,
             wanted: None,
-            record,
+            saved,
             stage,
             reason: String::new(),
             failures: 0,
@@ -171,11 +171,11 @@ impl Workload {
     /// Takes over a main process that runs already.
     pub(super) fn adopt(&mut self, instance: Instance, world: &mut Surroundings<'_>) {
         world.out.push(Effect::Watch { name: self.name.clone(), instance: instance.clone() });
-        if self.record.instance.as_ref() != Some(&instance) {
-            self.record.instance = Some(instance.clone());
+        if self.saved.instance.as_ref() != Some(&instance) {
+            self.saved.instance = Some(instance.clone());
             self.persist(world);
         }
-        self.run(instance, self.record.proven, world.now);
+        self.run(instance, self.saved.proven, world.now);
     }
 
     /// Ends every process of the workload before it can start; `last` was its main process.
@@ -191,7 +191,7 @@ impl Workload {
 
     /// True if the restart policy is `never`: the workload is started once, whatever the result.
     fn is_job(&self) -> bool {
-        let current = self.record.current.as_ref();
+        let current = self.saved.current.as_ref();
         current.is_some_and(|current| current.spec.restart.policy == RestartPolicy::Never)
     }
 
@@ -242,14 +242,14 @@ impl Workload {
         self.stage == Stage::Gone
     }
 
-    pub(super) fn record(&self) -> &Record {
-        &self.record
+    pub(super) fn saved(&self) -> &SavedWorkload {
+        &self.saved
     }
 
     /// Revision that should run now: the wanted one, unless it was given up for the one before.
     fn goal(&self) -> Option<&Revision> {
         let wanted = self.wanted.as_ref()?;
-        match (&self.record.rejected, &self.record.previous, &self.record.current) {
+        match (&self.saved.rejected, &self.saved.previous, &self.saved.current) {
             (Some(rejected), previous, current) if rejected.revision == *wanted => {
                 previous.as_ref().or(current.as_ref())
             }
@@ -259,7 +259,7 @@ impl Workload {
 
     /// Digests of all artifacts that must stay on the device for this workload.
     pub(super) fn artifacts(&self) -> impl Iterator<Item = Digest> + '_ {
-        let revisions = [&self.wanted, &self.record.current, &self.record.previous];
+        let revisions = [&self.wanted, &self.saved.current, &self.saved.previous];
         revisions
             .into_iter()
             .flatten()
@@ -288,7 +288,7 @@ impl Workload {
         match (&mut self.stage, goal) {
             (
                 Stage::Launching(_)
-                | Stage::Recording(_)
+                | Stage::Saving(_)
                 | Stage::Opening(_)
                 | Stage::Removing
                 | Stage::Gone,
@@ -342,12 +342,12 @@ impl Workload {
     fn obey(&mut self, world: &mut Surroundings<'_>) -> Option<bool> {
         match &self.stage {
             Stage::Idle if self.paused => {
-                if !self.record.paused {
+                if !self.saved.paused {
                     // Nothing of it runs. The saved end is cleared, so that a job too starts when
                     // it is resumed.
-                    self.record.instance = None;
-                    self.record.ending = None;
-                    self.record.paused = true;
+                    self.saved.instance = None;
+                    self.saved.ending = None;
+                    self.saved.paused = true;
                     self.persist(world);
                 }
                 Some(false)
@@ -369,12 +369,12 @@ impl Workload {
     }
 
     fn is_current(&self, goal: &Revision) -> bool {
-        self.record.current.as_ref().is_some_and(|current| current.spec == goal.spec)
+        self.saved.current.as_ref().is_some_and(|current| current.spec == goal.spec)
     }
 
     /// Takes over another revision number of the same specification, without a restart.
     fn renumber(&mut self, goal: &Revision, world: &mut Surroundings<'_>) {
-        if let Some(current) = &mut self.record.current
+        if let Some(current) = &mut self.saved.current
             && current.number != goal.number
         {
             current.number = goal.number;
@@ -388,14 +388,14 @@ impl Workload {
             self.stage = Stage::Fetching(missing.digest);
             return false;
         }
-        let stale_config = match &self.record.current {
+        let stale_config = match &self.saved.current {
             Some(current) => {
                 let kept = |path: &&String| !goal.spec.config.contains_key(*path);
                 current.spec.config.keys().filter(kept).cloned().collect()
             }
             None => Vec::new(),
         };
-        self.uncounted = std::mem::take(&mut self.again) || self.record.paused;
+        self.uncounted = std::mem::take(&mut self.again) || self.saved.paused;
         world.out.push(Effect::Launch {
             name: self.name.clone(),
             revision: goal.clone(),
@@ -408,12 +408,12 @@ impl Workload {
 
     fn keep_running(&mut self, goal: Option<Revision>, world: &mut Surroundings<'_>) -> bool {
         let Stage::Running(running) = &mut self.stage else { return false };
-        let current = self.record.current.as_ref();
+        let current = self.saved.current.as_ref();
         match goal {
             Some(goal) if current.is_some_and(|current| current.spec == goal.spec) => {
                 // A download of a revision that is not wanted any more is given up.
                 self.prefetching = None;
-                let proven = !self.record.proven
+                let proven = !self.saved.proven
                     && running.healthy
                     && (goal.spec.health.is_some() || world.now >= running.since + PROVEN_AFTER);
                 if running.healthy && world.now >= running.since + PROVEN_AFTER {
@@ -434,8 +434,8 @@ impl Workload {
                 }
                 self.renumber(&goal, world);
                 if proven {
-                    self.record.proven = true;
-                    self.record.previous = None;
+                    self.saved.proven = true;
+                    self.saved.previous = None;
                     self.persist(world);
                 }
                 false
@@ -464,8 +464,7 @@ impl Workload {
     fn stop(&mut self, cause: Cause, world: &mut Surroundings<'_>) {
         let Stage::Running(running) = &self.stage else { return };
         let instance = running.instance.clone();
-        let stop =
-            self.record.current.as_ref().map(|current| current.spec.stop).unwrap_or_default();
+        let stop = self.saved.current.as_ref().map(|current| current.spec.stop).unwrap_or_default();
         self.prefetching = None;
         world.out.push(Effect::Signal {
             name: self.name.clone(),
@@ -532,8 +531,8 @@ impl Workload {
     }
 
     fn persist(&self, world: &mut Surroundings<'_>) {
-        let record = Box::new(self.record.clone());
-        world.out.push(Effect::Record { name: self.name.clone(), record });
+        let saved = Box::new(self.saved.clone());
+        world.out.push(Effect::Save { name: self.name.clone(), saved });
     }
 
     fn say(&mut self, why: &str) {

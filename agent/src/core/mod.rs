@@ -17,7 +17,7 @@ mod lifecycle;
 pub mod lineage;
 pub mod log_poll;
 pub mod pulse;
-pub mod record;
 pub mod report;
+pub mod saved;
 mod unidentified;
 pub mod version;

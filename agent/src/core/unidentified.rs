@@ -3,14 +3,14 @@
 
 use holdfast_protocol::message::{Phase, WorkloadReport};
 
-use super::agent::unrecorded;
-use super::record::{Found, Record, Revision};
+use super::agent::adoptable;
+use super::saved::{Found, Revision, SavedWorkload};
 
 /// Everything known of an unidentified workload.
 #[derive(Debug)]
 pub(super) struct Unidentified {
     /// Saved state, as far as there is one.
-    pub(super) record: Record,
+    pub(super) saved: SavedWorkload,
     /// Processes of the workload that were found last and have not ended since.
     pub(super) found: Vec<Found>,
     /// Revision in the desired state, once there is one. None: none yet, or the workload is not in
@@ -23,14 +23,18 @@ pub(super) struct Unidentified {
 impl Unidentified {
     /// True if nobody can tell which revision the processes run. `last`: the revision in an older
     /// desired state.
-    pub(super) fn applies(record: &Record, last: Option<&Revision>, found: &[&Found]) -> bool {
-        if record.current.is_none() && last.is_none() {
+    pub(super) fn applies(
+        saved: &SavedWorkload,
+        last: Option<&Revision>,
+        found: &[&Found],
+    ) -> bool {
+        if saved.current.is_none() && last.is_none() {
             return true;
         }
         let mut mains = found.iter().filter(|it| it.leader && !it.at_gate).peekable();
         mains.peek().is_some()
-            && !mains.any(|it| Some(&it.instance) == record.instance.as_ref())
-            && unrecorded(found, &mut record.clone(), last).is_none()
+            && !mains.any(|it| Some(&it.instance) == saved.instance.as_ref())
+            && adoptable(found, &mut saved.clone(), last).is_none()
     }
 
     /// Report of the workload; None: it has no process, only a folder.

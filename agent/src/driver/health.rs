@@ -96,7 +96,7 @@ impl Driver {
         }
         if self.store_behind {
             let floor = self.time.now();
-            let stored = self.store.rewrite(self.agent.records(), floor);
+            let stored = self.store.rewrite(self.agent.saved(), floor);
             self.store_behind = false;
             self.note_store(stored);
         }
@@ -416,8 +416,8 @@ impl Driver {
     /// enforced instead.
     fn limits_problem(&self) -> Option<String> {
         let why = self.place.cgroups.as_ref().err()?;
-        let wanted = self.agent.records().filter_map(|(name, record)| {
-            let spec = &record.current.as_ref()?.spec;
+        let wanted = self.agent.saved().filter_map(|(name, saved)| {
+            let spec = &saved.current.as_ref()?.spec;
             let Run::Process(process) = &spec.run;
             Some((name, spec.resources, process))
         });

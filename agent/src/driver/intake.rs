@@ -94,9 +94,9 @@ impl Inlets {
 impl Driver {
     /// Admits the workloads that are known at the start, of which some run already.
     pub(super) fn admit_known(&mut self) {
-        for (name, record) in self.agent.records() {
-            if let Some(current) = &record.current {
-                let nonce = record.instance.as_ref().map(|instance| instance.nonce);
+        for (name, saved) in self.agent.saved() {
+            if let Some(current) = &saved.current {
+                let nonce = saved.instance.as_ref().map(|instance| instance.nonce);
                 self.inlets.admit(name, &current.spec.bus, nonce);
             }
         }

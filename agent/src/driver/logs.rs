@@ -138,14 +138,14 @@ impl Driver {
         let all = now >= self.logs.all_at;
         if all {
             self.logs.all_at = now + HOUSEKEEPING;
-            let known: BTreeSet<&Name> = self.agent.records().map(|(name, _)| name).collect();
+            let known: BTreeSet<&Name> = self.agent.saved().map(|(name, _)| name).collect();
             self.logs.polls.retain(|name, _| known.contains(name));
             self.logs.histories.lock().retain(|name, _| known.contains(name));
         }
         let limit = self.config.log_bytes;
         let room = files::free_bytes(&self.data).unwrap_or(u64::MAX);
         let keep = if room < LOW { limit / 4 } else { limit / 4 * 3 };
-        let names: Vec<Name> = self.agent.records().map(|(name, _)| name.clone()).collect();
+        let names: Vec<Name> = self.agent.saved().map(|(name, _)| name.clone()).collect();
         for name in &names {
             self.logs.know(name, &mut self.entropy);
             let Logs { watch, polls, .. } = &mut self.logs;

@@ -31,8 +31,8 @@ use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
 use crate::core::lineage::History;
-use crate::core::record::{Found, Record};
 use crate::core::report::Reporter;
+use crate::core::saved::{Found, SavedWorkload};
 
 /// Reason for which the agent cannot run at all.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +88,7 @@ impl Driver {
         let least = on_disk.spare.as_ref().map(DesiredState::version).unwrap_or_default();
         // The saved states say better than an older desired state what ran; without them, it is all
         // there is.
-        let former = on_disk.spare.filter(|_| loaded.records.is_empty());
+        let former = on_disk.spare.filter(|_| loaded.saved.is_empty());
         let time = Time::new(loaded.floor);
         let (observe, observed) = mpsc::channel(OBSERVATIONS);
         let (tell, inner) = mpsc::channel::<Inner>(OBSERVATIONS);
@@ -106,12 +106,12 @@ impl Driver {
         let inlets = intake::Inlets::new(access, intake);
         let processes = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
         let seen = Census::take(&place).map_err(processes)?;
-        let found = found(&seen, &place, loaded.records.iter());
+        let found = found(&seen, &place, loaded.saved.iter());
         let folders = folders(&place.workloads);
         let start = Start {
             desired: on_disk.state,
             former,
-            records: loaded.records,
+            saved: loaded.saved,
             found,
             folders,
             artifacts: there,
@@ -178,8 +178,8 @@ impl Driver {
     fn renew_limits(&self) {
         let Ok(cgroups) = &self.place.cgroups else { return };
         let running: BTreeSet<&Name> = self.agent.instances().map(|(name, _)| name).collect();
-        for (name, record) in self.agent.records().filter(|(name, _)| running.contains(name)) {
-            let Some(current) = &record.current else { continue };
+        for (name, saved) in self.agent.saved().filter(|(name, _)| running.contains(name)) {
+            let Some(current) = &saved.current else { continue };
             if let Err(error) = cgroups.prepare(name, current.spec.resources) {
                 tracing::warn!(workload = %name, %error, "its limits cannot be set again");
             }
@@ -272,18 +272,18 @@ fn agent_id(data: &Path, seed: u64) -> String {
 pub(super) fn found<'a>(
     seen: &Census,
     place: &Place,
-    records: impl Iterator<Item = (&'a Name, &'a Record)>,
+    states: impl Iterator<Item = (&'a Name, &'a SavedWorkload)>,
 ) -> Vec<Found> {
     let mut found = seen.found(&place.boot);
-    for (name, record) in records {
-        known_by_record(name, record, &place.boot, &mut found);
+    for (name, saved) in states {
+        known_by_saved(name, saved, &place.boot, &mut found);
     }
     found
 }
 
 /// Adds the process of a saved state, which is known even if it has overwritten its environment.
-fn known_by_record(name: &Name, record: &Record, boot: &str, found: &mut Vec<Found>) {
-    let Some(instance) = &record.instance else { return };
+fn known_by_saved(name: &Name, saved: &SavedWorkload, boot: &str, found: &mut Vec<Found>) {
+    let Some(instance) = &saved.instance else { return };
     let same =
         |it: &&mut Found| it.instance.pid == instance.pid && it.instance.start == instance.start;
     if let Some(known) = found.iter_mut().find(same) {
@@ -291,7 +291,7 @@ fn known_by_record(name: &Name, record: &Record, boot: &str, found: &mut Vec<Fou
     } else if !matches!(procfs::lives(instance, boot), Ok(false)) {
         found.push(Found {
             workload: name.clone(),
-            revision: record.current.as_ref().map_or(0, |current| current.number),
+            revision: saved.current.as_ref().map_or(0, |current| current.number),
             instance: instance.clone(),
             leader: true,
             at_gate: false,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::core::backoff;
 use crate::core::effect::{Effect, Observed};
-use crate::core::record::{Exit, Instance, Record, Rejected, Revision};
+use crate::core::saved::{Exit, Instance, Rejected, Revision, SavedWorkload};
 
 impl Workload {
     /// Applies an observation to the workload.
@@ -36,8 +36,8 @@ impl Workload {
                 let why = format!("artifact {digest} is gone from the disk: it is fetched again");
                 self.not_launched(&why, false, world);
             }
-            Observed::Recorded(..) => {
-                if let Stage::Recording(instance) = &self.stage {
+            Observed::Saved(..) => {
+                if let Stage::Saving(instance) = &self.stage {
                     // Not stored (the disk is full): it is opened all the same, and found again
                     // after a restart by its environment.
                     let instance = instance.clone();
@@ -55,7 +55,7 @@ impl Workload {
             Observed::Census(_) | Observed::Blind => {}
             Observed::Removed(..) if self.stage != Stage::Removing => {}
             Observed::Removed(_, Ok(())) => {
-                self.record = Record::default();
+                self.saved = SavedWorkload::default();
                 self.stage = if self.wanted.is_some() { Stage::Idle } else { Stage::Gone };
             }
             Observed::Removed(_, Err(why)) => {
@@ -76,8 +76,8 @@ impl Workload {
         self.broken = false;
         if self.is_current(&revision) {
             let counts = u32::from(!self.uncounted);
-            self.record.restarts = self.record.restarts.saturating_add(counts);
-            if let Some(current) = &mut self.record.current {
+            self.saved.restarts = self.saved.restarts.saturating_add(counts);
+            if let Some(current) = &mut self.saved.current {
                 current.number = revision.number;
             }
         } else {
@@ -85,20 +85,20 @@ impl Workload {
             // it has worked already, and there is none before it to keep); or it is new and the
             // current one has worked, which is kept to go back to; or the current one never worked,
             // and the last one that did is kept.
-            let back = self.record.previous.as_ref().is_some_and(|it| it.spec == revision.spec);
-            let former = self.record.current.replace(revision);
+            let back = self.saved.previous.as_ref().is_some_and(|it| it.spec == revision.spec);
+            let former = self.saved.current.replace(revision);
             if back {
-                self.record.previous = None;
-            } else if self.record.proven {
-                self.record.previous = former;
+                self.saved.previous = None;
+            } else if self.saved.proven {
+                self.saved.previous = former;
             }
-            self.record.proven = back;
-            self.record.restarts = 0;
+            self.saved.proven = back;
+            self.saved.restarts = 0;
         }
-        self.record.ending = None;
-        self.record.paused = false;
-        self.record.instance = Some(instance.clone());
-        self.stage = Stage::Recording(instance);
+        self.saved.ending = None;
+        self.saved.paused = false;
+        self.saved.instance = Some(instance.clone());
+        self.stage = Stage::Saving(instance);
         self.persist(world);
     }
 
@@ -110,7 +110,7 @@ impl Workload {
         self.broken = true;
         self.say(why);
         self.failures = self.failures.saturating_add(1);
-        let has_good = self.record.previous.is_some() || self.record.proven;
+        let has_good = self.saved.previous.is_some() || self.saved.proven;
         if unfit && has_good && self.failures >= TRIES && !self.is_current(&revision) {
             return self.give_up(revision, world);
         }
@@ -120,7 +120,7 @@ impl Workload {
     /// Gives this revision up for the last one that worked.
     fn give_up(&mut self, failed: Revision, world: &mut Surroundings<'_>) {
         let why = std::mem::take(&mut self.reason);
-        self.record.rejected = Some(Rejected { revision: failed, why });
+        self.saved.rejected = Some(Rejected { revision: failed, why });
         self.failures = 0;
         self.broken = false;
         self.stage = Stage::Idle;
@@ -139,7 +139,7 @@ impl Workload {
         match result {
             Ok(()) => self.run(instance.clone(), false, world.now),
             Err(why) => {
-                self.record.instance = None;
+                self.saved.instance = None;
                 if self.is_job() {
                     // The job has not run: after a restart of the agent it may still be started.
                     self.persist(world);
@@ -151,7 +151,7 @@ impl Workload {
 
     pub(super) fn run(&mut self, instance: Instance, healthy: bool, now: u64) {
         let probed =
-            self.record.current.as_ref().is_some_and(|current| current.spec.health.is_some());
+            self.saved.current.as_ref().is_some_and(|current| current.spec.health.is_some());
         self.reason.clear();
         self.stage = Stage::Running(Running {
             instance,
@@ -169,7 +169,7 @@ impl Workload {
                 self.say(&exit.to_string());
                 self.sweep(Some(instance.clone()), 0, Then::Judge(Some(exit)), world);
             }
-            Stage::Recording(it) | Stage::Opening(it) if it == instance => {
+            Stage::Saving(it) | Stage::Opening(it) if it == instance => {
                 self.say(&exit.to_string());
                 self.sweep(Some(instance.clone()), 0, Then::Judge(Some(exit)), world);
             }
@@ -227,7 +227,7 @@ impl Workload {
 
     /// Decides by the restart policy. `exit` is None if the workload was stopped for its health.
     fn judge(&mut self, exit: Option<Exit>, world: &mut Surroundings<'_>) {
-        let Some(current) = self.record.current.clone() else {
+        let Some(current) = self.saved.current.clone() else {
             self.stage = Stage::Idle;
             return;
         };
@@ -236,11 +236,11 @@ impl Workload {
             (RestartPolicy::OnFailure, Some(exit)) => exit.is_success(),
             (RestartPolicy::OnFailure, None) | (RestartPolicy::Always, _) => false,
         };
-        self.record.instance = None;
+        self.saved.instance = None;
         if over {
             let exit = exit.unwrap_or(Exit::Unseen);
-            self.record.ending = Some(exit);
-            self.record.proven |= exit.is_success();
+            self.saved.ending = Some(exit);
+            self.saved.proven |= exit.is_success();
             self.stage = Stage::Done(exit);
             self.persist(world);
             return;
@@ -260,14 +260,14 @@ impl Workload {
     fn wait(&mut self, initial: u64, max: u64, world: &mut Surroundings<'_>) {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= TRIES
-            && !self.record.proven
+            && !self.saved.proven
             && !self.is_job()
-            && self.record.previous.is_some()
-            && let Some(failed) = self.record.current.clone()
+            && self.saved.previous.is_some()
+            && let Some(failed) = self.saved.current.clone()
         {
             return self.give_up(failed, world);
         }
-        let tried = self.record.current.as_ref().map(|current| Arc::clone(&current.spec));
+        let tried = self.saved.current.as_ref().map(|current| Arc::clone(&current.spec));
         self.retry(tried, (initial, max), world);
     }
 
@@ -289,7 +289,7 @@ impl Workload {
         world: &mut Surroundings<'_>,
     ) {
         let Some(health) =
-            self.record.current.as_ref().and_then(|current| current.spec.health.clone())
+            self.saved.current.as_ref().and_then(|current| current.spec.health.clone())
         else {
             return;
         };

@@ -3,13 +3,13 @@
 use holdfast_protocol::message::{Phase, WorkloadReport};
 
 use super::{Cause, PROVEN_AFTER, Stage, Then, Workload, clip};
-use crate::core::record::Instance;
+use crate::core::saved::Instance;
 
 impl Workload {
     /// Reason for the present phase, at most [`MAX_REASON`](holdfast_protocol::message::MAX_REASON)
     /// bytes; may be empty.
     pub(super) fn why(&self) -> String {
-        match (&self.record.rejected, &self.wanted) {
+        match (&self.saved.rejected, &self.wanted) {
             _ if self.phase() == Phase::Paused => "paused: it starts when it is resumed".into(),
             (Some(rejected), Some(wanted))
                 if self.reason.is_empty() && rejected.revision == *wanted =>
@@ -34,8 +34,8 @@ impl Workload {
     pub(in crate::core) fn next_wake(&self) -> Option<u64> {
         match &self.stage {
             Stage::Running(running) => {
-                let current = self.record.current.as_ref()?;
-                let proven = (!self.record.proven && current.spec.health.is_none())
+                let current = self.saved.current.as_ref()?;
+                let proven = (!self.saved.proven && current.spec.health.is_none())
                     .then_some(running.since + PROVEN_AFTER);
                 let probe =
                     (current.spec.health.is_some() && !running.probing).then_some(running.probe_at);
@@ -59,7 +59,7 @@ impl Workload {
             },
             Stage::Waiting { .. } => self.wanted.is_some() && !self.paused,
             Stage::Done(_) => self.wanted.is_some(),
-            Stage::Idle => self.wanted.is_some() && self.paused && self.record.paused,
+            Stage::Idle => self.wanted.is_some() && self.paused && self.saved.paused,
             Stage::Fetching(_) => !self.paused,
             Stage::Gone => true,
             _ => false,
@@ -74,7 +74,7 @@ impl Workload {
             Stage::Running(_) | Stage::Done(_) => Some(Ok(())),
             Stage::Idle
             | Stage::Launching(_)
-            | Stage::Recording(_)
+            | Stage::Saving(_)
             | Stage::Opening(_)
             | Stage::Stopping { .. }
             | Stage::Sweeping { .. } => None,
@@ -86,7 +86,7 @@ impl Workload {
     pub(in crate::core) fn instance(&self) -> Option<&Instance> {
         match &self.stage {
             Stage::Running(running) => Some(&running.instance),
-            Stage::Recording(instance)
+            Stage::Saving(instance)
             | Stage::Opening(instance)
             | Stage::Stopping { instance, .. } => Some(instance),
             _ => None,
@@ -96,13 +96,13 @@ impl Workload {
     /// Report of the workload for the control plane.
     pub(in crate::core) fn report(&self) -> WorkloadReport {
         let on_its_way = self.goal().or(self.wanted.as_ref()).map(|revision| revision.number);
-        let current = self.record.current.as_ref().map(|revision| revision.number);
+        let current = self.saved.current.as_ref().map(|revision| revision.number);
         let running = matches!(self.stage, Stage::Running(_) | Stage::Stopping { .. });
         let revision = if running { current.or(on_its_way) } else { on_its_way.or(current) };
         WorkloadReport {
             revision: revision.unwrap_or(0),
             phase: self.phase(),
-            restarts: self.record.restarts,
+            restarts: self.saved.restarts,
             pid: self.instance().map(|instance| instance.pid),
             reason: self.why(),
         }
@@ -113,7 +113,7 @@ impl Workload {
             Stage::Idle if self.paused && self.wanted.is_some() => Phase::Paused,
             Stage::Idle | Stage::Gone => Phase::Pending,
             Stage::Fetching(_) => Phase::Fetching,
-            Stage::Launching(_) | Stage::Recording(_) | Stage::Opening(_) => Phase::Starting,
+            Stage::Launching(_) | Stage::Saving(_) | Stage::Opening(_) => Phase::Starting,
             Stage::Running(running) if running.healthy => Phase::Running,
             Stage::Running(running) if running.failures > 0 => Phase::Unhealthy,
             Stage::Running(_) => Phase::Starting,

@@ -123,7 +123,7 @@ fn signal_name(signal: i32) -> Option<&'static str> {
 
 /// Saved state of a workload: enough to adopt or restart it without any link.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct SavedWorkload {
     /// The revision that was started last.
     pub current: Option<Revision>,
     /// Main process of the current revision, unless it was seen to end.
