@@ -45,7 +45,7 @@ use crate::config::Config;
 use crate::core::agent::Agent;
 use crate::core::backoff::Entropy;
 use crate::core::effect::{Effect, Observed};
-use crate::core::lineage::{self, History};
+use crate::core::lineage::{self, Lineage};
 use crate::core::report::{self, Reporter};
 
 pub use start::StartError;
@@ -63,7 +63,7 @@ const OBSERVATIONS: usize = 256;
 const AT_ONCE: usize = 64;
 
 /// Results of tasks that the driver itself spawned.
-enum Inner {
+enum TaskResult {
     /// True if the broker took a report, so that the control plane has stored it.
     Reported(bool),
     /// Result of a renewal: the identity, and true if its certificate was issued.
@@ -71,9 +71,9 @@ enum Inner {
     /// Result of the removal of a workload's folder.
     FolderRemoved(Name, Result<(), String>),
     /// Result from the buffer, or of shipping.
-    Data(data::Back),
+    Data(data::BufferResult),
     /// Result of a stream that the agent itself fills.
-    Source(sources::Back),
+    Source(sources::SourceResult),
     /// All processes of workloads on the machine.
     Census(std::io::Result<Census>),
 }
@@ -125,8 +125,8 @@ pub struct Driver {
     observed: mpsc::Receiver<Observed>,
     observe: mpsc::Sender<Observed>,
     links: mpsc::Receiver<LinkEvent>,
-    inner: mpsc::Receiver<Inner>,
-    tell: mpsc::Sender<Inner>,
+    results: mpsc::Receiver<TaskResult>,
+    tell: mpsc::Sender<TaskResult>,
     /// Socket for `holdfast-agent status`; retried where it cannot be opened.
     listener: Option<UnixListener>,
     notifier: Notifier,
@@ -135,7 +135,7 @@ pub struct Driver {
     shipping: data::Shipping,
     meter: Meter,
     /// History of this data folder, compared with the one that the control plane knows.
-    history: History,
+    lineage: Lineage,
     inlets: intake::Inlets,
     sources: sources::Sources,
     /// Lock of the data folder, held while the agent runs.
@@ -159,7 +159,7 @@ impl Driver {
             tokio::select! {
                 Some(observed) = self.observed.recv() => self.take_in(observed),
                 Some(event) = self.links.recv() => self.linked(event),
-                Some(inner) = self.inner.recv() => self.came_back(inner),
+                Some(result) = self.results.recv() => self.task_ended(result),
                 Some(reader) = status_socket::accept(self.listener.as_ref()) => {
                     // A command that changed the local accesses asks for the status next.
                     self.inlets.look();
@@ -320,7 +320,7 @@ impl Driver {
                 cgroups.remove(&name);
             }
             crash::point("folder-removed");
-            let _agent_ends = tell.blocking_send(Inner::FolderRemoved(name, removed));
+            let _agent_ends = tell.blocking_send(TaskResult::FolderRemoved(name, removed));
         });
     }
 
@@ -328,13 +328,13 @@ impl Driver {
         let (place, tell) = (Arc::clone(&self.place), self.tell.clone());
         tokio::spawn(async move {
             let seen = apart(move || Census::take(&place)).await;
-            let _agent_ends = tell.send(Inner::Census(seen)).await;
+            let _agent_ends = tell.send(TaskResult::Census(seen)).await;
         });
     }
 
-    fn came_back(&mut self, inner: Inner) {
-        match inner {
-            Inner::Census(seen) => {
+    fn task_ended(&mut self, result: TaskResult) {
+        match result {
+            TaskResult::Census(seen) => {
                 let seen = match seen {
                     Ok(seen) => {
                         let saved = self.agent.saved();
@@ -347,15 +347,15 @@ impl Driver {
                 };
                 self.agent.observe(seen, uptime_ms());
             }
-            Inner::Reported(true) => {
+            TaskResult::Reported(true) => {
                 self.reporter.acknowledged();
                 if std::mem::take(&mut self.link.full) {
-                    self.history.reported();
+                    self.lineage.reported();
                 }
             }
-            Inner::Reported(false) => self.reporter.refused(uptime_ms()),
-            Inner::Renewed(result) => self.renewed(*result),
-            Inner::FolderRemoved(name, result) => {
+            TaskResult::Reported(false) => self.reporter.refused(uptime_ms()),
+            TaskResult::Renewed(result) => self.renewed(*result),
+            TaskResult::FolderRemoved(name, result) => {
                 if result.is_ok() {
                     let stored = self.store.put(&[(name.clone(), None)]);
                     self.note_store(stored);
@@ -363,8 +363,8 @@ impl Driver {
                 }
                 self.agent.observe(Observed::Removed(name, result), uptime_ms());
             }
-            Inner::Data(back) => self.data_came_back(back),
-            Inner::Source(back) => self.source_came_back(back),
+            TaskResult::Data(result) => self.buffer_task_ended(result),
+            TaskResult::Source(result) => self.source_task_ended(result),
         }
     }
 
@@ -402,10 +402,10 @@ impl Driver {
     /// one.
     fn begin_history(&mut self) {
         let drawn = u32::try_from(self.entropy.draw() >> 32).unwrap_or(1);
-        let Some(numbers) = self.history.begin(drawn) else { return };
+        let Some(numbers) = self.lineage.begin(drawn) else { return };
         let text = lineage::text(&numbers);
         match files::replace(&self.data.join(HISTORY), text.as_bytes(), 0o600) {
-            Ok(()) => self.history.begun(numbers),
+            Ok(()) => self.lineage.begun(numbers),
             // The former numbers are sent.
             Err(error) => tracing::warn!(%error, "{HISTORY} cannot be stored now"),
         }
@@ -505,14 +505,14 @@ impl Driver {
         };
         self.link.full = report.full;
         if report.full {
-            report.history = self.history.told();
+            report.history = self.lineage.numbers();
         }
         let tell = self.tell.clone();
         match report::encode(report) {
             Ok(payload) => {
                 tokio::spawn(async move {
                     let stored = outlet.publish(Channel::State, payload).await;
-                    let _agent_ends = tell.send(Inner::Reported(stored)).await;
+                    let _agent_ends = tell.send(TaskResult::Reported(stored)).await;
                 });
             }
             Err(error) => {

@@ -24,7 +24,7 @@ const REFUSED: u64 = 5_000;
 
 /// Content that the control plane has, or will have with the report on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Told {
+struct Reported {
     applied: StateVersion,
     workloads: BTreeMap<holdfast_protocol::ids::Name, WorkloadReport>,
     problems: Vec<Problem>,
@@ -35,8 +35,8 @@ struct Told {
 #[derive(Debug, Default)]
 pub struct Reporter {
     connected: bool,
-    told: Option<Told>,
-    on_its_way: Option<Told>,
+    reported: Option<Reported>,
+    in_flight: Option<Reported>,
     changed_at: Option<u64>,
     allowance: u32,
     refilled_at: u64,
@@ -59,23 +59,23 @@ impl Reporter {
 
     /// Notes that the control plane has stored the report on its way.
     pub fn acknowledged(&mut self) {
-        if let Some(told) = self.on_its_way.take() {
-            self.told = Some(told);
+        if let Some(reported) = self.in_flight.take() {
+            self.reported = Some(reported);
         }
     }
 
     /// Notes that the report on its way was refused or could not be sent: a full one follows after
     /// a pause.
     pub fn refused(&mut self, now: u64) {
-        self.told_nothing();
+        self.forget_reported();
         self.not_before = now.saturating_add(REFUSED);
         self.changed_at = Some(now);
     }
 
     /// Forgets what was reported, so that the next report is a full one.
-    pub fn told_nothing(&mut self) {
-        self.on_its_way = None;
-        self.told = None;
+    pub fn forget_reported(&mut self) {
+        self.in_flight = None;
+        self.reported = None;
     }
 
     /// Returns the report to send now. None: nothing has changed, or it must wait. `info` is called
@@ -88,24 +88,26 @@ impl Reporter {
         info: impl FnOnce() -> AgentInfo,
         now: u64,
     ) -> Option<StateReport> {
-        if !self.connected || self.on_its_way.is_some() || now < self.not_before {
+        if !self.connected || self.in_flight.is_some() || now < self.not_before {
             return None;
         }
-        let told_data = self.told.as_ref().map(|told| told.data.as_deref());
-        let data = match told_data {
-            Some(told) if !data::is_due(told, data.as_ref(), now.saturating_sub(self.data_at)) => {
-                told.cloned()
+        let reported_data = self.reported.as_ref().map(|reported| reported.data.as_deref());
+        let data = match reported_data {
+            Some(reported)
+                if !data::is_due(reported, data.as_ref(), now.saturating_sub(self.data_at)) =>
+            {
+                reported.cloned()
             }
             _ => data,
         };
         let data = data.map(Box::new);
-        let present = Told {
+        let present = Reported {
             applied: view.applied,
             workloads: view.workloads.clone(),
             problems: problems.to_vec(),
             data,
         };
-        if self.told.as_ref() == Some(&present) {
+        if self.reported.as_ref() == Some(&present) {
             self.changed_at = None;
             return None;
         }
@@ -115,27 +117,28 @@ impl Reporter {
         }
         // What the control plane asked for is reported at once; what changes by itself costs
         // allowance.
-        let asked = self.told.as_ref().is_none_or(|told| told.applied != present.applied);
+        let asked =
+            self.reported.as_ref().is_none_or(|reported| reported.applied != present.applied);
         if !asked {
             self.refill(now);
             self.allowance = self.allowance.checked_sub(1)?;
         }
         self.changed_at = None;
-        let report = match &self.told {
+        let report = match &self.reported {
             None => full(&present, info()),
-            Some(told) => amendment(told, &present),
+            Some(reported) => amendment(reported, &present),
         };
         if report.data.is_some() {
             self.data_at = now;
         }
-        self.on_its_way = Some(present);
+        self.in_flight = Some(present);
         Some(report)
     }
 
     /// Time of the next call of [`Reporter::next`] if nothing happens before, in milliseconds.
     /// None: nothing is to be reported.
     pub fn next_wake(&self) -> Option<u64> {
-        let changed_at = self.changed_at.filter(|_| self.on_its_way.is_none())?;
+        let changed_at = self.changed_at.filter(|_| self.in_flight.is_none())?;
         let allowed = if self.allowance > 0 { 0 } else { self.refilled_at + REFILL };
         Some((changed_at + SETTLE).max(allowed).max(self.not_before))
     }
@@ -179,7 +182,7 @@ pub fn confirmation(epoch: u64, generation: u64, history: u32) -> StateReport {
     }
 }
 
-fn full(present: &Told, info: AgentInfo) -> StateReport {
+fn full(present: &Reported, info: AgentInfo) -> StateReport {
     StateReport {
         v: WIRE_VERSION,
         full: true,
@@ -197,13 +200,13 @@ fn full(present: &Told, info: AgentInfo) -> StateReport {
     }
 }
 
-fn amendment(told: &Told, present: &Told) -> StateReport {
+fn amendment(reported: &Reported, present: &Reported) -> StateReport {
     let changed = present
         .workloads
         .iter()
-        .filter(|(name, report)| told.workloads.get(*name) != Some(report))
+        .filter(|(name, report)| reported.workloads.get(*name) != Some(report))
         .map(|(name, report)| (name.clone(), Some(report.clone())));
-    let gone = told
+    let gone = reported
         .workloads
         .keys()
         .filter(|name| !present.workloads.contains_key(*name))
@@ -214,9 +217,9 @@ fn amendment(told: &Told, present: &Told) -> StateReport {
         epoch: present.applied.epoch,
         generation: present.applied.generation,
         workloads: changed.chain(gone).collect(),
-        problems: (told.problems != present.problems).then(|| present.problems.clone()),
+        problems: (reported.problems != present.problems).then(|| present.problems.clone()),
         agent: None,
-        data: present.data.clone().filter(|_| told.data != present.data),
+        data: present.data.clone().filter(|_| reported.data != present.data),
         history: Vec::new(),
     }
 }
@@ -306,7 +309,7 @@ mod tests {
         assert_eq!(reporter.next_wake(), Some(7_000));
         assert!(reporter.next(&view(1, Phase::Running, true), &[], None, info, 6_999).is_none());
         let again = reporter.next(&view(1, Phase::Running, true), &[], None, info, 7_000).unwrap();
-        assert!(again.full, "everything is told again");
+        assert!(again.full, "everything is reported again");
     }
 
     #[test]
@@ -343,18 +346,18 @@ mod tests {
         let first = reporter.next(&running, &[], Some(stored(0)), info, 0).unwrap();
         assert_eq!(first.data.as_deref(), Some(&stored(0)));
         reporter.acknowledged();
-        let mut told = 0;
+        let mut reported = 0;
         for minute in 1..=120_u64 {
             let now = minute * 60_000;
             if let Some(report) = reporter.next(&running, &[], Some(stored(minute * 10)), info, now)
             {
                 assert!(report.data.is_some() && report.problems.is_none());
                 reporter.acknowledged();
-                told += 1;
+                reported += 1;
             }
         }
-        assert!((7..=8).contains(&told), "{told} times in two hours");
-        // What else is told does not take data along.
+        assert!((7..=8).contains(&reported), "{reported} times in two hours");
+        // What else is reported does not take data along.
         let other = view(2, Phase::Backoff, true);
         let report = reporter.next(&other, &[], Some(stored(1_201)), info, 7_200_001).unwrap();
         assert_eq!(report.data, None);

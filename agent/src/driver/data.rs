@@ -14,7 +14,7 @@ use holdfast_protocol::topic::Channel;
 
 use super::data_report::Rates;
 use super::link_use::LinkLedger;
-use super::{Driver, Inner};
+use super::{Driver, TaskResult};
 use crate::adapters::buffer::{Buffer, Ready, Summary};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::crash;
@@ -69,7 +69,7 @@ fn damage(said: Option<&str>, path: &Path, aside: &Aside) -> Option<String> {
 }
 
 /// Results of tasks for the buffer and shipping.
-pub(super) enum Back {
+pub(super) enum BufferResult {
     /// Summary of the buffer. None: it could not be had now.
     Looked(Option<Box<Summary>>),
     /// A batch was made, or there is none of that stream.
@@ -233,8 +233,8 @@ impl Driver {
             shipping.look_at = now + LOOK;
             let (buffer, tell) = (shipping.buffer.clone(), self.tell.clone());
             tokio::spawn(async move {
-                let back = Back::Looked(buffer.summary().await.map(Box::new));
-                let _agent_ends = tell.send(Inner::Data(back)).await;
+                let result = BufferResult::Looked(buffer.summary().await.map(Box::new));
+                let _agent_ends = tell.send(TaskResult::Data(result)).await;
             });
         }
         if self.link.outlet.is_none() || shipping.wake_at.is_some_and(|at| now < at) {
@@ -258,34 +258,34 @@ impl Driver {
                 let (buffer, tell) = (shipping.buffer.clone(), self.tell.clone());
                 tokio::spawn(async move {
                     let made = buffer.batch(&stream, bytes).await.map(Box::new).ok_or(stream);
-                    let _agent_ends = tell.send(Inner::Data(Back::Made(made))).await;
+                    let _agent_ends = tell.send(TaskResult::Data(BufferResult::Made(made))).await;
                 });
             }
         }
     }
 
-    pub(super) fn data_came_back(&mut self, back: Back) {
+    pub(super) fn buffer_task_ended(&mut self, result: BufferResult) {
         let now = uptime_ms();
-        match back {
-            Back::Looked(None) => {
+        match result {
+            BufferResult::Looked(None) => {
                 // The last summary stays valid until there is another one.
                 self.shipping.looking = false;
                 self.shipping.stale = true;
             }
-            Back::Looked(Some(summary)) => {
+            BufferResult::Looked(Some(summary)) => {
                 self.shipping.looking = false;
                 self.shipping.summary = *summary;
                 self.shipping.wake_at = None;
             }
-            Back::Made(Err(stream)) => {
+            BufferResult::Made(Err(stream)) => {
                 self.shipping.shipper.nothing(stream, now);
                 self.shipping.stale = true;
                 self.shipping.wake_at = Some(now + LOOK);
             }
-            Back::Made(Ok(ready)) => self.send_batch(*ready),
-            Back::Above(history) => self.confirm_history(history),
-            Back::Ledger(kept) => self.shipping.link.restore(kept.as_deref()),
-            Back::Sent(number, arrived) => {
+            BufferResult::Made(Ok(ready)) => self.send_batch(*ready),
+            BufferResult::Above(history) => self.confirm_history(history),
+            BufferResult::Ledger(kept) => self.shipping.link.restore(kept.as_deref()),
+            BufferResult::Sent(number, arrived) => {
                 self.shipping.shipper.arrived(number, arrived, now);
                 self.shipping.wake_at = None;
             }
@@ -311,7 +311,8 @@ impl Driver {
         tokio::spawn(async move {
             let arrived = outlet.publish_as(class, Channel::Data, payload).await;
             crash::point("batch-sent");
-            let _agent_ends = tell.send(Inner::Data(Back::Sent(number, arrived))).await;
+            let _agent_ends =
+                tell.send(TaskResult::Data(BufferResult::Sent(number, arrived))).await;
         });
     }
 
@@ -366,12 +367,12 @@ impl Driver {
             tracing::warn!(
                 "this data folder is an earlier state of the device, or a copy: records are numbered above all that the control plane knows"
             );
-            self.history.diverged(uptime_ms());
+            self.lineage.diverged(uptime_ms());
         }
         let (buffer, tell) = (self.shipping.buffer.clone(), self.tell.clone());
         tokio::spawn(async move {
             if buffer.diverged(given).await && !more {
-                let _agent_ends = tell.send(Inner::Data(Back::Above(history))).await;
+                let _agent_ends = tell.send(TaskResult::Data(BufferResult::Above(history))).await;
             }
         });
     }

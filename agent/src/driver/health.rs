@@ -7,7 +7,7 @@ use holdfast_protocol::message::Problem;
 use holdfast_protocol::workload::Run;
 
 use super::data::{ASIDE, Aside};
-use super::{Driver, Inner};
+use super::{Driver, TaskResult};
 use crate::adapters::clock::{system_seconds, uptime_ms};
 use crate::adapters::https::HttpsError;
 use crate::adapters::identity::{Identity, IdentityError};
@@ -259,7 +259,7 @@ impl Driver {
         }
         self.identity = Some(identity);
         // A full report contains the end of the certificate's life.
-        self.reporter.told_nothing();
+        self.reporter.forget_reported();
     }
 
     /// Uses the certificate again after a clock beyond its end was set right.
@@ -291,7 +291,7 @@ impl Driver {
         let tap = self.meter.of(TrafficClass::Control);
         tokio::spawn(async move {
             let result = identity.renew(&time, tap).await.map(|approved| (identity, approved));
-            let _agent_ends = tell.send(Inner::Renewed(Box::new(result))).await;
+            let _agent_ends = tell.send(TaskResult::Renewed(Box::new(result))).await;
         });
     }
 
@@ -354,7 +354,7 @@ impl Driver {
             (!full && free < LOW)
                 .then(|| format!("little space left for {data}: free some before it is full")),
         );
-        say("identity-twice", self.history.twice(uptime_ms()));
+        say("identity-twice", self.lineage.duplicated(uptime_ms()));
         say("limits-not-enforced", self.limits_problem());
         say("link-budget", self.shipping.link_problem());
         say("link-refused", self.link_problem());
@@ -365,7 +365,7 @@ impl Driver {
                 None => "this device is not enrolled: run `holdfast-agent enroll`".into(),
             }),
         );
-        say("rolled-back", self.history.rolled_back(uptime_ms()));
+        say("rolled-back", self.lineage.rolled_back(uptime_ms()));
         say("status-socket", self.trouble.socket.clone());
         say("store", self.trouble.store.clone());
         say("store-recovered", self.trouble.damage.clone());

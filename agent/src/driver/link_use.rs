@@ -4,8 +4,8 @@
 use holdfast_protocol::codec;
 use holdfast_protocol::data::{DataPolicies, LinkUse, TrafficClass};
 
-use super::data::{Back, Shipping};
-use super::{Driver, Inner};
+use super::data::{BufferResult, Shipping};
+use super::{Driver, TaskResult};
 use crate::adapters::clock::uptime_ms;
 use crate::core::data::budget::{Ledger, cost};
 use crate::core::data::recent::Recent;
@@ -126,8 +126,8 @@ impl Driver {
             self.shipping.link.asked = true;
             let (buffer, tell) = (self.shipping.buffer.clone(), self.tell.clone());
             tokio::spawn(async move {
-                let back = Back::Ledger(buffer.kept_ledger().await);
-                let _agent_ends = tell.send(Inner::Data(back)).await;
+                let result = BufferResult::Ledger(buffer.kept_ledger().await);
+                let _agent_ends = tell.send(TaskResult::Data(result)).await;
             });
         } else if self.shipping.policies.link.is_some() {
             // There is no file, so nothing was stored.

@@ -13,7 +13,7 @@ use holdfast_protocol::data::{DataPolicies, Range, Source, StreamName};
 use holdfast_protocol::ids::Name;
 use serde::{Deserialize, Serialize};
 
-use super::{Driver, Inner};
+use super::{Driver, TaskResult};
 use crate::adapters::buffer::{Buffer, Page, Window};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Intake, Refused};
@@ -34,7 +34,7 @@ const KEEP: u64 = 60_000;
 const MAX_KEPT: usize = 256;
 
 /// Results of tasks for sources.
-pub(super) enum Back {
+pub(super) enum SourceResult {
     /// Position at which a log is continued. None: there is none.
     Found(StreamName, Option<Position>),
     /// Numbers of the records of a log, or of the machine, that were stored, or the reason for
@@ -273,7 +273,8 @@ impl Driver {
         let (buffer, tell) = (self.sources.buffer.clone(), self.tell.clone());
         tokio::spawn(async move {
             let found = find(&buffer, &stream, &log, position).await;
-            let _agent_ends = tell.send(Inner::Source(Back::Found(stream, found))).await;
+            let _agent_ends =
+                tell.send(TaskResult::Source(SourceResult::Found(stream, found))).await;
         });
     }
 
@@ -353,15 +354,15 @@ impl Driver {
         let stored = self.sources.intake.append(None, stream.clone(), records);
         let tell = self.tell.clone();
         tokio::spawn(async move {
-            let back = Back::Stored(stream, stored.await);
-            let _agent_ends = tell.send(Inner::Source(back)).await;
+            let result = SourceResult::Stored(stream, stored.await);
+            let _agent_ends = tell.send(TaskResult::Source(result)).await;
         });
     }
 
-    pub(super) fn source_came_back(&mut self, back: Back) {
+    pub(super) fn source_task_ended(&mut self, result: SourceResult) {
         let now = uptime_ms();
-        match back {
-            Back::Found(stream, found) => {
+        match result {
+            SourceResult::Found(stream, found) => {
                 let Some(it) = self.sources.followers.get_mut(&stream) else { return };
                 let Stage::Finding(cut) = it.stage else { return };
                 if cut > 0 {
@@ -378,7 +379,7 @@ impl Driver {
                 self.sources.keep(now);
                 self.read_for(&stream, false);
             }
-            Back::Stored(stream, result) => self.stored(&stream, result, now),
+            SourceResult::Stored(stream, result) => self.stored(&stream, result, now),
         }
     }
 

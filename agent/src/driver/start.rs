@@ -10,7 +10,7 @@ use holdfast_protocol::ids::{Name, hex};
 use holdfast_protocol::message::DesiredState;
 use tokio::sync::{mpsc, watch};
 
-use super::{Driver, HOUSEKEEPING, Inner, Link, OBSERVATIONS, desired, health, intake, logs};
+use super::{Driver, HOUSEKEEPING, Link, OBSERVATIONS, TaskResult, desired, health, intake, logs};
 use crate::adapters::access::Access;
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::buffer::Buffer;
@@ -30,7 +30,7 @@ use crate::adapters::{files, launcher as launching, link, procfs};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
-use crate::core::lineage::History;
+use crate::core::lineage::Lineage;
 use crate::core::report::Reporter;
 use crate::core::saved::{Found, SavedWorkload};
 
@@ -91,7 +91,7 @@ impl Driver {
         let former = on_disk.spare.filter(|_| loaded.saved.is_empty());
         let time = Time::new(loaded.floor);
         let (observe, observed) = mpsc::channel(OBSERVATIONS);
-        let (tell, inner) = mpsc::channel::<Inner>(OBSERVATIONS);
+        let (tell, results) = mpsc::channel::<TaskResult>(OBSERVATIONS);
         let (api, api_seen) = watch::channel(None);
         let (credentials, credentials_seen) = watch::channel(None);
         let (link_tell, links) = mpsc::channel(16);
@@ -146,7 +146,7 @@ impl Driver {
             observed,
             observe,
             links,
-            inner,
+            results,
             tell,
             listener: None,
             notifier: Notifier::from_environment(),
@@ -155,7 +155,7 @@ impl Driver {
             logs: logs::Logs::new(&data, uptime_ms() + HOUSEKEEPING / 50),
             shipping: super::data::Shipping::new(buffer, policies.as_deref(), seed ^ 3),
             meter: Meter::default(),
-            history: History::read(
+            lineage: Lineage::read(
                 &std::fs::read_to_string(data.join(super::HISTORY)).unwrap_or_default(),
             ),
             inlets,

@@ -16,14 +16,14 @@ const AHEAD: u64 = 1_000;
 
 /// Keep-alive schedule of a link; times in milliseconds of a monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pulse {
+pub struct Heartbeat {
     keep_alive_ms: u64,
     worth: bool,
     beats: u8,
     last: u64,
 }
 
-impl Pulse {
+impl Heartbeat {
     /// Creates the schedule of a connection that begins now; `topic` is the length in bytes of the
     /// beat's topic.
     pub fn new(keep_alive_s: u16, topic: usize, now: u64) -> Self {
@@ -33,18 +33,18 @@ impl Pulse {
     }
 
     /// Notes that a packet was sent, which restarts the keep-alive interval.
-    pub fn said(&mut self, now: u64) {
+    pub fn sent(&mut self, now: u64) {
         self.last = now;
     }
 
     /// Notes that a ping was sent: its answer shows that the control plane is alive.
-    pub fn pinged(&mut self, now: u64) {
+    pub fn ping_sent(&mut self, now: u64) {
         self.beats = 0;
         self.last = now;
     }
 
     /// Notes that a beat was sent.
-    pub fn beaten(&mut self, now: u64) {
+    pub fn beat_sent(&mut self, now: u64) {
         self.beats = self.beats.saturating_add(1);
         self.last = now;
     }
@@ -63,32 +63,32 @@ mod tests {
 
     #[test]
     fn three_beats_then_a_ping() {
-        let mut pulse = Pulse::new(300, 40, 0);
+        let mut heartbeat = Heartbeat::new(300, 40, 0);
         for round in 0..3 {
-            assert_eq!(pulse.due(), Some((round + 1) * 299_000));
-            pulse.beaten((round + 1) * 299_000);
+            assert_eq!(heartbeat.due(), Some((round + 1) * 299_000));
+            heartbeat.beat_sent((round + 1) * 299_000);
         }
-        assert_eq!(pulse.due(), None, "a control plane that hangs must not go unnoticed");
-        pulse.pinged(1_200_000);
-        assert_eq!(pulse.due(), Some(1_499_000));
+        assert_eq!(heartbeat.due(), None, "a control plane that hangs must not go unnoticed");
+        heartbeat.ping_sent(1_200_000);
+        assert_eq!(heartbeat.due(), Some(1_499_000));
     }
 
     #[test]
     fn whatever_goes_out_puts_the_next_beat_off_but_not_the_ping() {
-        let mut pulse = Pulse::new(300, 40, 0);
-        pulse.beaten(299_000);
-        pulse.said(400_000);
-        assert_eq!(pulse.due(), Some(699_000));
-        pulse.beaten(699_000);
-        pulse.beaten(998_000);
-        pulse.said(1_000_000);
-        assert_eq!(pulse.due(), None);
+        let mut heartbeat = Heartbeat::new(300, 40, 0);
+        heartbeat.beat_sent(299_000);
+        heartbeat.sent(400_000);
+        assert_eq!(heartbeat.due(), Some(699_000));
+        heartbeat.beat_sent(699_000);
+        heartbeat.beat_sent(998_000);
+        heartbeat.sent(1_000_000);
+        assert_eq!(heartbeat.due(), None);
     }
 
     #[test]
     fn a_long_topic_is_not_worth_it() {
-        assert!(Pulse::new(300, WORTH, 0).due().is_some());
-        assert_eq!(Pulse::new(300, WORTH + 1, 0).due(), None);
-        assert_eq!(Pulse::new(1, 40, 0).due(), None);
+        assert!(Heartbeat::new(300, WORTH, 0).due().is_some());
+        assert_eq!(Heartbeat::new(300, WORTH + 1, 0).due(), None);
+        assert_eq!(Heartbeat::new(1, 40, 0).due(), None);
     }
 }
