@@ -180,11 +180,11 @@ impl Shipping {
     }
 
     /// Subtracts shipped records from the known summary; the next summary has the exact number.
-    fn had(&mut self, stream: &StreamName, records: u64) {
+    fn subtract(&mut self, stream: &StreamName, records: u64) {
         let known = self.summary.streams.iter_mut().find(|it| it.name == *stream);
         if let Some(known) = known {
             known.waiting = known.waiting.saturating_sub(records);
-            known.untold = false;
+            known.unreported_gaps = false;
             known.wanted = false;
         }
     }
@@ -204,7 +204,7 @@ impl Shipping {
                 windows: policy.windows,
                 waiting: it.waiting,
                 bytes: it.waiting_bytes(),
-                untold: it.untold,
+                unreported_gaps: it.unreported_gaps,
                 wanted: it.wanted,
                 oldest: it.oldest_waiting,
                 due: it.due,
@@ -341,7 +341,7 @@ impl Driver {
             shipping.shipper.acknowledged(&acked.stream, from, to, refused, now);
             match acked.refused {
                 None => {
-                    shipping.had(&acked.stream, sent.records);
+                    shipping.subtract(&acked.stream, sent.records);
                     let conflict = (RangeSet::from_ranges(acked.conflict), acked.highest);
                     shipping.buffer.shipped(&acked.stream, sent.range, shipping.store, conflict);
                     shipping.refused = None;

@@ -93,7 +93,7 @@ pub struct StreamSummary {
     /// Time of the oldest record that is not acknowledged.
     pub oldest_waiting: Option<u64>,
     /// Gaps that the control plane does not know yet.
-    pub untold: bool,
+    pub unreported_gaps: bool,
     /// Records that are wanted as they are.
     pub wanted: bool,
     /// Nothing of it is to be shipped before this, in milliseconds since 1970: a window is open.

@@ -31,7 +31,7 @@ const AGAIN: u64 = 1_000;
 const LINGER: (u64, u64, u64) = (200, 2_000, 30_000);
 /// Longest time in milliseconds before gaps of records that are not shipped (withheld, reduced) are
 /// reported.
-const LINGER_UNTOLD: u64 = 900_000;
+const LINGER_GAPS: u64 = 900_000;
 /// Longest random delay after a connect, in milliseconds, so that a fleet that comes back at once
 /// does not ship at once.
 const JITTER: u64 = 3_000;
@@ -62,7 +62,7 @@ pub struct Offer {
     /// Bytes of all its records on disk.
     pub bytes: u64,
     /// True if gaps are to be reported.
-    pub untold: bool,
+    pub unreported_gaps: bool,
     /// True if reduced or withheld records are to be shipped as they are, because of a fetch.
     pub wanted: bool,
     /// Time of the oldest record that waits, in milliseconds since 1970.
@@ -217,7 +217,7 @@ impl Shipper {
             return Err(*until);
         }
         let until_window = until_window(&offer.windows, now.wall);
-        if until_window > 0 && !offer.only_tells() {
+        if until_window > 0 && !offer.has_gaps_alone() {
             return Err(now.uptime + until_window);
         }
         if let Some(due) = offer.due.filter(|due| *due > now.wall) {
@@ -226,7 +226,7 @@ impl Shipper {
         }
         let budget = allowed(offer.class());
         let linger = match (offer.class(), budget) {
-            (_, _) if offer.withheld && !offer.wanted => LINGER_UNTOLD,
+            (_, _) if offer.withheld && !offer.wanted => LINGER_GAPS,
             (TrafficClass::Events, _) => LINGER.0,
             (_, None) => LINGER.1,
             (_, Some(_)) => LINGER.2,
@@ -341,13 +341,13 @@ pub fn is_used_up(class: TrafficClass, left: Option<u64>) -> bool {
 
 impl Offer {
     fn has_something(&self) -> bool {
-        self.waiting > 0 || self.untold || self.wanted
+        self.waiting > 0 || self.unreported_gaps || self.wanted
     }
 
     /// True if the stream has gaps to report and no record to ship. The few bytes of gaps wait for
     /// no time window, because until then nobody would know of the loss.
-    fn only_tells(&self) -> bool {
-        self.untold && self.waiting == 0 && !self.wanted
+    fn has_gaps_alone(&self) -> bool {
+        self.unreported_gaps && self.waiting == 0 && !self.wanted
     }
 }
 
@@ -383,7 +383,7 @@ mod tests {
             windows: Vec::new(),
             waiting: 10,
             bytes: 10_000_000,
-            untold: false,
+            unreported_gaps: false,
             wanted: false,
             oldest: Some(oldest),
             due: None,
@@ -473,7 +473,7 @@ mod tests {
 
         // What is lost is told at any time, in a batch that has room for little else.
         night.windows = vec![Window { from: 60, to: 240 }];
-        let lost = Offer { waiting: 0, untold: true, oldest: None, ..night.clone() };
+        let lost = Offer { waiting: 0, unreported_gaps: true, oldest: None, ..night.clone() };
         let told = up().next(std::slice::from_ref(&lost), |_| None, NOW);
         let Next::Ship { bytes, .. } = told else { panic!() };
         assert_eq!(bytes, LEAST);

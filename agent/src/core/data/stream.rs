@@ -259,7 +259,7 @@ impl Stream {
     /// to fetch.
     pub fn is_spent(&self) -> bool {
         self.segments.is_empty()
-            && !self.has_untold_gaps()
+            && !self.has_unreported_gaps()
             && self.kept.wanted.is_empty()
             && self.unshipped().is_empty()
     }
@@ -285,7 +285,7 @@ impl Stream {
     }
 
     /// True if a gap is to be reported.
-    pub fn has_untold_gaps(&self) -> bool {
+    pub fn has_unreported_gaps(&self) -> bool {
         self.kept.gaps.values().any(|gaps| !gaps.is_empty())
     }
 
@@ -542,7 +542,7 @@ impl Stream {
 
     /// Chooses up to `most` gaps that a batch of these numbers can report, and the range that it is
     /// then acknowledged by: its numbers and those gaps, where everything between is settled.
-    pub fn told_with(&self, range: Range, most: usize) -> (Range, Vec<Gap>) {
+    pub fn gaps_with(&self, range: Range, most: usize) -> (Range, Vec<Gap>) {
         let open = self.unshipped();
         let below = Range { from: 1, to: range.from.saturating_sub(1) };
         let above = Range { from: range.to.saturating_add(1), to: u64::MAX };
@@ -552,7 +552,7 @@ impl Stream {
         let floor = open.within(below.from, below.to).last().map_or(1, |last| last + 1);
         let roof =
             open.within(above.from, above.to).iter().next().map_or(u64::MAX, |it| it.from - 1);
-        let gaps = self.untold(usize::MAX);
+        let gaps = self.unreported_gaps(usize::MAX);
         let within = gaps.iter().filter(|gap| gap.from >= range.from && gap.to <= range.to);
         let before = gaps.iter().rev().filter(|gap| gap.to < range.from && gap.from >= floor);
         let after = gaps.iter().filter(|gap| gap.from > range.to && gap.to <= roof);
@@ -564,7 +564,7 @@ impl Stream {
     }
 
     /// Gaps to report, oldest first, at most `most`.
-    pub fn untold(&self, most: usize) -> Vec<Gap> {
+    pub fn unreported_gaps(&self, most: usize) -> Vec<Gap> {
         let mut gaps: Vec<Gap> = self
             .kept
             .gaps
@@ -602,7 +602,7 @@ impl Stream {
     }
 
     /// Clears the marks of [`Stream::want`] once the records are shipped.
-    pub fn had(&mut self, range: Range) {
+    pub fn clear_wanted(&mut self, range: Range) {
         self.kept.wanted.remove(range.from, range.to);
     }
 
@@ -691,9 +691,9 @@ mod tests {
                         settled_once.insert(from.max(1), to.min(next - 1));
                     }
                     Step::Tell(most) => {
-                        if let Some(first) = stream.untold(1).first() {
+                        if let Some(first) = stream.unreported_gaps(1).first() {
                             let range = Range { from: first.from, to: first.to };
-                            let (answered, told) = stream.told_with(range, most.max(1));
+                            let (answered, told) = stream.gaps_with(range, most.max(1));
                             prop_assert!(!told.is_empty() && told.len() <= most.max(1));
                             let mut known = stream.kept().settled.clone();
                             known.insert(range.from, range.to);
@@ -850,14 +850,17 @@ mod tests {
     #[test]
     fn what_was_lost_with_the_file_is_told_once() {
         let mut stream = Stream::new("a".parse().unwrap(), 70_000);
-        assert_eq!(stream.untold(9), [Gap { from: 1, to: 69_999, reason: GapReason::Damaged }]);
+        assert_eq!(
+            stream.unreported_gaps(9),
+            [Gap { from: 1, to: 69_999, reason: GapReason::Damaged }]
+        );
         stream.stored(&block(70_000, 5, 1), None);
         assert_eq!(
             stream.unshipped().iter().collect::<Vec<_>>(),
             [Range { from: 70_000, to: 70_004 }]
         );
         stream.settle(Range { from: 1, to: u64::MAX });
-        assert!(!stream.has_untold_gaps() && stream.waiting() == 0);
+        assert!(!stream.has_unreported_gaps() && stream.waiting() == 0);
         assert_eq!(stream.kept().settled.last(), Some(70_004), "not what was never given");
     }
 }

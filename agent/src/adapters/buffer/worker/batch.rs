@@ -46,7 +46,7 @@ impl Worker {
                 Order::NewestFirst => open.iter().next_back(),
             };
             let wanted = stream.kept().wanted.iter().next();
-            let gap = stream.untold(1).first().copied();
+            let gap = stream.unreported_gaps(1).first().copied();
             let made = match (wanted, next) {
                 (Some(range), _) => self.of_wanted(id, range, &policy, bytes),
                 (None, Some(range)) if policy.ship == Ship::Never => {
@@ -92,7 +92,7 @@ impl Worker {
             None => Some(range),
         };
         if let (Some(gone), Some(stream)) = (gone, self.streams.get_mut(&id)) {
-            stream.had(gone);
+            stream.clear_wanted(gone);
             self.mark(id);
         }
         let run = run?;
@@ -226,7 +226,7 @@ impl Worker {
         let stream = self.streams.get(&id)?;
         // What was asked for again was answered before.
         let fetched = stream.is_fetched(range);
-        let (answered, gaps) = stream.told_with(range, GAPS);
+        let (answered, gaps) = stream.gaps_with(range, GAPS);
         // What lies between is known to the control plane, unless its store was lost.
         let rest = rest.or_else(|| (answered != range).then_some(GapReason::Damaged));
         let range = answered;
