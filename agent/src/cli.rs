@@ -5,7 +5,7 @@
 )]
 
 mod access;
-mod standing;
+mod status_text;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -166,13 +166,13 @@ fn complain(text: &str) {
 fn say(text: &str) -> i32 {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => DONE,
-        Err(error) => unsaid(&error),
+        Err(error) => write_failed(&error),
     }
 }
 
 /// Exit code after a failed write to standard output. A closed pipe is a success: its reader may
 /// end early, as `head` does.
-fn unsaid(error: &std::io::Error) -> i32 {
+fn write_failed(error: &std::io::Error) -> i32 {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         return DONE;
     }
@@ -181,9 +181,9 @@ fn unsaid(error: &std::io::Error) -> i32 {
 }
 
 /// Prints the help, or the fault of the arguments, and returns the exit code.
-pub fn unparsed(error: &clap::Error) -> i32 {
+pub fn report_usage(error: &clap::Error) -> i32 {
     match error.print() {
-        Err(why) if !error.use_stderr() => unsaid(&why),
+        Err(why) if !error.use_stderr() => write_failed(&why),
         _ => error.exit_code(),
     }
 }
@@ -357,7 +357,7 @@ fn show_status(data: &Path, output: Output) -> i32 {
         (Output::Json, Ok(status)) => {
             say(&(serde_json::to_string_pretty(&status).unwrap_or(text) + "\n"))
         }
-        (Output::Text, Ok(status)) => say(&standing::describe(&status)),
+        (Output::Text, Ok(status)) => say(&status_text::describe(&status)),
         (_, Err(error)) => {
             complain(&format!("the agent's answer cannot be read: {error}"));
             FAILED

@@ -99,7 +99,7 @@ impl LocalAccess {
         let answered = status::ask(&data).is_ok();
         match done {
             Ok(text) => {
-                if creates && let Some(warning) = unserved(&data, answered) {
+                if creates && let Some(warning) = not_served(&data, answered) {
                     complain(&warning);
                 }
                 say(&text)
@@ -144,7 +144,7 @@ impl LocalAccess {
 }
 
 /// Warning that no agent serves the access just made, as far as that can be seen. None: one does.
-fn unserved(data: &Path, answered: bool) -> Option<String> {
+fn not_served(data: &Path, answered: bool) -> Option<String> {
     let folder = data.display();
     if answered {
         return None;
@@ -259,11 +259,11 @@ mod tests {
     #[test]
     fn whoever_is_served_by_nobody_is_warned() {
         let scratch = tempfile::tempdir().unwrap();
-        let warned = unserved(scratch.path(), false).unwrap_or_default();
+        let warned = not_served(scratch.path(), false).unwrap_or_default();
         assert!(warned.contains("no identity.json"), "{warned}");
         std::fs::write(scratch.path().join("identity.json"), "{}").unwrap();
-        let warned = unserved(scratch.path(), false).unwrap_or_default();
+        let warned = not_served(scratch.path(), false).unwrap_or_default();
         assert!(warned.contains("no agent answers"), "{warned}");
-        assert_eq!(unserved(scratch.path(), true), None);
+        assert_eq!(not_served(scratch.path(), true), None);
     }
 }
