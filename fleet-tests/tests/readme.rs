@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 
 use fleet_tests::harness::{Binaries, DEADLINE, Plane, Scratch, eventually, target_dir};
 use holdfast_control::core::admission::admit;
-use holdfast_protocol::data::query;
+use holdfast_query;
 
 fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap()

@@ -1,8 +1,8 @@
 //! Use of the link: the meter counts bytes, the core keeps the ledger, and the buffer's file stores
 //! it over restarts.
 
-use holdfast_protocol::codec;
-use holdfast_protocol::data::{DataPolicies, LinkUse, TrafficClass};
+use holdfast_base::codec;
+use holdfast_records::{DataPolicies, LinkUse, TrafficClass};
 
 use super::data::{BufferResult, Shipping};
 use super::{Driver, TaskResult};
@@ -168,7 +168,7 @@ impl Driver {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::{LinkBudget, Period};
+    use holdfast_records::{LinkBudget, Period};
 
     use super::*;
 

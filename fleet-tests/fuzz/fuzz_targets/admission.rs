@@ -18,7 +18,7 @@ mod core {
 
     /// What a document about data says, as `control/src/core/records.rs` has it.
     pub(crate) mod records {
-        use holdfast_protocol::data::{LinkBudget, StreamPolicy};
+        use holdfast_records::{LinkBudget, StreamPolicy};
 
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub(crate) enum Policy {

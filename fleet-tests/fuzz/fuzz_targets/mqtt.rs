@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use holdfast_protocol::ids::DeviceId;
-use holdfast_protocol::mqtt::{
+use holdfast_base::ids::DeviceId;
+use holdfast_mqtt::{
     Client, DeviceTopics, Event, Fault, Limits, Message, Policy, Retain, Session,
 };
 use holdfast_protocol::topic::Channel;

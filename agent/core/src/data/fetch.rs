@@ -1,6 +1,6 @@
 //! Selection of the records that a fetch ships: those of a window of time, up to a size.
 
-use holdfast_protocol::data::Range;
+use holdfast_records::Range;
 
 use super::stream::Block;
 

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::{Gap, GapReason, Range, RangeSet, StreamName};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{Gap, GapReason, Range, RangeSet, StreamName};
 use serde::{Deserialize, Serialize};
 
 /// Size on disk at which a segment is closed, in bytes: the unit in which windows of time are

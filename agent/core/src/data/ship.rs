@@ -1,10 +1,10 @@
 //! Shipping: decides which stream sends a batch next, one at a time, by priority, then age, within
 //! the time windows of its policy and the link budget, as large as the link takes in a few seconds.
 
-use holdfast_protocol::data::message::MAX_BATCH;
-use holdfast_protocol::data::{Order, StreamName, TrafficClass, Window};
+use holdfast_records::message::MAX_BATCH;
+use holdfast_records::{Order, StreamName, TrafficClass, Window};
 
-use crate::core::backoff::Entropy;
+use crate::backoff::Entropy;
 
 /// Smallest size that is aimed at for a batch, in bytes: below it headers and acknowledgements
 /// outweigh.

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::{LinkBudget, NEVER, Period, TrafficClass};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{LinkBudget, NEVER, Period, TrafficClass};
 
 use super::budget::{Ledger, share};
 use super::ship::{LEAST, SMALLEST, is_used_up};
-use holdfast_protocol::words::{moment, size};
+use holdfast_base::words::{moment, size};
 
 /// Time in seconds below which the end of a wait is reported without a time: the share is being
 /// used as it fills.
@@ -64,7 +64,7 @@ impl Waits {
         self.classes.insert(class, goes_on);
     }
 
-    /// End of a class's wait as it is reported ([`holdfast_protocol::data::ClassUse::waits`]).
+    /// End of a class's wait as it is reported ([`holdfast_records::ClassUse::waits`]).
     pub fn until(&self, class: TrafficClass) -> Option<u64> {
         self.classes.get(&class).map(|goes_on| match goes_on {
             GoesOn::Soon => 0,
@@ -138,7 +138,7 @@ fn lead(budget: &LinkBudget, name: Option<&Name>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::Share;
+    use holdfast_records::Share;
 
     use super::*;
 

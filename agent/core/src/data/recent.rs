@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use holdfast_protocol::data::TrafficClass;
+use holdfast_records::TrafficClass;
 
 /// Length of an interval, in milliseconds: five minutes.
 const PART: u64 = 300_000;

@@ -8,13 +8,13 @@ use super::{
     Cause, FIRST_PROBES, Running, START_RETRY, SWEEP_LONGEST, SWEEP_TOLD, Stage, Surroundings,
     TRIES, Then, Workload,
 };
-use crate::core::backoff;
-use crate::core::effect::{Effect, Observed};
-use crate::core::saved::{Exit, Instance, Rejected, Revision, SavedWorkload};
+use crate::backoff;
+use crate::effect::{Effect, Observed};
+use crate::saved::{Exit, Instance, Rejected, Revision, SavedWorkload};
 
 impl Workload {
     /// Applies an observation to the workload.
-    pub(in crate::core) fn observe(&mut self, observed: Observed, world: &mut Surroundings<'_>) {
+    pub(crate) fn observe(&mut self, observed: Observed, world: &mut Surroundings<'_>) {
         match observed {
             Observed::Fetched(digest) => {
                 if self.prefetching == Some(digest) {

@@ -1,7 +1,7 @@
 //! Version check of a desired state that comes down the link: the next one, one already known, or a
 //! stale one to refuse. Signatures are checked before; this is about order alone.
 
-use holdfast_protocol::ids::StateVersion;
+use holdfast_base::ids::StateVersion;
 
 /// Decision on a correctly signed desired state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

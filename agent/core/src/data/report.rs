@@ -1,7 +1,7 @@
 //! Decides when figures on data are reported again: they change all the time, and a report costs
 //! bytes that records could have used.
 
-use holdfast_protocol::data::DataReport;
+use holdfast_records::DataReport;
 
 /// Shortest time between two reports of changed figures, in milliseconds.
 const FIGURES: u64 = 900_000;
@@ -77,7 +77,7 @@ fn differs(reported: &DataReport, now: &DataReport) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::{ClassUse, Horizon, HorizonCause, StreamReport, TrafficClass};
+    use holdfast_records::{ClassUse, Horizon, HorizonCause, StreamReport, TrafficClass};
 
     use super::*;
 

@@ -5,7 +5,7 @@
 //! long. A position in it is an offset and the bytes right before it, by which it is found again
 //! however much was cut.
 
-use holdfast_protocol::data::block::MAX_RECORD;
+use holdfast_records::block::MAX_RECORD;
 use serde::{Deserialize, Serialize};
 
 /// Number of bytes kept before a position, by which it is recognised: a line or two.

@@ -3,7 +3,7 @@
 use holdfast_protocol::message::{Phase, WorkloadReport};
 
 use super::{Cause, PROVEN_AFTER, Stage, Then, Workload, clip};
-use crate::core::saved::Instance;
+use crate::saved::Instance;
 
 impl Workload {
     /// Reason for the present phase, at most [`MAX_REASON`](holdfast_protocol::message::MAX_REASON)
@@ -31,7 +31,7 @@ impl Workload {
 
     /// Time of the next step if nothing is observed before, in milliseconds of the monotonic clock.
     /// None: only an observation leads on.
-    pub(in crate::core) fn next_wake(&self) -> Option<u64> {
+    pub(crate) fn next_wake(&self) -> Option<u64> {
         match &self.stage {
             Stage::Running(running) => {
                 let current = self.saved.current.as_ref()?;
@@ -50,7 +50,7 @@ impl Workload {
 
     /// True if the workload only waits for something that may take long: a back-off, a probe, a
     /// download, an end.
-    pub(in crate::core) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         match &self.stage {
             _ if self.again => false,
             Stage::Running(_) if !self.paused => match self.goal() {
@@ -67,7 +67,7 @@ impl Workload {
     }
 
     /// Result of a restart that an operator asked for. None: it is under way.
-    pub(in crate::core) fn restarted(&self) -> Option<Result<(), String>> {
+    pub(crate) fn restarted(&self) -> Option<Result<(), String>> {
         match &self.stage {
             _ if self.paused => Some(Err("it is paused".into())),
             _ if self.again => None,
@@ -83,7 +83,7 @@ impl Workload {
     }
 
     /// Main process or launcher, if there is one.
-    pub(in crate::core) fn instance(&self) -> Option<&Instance> {
+    pub(crate) fn instance(&self) -> Option<&Instance> {
         match &self.stage {
             Stage::Running(running) => Some(&running.instance),
             Stage::Saving(instance)
@@ -94,7 +94,7 @@ impl Workload {
     }
 
     /// Report of the workload for the control plane.
-    pub(in crate::core) fn report(&self) -> WorkloadReport {
+    pub(crate) fn report(&self) -> WorkloadReport {
         let on_its_way = self.goal().or(self.wanted.as_ref()).map(|revision| revision.number);
         let current = self.saved.current.as_ref().map(|revision| revision.number);
         let running = matches!(self.stage, Stage::Running(_) | Stage::Stopping { .. });

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 
 use super::stream::Stream;
 
@@ -52,10 +52,10 @@ pub fn place(
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::{GapReason, Range};
+    use holdfast_records::{GapReason, Range};
 
     use super::*;
-    use crate::core::data::stream::Block;
+    use crate::data::stream::Block;
 
     const BLOCK: Block = Block { first: 1, last: 9, count: 9, bytes: 90, earliest: 5, latest: 5 };
 
