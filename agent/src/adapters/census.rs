@@ -24,7 +24,7 @@ use holdfast_base::ids::Name;
 use super::procfs::{self, Process, Stat};
 use super::runtime::RuntimeContext;
 use super::{files, launcher, users};
-use crate::core::record::{Found, Instance};
+use crate::core::saved::{Found, Instance};
 
 /// Environment variable that marks a workload's processes.
 pub const MARKER: &str = "HOLDFAST_INSTANCE";

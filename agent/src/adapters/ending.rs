@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::SignalKind;
 
 use super::{kernel, procfs};
-use crate::core::record::{Exit, Instance};
+use crate::core::saved::{Exit, Instance};
 
 /// Interval at which a process without a pidfd is looked at, and after which a step that failed for
 /// want of descriptors is tried again.

@@ -21,7 +21,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, waitid};
 
 use super::launcher::{self, Plan};
 use super::{ending, kernel, procfs};
-use crate::core::record::Exit;
+use crate::core::saved::Exit;
 
 /// Interval at which a command is looked at where the kernel has no pidfd.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::core::record::Instance;
+use crate::core::saved::Instance;
 
 /// Flag of the kernel's own threads (`PF_KTHREAD`).
 const KERNEL_THREAD: u64 = 0x0020_0000;

@@ -22,7 +22,7 @@ use super::ending::Awaited;
 use super::launcher::{self, Bounds, Plan};
 use super::{crash, ending, folder, procfs, users};
 use crate::core::effect::Observed;
-use crate::core::record::{Instance, Revision};
+use crate::core::saved::{Instance, Revision};
 
 /// Longest time for a launcher to reach the gate; after that it is killed. A slow SD card under
 /// load needs seconds.

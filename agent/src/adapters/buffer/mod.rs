@@ -93,7 +93,7 @@ pub struct StreamSummary {
     /// Time of the oldest record that is not acknowledged, in milliseconds since 1970.
     pub oldest_waiting: Option<u64>,
     /// True when there are gaps that the control plane has not acknowledged yet.
-    pub new_gaps: bool,
+    pub unreported_gaps: bool,
     /// True when records were requested in full, though the policy reduces or withholds them.
     pub wanted: bool,
     /// Earliest time at which the stream may be shipped, in milliseconds since 1970, while a

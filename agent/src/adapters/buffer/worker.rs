@@ -533,7 +533,7 @@ impl Worker {
                 count: stream.count(),
                 oldest: stream.oldest(),
                 oldest_waiting: stream.oldest_waiting(),
-                new_gaps: stream.has_untold_gaps(),
+                unreported_gaps: stream.has_unreported_gaps(),
                 wanted: !stream.kept().wanted.is_empty(),
                 due: reduction.and_then(|it| it.due(last)),
                 problem: reduction.map(reduced::Reduction::problem).unwrap_or_default(),

@@ -102,7 +102,7 @@ impl Machine {
 
     fn is_done(&self) -> bool {
         self.device.memory.as_ref().is_some_and(|memory| {
-            memory.streams.values().all(|it| it.unshipped().is_empty() && !it.has_untold_gaps())
+            memory.streams.values().all(|it| it.unshipped().is_empty() && !it.has_unreported_gaps())
         })
     }
 }
@@ -224,7 +224,7 @@ impl World {
             }
         }
         let most = self.dice.between(1, 20);
-        let (range, rest, records) = match (open.iter().next(), stream.untold(1).first()) {
+        let (range, rest, records) = match (open.iter().next(), stream.unreported_gaps(1).first()) {
             (Some(run), _) => {
                 let records = machine.device.page(id, run.from, run.to, most as usize);
                 let full = records.len() as u64 == most;
@@ -238,7 +238,7 @@ impl World {
             }
             (None, None) => return,
         };
-        let (answered, gaps) = stream.told_with(range, self.dice.below(4) as usize);
+        let (answered, gaps) = stream.gaps_with(range, self.dice.below(4) as usize);
         let Range { from, to } = answered;
         let doubt = stream.is_unsure(from);
         let block =

@@ -188,7 +188,7 @@ impl Worker {
         let stream = self.streams.get(&id)?;
         let now = self.queue.time.now_ms();
         let due = !reduction.records.is_empty()
-            || stream.has_untold_gaps()
+            || stream.has_unreported_gaps()
             || (reduction.to >= range.to && range.to + 1 < stream.next())
             || now >= reduction.since.saturating_add(REPORT_AFTER)
             || now < reduction.since;
