@@ -11,8 +11,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
+use holdfast_base::ids::{Labels, Name, check_label_key, check_label_value};
 use holdfast_protocol::enrol::EnrolToken;
-use holdfast_protocol::ids::{Labels, Name, check_label_key, check_label_value};
 use serde_json::Value;
 
 use crate::adapters::clock::Time;

@@ -20,11 +20,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_protocol::data::TrafficClass;
-use holdfast_protocol::ids::{Name, StateVersion};
+use holdfast_base::ids::{Name, StateVersion};
 use holdfast_protocol::message::{AgentInfo, Method};
 use holdfast_protocol::signing::{self, SigningError};
 use holdfast_protocol::topic::Channel;
+use holdfast_records::TrafficClass;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};

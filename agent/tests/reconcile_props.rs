@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
 use holdfast_agent::core::record::{Exit, Found, Instance, Record};
-use holdfast_protocol::WIRE_VERSION;
-use holdfast_protocol::ids::{Digest, Name};
+use holdfast_base::WIRE_VERSION;
+use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload, Phase};
 use holdfast_protocol::workload::{
     Artifact, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run, Stop,

@@ -4,8 +4,8 @@
 //! One thread writes. It reads what a change touches, decides in `core/ingest.rs`, and writes one
 //! transaction.
 
-use holdfast_protocol::data::{Range, StreamName};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{Range, StreamName};
 use serde::{Deserialize, Serialize};
 
 use crate::core::ingest::{Piece, Tally};

@@ -4,7 +4,6 @@
 //! http), `cli/` is a client of the HTTPS API.
 
 pub mod adapters;
-pub mod cli;
 pub mod config;
 pub mod data_store;
 mod folder;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use holdfast_protocol::data::{Record, StreamName};
-use holdfast_protocol::ids::{DeviceId, Name};
+use holdfast_base::ids::{DeviceId, Name};
 use holdfast_protocol::topic::Channel;
+use holdfast_records::{Record, StreamName};
 
 use crate::core::liveness::Line;
 

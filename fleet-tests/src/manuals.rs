@@ -16,7 +16,7 @@ pub fn write(dir: &Path) -> io::Result<()> {
     let (man, completions) = (dir.join("man"), dir.join("completions"));
     std::fs::create_dir_all(&man)?;
     std::fs::create_dir_all(&completions)?;
-    for mut program in [holdfast_control::cli::command(), agent()] {
+    for mut program in [holdfast_cli::command(), agent()] {
         clap_mangen::generate_to(program.clone(), &man)?;
         let name = program.get_name().to_owned();
         for shell in Shell::value_variants() {

@@ -15,7 +15,6 @@ use std::process::{Command, Stdio};
 
 use fleet_tests::harness::{Binaries, DEADLINE, Plane, Scratch, eventually, target_dir};
 use holdfast_control::core::admission::admit;
-use holdfast_protocol::data::query;
 
 fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap()
@@ -131,11 +130,11 @@ fn every_question_is_understood() {
             questions += 1;
             let [select, filter, by, every] = ["--select", "--where", "--by", "--every"].map(value);
             assert_ne!(select, "", "{command:?}");
-            query::parse::question(select, filter, by, every)
+            holdfast_query::parse::question(select, filter, by, every)
                 .unwrap_or_else(|fault| panic!("{command:?}: {fault}"));
         }
         for time in ["--since", "--until"].map(value).into_iter().filter(|time| !time.is_empty()) {
-            query::parse::duration(time.trim_start_matches('-'))
+            holdfast_query::parse::duration(time.trim_start_matches('-'))
                 .unwrap_or_else(|fault| panic!("{command:?}: {fault}"));
         }
     }

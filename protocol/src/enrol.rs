@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Labels, Name, hex, unhex};
+use holdfast_base::ids::{Labels, Name, hex, unhex};
 
 /// Server name in the control plane's certificate that agents and the command line check,
 /// whatever address they dial: addresses change, and the CA is our own.

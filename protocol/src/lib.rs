@@ -1,27 +1,15 @@
-//! The wire between Holdfast's agent and control plane.
+//! The wire between Holdfast's agent and control plane: messages, topics, signing, the documents of
+//! enrolment and what bytes cost on a link. `PROTOCOL.md` and `holdfast.cddl` beside this crate
+//! describe the same for someone who writes an agent in another language.
 //!
-//! Identifiers, messages, the CBOR codec and its size limits, topics, signing and the
-//! enrolment documents; and the words in which both programs tell people of moments and amounts. `PROTOCOL.md` and `holdfast.cddl` beside this crate describe the same
-//! for someone who writes an agent in another language.
-//!
-//! This crate is the ground both programs stand on: no async runtime, no clock, no randomness,
-//! no file. It must never panic on what comes off the network.
+//! Below it stand `holdfast-base` (identifiers, codec), `holdfast-records` (data streams) and
+//! `holdfast-query` (questions to streams). None has an async runtime, a clock, randomness or a
+//! file. None may ever panic on what comes off the network.
 
-pub mod codec;
 pub mod cost;
-pub mod data;
 pub mod enrol;
-pub mod ids;
 pub mod message;
-#[cfg(feature = "mqtt-server")]
-pub mod mqtt;
 pub mod signing;
 pub mod topic;
 mod wire;
-pub mod words;
 pub mod workload;
-
-/// The version of the wire that this crate speaks: the `v` field of every message.
-/// Fields may be added within a version (readers ignore what they do not know); anything else
-/// raises it.
-pub const WIRE_VERSION: u8 = 1;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::query::Question;
-use crate::data::{DataPolicies, DataReport, StreamName};
-use crate::ids::{DeviceId, Name, StateVersion};
 use crate::workload::WorkloadSpec;
+use holdfast_base::ids::{DeviceId, Name, StateVersion};
+use holdfast_query::Question;
+use holdfast_records::{DataPolicies, DataReport, StreamName};
 
 /// Control plane → device, signed, retained: everything the device should run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,8 +155,7 @@ pub struct WorkloadReport {
     pub reason: String,
 }
 
-/// Longest reason in bytes: one line for a person, and small on a metered link.
-pub const MAX_REASON: usize = 300;
+pub use holdfast_base::codec::MAX_REASON;
 
 /// Something that a person should know of a device.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -223,7 +222,7 @@ pub enum Method {
         part: LogPart,
     },
     /// Answer a question from the records of a stream that are on the device. The body is a
-    /// packed [`crate::data::query::Partial`].
+    /// packed [`holdfast_query::Partial`].
     Query {
         /// Which stream; one that is not there has no records.
         stream: StreamName,

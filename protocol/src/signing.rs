@@ -8,9 +8,9 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{self, CodecError, MAX_MESSAGE};
-use crate::ids::DeviceId;
 use crate::message::{Call, DesiredState};
+use holdfast_base::codec::{self, CodecError, MAX_MESSAGE};
+use holdfast_base::ids::DeviceId;
 
 /// A message that travels signed.
 pub trait Signed: Serialize + DeserializeOwned {
@@ -184,8 +184,8 @@ fn open(bytes: &[u8], public_key: &[u8], purpose: &[u8]) -> Result<Vec<u8>, Sign
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::StateVersion;
     use crate::message::Method;
+    use holdfast_base::ids::StateVersion;
     use std::collections::BTreeMap;
 
     /// A fixed key: PKCS#8 v1 prefix and 32 bytes of seed.
@@ -200,7 +200,7 @@ mod tests {
 
     fn desired() -> DesiredState {
         DesiredState {
-            v: crate::WIRE_VERSION,
+            v: holdfast_base::WIRE_VERSION,
             device: "acme.dev-1".parse().unwrap(),
             epoch: 1,
             generation: 7,
@@ -254,7 +254,7 @@ mod tests {
     fn a_call_is_for_one_device_and_one_session() {
         let id: DeviceId = "acme.dev-1".parse().unwrap();
         let key = signer(1).public_key();
-        let call = Call { v: crate::WIRE_VERSION, id: 3, method: Method::Cancel };
+        let call = Call { v: holdfast_base::WIRE_VERSION, id: 3, method: Method::Cancel };
         let bytes = signer(1).sign_call(&call, &id, 7).unwrap();
         assert_eq!(open_call(&bytes, &key, &id, 7).unwrap(), call);
         // Another device's; a recording of another session, whose number may begin alike; no

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::ids::DeviceId;
+use holdfast_base::ids::DeviceId;
 
 /// What a topic carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,11 +15,11 @@ pub enum Channel {
     Desired,
     /// Down: [`crate::message::Call`], signed.
     Call,
-    /// Down: [`crate::data::Acknowledgement`].
+    /// Down: [`holdfast_records::Acknowledgement`].
     Ack,
     /// Up: [`crate::message::StateReport`].
     State,
-    /// Up: [`crate::data::Batch`].
+    /// Up: [`holdfast_records::Batch`].
     Data,
     /// Up: [`crate::message::Reply`].
     Reply,

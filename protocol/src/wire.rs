@@ -4,10 +4,12 @@
 
 use std::fmt;
 
-use serde::de::{Error, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::{ByteBuf, Bytes};
+
+use holdfast_base::codec::ignore_rest;
 
 use crate::message::{Call, LogPart, Method, Reply, WITHIN_MS};
 
@@ -24,12 +26,6 @@ fn next<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
     what: &str,
 ) -> Result<T, A::Error> {
     all.next_element()?.ok_or_else(|| A::Error::custom(format_args!("{what} is missing")))
-}
-
-/// Elements of tomorrow.
-pub(crate) fn ignore_rest<'de, A: SeqAccess<'de>>(all: &mut A) -> Result<(), A::Error> {
-    while all.next_element::<IgnoredAny>()?.is_some() {}
-    Ok(())
 }
 
 impl Serialize for Call {

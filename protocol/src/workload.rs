@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::Digest;
+use holdfast_base::ids::Digest;
 
 /// One revision of a workload, whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -24,11 +24,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cddl_cat::cbor::validate_cbor_bytes;
-use holdfast_protocol::codec;
-use holdfast_protocol::data::query::{Partial, Question};
-use holdfast_protocol::data::{Acknowledgement, Batch};
+use holdfast_base::codec;
 use holdfast_protocol::message::{Call, DesiredState, Fetched, Presence, Reply, StateReport};
 use holdfast_protocol::signing::{Signed, Signer, call_purpose, open_call, verify};
+use holdfast_query::{Partial, Question};
+use holdfast_records::{Acknowledgement, Batch};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -138,11 +138,11 @@ fn sealed<T: Serialize>(
             "rule": rule,
             "payload": format!("{name}.cbor"),
             "externalAad": purpose,
-            "seed": holdfast_protocol::ids::hex(&[1; 32]),
-            "publicKey": holdfast_protocol::ids::hex(&key),
+            "seed": holdfast_base::ids::hex(&[1; 32]),
+            "publicKey": holdfast_base::ids::hex(&key),
         })
     });
-    assert_eq!(json["publicKey"], holdfast_protocol::ids::hex(&key));
+    assert_eq!(json["publicKey"], holdfast_base::ids::hex(&key));
     assert_eq!(json["externalAad"], purpose);
     assert!(golden.windows(own.len()).any(|part| part == own), "the payload stands inside");
     golden

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use holdfast_protocol::ids::{Digest, Name, StateVersion};
+use holdfast_base::ids::{Digest, Name, StateVersion};
 use holdfast_protocol::message::{DesiredState, WorkloadReport};
 
 use super::backoff::Entropy;

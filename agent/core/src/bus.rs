@@ -3,10 +3,10 @@
 //! Every topic belongs to a workload. A client sees those of its own by their plain names, and
 //! those of others as `workloads/OWNER/TOPIC`, as far as the workload's document allows it.
 
-use holdfast_protocol::data::StreamName;
-use holdfast_protocol::ids::Name;
-use holdfast_protocol::mqtt::{is_filter, is_topic_name, matches};
+use holdfast_base::ids::Name;
+use holdfast_mqtt::{is_filter, is_topic_name, matches};
 use holdfast_protocol::workload::Bus;
+use holdfast_records::StreamName;
 
 /// Where others' topics begin.
 const OTHERS: &str = "workloads/";

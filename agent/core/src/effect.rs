@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use holdfast_protocol::ids::{Digest, Name};
+use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::workload::{Artifact, Probe, WorkloadSpec};
 
 use super::record::{Exit, Found, Instance, Record, Revision};

@@ -4,7 +4,7 @@
 //! long. A position in it is an offset, and what stands right before it, by which it is found
 //! again however much was cut.
 
-use holdfast_protocol::data::block::MAX_RECORD;
+use holdfast_records::block::MAX_RECORD;
 use serde::{Deserialize, Serialize};
 
 /// So many bytes before a position tell it from others: a line or two.

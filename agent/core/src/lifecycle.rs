@@ -20,7 +20,7 @@ mod outlook;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use holdfast_protocol::ids::{Digest, Name};
+use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::message::MAX_REASON;
 use holdfast_protocol::workload::{Artifact, RestartPolicy, WorkloadSpec};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use holdfast_protocol::workload::WorkloadSpec;
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
 //! Records out of the body of a call, piece by piece: lines, JSON, CBOR. Either all of a body is
 //! good, or it is refused with the place of its first fault.
 
-use holdfast_protocol::data::Format;
-use holdfast_protocol::data::block::MAX_RECORD;
+use holdfast_records::Format;
+use holdfast_records::block::MAX_RECORD;
 
 /// Most records of one call: each costs some memory beside its bytes.
 pub const MAX_RECORDS: usize = 65_536;

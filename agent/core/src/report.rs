@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::WIRE_VERSION;
-use holdfast_protocol::codec::{self, CodecError};
-use holdfast_protocol::data::DataReport;
-use holdfast_protocol::ids::StateVersion;
+use holdfast_base::WIRE_VERSION;
+use holdfast_base::codec::{self, CodecError};
+use holdfast_base::ids::StateVersion;
 use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport};
+use holdfast_records::DataReport;
 
 use super::agent::View;
 use super::data::report as data;
@@ -26,7 +26,7 @@ const REFUSED: u64 = 5_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Told {
     applied: StateVersion,
-    workloads: BTreeMap<holdfast_protocol::ids::Name, WorkloadReport>,
+    workloads: BTreeMap<holdfast_base::ids::Name, WorkloadReport>,
     problems: Vec<Problem>,
     data: Option<Box<DataReport>>,
 }
@@ -328,7 +328,7 @@ mod tests {
         let mut reporter = Reporter::default();
         reporter.connected();
         let stored = |written| DataReport {
-            storage: holdfast_protocol::data::Storage {
+            storage: holdfast_records::Storage {
                 used: written,
                 quota: 1_600,
                 ..Default::default()

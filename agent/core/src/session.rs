@@ -1,7 +1,7 @@
 //! What the agent makes of what comes down the link: the next desired state, or
 //! something to refuse. Signatures are checked before; this is about order.
 
-use holdfast_protocol::ids::StateVersion;
+use holdfast_base::ids::StateVersion;
 
 /// What to do with a well-signed desired state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

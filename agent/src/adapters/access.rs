@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use holdfast_protocol::ids::{Name, hex};
+use holdfast_base::ids::{Name, hex};
 use holdfast_protocol::workload::Bus;
 use serde::{Deserialize, Serialize};
 

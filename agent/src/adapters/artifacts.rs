@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_protocol::ids::Digest;
+use holdfast_base::ids::Digest;
 use holdfast_protocol::workload::Artifact;
 use http_body_util::{BodyExt as _, Full};
 use hyper::StatusCode;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use holdfast_protocol::WIRE_VERSION;
-use holdfast_protocol::codec;
-use holdfast_protocol::data::StreamName;
-use holdfast_protocol::data::query::Question;
-use holdfast_protocol::ids::Name;
+use holdfast_base::WIRE_VERSION;
+use holdfast_base::codec;
+use holdfast_base::ids::Name;
 use holdfast_protocol::message::{Fetched, LogPart, MAX_REPLY_BODY, Reply};
+use holdfast_query::Question;
+use holdfast_records::StreamName;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 

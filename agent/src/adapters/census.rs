@@ -19,7 +19,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 
 use super::procfs::{self, Process, Stat};
 use super::runtime::Place;

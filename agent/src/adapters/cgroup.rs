@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use holdfast_protocol::workload::Resources;
 
 use super::procfs::unless_gone;

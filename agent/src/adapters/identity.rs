@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_base::ids::{DeviceId, Labels, Name, hex, unhex};
 use holdfast_protocol::enrol::{
     ENROL_PATH, EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RENEW_PATH, RenewRequest,
     enrol_proof, renew_proof,
 };
-use holdfast_protocol::ids::{DeviceId, Labels, Name, hex, unhex};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rustls::ClientConfig;

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use holdfast_protocol::data::{Format, Range, StreamName};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{Format, Range, StreamName};
 
 use super::buffer::Buffer;
 pub use super::buffer::Refused;

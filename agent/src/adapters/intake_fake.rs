@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use holdfast_protocol::data::{Range, StreamName};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{Range, StreamName};
 use tokio::sync::oneshot;
 
 use super::intake::{Intake, Records, Refused, Stored};

@@ -265,7 +265,7 @@ fn read_plan(stdin: &mut impl io::Read) -> io::Result<Plan> {
     }
     let mut body = vec![0; length];
     stdin.read_exact(&mut body)?;
-    holdfast_protocol::codec::from_slice(&body).map_err(io::Error::other)
+    holdfast_base::codec::from_slice(&body).map_err(io::Error::other)
 }
 
 fn nowhere() -> io::Result<std::fs::File> {

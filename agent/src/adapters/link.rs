@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_protocol::WIRE_VERSION;
-use holdfast_protocol::codec::{self, MAX_PACKET};
-use holdfast_protocol::data::TrafficClass;
+use holdfast_base::WIRE_VERSION;
+use holdfast_base::codec::{self, MAX_PACKET};
+use holdfast_base::ids::DeviceId;
 use holdfast_protocol::enrol::SERVER_NAME;
-use holdfast_protocol::ids::DeviceId;
 use holdfast_protocol::message::Presence;
 use holdfast_protocol::topic::{Channel, Topic};
+use holdfast_records::TrafficClass;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{LastWill, Packet, Publish};
 use rumqttc::{

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use holdfast_protocol::cost::{on_the_wire, sealed};
-use holdfast_protocol::data::TrafficClass;
+use holdfast_records::TrafficClass;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// MQTT's own bytes in a publish, beside topic and payload.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use holdfast_protocol::workload::{Probe, WorkloadSpec};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

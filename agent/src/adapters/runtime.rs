@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_protocol::ids::{Digest, Name};
+use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::workload::{Executable, Process, Run, WorkloadSpec};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;

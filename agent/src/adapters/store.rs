@@ -11,8 +11,8 @@ use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use holdfast_protocol::codec;
-use holdfast_protocol::ids::Name;
+use holdfast_base::codec;
+use holdfast_base::ids::Name;
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{
     Database, ReadableDatabase as _, ReadableTable as _, StorageBackend as _, TableDefinition,

@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 
 use super::procfs;
 

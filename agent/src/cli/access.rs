@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use holdfast_protocol::workload::Bus;
 
 use super::{Data, FAILED, Output, USAGE, complain, configuration, say};

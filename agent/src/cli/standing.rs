@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use holdfast_protocol::data::NEVER;
-use holdfast_protocol::words::{moment, size, until};
+use holdfast_base::words::{moment, size, until};
+use holdfast_records::NEVER;
 
 /// Streams that are shown; a person reads no more, and problems must not scroll away.
 const SHOWN: usize = 20;

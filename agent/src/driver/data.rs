@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_protocol::codec;
-use holdfast_protocol::data::{
+use holdfast_base::codec;
+use holdfast_protocol::topic::Channel;
+use holdfast_records::{
     Acknowledgement, DataPolicies, Given, Range, RangeSet, Ship, StreamName, StreamPolicy,
     TrafficClass,
 };
-use holdfast_protocol::topic::Channel;
 
 use super::data_report::Rates;
 use super::link_use::LinkLedger;

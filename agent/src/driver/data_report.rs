@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::data::report::MAX_REPORTED_STREAMS;
-use holdfast_protocol::data::{
+use holdfast_base::ids::Name;
+use holdfast_records::report::MAX_REPORTED_STREAMS;
+use holdfast_records::{
     DataReport, Horizon, Ship, Storage, StreamName, StreamPolicy, StreamReport,
 };
-use holdfast_protocol::ids::Name;
 use serde_json::{Value, json};
 
 use super::Driver;

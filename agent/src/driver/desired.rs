@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_protocol::ids::{DeviceId, StateVersion};
+use holdfast_base::ids::{DeviceId, StateVersion};
 use holdfast_protocol::message::DesiredState;
 use holdfast_protocol::signing;
 use rumqttc::mqttbytes::v5::Publish;

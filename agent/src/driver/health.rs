@@ -2,9 +2,9 @@
 
 use std::io;
 
-use holdfast_protocol::data::TrafficClass;
 use holdfast_protocol::message::Problem;
 use holdfast_protocol::workload::Run;
+use holdfast_records::TrafficClass;
 
 use super::data::{ASIDE, Aside};
 use super::{Driver, Inner};

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use holdfast_protocol::data::StreamName;
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use holdfast_protocol::message::Problem;
 use holdfast_protocol::workload::Bus as Permissions;
+use holdfast_records::StreamName;
 use serde_json::Value;
 
 use super::Driver;

@@ -1,8 +1,8 @@
 //! What the link has carried and may still carry: counts come from the meter, the core keeps the
 //! ledger, the buffer's file keeps it over a restart.
 
-use holdfast_protocol::codec;
-use holdfast_protocol::data::{DataPolicies, LinkUse, TrafficClass};
+use holdfast_base::codec;
+use holdfast_records::{DataPolicies, LinkUse, TrafficClass};
 
 use super::data::{Back, Shipping};
 use super::{Driver, Inner};
@@ -166,7 +166,7 @@ impl Driver {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::{LinkBudget, Period};
+    use holdfast_records::{LinkBudget, Period};
 
     use super::*;
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 
 use super::health::LOW;
 use super::{Driver, HOUSEKEEPING};

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_protocol::data::{DataPolicies, Range, Source, StreamName};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{DataPolicies, Range, Source, StreamName};
 use serde::{Deserialize, Serialize};
 
 use super::{Driver, Inner};
@@ -342,8 +342,7 @@ impl Driver {
     }
 
     fn store_for(&self, stream: StreamName, records: Vec<Vec<u8>>) {
-        let records =
-            records.into_iter().map(|it| (holdfast_protocol::data::Format::Plain, it)).collect();
+        let records = records.into_iter().map(|it| (holdfast_records::Format::Plain, it)).collect();
         let stored = self.sources.intake.append(None, stream.clone(), records);
         let tell = self.tell.clone();
         tokio::spawn(async move {

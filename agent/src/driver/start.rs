@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_protocol::ids::{Name, hex};
+use holdfast_base::ids::{Name, hex};
 use holdfast_protocol::message::DesiredState;
 use tokio::sync::{mpsc, watch};
 
@@ -186,7 +186,7 @@ impl Driver {
     }
 }
 
-fn known(identity: &Option<Identity>) -> Option<(Vec<u8>, holdfast_protocol::ids::DeviceId)> {
+fn known(identity: &Option<Identity>) -> Option<(Vec<u8>, holdfast_base::ids::DeviceId)> {
     let identity = identity.as_ref()?;
     Some((identity.signing_key(), identity.device()?))
 }

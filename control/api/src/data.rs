@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::{GapReason, Range, RangeSet};
+use holdfast_records::{GapReason, Range, RangeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;

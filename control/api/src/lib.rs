@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_base::ids::Labels;
 use holdfast_protocol::enrol::Fault;
-use holdfast_protocol::ids::Labels;
 use holdfast_protocol::message::Phase;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,6 +29,7 @@ pub mod selector;
 pub mod strict;
 pub mod time;
 mod timeline;
+pub mod units;
 pub mod words;
 
 pub use absence::{Absence, AbsenceStatus, PolicyAbsence};

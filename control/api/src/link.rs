@@ -1,47 +1,57 @@
-//! A device's link in the period of its budget: what each class has used, whether that fits, what is
-//! to be expected, and what follows where something waits. Whether a class waits is the device's own
-//! decision, as it ships; everything that is said of it anywhere is made here.
+//! Use of a device's link in the present period of its budget: bytes by traffic class, whether that
+//! fits, a forecast, and what waits.
+//!
+//! Whether a class waits is decided on the device; every text about it is made here.
 
-use holdfast_protocol::data::{ClassUse, LinkUse, NEVER, Period, TrafficClass};
-use holdfast_protocol::words::date;
+use holdfast_base::words::date;
+use holdfast_records::{ClassUse, LinkUse, NEVER, Period, TrafficClass};
 
 use super::time::rfc3339;
 use crate::{Fits, Link, LinkClass, LinkWait};
 
 const DAY: u64 = 86_400;
 
-/// How long a rate must have been watched before a forecast is made of it, in seconds: what an agent
-/// sends as it starts says nothing of the hours to come.
+/// Shortest time over which a rate must have been counted for a forecast, in seconds. What an agent
+/// sends as it starts says nothing about the hours to come.
 pub const ENOUGH: u64 = 600;
 
-/// The period of a report.
+/// Returns the period of a report; a day for agents that do not report one.
 fn period(link: &LinkUse) -> Period {
     link.period.unwrap_or(Period::Day)
 }
 
-/// When the period of a report ends, in seconds since 1970.
+/// Returns the end of a report's period, in seconds since 1970, exclusive: the next midnight or
+/// first of a month, in UTC.
 fn ends(link: &LinkUse) -> u64 {
     let day = link.since / DAY;
     let days = match period(link) {
         Period::Day => 1,
-        // Another month begins within 31 days.
+        // `since` is the first of a month; the next first comes 28 to 31 days later. For 2024-02-01
+        // the search ends at 29.
         Period::Month => (1..=31).find(|days| date(day + days).2 == 1).unwrap_or(31),
     };
     (day + days).saturating_mul(DAY)
 }
 
-/// What will have been used at the period's end, at the rate of the last hour. None: it was not
-/// watched for long enough.
+/// Returns the bytes that will have been used at the end of the period if the rate of the last hour
+/// continues. None: the rate was not counted for [`ENOUGH`] seconds.
+///
+/// Example: 10,000 bytes used at noon, 2,000 of them counted in the last 3,600 s: 12 h are left, so
+/// 10,000 + 2,000 × 43,200 / 3,600 = 34,000.
 fn forecast(link: &LinkUse, used: u64, recent: u64) -> Option<u64> {
     if link.watched < ENOUGH || link.at < link.since {
         return None;
     }
+    // In 128 bits, because `recent` comes from the device and may be any number of 64. The rate is
+    // divided by the time it was counted over, not by a fixed hour: shortly after an agent's start
+    // that is ten minutes.
     let left = u128::from(ends(link).saturating_sub(link.at));
     let more = u128::from(recent) * left / u128::from(link.watched);
     Some(used.saturating_add(u64::try_from(more).unwrap_or(u64::MAX)))
 }
 
-/// Whether so much fits a bound.
+/// Classifies `used` bytes against a bound. Waiting comes first: a class may have to wait before
+/// its share is used up, because the share becomes due little by little over the period.
 fn fits(used: u64, bound: Option<u64>, waits: bool, forecast: Option<u64>) -> Fits {
     match bound {
         None => Fits::NoBudget,
@@ -71,7 +81,8 @@ fn class(link: &LinkUse, class: TrafficClass, it: &ClassUse) -> LinkClass {
     }
 }
 
-/// A report as people and scripts see it. `budget`: the document that holds on the device.
+/// Converts a report of a link to the API's form. `budget` is the name of the `LinkBudget` document
+/// that applies to the device.
 pub fn link(link: &LinkUse, budget: Option<&str>) -> Link {
     let (mut used, mut recent) = (0_u64, 0_u64);
     for it in link.classes.values() {
@@ -80,6 +91,7 @@ pub fn link(link: &LinkUse, budget: Option<&str>) -> Link {
     }
     let forecast = forecast(link, used, recent);
     let used_up = link.budget.is_some_and(|budget| used >= budget);
+    // As a whole the link waits if any class does, unless all is used up, which says more.
     let waits = !used_up && link.classes.values().any(|it| it.waits.is_some());
     Link {
         budget: budget.filter(|_| link.budget.is_some()).map(Into::into),
@@ -99,7 +111,8 @@ pub fn link(link: &LinkUse, budget: Option<&str>) -> Link {
     }
 }
 
-/// What follows from a link budget that is used up, class by class: for people.
+/// Describes, for each class that waits for the link budget, what does not happen meanwhile, such
+/// as `logs: logs are not read and queries are not answered before 2026-11-28T12:15:00Z`.
 pub fn consequences(link: &LinkUse) -> Vec<String> {
     let follows = |(class, it): (&TrafficClass, &ClassUse)| {
         let what = match class {
@@ -112,10 +125,10 @@ pub fn consequences(link: &LinkUse) -> Vec<String> {
     link.classes.iter().filter_map(follows).collect()
 }
 
-/// Why a class waits. None: it does not.
+/// Describes why a class waits for the link budget named `budget`. None: it does not wait.
 pub fn held(link: &LinkUse, class: TrafficClass, budget: &str) -> Option<String> {
     let waits = link.classes.get(&class)?.waits?;
-    let (whole, class) = (link.budget.map(holdfast_protocol::words::size), class.as_str());
+    let (whole, class) = (link.budget.map(holdfast_base::words::size), class.as_str());
     let whole = whole.map_or_else(String::new, |whole| format!(" ({whole})"));
     let waits = match waits {
         0 => "has used what is due by now, and goes on little by little".into(),
@@ -137,7 +150,7 @@ fn until(waits: u64) -> String {
 mod tests {
     use super::*;
 
-    /// 2026-11-28.
+    /// 2026-11-28T00:00:00Z, in seconds since 1970.
     const MIDNIGHT: u64 = 1_795_824_000;
     const NOON: u64 = MIDNIGHT + DAY / 2;
 
@@ -190,7 +203,8 @@ mod tests {
             let found = &link.classes[0];
             assert_eq!((found.fits, found.forecast), (wanted, expected), "{name}");
         }
-        // What is free costs nothing, and no budget bounds nothing.
+        // Traffic that the interface does not charge for counts as nothing, and without a budget
+        // there is no bound.
         let free = ClassUse { charged: Some(7), ..used(90_000, 40_000, 0, None) };
         assert_eq!(link(&report(3_600, &[(Data, free)]), None).used, 7);
         let none = LinkUse {

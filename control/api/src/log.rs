@@ -1,4 +1,4 @@
-//! A workload's log as it comes from its device in pieces, and as text with times.
+//! Pieces of a workload's log as they come from a device, and their conversion to text with times.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -6,40 +6,41 @@ use serde::{Deserialize, Serialize};
 use super::count::either;
 use super::time::rfc3339;
 
-/// A piece of a log.
+/// Piece of a log with its description.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogPiece {
     /// Bytes of the log.
     pub body: Bytes,
-    /// What is said of them.
+    /// Description of the bytes.
     pub head: LogHead,
 }
 
-/// What is said of a piece of a log: a line of JSON before its bytes, where an answer is framed.
+/// Description of a piece of a log. In a framed response it is a line of JSON before the bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LogHead {
-    /// Number of the log; another one has other offsets. 0: not known.
+    /// Number of the log; offsets are valid within one log only. 0: not known.
     pub log: u32,
-    /// Bytes that were ever written to the log before this piece.
+    /// Offset of the piece: bytes that were written to the log before it.
     pub offset: u64,
     /// Length of the piece in bytes.
     pub length: u64,
-    /// Bytes right before it that were cut off the log before they were read.
+    /// Bytes right before the piece that were cut off the log before they were read.
     #[serde(skip_serializing_if = "is_zero")]
     pub lost: u64,
-    /// It begins another log than the one asked for, or than the one before.
+    /// True if the piece begins another log than the one asked for, or than that of the piece
+    /// before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub anew: bool,
-    /// Parts of the piece: length in bytes, and when it was written in seconds since 1970 (0: not
-    /// known). Empty: not asked for.
+    /// Parts of the piece: length in bytes, and time of writing in seconds since 1970 (0: not
+    /// known). Empty: times were not asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub times: Vec<(u64, u64)>,
-    /// The piece is none, but says that the device has not answered for so many seconds, though it
-    /// was asked again.
+    /// Seconds for which the device has not answered although it was asked again; the piece has no
+    /// bytes then. 0: it is a piece of the log.
     #[serde(skip_serializing_if = "is_zero")]
     pub silent: u64,
-    /// Why there is no more.
+    /// Reason why the log ends here, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -53,7 +54,7 @@ fn is_zero(value: &u64) -> bool {
 }
 
 impl LogPiece {
-    /// What is said instead of a piece while the device does not answer.
+    /// Creates a piece without bytes that says for how many seconds the device has not answered.
     pub fn silence(seconds: u64) -> Self {
         let head = LogHead { silent: seconds, ..LogHead::default() };
         Self { head, ..Self::default() }
@@ -61,7 +62,7 @@ impl LogPiece {
 }
 
 impl LogHead {
-    /// What is missing right before the piece, in words. None: nothing.
+    /// Describes what is missing right before the piece. None: nothing is.
     pub fn missing(&self) -> Option<String> {
         if self.anew {
             return Some("another log begins here: the workload was deleted meanwhile, or the device lost its place".into());
@@ -77,38 +78,38 @@ impl LogHead {
     }
 }
 
-/// Where a log is gone on with: its number and an offset, as in `305419896-5000`. None: not of
-/// that form.
+/// Parses the place at which reading continues: number of the log and offset, such as
+/// `305419896-5000`. None: not of that form.
 pub fn place(text: &str) -> Option<(u32, u64)> {
     let (log, offset) = text.split_once('-')?;
     let log = log.parse().ok().filter(|log| *log != 0)?;
     Some((log, offset.parse().ok()?))
 }
 
-/// Makes text of a log's pieces.
+/// Converts pieces of a log to text, with a time at the beginning of each line if wanted.
 #[derive(Debug)]
 pub struct LogText {
     times: bool,
-    /// What comes next begins a line.
+    /// True if the next byte begins a line.
     at_line: bool,
 }
 
 impl LogText {
-    /// `times`: each line begins with when it was written.
+    /// Creates a converter. `times`: each line begins with the time at which it was written.
     pub fn new(times: bool) -> Self {
         Self { times, at_line: true }
     }
 
-    /// What ends a line that has not ended yet: before a remark between the lines.
+    /// Returns a line end if the last line has none yet, for a remark between the lines.
     pub fn end_line(&mut self) -> &'static str {
         if std::mem::replace(&mut self.at_line, true) { "" } else { "\n" }
     }
 
-    /// The text of a piece.
+    /// Returns the text of a piece.
     pub fn render(&mut self, piece: &LogPiece) -> Vec<u8> {
         let mut text = Vec::with_capacity(piece.body.len());
         let mut rest: &[u8] = &piece.body;
-        // What is behind the last part said has no known time.
+        // Bytes behind the last described part have no known time.
         for (length, time) in piece.head.times.iter().copied().chain([(u64::MAX, 0)]) {
             let length = usize::try_from(length).unwrap_or(usize::MAX).min(rest.len());
             let (part, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
@@ -125,7 +126,7 @@ impl LogText {
     }
 }
 
-/// The beginning of a line. Where the time is not known, as wide as if it were.
+/// Returns the prefix of a line with its time, or with `unknown` padded to the same width.
 fn moment(time: u64) -> String {
     match time {
         0 => format!("{:<20} ", "unknown"),

@@ -1,9 +1,9 @@
-//! How much an access token may do: one of three scopes, each with everything of the one before.
+//! Scopes of access tokens: three levels, each including the one before.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What an access token may do.
+/// Rights of an access token; each scope includes the one before.
 #[derive(
     Debug,
     Clone,
@@ -23,15 +23,15 @@ pub enum Scope {
     /// Read devices, workloads, logs, streams, metrics and the audit log; follow streams by MQTT.
     #[default]
     Read,
-    /// Also change workloads, documents about data, devices and enrolment tokens; ask devices;
-    /// store and fetch artifacts.
+    /// Everything in `read`; change workloads, policy documents, devices and enrolment tokens;
+    /// query devices; store and fetch artifacts.
     Operate,
-    /// Everything: also backups, restores and access tokens.
+    /// Everything in `operate`; backups, restores and access tokens.
     Admin,
 }
 
 impl Scope {
-    /// As the API says it.
+    /// Returns the word of the scope in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -40,7 +40,7 @@ impl Scope {
         }
     }
 
-    /// Tokens that were made before there were scopes may do everything.
+    /// Returns the scope of tokens that were stored before scopes existed.
     pub fn of_old() -> Self {
         Self::Admin
     }

@@ -1,27 +1,27 @@
-//! Which labels a selector means.
+//! Label selectors: their form in documents, their text form, and matching.
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::{IdError, Labels, check_label_key, check_label_value};
+use holdfast_base::ids::{IdError, Labels, check_label_key, check_label_value};
 use serde::{Deserialize, Serialize};
 
-/// The word that a document writes for every device.
+/// Word that a document writes to select every device.
 pub const ALL: &str = "all";
 
-/// Chooses by labels: all of it must hold. One without conditions chooses everything: in a
-/// document it is written `all` (admission refuses `{}` there), in a list it is left out.
+/// Selects by labels; all conditions must hold. A selector without conditions selects everything:
+/// in a document it is written `all` (admission refuses `{}`), in a list it is left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", from = "Written")]
 pub struct Selector {
-    /// Labels with exactly these values.
+    /// Labels that must be present with exactly these values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
-    /// Further conditions.
+    /// Further conditions on labels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub match_expressions: Vec<Expression>,
 }
 
-/// A selector as documents write it.
+/// Form of a selector in documents.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -52,39 +52,39 @@ impl From<Written> for Selector {
     }
 }
 
-/// A condition on one label.
+/// Condition on one label.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expression {
-    /// The label's key.
+    /// Key of the label.
     pub key: String,
-    /// How it is compared.
+    /// Comparison that the label must pass.
     pub operator: Operator,
-    /// What with; empty for `Exists` and `DoesNotExist`.
+    /// Values to compare with; empty for `Exists` and `DoesNotExist`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
 }
 
-/// How a label is compared.
+/// Comparison of a label with a list of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operator {
-    /// Its value is one of these.
+    /// The label is present and has one of the values.
     In,
-    /// Its value is none of these, or it is not there.
+    /// The label is absent or has none of the values.
     NotIn,
-    /// It is there.
+    /// The label is present, with any value.
     Exists,
-    /// It is not there.
+    /// The label is absent.
     DoesNotExist,
 }
 
 impl Selector {
-    /// Whether it chooses who has these labels.
+    /// True if the selector matches an object with these labels.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
             && self.match_expressions.iter().all(|expression| expression.holds(labels))
     }
 
-    /// As the text of a selector, such as `site=kiel,role in (a,b)`.
+    /// Returns the text form of the selector, such as `site=kiel,role in (a,b)`.
     pub fn words(&self) -> String {
         let labels = self.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
         let further = self.match_expressions.iter().map(|one| {
@@ -101,7 +101,7 @@ impl Selector {
         labels.chain(further).collect::<Vec<_>>().join(",")
     }
 
-    /// True when it says nothing.
+    /// True if there are no conditions: everything is selected.
     pub fn is_empty(&self) -> bool {
         self.match_labels.is_empty() && self.match_expressions.is_empty()
     }
@@ -120,41 +120,43 @@ impl Expression {
     }
 }
 
-/// Most conditions in the text of a selector, as in a document.
+/// Most conditions in the text form of a selector, as in a document.
 const MAX_CONDITIONS: usize = 64;
 
-/// Why a text is no selector.
+/// Reason why a text is not a selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotASelector {
-    /// Something between two commas says nothing.
+    /// A condition between two commas is empty.
     #[error(
         "a selector is conditions with commas between them, such as role=gateway,site!=north,gpu,!retired: one of them is empty"
     )]
     Empty,
-    /// Too many.
+    /// More than 64 conditions.
     #[error("a selector has at most {MAX_CONDITIONS} conditions")]
     TooMany,
-    /// Parentheses that are no list of values.
+    /// Parentheses that do not enclose a list of values after `in` or `notin`.
     #[error(
         "in the selector's {condition:?}: a set is written KEY in (A,B) or KEY notin (A,B), such as role in (gateway,camera)"
     )]
     Set {
-        /// The condition.
+        /// Text of the condition.
         condition: String,
     },
-    /// A key or value that no label can have.
+    /// A key or value that a label cannot have.
     #[error("in the selector's {condition:?}: {source}")]
     Label {
-        /// The condition.
+        /// Text of the condition.
         condition: String,
-        /// What is wrong with it.
+        /// Fault of the key or value.
         source: IdError,
     },
 }
 
-/// Reads `role=gateway,site!=north,gpu,!retired,zone in (a,b),rack notin (c)`: has this value (`=`
-/// or `==`), has not, is there, is not there, has one of these values, has none of them. An empty
-/// text chooses everything.
+/// Parses conditions with commas between them, such as `role=gateway,site!=north,gpu,!retired,zone
+/// in (a,b),rack notin (c)`. An empty text selects everything.
+///
+/// In the order of the example: the label has the value (`=` or `==`), does not have it, is
+/// present, is absent, has one of the values, has none of them.
 ///
 /// # Errors
 /// [`NotASelector`].
@@ -182,7 +184,7 @@ pub fn parse(text: &str) -> Result<Selector, NotASelector> {
     Ok(selector)
 }
 
-/// The parts between commas that stand in no parentheses.
+/// Splits at commas outside of parentheses.
 fn conditions(text: &str) -> Vec<&str> {
     let mut inside = false;
     let between = |c: char| {
@@ -196,7 +198,7 @@ fn conditions(text: &str) -> Vec<&str> {
     text.split(between).collect()
 }
 
-/// A condition's key, how it is compared, and what with.
+/// Splits a condition into key, operator and values.
 fn split(condition: &str) -> Result<(&str, Operator, Vec<&str>), NotASelector> {
     if let Some(set) = set(condition) {
         return set;
@@ -212,10 +214,10 @@ fn split(condition: &str) -> Result<(&str, Operator, Vec<&str>), NotASelector> {
     })
 }
 
-/// A condition's key, operator and values.
+/// Key, operator and values of a condition.
 type Condition<'a> = (&'a str, Operator, Vec<&'a str>);
 
-/// `KEY in (A,B)` or `KEY notin (A,B)`. None: it is no such condition.
+/// Parses `KEY in (A,B)` or `KEY notin (A,B)`. None: the condition has another form.
 fn set(condition: &str) -> Option<Result<Condition<'_>, NotASelector>> {
     let wrong = || NotASelector::Set { condition: condition.to_owned() };
     let (key, rest) = condition.split_once(|c: char| c.is_whitespace() || c == '(')?;
@@ -236,7 +238,7 @@ fn set(condition: &str) -> Option<Result<Condition<'_>, NotASelector>> {
         return Some(Err(wrong()));
     };
     let values: Vec<&str> = listed.split(',').map(str::trim).collect();
-    // As in kubectl, `in ()` is an empty value; more than one of nothing is a slip.
+    // As in kubectl, `in ()` is the empty value; an empty one among several is a mistake.
     if values.len() > 1 && values.contains(&"") {
         return Some(Err(wrong()));
     }

@@ -1,8 +1,8 @@
-//! Moments as text: RFC 3339 in UTC with seconds, and lengths of time as people write them.
+//! Points in time as RFC 3339 text in UTC, and durations as people write them.
 
-use holdfast_protocol::words::date;
+use holdfast_base::words::date;
 
-/// Seconds since 1970 as `2026-11-23T21:00:00Z`.
+/// Formats seconds since 1970 as `2026-11-23T21:00:00Z`.
 pub fn rfc3339(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);
@@ -10,14 +10,15 @@ pub fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Milliseconds since 1970 as `2026-11-23T21:00:00.123Z`.
+/// Formats milliseconds since 1970 as `2026-11-23T21:00:00.123Z`.
 pub fn rfc3339_millis(millis: u64) -> String {
     let mut text = rfc3339(millis / 1_000);
     text.pop();
     format!("{text}.{:03}Z", millis % 1_000)
 }
 
-/// `30d`, `12h`, `15m`, `90s` in seconds. None: not of that form, zero, or more than a century.
+/// Parses a duration such as `30d`, `12h`, `15m` or `90s` to seconds. None: another form, zero, or
+/// more than a century.
 pub fn duration(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -32,8 +33,9 @@ pub fn duration(text: &str) -> Option<u64> {
     (1..=100 * 366 * 86_400).contains(&seconds).then_some(seconds)
 }
 
-/// Milliseconds since 1970 of RFC 3339 (`2026-11-23T21:00:00.5Z`, `…+02:00`, or the date alone), of
-/// a length of time before `now` (`2h`, `-24h`, `0s` or `now`). None: of no such form, or before 1970.
+/// Parses a point in time to milliseconds since 1970. It is RFC 3339 (`2026-11-23T21:00:00.5Z`,
+/// `…+02:00`, or the date alone), or a duration before `now` (`2h`, `-24h`, `0s` or `now`). None:
+/// another form, or before 1970.
 pub fn moment(text: &str, now: u64) -> Option<u64> {
     let text = text.trim();
     if text == "now" {
@@ -65,7 +67,7 @@ pub fn moment(text: &str, now: u64) -> Option<u64> {
     u64::try_from(seconds).ok()?.checked_mul(1_000)?.checked_add(millis)
 }
 
-/// Three whole numbers.
+/// Parses three numbers of one to four digits with `between` between them.
 fn numbers(text: &str, between: char) -> Option<[u64; 3]> {
     let number = |text: &str| {
         let good = (1..=4).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
@@ -75,7 +77,7 @@ fn numbers(text: &str, between: char) -> Option<[u64; 3]> {
     all.try_into().ok()
 }
 
-/// Days since 1970 of `2026-11-23`.
+/// Returns the days since 1970 of a date such as `2026-11-23`.
 fn days(date: &str) -> Option<u64> {
     let [year, month, day] = numbers(date, '-')?;
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -88,13 +90,17 @@ fn days(date: &str) -> Option<u64> {
     if !(1970..=9999).contains(&year) || !(1..=last).contains(&day) {
         return None;
     }
+    // The year is taken to begin in March, so that a leap day is the last of its year and the
+    // months before it have fixed lengths: `(153 * m + 2) / 5` is the day on which month m begins,
+    // with March as 0. 719,468 days lie between 0000-03-01 and 1970-01-01.
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year / 400, year % 400);
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     (era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year).checked_sub(719_468)
 }
 
-/// The time of day, and how many seconds it is ahead of UTC.
+/// Splits off the offset to UTC. Returns the time of day and the seconds by which it is ahead of
+/// UTC.
 fn zone(text: &str) -> Option<(&str, i64)> {
     if let Some(clock) = text.strip_suffix(['Z', 'z']) {
         return Some((clock, 0));
@@ -109,7 +115,7 @@ fn zone(text: &str) -> Option<(&str, i64)> {
     Some((clock, if offset.starts_with('-') { -seconds } else { seconds }))
 }
 
-/// A length of time in words, for people: its largest unit.
+/// Formats a duration in words, in its largest unit, such as `90 s`, `15 min` or `3 days`.
 pub fn words(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),

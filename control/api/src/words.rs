@@ -1,7 +1,7 @@
-//! Errors of libraries in this project's words: what a reader of JSON says is made for
-//! programmers ("invalid type: sequence, expected struct NewToken").
+//! Error texts of JSON libraries in plain words. The originals are made for programmers: "invalid
+//! type: sequence, expected struct NewToken".
 
-/// What is wrong with a JSON text, with where.
+/// Describes a JSON error with its line and column.
 pub fn json(error: &serde_json::Error) -> String {
     let whole = error.to_string();
     let (said, place) = match whole.rsplit_once(" at line ") {
@@ -11,7 +11,7 @@ pub fn json(error: &serde_json::Error) -> String {
     format!("{place}{}", plain(said))
 }
 
-/// What a reader said, without where.
+/// Describes a JSON error, from its original text without the place.
 pub fn plain(said: &str) -> String {
     let pairs = said.strip_prefix("invalid type: ").or(said.strip_prefix("invalid value: "));
     if let Some((found, needed)) = pairs.and_then(|pair| pair.rsplit_once(", expected ")) {
@@ -37,7 +37,7 @@ pub fn plain(said: &str) -> String {
     syntax(said).unwrap_or(said).to_owned()
 }
 
-/// The word behind a beginning, and those that are known.
+/// Extracts the word in backquotes after `beginning`, and the list of known words.
 fn named(said: &str, beginning: &str) -> Option<(String, String)> {
     let rest = said.strip_prefix(beginning)?.strip_prefix('`')?;
     let (word, rest) = rest.split_once('`')?;

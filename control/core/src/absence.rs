@@ -7,7 +7,7 @@ mod told;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use holdfast_protocol::ids::{Labels, Name};
+use holdfast_base::ids::{Labels, Name};
 use serde::{Deserialize, Serialize};
 
 use super::attention::{LOST_AFTER, NEVER_AFTER};

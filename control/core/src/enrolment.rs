@@ -1,6 +1,6 @@
 //! May this key be a device, and which? Decided from the token, the key and who is known.
 
-use holdfast_protocol::ids::{Labels, Name, check_label_key, check_label_value};
+use holdfast_base::ids::{Labels, Name, check_label_key, check_label_value};
 
 use super::records::{DeviceRecord, Standing, TokenRecord};
 use holdfast_api::Approve;

@@ -1,6 +1,6 @@
 //! Why something is not as desired, in words for a person.
 
-use holdfast_protocol::ids::{Name, StateVersion};
+use holdfast_base::ids::{Name, StateVersion};
 use holdfast_protocol::message::Phase;
 use holdfast_protocol::message::WorkloadReport;
 

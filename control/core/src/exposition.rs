@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use holdfast_protocol::data::{Record, query};
+use holdfast_query as query;
+use holdfast_records::Record;
 
 use super::values::{Tree, value_tree};
 
@@ -225,7 +226,7 @@ fn sample(number: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::Format;
+    use holdfast_records::Format;
     use proptest::prelude::*;
 
     use super::*;

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 
 use super::absence;
 use super::alarms::{Silence, muted};

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::codec;
-use holdfast_protocol::data::block::{MAX_RECORD, pack, unpack};
-use holdfast_protocol::data::message::{MAX_BATCH, MAX_BATCH_GAPS, MAX_BATCH_RECORDS};
-use holdfast_protocol::data::{
+use holdfast_base::codec;
+use holdfast_records::block::{MAX_RECORD, pack, unpack};
+use holdfast_records::message::{MAX_BATCH, MAX_BATCH_GAPS, MAX_BATCH_RECORDS};
+use holdfast_records::{
     Batch, Format, Gap, GapReason, Layout, Range, RangeSet, Record, StreamName,
 };
 use serde::{Deserialize, Serialize};
@@ -274,7 +274,7 @@ pub struct Piece {
     pub min_time: u64,
     /// The latest.
     pub max_time: u64,
-    /// A block, see [`holdfast_protocol::data::block`].
+    /// A block, see [`holdfast_records::block`].
     pub block: Vec<u8>,
 }
 
@@ -1003,7 +1003,7 @@ mod tests {
 
     fn encoded(from: u64, to: u64, gaps: Vec<Gap>, block: Vec<u8>) -> Vec<u8> {
         let batch = Batch {
-            v: holdfast_protocol::WIRE_VERSION,
+            v: holdfast_base::WIRE_VERSION,
             stream: "s".parse().unwrap(),
             from,
             to,

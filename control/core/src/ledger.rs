@@ -1,30 +1,33 @@
-//! The gap ledger of one stream: what became of each of its numbers, as segments that do not
-//! overlap. A segment is one row of the data store; a [`Stretch`] holds those that a change can
+//! Gap ledger of one stream: the status of each sequence number, kept as segments that do not
+//! overlap.
+//!
+//! A segment is one row of the data store. A [`Stretch`] holds the segments that one change can
 //! touch, so that the rest of a long ledger stays on disk.
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::{GapReason, Range, RangeSet};
+use holdfast_records::{GapReason, Range, RangeSet};
 use serde::Serialize;
 
-/// The largest sequence number that is believed: what a JSON number holds exactly. At a million
-/// records a second a stream reaches it in 285 years.
+/// Highest sequence number that is accepted, 2^53 - 1: the largest that a JSON number holds
+/// exactly. At a million records a second a stream reaches it after 285 years.
 pub const MAX_SEQUENCE: u64 = (1 << 53) - 1;
 
-/// What became of a number.
+/// Status of a sequence number in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Answer {
-    /// It was received.
+    /// A record with this number was received.
     Received,
-    /// The device says that it will not come, and why.
+    /// The device reported that no record with this number will come, and why.
     Gap(GapReason),
-    /// It was received or stands in a gap: only the blocks that are kept tell which, see
-    /// [`Stretch::sum_up`]. It gives way to a record that they do not hold.
+    /// The number was received or stands in a gap; only the stored blocks tell which, see
+    /// [`Stretch::sum_up`]. A record that arrives late replaces this status if no block holds its
+    /// number.
     Summed,
 }
 
 impl Answer {
-    /// Every answer.
+    /// Every status that a segment can have.
     pub const ALL: [Self; 9] = [
         Self::Received,
         Self::Gap(GapReason::Expired),
@@ -37,7 +40,7 @@ impl Answer {
         Self::Summed,
     ];
 
-    /// As the store writes it.
+    /// Returns the byte that stands for the status in the data store.
     pub fn code(self) -> u8 {
         match self {
             Self::Received => 0,
@@ -52,51 +55,57 @@ impl Answer {
         }
     }
 
-    /// From what the store wrote.
+    /// Returns the status for a byte that [`Answer::code`] wrote; None for any other byte.
     pub fn of_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.code() == code)
     }
 }
 
-/// Numbers that follow each other and have the same answer.
+/// Consecutive sequence numbers with the same status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
-    /// The first.
+    /// First sequence number of the segment.
     pub from: u64,
-    /// The last.
+    /// Last sequence number of the segment, inclusive.
     pub to: u64,
-    /// What became of them.
+    /// Status that all numbers of the segment have.
     pub answer: Answer,
 }
 
-/// What of the store a change of a ledger replaces: None deletes the segment that begins there.
+/// Rows that a change of the ledger replaces in the store, keyed by a segment's first number:
+/// Some((last, status)) writes the segment, None deletes it.
 pub type Rows = Vec<(u64, Option<(u64, Answer)>)>;
 
 type Segments = BTreeMap<u64, (u64, Answer)>;
 
-/// The part of a ledger that is in memory.
+/// Part of a ledger that is in memory, with what the store held when it was loaded.
 #[derive(Debug, Clone, Default)]
 pub struct Stretch {
-    /// Which numbers are known here: all segments that touch them are in memory, whole.
+    /// Numbers whose status is known here: every segment that touches them is in memory as a whole.
     loaded: RangeSet,
     segments: Segments,
-    /// As the store has them.
+    /// Segments as the store has them, for [`Stretch::rows`] to compare with.
     before: Segments,
 }
 
 impl Stretch {
-    /// One of which nothing is loaded.
+    /// Creates a stretch with nothing loaded.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What must still be loaded before these numbers can be changed, their neighbours included,
-    /// for segments of one answer grow together.
+    /// Returns the ranges that must still be loaded before the numbers from `from` to `to` can be
+    /// changed.
+    ///
+    /// One number more on each side is included, because adjacent segments of one status merge:
+    /// when `10..=19` is received in the store and `20..=29` arrives, row 10 grows to `10..=29` and
+    /// no row 20 is written.
     pub fn wanted(&self, from: u64, to: u64) -> RangeSet {
         self.loaded.missing(from.saturating_sub(1), to.saturating_add(1))
     }
 
-    /// Takes in the segments of the store that touch `range`.
+    /// Adds the segments of the store that touch `range`. A segment that reaches beyond `range` is
+    /// known as a whole afterwards.
     pub fn load(&mut self, range: Range, segments: impl IntoIterator<Item = Segment>) {
         self.loaded.insert(range.from, range.to);
         for segment in segments {
@@ -107,7 +116,7 @@ impl Stretch {
         }
     }
 
-    /// What of the store changed, by number.
+    /// Returns the rows that differ from the store, in the order of their numbers.
     pub fn rows(&self) -> Rows {
         let gone = self.before.keys().filter(|from| !self.segments.contains_key(from));
         let mut rows: Rows = gone.map(|from| (*from, None)).collect();
@@ -117,13 +126,13 @@ impl Stretch {
         rows
     }
 
-    /// How many segments more than in the store.
+    /// Returns the number of segments minus that in the store; negative after merging.
     pub fn growth(&self) -> i64 {
         let count = |segments: &Segments| i64::try_from(segments.len()).unwrap_or(i64::MAX);
         count(&self.segments) - count(&self.before)
     }
 
-    /// The segments that hold one of these numbers, whole.
+    /// Returns the segments that contain at least one number from `from` to `to`, uncut.
     pub fn touching(&self, from: u64, to: u64) -> Vec<Segment> {
         let segment = |(from, (to, answer)): (&u64, &(u64, Answer))| Segment {
             from: *from,
@@ -131,6 +140,8 @@ impl Stretch {
             answer: *answer,
         };
         let mut found = Vec::new();
+        // The segment that begins before `from` reaches into the range if it ends at `from` or
+        // later. Segments do not overlap, so no other one before it can.
         if let Some(first) = self.segments.range(..from).next_back().map(segment)
             && first.to >= from
         {
@@ -142,7 +153,7 @@ impl Stretch {
         found
     }
 
-    /// What of these numbers has no answer.
+    /// Returns those numbers from `from` to `to` that have no status.
     pub fn unanswered(&self, from: u64, to: u64) -> RangeSet {
         let mut rest = RangeSet::new();
         rest.insert(from, to);
@@ -152,7 +163,7 @@ impl Stretch {
         rest
     }
 
-    /// Those of these numbers whose answer is one of these.
+    /// Returns those of `numbers` whose status fulfils `is`.
     pub fn within(&self, numbers: &RangeSet, is: impl Fn(Answer) -> bool) -> RangeSet {
         let mut found = RangeSet::new();
         for range in numbers.iter() {
@@ -165,12 +176,12 @@ impl Stretch {
         found
     }
 
-    /// Those of these numbers that are summed up.
+    /// Returns those of `numbers` that are [`Answer::Summed`].
     pub fn summed_within(&self, numbers: &RangeSet) -> RangeSet {
         self.within(numbers, |answer| answer == Answer::Summed)
     }
 
-    /// How many of these numbers stand in gaps.
+    /// Returns how many numbers from `from` to `to` stand in gaps.
     pub fn gaps_within(&self, from: u64, to: u64) -> u64 {
         let gaps = self.touching(from, to).into_iter();
         gaps.filter(|segment| matches!(segment.answer, Answer::Gap(_)))
@@ -178,8 +189,11 @@ impl Stretch {
             .fold(0, u64::saturating_add)
     }
 
-    /// Gives these numbers an answer where they have none, or one that `gives_way`. What changed,
-    /// with the answer that it had.
+    /// Sets the status of the numbers from `from` to `to` where they have none, or one for which
+    /// `gives_way` is true. Returns the ranges that changed, each with its former status.
+    ///
+    /// Example: with `1..=10` received, setting `5..=15` to a gap that overrides nothing changes
+    /// `11..=15` alone and returns `[(11..=15, None)]`.
     pub fn set(
         &mut self,
         from: u64,
@@ -190,6 +204,12 @@ impl Stretch {
         if from > to {
             return Vec::new();
         }
+        // `pieces` becomes everything that stands where the touched segments stood, from left to
+        // right: what an old segment has left of `from`, the hole before the overlap, the overlap
+        // with the new or the old status, and what the last one has right of `to`. With `1..=4`
+        // thinned, receiving `3..=6` gives 1-2 thinned, 3-4 received (was thinned), 5-6 received
+        // (had no status). `put` then merges 3-6. The additions of 1 cannot overflow: numbers are
+        // at most MAX_SEQUENCE.
         let mut pieces: Vec<Segment> = Vec::new();
         let mut changed = Vec::new();
         let mut next = from;
@@ -222,7 +242,8 @@ impl Stretch {
         changed
     }
 
-    /// Puts pieces where nothing is, in their order, grown together with their neighbours.
+    /// Inserts pieces, in ascending order, where no segments are, and merges each with neighbours
+    /// of the same status.
     fn put(&mut self, pieces: Vec<Segment>) {
         for piece in pieces {
             let mut piece = piece;
@@ -243,10 +264,13 @@ impl Stretch {
         }
     }
 
-    /// Makes one of all neighbours that have an answer, so that a ledger of very many pieces stays
-    /// bounded; whoever stands alone, and numbers without an answer, stay as they are. Everything
-    /// that is loaded is summed up. Gives how many numbers stood in the gaps that are no longer
-    /// told from what was received, by reason.
+    /// Merges adjacent segments into one with the status [`Answer::Summed`], so that a ledger of
+    /// very many segments stays bounded. All that is loaded is summed up; a segment without a
+    /// neighbour and numbers without a status stay as they are. Returns how many numbers of each
+    /// gap reason can no longer be told from received ones.
+    ///
+    /// Example: `1..=4` received, 5 thinned, `6..=9` received, 11 received becomes `1..=9` summed
+    /// and 11 received, and returns `{thinned: 1}`. Number 10 has no status and remains unknown.
     pub fn sum_up(&mut self) -> BTreeMap<GapReason, u64> {
         let mut summed: Vec<Segment> = Vec::new();
         let mut gaps = BTreeMap::new();
@@ -258,8 +282,15 @@ impl Stretch {
         };
         for (from, (to, answer)) in std::mem::take(&mut self.segments) {
             let next = Segment { from, to, answer };
+            // Neighbours merge whatever their status. A stream that is stored on change alternates
+            // between received and reduced (1 received, 2-60 reduced, 61 received, …): no two
+            // neighbours are alike, so merging only like ones would never make such a ledger
+            // shorter.
             match summed.last_mut() {
                 Some(last) if last.to + 1 == from => {
+                    // Both sides are counted, but a segment that is Summed already adds nothing:
+                    // its gaps were counted when it was made, and the caller adds the result to
+                    // that sum.
                     count(last);
                     count(&next);
                     *last = Segment { from: last.from, to, answer: Answer::Summed };
@@ -272,29 +303,33 @@ impl Stretch {
     }
 }
 
-/// Whether these numbers were left on the device because a policy says so: such records are no loss
-/// and can be fetched or asked. Everything else that did not come is missing. This is the one place
-/// that tells the two apart.
+/// True if numbers with this reason were left on the device because a policy says so. Such records
+/// are not lost: they can be fetched or queried. Every other number without a record counts as
+/// missing; no other function decides this.
 pub fn is_by_policy(reason: GapReason) -> bool {
     matches!(reason, GapReason::Reduced | GapReason::Withheld)
 }
 
-/// Why numbers did not come, as the API says it.
+/// Range of numbers without a record, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Missing {
-    /// The first.
+    /// First number of the range.
     pub from: u64,
-    /// The last.
+    /// Last number of the range, inclusive.
     pub to: u64,
-    /// A [`GapReason`]'s word, or `unknown`.
+    /// Word of the [`GapReason`], such as `quota`; `unknown` for numbers without a status.
     pub reason: &'static str,
-    /// See [`is_by_policy`].
+    /// True if a policy left the records on the device, see [`is_by_policy`].
     #[serde(skip)]
     pub by_policy: bool,
 }
 
-/// Makes the list of what is missing out of segments that come in their order: gaps, and below
-/// `highest` whatever has no answer.
+/// Builds the list of missing ranges from segments in ascending order: gaps, and numbers up to
+/// `highest` without a status.
+///
+/// Numbers above `highest` without a status are not missing: they may still arrive. Example: with
+/// `highest` 7 and the segments `1..=3` received and 5 in a gap, the list is 4 unknown, 5 with its
+/// reason, `6..=7` unknown.
 #[derive(Debug)]
 pub struct MissingList {
     next: u64,
@@ -302,7 +337,8 @@ pub struct MissingList {
 }
 
 impl MissingList {
-    /// From this number on; `highest` is the highest that was received.
+    /// Creates a list that begins at number `from`. `highest` is the highest number received; 0:
+    /// none.
     pub fn new(from: u64, highest: u64) -> Self {
         Self { next: from.max(1), highest }
     }
@@ -314,7 +350,7 @@ impl MissingList {
         }
     }
 
-    /// The next segment.
+    /// Adds the next segment, and pushes the ranges that it completes to `found`.
     pub fn add(&mut self, segment: Segment, found: &mut Vec<Missing>) {
         self.unknown(segment.from, found);
         if let Answer::Gap(reason) = segment.answer
@@ -327,7 +363,8 @@ impl MissingList {
         self.next = self.next.max(segment.to.saturating_add(1));
     }
 
-    /// There are no more segments.
+    /// Ends the list after the last segment: pushes the numbers up to `highest` that no segment
+    /// reached.
     pub fn end(&mut self, found: &mut Vec<Missing>) {
         self.unknown(u64::MAX, found);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_api::{DataMeta, Ledger, MissingRange};
-use holdfast_protocol::data::GapReason;
+use holdfast_records::GapReason;
 
 use crate::ingest::Tally;
 use crate::ledger::{Missing, is_by_policy};

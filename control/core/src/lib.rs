@@ -1,4 +1,4 @@
-//! The control plane's decisions, as values: no I/O, no clock, no async.
+//! Decisions of the control plane as plain values: no I/O, no clock, no async runtime, no logging.
 
 pub mod absence;
 pub mod activity;
@@ -7,6 +7,7 @@ pub mod alarms;
 pub mod answering;
 pub mod attention;
 pub mod crowd;
+pub mod device_topics;
 pub mod enrolment;
 pub mod explain;
 pub mod exposition;

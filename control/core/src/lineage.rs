@@ -1,5 +1,9 @@
-//! Whether a device that connects is the one that was known: its data folder may have been copied,
-//! or put back to an earlier state. See PROTOCOL.md, section 10.
+//! Detection of a device whose data folder was copied to another machine or put back to an earlier
+//! state. See PROTOCOL.md, section 10.
+//!
+//! With each connection the agent draws a random number and reports the last few of them as its
+//! history. The control plane keeps the newest one. If that is not in a later history, the history
+//! diverged: another machine has drawn numbers since, or this one has forgotten some.
 
 use std::net::IpAddr;
 
@@ -8,43 +12,47 @@ use serde::{Deserialize, Serialize};
 
 use holdfast_api::time;
 
-/// Two machines have one identity if histories diverged so often within [`WITHIN`].
+/// Divergences within [`WITHIN`] from which on two machines are assumed to use one identity. One
+/// restored backup diverges once; two machines diverge at every change between them.
 const TWICE: usize = 3;
-/// In seconds: longer than three of an agent's longest waits between connections.
+/// Time in which divergences count together, in seconds: longer than three of the longest waits of
+/// an agent between two connections.
 const WITHIN: u64 = 30 * 60;
-/// How long a history that diverged is said, in seconds.
+/// Time for which a divergence is reported as a problem, in seconds: a day.
 const SAID: u64 = 86_400;
 
-/// A device's history, as far as it is known.
+/// Newest known number of a device's connection history, and recent divergences from it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lineage {
-    /// The epoch in which it was told: what a backup says of an earlier one is no evidence.
+    /// Epoch of the control plane in which the number was reported. After a restore from a backup
+    /// (a new epoch) the stored number is older than the device's, which proves nothing.
     epoch: u64,
-    /// The last number.
+    /// Newest number of the history; 0: not known.
     last: u32,
-    /// From where it was told.
+    /// Address from which that number was reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     address: Option<IpAddr>,
-    /// The last times that another history came.
+    /// Latest divergences, oldest first, at most [`TWICE`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     diverged: Vec<Diverged>,
 }
 
-/// Another history came.
+/// One divergence: a history came without the number that was known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Diverged {
-    /// Seconds since 1970.
+    /// Time of the report, in seconds since 1970.
     at: u64,
-    /// From where.
+    /// Address from which the other history came.
     from: Option<IpAddr>,
-    /// From where the one came that was known.
+    /// Address from which the known history had come.
     known: Option<IpAddr>,
 }
 
 impl Lineage {
-    /// A device tells its history after a connect, in this epoch. Some: it is another one than was
-    /// known, and this is its last number.
+    /// Compares the history that a device reports after it connected with the known number. `epoch`
+    /// is the control plane's. Some(number): the history diverged, and this is its newest number;
+    /// the known one stays until [`Lineage::confirmed`].
     pub fn told(
         &mut self,
         history: &[u32],
@@ -53,6 +61,9 @@ impl Lineage {
     ) -> Option<u32> {
         let last = history.last().copied()?;
         let unknown = self.last == 0 || self.epoch != epoch;
+        // An agent reports the last acknowledged number, those that may have been acknowledged, and
+        // the new one. It is enough that the known number is anywhere among them: an
+        // acknowledgement that was lost on the way leaves [5, 6, 7] for a known 6.
         if unknown || history.contains(&self.last) {
             self.confirmed(last, epoch, address);
             return None;
@@ -64,17 +75,19 @@ impl Lineage {
         Some(last)
     }
 
-    /// This is the history from now on.
+    /// Takes `last` as the newest number of the history from now on.
     pub fn confirmed(&mut self, last: u32, epoch: u64, address: Option<IpAddr>) {
         (self.last, self.epoch, self.address) = (last, epoch, address);
     }
 
-    /// What is over is not said any more. True: something was.
+    /// Removes divergences that are over. True if any was removed.
     pub fn settle(&mut self, now: u64) -> bool {
         let before = self.diverged.len();
         let over = |it: &Diverged, for_long| now.saturating_sub(it.at) > for_long;
         self.diverged.retain(|it| !over(it, SAID));
-        // Two machines come again and again: what was so once is then one machine that was put back.
+        // Two machines keep diverging, so that `told` replaces the oldest of the three before it is
+        // older than WITHIN. If it gets older, they have stopped: one machine is left, which was
+        // put back, and without the oldest `identity-twice` becomes `rolled-back` again.
         if self.diverged.len() >= TWICE && self.diverged.first().is_some_and(|it| over(it, WITHIN))
         {
             self.diverged.drain(..1);
@@ -82,12 +95,14 @@ impl Lineage {
         before != self.diverged.len()
     }
 
-    /// When the evidence began, in seconds since 1970. 0: there is none.
+    /// Time of the oldest divergence that is still reported, in seconds since 1970; 0: there is
+    /// none.
     pub fn since(&self) -> u64 {
         self.diverged.first().map_or(0, |first| first.at)
     }
 
-    /// What a person should know.
+    /// Returns the problem that the divergences amount to: `rolled-back` for fewer than three,
+    /// `identity-twice` for three. None: there are none.
     pub fn problem(&self) -> Option<Problem> {
         let last = self.diverged.last()?;
         let said = |address: Option<IpAddr>| {
@@ -127,10 +142,10 @@ mod tests {
         assert_eq!(lineage.told(&[], 1, (None, 10)), None, "an agent that does not tell");
         assert_eq!(lineage.told(&[5], 1, (None, 10)), None);
         assert_eq!(lineage.told(&[5, 6], 1, (None, 20)), None);
-        // The answer was lost, and the agent was started again.
+        // The acknowledgement was lost, and the agent was restarted.
         assert_eq!(lineage.told(&[5, 6, 7], 1, (None, 30)), None);
         assert_eq!(code(&lineage), None, "however often it comes back");
-        // Restored from a backup: what that says of devices is older than they are.
+        // After a restore from a backup the known number is older than the device's history.
         assert_eq!(lineage.told(&[70, 71], 2, (None, 40)), None);
         assert_eq!(code(&lineage), None);
     }
@@ -143,7 +158,8 @@ mod tests {
         lineage.told(&[1, 2], 1, at("10.0.0.5", 5));
         assert_eq!(lineage.told(&[1, 9], 1, at("10.0.0.9", 10)), Some(9));
         assert_eq!(code(&lineage).as_deref(), Some("rolled-back"));
-        // It does not count before the device goes on above what it was told.
+        // The known number stays until the device confirms that it goes on above the numbers it was
+        // told.
         assert_eq!(lineage.told(&[1, 9], 1, at("10.0.0.9", 20)), Some(9));
         lineage.confirmed(9, 1, Some("10.0.0.9".parse().unwrap()));
         assert_eq!(lineage.told(&[9, 10], 1, at("10.0.0.9", 30)), None);

@@ -1,5 +1,5 @@
-//! The list of devices: which of them, in which order. Asked for by strangers to the code, so
-//! every word of a query is checked.
+//! Filter, order and paging of the list of devices. The words of a query come from outside, so each
+//! is checked.
 
 use super::absence;
 use super::attention::{Attention, Watch};
@@ -8,37 +8,38 @@ use super::{state, view};
 use holdfast_api::selector::Selector;
 use holdfast_api::{Absence, Connection, HealthState};
 
-/// Longest text that is searched for, in bytes.
+/// Longest text to search for, in bytes.
 const MAX_TEXT: usize = 200;
 
-/// Which devices. What is not said chooses all.
+/// Filter of the list of devices. Conditions that are not set match every device.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Those with these labels.
+    /// Labels that a device must have.
     pub selector: Selector,
-    /// Those in which this stands; see [`Filter::text`].
+    /// Text in lower case that a device must contain in its name, label values, address, workloads,
+    /// problem codes or states; made by [`Filter::text`].
     pub text: Option<String>,
-    /// Those whose connection is one of these.
+    /// Connection states of which a device must have one; empty: any.
     pub connections: Vec<Connection>,
-    /// Those whose health is one of these.
+    /// Health states of which a device must have one; empty: any.
     pub health: Vec<HealthState>,
-    /// Those that report a problem with this code.
+    /// Code of a problem that a device must have.
     pub problem: Option<String>,
-    /// Those that should run this workload, or still report it.
+    /// Workload that a device should run or still reports.
     pub workload: Option<String>,
-    /// Those whose label `site` is this; empty: that have none.
+    /// Value that the label `site` must have; empty: devices without that label.
     pub site: Option<String>,
-    /// Those that are away, and of which this is to be thought.
+    /// Kinds of absence of which an offline device must have one; empty: any device.
     pub absences: Vec<Absence>,
-    /// Those that need a person for this.
+    /// Reason for which a device must need a person.
     pub attention: Option<Attention>,
 }
 
 impl Filter {
-    /// A text to search for, as it is compared: without regard to case.
+    /// Prepares a text to search for: trimmed and in lower case. None: it is empty.
     ///
     /// # Errors
-    /// It is too long.
+    /// The text is longer than 200 bytes.
     pub fn text(text: &str) -> Result<Option<String>, String> {
         match text.trim() {
             "" => Ok(None),
@@ -47,10 +48,10 @@ impl Filter {
         }
     }
 
-    /// `online,offline` as connections.
+    /// Parses connection states such as `online,offline`.
     ///
     /// # Errors
-    /// A word that is none.
+    /// Lists the known words when one is unknown.
     pub fn connections(text: &str) -> Result<Vec<Connection>, String> {
         let all = [
             Connection::Online,
@@ -68,10 +69,10 @@ impl Filter {
         text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(one).collect()
     }
 
-    /// `failing,problem` as states of health.
+    /// Parses health states such as `failing,problem`.
     ///
     /// # Errors
-    /// A word that is none.
+    /// Lists the known words when one is unknown.
     pub fn health(text: &str) -> Result<Vec<HealthState>, String> {
         let one = |word: &str| {
             let found = HealthState::ALL.into_iter().find(|known| known.as_str() == word);
@@ -83,10 +84,10 @@ impl Filter {
         text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(one).collect()
     }
 
-    /// `unexpected,expected` as absences.
+    /// Parses kinds of absence such as `unexpected,expected`.
     ///
     /// # Errors
-    /// A word that is none.
+    /// Lists the known words when one is unknown.
     pub fn absences(text: &str) -> Result<Vec<Absence>, String> {
         let one = |word: &str| {
             let found = Absence::ALL.into_iter().find(|known| known.as_str() == word);
@@ -95,7 +96,7 @@ impl Filter {
         text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(one).collect()
     }
 
-    /// Whether a device is chosen.
+    /// True if a device matches every condition.
     pub fn chooses(&self, device: &Device, watch: Watch) -> bool {
         let record = &device.record;
         let workload = |name: &str| {
@@ -122,20 +123,21 @@ impl Filter {
     }
 }
 
-/// The label of those who share a place and a link.
+/// Key of the label for devices that share a place and a link.
 pub const SITE: &str = "site";
 
-/// Whether any connection or health begins so: of 50,000 devices the health takes time.
+/// True if a connection or health state begins with `text`. Checked first, because the health of
+/// 50,000 devices takes time to compute.
 fn is_word(text: &str) -> bool {
     ["online", "offline"].iter().any(|word| word.starts_with(text))
         || HealthState::ALL.iter().any(|state| state.as_str().starts_with(text))
 }
 
-/// Whether a text in lower case stands in a device's name, a value of its labels, its address,
-/// the name of a workload that it should run, the code of a problem, its connection or its health.
+/// True if a text in lower case occurs in a device's name, label values, address, names of desired
+/// workloads or problem codes, or begins its connection or health state.
 fn holds(device: &Device, text: &str, now: u64) -> bool {
     let report = &device.report;
-    // Names have no capitals.
+    // Names of devices have no capitals, so they need no conversion.
     device.record.name.as_str().contains(text)
         || device.record.labels.values().any(|value| {
             value.contains(text)
@@ -155,34 +157,34 @@ fn holds(device: &Device, text: &str, now: u64) -> bool {
             && device.problems().iter().any(|problem| problem.code.contains(text)))
 }
 
-/// What a list is sorted by; equals stand by name.
+/// Sort key of the list of devices. Devices with equal keys are sorted by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// Their names.
+    /// Name of the device.
     Name,
-    /// Online, offline, never seen, pending, revoked.
+    /// Connection state: online, offline, never seen, pending, revoked.
     Connection,
-    /// How much they need a person: failing, with a problem, unknown, never seen, pending,
-    /// progressing, healthy, revoked.
+    /// Health by urgency: failing, problem, unknown, never seen, pending, progressing, healthy,
+    /// revoked.
     Health,
-    /// When they were last heard; never is longest ago.
+    /// Time of the last packet; devices that were never heard count as the longest ago.
     HeardAt,
-    /// How many workloads fail on them and problems they report.
+    /// Number of failing workloads plus number of problems.
     Problems,
-    /// How many workloads fail on them, then how many they should run.
+    /// Number of failing workloads, then number of desired workloads.
     Workloads,
-    /// When their certificates end; none is first.
+    /// End of the certificate; devices without one come first.
     Certificate,
-    /// When they enrolled.
+    /// Time of the enrolment.
     CreatedAt,
 }
 
-/// An order.
+/// Order of the list of devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Order {
-    /// By what.
+    /// Key to sort by.
     pub by: By,
-    /// The greatest first.
+    /// True: the greatest first.
     pub descending: bool,
 }
 
@@ -204,10 +206,10 @@ const ORDERS: [(&str, By); 8] = [
 ];
 
 impl Order {
-    /// From `heardAt`, or descending from `-heardAt`.
+    /// Parses a sort key such as `heardAt`, or `-heardAt` for descending order.
     ///
     /// # Errors
-    /// There is no such order.
+    /// Lists the known keys when the word is unknown.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (descending, word) = text.strip_prefix('-').map_or((false, text), |word| (true, word));
         let found = ORDERS.iter().find(|(known, _)| *known == word);
@@ -244,6 +246,8 @@ impl Order {
             By::Workloads => {
                 (state::failing(device, now) << 32) | device.desired.workloads.len() as u64
             }
+            // Failing workloads in the upper half, desired ones in the lower: 2 failing of 5 is
+            // 0x2_0000_0005.
             By::Certificate => view::certificate_end(device).unwrap_or(0),
             By::CreatedAt => device.record.created_at,
         };
@@ -251,8 +255,8 @@ impl Order {
     }
 }
 
-/// The devices at `offset` and after in this order, `limit` at most, of those given by name; and
-/// how many there are.
+/// Returns at most `limit` devices from `offset` on in this order, and the number of all. `devices`
+/// must come sorted by name.
 pub fn page<'m>(
     devices: impl Iterator<Item = &'m Device>,
     order: Order,
@@ -268,7 +272,8 @@ pub fn page<'m>(
         .collect();
     let end = offset.saturating_add(limit);
     if end < total {
-        // Only what is shown must be in order.
+        // Only the devices up to `end` need to be in order: selecting them takes linear time,
+        // sorting 50,000 does not.
         keys.select_nth_unstable(end);
         keys.truncate(end);
     }

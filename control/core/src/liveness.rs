@@ -1,4 +1,5 @@
-//! Whether a device can be reached.
+//! Liveness of a device's connection: when it was last heard, when its next packet is due, and what
+//! state people see.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,41 +8,43 @@ use super::records::{KnownProblem, Standing};
 use holdfast_api::Connection;
 use holdfast_api::time::rfc3339;
 
-/// Of a promised packet: how much later than the keep-alive it may come, in seconds. A link has its
-/// latency, and a lost segment is sent again.
+/// Grace after the keep-alive before a promised packet counts as overdue, in seconds: a link has
+/// latency, and lost segments are sent again.
 const LATE: u64 = 10;
 
-/// When a connection's device was last heard: asked by whoever looks, so that noting a packet is
-/// one store to an atomic of the gateway's.
+/// Silence and keep-alive of one connection. Readers ask for it, so that for each packet the
+/// gateway only stores to an atomic.
 pub trait Line: std::fmt::Debug + Send + Sync + 'static {
-    /// Seconds since the last packet of any kind.
+    /// Returns the seconds since the last packet of any kind.
     fn silent(&self) -> u64;
-    /// Seconds within which the device promised its next packet (MQTT's keep-alive).
+    /// Returns the seconds within which the device promised its next packet (MQTT's keep-alive); 0:
+    /// no promise.
     fn keep_alive(&self) -> u16;
 }
 
-/// What is known of a device's connection; nothing of it outlives the process.
+/// State of a device's connection in memory; nothing of it survives the process.
 #[derive(Debug, Clone, Default)]
 pub struct Live {
-    /// Number of its connection. 0: none.
+    /// Number of the connection, rising; 0: not connected.
     pub connection: u64,
-    /// The device's own random number of it. 0: not said yet.
+    /// Random number that the device gave the connection; 0: not reported yet.
     pub session: u64,
-    /// When it began, in seconds since 1970. 0: none, or not known.
+    /// Begin of the connection, in seconds since 1970; 0: not connected, or not known.
     pub since: u64,
-    /// When it began, seconds since 1970, until that is written to the device's history; 0 then.
+    /// Begin of the connection, in seconds since 1970, until it is written to the device's
+    /// timeline; 0 afterwards.
     pub unwritten: u64,
-    /// Whether watchers were told that its next packet is overdue.
+    /// True if watchers were told that the next packet is overdue.
     pub late: bool,
-    /// Tells when it was last heard. None: not connected, or nobody knows.
+    /// Source of the time of the last packet. None: not connected, or not known.
     pub line: Option<Arc<dyn Line>>,
-    /// Since when it does not answer what it is asked, seconds since 1970; 0: it does, as far as
-    /// anybody asked. See `answering.rs`.
+    /// Time since which the device has not answered a request for a sign of life, in seconds since
+    /// 1970; 0: it answers, or was not asked. See `answering.rs`.
     pub silent: u64,
 }
 
 impl Live {
-    /// A connection began. False: it is an older one than is known.
+    /// Records that a connection began. False: it is older than the known one and is ignored.
     pub fn begin(&mut self, connection: u64) -> bool {
         let newer = connection > self.connection;
         if newer {
@@ -50,7 +53,7 @@ impl Live {
         newer
     }
 
-    /// A connection ended. False: it is not the one that is known.
+    /// Records that a connection ended. False: it is not the known one and is ignored.
     pub fn end(&mut self, connection: u64) -> bool {
         let known = connection == self.connection && connection != 0;
         if known {
@@ -59,29 +62,31 @@ impl Live {
         known
     }
 
-    /// When it was last heard by this connection, in seconds since 1970. None: not known.
+    /// Returns the time of the last packet on this connection, in seconds since 1970. None: not
+    /// known.
     pub fn heard_at(&self, now: u64) -> Option<u64> {
         self.line.as_ref().map(|line| now.saturating_sub(line.silent()))
     }
 
-    /// When its next packet is due, in seconds since 1970. None: not known.
+    /// Returns the time by which the next packet is due, in seconds since 1970. None: not known, or
+    /// no keep-alive was promised.
     pub fn heard_by(&self, now: u64) -> Option<u64> {
         let promised = u64::from(self.line.as_ref()?.keep_alive());
         (promised > 0).then(|| self.heard_at(now).map(|at| at + due_within(promised)))?
     }
 
-    /// For how long its next packet is overdue, in seconds. None: it is not.
+    /// Returns for how many seconds the next packet is overdue. None: it is not.
     pub fn overdue(&self, now: u64) -> Option<u64> {
         now.checked_sub(self.heard_by(now)?).filter(|late| *late > 0)
     }
 
-    /// Whether what the device said last is what it does: it is connected and, as far as anybody
-    /// asked, answers.
+    /// True if the device's last report still holds: the device is connected and has not failed to
+    /// answer.
     pub fn is_heard(&self) -> bool {
         self.connection != 0 && self.silent == 0
     }
 
-    /// That it does not answer.
+    /// Returns the problem `not-answering` while the device does not answer. None: it does.
     pub fn problem(&self) -> Option<KnownProblem> {
         let since = self.silent;
         (since > 0).then(|| KnownProblem {
@@ -94,7 +99,8 @@ impl Live {
         })
     }
 
-    /// What people see. `ever`: whether it was ever connected.
+    /// Returns the connection state that people see. `ever`: the device was connected at least
+    /// once.
     pub fn seen(&self, standing: Standing, ever: bool) -> Connection {
         match (standing, self.connection) {
             (Standing::Revoked, _) => Connection::Revoked,
@@ -106,13 +112,15 @@ impl Live {
     }
 }
 
-/// Within how many seconds a packet must come after the one before, at this keep-alive in seconds.
-/// The connection is cut after one and a half of it.
+/// Returns the time after a packet within which the next one is due, in seconds, for a keep-alive
+/// in seconds: a quarter more, at most [`LATE`]. The gateway cuts the connection later, after one
+/// and a half keep-alives. Example: 310 for a keep-alive of 300, 25 for 20.
 fn due_within(keep_alive: u64) -> u64 {
     keep_alive + LATE.min(keep_alive / 4)
 }
 
-/// An address as it is kept: an IPv4 one as such, also when it came over an IPv6 socket.
+/// Returns a peer's address in canonical form: an IPv4 address as such, also when it came over an
+/// IPv6 socket.
 pub fn address(peer: SocketAddr) -> std::net::IpAddr {
     peer.ip().to_canonical()
 }

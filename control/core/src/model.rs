@@ -1,13 +1,13 @@
-//! Everything the control plane knows, in memory, and how it is written to the store: what is
-//! read never waits for a disk.
+//! State of the control plane in memory, and its form in the store. Everything that is read comes
+//! from memory, so that no reader waits for a disk.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use holdfast_protocol::data::{DataPolicies, Pattern, StreamName};
+use holdfast_base::ids::{DeviceId, Digest, Labels, Name, unhex};
 use holdfast_protocol::enrol::Fault;
-use holdfast_protocol::ids::{DeviceId, Digest, Labels, Name, unhex};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload};
+use holdfast_records::{DataPolicies, Pattern, StreamName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -25,28 +25,28 @@ use super::records::{
 };
 use super::timeline::Recent;
 
-/// A device, whole.
+/// A device with its records and its connection.
 #[derive(Debug, Clone)]
 pub struct Device {
-    /// Who it is.
+    /// Identity, labels and standing of the device.
     pub record: DeviceRecord,
-    /// What it should run.
+    /// Workloads and policies that the device should follow.
     pub desired: DesiredRecord,
-    /// Number of the batch that stores `desired`: until that is safe nobody may see it, for a
-    /// generation that a crash takes back would be given again with other content.
+    /// Number of the batch that stores `desired`. The desired state is published only when that
+    /// batch is on disk: after a crash a lost generation would be given again with other content.
     pub desired_in: u64,
-    /// What it said last.
+    /// Last reported state of the device.
     pub report: ReportRecord,
-    /// Its connection.
+    /// State of the device's connection.
     pub live: Live,
-    /// What holds for its absence. None: not decided yet.
+    /// Rule for the device's absence, from `DevicePolicy` documents. None: not decided yet.
     pub rule: Option<Arc<Rule>>,
-    /// What happened to it in the last hour; nothing of it outlives the process.
+    /// Timeline events of the last hour, for conflating repeated ones; not stored.
     pub recent: Option<Box<Recent>>,
 }
 
 impl Device {
-    /// A device of which nothing is known but who it is.
+    /// Creates a device that has no desired state and has reported nothing.
     pub fn new(record: DeviceRecord) -> Self {
         Self {
             record,
@@ -59,63 +59,63 @@ impl Device {
         }
     }
 
-    /// What is wrong with it: by its own word, and that it does not answer.
+    /// Returns the problems of the device: those that it reports, and `not-answering`.
     pub fn problems(&self) -> Vec<KnownProblem> {
         let mut all = self.report.all_problems();
         all.extend(self.live.problem());
         all
     }
 
-    /// Whether anything is wrong with it.
+    /// True if the device has a problem; cheaper than [`Device::problems`].
     pub fn has_problems(&self) -> bool {
         self.live.silent > 0 || self.report.has_problems()
     }
 }
 
 impl Device {
-    /// When its last packet of any kind came, in seconds since 1970. 0: never.
+    /// Returns the time of the last packet of any kind, in seconds since 1970; 0: never.
     pub fn heard_at(&self, now: u64) -> u64 {
         self.live.heard_at(now).unwrap_or(self.report.last_seen)
     }
 }
 
-/// A workload, whole.
+/// A workload with its revisions.
 #[derive(Debug, Clone)]
 pub struct Workload {
-    /// Its newest revision.
+    /// The document at its newest revision.
     pub record: WorkloadRecord,
-    /// Bytes of it in a desired state.
+    /// Size of the workload in a desired state, in bytes.
     pub encoded: usize,
-    /// The newest revisions, oldest first.
+    /// Newest revisions, oldest first, at most [`super::records::MAX_REVISIONS`].
     pub revisions: VecDeque<RevisionRecord>,
 }
 
 impl Workload {
-    /// A workload without revisions yet.
+    /// Creates a workload without revisions.
     pub fn new(record: WorkloadRecord) -> Self {
         let encoded = encoded_size(&record);
         Self { record, encoded, revisions: VecDeque::new() }
     }
 }
 
-/// A document about data, whole.
+/// A policy document with its size.
 #[derive(Debug, Clone)]
 pub struct KnownPolicy {
-    /// The document.
+    /// The document as stored.
     pub record: PolicyRecord,
-    /// Bytes of it in a desired state.
+    /// Size of the policy in a desired state, in bytes; 0 for kinds that devices do not get.
     pub encoded: usize,
 }
 
 impl KnownPolicy {
-    /// One that is known from now on.
+    /// Computes the size of a document and wraps it.
     pub fn new(record: PolicyRecord) -> Self {
         let encoded = policy_size(&record);
         Self { record, encoded }
     }
 }
 
-/// Whether this text is somewhere in a written document.
+/// True if `text` is a string anywhere in a written document.
 fn holds(written: &Value, text: &str) -> bool {
     match written {
         Value::String(found) => found == text,
@@ -125,7 +125,7 @@ fn holds(written: &Value, text: &str) -> bool {
     }
 }
 
-/// Bytes of a document about data in a desired state.
+/// Returns the size of a policy in a desired state, in bytes; 0 for kinds that devices do not get.
 pub fn policy_size(record: &PolicyRecord) -> usize {
     let body = match &record.policy {
         Policy::Stream { policy, .. } => serde_cbor_len(policy),
@@ -136,9 +136,9 @@ pub fn policy_size(record: &PolicyRecord) -> usize {
     body + record.name.as_str().len() + 4
 }
 
-/// Bytes of a workload in a desired state.
+/// Returns the size of a workload in a desired state, in bytes.
 pub fn encoded_size(record: &WorkloadRecord) -> usize {
-    // Paused, it is a little larger.
+    // With `paused` it is a few bytes larger: a pause must never make a state too large.
     let (revision, spec) = (record.revision, record.spec.clone());
     let desired = DesiredWorkload { revision, paused: true, spec };
     let body = serde_cbor_len(&desired);
@@ -146,150 +146,152 @@ pub fn encoded_size(record: &WorkloadRecord) -> usize {
 }
 
 fn serde_cbor_len<T: Serialize>(value: &T) -> usize {
-    holdfast_protocol::codec::encode(value).map_or(usize::MAX / 2, |bytes| bytes.len())
+    holdfast_base::codec::encode(value).map_or(usize::MAX / 2, |bytes| bytes.len())
 }
 
-/// A line of the store that is not what it should be.
+/// Error for a row of the store that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BadRecord {
-    /// Unknown kind of key, or a name that is none.
+    /// The kind of the key is unknown, or the name in it is invalid.
     #[error("the store has a key that this version does not know: {0:?}")]
     Key(String),
-    /// Not the JSON of its kind.
+    /// The value is not the JSON of the key's kind.
     #[error("the store's value of {key:?} cannot be read")]
     Value {
-        /// Its key.
+        /// Key of the row.
         key: String,
-        /// Why.
+        /// Error of the JSON reader.
         #[source]
         source: serde_json::Error,
     },
 }
 
-/// Everything.
+/// Complete state of the control plane, as read from the store and changed since.
 #[derive(Debug)]
 pub struct Model {
-    /// The tenant.
+    /// Tenant that owns all devices.
     pub tenant: Name,
-    /// Counters.
+    /// Epoch and counters of the control plane.
     pub meta: Meta,
-    /// By name.
+    /// Devices by their names.
     pub devices: BTreeMap<Name, Device>,
-    /// Devices by the sha256 of their public key.
+    /// Names of devices by the sha256 of their public keys.
     pub keys: BTreeMap<[u8; 32], Name>,
-    /// By name.
+    /// Workloads by their names.
     pub workloads: BTreeMap<Name, Workload>,
-    /// Documents about data.
+    /// Policy documents by kind and name.
     pub policies: BTreeMap<PolicyKey, KnownPolicy>,
     /// Acknowledgements and silences of alarms, by id.
     pub silences: BTreeMap<Box<str>, Silence>,
-    /// What notifications have told and have still to tell, as it was when the store was read: key
-    /// and value. Whoever keeps the alarms takes it.
+    /// Rows about sent and queued notifications, key and value, as the store had them at the start.
+    /// The keeper of the alarms takes them out.
     pub told: Vec<(String, Vec<u8>)>,
-    /// Deleted workloads and their last revision: a number is never used twice for a name.
+    /// Last revisions of deleted workloads: a number is never used twice for one name.
     pub gone: BTreeMap<Name, u64>,
     /// Enrolment tokens by id.
     pub tokens: BTreeMap<Box<str>, TokenRecord>,
     /// Access tokens by id.
     pub access: BTreeMap<Box<str>, AccessRecord>,
-    /// Sessions by the sha256 of their secrets.
+    /// Logins of browsers by the sha256 of their secrets.
     pub sessions: BTreeMap<[u8; 32], SessionRecord>,
-    /// Newest last.
+    /// Audit log, oldest entry first.
     pub audit: VecDeque<AuditRecord>,
     /// Number of the last batch given to the store.
     pub batches: u64,
-    /// When this control plane began to serve, in seconds since 1970. 0: not yet.
+    /// Time at which this control plane began to serve, in seconds since 1970; 0: not yet.
     pub started: u64,
-    /// What holds for the absence of devices, which share it.
+    /// Rules for the absence of devices, each shared by the devices that it applies to.
     pub rules: Made,
 }
 
-/// Where the authority's keys stand in the store.
+/// Key of the certificate authority's keys in the store.
 pub const AUTHORITY: &str = "authority";
 
-/// Keys of the store.
+/// Keys of the rows in the store.
 pub mod key {
-    use holdfast_protocol::ids::{Name, hex};
+    use holdfast_base::ids::{Name, hex};
 
     use crate::records::PolicyKey;
     use crate::timeline::Ring;
 
-    /// What keys of timelines begin with: they are read one device at a time, never all.
+    /// Prefix of the keys of timelines. They are read one device at a time, never all at once.
     pub const HISTORIES: &str = "history/";
-    /// What keys of sessions begin with.
+    /// Prefix of the keys of browser logins.
     pub const SESSIONS: &str = "session/";
 
-    /// What keys begin with of what notifications have told and have still to tell; see
-    /// `core/alarms/outbox.rs`.
+    /// Prefixes of the keys about notifications: groups that were notified, queued messages,
+    /// delivery state. See `core/alarms/outbox.rs`.
     pub const TOLD: [&str; 3] = ["told/", "outbox/", "notified/"];
 
-    /// Counters.
+    /// Key of the epoch and the counters.
     pub const META: &str = "meta";
 
-    /// Who a device is.
+    /// Returns the key of a device's identity.
     pub fn device(name: &Name) -> String {
         format!("device/{name}")
     }
-    /// What it should run.
+    /// Returns the key of a device's desired state.
     pub fn desired(name: &Name) -> String {
         format!("desired/{name}")
     }
-    /// What it said.
+    /// Returns the key of a device's last report.
     pub fn report(name: &Name) -> String {
         format!("report/{name}")
     }
-    /// What the keys of its timeline begin with.
+    /// Returns the prefix of the keys of a device's timeline.
     pub fn history_of(name: &Name) -> String {
         format!("{HISTORIES}{name}/")
     }
-    /// An event of its timeline; the oldest one's place is taken.
+    /// Returns the key of an event of a device's timeline. Numbers wrap at the ring's size, so that
+    /// a new event overwrites the oldest.
     pub fn history(name: &Name, ring: Ring, number: u32) -> String {
         format!("{HISTORIES}{name}/{}{:03}", ring.letter(), number % ring.size())
     }
-    /// An event of the fleet's rings, likewise. No device has such a name.
+    /// Returns the key of an event of the fleet's rings, where numbers wrap as well. No device can
+    /// be named `*`.
     pub fn fleet_event(ring: Ring, number: u32) -> String {
         format!("{HISTORIES}*/{}{:04}", ring.letter(), number % ring.fleet_size())
     }
-    /// A workload.
+    /// Returns the key of a workload.
     pub fn workload(name: &Name) -> String {
         format!("workload/{name}")
     }
-    /// A document about data.
+    /// Returns the key of a policy document.
     pub fn policy((kind, name): &PolicyKey) -> String {
         format!("{}/{name}", kind.word())
     }
-    /// A revision; sorted by number.
+    /// Returns the key of a revision. The number has 20 digits, so that keys sort by it.
     pub fn revision(name: &Name, number: u64) -> String {
         format!("revision/{name}/{number:020}")
     }
-    /// The last revision of a deleted workload.
+    /// Returns the key of the last revision of a deleted workload.
     pub fn gone(name: &Name) -> String {
         format!("gone/{name}")
     }
-    /// An enrolment token.
+    /// Returns the key of an enrolment token.
     pub fn token(id: &str) -> String {
         format!("token/{id}")
     }
-    /// An access token.
+    /// Returns the key of an access token.
     pub fn access(id: &str) -> String {
         format!("access/{id}")
     }
-    /// A session, by the digest of its secret.
+    /// Returns the key of a browser login, from the sha256 of its secret.
     pub fn session(digest: &[u8; 32]) -> String {
         format!("{SESSIONS}{}", hex(digest))
     }
-    /// An acknowledgement or a silence.
+    /// Returns the key of an acknowledgement or a silence.
     pub fn silence(id: &str) -> String {
         format!("silence/{id}")
     }
-    /// An audit entry; sorted by number.
+    /// Returns the key of an audit entry. The number has 20 digits, so that keys sort by it.
     pub fn audit(number: u64) -> String {
         format!("audit/{number:020}")
     }
 }
 
 impl Model {
-    /// One that knows nothing.
+    /// Creates a model without any content.
     pub fn empty(tenant: Name) -> Self {
         Self {
             tenant,
@@ -311,8 +313,9 @@ impl Model {
         }
     }
 
-    /// Takes in one record of the store. They come in the order of their keys, so that a
-    /// device's other records find it there (`desired` sorts before `device`: see `late`).
+    /// Adds one row of the store. Rows come in the order of their keys: those of a device that may
+    /// come before the device itself (`desired/` sorts before `device/`) wait in `late` for
+    /// [`Model::settle`].
     ///
     /// # Errors
     /// [`BadRecord`].
@@ -356,9 +359,10 @@ impl Model {
                 let silence: Silence = read(key, value)?;
                 self.silences.insert(silence.id.clone(), silence);
             }
-            // Read when the alarms begin to be kept: what cannot be read there is told again.
+            // Parsed when the alarms begin to be kept: a row that cannot be read there costs one
+            // repeated notification, not the start.
             "told" | "outbox" | "notified" => self.told.push((key.to_owned(), value.to_owned())),
-            // Stays where it is.
+            // Timelines stay in the store and are read when somebody asks.
             "history" => {}
             "audit" => self.audit.push_back(read(key, value)?),
             _ => return Err(unknown()),
@@ -366,7 +370,7 @@ impl Model {
         Ok(())
     }
 
-    /// Takes in what had to wait for its owner.
+    /// Adds the rows that waited for their device or workload.
     pub fn settle(&mut self, late: Late) {
         for (name, desired) in late.desired {
             if let Some(device) = self.devices.get_mut(&name) {
@@ -376,6 +380,9 @@ impl Model {
         for (name, mut report) in late.reports {
             if let Some(device) = self.devices.get_mut(&name) {
                 if std::mem::take(&mut report.connected) {
+                    // The control plane ended while the device was connected. It counts as
+                    // connected until `alive`, when the control plane last wrote that it runs; its
+                    // last packet came at most one and a half keep-alives before that.
                     report.last_seen = report.heard_before(self.meta.alive);
                     report.gone = report.last_seen.max(self.meta.alive);
                 }
@@ -390,17 +397,17 @@ impl Model {
         self.settle_rules();
     }
 
-    /// A device's id.
+    /// Returns the full id of a device.
     pub fn id(&self, name: &Name) -> DeviceId {
         DeviceId { tenant: self.tenant.clone(), device: name.clone() }
     }
 
-    /// The device that holds this public key.
+    /// Returns the device with this public key (base64).
     pub fn by_key(&self, public_key: &str) -> Option<&Device> {
         self.keys.get(&sha256(public_key.as_bytes())).and_then(|name| self.devices.get(name))
     }
 
-    /// Everything that a device with these labels should run now.
+    /// Returns what a device with these labels should run and which policies it should follow.
     pub fn place(&self, labels: &Labels) -> Wanted {
         let policies = self.policies.values().map(|known| &known.record);
         Wanted {
@@ -412,7 +419,7 @@ impl Model {
         }
     }
 
-    /// Which of these workloads are paused on a device, and by whom.
+    /// Returns those of the workloads in `set` that are paused on a device, with who paused them.
     pub fn paused(&self, device: &Name, set: &[(Name, u64)]) -> BTreeMap<Name, Stamp> {
         let known = set.iter().filter_map(|(name, _)| Some((name, self.workloads.get(name)?)));
         known
@@ -422,7 +429,8 @@ impl Model {
             .collect()
     }
 
-    /// What is kept of a stream of a device with these labels: the narrowest `Stream` says it.
+    /// Returns the retention of a stream of a device with these labels: that of the `Stream`
+    /// document with the narrowest matching pattern, or the default without one.
     pub fn retention(&self, labels: &Labels, stream: &StreamName) -> Retention {
         let mut best: Option<(usize, Retention)> = None;
         for known in self.policies.values() {
@@ -440,15 +448,15 @@ impl Model {
         best.map(|(_, retention)| retention).unwrap_or_default()
     }
 
-    /// What is wrong with giving this set to a device: it does not fit into one message.
+    /// Returns the fault if the set does not fit into one message to the device.
     pub fn too_large(&self, device: &Name, wanted: &Wanted) -> Option<Fault> {
         let size = |name: &Name| self.workloads.get(name).map_or(0, |known| known.encoded);
         let policy = |key: &PolicyKey| self.policies.get(key).map_or(0, |known| known.encoded);
         placement::too_large(device, wanted, size, policy)
     }
 
-    /// A device's desired state as it is signed. None: nothing was ever wanted, or the device is
-    /// not there.
+    /// Returns the desired state to sign for a device. None: there is no such device, it is not
+    /// approved, or it never had a desired state.
     pub fn desired_state(&self, name: &Name) -> Option<DesiredState> {
         let device = self.devices.get(name)?;
         if device.desired.generation == 0 || device.record.standing != Standing::Approved {
@@ -465,7 +473,7 @@ impl Model {
             })
             .collect();
         Some(DesiredState {
-            v: holdfast_protocol::WIRE_VERSION,
+            v: holdfast_base::WIRE_VERSION,
             device: self.id(name),
             epoch: self.meta.epoch,
             generation: device.desired.generation,
@@ -474,8 +482,8 @@ impl Model {
         })
     }
 
-    /// Whether an artifact is of a workload that a device should run, in any revision that is
-    /// known: a device may go back to the one that worked.
+    /// True if an artifact belongs to a workload that the device should run, in any stored
+    /// revision: a device may go back to the last one that worked.
     pub fn names_artifact(&self, device: &Name, digest: &Digest) -> bool {
         let Some(device) = self.devices.get(device) else { return false };
         let text = digest.to_string();
@@ -505,7 +513,7 @@ impl Model {
     }
 }
 
-/// Records that wait for their owner while the store is read.
+/// Rows that wait for their device or workload while the store is read.
 #[derive(Debug, Default)]
 pub struct Late {
     desired: Vec<(Name, DesiredRecord)>,
@@ -517,7 +525,7 @@ fn read<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, BadRecord> {
     serde_json::from_slice(value).map_err(|source| BadRecord::Value { key: key.into(), source })
 }
 
-/// sha256 of bytes.
+/// Returns the sha256 of bytes.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);

@@ -1,5 +1,5 @@
-//! What a `Notification` document says, every unit resolved, and how its secrets are kept: they go
-//! in and never come out again.
+//! Content of a `Notification` document, every unit resolved, and storage of its secrets: they are
+//! written and never shown again.
 
 use std::collections::BTreeMap;
 
@@ -9,130 +9,131 @@ use serde_json::Value;
 
 use holdfast_api::Severity;
 
-/// What stands in the place of a secret in every document that is read; applied again, it keeps the
-/// secret that is stored.
+/// Placeholder for a secret in every document that is shown. Applied again, it keeps the stored
+/// secret.
 pub const HIDDEN: &str = "(hidden)";
 
-/// Most notifications: each looks at every alarm, and has a queue and a connection of its own.
+/// Most `Notification` documents: each examines every alarm and has a queue and a connection of its
+/// own.
 pub const MAX_NOTIFICATIONS: usize = 50;
 
-/// Who is told of which alarms, and how.
+/// Filter, grouping, timing and receiver of one notification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
-    /// Alarms that are at least so urgent.
+    /// Lowest severity of alarms that are sent.
     pub severity: Severity,
-    /// Alarms of these kinds; empty: of every kind.
+    /// Kinds of alarms that are sent; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<String>,
-    /// Alarms that have these in common make one message: `kind`, `code`, `severity`, `device`,
-    /// `workload`, or the key of a label.
+    /// Properties by which alarms are grouped into one message: `kind`, `code`, `severity`,
+    /// `device`, `workload`, or the key of a label.
     pub group_by: Vec<String>,
-    /// How long an alarm lasts before anybody is told, in seconds.
+    /// Time that an alarm must last before it is sent, in seconds.
     pub delay: u64,
-    /// How long the first message of a group waits for further alarms, in seconds.
+    /// Time that the first message of a group waits for further alarms, in seconds.
     pub group_wait: u64,
-    /// From a group's message to its next one about other alarms, in seconds.
+    /// Shortest time between a group's message and its next one about other alarms, in seconds.
     pub group_interval: u64,
-    /// From a group's message to its repetition, in seconds.
+    /// Time after which a group's message is repeated while it lasts, in seconds.
     pub repeat: u64,
-    /// Whether the end is told too.
+    /// True if the end of alarms is sent too.
     pub send_resolved: bool,
-    /// Address of the pages, for links in messages.
+    /// Address of the dashboard, for links in messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Where to.
+    /// Receiver of the messages.
     pub to: Target,
 }
 
-/// A receiver.
+/// Kind of receiver with its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
-    /// A `POST` with a JSON body.
+    /// HTTP receiver of `POST` requests with a JSON body.
     Webhook(Webhook),
-    /// Mail by SMTP.
+    /// Receiver of mail over SMTP.
     Email(Email),
-    /// Alertmanager's API v2.
+    /// Alertmanager, by its API v2.
     Alertmanager(Alertmanager),
 }
 
-/// An address over HTTP.
+/// Settings of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Webhook {
-    /// Where to.
+    /// Address of the requests, `http` or `https`.
     pub url: String,
-    /// The URL is itself a secret.
+    /// True if the URL is itself a secret and is hidden.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub url_is_secret: bool,
-    /// Key of the signature.
+    /// Key of the HMAC signature of each request; None: requests are not signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// Further headers; their values are secrets.
+    /// Further request headers; their values are secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// Certificates of authorities in PEM, in the place of the system's.
+    /// Certificates of authorities in PEM that replace those of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
 }
 
-/// How a connection to a mail server is protected.
+/// Protection of the connection to a mail server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MailTls {
-    /// It begins in the clear and must change to TLS.
+    /// STARTTLS: the connection begins in the clear and must change to TLS.
     Starttls,
     /// TLS from the first byte.
     Tls,
-    /// Not at all.
+    /// No encryption at all.
     None,
 }
 
-/// A mail server and who gets mail.
+/// Mail server, sender and receivers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Email {
     /// Name or address of the server.
     pub host: String,
-    /// Its TCP port.
+    /// TCP port of the server.
     pub port: u16,
-    /// How the connection is protected.
+    /// Protection of the connection.
     pub tls: MailTls,
-    /// Who logs in.
+    /// User name for the login at the server; None: no login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// With what.
+    /// Password for the login at the server; a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
-    /// Sender.
+    /// Mail address of the sender.
     pub from: String,
-    /// Receivers.
+    /// Mail addresses of the receivers.
     pub to: Vec<String>,
-    /// Certificates of authorities in PEM, in the place of the system's.
+    /// Certificates of authorities in PEM that replace those of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
 }
 
-/// An Alertmanager.
+/// Settings of an Alertmanager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Alertmanager {
-    /// Its address, before `/api/v2/alerts`.
+    /// Base address, without `/api/v2/alerts`.
     pub url: String,
-    /// Labels that every alert has.
+    /// Labels that are added to every alert.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Further headers; their values are secrets.
+    /// Further request headers; their values are secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// Certificates of authorities in PEM, in the place of the system's.
+    /// Certificates of authorities in PEM that replace those of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
 }
 
 impl Target {
-    /// Its word.
+    /// Returns the kind of receiver as a word, such as `webhook`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Webhook(_) => "webhook",
@@ -141,7 +142,7 @@ impl Target {
         }
     }
 
-    /// Where it leads, without secrets, for people.
+    /// Returns the destination for people, without secrets: an address, or the receivers of mail.
     pub fn place(&self) -> String {
         match self {
             Self::Webhook(hook) if hook.url_is_secret => {
@@ -153,7 +154,7 @@ impl Target {
         }
     }
 
-    /// Which server is told a secret.
+    /// Returns the server that learns the secrets: stored ones are never sent to another.
     fn server(&self) -> String {
         match self {
             Self::Webhook(hook) => origin(&hook.url),
@@ -162,7 +163,7 @@ impl Target {
         }
     }
 
-    /// Its secrets with their paths in `spec.to`.
+    /// Returns the secrets with their paths below `spec.to`, such as `["email", "password"]`.
     fn secrets(&mut self) -> Vec<(Vec<String>, &mut String)> {
         fn headers<'a>(
             word: &str,
@@ -192,7 +193,7 @@ impl Target {
     }
 }
 
-/// Scheme, host and port of an address.
+/// Returns scheme, host and port of an address, such as `https://hooks.example:8443`.
 fn origin(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -200,21 +201,22 @@ fn origin(url: &str) -> String {
 }
 
 impl Notification {
-    /// What says where groups are told, and which there are: with another one they begin anew.
+    /// Returns a text that identifies grouping and destination. When it changes, all groups begin
+    /// anew.
     pub fn fingerprint(&self) -> String {
         format!("{} {} {}", self.group_by.join(","), self.to.server(), self.to.place())
     }
 
-    /// Whether one of its secrets is only the word for a hidden one.
+    /// True if at least one secret is the placeholder [`HIDDEN`].
     fn is_hidden(&mut self) -> bool {
         self.to.secrets().iter().any(|(_, secret)| *secret == HIDDEN)
     }
 
-    /// Puts the stored secrets in the place of hidden ones, here and in `written`, the document's
-    /// spec. They are kept for the server that they were given for: another one is not told them.
+    /// Replaces placeholders by the stored secrets, here and in `written`, the document's spec. A
+    /// stored secret is used for the same server only: a changed address must not receive it.
     ///
     /// # Errors
-    /// The hidden secrets of which none is stored.
+    /// One fault for each placeholder without a stored secret.
     pub fn keep_secrets(
         &mut self,
         written: &mut Value,
@@ -224,7 +226,8 @@ impl Notification {
             return Ok(());
         }
         let mut known = known.cloned();
-        // A hidden address is no other server: it is the one that is stored.
+        // A hidden address cannot be compared; it stands for the stored one, hence for the same
+        // server.
         let hides_url = matches!(&self.to, Target::Webhook(hook) if hook.url == HIDDEN);
         let same = known.as_ref().is_some_and(|known| {
             let kind = known.to.word() == self.to.word();
@@ -265,7 +268,7 @@ impl Notification {
     }
 }
 
-/// A spec as it is shown: without its secrets.
+/// Returns a spec with [`HIDDEN`] in the place of each secret.
 pub fn shown(written: &Value) -> Value {
     let mut shown = written.clone();
     let hide = |value: Option<&mut Value>| {

@@ -1,68 +1,69 @@
-//! Where a workload is paused, by whom and since when: everywhere, also on devices that come
-//! later, or on single devices. It stays through new revisions, and until it is resumed.
+//! Pauses of one workload: everywhere (also on devices that come later) or on single devices, with
+//! who paused it and when. A pause stays through new revisions until the workload is resumed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use serde::{Deserialize, Serialize};
 
 use holdfast_api::time::rfc3339;
 
-/// Most devices that are named in one workload's pauses: a few hundred kilobytes of its record,
-/// which is written whole.
+/// Most devices named in the pauses of one workload: a few hundred kilobytes in its record, which
+/// is written as a whole with every change.
 pub const MAX_NAMED: usize = 5_000;
 
-/// Devices that an answer names.
+/// Most devices of a list that a response names.
 const SHOWN: usize = 100;
 
-/// Who paused something and when, as the API says it.
+/// Converts a stamp to the API's form.
 pub fn stamp(stamp: &Stamp) -> holdfast_api::Paused {
     holdfast_api::Paused { by: stamp.by.to_string(), at: rfc3339(stamp.at) }
 }
 
-/// Who did something, and when.
+/// Author and time of an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
-    /// Id of an access token.
+    /// Id of the access token that was used.
     pub by: Box<str>,
-    /// Seconds since 1970.
+    /// Time of the action, in seconds since 1970.
     pub at: u64,
 }
 
-/// Where one workload is paused.
+/// Set of devices on which one workload is paused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pauses {
-    /// On every device, those to come included.
+    /// Pause on every device, including devices that come later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub everywhere: Option<Stamp>,
-    /// On these devices.
+    /// Devices on which the workload is paused by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub devices: BTreeMap<Name, Stamp>,
-    /// Not on these, though it is paused everywhere: it was resumed there.
+    /// Exceptions from `everywhere`: devices on which the workload was resumed.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub except: BTreeSet<Name>,
 }
 
-/// More devices would be named than [`MAX_NAMED`].
+/// Error for a change after which more than [`MAX_NAMED`] devices would be named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany;
 
 impl Pauses {
-    /// True when it is paused nowhere.
+    /// True if the workload is paused nowhere.
     pub fn is_empty(&self) -> bool {
         self.everywhere.is_none() && self.devices.is_empty()
     }
 
-    /// Who paused it on a device. None: it is not paused there.
+    /// Returns who paused the workload on a device. None: it is not paused there.
     pub fn on(&self, device: &Name) -> Option<&Stamp> {
         let here = self.devices.get(device);
         here.or(self.everywhere.as_ref().filter(|_| !self.except.contains(device)))
     }
 
-    /// Paused on these devices, or, without them, everywhere. Whoever paused it first stays named.
+    /// Pauses the workload on these devices; None: everywhere. Where it is paused already, the
+    /// first author stays.
     ///
     /// # Errors
-    /// [`TooMany`]; then nothing changed.
+    /// [`TooMany`]; then nothing is changed.
     pub fn pause(&mut self, devices: Option<&[Name]>, stamp: &Stamp) -> Result<(), TooMany> {
         let mut next = self.clone();
         match devices {
@@ -82,10 +83,10 @@ impl Pauses {
         self.take(next)
     }
 
-    /// Resumed on these devices, or, without them, everywhere.
+    /// Resumes the workload on these devices; None: everywhere.
     ///
     /// # Errors
-    /// [`TooMany`]; then nothing changed.
+    /// [`TooMany`]; then nothing is changed.
     pub fn resume(&mut self, devices: Option<&[Name]>) -> Result<(), TooMany> {
         let mut next = self.clone();
         match devices {
@@ -102,18 +103,19 @@ impl Pauses {
         self.take(next)
     }
 
-    /// Whether a device is named.
+    /// True if the device is named, as paused or as an exception.
     pub fn names(&self, device: &Name) -> bool {
         self.devices.contains_key(device) || self.except.contains(device)
     }
 
-    /// A device is no more: another one may get its name.
+    /// Removes a deleted device, since another one may get its name.
     pub fn forget(&mut self, device: &Name) {
         self.devices.remove(device);
         self.except.remove(device);
     }
 
-    /// As the API says it; the first hundred devices of each list are named. None: nowhere.
+    /// Converts the pauses to the API's form, which names at most 100 devices of each list. None:
+    /// the workload is paused nowhere.
     pub fn shown(&self) -> Option<holdfast_api::WorkloadPauses> {
         let on = |(device, by): (&Name, &Stamp)| {
             let holdfast_api::Paused { by, at } = stamp(by);
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn where_it_is_paused() {
-        // What is done, one after the other, and on which of a, b and c it is paused then.
+        // Actions in their order, and on which of a, b and c the workload is paused afterwards.
         for (what, paused) in [
             ("pause a", "a"),
             ("pause a,b resume a", "b"),

@@ -1,13 +1,13 @@
-//! Which workloads a device should run.
+//! Placement: which workloads and policies each device gets, by its labels.
 
-use holdfast_protocol::codec::MAX_MESSAGE;
+use holdfast_base::codec::MAX_MESSAGE;
+use holdfast_base::ids::{Labels, Name};
 use holdfast_protocol::enrol::Fault;
-use holdfast_protocol::ids::{Labels, Name};
 
 use super::records::{PolicyKey, PolicyKind, PolicyRecord, WorkloadRecord};
 
-/// Everything that a device with these labels should run: workload and revision, by name.
-/// `workloads` are in the order of their names.
+/// Returns the workloads that a device with these labels should run, with their revisions.
+/// `workloads` must be sorted by name, and so is the result.
 pub fn place<'a>(labels: &Labels, workloads: impl Iterator<Item = &'a WorkloadRecord>) -> Set {
     workloads
         .filter(|workload| workload.devices.matches(labels))
@@ -15,8 +15,10 @@ pub fn place<'a>(labels: &Labels, workloads: impl Iterator<Item = &'a WorkloadRe
         .collect()
 }
 
-/// The same set after a change of one workload alone; None: the set stays as it is.
-/// `now` is the workload as it is, or None when it is deleted.
+/// Returns the set after a change of one workload, or None if the set stays as it is. `now` is the
+/// workload after the change; None: it was deleted.
+///
+/// The result equals that of [`place`], which would examine every workload for each device.
 pub fn replace(
     set: &[(Name, u64)],
     labels: &Labels,
@@ -43,8 +45,8 @@ pub fn replace(
     Some(changed)
 }
 
-/// What a device with these labels should do with data: every `Stream` that chooses it, and the
-/// first `LinkBudget`. `policies` are in the order of their keys.
+/// Returns the policies for a device with these labels, with their revisions: every matching
+/// `Stream`, and the first matching `LinkBudget` by name. `policies` must be sorted by key.
 pub fn policies<'a>(
     labels: &Labels,
     policies: impl Iterator<Item = &'a PolicyRecord>,
@@ -55,6 +57,8 @@ pub fn policies<'a>(
     };
     for policy in policies.filter(there) {
         let key = policy.key();
+        // Keys sort by kind and then by name, with `LinkBudget` after `Stream`: the last entry
+        // tells whether a budget was taken already.
         let second = key.0 == PolicyKind::LinkBudget
             && set.last().is_some_and(|((kind, _), _)| *kind == PolicyKind::LinkBudget);
         if !second {
@@ -64,20 +68,21 @@ pub fn policies<'a>(
     set
 }
 
-/// Everything that a device should run and do.
+/// Workloads and policies that a device should follow.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Workload and revision, by name.
+    /// Workloads with their revisions, sorted by name.
     pub workloads: Set,
-    /// Documents about data and their revisions.
+    /// Policy documents with their revisions, sorted by key.
     pub data: Vec<(PolicyKey, u64)>,
 }
 
-/// What a desired state needs beside its workloads: names, version, signature, headers.
+/// Size of a desired state without its workloads and policies, in bytes: names, version, signature,
+/// headers.
 const FRAME: usize = 1_024;
 
-/// What is wrong with giving this set to a device: it does not fit into one desired state.
-/// The functions know the encoded bytes of a workload and of a document about data.
+/// Returns the fault if the set does not fit into one desired state. `workload` and `policy` return
+/// encoded sizes in bytes.
 pub fn too_large(
     device: &Name,
     wanted: &Wanted,
@@ -97,10 +102,10 @@ pub fn too_large(
     })
 }
 
-/// A device's set: workload and revision, by name.
+/// Workloads of a device with their revisions, sorted by name.
 pub type Set = Vec<(Name, u64)>;
 
-/// A device's shard: a hash of its id, the same for ever (FNV-1a, 64 bits, folded).
+/// Returns the shard of a device, a stable hash of its id: FNV-1a with 64 bits, folded to 8.
 pub fn shard(id: &str) -> u8 {
     let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

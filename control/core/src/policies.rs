@@ -1,40 +1,41 @@
-//! Documents about data on devices: where they hold, of which streams, where they do not do what one
-//! may expect, and in words what a change of one does.
+//! Status of policy documents: the devices and streams that they apply to, where they have no
+//! effect or another document takes precedence, and a preview of a change in words.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::data::{StreamName, StreamPolicy, narrowest};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{StreamName, StreamPolicy, narrowest};
 
 use super::model::{Device, Model};
 use super::records::{Policy, PolicyKey, PolicyKind, PolicyRecord, Standing};
 use holdfast_api::link;
 use holdfast_api::{ChangedDevices, PolicyDevice, PolicyStatus, PolicyStream};
 
-/// Devices that a status names.
+/// Most devices that a status names.
 const NAMED: usize = 20;
-/// Misfits of one sort that are told one by one.
+/// Most misfits of one sort that are listed one by one.
 const MISFITS: usize = 5;
-/// Streams of a device that are told one by one.
+/// Most streams of a device that are listed one by one.
 const STREAMS: usize = 50;
 
-/// What is gathered of one document.
+/// Findings about one document, gathered over all devices.
 #[derive(Debug, Default)]
 struct Reach<'a> {
     status: PolicyStatus,
-    /// A device of it has said which streams it has.
+    /// True if one of its devices has reported its streams.
     heard: bool,
-    /// Patterns that match a stream.
+    /// Indexes of the patterns that match at least one stream.
     matched: BTreeSet<usize>,
-    /// Streams that it matches and of which another holds, by that other.
+    /// Numbers of streams that match but follow another document, by that document.
     overridden: BTreeMap<&'a Name, u64>,
-    /// Devices that it chooses and on which another holds, by that other.
+    /// Numbers of devices that match but follow another `LinkBudget`, by that document.
     shadowed: BTreeMap<&'a Name, u64>,
-    /// What devices say against it.
+    /// Problems that devices report about the document, in words.
     said: Vec<String>,
 }
 
-/// The documents of one kind that a device should follow, by name.
+/// Returns the documents of one kind that a device should follow, with the revisions desired of it,
+/// sorted by name.
 fn desired<'a>(
     model: &'a Model,
     device: &'a Device,
@@ -44,7 +45,7 @@ fn desired<'a>(
     keys.filter_map(|(key, revision)| Some((&model.policies.get(key)?.record, *revision)))
 }
 
-/// What a `Stream` says of streams on devices.
+/// Returns name and content of a `Stream` document. None: it is of another kind.
 fn stream_policy(record: &PolicyRecord) -> Option<(&Name, &StreamPolicy)> {
     match &record.policy {
         Policy::Stream { policy, .. } => Some((&record.name, policy)),
@@ -61,7 +62,8 @@ fn approved(model: &Model) -> impl Iterator<Item = &Device> {
     model.devices.values().filter(|device| device.record.standing == Standing::Approved)
 }
 
-/// How the documents of one kind fare, in one pass over all devices. `only`: this one.
+/// Computes the status of all documents of one kind in one pass over all devices. `only`: that of
+/// this document alone.
 pub fn statuses(
     model: &Model,
     kind: PolicyKind,
@@ -186,12 +188,12 @@ fn finish(reach: Reach<'_>, record: &PolicyRecord) -> PolicyStatus {
     status
 }
 
-/// Whether a document about data is desired of a device.
+/// True if a policy document is part of a device's desired state.
 pub fn is_desired(device: &Device, key: &PolicyKey) -> bool {
     device.desired.data.iter().any(|(known, _)| known == key)
 }
 
-/// A document about data on a device of which it is desired.
+/// Describes how a policy document applies to one of its devices.
 pub fn on_device(model: &Model, device: &Device, record: &PolicyRecord) -> PolicyDevice {
     let key = record.key();
     let revision = device.desired.data.iter().find(|(known, _)| *known == key);
@@ -232,20 +234,20 @@ pub fn on_device(model: &Model, device: &Device, record: &PolicyRecord) -> Polic
     }
 }
 
-/// A device's link as the API says it. None: it has not said anything of it.
+/// Returns a device's link in the API's form. None: the device has not reported on it.
 pub fn device_link(device: &Device) -> Option<holdfast_api::Link> {
     let data = device.report.data.as_deref()?;
     Some(link::link(&data.link, budget_of(device)))
 }
 
-/// Name of the link budget that holds on a device.
+/// Returns the name of the `LinkBudget` that applies to a device.
 pub fn budget_of(device: &Device) -> Option<&str> {
     let mut data = device.desired.data.iter();
     let (key, _) = data.find(|((kind, _), _)| *kind == PolicyKind::LinkBudget)?;
     Some(key.1.as_str())
 }
 
-/// How many of a device's streams get another policy when the documents become these.
+/// Returns how many of a device's streams would follow another policy if the documents were `next`.
 pub fn changed_streams(model: &Model, device: &Device, next: &[&PolicyRecord]) -> u64 {
     let Some(data) = device.report.data.as_deref() else { return 0 };
     let before: Vec<_> = desired(model, device, PolicyKind::Stream)
@@ -264,7 +266,8 @@ fn some(count: u64, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
-/// What a workload's document does on devices, in words.
+/// Describes the effect of a workload's document on devices, such as `is to run on 4 devices; 2
+/// devices begin to run it`.
 pub fn workload_effect(devices: u64, changed: &ChangedDevices) -> String {
     let mut parts = vec![format!("is to run on {}", some(devices, "device"))];
     let mut say = |count: u64, one: &str, more: &str| {
@@ -282,8 +285,8 @@ pub fn workload_effect(devices: u64, changed: &ChangedDevices) -> String {
     parts.join("; ")
 }
 
-/// What a document about data does on devices, in words: devices that it chooses, devices of which
-/// another holds, what changes.
+/// Describes the effect of a policy document on devices, such as `applies to 4 devices; 2 streams
+/// change policy`. `devices` counts those that match it, `streams` those that change.
 pub fn effect(kind: PolicyKind, devices: u64, changed: &ChangedDevices, streams: u64) -> String {
     let mut parts = vec![format!("applies to {}", some(devices, "device"))];
     match kind {

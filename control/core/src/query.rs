@@ -1,44 +1,46 @@
-//! What is asked of a fleet: where each group comes from, and how answers become one.
+//! Queries over a fleet: parsing, the origin of each group key, and merging of the devices' partial
+//! results.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::data::query::parse::{self, Fault};
-use holdfast_protocol::data::query::{
+use holdfast_base::ids::{Labels, Name, check_label_key};
+use holdfast_query::parse::{self, Fault};
+use holdfast_query::{
     self, AT_THE_CENTRE, Groups, Key, MAX_BY, Partial, Path, Plan, Question, sketch,
 };
-use holdfast_protocol::ids::{Labels, Name, check_label_key};
 use serde_json::{Number, Value};
 
 use holdfast_api::time::rfc3339_millis;
 use holdfast_api::{QueryBytes, QueryRecords, QueryResult, QueryRow};
 
-/// Most notes of an answer: a fleet may have as many as devices.
+/// Most notes in a result: each device of a fleet may add one.
 const MAX_NOTES: usize = 20;
 
-/// Where the value of a key comes from.
+/// Origin of the value of a group key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum From {
-    /// The device's name.
+    /// Name of the device.
     Device,
-    /// One of its labels.
+    /// Label of the device with this key.
     Label(String),
-    /// The records: this of the question's keys.
+    /// Path in the records: the index of a key of the question that is sent to devices.
     Record(usize),
 }
 
-/// A question to a fleet.
+/// A parsed query to a fleet.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// What each device is asked.
+    /// Question that is sent to each device.
     pub question: Question,
     keys: Vec<(String, From)>,
 }
 
-/// Reads a question. `labels` are those in use among the devices that are asked: a key of that
-/// name is the label, any other a path in records. `label:KEY` and `record:PATH` say which.
+/// Parses a query. `labels` are the keys of labels in use among the devices: a key in `by` with
+/// such a name means the label, any other a path in the records. The prefixes `label:` and
+/// `record:` decide explicitly.
 ///
 /// # Errors
-/// [`Fault`].
+/// [`Fault`], with the part and the position of the mistake.
 pub fn read(
     (select, filter, by, every): (&str, &str, &str, &str),
     labels: &BTreeSet<&str>,
@@ -86,7 +88,7 @@ pub fn read(
     Ok(Asked { question, keys })
 }
 
-/// The parts between commas, but those in backquotes.
+/// Splits at commas outside of backquotes.
 fn pieces(by: &str) -> Vec<&str> {
     if by.trim().is_empty() {
         return Vec::new();
@@ -109,7 +111,7 @@ fn path(text: &str) -> Result<Path, Fault> {
     parse::keys(text)?.pop().ok_or_else(missing)
 }
 
-/// Answers on their way to one.
+/// Partial results of devices, merged as they arrive.
 #[derive(Debug)]
 pub struct Answers {
     asked: Asked,
@@ -123,7 +125,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// None yet.
+    /// Creates an empty result for a query.
     pub fn new(asked: Asked) -> Self {
         Self {
             asked,
@@ -137,12 +139,13 @@ impl Answers {
         }
     }
 
-    /// How many devices have answered.
+    /// Returns how many devices have answered.
     pub fn answered(&self) -> usize {
         self.answered
     }
 
-    /// A device's answer.
+    /// Merges the partial result of a device. Group keys from its name and labels are added to
+    /// those from its records, in the order of the query.
     pub fn take(&mut self, device: &Name, labels: &Labels, partial: Partial) {
         self.answered += 1;
         self.records.scanned = self.records.scanned.saturating_add(partial.scanned);
@@ -166,7 +169,7 @@ impl Answers {
         }
     }
 
-    /// A device did not answer.
+    /// Notes that a device did not answer, and why.
     pub fn miss(&mut self, device: &Name, why: String) {
         self.reasons.insert(device.as_str().to_owned(), why);
     }
@@ -179,7 +182,7 @@ impl Answers {
         }
     }
 
-    /// The whole answer.
+    /// Returns the complete result. `crossed`: bytes that crossed the links for it.
     pub fn finish(mut self, crossed: u64) -> QueryResult {
         if self.groups.omitted > 0 {
             let text = format!(
@@ -231,12 +234,12 @@ fn value(key: &Key) -> Value {
     }
 }
 
-/// A whole number without a point, where it is exact.
-pub fn json_number(value: query::Number) -> Value {
+/// Converts a number to JSON. A double that is whole and below 2^53 has no decimal point.
+pub fn json_number(value: holdfast_query::Number) -> Value {
     let value = match value {
-        query::Number::Whole(whole) => return Value::from(whole),
-        query::Number::Large(large) => return Value::from(large),
-        query::Number::Float(value) => value,
+        holdfast_query::Number::Whole(whole) => return Value::from(whole),
+        holdfast_query::Number::Large(large) => return Value::from(large),
+        holdfast_query::Number::Float(value) => value,
     };
     #[allow(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
     if value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0 {
@@ -247,8 +250,8 @@ pub fn json_number(value: query::Number) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::query::{AT_THE_EDGE, Run};
-    use holdfast_protocol::data::{Format, Record};
+    use holdfast_query::{AT_THE_EDGE, Run};
+    use holdfast_records::{Format, Record};
     use serde_json::json;
 
     use super::*;

@@ -1,13 +1,13 @@
-//! What the control plane keeps, as values. Their JSON is the store's content and a backup's:
-//! fields may be added with a default, none changes its meaning.
+//! Values that the control plane stores. Their JSON is the content of the store and of a backup:
+//! fields may be added with a default, and none may change its meaning.
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::report::MAX_REPORTED_STREAMS;
-use holdfast_protocol::data::{DataReport, LinkBudget, StreamName, StreamPolicy};
-use holdfast_protocol::ids::{Labels, Name, StateVersion};
+use holdfast_base::ids::{Labels, Name, StateVersion};
 use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport};
 use holdfast_protocol::workload::WorkloadSpec;
+use holdfast_records::report::MAX_REPORTED_STREAMS;
+use holdfast_records::{DataReport, LinkBudget, StreamName, StreamPolicy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,173 +27,178 @@ fn is_zero(number: &u16) -> bool {
     *number == 0
 }
 
-/// The control plane as a whole.
+/// Epoch and counters of the control plane.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Meta {
-    /// Raised by every restore.
+    /// Epoch of desired states, raised by every restore.
     pub epoch: u64,
-    /// The newest resource version given.
+    /// Newest resource version that was given to a document.
     pub version: u64,
-    /// At least the generation of every device that was ever deleted: a device that enrols
-    /// anew under an old name, with an old state on its disk, must see a newer one.
+    /// Lower bound of new generations: at least that of every device that was ever deleted. A
+    /// device that enrols again under an old name, with an old state on its disk, must see a newer
+    /// generation.
     #[serde(default)]
     pub generation_floor: u64,
-    /// When the control plane last wrote that it lives, in seconds since 1970.
+    /// Time at which the control plane last wrote that it runs, in seconds since 1970.
     #[serde(default)]
     pub alive: u64,
-    /// Number of the next audit entry.
+    /// Number that the next audit entry gets.
     #[serde(default)]
     pub next_audit: u64,
-    /// How many events of devices the fleet's rings were ever given.
+    /// Numbers of events that were ever put into the fleet's rings.
     #[serde(default, skip_serializing_if = "Counts::is_zero")]
     pub events: Counts,
 }
 
-/// In a token's list of labels that devices may claim: every key.
+/// Entry of [`TokenRecord::allow_labels`] that allows every key.
 pub const ANY_LABEL: &str = "*";
 
-/// Whether a device may connect.
+/// Admission of a device: only approved ones may connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
-    /// Waits for a person.
+    /// Enrolled, and waits for a person's approval.
     Pending,
-    /// May connect.
+    /// Approved: the device may connect.
     Approved,
-    /// May not connect any more.
+    /// Revoked: the device may not connect any more.
     Revoked,
 }
 
-/// Who a device is. Changes rarely.
+/// Identity of a device. It changes rarely.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceRecord {
-    /// Its name.
+    /// Name of the device.
     pub name: Name,
-    /// Part of its topics.
+    /// Shard of the device, a level of its topics; see [`super::placement::shard`].
     pub shard: u8,
-    /// SubjectPublicKeyInfo, base64.
+    /// Public key as a SubjectPublicKeyInfo, in base64.
     pub public_key: Box<str>,
-    /// Its labels.
+    /// Labels of the device.
     #[serde(default)]
     pub labels: Labels,
-    /// Whether it may connect.
+    /// Admission of the device.
     pub standing: Standing,
-    /// Seconds since 1970.
+    /// Time of the enrolment, in seconds since 1970.
     pub created_at: u64,
-    /// Seconds since 1970.
+    /// Time of the last change, in seconds since 1970.
     pub updated_at: u64,
-    /// Resource version of its last change.
+    /// Resource version of the last change.
     pub version: u64,
-    /// Id of the token that it enrolled with.
+    /// Id of the enrolment token that the device used.
     pub token: Box<str>,
-    /// Keys of labels that it claimed then and that did not count, for the token does not allow them.
+    /// Keys of labels that the device claimed at its enrolment and did not get, because the token
+    /// does not allow them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uncounted: Vec<Box<str>>,
-    /// Its newest certificate.
+    /// Newest certificate that was issued to the device.
     #[serde(default)]
     pub certificate: Option<Issued>,
 }
 
-/// A certificate that was issued.
+/// Certificate that was issued to a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Issued {
-    /// Hexadecimal.
+    /// Serial number of the certificate, hexadecimal.
     pub serial: Box<str>,
-    /// Seconds since 1970.
+    /// End of its validity, in seconds since 1970.
     pub not_after: u64,
 }
 
-/// What a device should run. Changes with every apply that concerns it.
+/// Desired state of a device, without the content of its workloads. It changes with every apply
+/// that concerns the device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredRecord {
-    /// Generation within the epoch. 0: nothing was ever wanted.
+    /// Generation within the epoch; 0: the device never had a desired state.
     pub generation: u64,
-    /// Workload and revision, by name.
+    /// Workloads with their revisions, sorted by name.
     #[serde(default)]
     pub workloads: Vec<(Name, u64)>,
-    /// What it should do with data: documents and their revisions.
+    /// Policy documents with their revisions, sorted by key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<(PolicyKey, u64)>,
-    /// Workloads that are paused there, with who paused them.
+    /// Workloads that are paused on the device, with who paused them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub paused: BTreeMap<Name, Stamp>,
 }
 
-/// What a device said last. Changes with every report.
+/// Reported state of a device, with the times at which its parts changed. It changes with every
+/// report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportRecord {
-    /// Seconds since 1970; 0: never.
+    /// Time of the last packet as of the last write, in seconds since 1970; 0: never.
     pub last_seen: u64,
-    /// It was connected when this was stored: if the control plane ended then without a word, the
-    /// device was there for as long as the control plane was.
+    /// True if the device was connected when this was written. If the control plane crashed after
+    /// that, the device counts as connected for as long as the control plane ran.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub connected: bool,
-    /// The keep-alive of its connection in seconds; 0: not known. What is silent for longer than one
-    /// and a half of it is not connected any more.
+    /// Keep-alive of the last connection in seconds; 0: not known. The gateway cuts a connection
+    /// that is silent for one and a half of it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub keep_alive: u16,
-    /// Its address then.
+    /// Address of the device at its last connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<std::net::IpAddr>,
-    /// Version of the applied state.
+    /// Version of the desired state that the device has applied; generation 0 while its agent
+    /// starts.
     #[serde(default)]
     pub applied: StateVersion,
-    /// By name.
+    /// Reported states of workloads, sorted by name.
     #[serde(default)]
     pub workloads: Vec<(Name, WorkloadReport)>,
-    /// What is wrong with the device.
+    /// Problems that the device reports, apart from those of its streams.
     #[serde(default)]
     pub problems: Vec<Problem>,
-    /// Facts about its agent.
+    /// Version and machine of the agent.
     #[serde(default)]
     pub agent: Option<Box<AgentInfo>>,
-    /// Its streams, its buffer, its link and its horizon.
+    /// Reported state of the streams, the buffer, the link and the horizon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<DataReport>>,
-    /// Times about `workloads`, in their order.
+    /// Times about each of `workloads`, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<Mark>,
-    /// When each of `problems` was first reported, in their order, in seconds since 1970.
+    /// Times at which each of `problems` was first reported, in their order, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems_since: Vec<u64>,
-    /// When a stream's problem was first reported, by the stream's name.
+    /// Times at which the problem of each stream was first reported, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams_since: Vec<(StreamName, u64)>,
-    /// When its connection ended, in seconds since 1970. 0: it did not, or that is not known.
+    /// Time at which the connection ended, in seconds since 1970; 0: it did not, or not known.
     #[serde(default)]
     pub gone: u64,
-    /// The last version that it said it had applied. An agent that begins says none until it has
-    /// looked at what is on its disk.
+    /// Last version with a generation above 0 that was reported as applied. A starting agent
+    /// reports generation 0 until it has read its disk.
     #[serde(default)]
     pub last_applied: StateVersion,
-    /// How many events its timeline was ever given.
+    /// Numbers of events that were ever put into the device's timeline.
     #[serde(default, skip_serializing_if = "Counts::is_zero")]
     pub events: Counts,
-    /// Whether it is the device that was known.
+    /// Evidence on whether the device is the one that was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Box<Lineage>>,
 }
 
-/// Most workloads that a report is believed: far above what a device can run, and low enough
-/// that a hostile device with a good certificate cannot fill the store by reports.
+/// Most workloads of a report that are stored: far above what a device can run, and low enough that
+/// a hostile device with a valid certificate cannot fill the store.
 pub const MAX_REPORTED: usize = 1_000;
 
-/// Most problems of a device that are kept.
+/// Most problems of a device that are stored.
 pub const MAX_PROBLEMS: usize = 50;
 
-/// Code of the problem that a policy does not do on a stream what it says.
+/// Code of the problem that a stream's policy does not have the effect it describes.
 const STREAM_PROBLEM: &str = "stream-policy";
 
-/// Longest text of a problem or an agent's fact that is kept, in bytes.
+/// Longest text of a problem or a fact about the agent that is stored, in bytes.
 const MAX_TEXT: usize = 1_000;
 
 impl ReportRecord {
-    /// Takes a report in, at this time: a full one replaces, another amends. What exceeds its
-    /// bounds is cut.
+    /// Takes a report in at the time `now`, in seconds since 1970: a full one replaces the state,
+    /// any other amends it. What exceeds a bound is cut.
     pub fn take(&mut self, report: StateReport, now: u64) {
         self.applied = report.version();
         if self.applied.generation > 0 {
@@ -259,7 +264,8 @@ impl ReportRecord {
         self.marks.shrink_to_fit();
     }
 
-    /// A problem is the same as before when it has the same code and is as many-th of that code.
+    /// Replaces the problems. A problem keeps its time if one of the same code was there before:
+    /// the first of a code takes the time of the first, the second that of the second.
     fn take_problems(&mut self, mut problems: Vec<Problem>, now: u64) {
         problems.truncate(MAX_PROBLEMS);
         for problem in &mut problems {
@@ -293,13 +299,15 @@ impl ReportRecord {
             .collect();
     }
 
-    /// When its connection ended, in seconds since 1970; after a crash of the control plane: when
-    /// it was last known to stand. 0: never connected.
+    /// Returns the time at which the connection ended, in seconds since 1970; after a crash of the
+    /// control plane, the time until which it was known to stand. 0: the device was never
+    /// connected.
     pub fn gone_at(&self) -> u64 {
         if self.gone > 0 { self.gone } else { self.last_seen }
     }
 
-    /// What is wrong with it, by its own word: also of its streams.
+    /// Returns the problems of the device: those that it reports, those of its streams, and a
+    /// diverged history.
     pub fn all_problems(&self) -> Vec<KnownProblem> {
         let since = self.problems_since.iter().copied().chain(std::iter::repeat(0));
         let known = |(problem, since): (&Problem, u64)| KnownProblem {
@@ -312,7 +320,8 @@ impl ReportRecord {
             && let Some(problem) = lineage.problem()
         {
             let since = lineage.since();
-            // The device says it too, without the addresses.
+            // The device may report the same problem, without the addresses that only the control
+            // plane knows.
             all.retain(|said| said.code != problem.code);
             all.push(KnownProblem { code: problem.code, message: problem.message, since });
         }
@@ -332,7 +341,7 @@ impl ReportRecord {
         all
     }
 
-    /// Whether anything is wrong with it.
+    /// True if there is any problem; cheaper than [`ReportRecord::all_problems`].
     pub fn has_problems(&self) -> bool {
         let streams = || self.data.as_deref().into_iter().flat_map(|data| data.streams.values());
         !self.problems.is_empty()
@@ -340,8 +349,9 @@ impl ReportRecord {
             || streams().any(|said| !said.problem.is_empty())
     }
 
-    /// Takes in which history of itself a device reports, in this epoch. Some: another one than was
-    /// known.
+    /// Takes in the connection history of a report; `epoch` is the control plane's. A full report
+    /// has all recent numbers, an amending one only the number that the device confirms.
+    /// Some(number): the history diverged, see [`Lineage::told`].
     pub fn take_history(
         &mut self,
         full: bool,
@@ -360,8 +370,9 @@ impl ReportRecord {
         None
     }
 
-    /// When it was last heard at the least, in seconds since 1970, of one that was connected at
-    /// `alive` and of which nothing newer is known: longer silent it would have been cut.
+    /// Returns the earliest possible time of the last packet, in seconds since 1970, of a device
+    /// that was connected at the time `alive`: after a longer silence it would have been cut.
+    /// Example: 1,000 - 450 = 550 for `alive` 1,000 and a keep-alive of 300.
     pub fn heard_before(&self, alive: u64) -> u64 {
         match u64::from(self.keep_alive) {
             0 => self.last_seen,
@@ -369,19 +380,20 @@ impl ReportRecord {
         }
     }
 
-    /// What it says of a workload.
+    /// Returns the reported state of a workload.
     pub fn workload(&self, name: &Name) -> Option<&WorkloadReport> {
         let at = self.workloads.binary_search_by(|(known, _)| known.cmp(name)).ok()?;
         self.workloads.get(at).map(|(_, report)| report)
     }
 
-    /// False: no workload fails on it, whatever is desired of it. Cheaper than to look at each.
+    /// False if no reported workload can be failing, whatever is desired. Cheaper than examining
+    /// each.
     pub fn may_fail(&self) -> bool {
         self.marks.iter().any(|mark| mark.failing > 0)
             || self.workloads.iter().any(|(_, said)| super::state::is_failure(said.phase))
     }
 
-    /// What it says of a workload, with the times about it.
+    /// Returns the reported state of a workload with the times about it.
     pub fn reported(&self, name: &Name) -> Option<(&WorkloadReport, Mark)> {
         let at = self.workloads.binary_search_by(|(known, _)| known.cmp(name)).ok()?;
         let (_, report) = self.workloads.get(at)?;
@@ -389,14 +401,14 @@ impl ReportRecord {
     }
 }
 
-/// A problem of a device, and when it was first reported.
+/// Problem of a device with the time of its first report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownProblem {
-    /// Stable word.
+    /// Stable code, such as `not-answering`.
     pub code: String,
-    /// In words.
+    /// Description of the problem, for people.
     pub message: String,
-    /// In seconds since 1970. 0: not known.
+    /// Time of the first report, in seconds since 1970; 0: not known.
     pub since: u64,
 }
 
@@ -405,7 +417,7 @@ fn bounded(mut report: WorkloadReport) -> WorkloadReport {
     report
 }
 
-/// At most so many bytes, on a character's border.
+/// Shortens a text to at most `most` bytes, at a character boundary.
 pub fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         let end = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
@@ -418,55 +430,56 @@ pub fn cut(text: &mut String, most: usize) {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadRecord {
-    /// Its name.
+    /// Name of the workload.
     pub name: Name,
-    /// Its labels.
+    /// Labels of the document.
     #[serde(default)]
     pub labels: Labels,
-    /// Which devices run it.
+    /// Selector of the devices that run the workload.
     pub devices: Selector,
-    /// What they run.
+    /// Specification that devices get, every unit resolved.
     pub spec: WorkloadSpec,
-    /// `spec` as it was written.
+    /// `spec` of the document as it was written.
     pub written: Value,
-    /// Newest revision.
+    /// Number of the newest revision, from 1.
     pub revision: u64,
-    /// Seconds since 1970.
+    /// Time of the first apply, in seconds since 1970.
     pub created_at: u64,
-    /// Seconds since 1970.
+    /// Time of the last change, in seconds since 1970.
     pub updated_at: u64,
-    /// Resource version of its last change; a pause is none.
+    /// Resource version of the last change. A pause does not change it.
     pub version: u64,
-    /// Where it is paused.
+    /// Devices on which the workload is paused.
     #[serde(default, skip_serializing_if = "Pauses::is_empty")]
     pub paused: Pauses,
 }
 
-/// The kinds of documents about data.
+/// Kind of a policy document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PolicyKind {
-    /// What becomes of streams.
+    /// `Stream`: storing, shipping and retention of streams.
     Stream,
-    /// What a link may carry.
+    /// `LinkBudget`: bytes that a device's link may carry in a period.
     LinkBudget,
-    /// Who is told of alarms.
+    /// `Notification`: who is told of which alarms.
     Notification,
-    /// Whether devices may be away.
+    /// `DevicePolicy`: whether the absence of devices is expected.
     DevicePolicy,
 }
 
 impl PolicyKind {
-    /// Every kind.
+    /// All kinds, in the order of their keys.
     pub const ALL: [Self; 4] =
         [Self::Stream, Self::LinkBudget, Self::Notification, Self::DevicePolicy];
 
-    /// Whether devices get it. The others are carried out by the control plane alone.
+    /// True if devices get documents of the kind. The others are carried out by the control plane
+    /// alone.
     pub fn on_devices(self) -> bool {
         matches!(self, Self::Stream | Self::LinkBudget)
     }
 
-    /// Most documents of it.
+    /// Returns the largest number of documents of the kind.
     pub fn most(self) -> usize {
         match self {
             Self::Stream | Self::LinkBudget => MAX_POLICIES,
@@ -475,7 +488,7 @@ impl PolicyKind {
         }
     }
 
-    /// As people say it of one, and as keys of the store begin.
+    /// Returns the singular word of the kind, which is also the prefix of its keys in the store.
     pub fn word(self) -> &'static str {
         match self {
             Self::Stream => "stream",
@@ -485,7 +498,7 @@ impl PolicyKind {
         }
     }
 
-    /// As paths of the API say it.
+    /// Returns the plural word of the kind, as in paths of the API.
     pub fn plural(self) -> &'static str {
         match self {
             Self::Stream => "streams",
@@ -495,7 +508,7 @@ impl PolicyKind {
         }
     }
 
-    /// `kind` of its documents.
+    /// Returns the value of `kind` in its documents.
     pub fn document(self) -> &'static str {
         match self {
             Self::Stream => "Stream",
@@ -505,46 +518,46 @@ impl PolicyKind {
         }
     }
 
-    /// From either word.
+    /// Returns the kind for a singular or plural word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.word() == word || kind.plural() == word)
     }
 }
 
-/// Which document about data.
+/// Kind and name of a policy document.
 pub type PolicyKey = (PolicyKind, Name);
 
-/// What a document about data says, every unit resolved.
+/// Content of a policy document, every unit resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
-    /// What becomes of streams.
+    /// Content of a `Stream` document.
     Stream {
-        /// On devices.
+        /// Part that devices carry out: storing and shipping.
         policy: StreamPolicy,
-        /// Here.
+        /// Part that the control plane carries out: how long and how much is stored.
         #[serde(default)]
         retention: Retention,
     },
-    /// What a link may carry.
+    /// Content of a `LinkBudget` document.
     LinkBudget {
-        /// In a day or a month.
+        /// Bytes in a day or a month, with the shares of the traffic classes.
         budget: LinkBudget,
     },
-    /// Who is told of alarms.
+    /// Content of a `Notification` document.
     Notification {
-        /// Of which, and how.
+        /// Filter, grouping, timing and receiver.
         notification: Box<Notification>,
     },
-    /// Whether devices may be away.
+    /// Content of a `DevicePolicy` document.
     DevicePolicy {
-        /// What it means that one is offline.
+        /// Meaning of an offline device.
         when_offline: WhenOffline,
     },
 }
 
 impl Policy {
-    /// Its kind.
+    /// Returns the kind of the document.
     pub fn kind(&self) -> PolicyKind {
         match self {
             Self::Stream { .. } => PolicyKind::Stream,
@@ -555,104 +568,105 @@ impl Policy {
     }
 }
 
-/// A document about data.
+/// A policy document as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyRecord {
-    /// Its name.
+    /// Name of the document.
     pub name: Name,
-    /// Its labels.
+    /// Labels of the document.
     #[serde(default)]
     pub labels: Labels,
-    /// Which devices it holds on.
+    /// Selector of the devices that the document applies to.
     pub devices: Selector,
-    /// What it says.
+    /// Content with every unit resolved.
     pub policy: Policy,
-    /// `spec` as it was written.
+    /// `spec` as it was written, secrets included.
     pub written: Value,
-    /// Resource version of the last change of what devices get: never that of another content.
+    /// Resource version of the last change of what devices get: two contents never share a
+    /// revision.
     pub revision: u64,
-    /// Seconds since 1970.
+    /// Time of the first apply, in seconds since 1970.
     pub created_at: u64,
-    /// Seconds since 1970.
+    /// Time of the last change, in seconds since 1970.
     pub updated_at: u64,
-    /// Resource version of its last change.
+    /// Resource version of the last change.
     pub version: u64,
 }
 
 impl PolicyRecord {
-    /// Which one it is.
+    /// Returns kind and name of the document.
     pub fn key(&self) -> PolicyKey {
         (self.policy.kind(), self.name.clone())
     }
 }
 
-/// Most documents of a kind that says nothing else.
+/// Most documents of a kind without a limit of its own.
 pub const MAX_POLICIES: usize = 1_000;
 
-/// One immutable revision.
+/// An immutable revision of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionRecord {
-    /// Whose.
+    /// Name of the workload.
     pub workload: Name,
-    /// From 1.
+    /// Number of the revision, from 1.
     pub revision: u64,
-    /// Seconds since 1970.
+    /// Time at which the revision was made, in seconds since 1970.
     pub created_at: u64,
-    /// Id of an access token.
+    /// Id of the access token that made it.
     pub created_by: Box<str>,
-    /// Resource version when it was made.
+    /// Resource version that the document got with it.
     pub version: u64,
-    /// The labels of the document.
+    /// Labels of the document.
     #[serde(default)]
     pub labels: Labels,
     /// `spec` as it was written.
     pub written: Value,
 }
 
-/// An enrolment token.
+/// Enrolment token, with its bounds and the use made of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenRecord {
-    /// Its public part.
+    /// Public part of the token.
     pub id: Box<str>,
-    /// sha256 of the secret, hexadecimal.
+    /// sha256 of the secret part, hexadecimal.
     pub secret_sha256: Box<str>,
-    /// Seconds since 1970.
+    /// Time of creation, in seconds since 1970.
     pub created_at: u64,
-    /// Seconds since 1970.
+    /// End of validity, in seconds since 1970.
     pub expires_at: u64,
-    /// How often it may be used.
+    /// Largest number of devices that may enrol with it.
     pub uses: u32,
-    /// How often it was.
+    /// Number of devices that have enrolled with it.
     pub used: u32,
-    /// Labels that it gives.
+    /// Labels that every device gets that enrols with it.
     #[serde(default)]
     pub labels: Labels,
-    /// Keys of labels that its devices may give themselves; `*`: every key.
+    /// Keys of labels that its devices may claim for themselves; `*` allows every key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_labels: Vec<Box<str>>,
-    /// Whether devices wait for a person.
+    /// Approval of the devices that use it: automatic, or by a person.
     pub approve: Approve,
-    /// A person ended it.
+    /// True if a person revoked the token.
     #[serde(default)]
     pub revoked: bool,
-    /// Resource version of its last change.
+    /// Resource version of the last change.
     pub version: u64,
 }
 
 impl TokenRecord {
-    /// Whether a device may say which value this label of its has: who holds the token could
-    /// otherwise give itself whatever a workload with secrets selects. A label that the token gives
-    /// is the token's anyway, and a person who approves sees what is claimed.
+    /// True if a device may choose the value of this label. Otherwise whoever holds the token could
+    /// claim what a workload with secrets selects. A label that the token sets has the token's
+    /// value anyway, and a person who approves sees the claims.
     pub fn lets_claim(&self, key: &str) -> bool {
         self.approve == Approve::Manual
             || self.labels.contains_key(key)
             || self.allow_labels.iter().any(|allowed| **allowed == *key || **allowed == *ANY_LABEL)
     }
 
-    /// `active`, `expired`, `used` or `revoked`.
+    /// Returns `active`, `expired`, `used` or `revoked`.
     pub fn state(&self, now: u64) -> &'static str {
         if self.revoked {
             "revoked"
@@ -666,97 +680,98 @@ impl TokenRecord {
     }
 }
 
-/// Id of the first access token.
+/// Id of the access token that the control plane makes at its first start.
 pub const ADMIN: &str = "admin";
 
 /// An access token of the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessRecord {
-    /// Its public part.
+    /// Public part of the token.
     pub id: Box<str>,
-    /// sha256 of the secret, hexadecimal.
+    /// sha256 of the secret part, hexadecimal.
     pub secret_sha256: Box<str>,
-    /// Seconds since 1970.
+    /// Time of creation, in seconds since 1970.
     pub created_at: u64,
-    /// Made, and not known to have been shown to anybody: the next start makes another.
+    /// True if the token was made but possibly never shown: the next start replaces it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unshown: bool,
-    /// What it may do. Tokens from before there were scopes may do everything.
+    /// Scope of the token. Tokens stored without one have every right.
     #[serde(default = "Scope::of_old")]
     pub scope: Scope,
-    /// When it ends, in seconds since 1970; absent: never.
+    /// End of validity, in seconds since 1970; None: it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
-    /// What it is for, in words.
+    /// Purpose of the token, in words.
     #[serde(default)]
     pub comment: Box<str>,
-    /// Seconds since 1970, a few minutes behind at most; 0: never.
+    /// Time of the last use, in seconds since 1970, up to a few minutes old; 0: never.
     #[serde(default)]
     pub last_used: u64,
 }
 
 impl AccessRecord {
-    /// Whether it has not ended.
+    /// True if the token has not expired at the time `now`, in seconds since 1970.
     pub fn counts(&self, now: u64) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
 
-    /// What people call it by. None: by its id.
+    /// Returns the comment by which people know the token. None: it is known by its id.
     pub fn title(&self) -> Option<&str> {
         let made_here = &*self.id == ADMIN || self.comment.is_empty();
         (!made_here).then_some(&*self.comment)
     }
 
-    /// Whether it can do everything, for ever: without one such nobody could make another.
+    /// True if the token has every right and never expires. The last such token cannot be deleted,
+    /// since nobody could make another.
     pub fn keeps_the_door(&self) -> bool {
         self.scope == Scope::Admin && self.expires_at.is_none()
     }
 }
 
-/// A person's session in the pages: it stands for an access token. Its key in the store is the
-/// digest of its secret; it is in no backup.
+/// Login of a person in a browser, made with an access token. Its key in the store is the sha256 of
+/// its secret; backups do not contain it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionRecord {
-    /// Id of the access token that it was begun with.
+    /// Id of the access token that was used to log in.
     pub access: Box<str>,
-    /// Seconds since 1970.
+    /// Time of the login, in seconds since 1970.
     pub created_at: u64,
-    /// Seconds since 1970.
+    /// End of validity, in seconds since 1970.
     pub expires_at: u64,
 }
 
-/// Something that somebody did.
+/// Entry of the audit log: an action of a person, a device or the control plane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditRecord {
-    /// Counts up from 0.
+    /// Number of the entry, from 0.
     pub number: u64,
-    /// Seconds since 1970.
+    /// Time of the action, in seconds since 1970.
     pub at: u64,
     /// Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`.
     pub by: String,
-    /// What the access token was for when this was written, as people call who has it.
+    /// Comment of the access token when the entry was written, by which its holder is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_name: Option<Box<str>>,
-    /// What was done, such as `device.revoke`.
+    /// Action as a word, such as `device.revoke`.
     pub action: String,
-    /// To whom or what.
+    /// Name or id of the object of the action.
     pub subject: String,
-    /// Where the subject is an access token: what it was for.
+    /// Comment of the access token that is the subject, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_name: Option<Box<str>>,
-    /// Of a workload: the revision that was made.
+    /// Revision that was made, if the subject is a workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
-    /// In words.
+    /// Description of the action, in words; may be empty.
     #[serde(default)]
     pub message: String,
 }
 
-/// How many audit entries are kept.
+/// Most audit entries that are kept.
 pub const MAX_AUDIT: u64 = 10_000;
 
-/// How many revisions of a workload are kept.
+/// Most revisions of a workload that are kept.
 pub const MAX_REVISIONS: usize = 50;

@@ -1,9 +1,9 @@
-//! Revisions as people see them: what changed from one to the next, in short, which devices report
-//! each, and the document that one would apply again.
+//! Revisions of workloads in the API's form: the paths that changed from one to the next, how many
+//! devices report each, and a document that can be applied again.
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use serde_json::{Value, json};
 
 use super::model::{Model, Workload};
@@ -11,7 +11,8 @@ use super::records::{RevisionRecord, Standing};
 use holdfast_api::time::rfc3339;
 use holdfast_api::{API_VERSION, Metadata};
 
-/// How many devices report each revision of each workload.
+/// Counts the approved devices that report each revision of each workload. `only`: of the workload
+/// with this name.
 pub fn reported(model: &Model, only: Option<&str>) -> BTreeMap<(Name, u64), u64> {
     let mut all = BTreeMap::new();
     let approved =
@@ -24,7 +25,8 @@ pub fn reported(model: &Model, only: Option<&str>) -> BTreeMap<(Name, u64), u64>
     all
 }
 
-/// The revision at this place of those that are kept of a workload.
+/// Converts a revision to the API's form. `at` is its index among the workload's revisions,
+/// `devices` the number of devices that report it.
 pub fn shown(
     workload: &Workload,
     at: usize,
@@ -52,7 +54,7 @@ pub fn shown(
     }
 }
 
-/// The document of a revision, as one would apply it again.
+/// Returns the document that would make the content of a revision the newest one again.
 pub fn document(record: &RevisionRecord, resource_version: Option<u64>) -> Value {
     let mut metadata = json!({ "name": record.workload });
     if let Some(metadata) = metadata.as_object_mut() {
@@ -69,11 +71,11 @@ pub fn document(record: &RevisionRecord, resource_version: Option<u64>) -> Value
     })
 }
 
-/// Most paths that are named.
+/// Most changed paths that are listed.
 pub const MAX_PATHS: usize = 20;
 
-/// The paths at which two documents differ, such as `run.process.args`: as deep as both have
-/// objects there. At most [`MAX_PATHS`].
+/// Returns the paths at which two documents differ, such as `run.process.args`, at most
+/// [`MAX_PATHS`]. A path is as deep as both documents have objects there.
 pub fn paths(before: &Value, after: &Value) -> Vec<String> {
     let mut found = Vec::new();
     walk(before, after, "", &mut found);

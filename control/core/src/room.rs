@@ -1,50 +1,51 @@
-//! Whether there is room for data. The file system that it shares with everything else keeps a
-//! reserve, so that what devices should run can be stored whatever they send.
+//! Free space for records on the file system of the data folder. A reserve is kept free of records,
+//! so that desired states can be stored whatever devices send.
 
 const MIB: u64 = 1024 * 1024;
 
-/// The file system of the data folder, in bytes.
+/// File system of the data folder, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disk {
-    /// What it has.
+    /// Size of the file system.
     pub total: u64,
-    /// What of it can still be written to.
+    /// Bytes that can still be written.
     pub free: u64,
 }
 
 impl Disk {
-    /// The reserve unless told otherwise: a twentieth.
+    /// Returns the default reserve: a twentieth of the size, from 16 MiB to 1 GiB.
     fn usual_reserve(self) -> u64 {
         (self.total / 20).clamp(16 * MIB, 1024 * MIB)
     }
 }
 
-/// What the disk gives.
+/// State of the free space as records are stored and deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Room {
-    /// What was asked for.
+    /// Configured reserve in bytes; None: the default.
     wanted: Option<u64>,
-    /// As it was last seen.
+    /// State of the file system when it was last examined.
     disk: Option<Disk>,
     low: bool,
-    /// Bytes that went from the store since it is low: its file, which never gets smaller, takes
-    /// as many without growing.
+    /// Bytes deleted from the store while space is low. Its file never shrinks, so that it takes as
+    /// many bytes again without growing.
     given_back: u64,
 }
 
 impl Room {
-    /// With this reserve; None: the usual one.
+    /// Creates a state with this reserve in bytes; None: the default.
     pub fn new(reserve: Option<u64>) -> Self {
         Self { wanted: reserve, ..Self::default() }
     }
 
-    /// The disk was looked at. A disk that cannot be looked at holds nothing back. Gives whether it
-    /// is low, if that has changed.
+    /// Takes in the state of the file system; None: it cannot be examined, which holds nothing
+    /// back. Some: whether space is low, if that has changed.
     pub fn look(&mut self, disk: Option<Disk>) -> Option<bool> {
         self.disk = disk;
         let before = self.low;
         let reserve = self.reserve();
-        // It ends a little above where it begins.
+        // Low space ends a sixteenth above the reserve, so that it does not change with every
+        // block: with a reserve of 1,600 it begins below 1,600 and ends at 1,700.
         let least = if before { reserve.saturating_add(reserve / 16) } else { reserve };
         self.low = disk.is_some_and(|disk| disk.free < least);
         if !self.low {
@@ -53,15 +54,15 @@ impl Room {
         (self.low != before).then_some(self.low)
     }
 
-    /// So many bytes have gone from the store.
+    /// Notes that `bytes` were deleted from the store.
     pub fn gave_back(&mut self, bytes: u64) {
         if self.low {
             self.given_back = self.given_back.saturating_add(bytes);
         }
     }
 
-    /// Whether so many bytes may come into the store; they count as stored then. On a disk that is
-    /// low only as many as went from it, and none where half of the reserve is gone even so.
+    /// Returns whether `bytes` may be stored, and counts them as stored if so. While space is low,
+    /// only as many as were deleted meanwhile, and none if less than half of the reserve is free.
     pub fn takes(&mut self, bytes: u64) -> bool {
         if !self.low {
             return true;
@@ -74,17 +75,17 @@ impl Room {
         true
     }
 
-    /// Less than the reserve is free.
+    /// True if less than the reserve is free.
     pub fn is_low(&self) -> bool {
         self.low
     }
 
-    /// Bytes that are free, if that can be told.
+    /// Returns the free bytes. None: the file system cannot be examined.
     pub fn free(&self) -> Option<u64> {
         self.disk.map(|disk| disk.free)
     }
 
-    /// Bytes that are kept free of data.
+    /// Returns the bytes that are kept free of records.
     pub fn reserve(&self) -> u64 {
         self.wanted.or_else(|| self.disk.map(Disk::usual_reserve)).unwrap_or(0)
     }
@@ -111,7 +112,7 @@ mod tests {
         room.gave_back(300);
         assert_eq!(room.look(disk(799)), None);
         assert!(!room.takes(1), "half of the reserve is nobody's");
-        // It ends above where it began.
+        // Low space ends above the bound at which it begins.
         assert_eq!((room.look(disk(1_699)), room.look(disk(1_700))), (None, Some(false)));
         assert!(room.takes(u64::MAX));
         assert_eq!((room.look(None), room.is_low()), (None, false));

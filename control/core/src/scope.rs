@@ -1,9 +1,9 @@
-//! How much an access token may do: one of three scopes, each with everything of the one before.
+//! Scopes of access tokens: three levels, each including the one before.
 
 use holdfast_api::Scope;
 
-/// What each route for operators needs. Every route is here: a test walks the API's description.
-/// Whoever may fetch artifacts may read secrets in them, so that is no plain reading.
+/// Scope that each route for operators needs. A test compares it with the API's description.
+/// Fetching artifacts takes `operate`, because artifacts may contain secrets.
 const ROUTES: &[(&str, &str, Scope)] = &[
     ("GET", "/api/v1/about", Scope::Read),
     ("GET", "/api/v1/access", Scope::Admin),
@@ -69,7 +69,8 @@ const ROUTES: &[(&str, &str, Scope)] = &[
     ("POST", "/api/v1/workloads/{name}/rollback", Scope::Operate),
 ];
 
-/// What a request of an operator needs. None: nobody has said so, and it takes an admin.
+/// Returns the scope that a request of an operator needs. None: the route is not listed, and only
+/// `admin` may use it.
 pub fn needed(method: &str, route: &str) -> Option<Scope> {
     let mut known = ROUTES.iter();
     known.find(|(known, path, _)| *known == method && *path == route).map(|(_, _, scope)| *scope)

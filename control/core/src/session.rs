@@ -1,27 +1,29 @@
-//! Sessions of the pages: what stands in the cookie, and what proves that a change was meant.
+//! Logins of browsers: the secret in the cookie, and the CSRF token that proves that the page made
+//! a request on purpose.
 //!
-//! The cookie holds a secret, the store its digest. The CSRF token is derived from the secret, so
-//! that nothing more is kept: whoever can read it can read the API's answers, and that is what a
-//! foreign page cannot.
+//! The cookie holds the secret, the store only its sha256. The CSRF token is derived from the
+//! secret and not stored. A page must read it from a response of the API before it can send it,
+//! which a page of another origin cannot.
 
-use holdfast_protocol::ids::{hex, unhex};
+use holdfast_base::ids::{hex, unhex};
 use ring::hmac;
 
 use super::model::sha256;
 
-/// The cookie's name. `__Host-`: browsers take it from this host alone, over TLS, for `/`.
+/// Name of the cookie. With the prefix `__Host-` browsers accept it from this host alone, over TLS,
+/// for the path `/`.
 pub const COOKIE: &str = "__Host-holdfast";
 
-/// How long a session lasts, in seconds: a long shift.
+/// Validity of a login in seconds: 12 hours, a long shift.
 pub const LIFE: u64 = 12 * 3_600;
 
-/// Most sessions; the oldest goes for a new one.
+/// Most logins at a time; a further one replaces the oldest.
 pub const MAX_SESSIONS: usize = 1_000;
 
-/// What the CSRF token says.
+/// Message under which the CSRF token is computed.
 const MEANT: &[u8] = b"holdfast csrf 1";
 
-/// A session's secret.
+/// Secret of a login, 256 random bits.
 #[derive(Clone)]
 pub struct Secret([u8; 32]);
 
@@ -32,34 +34,35 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// From random bytes.
+    /// Creates a secret from random bytes.
     pub fn new(random: [u8; 32]) -> Self {
         Self(random)
     }
 
-    /// From the value of a `Cookie` header. None: our cookie is not in it, or not as we write it.
+    /// Reads the secret from a `Cookie` header. None: the header has no such cookie, or an invalid
+    /// one.
     pub fn of_cookies(header: &str) -> Option<Self> {
         let mut pairs = header.split(';').filter_map(|pair| pair.trim().split_once('='));
         let (_, value) = pairs.find(|(name, _)| *name == COOKIE)?;
         unhex::<32>(value).map(Self)
     }
 
-    /// The value of `Set-Cookie`.
+    /// Returns the value of `Set-Cookie` that stores the secret in the browser.
     pub fn cookie(&self) -> String {
         format!("{COOKIE}={}; {ATTRIBUTES}; Max-Age={LIFE}", hex(&self.0))
     }
 
-    /// What is kept of it.
+    /// Returns the sha256 of the secret, which is stored.
     pub fn digest(&self) -> [u8; 32] {
         sha256(&self.0)
     }
 
-    /// The CSRF token that goes with it.
+    /// Returns the CSRF token of the login: an HMAC with the secret as its key, hexadecimal.
     pub fn csrf(&self) -> String {
         hex(hmac::sign(&self.key(), MEANT).as_ref())
     }
 
-    /// Whether this is the CSRF token that goes with it; takes as long for every wrong one.
+    /// True if `csrf` is the CSRF token of the login, compared in constant time.
     pub fn meant(&self, csrf: &str) -> bool {
         unhex::<32>(csrf).is_some_and(|tag| hmac::verify(&self.key(), MEANT, &tag).is_ok())
     }
@@ -71,7 +74,7 @@ impl Secret {
 
 const ATTRIBUTES: &str = "Path=/; HttpOnly; Secure; SameSite=Strict";
 
-/// The value of `Set-Cookie` that ends it in the browser.
+/// Returns the value of `Set-Cookie` that deletes the cookie in the browser.
 pub fn no_cookie() -> String {
     format!("{COOKIE}=; {ATTRIBUTES}; Max-Age=0")
 }

@@ -1,31 +1,31 @@
-//! Why records that a device holds are not here: what its policy, its link and its connection say,
-//! in words. Decides nothing: the device does.
+//! Explains in words why records that a device holds have not been shipped: its policies, its link
+//! budget, its connection. The decision itself is made on the device.
 
-use holdfast_protocol::data::{
+use holdfast_records::{
     DataPolicies, LinkUse, Ship, StreamName, StreamPolicy, StreamReport, TrafficClass, Window,
 };
 
 use holdfast_api::link;
 
-/// Priorities from here on are the class of events.
+/// Lowest priority whose records belong to the traffic class `events`; lower ones belong to `data`.
 const URGENT: u8 = 8;
 
-/// What bears on the shipping of a device's streams now.
+/// Everything that affects the shipping of a device's streams at one moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances<'a> {
-    /// What the device should do with data.
+    /// Policies of the device's desired state.
     pub policies: Option<&'a DataPolicies>,
-    /// What it says of its link.
+    /// Reported use of the device's link.
     pub link: Option<&'a LinkUse>,
-    /// It is connected.
+    /// True if the device is connected.
     pub online: bool,
-    /// Minute of the day, in UTC.
+    /// Minute of the day in UTC, 0 to 1,439.
     pub minute: u16,
 }
 
 impl Circumstances<'_> {
-    /// What holds back records of a stream. `fetched`: they were asked for, so that it does not
-    /// matter whether the policy would ship them.
+    /// Returns what holds back records of a stream, one text for each cause. `fetched`: the records
+    /// were requested by a fetch, so that `ship: never` does not apply.
     pub fn hold_back(&self, stream: &StreamName, fetched: bool) -> Vec<String> {
         let found = self.policies.and_then(|policies| policies.of(stream));
         let mut reasons = Vec::new();
@@ -49,12 +49,15 @@ impl Circumstances<'_> {
     }
 }
 
-/// The minute of the day at which the next window opens. None: one is open, or there are none.
+/// Returns the minute of the day at which the next window opens. None: one is open, or there are
+/// none.
 fn opens(windows: &[Window], minute: u16) -> Option<u16> {
     const DAY: u16 = 1_440;
     if windows.iter().any(|window| window.contains(minute)) {
         return None;
     }
+    // The distance to each opening is taken around midnight: at 12:00 (720) a window from 01:00
+    // (60) opens in 780 minutes, one from 22:00 (1,320) in 600, so 22:00 is next.
     windows.iter().map(|window| window.from).min_by_key(|from| (from + DAY - minute % DAY) % DAY)
 }
 
@@ -62,7 +65,7 @@ fn clock(minute: u16) -> String {
     format!("{:02}:{:02}", minute / 60, minute % 60)
 }
 
-/// Why nothing of a stream is here that its device says it has.
+/// Explains why no record of a stream has arrived although the device reports that it holds some.
 pub fn nothing_shipped(
     device: &str,
     stream: &StreamName,
@@ -84,7 +87,7 @@ pub fn nothing_shipped(
 mod tests {
     use std::collections::BTreeMap;
 
-    use holdfast_protocol::data::ClassUse;
+    use holdfast_records::ClassUse;
 
     use super::*;
 

@@ -1,8 +1,10 @@
-//! The state of a workload on a device and of a device as a whole: the one meaning that counts,
-//! lists, explanations, alarms, metrics and pages share. What a device said is told apart from
-//! what is known: of a device that cannot be reached every state is unknown.
+//! State of a workload on a device, and health of a device as a whole: the one definition that
+//! counts, lists, explanations, alarms, metrics and pages share.
+//!
+//! What was reported is kept apart from what is known: while a device cannot be reached, the state
+//! of its workloads is unknown.
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use holdfast_protocol::message::{Phase, WorkloadReport};
 use serde::{Deserialize, Serialize};
 
@@ -10,16 +12,16 @@ use super::model::Device;
 use super::records::Standing;
 use holdfast_api::{Connection, Health, HealthState, State};
 
-/// How long a workload that failed must run without a further failure until it counts as running,
-/// in seconds: between two crashes it is running as well, for moments.
+/// Time for which a workload that failed must run without another failure until its state is
+/// running again, in seconds. Between two crashes it runs as well, for moments.
 pub const RUN_WELL: u64 = 60;
 
-/// By how much a time may lie ahead of the clock, in seconds, because the clock was set right a
-/// little. One that is further ahead says nothing.
+/// Tolerance for times that lie ahead of the clock because it was corrected, in seconds. A time
+/// further ahead is ignored.
 pub const CLOCK_STEP: u64 = 5 * 60;
 
-/// Times about one reported workload, in seconds since 1970 by the control plane's clock at the
-/// receipt of the report. 0: not known, or not so.
+/// Times about one reported workload, in seconds since 1970 by the control plane's clock when the
+/// report was received. 0: not known, or not the case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// Begin of the reported phase.
@@ -38,18 +40,19 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// Whether a phase is a failure by itself.
+/// True if the phase is a failure by itself.
 pub fn is_failure(phase: Phase) -> bool {
     matches!(phase, Phase::Failed | Phase::Unhealthy | Phase::Backoff)
 }
 
-/// True for a job that has run to its good end: nothing is left to do, and all is as desired.
+/// True for a job that has ended successfully: nothing is left to do, and all is as desired.
 pub fn is_done(said: &WorkloadReport) -> bool {
     said.phase == Phase::Stopped && said.pid.is_none()
 }
 
 impl Mark {
-    /// The times after a report. `before`: what was reported until then, with its times.
+    /// Returns the times after the report `said`. `before` is the previous report of the workload
+    /// with its times.
     pub fn after(before: Option<(&WorkloadReport, Self)>, said: &WorkloadReport, now: u64) -> Self {
         let Some((was, mark)) = before.filter(|(was, _)| was.revision == said.revision) else {
             return Self {
@@ -58,9 +61,14 @@ impl Mark {
                 well: if said.phase == Phase::Running { now } else { 0 },
             };
         };
+        // Example for a workload that crashes soon after each start, with (time, phase) → (failing,
+        // well): (101, running) → (0, 101); (110, backoff) → (110, 0); (113, running) → (110, 113);
+        // (115, backoff) → (110, 0). `failing` stays at the first failure, since no run in between
+        // lasted RUN_WELL.
         let same_run = was.phase == said.phase && was.pid == said.pid;
         let phase = if same_run && mark.phase > 0 { mark.phase } else { now };
-        // Restarts that no report in between told of were failures too.
+        // Restarts between two reports were failures too: on a slow link several reports become
+        // one.
         let crashed = said.restarts > was.restarts && !is_done(said);
         let still = if mark.is_over(now) { 0 } else { mark.failing };
         let failing = match said.phase {
@@ -83,13 +91,14 @@ impl Mark {
         Self { phase, failing, well }
     }
 
-    /// Whether a series of failures is over: it has run well for long enough, or the clock was set
-    /// back meanwhile, so that nobody knows for how long.
+    /// True if the series of failures has ended: the workload has run for [`RUN_WELL`], or the
+    /// clock was set back meanwhile, so that the duration of the run is not known.
     fn is_over(self, now: u64) -> bool {
         self.well > 0 && (now >= self.well + RUN_WELL || self.well > now + CLOCK_STEP)
     }
 
-    /// Time at which the state changes though nobody reports anything. None: it does not.
+    /// Time at which the state changes without a new report, in seconds since 1970. None: it does
+    /// not.
     pub fn settles_at(self) -> Option<u64> {
         (self.failing > 0 && self.well > 0).then_some(self.well + RUN_WELL)
     }
@@ -98,7 +107,7 @@ impl Mark {
 /// The state of a workload on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Condition {
-    /// The state.
+    /// State of the workload on the device.
     pub state: State,
     /// Begin of the state, in seconds since 1970. None: not known.
     pub since: Option<u64>,
@@ -106,7 +115,8 @@ pub struct Condition {
     pub last: Option<State>,
 }
 
-/// The state of a workload in this revision, by what was reported of it, at this time.
+/// Returns the state of a workload that should run `revision`, from its last report, and the begin
+/// of the state in seconds since 1970; 0 or 1: not known.
 fn reported(said: &WorkloadReport, mark: Mark, revision: u64, now: u64) -> (State, u64) {
     if said.revision != revision {
         return (State::Progressing, 0);
@@ -121,7 +131,7 @@ fn reported(said: &WorkloadReport, mark: Mark, revision: u64, now: u64) -> (Stat
     }
 }
 
-/// The state of a workload that a device should run in this revision.
+/// Returns the state of a workload of which a device should run this revision.
 pub fn of(device: &Device, name: &Name, revision: u64, now: u64) -> Condition {
     let known = |at| {
         let (said, mark) = device.report.reported(name)?;
@@ -140,7 +150,7 @@ pub fn of(device: &Device, name: &Name, revision: u64, now: u64) -> Condition {
     Condition { state, since: time(since), last: None }
 }
 
-/// The state of a device as a whole.
+/// Returns the health of a device as a whole.
 pub fn health(device: &Device, now: u64) -> Health {
     let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
     let only = |state, since: u64| Health {
@@ -160,7 +170,8 @@ pub fn health(device: &Device, now: u64) -> Health {
         Connection::Online => {}
     }
     let (mut failing, mut since, mut moving) = (Vec::new(), u64::MAX, false);
-    // Healthy since the last of its parts became so; what it was before it connected is not known.
+    // A device is healthy since the last of its parts became so. Its health before it connected is
+    // not known.
     let mut latest = device.live.since;
     for (name, revision) in &device.desired.workloads {
         let is = of(device, name, *revision, now);
@@ -188,14 +199,15 @@ pub fn health(device: &Device, now: u64) -> Health {
     Health { failing, problems: problems.len() as u64, ..only(state, since) }
 }
 
-/// True when a person must look: a workload fails or a problem is reported, by what is known now.
+/// True if a person must look: the device is connected, and a workload fails or a problem is
+/// reported.
 pub fn is_unhealthy(device: &Device, now: u64) -> bool {
     device.record.standing == Standing::Approved
         && device.live.connection != 0
         && (device.has_problems() || failing(device, now) > 0)
 }
 
-/// Number of workloads that fail on a device that can be reached.
+/// Returns the number of failing workloads on a device that can be reached; 0 for any other.
 pub fn failing(device: &Device, now: u64) -> u64 {
     let unreachable = !device.live.is_heard();
     if device.record.standing != Standing::Approved || unreachable || !device.report.may_fail() {
@@ -214,7 +226,8 @@ mod tests {
         WorkloadReport { revision: 1, phase, restarts, pid, reason: String::new() }
     }
 
-    /// The states after each of these reports, and the last mark.
+    /// Returns the state after each of these reports, given as (time, phase, restarts, pid), and
+    /// the last mark.
     fn run(reports: &[(u64, Phase, u32, Option<u32>)]) -> (Vec<State>, Mark) {
         let mut states = Vec::new();
         let mut before: Option<(WorkloadReport, Mark)> = None;
@@ -261,7 +274,7 @@ mod tests {
         ]);
         assert_eq!(states, [Failing, Failing, Paused, Progressing, Running]);
         assert_eq!((mark.failing, mark.well), (0, 151));
-        // A restart by an operator counts as no failure.
+        // A restart by an operator is not a failure.
         let (states, _) = run(&[
             (100, Phase::Running, 0, Some(1)),
             (110, Phase::Stopped, 0, Some(1)),

@@ -1,27 +1,27 @@
-//! How often an address may fail to log in. Secrets are far too long to be guessed; this keeps
-//! guessing from costing anything, and from filling the log.
+//! Limit for failed logins by address. Secrets are far too long to be guessed; the limit keeps
+//! guessing from using resources and from filling the log.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Failures in a row that are forgiven: a person with a token from the wrong file.
+/// Failures in a row without a wait: a person may have the token from a wrong file.
 const BURST: u64 = 10;
 
-/// After that, one in so many seconds.
+/// Seconds after which one failure is forgiven, and so between attempts beyond [`BURST`].
 const EACH: u64 = 6;
 
-/// Addresses that are remembered; the one nearest to being forgiven goes first.
+/// Most addresses that are remembered; the one that is forgiven soonest is dropped first.
 const KNOWN: usize = 1_024;
 
-/// Failures by address.
+/// Failed logins by address.
 #[derive(Debug, Default)]
 pub struct Throttle {
-    /// When everything is forgiven, in seconds since 1970.
+    /// Time at which all failures of an address are forgiven, in seconds since 1970.
     clean_at: BTreeMap<IpAddr, u64>,
 }
 
-/// What counts as one sender: an IPv4 address, or an IPv6 network of /64, since whoever has one
-/// address of it has all 2^64.
+/// Returns the key under which failures are counted: an IPv4 address, or a /64 network of IPv6,
+/// since whoever has one of its addresses usually has all 2^64.
 pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX))),
@@ -30,13 +30,15 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
 }
 
 impl Throttle {
-    /// How many seconds this address must wait before it may try. None: it may.
+    /// Returns the seconds that an address must wait before its next attempt. None: it may try now.
     pub fn wait(&self, address: IpAddr, now: u64) -> Option<u64> {
         let clean_at = self.clean_at.get(&network(address))?;
+        // Example: ten failures at 100 s make `clean_at` 160. Nine of them, 54 s, are allowed to be
+        // open, so at 100 s the wait is 160 - 154 = 6 s, and at 106 s there is none.
         clean_at.checked_sub(now + (BURST - 1) * EACH).filter(|wait| *wait > 0)
     }
 
-    /// It tried and failed.
+    /// Counts a failed login, which takes 6 s more to be forgiven.
     pub fn failed(&mut self, address: IpAddr, now: u64) {
         let address = network(address);
         if self.clean_at.len() >= KNOWN && !self.clean_at.contains_key(&address) {

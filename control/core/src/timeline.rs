@@ -1,56 +1,56 @@
-//! What happened to a device, as values: what a report changed, and how much of it is kept.
+//! Timeline of a device as values: the events that a report causes, and which of them are kept.
 //!
-//! Times are those of the control plane's clock when it learned of the change. A device that is in
-//! a loop says the same over and over: after [`SPELLED`] events of one thing within an hour, the
-//! rest of the hour is one event that counts them, so that a loop pushes nothing else out.
+//! Times are those of the control plane's clock when it learned of the change. A device in a loop
+//! reports the same events over and over. After [`SPELLED`] events of one thing within an hour, the
+//! rest of the hour becomes one event with a count, so that a loop does not push out other events.
 
 use std::net::IpAddr;
 
-use holdfast_protocol::ids::{Name, StateVersion};
+use holdfast_base::ids::{Name, StateVersion};
 use holdfast_protocol::message::{Phase, WorkloadReport};
 use serde::{Deserialize, Serialize};
 
 use super::records::{KnownProblem, ReportRecord, cut};
 
-/// Events of one thing (a workload's phases, a problem, the connection) that are kept one by one
+/// Events of one thing (phases of a workload, a problem, the connection) that are kept one by one
 /// within an hour: enough to see how a loop begins.
 pub const SPELLED: u8 = 12;
 
-/// How long events of one thing belong together, in seconds.
+/// Window in which events of one thing are counted together, in seconds.
 const TOGETHER: u64 = 3_600;
 
-/// Things of a device of which is known that they happened in the last hour: more than the
-/// workloads and problems of an honest device. What is beyond is only counted.
+/// Most things of a device whose events are tracked at a time: more than the workloads and problems
+/// of an honest device. Events of further things are only counted.
 const MAX_THINGS: usize = 200;
 
-/// Events of one device in the fleet's rings within an hour: a device in trouble, or a hostile one,
-/// must not push out what the others did.
+/// Most events of one device within an hour that enter the fleet's rings: a device in trouble, or a
+/// hostile one, must not push out those of others.
 const MAX_FLEET: u16 = 60;
 
 /// Longest reason that is kept, in bytes.
 const MAX_WHY: usize = 200;
 
-/// Longest reason of a problem that is kept, in bytes: the device's document has it whole.
+/// Longest text of a problem that is kept, in bytes. The device's document has the complete text.
 const MAX_PROBLEM: usize = 160;
 
-/// The rings of events. Each has its own room, so that none pushes another out.
+/// Ring of events of one sort. Each ring has its own places, so that no sort pushes out another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ring {
-    /// Connections that began and ended.
+    /// Begin and end of connections.
     Link,
     /// Phases and restarts of workloads.
     Workload,
-    /// Revisions and generations.
+    /// Revisions of workloads and generations of the desired state.
     Change,
-    /// Problems.
+    /// Begin and end of problems.
     Problem,
 }
 
 impl Ring {
-    /// Every ring.
+    /// All rings, in the order of [`Counts`].
     pub const ALL: [Self; 4] = [Self::Link, Self::Workload, Self::Change, Self::Problem];
 
-    /// In keys of the store.
+    /// Returns the letter of the ring in keys of the store.
     pub fn letter(self) -> char {
         match self {
             Self::Link => 'c',
@@ -60,8 +60,8 @@ impl Ring {
         }
     }
 
-    /// Places of a device's ring. An event takes 60 to 300 bytes on disk: at most about 100 KiB a
-    /// device, and none in memory.
+    /// Returns the number of places in a device's ring. An event takes 60 to 300 bytes on disk: at
+    /// most about 100 KiB for a device, and nothing in memory.
     pub const fn size(self) -> u32 {
         match self {
             Self::Link | Self::Change | Self::Problem => 100,
@@ -69,8 +69,8 @@ impl Ring {
         }
     }
 
-    /// Places of the fleet's ring: about 2 MiB in all on disk. That devices follow an apply, a line
-    /// each, is not in it: the apply itself is in the audit log.
+    /// Returns the number of places in the fleet's ring, about 2 MiB on disk for all rings. Devices
+    /// that follow an apply do not enter it, since the audit log has the apply itself.
     pub const fn fleet_size(self) -> u32 {
         match self {
             Self::Link | Self::Workload => 4_000,
@@ -80,12 +80,12 @@ impl Ring {
     }
 }
 
-/// How many events were ever put into each ring.
+/// Numbers of events that were ever put into each ring.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts([u32; 4]);
 
 impl Counts {
-    /// Of one ring.
+    /// Returns the number of events of one ring.
     pub fn of(self, ring: Ring) -> u32 {
         let [link, workload, change, problem] = self.0;
         match ring {
@@ -96,12 +96,12 @@ impl Counts {
         }
     }
 
-    /// Of all rings: the number of the next event.
+    /// Returns the number of events of all rings, which is the number of the next event.
     pub fn all(self) -> u64 {
         self.0.iter().copied().map(u64::from).sum()
     }
 
-    /// Whether nothing was ever put into any.
+    /// True if no event was ever counted.
     #[allow(
         clippy::trivially_copy_pass_by_ref,
         reason = "serde's skip_serializing_if passes a reference"
@@ -110,7 +110,7 @@ impl Counts {
         self.0 == [0; 4]
     }
 
-    /// The place of the next event, which is counted.
+    /// Counts an event, and returns the number of its place.
     fn next(&mut self, ring: Ring) -> u32 {
         let [link, workload, change, problem] = &mut self.0;
         let count = match ring {
@@ -125,76 +125,76 @@ impl Counts {
     }
 }
 
-/// What happened. The names are short: there are many of them in the store.
+/// Content of an event. Field names in the store are short, because there are many events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "k", rename_all = "kebab-case")]
 pub enum What {
-    /// A connection began.
+    /// A connection of the device began.
     Connected {
-        /// From where.
+        /// Address of the device.
         #[serde(default, rename = "ip", skip_serializing_if = "Option::is_none")]
         address: Option<IpAddr>,
     },
-    /// A connection ended.
+    /// A connection of the device ended.
     Disconnected {
-        /// Why.
+        /// Reason for the end, in words; may be empty.
         #[serde(default, rename = "why", skip_serializing_if = "str::is_empty")]
         reason: Box<str>,
     },
-    /// A workload went to another phase, or was started again.
+    /// A workload went to another phase, or was restarted.
     Phase {
-        /// Which workload.
+        /// Name of the workload.
         #[serde(rename = "w")]
         workload: Name,
-        /// Before; absent: it was not there.
+        /// Previous phase; None: the workload was not there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Phase>,
-        /// Now; absent: it is gone.
+        /// New phase; None: the workload is gone.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Phase>,
-        /// Its revision.
+        /// Revision of the workload.
         #[serde(default, rename = "r")]
         revision: u64,
-        /// How often it was started again.
+        /// Number of restarts since the event before.
         #[serde(default, rename = "s", skip_serializing_if = "is_zero")]
         restarts: u32,
-        /// Why, in the device's words.
+        /// Reason for the phase, in the device's words.
         #[serde(default, rename = "why", skip_serializing_if = "str::is_empty")]
         reason: Box<str>,
     },
-    /// A workload is in another revision.
+    /// A workload is at another revision.
     Revision {
-        /// Which workload.
+        /// Name of the workload.
         #[serde(rename = "w")]
         workload: Name,
-        /// Before; 0: it was not there.
+        /// Previous revision; 0: the workload was not there.
         from: u64,
-        /// Now.
+        /// New revision of the workload.
         to: u64,
-        /// The phase in which it was reported.
+        /// Phase in which the new revision was reported.
         #[serde(rename = "p")]
         phase: Phase,
     },
-    /// The device carries out another desired state.
+    /// The device applied another desired state.
     Generation {
-        /// The generation before; 0: none.
+        /// Previous generation; 0: there was none.
         from: u64,
-        /// The generation now.
+        /// New generation of the desired state.
         to: u64,
     },
     /// A problem began or ended.
     Problem {
-        /// Its code.
+        /// Code of the problem.
         #[serde(rename = "c")]
         code: Box<str>,
-        /// It began.
+        /// True: the problem began. False: it ended.
         #[serde(rename = "b")]
         began: bool,
-        /// Its text.
+        /// Text of a problem that began.
         #[serde(default, rename = "why", skip_serializing_if = "str::is_empty")]
         text: Box<str>,
     },
-    /// More happened than is kept one by one.
+    /// Events of things beyond the number that is tracked, counted together.
     More,
 }
 
@@ -215,12 +215,12 @@ fn one() -> u32 {
 }
 
 impl What {
-    /// A connection ended for this reason.
+    /// Creates the end of a connection for this reason, cut to 200 bytes.
     pub fn ended(reason: &str) -> Self {
         Self::Disconnected { reason: short(reason, MAX_WHY) }
     }
 
-    /// Its ring.
+    /// Returns the ring that the event is put into.
     pub fn ring(&self) -> Ring {
         match self {
             Self::Connected { .. } | Self::Disconnected { .. } => Ring::Link,
@@ -230,7 +230,7 @@ impl What {
         }
     }
 
-    /// The thing that it happened to: events of one thing are conflated.
+    /// Returns a key for the thing that the event is about. Events with the same key are conflated.
     fn thing(&self) -> String {
         match self {
             Self::Connected { .. } | Self::Disconnected { .. } => "c".into(),
@@ -242,7 +242,7 @@ impl What {
         }
     }
 
-    /// Whether the fleet's list has it too: what a person would look for beside what people did.
+    /// True if the event is listed for the fleet too, beside the actions of people.
     fn is_for_the_fleet(&self) -> bool {
         match self {
             Self::Phase { to, .. } => !to.is_some_and(is_on_the_way),
@@ -251,7 +251,8 @@ impl What {
         }
     }
 
-    /// Takes a later event of the same thing in.
+    /// Conflates with a later event of the same thing: the later one stays, restarts are added, and
+    /// the first `from` of a revision or generation is kept.
     fn then(&mut self, later: Self) {
         let earlier = std::mem::replace(self, later);
         match (earlier, self) {
@@ -270,24 +271,24 @@ impl What {
 /// An event as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventRecord {
-    /// Number among all events of the device, or of the fleet.
+    /// Number among all events of the device, or of the fleet, from 0.
     #[serde(rename = "n")]
     pub number: u64,
-    /// When the control plane learned of it (of the first), in seconds since 1970.
+    /// Time at which the control plane learned of the first event, in seconds since 1970.
     pub at: u64,
-    /// When it learned of the last. Absent: there is one.
+    /// Time at which it learned of the last one, in seconds since 1970. None: there is only one.
     #[serde(default, rename = "u", skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
-    /// How many events it stands for.
+    /// Number of events that this one stands for.
     #[serde(default = "one", rename = "x", skip_serializing_if = "is_one")]
     pub count: u32,
-    /// It happened at some time while the device was away, and was learned when it came back.
+    /// True if the event happened while the device was away and was learned when it came back.
     #[serde(default, rename = "a", skip_serializing_if = "std::ops::Not::not")]
     pub while_away: bool,
-    /// In the fleet's rings: which device.
+    /// Name of the device, in the fleet's rings alone.
     #[serde(default, rename = "d", skip_serializing_if = "Option::is_none")]
     pub device: Option<Name>,
-    /// What.
+    /// Content of the event.
     #[serde(flatten)]
     pub what: What,
 }
@@ -302,7 +303,7 @@ fn short(text: &str, most: usize) -> Box<str> {
     text.into_boxed_str()
 }
 
-/// What of a report counts for the timeline, before another one is taken in.
+/// State of a device before a report, as far as events depend on it.
 #[derive(Debug, Clone, Default)]
 pub struct Before {
     applied: StateVersion,
@@ -311,7 +312,7 @@ pub struct Before {
 }
 
 impl Before {
-    /// Of a device.
+    /// Takes the state of a device.
     pub fn of(report: &ReportRecord) -> Self {
         Self {
             applied: report.last_applied,
@@ -320,7 +321,8 @@ impl Before {
         }
     }
 
-    /// What is different now. Workloads first, by name; then the generation; then problems.
+    /// Returns the events that lead to the state `after`: workloads by name, then the generation,
+    /// then problems.
     pub fn events(&self, after: &ReportRecord) -> Vec<What> {
         let mut events = Vec::new();
         let mut before = self.workloads.iter().peekable();
@@ -360,7 +362,7 @@ fn changes(name: &Name, was: Option<&WorkloadReport>, now: &WorkloadReport) -> V
     let revision = was.map_or(0, |was| was.revision);
     let restarts = match was {
         Some(was) if was.revision == now.revision => {
-            // Another process in the same phase: it was started again, as after a reboot.
+            // Another process in the same phase is a restart too, as after a reboot of the device.
             let is_other = was.phase == now.phase && was.pid.is_some() && now.pid.is_some();
             let anew = u32::from(is_other && was.pid != now.pid);
             now.restarts.saturating_sub(was.restarts).max(anew)
@@ -371,7 +373,8 @@ fn changes(name: &Name, was: Option<&WorkloadReport>, now: &WorkloadReport) -> V
         let (from, to, phase) = (revision, now.revision, now.phase);
         events.push(What::Revision { workload: name.clone(), from, to, phase });
     }
-    // On its way to another revision: the event of that says so.
+    // On the way to another revision the phase is not an event of its own: the revision's event has
+    // it.
     let is_said = !events.is_empty() && is_on_the_way(now.phase);
     let is_other = was.is_none_or(|was| was.phase != now.phase) && !is_said;
     if is_other || restarts > 0 {
@@ -390,7 +393,8 @@ fn changes(name: &Name, was: Option<&WorkloadReport>, now: &WorkloadReport) -> V
 /// Code and text of a problem.
 pub type Said = (String, String);
 
-/// Problems that ended and that began, by code: a code that is there twice is one thing.
+/// Returns the problems that ended and those that began, by code. Several problems with one code
+/// are one thing.
 pub fn problems(before: &[Said], after: &[Said]) -> Vec<What> {
     let mut events = Vec::new();
     for (one, other, began) in [(before, after, false), (after, before, true)] {
@@ -405,28 +409,28 @@ pub fn problems(before: &[Said], after: &[Said]) -> Vec<What> {
     events
 }
 
-/// What happened to one thing of a device in the last hour.
+/// Events of one thing of a device in the present hour.
 #[derive(Debug, Clone)]
 struct Thing {
     key: Box<str>,
-    /// When its hour began.
+    /// Begin of the hour, in seconds since 1970.
     began: u64,
     last: u64,
     spelled: u8,
     open: Option<Box<Open>>,
 }
 
-/// An event that takes further ones in.
+/// Event with a count, which takes in further events until the hour is over.
 #[derive(Debug, Clone)]
 struct Open {
     record: EventRecord,
     place: u32,
-    /// Number and place in the fleet's ring.
+    /// Number among the fleet's events, and place in its ring.
     fleet: Option<(u64, u32)>,
 }
 
-/// What happened to a device in the last hour. It is not stored: after a restart loops are spelled
-/// out anew.
+/// Events of a device in the last hour. They are not stored: after a restart of the control plane,
+/// events are kept one by one again.
 #[derive(Debug, Clone, Default)]
 pub struct Recent {
     things: Vec<Thing>,
@@ -434,21 +438,23 @@ pub struct Recent {
     fleet: u16,
 }
 
-/// An event to be stored at a place of a device's ring, and of the fleet's.
+/// Event with its place in the device's ring and in the fleet's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// Its ring.
+    /// Ring that the event belongs to.
     pub ring: Ring,
-    /// The event.
+    /// Event with its time and its count.
     pub record: EventRecord,
-    /// Number in the device's ring.
+    /// Number in the device's ring; the place is this number modulo the ring's size.
     pub place: u32,
-    /// Number among the fleet's events, and in the fleet's ring.
+    /// Number among the fleet's events, and in the fleet's ring. None: the event is not listed
+    /// there.
     pub fleet: Option<(u64, u32)>,
 }
 
 impl Recent {
-    /// Decides how an event is kept: as one of its own, or by counting.
+    /// Decides how an event is kept: as one of its own, or conflated with the thing's event that
+    /// has a count. `own` and `fleet` count the events of the device and of the fleet.
     pub fn keep(
         &mut self,
         own: &mut Counts,
@@ -468,11 +474,17 @@ impl Recent {
         let for_the_fleet = what.is_for_the_fleet() && self.has_room(at);
         let ring = what.ring();
         let Some(thing) = self.things.get_mut(thing) else {
-            // Never: it was found or made above. Then it is an event of its own.
+            // Cannot happen: the thing was found or added above. If it did, the event is one of its
+            // own.
             return new(own, fleet, (at, while_away, for_the_fleet), what).into();
         };
+        // Example, one event every 30 s: 12 events are kept one by one, the 13th takes in all
+        // others of the hour and has the count 108 in the end, and each hour after that is one
+        // event with the count 120.
         thing.turn(at);
         if let Some(open) = &mut thing.open
+            // An event whose place the ring has given to a newer one is no longer in the store:
+            // then another begins. The same holds for the fleet's ring below.
             && own.of(ring) - open.place < ring.size()
         {
             open.record.what.then(what);
@@ -497,20 +509,22 @@ impl Recent {
     }
 
     fn add(&mut self, key: &str, at: u64) -> usize {
-        // What is only counted is not spelled out first.
+        // The event for all further things is one with a count from the beginning.
         let spelled = if key.is_empty() { SPELLED } else { 0 };
         self.things.push(Thing { key: key.into(), began: at, last: at, spelled, open: None });
         self.things.len() - 1
     }
 
     fn has_room(&mut self, at: u64) -> bool {
+        // The hour of the fleet's limit begins with the first event after the last hour: 60 events
+        // at 10:50 leave no room until 11:50.
         if at >= self.fleet_began.saturating_add(TOGETHER) {
             (self.fleet_began, self.fleet) = (at, 0);
         }
         self.fleet < MAX_FLEET
     }
 
-    /// Forgets what is longer ago than an hour. True: nothing is left.
+    /// Forgets things without an event in the last hour. True: nothing is left.
     pub fn settle(&mut self, now: u64) -> bool {
         self.things.retain(|thing| now < thing.last.saturating_add(TOGETHER));
         self.things.shrink_to_fit();
@@ -519,7 +533,10 @@ impl Recent {
 }
 
 impl Thing {
-    /// Begins another hour where the last one is over. A loop that goes on is not spelled out again.
+    /// Begins another hour if the last one is over.
+    ///
+    /// A loop that went on through the hour is not kept one by one again: only an hour without any
+    /// event, or one that stayed within [`SPELLED`], resets the limit.
     fn turn(&mut self, at: u64) {
         if at >= self.last.saturating_add(TOGETHER) {
             (self.began, self.spelled, self.open) = (at, 0, None);

@@ -1,22 +1,22 @@
-//! Counts of the fleet over the last day: whether it gets better or worse. Kept in memory alone and
-//! bounded; of the time before its beginning, and of times at which nobody counted, it says nothing.
+//! Counts of the fleet's devices over the last day, in memory alone and bounded. There are no
+//! points from before the control plane's start, or for times at which nothing was counted.
 
 use std::collections::VecDeque;
 
 use holdfast_api::time::rfc3339;
 use holdfast_api::{DeviceCounts, Trend, TrendPoint};
 
-/// Seconds between two points: a day is 288 of them, which a line a few hundred pixels wide shows.
+/// Seconds between two points. A day has 288 of them, which fit a line a few hundred pixels wide.
 pub const EVERY: u64 = 300;
 
-/// How far back points are kept, in seconds.
+/// Age at which points are dropped, in seconds: a day.
 const KEPT: u64 = 86_400;
 
-/// After its start a control plane has no connections: counting begins when devices had time to
-/// come back, in seconds, so that a restart does not look like an outage of the fleet.
+/// Seconds after the control plane's start before the first point. Devices connect again in that
+/// time, so that a restart does not look like an outage of the fleet.
 const SETTLES: u64 = 60;
 
-/// The points, oldest first; at most a day of them.
+/// Points in ascending order of time, at most a day of them.
 #[derive(Debug)]
 pub struct Points {
     began: u64,
@@ -24,21 +24,21 @@ pub struct Points {
 }
 
 impl Points {
-    /// None yet. `now` is when the control plane started, in seconds since 1970.
+    /// Creates an empty series. `now` is the start of the control plane, in seconds since 1970.
     pub fn new(now: u64) -> Self {
         Self { began: now, points: VecDeque::new() }
     }
 
-    /// Whether it is time for another point.
+    /// True if another point should be added.
     pub fn is_due(&self, now: u64) -> bool {
         match self.points.back() {
             None => now >= self.began + SETTLES,
-            // A clock that was set back begins anew.
+            // If the clock was set back, the series begins anew.
             Some((last, _)) => now >= last + EVERY || now < *last,
         }
     }
 
-    /// Adds a point and forgets those that are older than a day.
+    /// Adds a point, and drops those older than a day.
     pub fn add(&mut self, now: u64, counts: DeviceCounts) {
         if self.points.back().is_some_and(|(last, _)| now < *last) {
             self.points.clear();
@@ -50,7 +50,7 @@ impl Points {
         }
     }
 
-    /// As the API shows it.
+    /// Returns the points in the API's form.
     pub fn trend(&self) -> Trend {
         let point = |(at, counts): &(u64, DeviceCounts)| TrendPoint {
             at: rfc3339(*at),

@@ -1,21 +1,21 @@
-//! A record as others read it: JSON `{"seq","time","value"}`, or a CBOR map of the same. What
-//! was published as JSON goes out as JSON text for text, CBOR as CBOR byte for byte.
+//! Data records in their outward form: JSON `{"seq","time","value"}`, or a CBOR map of the same. A
+//! value that was published as JSON keeps its JSON text, one published as CBOR its CBOR bytes.
 
 mod cbor;
 mod digits;
 mod fields;
 mod tree;
 
-use holdfast_protocol::data::{Format, Record};
+use holdfast_records::{Format, Record};
 use serde::de::IgnoredAny;
 use serde_json::Value as Json;
 
 use holdfast_api::time::rfc3339_millis;
 pub use tree::Tree;
 
-/// What a record's value is.
+/// Form of a data record's value.
 enum Kind<'a> {
-    /// JSON, without the space around it.
+    /// JSON text without surrounding white space.
     Json(&'a str),
     Text(&'a str),
     Cbor(Tree),
@@ -34,11 +34,11 @@ fn kind(record: &Record) -> Kind<'_> {
     }
 }
 
-/// The value as JSON text on one line: as it was published if that was JSON, text as a string,
-/// CBOR translated (see `cbor`), other bytes as `{"base64"}`.
+/// Returns the value as JSON on one line: JSON as it was published, text as a string, CBOR
+/// translated (see `cbor`), other bytes as `{"base64"}`.
 pub fn value_json(record: &Record) -> String {
     match kind(record) {
-        // Outside of strings a line end is only space, and within them it cannot stand.
+        // A line end in valid JSON is white space: inside of strings it can only be an escape.
         Kind::Json(text) if text.contains(['\n', '\r']) => text.replace(['\n', '\r'], " "),
         Kind::Json(text) => text.to_owned(),
         Kind::Text(text) => Json::from(text).to_string(),
@@ -47,7 +47,7 @@ pub fn value_json(record: &Record) -> String {
     }
 }
 
-/// As what the value was published: `json`, `text`, `cbor` or `bytes`.
+/// Returns the form in which the value was published: `json`, `text`, `cbor` or `bytes`.
 pub fn value_form(record: &Record) -> &'static str {
     match kind(record) {
         Kind::Json(_) => "json",
@@ -57,7 +57,7 @@ pub fn value_form(record: &Record) -> &'static str {
     }
 }
 
-/// The value as a tree, for whoever looks for fields in it. None: neither JSON nor CBOR, or nested
+/// Returns the value as a tree, to look for fields in it. None: neither JSON nor CBOR, or nested
 /// too deep.
 pub fn value_tree(record: &Record) -> Option<Tree> {
     match kind(record) {
@@ -67,13 +67,14 @@ pub fn value_tree(record: &Record) -> Option<Tree> {
     }
 }
 
-/// The record as one line of JSON, without a line end.
+/// Returns the data record as one line of JSON, without a line end.
 pub fn record_json(record: &Record) -> String {
     let time = rfc3339_millis(record.time);
     format!("{{\"seq\":{},\"time\":\"{time}\",\"value\":{}}}", record.seq, value_json(record))
 }
 
-/// The record as a CBOR map of the same. JSON that is nested too deep is its text.
+/// Returns the data record as a CBOR map of the same fields. JSON that is nested too deep becomes a
+/// text.
 pub fn record_cbor(record: &Record) -> Vec<u8> {
     let mut out = vec![0xa3];
     let text = |out: &mut Vec<u8>, text: &str| tree::string(out, 3, text.as_bytes());
@@ -197,7 +198,7 @@ mod tests {
                 "{value}"
             );
         }
-        // One odd part does not change what the rest is.
+        // One part that CBOR has no number for does not change the others.
         assert_eq!(field(r#"{"a":1,"b":1e400}"#), Cbor::Integer(1));
         assert_eq!(field(r#"{"a":1e400,"b":1}"#), text("1e400"));
         assert_eq!(field(r#"{"a":"x\ud800y","b":1}"#), text("x\u{fffd}\u{fffd}\u{fffd}y"));
@@ -234,7 +235,7 @@ mod tests {
             any::<bool>().prop_map(Json::from),
             any::<i64>().prop_map(Json::from),
             any::<u64>().prop_map(Json::from),
-            // serde_json reads others to within a digit only.
+            // serde_json reads other doubles only to within their last digit.
             any::<i32>().prop_map(|eighths| Json::from(f64::from(eighths) / 8.0)),
             any::<String>().prop_map(Json::from),
         ];
@@ -272,7 +273,7 @@ mod tests {
             let line = record_json(&record);
             prop_assert!(!line.contains('\n'));
             prop_assert!(serde_json::from_str::<Json>(&line).is_ok(), "{}", line);
-            // serde_cbor does not read simple values that nobody has assigned; they are CBOR.
+            // serde_cbor does not read unassigned simple values, although they are valid CBOR.
             prop_assert!(cbor::read(&record_cbor(&record)).is_some());
         }
     }

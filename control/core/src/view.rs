@@ -1,10 +1,10 @@
-//! The model as people and scripts see it: the documents of `api.rs`.
+//! Conversion of the model to the documents of the API (`api.rs`).
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::DataReport;
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use holdfast_protocol::message::WorkloadReport;
+use holdfast_records::DataReport;
 use serde_json::{Value, json};
 
 use super::absence;
@@ -19,7 +19,7 @@ use holdfast_api::link;
 use holdfast_api::time::rfc3339;
 use holdfast_api::{API_VERSION, Connection, Metadata, State};
 
-/// A device.
+/// Converts a device to the API's form.
 pub fn device(device: &Device, now: u64) -> holdfast_api::Device {
     let record = &device.record;
     let desired = device
@@ -81,7 +81,7 @@ fn status(device: &Device, now: u64) -> holdfast_api::DeviceStatus {
     }
 }
 
-/// The problem by which a device says that something waits for its link budget.
+/// Code of the problem by which a device reports that something waits for its link budget.
 const LINK_BUDGET: &str = "link-budget";
 
 fn problem(device: &Device, problem: KnownProblem) -> holdfast_api::Problem {
@@ -118,7 +118,7 @@ fn workload_status(
     }
 }
 
-/// When its present kind of connection began, in seconds since 1970. 0: not known.
+/// Returns the begin of the present connection state, in seconds since 1970; 0: not known.
 pub fn connection_since(device: &Device) -> u64 {
     match device.live.seen(device.record.standing, device.report.last_seen > 0) {
         Connection::Online => device.live.since,
@@ -128,15 +128,15 @@ pub fn connection_since(device: &Device) -> u64 {
     }
 }
 
-/// What a device says of its data, without its streams: those have a list of their own.
+/// Returns what a device reports about data, without its streams, which have a list of their own.
 pub fn reported(device: &Device) -> Option<Value> {
     let data = device.report.data.as_deref()?;
     let short = DataReport { streams: BTreeMap::new(), ..data.clone() };
     serde_json::to_value(short).ok()
 }
 
-/// When a device's certificate ends, in seconds since 1970: by its own word, or by what it was
-/// given.
+/// Returns the end of a device's certificate, in seconds since 1970: the reported one, or else that
+/// of the certificate issued last.
 pub fn certificate_end(device: &Device) -> Option<u64> {
     let agent = device.report.agent.as_deref();
     agent
@@ -144,7 +144,7 @@ pub fn certificate_end(device: &Device) -> Option<u64> {
         .or_else(|| device.record.certificate.as_ref().map(|issued| issued.not_after))
 }
 
-/// An access token, without its secret.
+/// Converts an access token to the API's form, without its secret.
 pub fn access(record: &AccessRecord) -> holdfast_api::Access {
     holdfast_api::Access {
         metadata: holdfast_api::AccessMetadata {
@@ -158,7 +158,7 @@ pub fn access(record: &AccessRecord) -> holdfast_api::Access {
     }
 }
 
-/// The document of a workload, as one would apply it.
+/// Returns the document of a workload, ready to be applied again.
 pub fn document(record: &WorkloadRecord) -> Value {
     let mut metadata = json!({ "name": record.name });
     if !record.labels.is_empty()
@@ -172,7 +172,7 @@ pub fn document(record: &WorkloadRecord) -> Value {
     })
 }
 
-/// The document of a policy, as one would apply it.
+/// Returns a policy document, ready to be applied again.
 pub fn policy_document(record: &PolicyRecord) -> Value {
     let mut metadata = json!({ "name": record.name });
     if !record.labels.is_empty()
@@ -186,7 +186,7 @@ pub fn policy_document(record: &PolicyRecord) -> Value {
     })
 }
 
-/// A document about data.
+/// Converts a policy document to the API's form.
 pub fn policy(record: &PolicyRecord, status: holdfast_api::PolicyStatus) -> holdfast_api::Policy {
     holdfast_api::Policy {
         api_version: API_VERSION.into(),
@@ -203,7 +203,7 @@ pub fn policy(record: &PolicyRecord, status: holdfast_api::PolicyStatus) -> hold
     }
 }
 
-/// What a document says, without its secrets.
+/// Returns the spec of a document as it was written, without its secrets.
 fn spec(record: &PolicyRecord) -> Value {
     match record.policy.kind() {
         PolicyKind::Notification => notification::shown(&record.written),
@@ -213,7 +213,7 @@ fn spec(record: &PolicyRecord) -> Value {
     }
 }
 
-/// A workload.
+/// Converts a workload to the API's form.
 pub fn workload(
     workload: &Workload,
     summary: holdfast_api::WorkloadSummary,
@@ -236,7 +236,7 @@ pub fn workload(
     }
 }
 
-/// The states of these workloads over all devices, in one pass. None: of all workloads.
+/// Counts the states of workloads over all devices, in one pass. `only`: of this workload alone.
 pub fn summaries(
     model: &Model,
     only: Option<&Name>,
@@ -265,7 +265,7 @@ pub fn summaries(
     all
 }
 
-/// Adds one device to a summary. `is_away`: as is expected of it.
+/// Adds the state on one device to a summary. `is_away`: the device is offline as expected.
 pub fn count(summary: &mut holdfast_api::WorkloadSummary, is: Condition, is_away: bool) {
     summary.desired += 1;
     match is.state {
@@ -283,14 +283,15 @@ pub fn count(summary: &mut holdfast_api::WorkloadSummary, is: Condition, is_away
     }
 }
 
-/// The state of a workload over all its devices: what lists and counts of workloads go by.
+/// Returns the state of a workload over all its devices, by which workloads are listed and counted.
 pub fn overall(summary: &holdfast_api::WorkloadSummary) -> holdfast_api::WorkloadState {
     use holdfast_api::WorkloadState as Whole;
     match summary {
         one if one.desired == 0 => Whole::Unplaced,
         one if one.failing > 0 => Whole::Failing,
         one if one.progressing > 0 => Whole::Progressing,
-        // Devices that are away as expected say nothing against it, while others run it.
+        // A device that is offline as expected does not make the state unknown while others run the
+        // workload.
         one if one.unknown > one.away || one.away == one.desired => Whole::Unknown,
         one if one.paused > 0 => Whole::Paused,
         one if one.done + one.away == one.desired => Whole::Done,
@@ -298,7 +299,7 @@ pub fn overall(summary: &holdfast_api::WorkloadSummary) -> holdfast_api::Workloa
     }
 }
 
-/// An enrolment token, without its secret.
+/// Converts an enrolment token to the API's form, without its secret.
 pub fn token(record: &TokenRecord, now: u64) -> holdfast_api::Token {
     holdfast_api::Token {
         api_version: API_VERSION.into(),

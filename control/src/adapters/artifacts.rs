@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use holdfast_protocol::ids::{Digest, unhex};
+use holdfast_base::ids::{Digest, unhex};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::core::room::Disk;

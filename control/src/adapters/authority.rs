@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_base::ids::{DeviceId, hex};
 use holdfast_protocol::enrol::SERVER_NAME;
-use holdfast_protocol::ids::{DeviceId, hex};
 use holdfast_protocol::signing::Signer;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,

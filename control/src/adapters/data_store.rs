@@ -8,9 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use holdfast_protocol::codec;
-use holdfast_protocol::data::Range;
-use holdfast_protocol::data::crc::crc;
+use holdfast_base::codec;
+use holdfast_records::Range;
+use holdfast_records::crc::crc;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition};
 use ring::rand::{SecureRandom as _, SystemRandom};
 

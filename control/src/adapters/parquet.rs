@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
 
-use holdfast_protocol::data::{Record, query};
+use holdfast_query as query;
+use holdfast_records::Record;
 use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
@@ -400,7 +401,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use bytes::Bytes;
-    use holdfast_protocol::data::Format;
+    use holdfast_records::Format;
     use parquet::file::reader::{FileReader as _, SerializedFileReader};
     use parquet::record::Field as Cell;
 

@@ -1,6 +1,6 @@
 //! Access tokens: who may use the API. Of a secret only its digest is kept.
 
-use holdfast_protocol::ids::{hex, unhex};
+use holdfast_base::ids::{hex, unhex};
 
 use super::change::Change;
 use super::read::page;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use holdfast_protocol::ids::{Labels, Name, hex};
+use holdfast_base::ids::{Labels, Name, hex};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use holdfast_protocol::workload::WorkloadSpec;
 
 use super::change::Change;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_base::ids::{DeviceId, Name};
 use holdfast_protocol::cost;
-use holdfast_protocol::ids::{DeviceId, Name};
 use holdfast_protocol::message::{Call, LogPart, MAX_REASON, Method, Reply};
 use holdfast_protocol::topic::{Channel, Topic};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -415,7 +415,7 @@ impl Service {
         if session == 0 {
             return Err(NotCalled::Now("has only just connected"));
         }
-        let v = holdfast_protocol::WIRE_VERSION;
+        let v = holdfast_base::WIRE_VERSION;
         let call = Call { v, id, method };
         let signer = &self.authority.signer;
         let bytes = signer.sign_call(&call, &device, session).map_err(Failure::internal)?;
@@ -502,7 +502,7 @@ mod tests {
     }
 
     fn piece(sequence: u32, body: &[u8], end: bool, error: Option<&str>) -> Reply {
-        let (v, error) = (holdfast_protocol::WIRE_VERSION, error.map(str::to_owned));
+        let (v, error) = (holdfast_base::WIRE_VERSION, error.map(str::to_owned));
         Reply { v, id: 1, sequence, end, body: body.to_vec(), error, log: Vec::new() }
     }
 

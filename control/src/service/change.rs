@@ -1,7 +1,7 @@
 //! One change: the model in memory, what goes to the store for it, and what is told once it is
 //! safe there.
 
-use holdfast_protocol::ids::{DeviceId, Name};
+use holdfast_base::ids::{DeviceId, Name};
 use serde::Serialize;
 
 use crate::api::Event;

@@ -1,6 +1,6 @@
 //! What people do with devices: label, approve, revoke, delete.
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 
 use super::change::Change;
 use super::{Failure, Service, ingest, jobs};
@@ -32,7 +32,7 @@ fn changed(change: &mut Change<'_>, name: &Name, by: &str, action: &str, message
 fn place(
     change: &Change<'_>,
     name: &Name,
-    labels: &holdfast_protocol::ids::Labels,
+    labels: &holdfast_base::ids::Labels,
 ) -> Result<Wanted, Failure> {
     let set = change.model.place(labels);
     match change.model.too_large(name, &set) {

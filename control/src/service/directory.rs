@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use holdfast_protocol::codec;
-use holdfast_protocol::ids::{DeviceId, Name, unhex};
+use holdfast_base::codec;
+use holdfast_base::ids::{DeviceId, Name, unhex};
 use holdfast_protocol::message::{Presence, Reply, StateReport};
 use holdfast_protocol::topic::Channel;
 
@@ -279,7 +279,7 @@ impl Service {
 }
 
 /// Which parts of the device a report is about, as [`crate::api::Event::parts`] has them.
-fn parts(report: &StateReport, before: holdfast_protocol::ids::StateVersion) -> Vec<String> {
+fn parts(report: &StateReport, before: holdfast_base::ids::StateVersion) -> Vec<String> {
     if report.full {
         return Vec::new();
     }
@@ -293,7 +293,7 @@ fn parts(report: &StateReport, before: holdfast_protocol::ids::StateVersion) -> 
 const NAMED: usize = 5;
 
 /// What a report says, in words. None: nothing that anybody would want to watch.
-fn words(report: &StateReport, before: holdfast_protocol::ids::StateVersion) -> Option<String> {
+fn words(report: &StateReport, before: holdfast_base::ids::StateVersion) -> Option<String> {
     let mut parts: Vec<String> = report
         .workloads
         .iter()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 
 use super::Service;
 use super::change::Change;

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use holdfast_base::ids::{Name, hex};
 use holdfast_protocol::enrol::{
     EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RenewRequest, enrol_proof, renew_proof,
 };
-use holdfast_protocol::ids::{Name, hex};
 use holdfast_protocol::topic;
 
 use super::change::Change;

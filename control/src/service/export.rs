@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use holdfast_protocol::data::{Record, StreamName};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{Record, StreamName};
 
 use super::{Failure, Service, Window};
 use crate::api::selector::Selector;

@@ -157,7 +157,7 @@ impl Feed for DataFeed {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::{Format, Record};
+    use holdfast_records::{Format, Record};
 
     use super::*;
 

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_protocol::WIRE_VERSION;
-use holdfast_protocol::codec;
-use holdfast_protocol::data::message::MAX_GIVEN;
-use holdfast_protocol::data::{Acked, Acknowledgement, Given, Range, RangeSet, Record, StreamName};
-use holdfast_protocol::ids::{DeviceId, Name};
+use holdfast_base::WIRE_VERSION;
+use holdfast_base::codec;
+use holdfast_base::ids::{DeviceId, Name};
+use holdfast_records::message::MAX_GIVEN;
+use holdfast_records::{Acked, Acknowledgement, Given, Range, RangeSet, Record, StreamName};
 
 use super::feeds::Feeds;
 use super::keeper::{Keeper, replace};

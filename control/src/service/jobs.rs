@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use holdfast_protocol::message::Method;
 
 use super::apply::approved;

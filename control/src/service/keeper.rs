@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::{Range, StreamName};
+use holdfast_records::{Range, StreamName};
 
 use super::Service;
 use super::ingest::{Machine, abandon, owner};

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::{HorizonCause, Pattern, StreamName};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{HorizonCause, Pattern, StreamName};
 
 use super::Service;
 use crate::api::selector::Selector;

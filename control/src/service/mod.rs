@@ -38,7 +38,7 @@ mod writer;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::adapters::authority::Authority;

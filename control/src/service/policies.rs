@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::data::DataPolicies;
+use holdfast_records::DataPolicies;
 
 use super::alarms::{Standings, notification_status};
 use super::apply::approved;
@@ -262,7 +262,7 @@ fn explain_delivery(name: &str, delivery: &api::Delivery, devices: u64) -> Expla
 /// that devices follow.
 fn status_of(
     told: &Standings,
-    statuses: &mut BTreeMap<holdfast_protocol::ids::Name, PolicyStatus>,
+    statuses: &mut BTreeMap<holdfast_base::ids::Name, PolicyStatus>,
     model: &Model,
     key: &PolicyKey,
     record: &PolicyRecord,

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use holdfast_protocol::codec::{self, MAX_MESSAGE};
-use holdfast_protocol::data::StreamName;
-use holdfast_protocol::data::query::{Fault, Partial, Question};
+use holdfast_base::codec::{self, MAX_MESSAGE};
+use holdfast_base::ids::{Labels, Name};
 use holdfast_protocol::enrol;
-use holdfast_protocol::ids::{Labels, Name};
 use holdfast_protocol::message::{Fetched, Method, WITHIN_MS};
+use holdfast_query::{Fault, Partial, Question};
+use holdfast_records::StreamName;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
@@ -105,7 +105,7 @@ impl From<Fault> for Failure {
 }
 
 fn stream_name(text: &str) -> Result<StreamName, Failure> {
-    text.parse().map_err(|error: holdfast_protocol::data::name::BadStreamName| {
+    text.parse().map_err(|error: holdfast_records::name::BadStreamName| {
         invalid("stream", error.to_string())
     })
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use holdfast_protocol::ids::{Labels, Name, hex};
+use holdfast_base::ids::{Labels, Name, hex};
 
 use super::{Failure, Service};
 use crate::api::selector::Selector;
@@ -269,7 +269,7 @@ impl Service {
     /// [`Failure::Refused`].
     pub fn admit_device(
         &self,
-        device: &holdfast_protocol::ids::DeviceId,
+        device: &holdfast_base::ids::DeviceId,
         serial: &[u8],
     ) -> Result<(), Failure> {
         use crate::ports::Directory as _;
@@ -284,8 +284,8 @@ impl Service {
     /// [`Failure::Refused`].
     pub fn may_fetch(
         &self,
-        device: &holdfast_protocol::ids::DeviceId,
-        digest: &holdfast_protocol::ids::Digest,
+        device: &holdfast_base::ids::DeviceId,
+        digest: &holdfast_base::ids::Digest,
     ) -> Result<(), Failure> {
         if self.model().names_artifact(&device.device, digest) {
             return Ok(());

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
-use holdfast_protocol::data::block::unpack;
-use holdfast_protocol::data::query::{self, Found, Number};
-use holdfast_protocol::data::{Range, RangeSet, Record, StreamName, StreamReport};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_query::{Found, Number};
+use holdfast_records::block::unpack;
+use holdfast_records::{Range, RangeSet, Record, StreamName, StreamReport};
 
 use super::ingest::{Streams, owner};
 use super::read::page;
@@ -434,12 +434,12 @@ impl Service {
         &self,
         row: &StreamRow,
         (since, until): (u64, u64),
-        field: &query::Path,
+        field: &holdfast_query::Path,
         points: u64,
     ) -> Result<(Vec<Point>, RangeSet), Failure> {
         let width = until.saturating_sub(since).div_ceil(points.max(1)).max(1);
         let mut folds: BTreeMap<u64, Fold> = BTreeMap::new();
-        let mut paths = query::Paths::new();
+        let mut paths = holdfast_query::Paths::new();
         paths.add(field);
         let mut count = 0;
         let window = Window { since, until, ..Window::default() };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 
 use super::change::Change;
 use super::ingest::owner;

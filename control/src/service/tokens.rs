@@ -1,7 +1,7 @@
 //! Enrolment tokens. Of a secret only its digest is kept.
 
+use holdfast_base::ids::{check_label_key, hex};
 use holdfast_protocol::enrol::EnrolToken;
-use holdfast_protocol::ids::{check_label_key, hex};
 
 use super::{Failure, Service};
 use crate::api::time::rfc3339;

@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
+use holdfast_base::codec;
 use holdfast_control::api::time::rfc3339;
-use holdfast_protocol::codec;
 use holdfast_protocol::message::{Phase, Problem, StateReport, WorkloadReport};
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ impl World {
             WorkloadReport { revision: 1, phase, restarts: 0, pid: Some(7), reason: String::new() };
         let problem = |code: &&str| Problem { code: (*code).into(), message: "x".into() };
         let report = StateReport {
-            v: holdfast_protocol::WIRE_VERSION,
+            v: holdfast_base::WIRE_VERSION,
             full: true,
             epoch: desired.epoch,
             generation: desired.generation,

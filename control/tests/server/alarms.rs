@@ -8,9 +8,9 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use holdfast_base::codec;
 use holdfast_control::core::records::PolicyKind;
 use holdfast_control::service::run_alarms;
-use holdfast_protocol::codec;
 use holdfast_protocol::message::{Phase, StateReport, WorkloadReport};
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
@@ -89,7 +89,7 @@ async fn says(world: &World, device: &str, phase: Phase) {
     let said =
         WorkloadReport { revision: 1, phase, restarts: 0, pid: None, reason: "exit code 1".into() };
     let report = StateReport {
-        v: holdfast_protocol::WIRE_VERSION,
+        v: holdfast_base::WIRE_VERSION,
         full: true,
         epoch: desired.epoch,
         generation: desired.generation,

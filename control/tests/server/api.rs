@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
-use holdfast_protocol::codec;
+use holdfast_base::codec;
 use holdfast_protocol::message::{LogPart, Method, Reply};
 use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
@@ -254,7 +254,7 @@ async fn logs_come_from_the_device_in_order() {
     let Method::Logs { part, .. } = call.method else { panic!("{call:?}") };
     assert_eq!(part, LogPart { tail: 5, ..LogPart::default() });
     let piece = |sequence, text: &str, end| {
-        let v = holdfast_protocol::WIRE_VERSION;
+        let v = holdfast_base::WIRE_VERSION;
         let reply =
             Reply { v, id: call.id, sequence, body: text.into(), end, error: None, log: vec![] };
         codec::encode(&reply).unwrap()

@@ -3,16 +3,16 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use holdfast_base::codec;
 use holdfast_control::api::time::rfc3339_millis;
 use holdfast_control::core::ingest;
 use holdfast_control::core::ledger::Stretch;
 use holdfast_control::data_store::{DataBatch, DataStore as _};
-use holdfast_protocol::codec;
-use holdfast_protocol::data::block::pack;
-use holdfast_protocol::data::{
+use holdfast_protocol::topic::Channel;
+use holdfast_records::block::pack;
+use holdfast_records::{
     Acknowledgement, Batch, Format, Gap, GapReason, Layout, Range, Record, StreamName,
 };
-use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -24,7 +24,7 @@ pub fn record(seq: u64) -> Record {
 
 pub fn of(stream: &str, from: u64, to: u64, records: &[Record]) -> Batch {
     Batch {
-        v: holdfast_protocol::WIRE_VERSION,
+        v: holdfast_base::WIRE_VERSION,
         stream: stream.parse().unwrap(),
         from,
         to,
@@ -416,13 +416,13 @@ async fn streams_are_listed_with_what_their_devices_say_of_them() {
     }
     let mut report: holdfast_protocol::message::StateReport =
         codec::decode(&crate::world::report(false, 1, 1, &[])).unwrap();
-    let said = holdfast_protocol::data::StreamReport { last: 9, waiting: 5, ..Default::default() };
+    let said = holdfast_records::StreamReport { last: 9, waiting: 5, ..Default::default() };
     let streams = [("a", said.clone()), ("z", said)];
-    report.data = Some(Box::new(holdfast_protocol::data::DataReport {
+    report.data = Some(Box::new(holdfast_records::DataReport {
         streams: streams.map(|(name, said)| (name.parse().unwrap(), said)).into(),
-        horizon: Some(holdfast_protocol::data::Horizon {
+        horizon: Some(holdfast_records::Horizon {
             until: 1_800_000_000,
-            cause: holdfast_protocol::data::HorizonCause::Buffer,
+            cause: holdfast_records::HorizonCause::Buffer,
             detail: "stream a".into(),
         }),
         ..Default::default()

@@ -1,9 +1,9 @@
 //! Enrolment, renewal, and who may connect.
 
+use holdfast_base::ids::unhex;
 use holdfast_control::ports::{Directory as _, Refusal};
 use holdfast_control::service::Failure;
 use holdfast_protocol::enrol::EnrolAnswer;
-use holdfast_protocol::ids::unhex;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
@@ -104,7 +104,7 @@ async fn a_proof_is_of_this_key_and_for_this_purpose() {
         assert!(matches!(world.service.renew(request).await, Err(Failure::Refused(_))));
     }
     assert!(
-        unhex::<16>(&holdfast_protocol::ids::hex(&serial(
+        unhex::<16>(&holdfast_base::ids::hex(&serial(
             &approved(world.renew(&key).await.unwrap()).certificate
         )))
         .is_some()

@@ -1,6 +1,6 @@
 //! The fleet at a glance, and what one device has been through.
 
-use holdfast_protocol::codec;
+use holdfast_base::codec;
 use holdfast_protocol::message::{AgentInfo, Phase, Problem, StateReport, WorkloadReport};
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], cert
     };
     let problem = |code: &&str| Problem { code: (*code).into(), message: format!("{code} here") };
     let report = StateReport {
-        v: holdfast_protocol::WIRE_VERSION,
+        v: holdfast_base::WIRE_VERSION,
         full: true,
         epoch: desired.epoch,
         generation: desired.generation,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use holdfast_protocol::ids::Name;
+use holdfast_base::codec;
+use holdfast_base::ids::Name;
 use holdfast_protocol::message::{Method, Reply};
+use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
-use holdfast_protocol::{codec, signing};
 use serde_json::{Value, json};
 
 use super::world::{World, document};

@@ -19,7 +19,7 @@ fn records(count: u64) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for number in 0..count {
         let name = format!("d-{:05}", number * 7 % count);
-        let name: holdfast_protocol::ids::Name = name.parse().unwrap();
+        let name: holdfast_base::ids::Name = name.parse().unwrap();
         // Numbers without a pattern that a sort could be right on by accident.
         let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
         let site = format!("Site-{}", mixed % 40);
@@ -47,7 +47,7 @@ fn records(count: u64) -> Vec<(String, Vec<u8>)> {
             certificate: (mixed % 5 > 0)
                 .then(|| Issued { serial: "01".into(), not_after: clock() + mixed % 3_600 }),
         };
-        let workload = |text: &str| text.parse::<holdfast_protocol::ids::Name>().unwrap();
+        let workload = |text: &str| text.parse::<holdfast_base::ids::Name>().unwrap();
         let names = [workload("hello"), workload("pump-control")];
         let wanted = names.iter().take((mixed % 3) as usize);
         let desired = DesiredRecord {
@@ -55,7 +55,7 @@ fn records(count: u64) -> Vec<(String, Vec<u8>)> {
             workloads: wanted.clone().map(|name| (name.clone(), 1)).collect(),
             ..DesiredRecord::default()
         };
-        let said = |name: &holdfast_protocol::ids::Name| {
+        let said = |name: &holdfast_base::ids::Name| {
             let phase = if mixed % 4 == 0 { Phase::Failed } else { Phase::Running };
             let reason = String::new();
             (name.clone(), WorkloadReport { revision: 1, phase, restarts: 0, pid: None, reason })

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use holdfast_protocol::codec;
-use holdfast_protocol::data::{DataReport, Format, Horizon, HorizonCause, Record};
+use holdfast_base::codec;
 use holdfast_protocol::message::StateReport;
 use holdfast_protocol::topic::Channel;
+use holdfast_records::{DataReport, Format, Horizon, HorizonCause, Record};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::{Value, json};
@@ -150,7 +150,7 @@ async fn a_stream_is_exported_as_parquet() {
         record(6, r#"{"temp":"broken"}"#),
     ];
     let mut batch = of("s", 1, 6, &first);
-    batch.rest = Some(holdfast_protocol::data::GapReason::Thinned);
+    batch.rest = Some(holdfast_records::GapReason::Thinned);
     assert!(world.ship("d-1", &batch).await);
     let path = "/api/v1/devices/d-1/streams/s/export.parquet";
     let answer = world.answer("GET", path, &[], Body::empty()).await;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use holdfast_base::codec;
 use holdfast_protocol::message::{Method, Reply};
+use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
-use holdfast_protocol::{codec, signing};
 use serde_json::{Value, json};
 
 use crate::world::{World, report};
@@ -30,7 +31,7 @@ fn asked(world: &World) -> Vec<u64> {
 }
 
 async fn answer(world: &World, call: u64) {
-    let v = holdfast_protocol::WIRE_VERSION;
+    let v = holdfast_base::WIRE_VERSION;
     let why = Some("this device has no such workload".to_owned());
     let reply =
         Reply { v, id: call, sequence: 0, end: true, body: vec![], error: why, log: vec![] };

@@ -3,14 +3,15 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use holdfast_base::codec;
+use holdfast_base::ids::Name;
 use holdfast_control::core::admission::admit;
 use holdfast_control::service::Failure;
-use holdfast_protocol::data::{
+use holdfast_protocol::message;
+use holdfast_protocol::topic::Channel;
+use holdfast_records::{
     Acknowledgement, ClassUse, DataPolicies, DataReport, LinkUse, StreamReport, TrafficClass,
 };
-use holdfast_protocol::ids::Name;
-use holdfast_protocol::topic::Channel;
-use holdfast_protocol::{codec, message};
 use serde_json::{Value, json};
 
 use crate::data::batch;
@@ -192,14 +193,14 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) {
 }
 
 /// A value that does not compress: half a block of what is kept.
-fn noise(seq: u64) -> holdfast_protocol::data::Record {
+fn noise(seq: u64) -> holdfast_records::Record {
     let mut value = Vec::new();
     let mut state = seq | 1;
     while value.len() < 60_000 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(7);
         value.extend_from_slice(&state.to_le_bytes()[2..]);
     }
-    holdfast_protocol::data::Record { value, ..crate::data::record(seq) }
+    holdfast_records::Record { value, ..crate::data::record(seq) }
 }
 
 #[tokio::test]

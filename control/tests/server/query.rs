@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
-use holdfast_protocol::data::query::{AT_THE_EDGE, Partial, Run};
-use holdfast_protocol::data::{Format, Record};
+use holdfast_base::codec;
 use holdfast_protocol::message::{Call, Fetched, Method, Reply};
+use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
-use holdfast_protocol::{codec, signing};
+use holdfast_query::{AT_THE_EDGE, Partial, Run};
+use holdfast_records::{Format, Record};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -43,7 +44,7 @@ impl Drop for Fleet {
 }
 
 fn pieces(manner: &Manner, call: &Call) -> Vec<Reply> {
-    let v = holdfast_protocol::WIRE_VERSION;
+    let v = holdfast_base::WIRE_VERSION;
     let reply = |sequence, body, end, error| Reply {
         v,
         id: call.id,

@@ -41,7 +41,10 @@ async fn ask(world: &World, method: &str, path: &str, token: &str) -> (u16, Valu
 fn every_route_says_which_scope_it_needs() {
     for (method, path) in routes() {
         let scope = needed(&method, &path);
-        assert!(scope.is_some(), "{method} {path} is not in the table of control/core/src/scope.rs");
+        assert!(
+            scope.is_some(),
+            "{method} {path} is not in the table of control/core/src/scope.rs"
+        );
         if method != "GET" {
             assert!(scope > Some(Scope::Read), "{method} {path} changes something");
         }

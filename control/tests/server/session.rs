@@ -355,7 +355,7 @@ async fn about_says_which_control_plane_it_is() {
     assert_eq!((&about["tenant"], &about["trustDomain"]), (&json!("default"), &json!("holdfast")));
     assert!(about["ca"]["pem"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
     assert!(!about.to_string().contains("PRIVATE KEY"));
-    let sha256 = holdfast_protocol::ids::hex(&world.service.authority().ca_sha256());
+    let sha256 = holdfast_base::ids::hex(&world.service.authority().ca_sha256());
     assert_eq!(about["ca"]["sha256"], sha256);
     for moment in ["startedAt", "serverCertificateNotAfter"] {
         assert!(about[moment].as_str().unwrap().ends_with('Z'), "{moment}: {about}");

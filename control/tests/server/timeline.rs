@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use holdfast_protocol::codec;
+use holdfast_base::codec;
 use holdfast_protocol::message::{Phase, Problem, StateReport, WorkloadReport};
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ async fn says(
     });
     let problem = |code: &&str| Problem { code: (*code).into(), message: "it is".into() };
     let report = StateReport {
-        v: holdfast_protocol::WIRE_VERSION,
+        v: holdfast_base::WIRE_VERSION,
         full,
         epoch: desired.as_ref().map_or(0, |desired| desired.epoch),
         generation: desired.as_ref().map_or(0, |desired| desired.generation),

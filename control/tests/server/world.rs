@@ -10,6 +10,8 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use holdfast_base::codec;
+use holdfast_base::ids::DeviceId;
 use holdfast_control::adapters::artifacts::Artifacts;
 use holdfast_control::adapters::authority::{Authority, Keys};
 use holdfast_control::adapters::data_store::RedbDataStore;
@@ -24,14 +26,13 @@ use holdfast_control::data_store::{Block, DataBatch, DataStore, Direction, Head,
 use holdfast_control::ports::{Bus, Directory, Done};
 use holdfast_control::service::{Failure, Service, Settings, Threads};
 use holdfast_control::store::{Batch, Snapshot, Store, StoreError};
-use holdfast_protocol::data::Range;
 use holdfast_protocol::enrol::{
     EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RenewRequest, enrol_proof, renew_proof,
 };
-use holdfast_protocol::ids::DeviceId;
 use holdfast_protocol::message::{DesiredState, Presence, StateReport, WorkloadReport};
+use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
-use holdfast_protocol::{codec, signing};
+use holdfast_records::Range;
 use http_body_util::BodyExt as _;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use ring::rand::SystemRandom;
@@ -491,7 +492,7 @@ impl World {
     }
 
     pub async fn present(&self, name: &str, session: u64) {
-        let presence = Presence { v: holdfast_protocol::WIRE_VERSION, online: true, session };
+        let presence = Presence { v: holdfast_base::WIRE_VERSION, online: true, session };
         assert!(self.publish(name, Channel::Presence, codec::encode(&presence).unwrap()).await);
     }
 
@@ -536,7 +537,7 @@ pub fn report(full: bool, epoch: u64, generation: u64, runs: &[(&str, u64)]) -> 
             (name.parse().unwrap(), Some(report))
         })
         .collect();
-    let v = holdfast_protocol::WIRE_VERSION;
+    let v = holdfast_base::WIRE_VERSION;
     let report = StateReport {
         v,
         full,

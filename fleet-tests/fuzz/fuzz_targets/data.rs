@@ -3,10 +3,10 @@
 
 use std::fmt::Debug;
 
-use holdfast_protocol::codec::{decode, encode};
-use holdfast_protocol::data::block::{MAX_RECORD, MAX_UNPACKED, pack, unpack};
-use holdfast_protocol::data::query::{Partial, Question, parse};
-use holdfast_protocol::data::{Acknowledgement, Batch, Layout, Pattern, StreamName};
+use holdfast_base::codec::{decode, encode};
+use holdfast_records::block::{MAX_RECORD, MAX_UNPACKED, pack, unpack};
+use holdfast_query::{Partial, Question, parse};
+use holdfast_records::{Acknowledgement, Batch, Layout, Pattern, StreamName};
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

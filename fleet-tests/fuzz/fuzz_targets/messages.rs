@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use holdfast_protocol::codec::{decode, encode};
+use holdfast_base::codec::{decode, encode};
 use holdfast_protocol::message::{Call, DesiredState, Presence, Reply, StateReport};
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;

@@ -4,8 +4,8 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use holdfast_protocol::ids::{DeviceId, Digest, Name, check_label_key, check_label_value};
-use holdfast_protocol::mqtt::{is_filter, is_topic_name, matches};
+use holdfast_base::ids::{DeviceId, Digest, Name, check_label_key, check_label_value};
+use holdfast_mqtt::{is_filter, is_topic_name, matches};
 use holdfast_protocol::topic::Topic;
 use libfuzzer_sys::fuzz_target;
 

@@ -1,7 +1,7 @@
 //! What comes down to a device: COSE_Sign1, from a broker that is not trusted.
 #![no_main]
 
-use holdfast_protocol::ids::DeviceId;
+use holdfast_base::ids::DeviceId;
 use holdfast_protocol::message::DesiredState;
 use holdfast_protocol::signing::{Signed, Signer, open_call, verify};
 use libfuzzer_sys::fuzz_target;

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use holdfast_base::ids::DeviceId;
 use holdfast_control::adapters::gateway::{Gateway, Limits, ServerIdentity};
 use holdfast_control::core::liveness::Line;
 use holdfast_control::ports::{Access, Bus as _, Directory, Done, Feed, Refusal, Wanted};
 use holdfast_control::service::Feeds;
 use holdfast_protocol::enrol::SERVER_NAME;
-use holdfast_protocol::ids::DeviceId;
 use holdfast_protocol::topic::Channel;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,

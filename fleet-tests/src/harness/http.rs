@@ -206,7 +206,7 @@ impl ServerCertVerifier for Pinned {
         let chain = std::iter::once(end_entity).chain(intermediates);
         let mut digests = chain.map(|certificate| {
             let digest = ::ring::digest::digest(&::ring::digest::SHA256, certificate);
-            holdfast_protocol::ids::hex(digest.as_ref())
+            holdfast_base::ids::hex(digest.as_ref())
         });
         if digests.any(|digest| digest == self.ca) {
             return Ok(ServerCertVerified::assertion());

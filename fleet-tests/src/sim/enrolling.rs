@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow, bail};
+use holdfast_base::ids::hex;
 use holdfast_protocol::enrol::EnrolToken;
-use holdfast_protocol::ids::hex;
 
 use super::Identity;
 use super::identity::new_key;

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_protocol::codec;
+use holdfast_base::codec;
+use holdfast_base::ids::{DeviceId, Name, StateVersion};
 use holdfast_protocol::enrol::SERVER_NAME;
-use holdfast_protocol::ids::{DeviceId, Name, StateVersion};
 use holdfast_protocol::message::{
     AgentInfo, DesiredState, Phase, Presence, StateReport, WorkloadReport,
 };

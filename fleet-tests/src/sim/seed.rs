@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use holdfast_base::ids::{Labels, Name};
 use holdfast_control::adapters::authority::Keys;
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
@@ -15,7 +16,6 @@ use holdfast_control::core::records::{
 };
 use holdfast_control::core::timeline::{Counts, Recent, What};
 use holdfast_control::store::{Batch, Store as _};
-use holdfast_protocol::ids::{Labels, Name};
 use holdfast_protocol::message::{AgentInfo, Phase, Problem, WorkloadReport};
 use serde::Serialize;
 use serde_json::{Value, json};

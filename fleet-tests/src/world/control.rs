@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use holdfast_base::WIRE_VERSION;
+use holdfast_base::codec;
+use holdfast_base::ids::{Digest, Labels, Name};
 use holdfast_control::api::selector::Selector;
 use holdfast_control::core::placement;
 use holdfast_control::core::records::{ReportRecord, WorkloadRecord};
-use holdfast_protocol::WIRE_VERSION;
-use holdfast_protocol::codec;
-use holdfast_protocol::ids::{Digest, Labels, Name};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload, StateReport};
 use holdfast_protocol::signing::Signer;
 use holdfast_protocol::workload::{

@@ -50,7 +50,7 @@ impl Scene {
     /// An empty desired state of this version for this device: obeying it would stop everything.
     fn empty(&self, device: &str, epoch: u64, generation: u64) -> DesiredState {
         DesiredState {
-            v: holdfast_protocol::WIRE_VERSION,
+            v: holdfast_base::WIRE_VERSION,
             device: device.parse().unwrap(),
             epoch,
             generation,
@@ -75,7 +75,7 @@ impl Scene {
             .rev()
             .filter(|publish| publish.topic.ends_with("/state"))
             .filter_map(|publish| {
-                holdfast_protocol::codec::decode::<StateReport>(&publish.payload).ok()
+                holdfast_base::codec::decode::<StateReport>(&publish.payload).ok()
             })
             .find_map(|report| report.agent)
             .map_or(0, |agent| agent.refused)
@@ -190,7 +190,7 @@ fn foreign_topics_are_refused_and_nobody_else_is_disturbed() {
     let (mut raw, code) = Raw::connect(plane.mqtt, &evil).unwrap();
     assert_eq!(code, 0, "a good certificate connects");
     let report = StateReport {
-        v: holdfast_protocol::WIRE_VERSION,
+        v: holdfast_base::WIRE_VERSION,
         full: true,
         epoch: 0,
         generation: 0,
@@ -200,7 +200,7 @@ fn foreign_topics_are_refused_and_nobody_else_is_disturbed() {
         data: None,
         history: Vec::new(),
     };
-    let report = holdfast_protocol::codec::encode(&report).unwrap();
+    let report = holdfast_base::codec::encode(&report).unwrap();
     raw.send(&packets::publish(&format!("{victim_prefix}state"), 5, false, &report)).unwrap();
     match raw.await_kind(kind::PUBACK) {
         Ok(answer) => assert!(answer.reason(2) >= 0x80, "refused: {answer:?}"),

@@ -11,9 +11,9 @@ use std::time::Duration;
 use fleet_tests::harness::{DEADLINE, Plane, eventually};
 use fleet_tests::sim::packets::{self, kind};
 use fleet_tests::sim::{Identity, Raw, enrolling, identity};
-use holdfast_protocol::codec;
-use holdfast_protocol::data::block::pack;
-use holdfast_protocol::data::{Acknowledgement, Batch, Format, GapReason, Layout, Record};
+use holdfast_base::codec;
+use holdfast_records::block::pack;
+use holdfast_records::{Acknowledgement, Batch, Format, GapReason, Layout, Record};
 
 /// Numbers of one batch; every fifth stands in a gap.
 const SIZE: u64 = 20;
@@ -31,7 +31,7 @@ fn batch(stream: &str, from: u64) -> Batch {
         })
         .collect();
     Batch {
-        v: holdfast_protocol::WIRE_VERSION,
+        v: holdfast_base::WIRE_VERSION,
         stream: stream.parse().unwrap(),
         from,
         to,

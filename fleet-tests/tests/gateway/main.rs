@@ -28,7 +28,7 @@ mod storage;
 mod takeover;
 mod world;
 
-#[path = "../../../protocol/src/mqtt/tests/table.rs"]
+#[path = "../../../protocol/mqtt/src/tests/table.rs"]
 mod table;
-#[path = "../../../protocol/src/mqtt/tests/wire.rs"]
+#[path = "../../../protocol/mqtt/src/tests/wire.rs"]
 mod wire;

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use holdfast_base::ids::DeviceId;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::core::liveness::Line;
 use holdfast_control::ports::{Access, Directory, Done, Feed, Refusal, Stored, Wanted};
 use holdfast_control::service::Feeds;
-use holdfast_protocol::data::{Format, Record};
-use holdfast_protocol::ids::DeviceId;
 use holdfast_protocol::topic::Channel;
+use holdfast_records::{Format, Record};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 

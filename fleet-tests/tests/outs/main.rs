@@ -20,10 +20,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use fleet_tests::harness::{Https, Plane};
 use fleet_tests::sim::packets::{kind, publish};
 use fleet_tests::sim::{Identity, Raw, enrolling, identity};
-use holdfast_protocol::codec;
-use holdfast_protocol::data::block::pack;
-use holdfast_protocol::data::{Batch, DataReport, Format, Layout, Record};
+use holdfast_base::codec;
 use holdfast_protocol::message::StateReport;
+use holdfast_records::block::pack;
+use holdfast_records::{Batch, DataReport, Format, Layout, Record};
 
 /// Milliseconds since 1970.
 pub fn now() -> u64 {
@@ -76,7 +76,7 @@ impl Publisher {
         };
         let records: Vec<Record> = (first..).zip(values).map(record).collect();
         let batch = Batch {
-            v: holdfast_protocol::WIRE_VERSION,
+            v: holdfast_base::WIRE_VERSION,
             stream: stream.parse().unwrap(),
             from: first,
             to: first + count - 1,
@@ -92,7 +92,7 @@ impl Publisher {
     /// Reports this of its data.
     pub fn report(&mut self, data: DataReport) {
         let report = StateReport {
-            v: holdfast_protocol::WIRE_VERSION,
+            v: holdfast_base::WIRE_VERSION,
             full: true,
             epoch: 0,
             generation: 0,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use fleet_tests::harness::{DEADLINE, Plane, Scratch, eventually};
-use holdfast_protocol::data::{DataReport, Horizon, HorizonCause};
+use holdfast_records::{DataReport, Horizon, HorizonCause};
 use serde_json::Value;
 
 use crate::{Publisher, now};

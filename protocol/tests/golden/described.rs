@@ -4,39 +4,39 @@
 use std::fs;
 use std::path::Path;
 
-use holdfast_protocol::codec::MAX_MESSAGE;
-use holdfast_protocol::data::block::{MAX_RECORD, MAX_UNPACKED};
-use holdfast_protocol::data::message::{MAX_BATCH, MAX_BATCH_GAPS, MAX_BATCH_RECORDS};
-use holdfast_protocol::data::query::{MAX_KEY, MAX_PARTIAL, MAX_ROWS};
-use holdfast_protocol::data::report::MAX_REPORTED_STREAMS;
-use holdfast_protocol::data::{GapReason, HorizonCause, TrafficClass};
+use holdfast_base::codec::MAX_MESSAGE;
+use holdfast_base::ids::hex;
 use holdfast_protocol::enrol::{ENROL_PATH, RENEW_PATH, SERVER_NAME};
-use holdfast_protocol::ids::hex;
 use holdfast_protocol::message::{MAX_REASON, MAX_REPLY_BODY};
 use holdfast_protocol::topic::Channel;
+use holdfast_query::{MAX_KEY, MAX_PARTIAL, MAX_ROWS};
+use holdfast_records::block::{MAX_RECORD, MAX_UNPACKED};
+use holdfast_records::message::{MAX_BATCH, MAX_BATCH_GAPS, MAX_BATCH_RECORDS};
+use holdfast_records::report::MAX_REPORTED_STREAMS;
+use holdfast_records::{GapReason, HorizonCause, TrafficClass};
 use ring::digest::{SHA256, digest};
 
 const SOURCES: [&str; 20] = [
-    "message.rs",
-    "wire.rs",
-    "workload.rs",
-    "enrol.rs",
-    "ids.rs",
-    "topic.rs",
-    "signing.rs",
-    "data/message.rs",
-    "data/name.rs",
-    "data/policy.rs",
-    "data/report.rs",
-    "data/block.rs",
-    "data/block/columns.rs",
-    "data/block/token.rs",
-    "data/query/ast.rs",
-    "data/query/wire.rs",
-    "data/query/answer.rs",
-    "data/query/groups.rs",
-    "data/query/sketch.rs",
-    "data/query/tally.rs",
+    "src/message.rs",
+    "src/wire.rs",
+    "src/workload.rs",
+    "src/enrol.rs",
+    "base/src/ids.rs",
+    "src/topic.rs",
+    "src/signing.rs",
+    "records/src/message.rs",
+    "records/src/name.rs",
+    "records/src/policy.rs",
+    "records/src/report.rs",
+    "records/src/block.rs",
+    "records/src/block/columns.rs",
+    "records/src/block/token.rs",
+    "query/src/ast.rs",
+    "query/src/wire.rs",
+    "query/src/answer.rs",
+    "query/src/groups.rs",
+    "query/src/sketch.rs",
+    "query/src/tally.rs",
 ];
 
 fn read(path: &str) -> String {
@@ -48,10 +48,7 @@ fn the_description_is_of_these_sources() {
     let described = read("PROTOCOL.md");
     let mut stale = String::new();
     for file in SOURCES {
-        let line = format!(
-            "{file} {}",
-            hex(digest(&SHA256, read(&format!("src/{file}")).as_bytes()).as_ref())
-        );
+        let line = format!("{file} {}", hex(digest(&SHA256, read(file).as_bytes()).as_ref()));
         if !described.lines().any(|known| known == line) {
             stale.push_str(&format!("  {line}\n"));
         }

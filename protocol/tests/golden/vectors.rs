@@ -2,15 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::block::pack;
-use holdfast_protocol::data::query::{self, AT_THE_EDGE, Partial, Question, parse};
-use holdfast_protocol::data::{
-    Acked, Acknowledgement, Aggregate, Batch, ClassUse, DataPolicies, DataReport, Format, Gap,
-    GapReason, Given, Horizon, HorizonCause, Interface, Layout, LinkBudget, LinkUse, NEVER, Order,
-    Overflow, Period, Range, Record, Share, Ship, Source, Storage, StreamName, StreamPolicy,
-    StreamReport, TrafficClass, Window,
-};
-use holdfast_protocol::ids::Digest;
+use holdfast_base::ids::Digest;
 use holdfast_protocol::message::{
     AgentInfo, Call, DesiredState, DesiredWorkload, LogPart, Method, Phase, Presence, Problem,
     Reply, StateReport, WorkloadReport,
@@ -18,6 +10,14 @@ use holdfast_protocol::message::{
 use holdfast_protocol::workload::{
     Artifact, Bus, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run,
     Stop, WorkloadSpec,
+};
+use holdfast_query::{AT_THE_EDGE, Partial, Question, parse};
+use holdfast_records::block::pack;
+use holdfast_records::{
+    Acked, Acknowledgement, Aggregate, Batch, ClassUse, DataPolicies, DataReport, Format, Gap,
+    GapReason, Given, Horizon, HorizonCause, Interface, Layout, LinkBudget, LinkUse, NEVER, Order,
+    Overflow, Period, Range, Record, Share, Ship, Source, Storage, StreamName, StreamPolicy,
+    StreamReport, TrafficClass, Window,
 };
 
 pub(crate) const DEVICE: &str = "acme.dev-1";
@@ -201,7 +201,7 @@ pub(crate) fn call_query_whole() -> Call {
 
 /// What a device says to `question_whole`.
 pub(crate) fn partial_whole() -> Partial {
-    let mut run = query::Run::new(&question_whole(), AT_THE_EDGE).unwrap();
+    let mut run = holdfast_query::Run::new(&question_whole(), AT_THE_EDGE).unwrap();
     for (seq, id) in (1..).zip([
         "9007199254740992",
         "9007199254740993",
@@ -227,7 +227,7 @@ pub(crate) fn call_fetch() -> Call {
 
 /// What a device says to `question` over the vectors' records and some more.
 pub(crate) fn partial() -> Partial {
-    let mut run = query::Run::new(&question(), AT_THE_EDGE).unwrap();
+    let mut run = holdfast_query::Run::new(&question(), AT_THE_EDGE).unwrap();
     for record in records() {
         run.feed(&record);
     }

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::{ClassUse, LinkBudget, LinkUse, Period, TrafficClass};
+use holdfast_records::{ClassUse, LinkBudget, LinkUse, Period, TrafficClass};
 use serde::{Deserialize, Serialize};
 
-use holdfast_protocol::words::date;
+use holdfast_base::words::date;
 
 /// Bytes of one class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -256,7 +256,7 @@ fn length_of(period: Period, begin: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::{Interface, Share};
+    use holdfast_records::{Interface, Share};
     use proptest::prelude::*;
 
     use super::*;

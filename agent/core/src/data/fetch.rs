@@ -1,6 +1,6 @@
 //! Which records a fetch has shipped: those of a window of time, as far as there is room.
 
-use holdfast_protocol::data::Range;
+use holdfast_records::Range;
 
 use super::stream::Block;
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use holdfast_protocol::data::{Horizon, HorizonCause};
+use holdfast_records::{Horizon, HorizonCause};
 
 /// Further ahead than this nothing is foreseen, in seconds: ten years.
 const FAR: u64 = 10 * 365 * 86_400;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 
 use super::stream::Stream;
 
@@ -51,7 +51,7 @@ pub fn place(
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::{GapReason, Range};
+    use holdfast_records::{GapReason, Range};
 
     use super::*;
     use crate::data::stream::Block;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::data::{Overflow, StreamPolicy};
+use holdfast_records::{Overflow, StreamPolicy};
 
 use super::stream::Stream;
 
@@ -165,7 +165,7 @@ fn within(
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::Range;
+    use holdfast_records::Range;
     use proptest::prelude::*;
 
     use super::*;
@@ -290,7 +290,7 @@ mod tests {
                                 };
                                 stream.thinned(start, &[left]);
                             }
-                            _ => stream.dropped(start, &block, holdfast_protocol::data::GapReason::Quota),
+                            _ => stream.dropped(start, &block, holdfast_records::GapReason::Quota),
                         }
                     }
                 }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use holdfast_protocol::data::TrafficClass;
+use holdfast_records::TrafficClass;
 
 /// Length of a part of the hour, in milliseconds.
 const PART: u64 = 300_000;

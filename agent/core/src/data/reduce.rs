@@ -19,9 +19,9 @@
 
 use std::fmt::Write as _;
 
-use holdfast_protocol::data::policy::Aggregate;
-use holdfast_protocol::data::query::{Found, Kept, Number, Path, Paths, Tally};
-use holdfast_protocol::data::{Format, Record, Ship};
+use holdfast_query::{Found, Kept, Number, Path, Paths, Tally};
+use holdfast_records::policy::Aggregate;
+use holdfast_records::{Format, Record, Ship};
 
 /// Bytes of records that a window holds back to ship as they are, beyond which it is closed early:
 /// what does not fit a policy must not fill the memory.

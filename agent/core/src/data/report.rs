@@ -1,7 +1,7 @@
 //! What of a report on data is worth telling again, and when: figures change all the time, and
 //! a report costs what records could have cost.
 
-use holdfast_protocol::data::DataReport;
+use holdfast_records::DataReport;
 
 /// Figures are told so often at most, in milliseconds.
 const FIGURES: u64 = 900_000;
@@ -77,7 +77,7 @@ fn differs(told: &DataReport, now: &DataReport) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::{ClassUse, Horizon, HorizonCause, StreamReport, TrafficClass};
+    use holdfast_records::{ClassUse, Horizon, HorizonCause, StreamReport, TrafficClass};
 
     use super::*;
 

@@ -1,8 +1,8 @@
 //! What is shipped next: one batch at a time, by priority, then age, within the windows of its
 //! policy and what the link budget leaves, as large as the link takes in a few seconds.
 
-use holdfast_protocol::data::message::MAX_BATCH;
-use holdfast_protocol::data::{Order, StreamName, TrafficClass, Window};
+use holdfast_records::message::MAX_BATCH;
+use holdfast_records::{Order, StreamName, TrafficClass, Window};
 
 use crate::backoff::Entropy;
 

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::{Gap, GapReason, Range, RangeSet, StreamName};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{Gap, GapReason, Range, RangeSet, StreamName};
 use serde::{Deserialize, Serialize};
 
 /// A segment is closed at so many bytes on disk: what a window of time or a drop looks through.

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::{LinkBudget, NEVER, Period, TrafficClass};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{LinkBudget, NEVER, Period, TrafficClass};
 
 use super::budget::{Ledger, share};
 use super::ship::{LEAST, SMALLEST, is_used_up};
-use holdfast_protocol::words::{moment, size};
+use holdfast_base::words::{moment, size};
 
 /// What is nearer than this, in seconds, is told without a time: the share is being used as it fills.
 const SOON: u64 = 3_600;
@@ -63,7 +63,7 @@ impl Waits {
         self.classes.insert(class, goes_on);
     }
 
-    /// Until when a class waits, as it is reported ([`holdfast_protocol::data::ClassUse::waits`]).
+    /// Until when a class waits, as it is reported ([`holdfast_records::ClassUse::waits`]).
     pub fn until(&self, class: TrafficClass) -> Option<u64> {
         self.classes.get(&class).map(|goes_on| match goes_on {
             GoesOn::Soon => 0,
@@ -137,7 +137,7 @@ fn lead(budget: &LinkBudget, name: Option<&Name>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::Share;
+    use holdfast_records::Share;
 
     use super::*;
 

@@ -5,8 +5,8 @@
 //! The first row begins with: version, sum (4 bytes), then as variable numbers last - first,
 //! count, earliest time, latest - earliest, length of the packed block.
 
-use holdfast_protocol::data::crc::crc;
-use holdfast_protocol::data::{Layout, Record, block as wire};
+use holdfast_records::crc::crc;
+use holdfast_records::{Layout, Record, block as wire};
 
 use crate::core::data::stream::Block;
 
@@ -181,7 +181,7 @@ fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::data::Format;
+    use holdfast_records::Format;
 
     use super::*;
 

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use holdfast_protocol::data::StreamName;
-use holdfast_protocol::data::crc::crc;
+use holdfast_records::StreamName;
+use holdfast_records::crc::crc;
 
 use crate::adapters::files;
 

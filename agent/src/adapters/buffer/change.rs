@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use holdfast_protocol::codec;
+use holdfast_base::codec;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use holdfast_protocol::codec;
-use holdfast_protocol::data::{Range, Record};
+use holdfast_base::codec;
+use holdfast_records::{Range, Record};
 use redb::{
     Database, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, TableDefinition,
     WriteTransaction,
@@ -482,7 +482,7 @@ fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Trouble> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use holdfast_protocol::data::Format;
+    use holdfast_records::Format;
 
     use super::super::block::{self, Packed};
     use super::*;

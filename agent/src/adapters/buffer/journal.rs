@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use holdfast_protocol::data::crc::crc;
+use holdfast_records::crc::crc;
 
 use crate::adapters::files;
 

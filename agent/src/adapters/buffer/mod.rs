@@ -18,8 +18,8 @@ mod worker;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_protocol::data::{DataPolicies, Format, Given, Range, RangeSet, Record, StreamName};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{DataPolicies, Format, Given, Range, RangeSet, Record, StreamName};
 use tokio::sync::oneshot;
 
 pub use queue::Refused;

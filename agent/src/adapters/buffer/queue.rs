@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use holdfast_protocol::data::block::MAX_RECORD;
-use holdfast_protocol::data::{DataPolicies, Format, Given, Range, RangeSet, StreamName};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::block::MAX_RECORD;
+use holdfast_records::{DataPolicies, Format, Given, Range, RangeSet, StreamName};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{Limits, Page, Ready, Summary, Window, contain, worker};

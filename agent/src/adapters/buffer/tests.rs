@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use holdfast_protocol::codec;
-use holdfast_protocol::data::message::MAX_BATCH;
-use holdfast_protocol::data::{
-    Batch, Format, GapReason, Order, Overflow, Ship, StreamPolicy, block,
-};
+use holdfast_base::codec;
+use holdfast_records::message::MAX_BATCH;
+use holdfast_records::{Batch, Format, GapReason, Order, Overflow, Ship, StreamPolicy, block};
 
 use super::*;
 use crate::core::backoff::Entropy;

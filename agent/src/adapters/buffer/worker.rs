@@ -12,8 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_protocol::data::{GapReason, RangeSet, Ship, StreamName};
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::{GapReason, RangeSet, Ship, StreamName};
 
 use super::ceilings::Ceilings;
 use super::change::Change;

@@ -8,11 +8,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_protocol::data::block::MAX_RECORD;
-use holdfast_protocol::data::{Format, StreamName};
-use holdfast_protocol::mqtt::{
-    Answer, Code, Ending, Event, Fault, Message, NotTaken, Session, Will,
-};
+use holdfast_mqtt::{Answer, Code, Ending, Event, Fault, Message, NotTaken, Session, Will};
+use holdfast_records::block::MAX_RECORD;
+use holdfast_records::{Format, StreamName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 

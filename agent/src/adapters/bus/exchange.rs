@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use holdfast_protocol::ids::Name;
-use holdfast_protocol::mqtt::{Code, Fault, Origin, Retain};
+use holdfast_base::ids::Name;
+use holdfast_mqtt::{Code, Fault, Origin, Retain};
 use tokio::sync::Notify;
 
 use super::kept;

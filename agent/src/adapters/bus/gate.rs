@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use holdfast_protocol::ids::Name;
-use holdfast_protocol::mqtt::{Client, Code, Fault, Policy};
+use holdfast_base::ids::Name;
+use holdfast_mqtt::{Client, Code, Fault, Policy};
 
 use super::peer::Peer;
 use super::{Shared, add};

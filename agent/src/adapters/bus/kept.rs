@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use bytes::Bytes;
-use holdfast_protocol::data::crc::crc;
+use holdfast_records::crc::crc;
 
 use super::exchange::Published;
 use crate::adapters::files;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::Bytes;
-use holdfast_protocol::mqtt::{Fault, Origin, Retain};
+use holdfast_mqtt::{Fault, Origin, Retain};
 
 /// Messages that wait for one client.
 const MAX_MESSAGES: usize = 1_000;

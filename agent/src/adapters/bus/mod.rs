@@ -22,11 +22,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use holdfast_protocol::data::StreamName;
-use holdfast_protocol::data::block::MAX_RECORD;
-use holdfast_protocol::ids::Name;
-use holdfast_protocol::mqtt::{Code, Fault, Limits};
+use holdfast_base::ids::Name;
+use holdfast_mqtt::{Code, Fault, Limits};
 use holdfast_protocol::workload::Bus as Permissions;
+use holdfast_records::StreamName;
+use holdfast_records::block::MAX_RECORD;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::AbortHandle;
 

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 
-use holdfast_protocol::words::time_of_day;
+use holdfast_base::words::time_of_day;
 
 /// Between two lines of the log about the same, in milliseconds.
 const EVERY: u64 = 60_000;

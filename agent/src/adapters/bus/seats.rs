@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use tokio::task::AbortHandle;
 
 /// Connections of strangers at a time: each may hold a packet's beginning.

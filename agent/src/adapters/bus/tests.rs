@@ -1,6 +1,6 @@
 //! The bus over real sockets, with a buffer that can be held back.
 
-use holdfast_protocol::data::Range;
+use holdfast_records::Range;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use holdfast_protocol::data::block::pack;
-use holdfast_protocol::data::query::{AT_THE_EDGE, Partial, Run};
-use holdfast_protocol::data::{Layout, Record};
 use holdfast_protocol::message::MAX_REPLY_BODY;
+use holdfast_query::{AT_THE_EDGE, Partial, Run};
+use holdfast_records::block::pack;
+use holdfast_records::{Layout, Record};
 
 use super::{Answer, QueryCall};
 use crate::adapters::buffer::{Buffer, Window};
@@ -99,7 +99,7 @@ impl Answer {
                 run.feed(record);
             }
             cost.page(&page.records);
-            damaged += page.damaged.iter().map(holdfast_protocol::data::Range::len).sum::<u64>();
+            damaged += page.damaged.iter().map(holdfast_records::Range::len).sum::<u64>();
             let Some(next) = page.next else { break };
             window.from = next;
             let now = uptime_ms();

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 
 use crate::adapters::bus::Authority;
 

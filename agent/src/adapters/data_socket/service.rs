@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_protocol::data::StreamName;
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::StreamName;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
@@ -176,7 +176,7 @@ fn stream(head: &hyper::http::request::Parts) -> Result<StreamName, Failure> {
     let bad = |why: String| Failure::new(StatusCode::BAD_REQUEST, "stream-name", why);
     let name = unescaped(name)
         .ok_or_else(|| bad(format!("{name}: its %-escapes are not those of a text in UTF-8")))?;
-    name.parse().map_err(|why: holdfast_protocol::data::name::BadStreamName| bad(why.to_string()))
+    name.parse().map_err(|why: holdfast_records::name::BadStreamName| bad(why.to_string()))
 }
 
 /// Without %-escapes. None: it has others than of a text in UTF-8.

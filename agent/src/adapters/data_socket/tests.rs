@@ -1,8 +1,8 @@
 //! The data socket over a real one, with a buffer that can be held back.
 
-use holdfast_protocol::data::Range;
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 use holdfast_protocol::workload::Bus as Permissions;
+use holdfast_records::Range;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;

@@ -1,6 +1,6 @@
 //! What people read of absences: of one device, and of the devices of one document.
 
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 
 use super::{Made, Rule, Rules, WhenOffline, exactly, of};
 use crate::attention::{LOST_AFTER, NEVER_AFTER};

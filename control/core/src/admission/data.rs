@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::data::Window;
-use holdfast_protocol::data::query::parse;
-use holdfast_protocol::data::{
+use holdfast_base::ids::Name;
+use holdfast_query::parse;
+use holdfast_records::Window;
+use holdfast_records::{
     Aggregate, Interface, LinkBudget, Order, Overflow, Pattern, Period, Share, Ship, Source,
     StreamPolicy, TrafficClass,
 };
-use holdfast_protocol::ids::Name;
 
 use super::decode::At;
-use super::units;
 use super::workload::devices;
 use crate::ingest::Retention;
 use crate::records::Policy;
 use holdfast_api::selector::Selector;
+use holdfast_api::units;
 
 /// Most patterns of a document, and most fields and aggregates of a window.
 const MAX_ITEMS: usize = 64;

@@ -7,7 +7,7 @@ use holdfast_api::path::{path_of, shorten};
 use holdfast_protocol::enrol::Fault;
 use serde_json::{Map, Value};
 
-use super::units::{self, NotAUnit};
+use holdfast_api::units::{self, NotAUnit};
 
 /// Most faults that one refusal lists: more help nobody, and a hostile document may hold a
 /// hundred thousand.

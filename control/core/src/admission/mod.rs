@@ -7,7 +7,6 @@ mod decode;
 mod documents;
 mod notification;
 mod parts;
-mod units;
 mod workload;
 
 #[cfg(test)]
@@ -15,8 +14,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use holdfast_base::ids::{Digest, Labels, Name};
 use holdfast_protocol::enrol::Fault;
-use holdfast_protocol::ids::{Digest, Labels, Name};
 use holdfast_protocol::workload::WorkloadSpec;
 use serde_json::Value;
 
@@ -73,14 +72,6 @@ impl Admitted {
             What::Policy(_) => None,
         }
     }
-}
-
-/// Bytes as people write them: `64Mi`, `1G`, `1048576`.
-///
-/// # Errors
-/// Why it is not understood, in words.
-pub fn bytes(text: &str) -> Result<u64, String> {
-    units::memory(text).map_err(|why| why.to_string())
 }
 
 /// Lets all documents in, or none: the faults of every one, with paths. With more than one

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::check_label_key;
+use holdfast_base::ids::check_label_key;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use url::Url;

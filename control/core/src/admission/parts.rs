@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::Name;
-use holdfast_protocol::mqtt::is_filter;
+use holdfast_base::ids::Name;
+use holdfast_mqtt::is_filter;
 use holdfast_protocol::workload::{Bus, Health, Probe};
 
 use super::decode::At;

@@ -220,7 +220,7 @@ fn data_documents() -> Vec<Value> {
 
 #[test]
 fn documents_about_data_become_their_values() {
-    use holdfast_protocol::data::{
+    use holdfast_records::{
         Aggregate, Order, Overflow, Period, Ship, Source, TrafficClass, Window,
     };
 
@@ -259,9 +259,9 @@ fn documents_about_data_become_their_values() {
     });
     let What::Policy(least) = let_in(&least).what else { panic!("a workload") };
     let Policy::Stream { policy: least, retention } = *least else { panic!("no stream") };
-    let usual = holdfast_protocol::data::StreamPolicy::default();
+    let usual = holdfast_records::StreamPolicy::default();
     let streams = vec!["*".parse().unwrap()];
-    assert_eq!(least, holdfast_protocol::data::StreamPolicy { streams, ..usual });
+    assert_eq!(least, holdfast_records::StreamPolicy { streams, ..usual });
     assert_eq!(retention, Retention::default());
 }
 
@@ -1070,6 +1070,6 @@ proptest! {
 
     #[test]
     fn units_never_panic(text in any::<String>()) {
-        let _judged = (units::memory(&text), units::cpu(&text), units::duration(&text), units::signal(&text));
+        let _judged = (holdfast_api::units::memory(&text), holdfast_api::units::cpu(&text), holdfast_api::units::duration(&text), holdfast_api::units::signal(&text));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::{Digest, Labels, Name, check_label_key, check_label_value};
+use holdfast_base::ids::{Digest, Labels, Name, check_label_key, check_label_value};
 use holdfast_protocol::workload::{
     Artifact, Bus, Executable, Process, Resources, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
 };
@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::decode::At;
 use super::parts;
-use super::units;
 use super::{Admitted, What};
 use holdfast_api::selector::{ALL, Expression, Operator, Selector};
+use holdfast_api::units;
 
 /// Most labels of a document, as of a device.
 const MAX_LABELS: usize = 64;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::{Labels, Name};
+use holdfast_base::ids::{Labels, Name};
 use serde::{Deserialize, Serialize};
 
 use super::message::{LISTED, Listed, Message, Parts, Status};

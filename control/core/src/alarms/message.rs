@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Known;
 use holdfast_api::Severity;
 use holdfast_api::time::rfc3339;
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
 
 /// Alarms that a message lists one by one; the others are a number.
 pub const LISTED: usize = 20;

@@ -19,7 +19,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::ids::{Labels, Name};
+use holdfast_base::ids::{Labels, Name};
 
 use crate::notification::Notification;
 use holdfast_api::selector::Selector;

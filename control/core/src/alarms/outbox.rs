@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use holdfast_protocol::ids::{Name, hex};
+use holdfast_base::ids::{Name, hex};
 use serde::{Deserialize, Serialize};
 
 use super::group::{self, Group, GroupRecord, Key, Member, Round, Step};

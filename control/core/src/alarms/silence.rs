@@ -1,7 +1,7 @@
 //! Acknowledgements and silences: what keeps an alarm from being notified, by whom and until when.
 //! The alarm itself stays: it is counted apart, never hidden.
 
-use holdfast_protocol::ids::{Labels, Name};
+use holdfast_base::ids::{Labels, Name};
 use serde::{Deserialize, Serialize};
 
 use holdfast_api::Muting;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::ids::{Labels, Name};
+use holdfast_base::ids::{Labels, Name};
 
 use super::silence::{Matcher, Silence};
 use super::*;

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use holdfast_protocol::WIRE_VERSION;
+use holdfast_base::WIRE_VERSION;
 use holdfast_protocol::message::{Problem, StateReport};
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::activity::event;
 
 const NOW: u64 = 1_795_000_000;
 
-/// A workload as reported: its name, revision, phase and restarts.
+/// Expected workload of a report: name, revision, phase and restarts.
 type Shown<'a> = (&'a str, u64, Option<Phase>, u32);
 
 fn report(
@@ -42,7 +42,7 @@ fn report(
     }
 }
 
-/// What a report changes, in words.
+/// Takes a report in, and returns the messages of the events that it causes.
 fn told(device: &mut ReportRecord, said: StateReport) -> Vec<String> {
     let before = Before::of(device);
     device.take(said, NOW);
@@ -63,7 +63,7 @@ fn told(device: &mut ReportRecord, said: StateReport) -> Vec<String> {
 fn a_report_is_told_by_what_it_changes() {
     use Phase::{Backoff, Fetching, Running, Starting};
     let mut device = ReportRecord::default();
-    // (full, generation, workloads, problems) → what is told.
+    // Columns: full, generation, workloads, problems, and the expected messages.
     let table: &[(bool, u64, &[Shown<'_>], Option<&[&str]>, &[&str])] = &[
         (true, 0, &[], Some(&[]), &[]),
         (
@@ -87,7 +87,8 @@ fn a_report_is_told_by_what_it_changes() {
             ],
         ),
         (false, 1, &[("a", 1, Some(Starting), 1)], None, &["a: restarted, starting"]),
-        // On a slow link reports are conflated: it was started thrice, and is where it was.
+        // On a slow link reports are conflated: the workload was restarted three times, and its
+        // phase is the same.
         (false, 1, &[("a", 1, Some(Starting), 4)], None, &["a: restarted 3 times, last starting"]),
         (
             false,
@@ -103,7 +104,7 @@ fn a_report_is_told_by_what_it_changes() {
             ],
         ),
         (false, 2, &[("a", 0, None, 0)], None, &["a: removed"]),
-        // An agent that begins says no generation until it has looked at its disk.
+        // A starting agent reports generation 0 until it has read its disk.
         (true, 0, &[("b", 1, Some(Running), 0)], Some(&["clock"]), &[]),
         (false, 2, &[], None, &[]),
         (true, 2, &[], Some(&[]), &["b: removed", "problem clock ended"]),
@@ -125,7 +126,7 @@ fn phase(name: &str, to: Phase, restarts: u32) -> What {
     }
 }
 
-/// A device's rings and the fleet's, as the store has them.
+/// Rings of a device and of the fleet, with the content that the store would have.
 #[derive(Default)]
 struct Disk {
     recent: Recent,
@@ -158,7 +159,7 @@ fn a_crash_loop_is_counted_and_pushes_nothing_out() {
     let mut disk = Disk::default();
     disk.put(NOW, What::Connected { address: None });
     disk.put(NOW, phase("quiet", Phase::Running, 0));
-    // A day of a loop that goes round every 30 seconds.
+    // A loop with an event every 30 seconds, for a day.
     for round in 0..2_880 {
         disk.put(NOW + round * 30, phase("loop", Phase::Backoff, 0));
         disk.put(NOW + round * 30 + 10, phase("loop", Phase::Starting, 1));
@@ -174,7 +175,7 @@ fn a_crash_loop_is_counted_and_pushes_nothing_out() {
     assert!(last.until.is_some());
     assert_eq!(disk.of(Ring::Link).len(), 1);
     assert!(disk.fleet_places.len() < 60, "{}", disk.fleet_places.len());
-    // It was mended, and nothing of it was heard for an hour: then it is told one by one again.
+    // After an hour without events, events are kept one by one again.
     let later = NOW + 2 * 86_400;
     assert!(disk.recent.settle(later));
     disk.put(later, phase("loop", Phase::Running, 0));
@@ -239,7 +240,7 @@ fn events_are_small_on_disk() {
     assert!(serde_json::to_string(largest).unwrap().len() < 1_500);
 }
 
-/// A phase, process and revision of a workload in a report.
+/// Generates a phase, process and revision of a workload in a report.
 fn any_report() -> impl Strategy<Value = WorkloadReport> {
     let phase = prop::sample::select(vec![Phase::Starting, Phase::Running, Phase::Backoff]);
     (phase, 1_u64..3, 0_u32..4, prop::option::of(1_u32..3)).prop_map(
@@ -254,8 +255,8 @@ fn any_report() -> impl Strategy<Value = WorkloadReport> {
 }
 
 proptest! {
-    /// The timeline and `phaseSince` agree: an event that changes the phase, or the revision, is at
-    /// the time since which the phase is.
+    /// Events agree with `phaseSince`: an event that changes the phase or the revision has the time
+    /// since which the phase is reported.
     #[test]
     fn a_phase_is_since_its_event(said in prop::collection::vec(any_report(), 1..20)) {
         let mut device = ReportRecord::default();
@@ -282,8 +283,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever a device says, how often: its rings and what it puts into the fleet's are bounded,
-    /// nothing that is kept is lost in counting, and numbers rise.
+    /// For any reports: the rings of the device and its part of the fleet's are bounded, counts add
+    /// up to all events that are kept, and numbers rise.
     #[test]
     fn no_device_fills_anything(
         said in prop::collection::vec((0u64..400, 0u16..400, any::<bool>(), 0u8..4), 1..3_000),

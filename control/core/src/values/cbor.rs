@@ -1,16 +1,17 @@
-//! CBOR as a tree: tags become what they mean, and nothing of a record is lost for one part of it.
+//! CBOR reader that builds a tree: tags become what they mean, and one unusual part does not lose
+//! the rest of a record.
 //!
-//! Tags 2 and 3 (big numbers), 4 (decimal fractions) and 5 (bigfloats) are numbers; of every other
-//! tag the content counts (a date is its text, an epoch time its number). NaN, infinities,
-//! `undefined` and unassigned simple values are null. A key that is no text is its JSON as text;
-//! where the map has that name already, `#` stands before it.
+//! Tags 2 and 3 (big numbers), 4 (decimal fractions) and 5 (bigfloats) become numbers. Any other
+//! tag is dropped and its content kept: a date is its text, an epoch time its number. NaN,
+//! infinities, `undefined` and unassigned simple values become null. A key that is not text becomes
+//! its JSON as text, with `#` before it if the map has that name already.
 
 use std::collections::BTreeMap;
 
 use super::digits;
 use super::tree::{MAX_DEPTH, Tree};
 
-/// Reads one item that is all there is. None: it is no CBOR, or nested too deep.
+/// Reads bytes that are exactly one item. None: not valid CBOR, or nested too deep.
 pub(super) fn read(bytes: &[u8]) -> Option<Tree> {
     let mut reader = Reader { rest: bytes };
     let tree = reader.value(0)?;
@@ -19,13 +20,13 @@ pub(super) fn read(bytes: &[u8]) -> Option<Tree> {
 
 const BREAK: u8 = 0xff;
 
-/// Digits that a decimal fraction has behind its point at most; beyond it has an exponent.
+/// Most digits behind the point of a decimal fraction; a smaller one is written with an exponent.
 const MAX_PLACES: usize = 64;
 
 struct Head {
     major: u8,
     info: u8,
-    /// None: until a break.
+    /// Length or value. None: the item ends with a break.
     argument: Option<u64>,
 }
 
@@ -56,7 +57,7 @@ impl<'a> Reader<'a> {
         Some(Head { major, info, argument })
     }
 
-    /// Whether another item follows, `taken` having been read.
+    /// True if another item follows after `taken` items. A break is consumed.
     fn more(&mut self, length: Option<u64>, taken: u64) -> bool {
         if let Some(many) = length {
             return taken < many;
@@ -70,7 +71,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Lists, maps and tags all count as a level.
+    /// Reads one item. Lists, maps and tags each count as a level of `depth`.
     fn value(&mut self, depth: usize) -> Option<Tree> {
         let Head { major, info, argument } = self.head()?;
         if (4..=6).contains(&major) && depth >= MAX_DEPTH {
@@ -142,7 +143,8 @@ fn tagged(tag: u64, inner: Tree) -> Tree {
     number.map_or(inner, Tree::Number)
 }
 
-/// `number * 10^exponent`, or of tag 5 `number * 2^exponent` as a double.
+/// Returns `number * 10^exponent` in decimal for tag 4, or `number * 2^exponent` as a double for
+/// tag 5. None: not a finite number.
 fn fraction(tag: u64, exponent: &str, number: &str) -> Option<String> {
     let exponent: i64 = exponent.parse().ok()?;
     let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
@@ -150,6 +152,8 @@ fn fraction(tag: u64, exponent: &str, number: &str) -> Option<String> {
         return None;
     }
     if tag == 5 {
+        // The power is applied in two halves, because 2^exponent alone may leave a double's range
+        // where the product does not: 2^60 * 2^-1080 is 2^-1020, but 2^-1080 is 0.
         let exponent = i32::try_from(exponent.clamp(-3_000, 3_000)).ok()?;
         let half = 2f64.powi(exponent / 2);
         let float = number.parse::<f64>().ok()? * half * 2f64.powi(exponent - exponent / 2);

@@ -1,21 +1,23 @@
-//! Whole numbers of any size between decimal digits and the bytes that CBOR has (RFC 8949, 3.4.3).
+//! Conversion of whole numbers of any size between decimal digits and the bytes of CBOR big numbers
+//! (RFC 8949, 3.4.3).
 
-/// Most bytes of a number: a few thousand digits. What is longer is nobody's measurement, and the
-/// work grows with the square of the length.
+/// Longest number in bytes, a few thousand digits. No measurement is longer, and the work grows
+/// with the square of the length.
 pub(super) const MAX_BYTES: usize = 1_024;
 
-/// Most digits of as many bytes.
+/// Most decimal digits of a number of [`MAX_BYTES`] bytes: 2.408 digits a byte, rounded up.
 const MAX_DIGITS: usize = MAX_BYTES * 2_409 / 1_000;
 
-/// Of a limb: nine decimal digits.
+/// Base of a limb, which holds nine decimal digits.
 const LIMB: u64 = 1_000_000_000;
 
-/// The decimal digits of a big-endian number, plus one if `more`. None: it is too long.
+/// Returns the decimal digits of a big-endian number, plus one if `more`. None: it is too long.
 pub(super) fn of_bytes(bytes: &[u8], more: bool) -> Option<String> {
     if bytes.len() > MAX_BYTES {
         return None;
     }
-    // The lowest limb first.
+    // Lowest limb first. In `carry_in` a sum stays below 2^64: a limb is below 10^9 and is
+    // multiplied by 256 at most.
     let mut limbs: Vec<u64> = vec![0];
     let mut carry_in = |times: u64, add: u64| {
         let mut carry = add;
@@ -43,14 +45,15 @@ pub(super) fn of_bytes(bytes: &[u8], more: bool) -> Option<String> {
     Some(text)
 }
 
-/// Tag (2, or 3 of what is below 0) and bytes of a whole number in decimal. None: it is too long.
+/// Returns the tag and the bytes of a whole number in decimal: tag 2, or 3 for one below 0. None:
+/// it is too long.
 pub(super) fn to_bytes(number: &str) -> Option<(u64, Vec<u8>)> {
     let below = number.strip_prefix('-');
     let digits = below.unwrap_or(number);
     if digits.len() > MAX_DIGITS {
         return None;
     }
-    // The lowest byte first.
+    // Lowest byte first.
     let mut bytes: Vec<u8> = Vec::new();
     for digit in digits.bytes() {
         let mut carry = u32::from(digit.checked_sub(b'0')?);
@@ -64,7 +67,7 @@ pub(super) fn to_bytes(number: &str) -> Option<(u64, Vec<u8>)> {
         }
     }
     if below.is_some() {
-        // -1 - n.
+        // Tag 3 stands for -1 - n, so that n is one less than the digits: -1 has no bytes.
         for byte in &mut bytes {
             let (less, borrowed) = byte.overflowing_sub(1);
             *byte = less;

@@ -1,18 +1,20 @@
-//! The fields of a record's value, each with its path, for tables and time series.
+//! Fields of a data record's value with their paths, for tables and time series.
 
 use super::tree::Tree;
 
 /// Longest path of a field, in bytes.
 const MAX_PATH: usize = 128;
 
-/// Deepest object that is looked into.
+/// Most levels of objects that are visited.
 const MAX_DEPTH: usize = 6;
 
 impl Tree {
-    /// Visits everything that is no object, with its path: names with `.` between them. A name that
-    /// is empty or has a `.` or a back quote in it stands in back quotes, as questions have it, so
-    /// that `{"a.b":1}` and `{"a":{"b":1}}` have paths of their own. A value that is no object has
-    /// the empty path. False: what is deeper or longer than is looked into was left out.
+    /// Visits every value that is not an object, with its path: names joined by `.`. False: fields
+    /// beyond the depth or the length of a path were left out.
+    ///
+    /// A name that is empty or contains `.` or a backquote stands in backquotes, as in queries:
+    /// `{"a.b":1}` has the path `` `a.b` ``, and `{"a":{"b":1}}` has `a.b`. If the value itself is
+    /// not an object, its path is empty.
     pub fn fields(&self, leaf: &mut dyn FnMut(&str, &Self)) -> bool {
         visit(self, &mut String::new(), 0, leaf)
     }

@@ -1,5 +1,5 @@
-//! A record's value as a tree, from JSON or CBOR and to them. Numbers keep the digits that they
-//! were written with, so that none is lost on the way from one form to the other.
+//! Value of a data record as a tree, read from and written to JSON and CBOR. Numbers keep the
+//! digits that they were written with, so that the conversion loses none.
 
 use std::collections::BTreeMap;
 
@@ -9,30 +9,30 @@ use serde_json::Value as Json;
 
 use super::digits;
 
-/// Deepest nesting of lists and maps: as deep as questions look, and serde_json and serde_cbor read.
+/// Deepest nesting of lists and maps: that which queries, serde_json and serde_cbor accept.
 pub(super) const MAX_DEPTH: usize = 127;
 
-/// A value.
+/// JSON-like value with exact numbers and bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Tree {
-    /// `null`, and everything of CBOR that JSON has no word for.
+    /// `null`, and everything in CBOR that JSON cannot express.
     Null,
-    /// True or false.
+    /// Boolean, true or false.
     Bool(bool),
-    /// A number, as JSON has it.
+    /// Number, as JSON text with its original digits.
     Number(String),
-    /// A text.
+    /// Text, with escapes resolved.
     Text(String),
-    /// Bytes, of CBOR.
+    /// Byte string of CBOR.
     Bytes(Vec<u8>),
-    /// An array.
+    /// List of values in their order.
     List(Vec<Tree>),
-    /// An object: of several entries of one name the last.
+    /// Object; of several entries with one name the last counts.
     Map(BTreeMap<String, Tree>),
 }
 
 impl Tree {
-    /// Of a text that is JSON. None: it is nested deeper than [`MAX_DEPTH`], or no JSON.
+    /// Parses a text that is known to be JSON. None: nested deeper than [`MAX_DEPTH`], or not JSON.
     pub(super) fn of_json(text: &str) -> Option<Self> {
         let mut reader = Reader { rest: text };
         let tree = reader.value(0)?;
@@ -40,7 +40,7 @@ impl Tree {
         reader.rest.is_empty().then_some(tree)
     }
 
-    /// As JSON on one line.
+    /// Returns the value as JSON on one line.
     pub(super) fn to_json(&self) -> String {
         let mut out = String::new();
         self.put(&mut out);
@@ -79,8 +79,8 @@ impl Tree {
         }
     }
 
-    /// As CBOR. Whole numbers stay whole, beyond 64 bits as tags 2 and 3; a number that has no
-    /// finite double and is not whole (`1e400`) is its text.
+    /// Appends the value as CBOR. Whole numbers stay whole, beyond 64 bits with the tags 2 and 3. A
+    /// number that is not whole and has no finite double (`1e400`) becomes its text.
     pub(super) fn put_cbor(&self, out: &mut Vec<u8>) {
         match self {
             Self::Null => out.push(0xf6),
@@ -107,7 +107,7 @@ fn length(many: usize) -> u64 {
     u64::try_from(many).unwrap_or(u64::MAX)
 }
 
-/// A major type and its argument, as short as it can be said.
+/// Appends a major type with its argument, in the shortest form.
 pub(super) fn head(out: &mut Vec<u8>, major: u8, argument: u64) {
     let major = major << 5;
     let bytes = argument.to_be_bytes();
@@ -127,7 +127,7 @@ pub(super) fn head(out: &mut Vec<u8>, major: u8, argument: u64) {
     }
 }
 
-/// Bytes (major type 2) or a text (3).
+/// Appends bytes (major type 2) or a text (3) with its length.
 pub(super) fn string(out: &mut Vec<u8>, major: u8, bytes: &[u8]) {
     head(out, major, length(bytes.len()));
     out.extend_from_slice(bytes);
@@ -159,7 +159,7 @@ fn number_to_cbor(out: &mut Vec<u8>, number: &str) {
     }
 }
 
-/// Reads JSON. A half of a surrogate pair alone, which no text can hold, is U+FFFD.
+/// JSON reader. Each byte of half a surrogate pair, which text cannot hold, becomes U+FFFD.
 struct Reader<'a> {
     rest: &'a str,
 }
@@ -250,15 +250,16 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What escapes stand for, halves of surrogate pairs replaced.
+/// Resolves the escapes of a string, with U+FFFD for each byte of a lone surrogate.
 fn lossy(raw: &str) -> Option<String> {
     let bytes: Vec<u8> = format!("\"{raw}\"").into_bytes();
-    // serde_json reads such a text as bytes, with the halves as what UTF-8 would make of them.
+    // serde_json reads a string with lone surrogates only as bytes, where it encodes them as UTF-8
+    // would.
     let read: serde_bytes_like::Bytes = serde_json::from_slice(&bytes).ok()?;
     Some(String::from_utf8_lossy(&read.0).into_owned())
 }
 
-/// A text that serde_json reads as bytes.
+/// Byte buffer that serde_json can read a string into.
 mod serde_bytes_like {
     use serde::de::{Deserialize, Deserializer, Error, Visitor};
 

@@ -1389,34 +1389,34 @@ export interface components {
              */
             unknown: number;
         };
-        /** @description Something that somebody did. */
+        /** @description Entry of the audit log: an action of a person, a device or the control plane. */
         AuditRecord: {
-            /** @description What was done, such as `device.revoke`. */
+            /** @description Action as a word, such as `device.revoke`. */
             action: string;
             /**
              * Format: int64
-             * @description Seconds since 1970.
+             * @description Time of the action, in seconds since 1970.
              */
             at: number;
             /** @description Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`. */
             by: string;
-            /** @description What the access token was for when this was written, as people call who has it. */
+            /** @description Comment of the access token when the entry was written, by which its holder is known. */
             byName?: string | null;
-            /** @description In words. */
+            /** @description Description of the action, in words; may be empty. */
             message?: string;
             /**
              * Format: int64
-             * @description Counts up from 0.
+             * @description Number of the entry, from 0.
              */
             number: number;
             /**
              * Format: int64
-             * @description Of a workload: the revision that was made.
+             * @description Revision that was made, if the subject is a workload.
              */
             revision?: number | null;
-            /** @description To whom or what. */
+            /** @description Name or id of the object of the action. */
             subject: string;
-            /** @description Where the subject is an access token: what it was for. */
+            /** @description Comment of the access token that is the subject, if it is one. */
             subjectName?: string | null;
         };
         /** @description A certificate authority, its public part. */
@@ -2299,32 +2299,32 @@ export interface components {
         List_AuditRecord: {
             /** @description The items, by name. */
             items: {
-                /** @description What was done, such as `device.revoke`. */
+                /** @description Action as a word, such as `device.revoke`. */
                 action: string;
                 /**
                  * Format: int64
-                 * @description Seconds since 1970.
+                 * @description Time of the action, in seconds since 1970.
                  */
                 at: number;
                 /** @description Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`. */
                 by: string;
-                /** @description What the access token was for when this was written, as people call who has it. */
+                /** @description Comment of the access token when the entry was written, by which its holder is known. */
                 byName?: string | null;
-                /** @description In words. */
+                /** @description Description of the action, in words; may be empty. */
                 message?: string;
                 /**
                  * Format: int64
-                 * @description Counts up from 0.
+                 * @description Number of the entry, from 0.
                  */
                 number: number;
                 /**
                  * Format: int64
-                 * @description Of a workload: the revision that was made.
+                 * @description Revision that was made, if the subject is a workload.
                  */
                 revision?: number | null;
-                /** @description To whom or what. */
+                /** @description Name or id of the object of the action. */
                 subject: string;
-                /** @description Where the subject is an access token: what it was for. */
+                /** @description Comment of the access token that is the subject, if it is one. */
                 subjectName?: string | null;
             }[];
             /** @description Where the page stands. */
@@ -3103,7 +3103,7 @@ export interface components {
             to: number;
         };
         /**
-         * @description What an access token may do.
+         * @description Rights of an access token; each scope includes the one before.
          * @enum {string}
          */
         Scope: "read" | "operate" | "admin";

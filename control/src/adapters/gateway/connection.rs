@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use holdfast_protocol::mqtt::{Code, Ending, Event, Fault, Message, Retain, Session, Will};
+use holdfast_mqtt::{Code, Ending, Event, Fault, Message, Retain, Session, Will};
 use holdfast_protocol::topic::Channel;
 use tokio_rustls::server::TlsStream;
 
@@ -188,12 +188,12 @@ impl Connection {
         ) else {
             return;
         };
-        if retained.iter().any(|filter| holdfast_protocol::mqtt::matches(filter, &desired)) {
+        if retained.iter().any(|filter| holdfast_mqtt::matches(filter, &desired)) {
             self.owed = Owed::Stored;
         }
         self.mailbox.takes(self.session.is_subscribed(&call), self.session.is_subscribed(&ack));
         // Asked when it takes acknowledgements already: what changes from here on it is told.
-        if retained.iter().any(|filter| holdfast_protocol::mqtt::matches(filter, &ack))
+        if retained.iter().any(|filter| holdfast_mqtt::matches(filter, &ack))
             && let Some(store) = self.directory.store()
         {
             self.deliver(Channel::Ack, store, Retain::No);

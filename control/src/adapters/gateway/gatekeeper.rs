@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use holdfast_protocol::mqtt::{Client, Code, DeviceTopics, Fault, Policy};
+use holdfast_mqtt::{Client, Code, Fault, Policy};
 use holdfast_protocol::topic::Channel;
 
 use super::identity::Identity;
+use crate::core::device_topics::DeviceTopics;
 use crate::ports::{Directory, Refusal};
 
 /// Why the gatekeeper let somebody stand outside.

@@ -1,6 +1,6 @@
 //! Who a verified certificate says its holder is.
 
-use holdfast_protocol::ids::DeviceId;
+use holdfast_base::ids::DeviceId;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_protocol::codec::MAX_PACKET;
+use holdfast_base::codec::MAX_PACKET;
 
 /// Largest packet of a reader, in bytes: a CONNECT with a token, a SUBSCRIBE with 32 filters.
 const READER_PACKET: usize = 16 * 1024;
@@ -77,9 +77,9 @@ impl Default for Limits {
 
 impl Limits {
     /// The part of them that the MQTT session sees to.
-    pub(super) fn session(&self) -> holdfast_protocol::mqtt::Limits {
+    pub(super) fn session(&self) -> holdfast_mqtt::Limits {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        holdfast_protocol::mqtt::Limits {
+        holdfast_mqtt::Limits {
             max_packet: self.max_packet,
             inbound_in_flight: self.inbound_in_flight.max(1),
             inbound_bytes: self.inbound_bytes,
@@ -93,8 +93,8 @@ impl Limits {
     }
 
     /// The same for readers: they send little, and take much.
-    pub(super) fn reader_session(&self) -> holdfast_protocol::mqtt::Limits {
-        holdfast_protocol::mqtt::Limits {
+    pub(super) fn reader_session(&self) -> holdfast_mqtt::Limits {
+        holdfast_mqtt::Limits {
             max_packet: READER_PACKET.min(self.max_packet),
             inbound_in_flight: 1,
             inbound_bytes: READER_PACKET,

@@ -3,7 +3,7 @@
 //! [`Directory`], and a PUBACK goes out when the control plane has stored what was published.
 //! Beside them readers, who show no certificate but an access token, follow streams.
 //!
-//! It decides nothing about MQTT itself: `holdfast_protocol::mqtt` does. It must never let one
+//! It decides nothing about MQTT itself: `holdfast_mqtt` does. It must never let one
 //! device slow down or fill the memory of another.
 #![allow(
     clippy::disallowed_methods,
@@ -27,7 +27,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
-use holdfast_protocol::ids::DeviceId;
+use holdfast_base::ids::DeviceId;
 use rustls::server::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpListener;
@@ -53,8 +53,8 @@ pub struct Gateway {
 /// What the handle, the listeners and the connections have in common.
 struct Shared {
     limits: Limits,
-    session_limits: Arc<holdfast_protocol::mqtt::Limits>,
-    reader_limits: Arc<holdfast_protocol::mqtt::Limits>,
+    session_limits: Arc<holdfast_mqtt::Limits>,
+    reader_limits: Arc<holdfast_mqtt::Limits>,
     /// What its clock counts from.
     started: Instant,
     counters: Counters,

@@ -9,7 +9,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use bytes::Bytes;
-use holdfast_protocol::ids::DeviceId;
+use holdfast_base::ids::DeviceId;
 
 use crate::core::liveness::Line;
 

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
 use futures_util::stream;
-use holdfast_protocol::ids::{Digest, Name, unhex};
+use holdfast_base::ids::{Digest, Name, unhex};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;

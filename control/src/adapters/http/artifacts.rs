@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use holdfast_protocol::ids::Digest;
+use holdfast_base::ids::Digest;
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 

@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use holdfast_protocol::data::query::parse;
-use holdfast_protocol::data::{Range, RangeSet, Record};
+use holdfast_query::parse;
+use holdfast_records::{Range, RangeSet, Record};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use holdfast_protocol::ids::check_label_key;
+use holdfast_base::ids::check_label_key;
 
 use super::App;
 use super::extract::Params;

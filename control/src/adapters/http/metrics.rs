@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::State;
 use axum::http::{HeaderName, header};
-use holdfast_protocol::data::Pattern;
+use holdfast_records::Pattern;
 
 use super::App;
 use super::extract::Params;

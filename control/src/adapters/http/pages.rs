@@ -12,7 +12,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use holdfast_protocol::ids::hex;
+use holdfast_base::ids::hex;
 
 use super::App;
 use crate::core::model::sha256;

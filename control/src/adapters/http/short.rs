@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use holdfast_protocol::ids::hex;
+use holdfast_base::ids::hex;
 use http_body_util::BodyExt as _;
 
 use super::pages::accepts;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use holdfast_protocol::data::query::parse;
+use holdfast_query::parse;
 use serde_json::Value;
 
 use super::App;

@@ -1,7 +1,7 @@
 //! Mail by SMTP. A mail has the message's id as its Message-ID, and the mails of a group belong to
 //! one thread.
 
-use holdfast_protocol::ids::hex;
+use holdfast_base::ids::hex;
 use lettre::message::header::{ContentTransferEncoding, ContentType};
 use lettre::message::{Mailbox, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;

@@ -1,7 +1,7 @@
 //! A webhook: the message as JSON, signed so that its receiver knows where it comes from and when
 //! it was sent.
 
-use holdfast_protocol::ids::hex;
+use holdfast_base::ids::hex;
 use ring::hmac;
 
 use super::tls;

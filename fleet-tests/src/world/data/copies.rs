@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::data::block::pack;
-use holdfast_protocol::data::{Acknowledgement, Batch, Layout, Range, RangeSet, StreamName};
-use holdfast_protocol::{WIRE_VERSION, codec};
+use holdfast_base::{WIRE_VERSION, codec};
+use holdfast_records::block::pack;
+use holdfast_records::{Acknowledgement, Batch, Layout, Range, RangeSet, StreamName};
 
 use super::super::Dice;
 use super::device::Device;

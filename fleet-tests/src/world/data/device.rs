@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_agent::core::data::quota::{self, How, Relief, Rules};
 use holdfast_agent::core::data::stream::{Block, Kept, Segment, Stream};
-use holdfast_protocol::data::{
+use holdfast_records::{
     DataPolicies, Format, GapReason, Range, RangeSet, Record, StreamName, StreamPolicy,
 };
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_control::core::ledger::Answer;
-use holdfast_protocol::data::{GapReason, Range, StreamName};
+use holdfast_records::{GapReason, Range, StreamName};
 
 use super::device::{Device, Fate};
 use super::plane::Plane;

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_base::WIRE_VERSION;
 use holdfast_control::core::ingest::{self, Checked, Compared, Tally, Unfit};
 use holdfast_control::core::ledger::{Answer, MissingList, Segment, Stretch};
-use holdfast_protocol::WIRE_VERSION;
-use holdfast_protocol::data::block::unpack;
-use holdfast_protocol::data::{Acked, Acknowledgement, RangeSet, Record, StreamName};
+use holdfast_records::block::unpack;
+use holdfast_records::{Acked, Acknowledgement, RangeSet, Record, StreamName};
 
 /// A stream as the store has it.
 #[derive(Debug, Clone, Default)]

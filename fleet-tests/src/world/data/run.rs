@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::data::block::pack;
-use holdfast_protocol::data::{
+use holdfast_base::{WIRE_VERSION, codec};
+use holdfast_records::block::pack;
+use holdfast_records::{
     Acknowledgement, Batch, DataPolicies, GapReason, Layout, Order, Overflow, Range, StreamName,
     StreamPolicy,
 };
-use holdfast_protocol::{WIRE_VERSION, codec};
 
 use super::super::Dice;
 use super::device::Device;

@@ -1,10 +1,10 @@
 //! The next batch of a stream: which of its numbers, which records, and what of it will not come.
 
-use holdfast_protocol::WIRE_VERSION;
-use holdfast_protocol::codec;
-use holdfast_protocol::data::block as wire;
-use holdfast_protocol::data::message::{MAX_BATCH, MAX_BATCH_RECORDS};
-use holdfast_protocol::data::{
+use holdfast_base::WIRE_VERSION;
+use holdfast_base::codec;
+use holdfast_records::block as wire;
+use holdfast_records::message::{MAX_BATCH, MAX_BATCH_RECORDS};
+use holdfast_records::{
     Batch, GapReason, Layout, Order, Range, RangeSet, Record, Ship, StreamName, StreamPolicy,
 };
 

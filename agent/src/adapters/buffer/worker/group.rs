@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_protocol::codec;
-use holdfast_protocol::data::{GapReason, Range, Record};
+use holdfast_base::codec;
+use holdfast_records::{GapReason, Range, Record};
 
 use super::super::Written;
 use super::super::block::{self, Packed};

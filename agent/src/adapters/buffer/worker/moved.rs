@@ -1,7 +1,7 @@
 //! Records whose numbers stand for other ones at the control plane: this device was copied, or put
 //! back to an earlier state. They get new numbers, above all that it knows, a segment a step.
 
-use holdfast_protocol::data::{GapReason, Given, Range, RangeSet, Record, StreamName};
+use holdfast_records::{GapReason, Given, Range, RangeSet, Record, StreamName};
 
 use super::super::block::{self, Packed};
 use super::super::change::Change;

@@ -1,6 +1,6 @@
 //! Pages of a stream, and which records are wanted.
 
-use holdfast_protocol::data::{GapReason, Range, StreamName};
+use holdfast_records::{GapReason, Range, StreamName};
 
 use super::super::file::Trouble;
 use super::super::{Page, Window};

@@ -2,8 +2,8 @@
 //! order of their numbers, and what it has decided waits here until it is acknowledged. A restart
 //! reads again what was not.
 
-use holdfast_protocol::data::query::Number;
-use holdfast_protocol::data::{GapReason, Range, RangeSet, Record, Ship};
+use holdfast_query::Number;
+use holdfast_records::{GapReason, Range, RangeSet, Record, Ship};
 
 use super::super::Ready;
 use super::{Worker, batch};
@@ -161,7 +161,7 @@ impl Worker {
         id: u32,
         range: Range,
         reduction: &Reduction,
-        policy: &holdfast_protocol::data::StreamPolicy,
+        policy: &holdfast_records::StreamPolicy,
         bytes: usize,
     ) -> Option<Ready> {
         if reduction.to < reduction.from {

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use holdfast_protocol::data::{GapReason, Range, StreamPolicy};
+use holdfast_records::{GapReason, Range, StreamPolicy};
 
 use super::super::block::{self, Packed, rows};
 use super::super::change::Change;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use holdfast_protocol::mqtt::{Code, Ending, Event, Fault, Message, Retain, Session, matches};
+use holdfast_mqtt::{Code, Ending, Event, Fault, Message, Retain, Session, matches};
 use tokio_rustls::server::TlsStream;
 
 use super::Form;

@@ -7,8 +7,8 @@ mod policy;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use holdfast_protocol::data::StreamName;
-use holdfast_protocol::ids::Name;
+use holdfast_base::ids::Name;
+use holdfast_records::StreamName;
 
 pub(super) use connection::Connection;
 

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
-use holdfast_protocol::ids::hex;
-use holdfast_protocol::mqtt::{Client, Code, Fault, Policy};
+use holdfast_base::ids::hex;
+use holdfast_mqtt::{Client, Code, Fault, Policy};
 
 use super::{Form, Place, Readers};
 use crate::ports::{Access, Directory};

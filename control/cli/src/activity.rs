@@ -1,0 +1,329 @@
+//! `holdfast timeline`: what happened to a device. `holdfast activity`: what people did, and what
+//! devices did beside it. Tables end with the newest, next to where one types on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::args::LedgerFormat;
+use super::client::Client;
+use super::failure::{Failure, Outcome};
+use super::moment;
+use super::rows::read;
+use super::table::{Cell, table};
+use super::text::{Mood, Output, note};
+use holdfast_api::{Activity, EventKind, TimelineEvent};
+
+/// Between two looks at a timeline that is followed.
+const LOOK: Duration = Duration::from_secs(2);
+
+pub(crate) const TIMELINE_HELP: &str = "Examples:
+  holdfast timeline gw-1
+  holdfast timeline gw-1 --since 24h --kind connection,problem
+  holdfast timeline gw-1 --workload hello --follow
+  holdfast timeline gw-1 --limit 500 -o json
+
+Kinds: connection, phase, restart, revision, generation, problem, more. Times are those of the
+control plane's clock when it learned of it; what changed while a device was away is said when it
+comes back. Of a loop the first events are listed one by one, the rest of an hour is counted. 500
+events of a device are kept: 100 connections, 200 phases and restarts, 100 revisions and
+generations, 100 problems.";
+
+pub(crate) const ACTIVITY_HELP: &str = "Examples:
+  holdfast activity                                          # what people changed lately
+  holdfast activity --since 8h --category change,device      # and what devices did beside it
+  holdfast activity --who 'night duty' --action workload.apply
+  holdfast activity --object workload/hello --category all
+  holdfast activity --since 2026-11-01T00:00:00Z -o csv > november.csv
+
+Categories: change, login, read (backups), device; all is all of them. People have the name that
+their access token had at the time (--comment of `holdfast access create`). 10,000 entries of people
+are kept, and of devices the newest 4,000 connections, 4,000 phases and restarts and 2,000 problems;
+`holdfast timeline` has more of one device.";
+
+#[derive(Debug, Args)]
+pub(crate) struct TimelineArgs {
+    /// The device.
+    pub(crate) device: String,
+    /// Not before: RFC 3339, or a length of time before now such as 2h.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    since: Option<String>,
+    /// Before: likewise.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    until: Option<String>,
+    /// Only these kinds, with commas: connection, phase, restart, revision, generation, problem.
+    #[arg(long, value_name = "KINDS")]
+    kind: Option<String>,
+    /// Only of this workload.
+    #[arg(long, value_name = "NAME")]
+    workload: Option<String>,
+    /// The newest so many.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+    limit: u32,
+    /// Go on with what happens from now on, until Ctrl-C.
+    #[arg(short, long, conflicts_with = "until")]
+    follow: bool,
+    /// How to print them.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: LedgerFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ActivityArgs {
+    /// Part of the id or the name of who did it, or of the device.
+    #[arg(long, value_name = "TEXT")]
+    who: Option<String>,
+    /// Only these actions, with commas, or those that begin with the word: workload.apply, device.
+    #[arg(long, value_name = "ACTIONS")]
+    action: Option<String>,
+    /// Only what was done to this: KIND/NAME, KIND/ or NAME.
+    #[arg(long, value_name = "OBJECT")]
+    object: Option<String>,
+    /// Only where this text stands, whatever the case.
+    #[arg(short = 'q', long, value_name = "TEXT")]
+    query: Option<String>,
+    /// change, login, read or device, with commas; all: all of them.
+    #[arg(long, value_name = "CATEGORIES", default_value = "change")]
+    category: String,
+    /// Not before: RFC 3339, or a length of time before now such as 2h.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    since: Option<String>,
+    /// Before: likewise.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    until: Option<String>,
+    /// The newest so many [default: 50; of csv and ndjson all].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5_000))]
+    limit: Option<u32>,
+    /// How to print them.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: ActivityFormat,
+}
+
+/// How activity is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ActivityFormat {
+    /// For people, the newest last.
+    #[default]
+    Table,
+    /// For programs: stable, the newest first.
+    Json,
+    /// A JSON object each, on a line, the newest first.
+    Ndjson,
+    /// Comma-separated values with a heading, the newest first.
+    Csv,
+}
+
+/// Parameters of a request, of which some are not given.
+type Given<'a> = Vec<(&'static str, &'a str)>;
+
+fn given<'a>(all: &[(&'static str, Option<&'a str>)]) -> Given<'a> {
+    all.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect()
+}
+
+fn items(page: &Value) -> Outcome<Vec<&Value>> {
+    let items = page.get("items").and_then(Value::as_array);
+    let items = items.ok_or_else(|| Failure::failed("the control plane answered no list"))?;
+    Ok(items.iter().collect())
+}
+
+fn pretty(output: Output, value: &Value) -> Outcome {
+    let text = serde_json::to_string_pretty(value);
+    output.line(&text.map_err(|error| Failure::failed(error.to_string()))?)
+}
+
+/// What happened to a device.
+pub(crate) async fn timeline(
+    client: &Client,
+    output: Output,
+    now: u64,
+    wanted: &TimelineArgs,
+) -> Outcome {
+    let path = ["devices", wanted.device.as_str(), "history"];
+    let limit = wanted.limit.to_string();
+    let query = given(&[
+        ("limit", Some(&limit)),
+        ("since", wanted.since.as_deref()),
+        ("until", wanted.until.as_deref()),
+        ("kind", wanted.kind.as_deref()),
+        ("workload", wanted.workload.as_deref()),
+    ]);
+    let page = client.get(&path, &query).await?;
+    let events = read_events(&page)?;
+    if wanted.output == LedgerFormat::Json && !wanted.follow {
+        return pretty(output, &json!({ "items": page.get("items") }));
+    }
+    if events.is_empty() {
+        note("nothing of that is known");
+    }
+    show(output, now, wanted.output, &events, true)?;
+    if !wanted.follow {
+        return Ok(());
+    }
+    let mut shown: BTreeMap<u64, u32> = counts(&events);
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let events = read_events(&client.get(&path, &query).await?)?;
+        let counted = counts(&events);
+        let fresh = |event: &TimelineEvent| shown.get(&event.number) != Some(&event.count);
+        let fresh: Vec<TimelineEvent> = events.into_iter().filter(fresh).collect();
+        show(output, now, wanted.output, &fresh, false)?;
+        shown = counted;
+    }
+}
+
+fn read_events(page: &Value) -> Outcome<Vec<TimelineEvent>> {
+    items(page)?.into_iter().map(read).collect()
+}
+
+fn counts(events: &[TimelineEvent]) -> BTreeMap<u64, u32> {
+    events.iter().map(|event| (event.number, event.count)).collect()
+}
+
+/// Prints events, the newest last.
+fn show(
+    output: Output,
+    now: u64,
+    format: LedgerFormat,
+    events: &[TimelineEvent],
+    headed: bool,
+) -> Outcome {
+    if format == LedgerFormat::Json {
+        for event in events.iter().rev() {
+            let line = serde_json::to_string(event);
+            output.line(&line.map_err(|error| Failure::failed(error.to_string()))?)?;
+        }
+        return Ok(());
+    }
+    let rows: Vec<Vec<Cell>> = events.iter().rev().map(|event| row(event, now, headed)).collect();
+    let headings: &[&str] = if headed { &["TIME", "", "KIND", "WHAT"] } else { &[] };
+    if rows.is_empty() {
+        return Ok(());
+    }
+    output.bytes(table(output, 0, headings, &rows).as_bytes())
+}
+
+/// A line of a timeline. `ago`: also how long ago it was.
+pub(crate) fn row(event: &TimelineEvent, now: u64, ago: bool) -> Vec<Cell> {
+    let last = event.until.as_ref().unwrap_or(&event.at);
+    let mut row = vec![Cell::from(event.at.as_str())];
+    if ago {
+        row.push(Cell::new(moment::ago(last, now), Mood::Faint));
+    }
+    row.extend([
+        Cell::from(event.kind.as_str()),
+        Cell::new(with_end(&event.message, event.until.as_deref()), mood(event)),
+    ]);
+    row
+}
+
+fn with_end(message: &str, until: Option<&str>) -> String {
+    until.map_or_else(|| message.to_owned(), |until| format!("{message} (until {until})"))
+}
+
+fn mood(event: &TimelineEvent) -> Mood {
+    let to = event.to.as_deref().unwrap_or_default();
+    match (event.kind, event.event.as_str(), to) {
+        (EventKind::Connection, "disconnected", _) | (EventKind::Problem, "began", _) => Mood::Bad,
+        (EventKind::Phase | EventKind::Restart, _, "backoff" | "failed" | "unhealthy") => Mood::Bad,
+        (EventKind::Restart, ..) => Mood::Busy,
+        _ => Mood::Plain,
+    }
+}
+
+/// What people did, and devices.
+pub(crate) async fn activity(
+    client: &Client,
+    output: Output,
+    now: u64,
+    wanted: &ActivityArgs,
+) -> Outcome {
+    let format = match wanted.output {
+        ActivityFormat::Csv => Some("csv"),
+        ActivityFormat::Ndjson => Some("ndjson"),
+        ActivityFormat::Table | ActivityFormat::Json => None,
+    };
+    let limit = wanted.limit.or(format.is_none().then_some(50)).map(|limit| limit.to_string());
+    let category = Some(wanted.category.as_str()).filter(|word| *word != "all");
+    let query = given(&[
+        ("limit", limit.as_deref()),
+        ("who", wanted.who.as_deref()),
+        ("action", wanted.action.as_deref()),
+        ("object", wanted.object.as_deref()),
+        ("q", wanted.query.as_deref()),
+        ("category", category),
+        ("since", wanted.since.as_deref()),
+        ("until", wanted.until.as_deref()),
+        ("format", format),
+    ]);
+    if format.is_some() {
+        let mut response = client.stream(&["activity"], &query).await?;
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| client.unreachable(&error))?
+        {
+            output.bytes(&chunk)?;
+        }
+        return Ok(());
+    }
+    let page = client.get(&["activity"], &query).await?;
+    if wanted.output == ActivityFormat::Json {
+        return pretty(output, &json!({ "items": page.get("items") }));
+    }
+    let items: Vec<Activity> = items(&page)?.into_iter().map(read).collect::<Outcome<_>>()?;
+    if items.is_empty() {
+        note("nothing of that was found");
+        return Ok(());
+    }
+    let rows: Vec<Vec<Cell>> = items.iter().rev().map(|item| activity_row(item, now)).collect();
+    let headings = ["TIME", "", "WHO", "WHAT", "OBJECT", "IN WORDS"];
+    output.bytes(table(output, 0, &headings, &rows).as_bytes())
+}
+
+fn activity_row(item: &Activity, now: u64) -> Vec<Cell> {
+    let object = item.object.as_ref();
+    let object = object
+        .map(|object| format!("{}/{}", object.kind, object.title.as_ref().unwrap_or(&object.name)));
+    let last = item.until.as_ref().unwrap_or(&item.at);
+    vec![
+        Cell::from(item.at.as_str()),
+        Cell::new(moment::ago(last, now), Mood::Faint),
+        Cell::from(item.by_name.as_ref().unwrap_or(&item.by).as_str()),
+        Cell::from(item.action.as_str()),
+        Cell::from(object.unwrap_or_default()),
+        Cell::from(with_end(&item.message, item.until.as_deref())),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_795_467_661;
+
+    #[test]
+    fn a_timeline_and_activity_at_a_glance() {
+        let event = read::<TimelineEvent>(&json!({
+            "number": 7, "at": "2026-11-23T20:51:01Z", "until": "2026-11-23T20:56:01Z", "count": 40,
+            "kind": "restart", "event": "changed", "to": "backoff",
+            "message": "hello: restarted 40 times, last backoff: exit code 1\u{1b}[2J",
+        }))
+        .unwrap();
+        let plain = Output { colour: false };
+        assert_eq!(
+            table(plain, 0, &[], &[row(&event, NOW, true)]),
+            "2026-11-23T20:51:01Z  5m ago  restart  hello: restarted 40 times, last backoff: exit code 1\u{fffd}[2J (until 2026-11-23T20:56:01Z)\n"
+        );
+        assert_eq!(mood(&event), Mood::Bad);
+        let item = read::<Activity>(&json!({
+            "at": "2026-11-23T20:51:01Z", "count": 1, "category": "change", "by": "00ff",
+            "byName": "night duty", "action": "access.delete",
+            "object": { "kind": "access", "name": "77aa", "title": "old script" }, "message": "",
+        }))
+        .unwrap();
+        assert_eq!(
+            table(plain, 0, &[], &[activity_row(&item, NOW)]),
+            "2026-11-23T20:51:01Z  10m ago  night duty  access.delete  access/old script  -\n"
+        );
+    }
+}

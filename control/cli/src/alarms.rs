@@ -1,0 +1,190 @@
+//! Alarms, acknowledgements, silences, and notifications that are tried.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::args::{Kind, Mute, NotificationCommand, Quiet};
+use super::client::Client;
+use super::failure::{Failure, Outcome};
+use super::moment;
+use super::rows::{labels, read};
+use super::table::Cell;
+use super::text::{Mood, Output, clean};
+use holdfast_api::{Alarm, AlarmState, Delivery, NewSilence, Policy, Severity, Silence, Tested};
+
+/// Acknowledges alarms.
+pub(crate) async fn acknowledge(client: &Client, output: Output, wanted: &Mute) -> Outcome {
+    mute(client, output, "acknowledge", "acknowledged", new(wanted)).await
+}
+
+/// Silences alarms.
+pub(crate) async fn silence(client: &Client, output: Output, wanted: &Quiet) -> Outcome {
+    let mut body = new(&wanted.mute);
+    body.until.clone_from(&wanted.until);
+    body.for_seconds = wanted.length;
+    mute(client, output, "silence", "silenced", body).await
+}
+
+fn new(wanted: &Mute) -> NewSilence {
+    NewSilence {
+        kind: wanted.kind.clone(),
+        code: wanted.code.clone(),
+        device: wanted.device.clone(),
+        label_selector: wanted.selector.clone(),
+        note: wanted.note.clone().unwrap_or_default(),
+        until: None,
+        for_seconds: None,
+    }
+}
+
+async fn mute(
+    client: &Client,
+    output: Output,
+    action: &str,
+    done: &str,
+    body: NewSilence,
+) -> Outcome {
+    let body = serde_json::to_value(&body).map_err(|error| Failure::failed(error.to_string()))?;
+    let made: Silence = read(&client.post(&["alarms", action], &body).await?)?;
+    let until = made.until.unwrap_or_else(|| "they end".to_owned());
+    let word = if made.alarms == 1 { "alarm" } else { "alarms" };
+    output.line(&clean(&format!(
+        "{} {word} {done} until {until}; holdfast delete silence {} ends it",
+        made.alarms, made.id
+    )))
+}
+
+/// Tries a notification.
+pub(crate) async fn notification(
+    client: &Client,
+    output: Output,
+    command: &NotificationCommand,
+) -> Outcome {
+    let NotificationCommand::Test { name } = command;
+    let path = ["notifications", name.as_str(), "test"];
+    let answer = client.send(Method::POST, &path, &[], &Value::Null).await?;
+    let Tested { delivered, answer, millis } = read(&answer)?;
+    if delivered {
+        return output.line(&clean(&format!("delivered in {millis} ms: {answer}")));
+    }
+    Err(Failure::failed(format!("not delivered ({millis} ms): {answer}")))
+}
+
+/// The headings of alarms, silences and notifications.
+pub(super) fn headings(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
+    match kind {
+        Kind::Alarm => (
+            &["SEVERITY", "KIND", "CODE", "DEVICE", "SINCE", "STATE", "MESSAGE"],
+            &["TOLD BY", "NOTE", "LABELS"],
+        ),
+        Kind::Silence => (&["ID", "TYPE", "OF", "ALARMS", "BY", "MADE", "ENDS", "NOTE"], &[]),
+        _ => (
+            &["NAME", "TO", "SEVERITY", "DEVICES", "LAST SENT", "WAITING", "STATE"],
+            &["OPEN", "SENT", "DROPPED", "PLACE", "LABELS"],
+        ),
+    }
+}
+
+/// A line of one of them.
+pub(super) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec<Cell>> {
+    match kind {
+        Kind::Alarm => read(item).map(|alarm| alarm_row(wide, now, &alarm)),
+        Kind::Silence => read(item).map(|silence| silence_row(now, &silence)),
+        _ => read(item).map(|policy| notification_row(wide, now, &policy)),
+    }
+}
+
+fn alarm_row(wide: bool, now: u64, alarm: &Alarm) -> Vec<Cell> {
+    let mood = match alarm.severity {
+        Severity::Critical => Mood::Bad,
+        Severity::Warning => Mood::Busy,
+        Severity::Info => Mood::Plain,
+    };
+    let quiet = alarm.state != AlarmState::Firing;
+    let state = match (alarm.state, alarm.unheard) {
+        (AlarmState::Firing, true) => "not heard",
+        (state, _) => state.as_str(),
+    };
+    let mut row = vec![
+        Cell::new(alarm.severity.as_str(), if quiet { Mood::Faint } else { mood }),
+        Cell::from(alarm.kind.as_str()),
+        Cell::from(alarm.code.as_str()),
+        Cell::from(alarm.device.as_str()),
+        Cell::from(moment::ago(&alarm.since, now)),
+        Cell::new(state, if quiet { Mood::Faint } else { Mood::Plain }),
+        Cell::from(alarm.message.as_str()),
+    ];
+    if wide {
+        let note = alarm.silence.as_ref().map(|silence| silence.note.clone());
+        row.extend([
+            Cell::from(alarm.told.join(",")),
+            Cell::from(note.unwrap_or_default()),
+            Cell::from(labels(&alarm.labels)),
+        ]);
+    }
+    row
+}
+
+fn silence_row(now: u64, silence: &Silence) -> Vec<Cell> {
+    let said = [
+        silence.kind.as_ref().map(|kind| format!("kind {kind}")),
+        silence.code.as_ref().map(|code| format!("code {code}")),
+        silence.device.as_ref().map(|device| format!("device {device}")),
+        silence.label_selector.as_ref().map(|selector| format!("devices {selector}")),
+    ];
+    let of: Vec<String> = said.into_iter().flatten().collect();
+    let muting = match silence.muting {
+        holdfast_api::Muting::Acknowledgement => "acknowledgement",
+        holdfast_api::Muting::Silence => "silence",
+    };
+    vec![
+        Cell::from(silence.id.as_str()),
+        Cell::from(muting),
+        Cell::from(of.join(", ")),
+        Cell::from(silence.alarms.to_string()),
+        Cell::from(silence.by.as_str()),
+        Cell::from(moment::ago(&silence.at, now)),
+        Cell::from(match &silence.until {
+            Some(until) => moment::until(until, now),
+            None => "with its alarms".into(),
+        }),
+        Cell::from(silence.note.as_str()),
+    ]
+}
+
+/// How a receiver is reached, in a word or two.
+fn reached(delivery: &Delivery, now: u64) -> Cell {
+    match (&delivery.failing_since, &delivery.last_success) {
+        (Some(since), _) => {
+            Cell::new(format!("fails since {}", moment::ago(since, now)), Mood::Bad)
+        }
+        (None, Some(_)) => Cell::new("reached", Mood::Good),
+        (None, None) => Cell::new("nothing told yet", Mood::Faint),
+    }
+}
+
+fn notification_row(wide: bool, now: u64, policy: &Policy) -> Vec<Cell> {
+    let delivery = policy.status.delivery.clone().unwrap_or_default();
+    let severity = policy.spec.get("severity").and_then(Value::as_str).unwrap_or("warning");
+    let sent = delivery.last_success.as_ref().map(|at| moment::ago(at, now));
+    let waiting = if delivery.queued == 0 { Mood::Plain } else { Mood::Busy };
+    let mut row = vec![
+        Cell::from(policy.metadata.name.as_str()),
+        Cell::from(delivery.receiver.as_str()),
+        Cell::from(severity),
+        Cell::from(policy.status.devices.to_string()),
+        Cell::from(sent.unwrap_or_else(|| "never".into())),
+        Cell::new(delivery.queued.to_string(), waiting),
+        reached(&delivery, now),
+    ];
+    if wide {
+        row.extend([
+            Cell::from(delivery.open.to_string()),
+            Cell::from(delivery.sent.to_string()),
+            Cell::from(delivery.dropped.to_string()),
+            Cell::from(delivery.place.as_str()),
+            Cell::from(labels(&policy.metadata.labels)),
+        ]);
+    }
+    row
+}

@@ -1,0 +1,118 @@
+//! Device policies in lists and in `describe`: who may be away, and who is.
+
+use serde_json::Value;
+
+use super::describe::facts;
+use super::failure::Outcome;
+use super::moment;
+use super::rows::{chosen, labels, read};
+use super::table::Cell;
+use super::text::{Mood, Output};
+use holdfast_api::{AbsenceStatus, Policy, PolicyAbsence};
+
+/// Headings of the list, and the further ones of the wide one.
+pub(super) const HEADINGS: (&[&str], &[&str]) = (
+    &["NAME", "WHEN OFFLINE", "DEVICES", "CONNECTED", "EXPECTED", "IGNORED", "UNEXPECTED"],
+    &["OVERRIDDEN", "CHANGED", "ON", "LABELS"],
+);
+
+/// What a document says, in words.
+fn rule(policy: &Policy) -> String {
+    match policy.spec.get("whenOffline") {
+        Some(Value::String(word)) => word.clone(),
+        Some(Value::Object(after)) => {
+            let after = after.get("alarmAfter").and_then(Value::as_str).unwrap_or_default();
+            format!("alarm after {after}")
+        }
+        _ => String::new(),
+    }
+}
+
+/// The line of one in the list.
+pub(super) fn row(wide: bool, now: u64, policy: &Policy) -> Vec<Cell> {
+    let absence = policy.status.absence.clone().unwrap_or_default();
+    let bad = if absence.unexpected == 0 { Mood::Plain } else { Mood::Bad };
+    let mut row = vec![
+        Cell::from(policy.metadata.name.as_str()),
+        Cell::from(rule(policy)),
+        Cell::from(absence.devices.to_string()),
+        Cell::from(absence.connected.to_string()),
+        Cell::from(absence.expected.to_string()),
+        Cell::from(absence.ignored.to_string()),
+        Cell::new(absence.unexpected.to_string(), bad),
+    ];
+    if wide {
+        let changed = policy.metadata.updated_at.as_ref();
+        row.extend([
+            Cell::from(absence.overridden.to_string()),
+            Cell::from(changed.map(|at| moment::ago(at, now)).unwrap_or_default()),
+            Cell::from(chosen(&policy.spec)),
+            Cell::from(labels(&policy.metadata.labels)),
+        ]);
+    }
+    row
+}
+
+/// Names, and how many more there are.
+fn named(names: &[String], of: u64) -> String {
+    let more = of.saturating_sub(names.len() as u64);
+    let mut text = names.join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    if text.is_empty() { "none".to_owned() } else { text }
+}
+
+/// On which devices it holds and who of them is away.
+pub(super) fn of_policy(output: Output, item: &Value) -> Outcome<String> {
+    let policy: Policy = read(item)?;
+    let PolicyAbsence {
+        devices,
+        connected,
+        expected,
+        ignored,
+        unexpected,
+        expected_names,
+        unexpected_names,
+        overridden,
+        overridden_by,
+        ..
+    } = policy.status.absence.clone().unwrap_or_default();
+    let bad = if unexpected == 0 { Mood::Plain } else { Mood::Bad };
+    let mut said = vec![
+        ("When offline", Cell::from(rule(&policy))),
+        ("Holds on", Cell::from(format!("{devices} devices, {connected} of them connected"))),
+        ("Away, unexpected", Cell::new(named(&unexpected_names, unexpected), bad)),
+        ("Away, as expected", Cell::from(named(&expected_names, expected + ignored))),
+    ];
+    if overridden > 0 {
+        let by = named(&overridden_by, 0);
+        said.push((
+            "Overridden",
+            Cell::from(format!("on {overridden} devices another one holds: {by}")),
+        ));
+    }
+    Ok(facts(output, 0, said))
+}
+
+/// What holds for one device, as `describe device` says it.
+pub(super) fn of_device(absence: &AbsenceStatus) -> Cell {
+    let by = match &absence.policy {
+        Some(policy) => format!(" (device policy {policy})"),
+        None => " (no device policy)".to_owned(),
+    };
+    let state = match absence.state {
+        Some(state) => format!("; now away, {}", state.as_str()),
+        None => String::new(),
+    };
+    let alarm = match &absence.alarm_at {
+        Some(at) => format!(", alarm at {at}"),
+        None => String::new(),
+    };
+    let others = match absence.overridden.as_slice() {
+        [] => String::new(),
+        names => format!("; also chosen by {}", names.join(", ")),
+    };
+    let mood = if absence.expected { Mood::Plain } else { Mood::Bad };
+    Cell::new(format!("{}{by}{state}{alarm}{others}", absence.rule), mood)
+}

@@ -1,0 +1,153 @@
+//! The command line: every subcommand but `serve` is a client of the HTTPS API, and nothing here
+//! knows more of the control plane than its API says.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the command line stands at the edge: it reads the clock once"
+)]
+
+mod activity;
+mod alarms;
+mod apply;
+mod args;
+mod client;
+mod data;
+mod describe;
+mod described_absence;
+mod described_data;
+mod documents;
+mod failure;
+mod get;
+mod groups;
+mod jobs;
+mod login;
+mod logs;
+mod manage;
+mod moment;
+mod pinned;
+mod progress;
+mod query;
+mod rows;
+mod serve_args;
+mod status;
+mod table;
+mod text;
+mod transfer;
+mod yaml;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use self::args::{Arguments, Artifact, Command};
+use self::client::Client;
+use self::failure::{Failure, Outcome};
+use self::login::Environment;
+pub use self::serve_args::ServeArgs;
+use self::text::{Output, note};
+
+/// Runs the command that the process was started with; `serve` runs the control plane, which this
+/// crate knows nothing of.
+pub fn run(serve: fn(ServeArgs) -> Result<(), String>) -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to standard output, complaints to standard error.
+            return match error.print() {
+                Err(why) if !error.use_stderr() && why.kind() != std::io::ErrorKind::BrokenPipe => {
+                    note(&format!("error: cannot write to standard output: {why}"));
+                    ExitCode::FAILURE
+                }
+                _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+            };
+        }
+    };
+    match dispatch(arguments.command, serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let said = failure.to_string();
+            if !said.is_empty() {
+                note(said.trim_end());
+            }
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+/// Every subcommand and option, for manuals and completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+fn dispatch(command: Command, serve: fn(ServeArgs) -> Result<(), String>) -> Outcome {
+    let environment = Environment::read();
+    let output = Output::new(environment.no_color.as_deref());
+    match command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut self::command(), "holdfast", &mut script);
+            output.bytes(&script)
+        }
+        Command::Man { dir } => man(&dir),
+        Command::Serve(wanted) => serve(wanted).map_err(Failure::failed),
+        command => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| Failure::failed(error.to_string()))?;
+            runtime.block_on(ask(&environment, output, command))
+        }
+    }
+}
+
+async fn ask(environment: &Environment, output: Output, command: Command) -> Outcome {
+    if let Command::Login(wanted) = &command {
+        return login::login(environment, output, &wanted.url, &wanted.token, &wanted.ca_sha256)
+            .await;
+    }
+    let client = environment.client()?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_secs());
+    with_client(&client, output, now, command).await
+}
+
+async fn with_client(client: &Client, output: Output, now: u64, command: Command) -> Outcome {
+    match command {
+        Command::Token(command) => manage::token(client, output, now, &command).await,
+        Command::Access(command) => manage::access(client, output, now, &command).await,
+        Command::Apply(wanted) => apply::apply(client, output, &wanted).await,
+        Command::Diff(files) => apply::diff(client, output, &files).await,
+        Command::Delete(wanted) => apply::delete(client, output, &wanted).await,
+        Command::Get(wanted) => get::get(client, output, now, &wanted).await,
+        Command::Describe(named) => describe::describe(client, output, now, &named).await,
+        Command::Rollback(wanted) => jobs::rollback(client, output, &wanted).await,
+        Command::History(wanted) => jobs::history(client, output, now, &wanted).await,
+        Command::Restart(wanted) => jobs::restart(client, output, &wanted).await,
+        Command::Pause(wanted) => jobs::pause(client, output, &wanted, true).await,
+        Command::Resume(wanted) => jobs::pause(client, output, &wanted, false).await,
+        Command::Status(wanted) => status::status(client, output, now, &wanted).await,
+        Command::Timeline(wanted) => activity::timeline(client, output, now, &wanted).await,
+        Command::Activity(wanted) => activity::activity(client, output, now, &wanted).await,
+        Command::Device(command) => manage::device(client, output, &command).await,
+        Command::Ack(wanted) => alarms::acknowledge(client, output, &wanted).await,
+        Command::Silence(wanted) => alarms::silence(client, output, &wanted).await,
+        Command::Notification(command) => alarms::notification(client, output, &command).await,
+        Command::Logs(wanted) => logs::logs(client, output, &wanted).await,
+        Command::Data(command) => data::data(client, output, now, &command).await,
+        Command::Query(wanted) => query::query(client, output, wanted).await,
+        Command::Artifact(Artifact::Push(file)) => transfer::push(client, output, &file.file).await,
+        Command::Ca => transfer::ca(client, output).await,
+        Command::Backup(file) => transfer::backup(client, output, &file.file).await,
+        Command::Restore(wanted) => transfer::restore(client, output, &wanted).await,
+        Command::Serve(_)
+        | Command::Login(_)
+        | Command::Completions { .. }
+        | Command::Man { .. } => Ok(()),
+    }
+}
+
+fn man(dir: &Path) -> Outcome {
+    std::fs::create_dir_all(dir)
+        .and_then(|()| clap_mangen::generate_to(command(), dir))
+        .map_err(|error| Failure::file("write the manual into", dir, error))
+}

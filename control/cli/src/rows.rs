@@ -1,0 +1,501 @@
+//! A line for each resource: what somebody wants to see at three in the morning.
+
+use std::collections::BTreeMap;
+
+use holdfast_base::ids::Labels;
+use holdfast_base::words;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::alarms;
+use super::args::Kind;
+use super::described_absence;
+use super::failure::{Failure, Outcome};
+use super::moment;
+use super::table::Cell;
+use super::text::Mood;
+use holdfast_api::Scope;
+use holdfast_api::{
+    Absence, Access, Approve, Connection, Device, HealthState, Policy, Revision, State, Token,
+    Workload,
+};
+
+/// Longest list of problems in a table that is not wide, in characters.
+const NARROW: usize = 48;
+
+/// A horizon nearer than this stands out, in seconds: a day, as in the alert rules.
+const NEAR: u64 = 86_400;
+
+/// Reads a document of the API.
+pub(crate) fn read<T: DeserializeOwned>(item: &Value) -> Outcome<T> {
+    T::deserialize(item).map_err(|error| {
+        Failure::failed(format!(
+            "the control plane's answer is not understood ({error}): is it as new as this program? \
+             -o json shows it as it is"
+        ))
+    })
+}
+
+/// The headings of a kind.
+pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
+    let (narrow, more): (&[_], &[_]) = match kind {
+        Kind::Device => (
+            &["NAME", "CONNECTION", "SINCE", "HEARD", "WORKLOADS", "GENERATION", "PROBLEMS"],
+            &["HORIZON", "EPOCH", "ADDRESS", "AGENT", "ARCH", "LABELS"],
+        ),
+        Kind::Workload => (
+            &[
+                "NAME",
+                "REVISION",
+                "DEVICES",
+                "RUNNING",
+                "DONE",
+                "PROGRESSING",
+                "FAILING",
+                "UNKNOWN",
+            ],
+            &["PAUSED", "CHANGED", "RUNS", "ON", "LABELS"],
+        ),
+        Kind::Revision => (&["NAME", "MADE", "BY", "RUNS"], &["ON"]),
+        Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS", "MAY CLAIM"], &[]),
+        Kind::Access => (&["ID", "SCOPE", "ENDS", "LAST USED", "MADE", "FOR"], &[]),
+        Kind::Stream => (
+            &[
+                "NAME", "STREAMS", "PRIORITY", "SHIP", "TTL", "QUOTA", "DEVICES", "APPLIED",
+                "PROBLEMS",
+            ],
+            &["CHANGED", "ON", "LABELS"],
+        ),
+        Kind::LinkBudget => {
+            (&["NAME", "PER", "BYTES", "DEVICES", "APPLIED"], &["CHANGED", "ON", "LABELS"])
+        }
+        Kind::Notification | Kind::Alarm | Kind::Silence => alarms::headings(kind),
+        Kind::DevicePolicy => described_absence::HEADINGS,
+    };
+    narrow.iter().chain(more.iter().filter(|_| wide)).copied().collect()
+}
+
+/// A resource's line.
+pub(crate) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec<Cell>> {
+    Ok(match kind {
+        Kind::Device => device(wide, now, &read(item)?),
+        Kind::Workload => workload(wide, now, &read(item)?),
+        Kind::Revision => revision(wide, now, &read(item)?),
+        Kind::Token => token(now, &read(item)?),
+        Kind::Access => access(now, &read(item)?),
+        Kind::Notification | Kind::Alarm | Kind::Silence => alarms::row(kind, wide, now, item)?,
+        Kind::Stream | Kind::LinkBudget => policy(kind, wide, now, &read(item)?),
+        Kind::DevicePolicy => described_absence::row(wide, now, &read(item)?),
+    })
+}
+
+fn device(wide: bool, now: u64, device: &Device) -> Vec<Cell> {
+    let status = &device.status;
+    let (shown, mood) = workloads(device);
+    let problems = problems(device, now);
+    let short = if wide { problems.join(", ") } else { cut(&problems.join(", ")) };
+    let generation = status.generation;
+    let behind = generation.applied != generation.desired;
+    let mut row = vec![
+        Cell::from(device.metadata.name.as_str()),
+        connection(device),
+        Cell::from(ago(&status.connection_since, now)),
+        heard(device, now),
+        Cell::new(shown, mood),
+        Cell::new(
+            format!("{}/{}", generation.applied, generation.desired),
+            if behind { Mood::Busy } else { Mood::Plain },
+        ),
+        Cell::new(short, if problems.is_empty() { Mood::Faint } else { Mood::Bad }),
+    ];
+    if wide {
+        row.extend([
+            horizon(status.data.as_ref(), now),
+            Cell::from(status.epoch.to_string()),
+            Cell::from(status.address.clone().unwrap_or_default()),
+            Cell::from(status.agent.clone().unwrap_or_default()),
+            Cell::from(status.arch.clone().unwrap_or_default()),
+            Cell::from(labels(&device.metadata.labels)),
+        ]);
+    }
+    row
+}
+
+/// Until when it can go on alone, and what ends that.
+pub(crate) fn horizon(data: Option<&Value>, now: u64) -> Cell {
+    let said = data.and_then(|data| data.get("horizon"));
+    let until = said.and_then(|said| said.get("until")).and_then(Value::as_u64);
+    let Some(until) = until else { return Cell::from("") };
+    let cause = said.and_then(|said| said.get("cause")).and_then(Value::as_str);
+    let mood = match until.saturating_sub(now) {
+        0 => Mood::Bad,
+        1..NEAR => Mood::Busy,
+        _ => Mood::Plain,
+    };
+    let words = words::until(until, now);
+    Cell::new(format!("{words} ({})", cause.unwrap_or("unknown")), mood)
+}
+
+/// Workloads that run or are done, of those that are desired; of a device that is offline that is
+/// not known: `3/4`, `?/4`.
+fn workloads(device: &Device) -> (String, Mood) {
+    let desired = device.desired.len();
+    if device.status.connection != Connection::Online {
+        return (format!("?/{desired}"), Mood::Faint);
+    }
+    let good = |name: &&String| {
+        let state = device.status.workloads.get(*name).and_then(|is| is.state);
+        matches!(state, Some(State::Running | State::Done))
+    };
+    let good = device.desired.keys().filter(good).count();
+    let mood = match device.status.health.state {
+        HealthState::Failing => Mood::Bad,
+        _ if good < desired => Mood::Busy,
+        _ => Mood::Plain,
+    };
+    (format!("{good}/{desired}"), mood)
+}
+
+/// How long ago a moment was; empty when it is not known.
+pub(crate) fn ago(at: &Option<String>, now: u64) -> String {
+    at.as_ref().map(|moment| moment::ago(moment, now)).unwrap_or_default()
+}
+
+/// For how many seconds its next packet is overdue. None: it is not.
+pub(crate) fn overdue(device: &Device, now: u64) -> Option<u64> {
+    let by = moment::seconds(device.status.heard_by.as_ref()?)?;
+    device.status.overdue.then(|| now.saturating_sub(by))
+}
+
+/// Its connection, and of one that is away whether that is as expected.
+pub(crate) fn connection(device: &Device) -> Cell {
+    let status = &device.status;
+    let away = status.absence.as_ref().and_then(|absence| absence.state);
+    match away.filter(|away| *away != Absence::Unexpected) {
+        Some(away) => {
+            let words = format!("{} ({})", status.connection.as_str(), away.as_str());
+            Cell::new(words, Mood::Faint)
+        }
+        None => Cell::new(status.connection.as_str(), mood_of_connection(status.connection)),
+    }
+}
+
+/// When it was last heard; it stands out when its next packet is overdue.
+pub(crate) fn heard(device: &Device, now: u64) -> Cell {
+    let mood = if overdue(device, now).is_some() { Mood::Busy } else { Mood::Plain };
+    match &device.status.heard_at {
+        None => Cell::new("never", Mood::Faint),
+        Some(moment) => Cell::new(moment::ago(moment, now), mood),
+    }
+}
+
+/// What is wrong, in a few words each, with since when: what fails first, then the device's own
+/// problems. Of a device that is offline it is what was so when it was last heard.
+fn problems(device: &Device, now: u64) -> Vec<String> {
+    let status = &device.status;
+    let long = |since: &Option<String>| match since.as_ref().and_then(|at| moment::seconds(at)) {
+        Some(at) => format!(" {}", words::length(now.saturating_sub(at))),
+        None => String::new(),
+    };
+    let failing = status.workloads.iter().filter_map(|(name, is)| {
+        let (fails, was) =
+            (is.state == Some(State::Failing), is.last_state == Some(State::Failing));
+        if fails {
+            return Some(format!("{name} failing{}", long(&is.since)));
+        }
+        was.then(|| format!("{name} was failing"))
+    });
+    let codes: Vec<&str> = status.problems.iter().map(|problem| problem.code.as_str()).collect();
+    let of_device = status.problems.iter().enumerate().filter_map(|(at, problem)| {
+        let code = problem.code.as_str();
+        let is_first = !codes.iter().take(at).any(|earlier| *earlier == code);
+        let count = codes.iter().filter(|other| **other == code).count();
+        let since = long(&problem.since);
+        is_first
+            .then(|| if count > 1 { format!("{code} ({count})") } else { format!("{code}{since}") })
+    });
+    failing.chain(of_device).collect()
+}
+
+fn workload(wide: bool, now: u64, workload: &Workload) -> Vec<Cell> {
+    let status = workload.status;
+    let count = |number: u64, mood: Mood| {
+        Cell::new(number.to_string(), if number == 0 { Mood::Plain } else { mood })
+    };
+    let all = status.running + status.done == status.desired;
+    let mut row = vec![
+        Cell::from(workload.metadata.name.as_str()),
+        Cell::from(status.revision.to_string()),
+        Cell::from(status.desired.to_string()),
+        count(status.running, if all { Mood::Good } else { Mood::Busy }),
+        count(status.done, Mood::Good),
+        count(status.progressing, Mood::Busy),
+        count(status.failing, Mood::Bad),
+        count(status.unknown, Mood::Faint),
+    ];
+    if wide {
+        let changed =
+            workload.metadata.updated_at.as_ref().or(workload.metadata.created_at.as_ref());
+        row.extend([
+            count(status.paused, Mood::Busy),
+            Cell::from(changed.map(|moment| moment::ago(moment, now)).unwrap_or_default()),
+            Cell::from(runs(&workload.spec)),
+            Cell::from(chosen(&workload.spec)),
+            Cell::from(labels(&workload.metadata.labels)),
+        ]);
+    }
+    row
+}
+
+fn policy(kind: Kind, wide: bool, now: u64, policy: &Policy) -> Vec<Cell> {
+    let status = &policy.status;
+    let said = |field: &str, usual: &str| match policy.spec.get(field) {
+        None => usual.to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Object(object)) => object.keys().next().cloned().unwrap_or_default(),
+        Some(Value::Array(items)) => {
+            let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            cut(&items.join(","))
+        }
+        Some(other) => other.to_string(),
+    };
+    let mut row = vec![Cell::from(policy.metadata.name.as_str())];
+    match kind {
+        Kind::LinkBudget => row.extend([said("per", ""), said("bytes", "")].map(Cell::from)),
+        _ => row.extend(
+            [("streams", ""), ("priority", "5"), ("ship", "always"), ("ttl", ""), ("quota", "")]
+                .map(|(field, usual)| Cell::from(said(field, usual))),
+        ),
+    }
+    let all = status.applied == status.devices;
+    row.push(Cell::from(status.devices.to_string()));
+    row.push(Cell::new(status.applied.to_string(), if all { Mood::Good } else { Mood::Busy }));
+    if kind == Kind::Stream {
+        let mood = if status.problems == 0 { Mood::Plain } else { Mood::Bad };
+        row.push(Cell::new(status.problems.to_string(), mood));
+    }
+    if wide {
+        let changed = policy.metadata.updated_at.as_ref();
+        row.extend([
+            Cell::from(changed.map(|moment| moment::ago(moment, now)).unwrap_or_default()),
+            Cell::from(chosen(&policy.spec)),
+            Cell::from(labels(&policy.metadata.labels)),
+        ]);
+    }
+    row
+}
+
+fn revision(wide: bool, now: u64, revision: &Revision) -> Vec<Cell> {
+    let made = revision.metadata.created_at.as_ref();
+    let mut row = vec![
+        Cell::from(format!("{}.{}", revision.workload, revision.revision)),
+        Cell::from(made.map(|moment| moment::ago(moment, now)).unwrap_or_default()),
+        Cell::from(revision.created_by.as_str()),
+        Cell::from(runs(&revision.spec)),
+    ];
+    if wide {
+        row.push(Cell::from(chosen(&revision.spec)));
+    }
+    row
+}
+
+fn token(now: u64, token: &Token) -> Vec<Cell> {
+    let good = token.state == "active";
+    vec![
+        Cell::from(token.metadata.name.as_str()),
+        Cell::new(token.state.as_str(), if good { Mood::Good } else { Mood::Faint }),
+        Cell::from(format!("{}/{}", token.used, token.uses)),
+        Cell::from(moment::until(&token.expires_at, now)),
+        Cell::from(match token.approve {
+            Approve::Auto => "auto",
+            Approve::Manual => "manual",
+        }),
+        Cell::from(labels(&token.metadata.labels)),
+        Cell::from(match token.allow_labels.as_slice() {
+            [] => "-".into(),
+            keys => keys.join(","),
+        }),
+    ]
+}
+
+fn access(now: u64, access: &Access) -> Vec<Cell> {
+    let when = |at: &Option<String>, or: &str| match at {
+        None => or.to_owned(),
+        Some(moment) => moment::ago(moment, now),
+    };
+    vec![
+        Cell::from(access.metadata.name.as_str()),
+        Cell::new(
+            access.scope.as_str(),
+            if access.scope == Scope::Admin { Mood::Busy } else { Mood::Plain },
+        ),
+        Cell::from(match &access.expires_at {
+            None => "never".to_owned(),
+            Some(moment) => moment::until(moment, now),
+        }),
+        Cell::from(when(&access.last_used_at, "never")),
+        Cell::from(moment::ago(&access.metadata.created_at, now)),
+        Cell::from(access.comment.as_str()),
+    ]
+}
+
+/// What a written spec runs, in short.
+pub(crate) fn runs(spec: &Value) -> String {
+    let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str);
+    let args = spec.pointer("/run/process/args").and_then(Value::as_array);
+    let args = args.into_iter().flatten().filter_map(Value::as_str);
+    let program = text("/run/process/path").map(ToOwned::to_owned).or_else(|| {
+        // Twelve digits of a digest tell artifacts apart.
+        text("/run/process/artifact").map(|digest| digest.chars().take(7 + 12).collect())
+    });
+    let words: Vec<String> = program.into_iter().chain(args.map(ToOwned::to_owned)).collect();
+    cut(&words.join(" "))
+}
+
+/// Which devices a written spec chooses, in short.
+pub(crate) fn chosen(spec: &Value) -> String {
+    if spec.get("devices").and_then(Value::as_str) == Some(holdfast_api::selector::ALL) {
+        return "all devices".to_owned();
+    }
+    let selector: holdfast_api::selector::Selector =
+        spec.get("devices").and_then(|devices| read(devices).ok()).unwrap_or_default();
+    let mut parts: Vec<String> =
+        selector.match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    parts.extend(selector.match_expressions.iter().map(|expression| {
+        use holdfast_api::selector::Operator;
+        let (key, values) = (&expression.key, expression.values.join("|"));
+        match expression.operator {
+            Operator::In => format!("{key}={values}"),
+            Operator::NotIn => format!("{key}!={values}"),
+            Operator::Exists => key.clone(),
+            Operator::DoesNotExist => format!("!{key}"),
+        }
+    }));
+    parts.join(",")
+}
+
+/// Labels in a line.
+pub(crate) fn labels(labels: &Labels) -> String {
+    pairs(labels)
+}
+
+fn pairs(map: &BTreeMap<String, String>) -> String {
+    map.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// How a state looks.
+pub(crate) fn mood_of_state(state: State) -> Mood {
+    match state {
+        State::Running | State::Done => Mood::Good,
+        State::Failing => Mood::Bad,
+        State::Unknown => Mood::Faint,
+        State::Progressing | State::Paused => Mood::Busy,
+    }
+}
+
+/// How a connection looks.
+pub(crate) fn mood_of_connection(connection: Connection) -> Mood {
+    match connection {
+        Connection::Online => Mood::Good,
+        Connection::Pending => Mood::Busy,
+        Connection::Offline | Connection::NeverSeen => Mood::Bad,
+        Connection::Revoked => Mood::Faint,
+    }
+}
+
+fn cut(text: &str) -> String {
+    if text.chars().count() <= NARROW {
+        return text.to_owned();
+    }
+    let short: String = text.chars().take(NARROW - 1).collect();
+    format!("{short}…")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::table::table;
+    use crate::text::Output;
+
+    fn shown(kind: Kind, wide: bool, item: &Value) -> String {
+        // 2026-11-23T21:01:01Z
+        let row = row(kind, wide, 1_795_467_661, item).unwrap();
+        table(Output { colour: false }, 0, &headings(kind, wide), &[row])
+    }
+
+    #[test]
+    fn a_device_at_a_glance() {
+        let device = json!({
+            "apiVersion": "holdfast/v1", "kind": "Device",
+            "metadata": { "name": "gw-1", "labels": { "role": "gateway" } },
+            "desired": { "a": { "revision": 2 }, "b": { "revision": 1 } },
+            "status": {
+                "connection": "offline", "connectionSince": "2026-11-23T20:52:01Z",
+                "heardAt": "2026-11-23T20:51:01Z", "shard": 1, "epoch": 1,
+                "generation": { "desired": 3, "applied": 2 },
+                "workloads": {
+                    "a": { "revision": 1, "phase": "running", "restarts": 0, "pid": 7, "reason": "" },
+                    "b": { "revision": 1, "phase": "backoff", "restarts": 9, "pid": null, "reason": "x", "state": "unknown", "lastState": "failing" },
+                },
+                "problems": [{ "since": "2026-11-23T20:01:01Z", "code": "disk-full", "message": "no space" }],
+            },
+        });
+        assert_eq!(
+            shown(Kind::Device, false, &device),
+            "NAME  CONNECTION  SINCE   HEARD    WORKLOADS  GENERATION  PROBLEMS\n\
+             gw-1  offline     9m ago  10m ago  ?/2        2/3         b was failing, disk-full 60m\n",
+            "what an offline device did when last heard is not what it does"
+        );
+        assert!(shown(Kind::Device, true, &device).contains("role=gateway"));
+        let mut device = device;
+        let same = json!({ "code": "stream-policy", "message": "x" });
+        device["status"]["problems"] = json!([same, { "code": "clock", "message": "" }, same]);
+        let text = shown(Kind::Device, false, &device);
+        assert!(text.ends_with("b was failing, stream-policy (2), clock\n"), "{text}");
+        device["status"]["connection"] = json!("online");
+        device["status"]["health"] = json!({ "state": "failing", "failing": ["b"] });
+        device["status"]["heardBy"] = json!("2026-11-23T21:00:01Z");
+        device["status"]["workloads"]["a"]["state"] = json!("running");
+        device["status"]["workloads"]["b"]["state"] = json!("failing");
+        device["status"]["workloads"]["b"]["since"] = json!("2026-11-23T20:01:01Z");
+        let text = shown(Kind::Device, false, &device);
+        assert!(text.contains("1/2") && text.contains("b failing 60m, stream-policy"), "{text}");
+    }
+
+    #[test]
+    fn a_workload_a_revision_and_a_token_at_a_glance() {
+        let spec = json!({
+            "devices": { "matchLabels": { "role": "gateway" }, "matchExpressions": [{ "key": "old", "operator": "DoesNotExist" }] },
+            "run": { "process": { "path": "/bin/sleep", "args": ["1000"] } },
+        });
+        let workload = json!({
+            "apiVersion": "holdfast/v1", "kind": "Workload", "metadata": { "name": "w" }, "spec": spec,
+            "status": { "revision": 4, "desired": 9, "running": 7, "progressing": 1, "failing": 0, "unknown": 1, "lastRunning": 1 },
+        });
+        let text = shown(Kind::Workload, true, &workload);
+        assert!(text.contains("/bin/sleep 1000") && text.contains("role=gateway,!old"), "{text}");
+        let revision = json!({
+            "apiVersion": "holdfast/v1", "kind": "Revision", "metadata": { "name": "w.4" },
+            "workload": "w", "revision": 4, "createdBy": "admin", "spec": spec,
+        });
+        assert!(
+            shown(Kind::Revision, false, &revision).contains("w.4   -     admin  /bin/sleep 1000")
+        );
+        let token = json!({
+            "apiVersion": "holdfast/v1", "kind": "Token", "metadata": { "name": "0011" },
+            "expiresAt": "2026-11-24T21:01:01Z", "uses": 5, "used": 2, "approve": "manual", "state": "active",
+        });
+        assert!(
+            shown(Kind::Token, false, &token)
+                .contains("0011  active  2/5   in 24h   manual   -       -")
+        );
+        let access = json!({
+            "metadata": { "name": "0022", "createdAt": "2026-11-23T20:51:01Z" }, "comment": "wall",
+            "scope": "read", "expiresAt": "2026-11-24T21:01:01Z",
+        });
+        let text = shown(Kind::Access, false, &access);
+        assert!(text.contains("0022  read   in 24h  never      10m ago  wall"), "{text}");
+    }
+}

@@ -1,0 +1,93 @@
+//! The options of `holdfast serve`.
+
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+
+use holdfast_api::units;
+
+/// How `holdfast serve` is told what to do.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServeArgs {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Folder of everything that is kept [default: /var/lib/holdfast, or
+    /// ~/.local/share/holdfast when not root].
+    #[arg(long, value_name = "DIR", env = "HOLDFAST_DATA")]
+    pub data: Option<PathBuf>,
+    /// HOST:PORT of the HTTPS API; port 0 takes a free one [default: every address, port 8443].
+    #[arg(long, value_name = "ADDR", env = "HOLDFAST_API", value_parser = address)]
+    pub api: Option<String>,
+    /// HOST:PORT of the device gateway (MQTT over TLS); port 0 takes a free one [default: every
+    /// address, port 8883].
+    #[arg(long, value_name = "ADDR", env = "HOLDFAST_MQTT", value_parser = address)]
+    pub mqtt: Option<String>,
+    /// Bytes of the file system of --data that are kept free of streams' data, such as 2Gi: with
+    /// less than that free devices keep theirs, and everything else goes on [default: a twentieth
+    /// of the file system, from 16Mi to 1Gi].
+    #[arg(long, value_name = "SIZE", env = "HOLDFAST_RESERVE", value_parser = units::bytes)]
+    pub reserve: Option<u64>,
+    /// Make and print a new admin token: the former one ends. For when it was lost or leaked.
+    #[arg(long)]
+    pub new_admin_token: bool,
+    /// After the store of the data folder was lost (it is missing, empty or damaged): begin as a
+    /// new control plane. The old files are set aside in the folder; every device must enrol again.
+    #[arg(long, conflicts_with = "restore")]
+    pub begin_anew: bool,
+    /// After the store was lost, or in an empty folder: begin with this backup, which `holdfast
+    /// backup` made. Records of streams and artifacts that are in the folder stay. A control plane
+    /// that runs takes one with `holdfast restore`.
+    #[arg(long, value_name = "FILE")]
+    pub restore: Option<PathBuf>,
+    /// Serve the pages from this folder, as it is at the start, instead of those in the program:
+    /// for work on the pages.
+    #[arg(long, value_name = "DIR", env = "HOLDFAST_PAGES", hide = true)]
+    pub pages: Option<PathBuf>,
+    /// What is logged to standard error: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", env = "HOLDFAST_LOG", default_value = "info")]
+    pub log: tracing::Level,
+}
+
+/// HOST:PORT as far as it can be judged without asking for the name's addresses.
+fn address(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':').filter(|(host, port)| {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host_is_good = match bare {
+            Some(bare) => bare.parse::<Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && !host.contains([':', '/', ' ']),
+        };
+        host_is_good && port.parse::<u16>().is_ok()
+    });
+    parts.map(|_| text.to_owned()).ok_or_else(|| {
+        "not HOST:PORT, such as localhost:8443, 10.0.0.5:8443 or [::]:8443 (every address)".into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_a_host_and_a_port() {
+        for good in ["localhost:8443", "127.0.0.1:0", "[::]:8443", "[::1]:1", "my-host.example:1"] {
+            assert_eq!(address(good), Ok(good.to_owned()));
+        }
+        for bad in [
+            "",
+            "8443",
+            ":8443",
+            "localhost",
+            "localhost:",
+            "localhost:70000",
+            "::1:80",
+            "[::1]",
+            "[localhost]:80",
+            "https://localhost:8443",
+            "a b:1",
+            "[]:1",
+        ] {
+            let said = address(bad).unwrap_err();
+            assert!(said.contains("localhost:8443") && said.contains("[::]:8443"), "{bad}: {said}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Long bodies: artifacts, backups. Streamed, never held in memory.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the command line reads and writes the files it is given"
+)]
+
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use holdfast_base::ids::Digest;
+use reqwest::Method;
+use tokio::io::AsyncReadExt as _;
+
+use super::args;
+use super::client::Client;
+use super::failure::{Exit, Failure, Outcome};
+use super::login::{begin, finish};
+use super::rows::read;
+use super::text::{Output, clean, note};
+use holdfast_api::count::count;
+use holdfast_api::{BACKUP_HEAD, Restored, StoredArtifact, begins_like_a_backup};
+
+/// A control plane that sends nothing of a backup for this long has gone.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// Bytes read from a file at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Stores a file in the control plane.
+pub(crate) async fn push(client: &Client, output: Output, path: &Path) -> Outcome {
+    let (body, length, digest) = upload_of(path, "pushing").await?;
+    let answer = client.upload(Method::PUT, &["artifacts"], body, length).await?;
+    let stored: StoredArtifact = read(&answer)?;
+    if let Some(sent) = digest.get()
+        && sent.to_string() != stored.digest
+    {
+        return Err(Failure::failed(format!(
+            "{} was changed on its way: {sent} was sent, {} is stored; push it again",
+            path.display(),
+            stored.digest
+        )));
+    }
+    output.line(&clean(&stored.digest))
+}
+
+/// The digest of what was sent, once all of it was.
+type Sent = std::sync::Arc<std::sync::OnceLock<Digest>>;
+
+struct Upload {
+    file: tokio::fs::File,
+    left: u64,
+    length: u64,
+    hash: ring::digest::Context,
+    sent: Sent,
+    progress: Progress,
+}
+
+/// A file as the body of a request, and its length.
+async fn upload_of(path: &Path, verb: &'static str) -> Outcome<(reqwest::Body, u64, Sent)> {
+    let wrong = |error: io::Error| Failure::file("read", path, error);
+    let file = tokio::fs::File::open(path).await.map_err(wrong)?;
+    let metadata = file.metadata().await.map_err(wrong)?;
+    if !metadata.is_file() {
+        return Err(Failure::file("read", path, "it is not a file"));
+    }
+    let (length, sent) = (metadata.len(), Sent::default());
+    let upload = Upload {
+        file,
+        left: length,
+        length,
+        hash: ring::digest::Context::new(&ring::digest::SHA256),
+        sent: Sent::clone(&sent),
+        progress: Progress::new(verb),
+    };
+    let body = reqwest::Body::wrap_stream(stream::try_unfold(upload, next_chunk));
+    Ok((body, length, sent))
+}
+
+async fn next_chunk(mut upload: Upload) -> io::Result<Option<(Bytes, Upload)>> {
+    if upload.left == 0 {
+        let digest = upload.hash.finish();
+        if let Ok(bytes) = <[u8; 32]>::try_from(digest.as_ref()) {
+            // Set once, here.
+            let _first = upload.sent.set(Digest(bytes));
+        }
+        upload.progress.end();
+        return Ok(None);
+    }
+    let most = usize::try_from(upload.left).unwrap_or(CHUNK).min(CHUNK);
+    let mut chunk = vec![0; most];
+    let read = upload.file.read(&mut chunk).await?;
+    if read == 0 {
+        return Err(io::Error::other("the file became shorter while it was read"));
+    }
+    chunk.truncate(read);
+    upload.hash.update(&chunk);
+    upload.left -= read as u64;
+    upload.progress.at(upload.length - upload.left, Some(upload.length));
+    Ok(Some((chunk.into(), upload)))
+}
+
+/// How far a transfer is, on standard error, for people alone.
+struct Progress {
+    verb: &'static str,
+    shown: Option<u64>,
+    terminal: bool,
+}
+
+impl Progress {
+    fn new(verb: &'static str) -> Self {
+        Self { verb, shown: None, terminal: io::stderr().is_terminal() }
+    }
+
+    fn at(&mut self, done: u64, of: Option<u64>) {
+        const MIB: u64 = 1024 * 1024;
+        let step = of.map_or(done / MIB, |of| done * 100 / of.max(1));
+        if !self.terminal || self.shown == Some(step) {
+            return;
+        }
+        self.shown = Some(step);
+        let much = match of {
+            Some(of) => format!("{step:3}% of {:.1} MiB", of as f64 / MIB as f64),
+            None => format!("{step} MiB"),
+        };
+        let _nobody_reads = write!(io::stderr().lock(), "\r{} {much}", self.verb);
+    }
+
+    fn end(&mut self) {
+        if self.terminal && self.shown.take().is_some() {
+            let _nobody_reads = write!(io::stderr().lock(), "\r\x1b[K");
+        }
+    }
+}
+
+/// Prints the CA's certificate as PEM.
+pub(crate) async fn ca(client: &Client, output: Output) -> Outcome {
+    let mut response = client.stream(&["ca"], &[]).await?;
+    while let Some(chunk) = response.chunk().await.map_err(|error| client.unreachable(&error))? {
+        output.bytes(&chunk)?;
+    }
+    Ok(())
+}
+
+/// Writes a backup to a file, which takes its place once it is whole.
+pub(crate) async fn backup(client: &Client, output: Output, path: &Path) -> Outcome {
+    let size = fetch(client, &["backup"], &[], path, "backing up").await?;
+    output.line(&format!("backup of {size} bytes in {}", path.display()))
+}
+
+/// Writes a long answer to a file, whose place is taken only by a whole one. Gives its size.
+pub(crate) async fn fetch(
+    client: &Client,
+    parts: &[&str],
+    query: &[(&str, &str)],
+    path: &Path,
+    verb: &'static str,
+) -> Outcome<u64> {
+    let wrong = |error: io::Error| Failure::file("write", path, error);
+    replaceable(path)?;
+    // Its place is made first: a folder that cannot be written need not wait for the answer.
+    let (mut file, temporary) = begin(path).map_err(wrong)?;
+    let copied = copy(client, parts, query, &mut file, verb, wrong).await;
+    let done = copied.and_then(|size| finish(file, &temporary, path).map_err(wrong).map(|()| size));
+    done.inspect_err(|_| {
+        let _left_behind = std::fs::remove_file(&temporary);
+    })
+}
+
+/// The file takes the place of what has its name: that must be a file or nothing, never a device,
+/// and never a link, which would leave what it points to as it was.
+fn replaceable(path: &Path) -> Outcome {
+    if path == Path::new("-") {
+        return Err(Failure::usage("it goes to a file, not to standard output; give a file"));
+    }
+    let what = match std::fs::symlink_metadata(path) {
+        Ok(there) if there.is_dir() => "a folder",
+        Ok(there) if there.is_symlink() => "a link",
+        Ok(there) if !there.is_file() => "not a regular file",
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(format!("{} is {what}; give a file", path.display())))
+}
+
+async fn copy(
+    client: &Client,
+    parts: &[&str],
+    query: &[(&str, &str)],
+    file: &mut std::fs::File,
+    verb: &'static str,
+    wrong: impl Fn(io::Error) -> Failure,
+) -> Outcome<u64> {
+    let mut response = client.stream(parts, query).await?;
+    let (mut size, of) = (0_u64, response.content_length());
+    let mut progress = Progress::new(verb);
+    loop {
+        let next = tokio::time::timeout(SILENCE, response.chunk()).await;
+        let next = next.map_err(|_| {
+            Failure::failed(format!("the control plane sent nothing for {} s", SILENCE.as_secs()))
+        })?;
+        let Some(chunk) = next.map_err(|error| client.unreachable(&error))? else { break };
+        file.write_all(&chunk).map_err(&wrong)?;
+        size += chunk.len() as u64;
+        progress.at(size, of);
+    }
+    progress.end();
+    if size == 0 {
+        return Err(Failure::failed("the control plane sent nothing at all; nothing was written"));
+    }
+    Ok(size)
+}
+
+/// Puts a backup in the place of the control plane's state.
+pub(crate) async fn restore(client: &Client, output: Output, wanted: &args::Restore) -> Outcome {
+    let path = &wanted.file.file;
+    check_backup(path)?;
+    let (body, length, _) = upload_of(path, "restoring").await?;
+    if !wanted.yes && io::stdin().is_terminal() && !confirmed(path)? {
+        return Err(Failure {
+            exit: Exit::Failed,
+            message: "nothing was restored".into(),
+            faults: Vec::new(),
+        });
+    }
+    let answer = client.upload(Method::POST, &["restore"], body, length).await?;
+    let restored: Restored = read(&answer)?;
+    output.line(&format!(
+        "restored {} and {}; the epoch is {} from now on",
+        count(restored.devices, "device"),
+        count(restored.workloads, "workload"),
+        restored.epoch
+    ))?;
+    for line in &restored.notes {
+        note(line);
+    }
+    Ok(())
+}
+
+/// A wrong file is said before gigabytes of it are sent.
+fn check_backup(path: &Path) -> Outcome {
+    let wrong = |error: io::Error| Failure::file("read", path, error);
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path).map_err(wrong)?;
+    file.take(BACKUP_HEAD as u64).read_to_end(&mut head).map_err(wrong)?;
+    if begins_like_a_backup(&head) {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "{} is not a backup of holdfast: `holdfast backup FILE` makes one",
+        path.display()
+    )))
+}
+
+fn confirmed(path: &Path) -> Outcome<bool> {
+    let mut err = io::stderr().lock();
+    let _nobody_reads = write!(
+        err,
+        "This replaces the control plane's whole state by {}; devices will follow it.\nGo on? [y/N] ",
+        path.display()
+    )
+    .and_then(|()| err.flush());
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    read.map_err(|error| Failure::failed(format!("cannot read the answer: {error}")))?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}

@@ -1,0 +1,113 @@
+//! Topics that a device may publish and subscribe to at the gateway: its own, and nothing else.
+
+use holdfast_base::ids::DeviceId;
+use holdfast_mqtt::{Code, Fault, is_filter, matches};
+use holdfast_protocol::topic::{Channel, prefix};
+
+/// A device's own topics, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceTopics {
+    prefix: Box<str>,
+}
+
+impl DeviceTopics {
+    /// Of this device in this shard.
+    pub fn new(shard: u8, device: &DeviceId) -> Self {
+        Self { prefix: prefix(shard, device).into() }
+    }
+
+    /// The client id that a device must use: its name in the certificate. Another id could take
+    /// over another device's session.
+    ///
+    /// # Errors
+    /// [`Code::ClientId`].
+    pub fn check_client_id(device: &DeviceId, id: &str) -> Result<(), Fault> {
+        let same = id
+            .split_once('.')
+            .is_some_and(|(t, d)| t == device.tenant.as_str() && d == device.device.as_str());
+        if same {
+            Ok(())
+        } else {
+            Err(Fault::new(
+                Code::ClientId,
+                "the client id must be the certificate's common name, <tenant>.<device>",
+            ))
+        }
+    }
+
+    /// The whole topic of a channel.
+    pub fn topic(&self, channel: Channel) -> String {
+        format!("{}{}", self.prefix, channel.as_str())
+    }
+
+    /// The channel that the device may publish on by this topic.
+    pub fn publish(&self, topic: &str) -> Option<Channel> {
+        let name = topic.strip_prefix(&*self.prefix)?;
+        Channel::ALL.into_iter().find(|channel| channel.is_up() && channel.as_str() == name)
+    }
+
+    /// Whether the filter stays within the prefix and means at least one channel.
+    pub fn subscribe(&self, filter: &str) -> bool {
+        let Some(rest) = filter.strip_prefix(&*self.prefix) else { return false };
+        is_filter(rest) && Channel::ALL.iter().any(|channel| matches(rest, channel.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topics() -> DeviceTopics {
+        DeviceTopics::new(7, &"acme.dev".parse().unwrap())
+    }
+
+    #[test]
+    fn a_device_publishes_its_up_channels_alone() {
+        for (topic, channel) in [
+            ("hf/v1/7/acme.dev/state", Some(Channel::State)),
+            ("hf/v1/7/acme.dev/reply", Some(Channel::Reply)),
+            ("hf/v1/7/acme.dev/presence", Some(Channel::Presence)),
+            ("hf/v1/7/acme.dev/desired", None),
+            ("hf/v1/7/acme.dev/call", None),
+            ("hf/v1/7/acme.dev/state/", None),
+            ("hf/v1/7/acme.dev/", None),
+            ("hf/v1/8/acme.dev/state", None),
+            ("hf/v1/7/acme.dev2/state", None),
+            ("hf/v1/7/other.dev/state", None),
+            ("state", None),
+        ] {
+            assert_eq!(topics().publish(topic), channel, "{topic}");
+        }
+    }
+
+    #[test]
+    fn a_device_subscribes_within_its_prefix() {
+        for (filter, yes) in [
+            ("hf/v1/7/acme.dev/desired", true),
+            ("hf/v1/7/acme.dev/call", true),
+            ("hf/v1/7/acme.dev/#", true),
+            ("hf/v1/7/acme.dev/+", true),
+            ("hf/v1/7/acme.dev/state", true),
+            ("hf/v1/7/acme.dev/other", false),
+            ("hf/v1/7/acme.dev/+/x", false),
+            ("hf/v1/7/+/desired", false),
+            ("hf/v1/+/acme.dev/desired", false),
+            ("hf/v1/7/acme.dev", false),
+            ("hf/v1/8/acme.dev/#", false),
+            ("hf/v1/7/acme.dev2/#", false),
+            ("#", false),
+        ] {
+            assert_eq!(topics().subscribe(filter), yes, "{filter}");
+        }
+    }
+
+    #[test]
+    fn the_client_id_is_the_certificates_name() {
+        let device: DeviceId = "acme.dev".parse().unwrap();
+        assert!(DeviceTopics::check_client_id(&device, "acme.dev").is_ok());
+        for bad in ["", "acme", "acme.dev2", "acme.dev.x", "Acme.dev", "other.dev"] {
+            let fault = DeviceTopics::check_client_id(&device, bad).unwrap_err();
+            assert_eq!(fault.code, Code::ClientId, "{bad}");
+        }
+    }
+}
