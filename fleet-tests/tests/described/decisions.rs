@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 const FOLDERS: [&str; 6] = ["agent", "control", "protocol", "fleet-tests", "images", "docs"];
 const DOCUMENTS: [&str; 4] = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "CHANGELOG.md"];
 /// Folders of what is built, fetched or recorded.
-const SKIPPED: [&str; 8] =
-    ["target", "node_modules", "dist", "corpus", "seeds", "golden", "screenshots", ".git"];
+const SKIPPED: [&str; 7] =
+    ["target", "node_modules", "dist", "corpus", "seeds", "screenshots", ".git"];
 const KINDS: [&str; 9] = ["rs", "ts", "tsx", "mjs", "md", "ld", "toml", "cddl", "yml"];
 
 /// One file of `docs/decisions/`.
