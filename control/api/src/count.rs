@@ -1,22 +1,22 @@
-//! Numbers with their nouns: `1 device`, `2 devices`. The one place that knows of the plural.
+//! Formats numbers with their nouns: `1 device`, `2 devices`. The only module that knows the
+//! plural.
 
-/// A number with what it counts; the plural has an `s` more.
+/// Formats a number with a noun whose plural ends in `s`: `0 devices`, `1 device`.
 pub fn count(number: u64, one: &str) -> String {
     either(number, one, &format!("{one}s"))
 }
 
-/// A number with what it counts, in words that differ by more than an `s`: `1 device fails`,
-/// `2 devices fail`.
+/// Formats a number with words that differ by more than an `s`: `1 device fails`, `2 devices fail`.
 pub fn either(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// How often: `once`, `3 times`.
+/// Formats how often something happened: `once`, `3 times`.
 pub fn times(number: u64) -> String {
     if number == 1 { "once".to_owned() } else { format!("{number} times") }
 }
 
-/// As [`count`], of what is counted by the machine's word.
+/// Formats a length of a collection like [`count`].
 pub fn counted(number: usize, one: &str) -> String {
     count(u64::try_from(number).unwrap_or(u64::MAX), one)
 }

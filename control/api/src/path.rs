@@ -3,7 +3,8 @@
 /// Most characters of a document that a fault quotes.
 const QUOTED: usize = 60;
 
-/// The path of a key below a path: `a.b`, or `a["b.c"]` when the key needs it.
+/// Returns the path of a key below a path: `a.b`, or `a["b.c"]` if the key has other characters
+/// than letters, digits, `_` and `-`.
 pub fn path_of(path: &str, key: &str) -> String {
     let plain = !key.is_empty()
         && key.len() <= QUOTED

@@ -1,5 +1,6 @@
-//! JSON in which no key stands twice. Of two values for one key a plain reader keeps the last
-//! without a word, and an operator wonders why the first does nothing; YAML refuses it as well.
+//! Reads JSON and refuses duplicate keys. A plain reader silently keeps the last of two values for
+//! one key, and the operator does not learn why the first has no effect. YAML readers refuse
+//! duplicates as well.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,18 +11,18 @@ use serde_json::{Map, Number, Value};
 /// Most documents of one body.
 const MAX_DOCUMENTS: usize = 5_000;
 
-/// Most values of one body, those inside others included: some thousand workloads. A value of two
-/// bytes takes some hundred in memory, so that the body's length alone bounds nothing.
+/// Most values of one body, including nested ones; enough for some thousand workloads. A value of
+/// two bytes takes some hundred in memory, so the length of a body alone is no bound.
 const MAX_VALUES: usize = 250_000;
 
-/// How a body is refused that holds too many.
+/// Beginning of the error for a body with too many values.
 pub const TOO_MANY: &str = "too many values";
 
-/// A JSON value; reading it fails where an object has a key twice, and where it holds more than
+/// JSON value that is refused if an object in it has a duplicate key, or if it has more than
 /// 250,000 values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strict(
-    /// The value.
+    /// JSON value as a plain reader returns it.
     pub Value,
 );
 
@@ -31,10 +32,10 @@ impl<'de> Deserialize<'de> for Strict {
     }
 }
 
-/// Reads a list of them as plain values: at most 5,000, which hold 250,000 together.
+/// Reads a list of documents as plain values: at most 5,000, with at most 250,000 values in total.
 ///
 /// # Errors
-/// Of the reader, the name of a key that stands twice, or [`TOO_MANY`].
+/// The reader's error, the name of a duplicate key, or [`TOO_MANY`].
 pub fn strict_values<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Value>, D::Error> {
     from.deserialize_seq(Documents)
 }
@@ -63,7 +64,8 @@ impl<'de> Visitor<'de> for Documents {
     }
 }
 
-/// Reads a value while so many more are allowed.
+/// Visitor of a value and all that is nested in it. The cell holds how many more values are
+/// allowed, and is shared by all of them.
 struct StrictVisitor<'a>(&'a Cell<usize>);
 
 impl<'de> DeserializeSeed<'de> for StrictVisitor<'_> {

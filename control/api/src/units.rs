@@ -1,6 +1,6 @@
-//! Units as people write them: memory, processor time, durations, signals.
+//! Parses and formats units as people write them: memory, CPU time, durations, signals.
 
-/// Why a text with a unit was refused. Completes `"12Q": ...`.
+/// Reason for which a text with a unit is refused. The text completes `"12Q": ...`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAUnit {
     /// A size with an unknown unit.
@@ -44,7 +44,7 @@ pub enum NotAUnit {
     Signal,
 }
 
-/// Bytes: `64Mi`, `1G`, `1048576`.
+/// Parses an amount of bytes: `64Mi`, `1G`, `1048576`.
 pub fn memory(text: &str) -> Result<u64, NotAUnit> {
     let (number, unit) = split(text)?;
     let factor: u64 = match unit {
@@ -61,7 +61,7 @@ pub fn memory(text: &str) -> Result<u64, NotAUnit> {
     u64::try_from(thousandths / 1_000).map_err(|_| NotAUnit::TooLarge)
 }
 
-/// Thousandths of a core: `500m`, `1`, `1.5`.
+/// Parses CPU time into thousandths of a core: `500m`, `1`, `1.5`.
 pub fn cpu(text: &str) -> Result<u32, NotAUnit> {
     let (thousandths, unit) = split(text).map_err(|why| match why {
         NotAUnit::Digits => NotAUnit::TooFine,
@@ -76,13 +76,13 @@ pub fn cpu(text: &str) -> Result<u32, NotAUnit> {
     u32::try_from(millis).map_err(|_| NotAUnit::TooLarge)
 }
 
-/// Percent: `60%`.
+/// Parses a percentage: `60%`.
 pub fn percent(text: &str) -> Result<u8, NotAUnit> {
     let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<u8>().ok());
     number.filter(|percent| *percent <= 100).ok_or(NotAUnit::Percent)
 }
 
-/// A factor in hundredths: `1.5`.
+/// Parses a factor into hundredths: `1.5` to 150.
 pub fn hundredths(text: &str) -> Result<u32, NotAUnit> {
     let (thousandths, unit) = split(text).map_err(|_| NotAUnit::Cost)?;
     let good = unit.is_empty() && thousandths.is_multiple_of(10);
@@ -90,7 +90,7 @@ pub fn hundredths(text: &str) -> Result<u32, NotAUnit> {
     hundredths.filter(|cost| (1..=100_000).contains(cost)).ok_or(NotAUnit::Cost)
 }
 
-/// Milliseconds: `100ms`, `10s`, `5m`, `1h`, `30d`, `1.5s`.
+/// Parses a duration into milliseconds: `100ms`, `10s`, `5m`, `1h`, `30d`, `1.5s`.
 pub fn duration(text: &str) -> Result<u64, NotAUnit> {
     let (thousandths, unit) = split(text)?;
     let factor: u64 = match unit {
@@ -106,7 +106,7 @@ pub fn duration(text: &str) -> Result<u64, NotAUnit> {
     u64::try_from(millis).map_err(|_| NotAUnit::TooLarge)
 }
 
-/// Milliseconds in the largest unit that is exact.
+/// Formats milliseconds in the largest unit that expresses them exactly; one day as `24h`.
 pub fn show_duration(millis: u64) -> String {
     match millis {
         _ if millis >= 2 * 86_400_000 && millis.is_multiple_of(86_400_000) => {
@@ -121,7 +121,7 @@ pub fn show_duration(millis: u64) -> String {
     }
 }
 
-/// A Linux signal's number, by `SIGTERM`, `TERM` or `15`.
+/// Parses a signal into its Linux number: `SIGTERM`, `TERM` or `15`.
 pub fn signal(text: &str) -> Result<u8, NotAUnit> {
     if let Ok(number) = text.parse::<u8>() {
         return if (1..=31).contains(&number) { Ok(number) } else { Err(NotAUnit::Signal) };
@@ -134,7 +134,7 @@ pub fn signal(text: &str) -> Result<u8, NotAUnit> {
         .ok_or(NotAUnit::Signal)
 }
 
-/// Those that can mean "stop" or "shut down" to a program; Linux numbers of x86 and ARM.
+/// Signals that can mean "stop" or "shut down" to a program, with their numbers on x86 and ARM.
 const SIGNALS: [(&str, u8); 14] = [
     ("HUP", 1),
     ("INT", 2),
@@ -152,7 +152,7 @@ const SIGNALS: [(&str, u8); 14] = [
     ("SYS", 31),
 ];
 
-/// A number in thousandths, and what follows it.
+/// Splits a text into a number in thousandths and its unit: `1.5Mi` into 1500 and `Mi`.
 fn split(text: &str) -> Result<(u64, &str), NotAUnit> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(end).ok_or(NotAUnit::Number)?;
@@ -160,7 +160,7 @@ fn split(text: &str) -> Result<(u64, &str), NotAUnit> {
     if whole.is_empty() || fraction.is_empty() || fraction.contains('.') {
         return Err(NotAUnit::Number);
     }
-    // No unit here is finer than a thousandth.
+    // Values are kept in thousandths of their unit.
     if fraction.len() > 3 {
         return Err(NotAUnit::Digits);
     }

@@ -1,6 +1,7 @@
-//! Whether a device may be away: what `DevicePolicy` documents say of a device that is offline or
-//! was never connected, which of several holds, and what its absence is therefore. Counts, alarms,
-//! filters and explanations ask here and decide nothing of it themselves.
+//! Decides whether a device may be away: which of the `DevicePolicy` documents that select an
+//! offline or never connected device takes effect, and whether the absence is expected, ignored or
+//! an alarm. Counts, alarms, filters and explanations all use this module, so that they cannot
+//! disagree.
 
 mod told;
 
@@ -21,30 +22,32 @@ pub use self::told::{
     changes, explain_policy, of_policy, policy_status, reasons, shadowed, status,
 };
 
-/// Shortest time after which an absence may be an alarm, in seconds: within less a device that lost
-/// its link is back.
+/// Shortest time after which an absence may become an alarm, in seconds. A device that merely lost
+/// its link reconnects within less.
 pub const SHORTEST: u64 = 10;
 
-/// Longest, in seconds: a year. Whoever stays away for longer is `expected` to.
+/// Longest time after which an absence may become an alarm, in seconds: 366 days. A device that may
+/// stay away for longer is declared `expected` instead.
 pub const LONGEST: u64 = 366 * 86_400;
 
-/// Most `DevicePolicy` documents: each is held against the labels of every device.
+/// Most `DevicePolicy` documents. Each of them is matched against the labels of every device.
 pub const MAX_DEVICE_POLICIES: usize = 200;
 
-/// What it means that a device is offline.
+/// Setting of a `DevicePolicy` for devices that are offline (`whenOffline` in its document).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum WhenOffline {
-    /// It may be away for so many seconds; longer is an alarm.
+    /// A device may be away for this many seconds; a longer absence is an alarm.
     AlarmAfter(u64),
-    /// It may be away for as long as it likes.
+    /// A device may be away for any length of time.
     Expected,
-    /// The same, and it is left out of everything that is said of the fleet while it is away.
+    /// A device may be away for any length of time, and while it is away it counts as ignored and
+    /// has no alarm of any kind.
     Ignore,
 }
 
 impl WhenOffline {
-    /// As people read it: `alarm after 12 h`, `expected`, `ignored`.
+    /// Returns the setting as people read it: `alarm after 12 h`, `expected` or `ignored`.
     pub fn words(self) -> String {
         match self {
             Self::AlarmAfter(seconds) => format!("alarm after {}", exactly(seconds)),
@@ -54,7 +57,7 @@ impl WhenOffline {
     }
 }
 
-/// A time in the largest unit that tells all of it: `12 h`, `90 min`.
+/// Formats a duration in seconds in the largest unit that expresses it exactly: `12 h`, `90 min`.
 fn exactly(seconds: u64) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
     let fits = |(unit, _): &&(u64, &str)| seconds >= *unit && seconds.is_multiple_of(*unit);
@@ -64,62 +67,65 @@ fn exactly(seconds: u64) -> String {
     }
 }
 
-/// What holds for the absence of devices that are chosen by the same documents.
+/// Result of all `DevicePolicy` documents that select a device. Devices selected by the same
+/// documents share one rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rule {
-    /// The documents that choose them, the one that holds first. Empty: none does.
+    /// Names of the documents that select the device, the one in effect first. Empty if none does.
     pub policies: Vec<Name>,
-    /// What the first says. None: there is none.
+    /// Setting of the document in effect. `None` if no document selects the device.
     pub when: Option<WhenOffline>,
-    /// Of the others those that are as narrow as the first and say something else.
+    /// Names of the other documents that have as many conditions as the one in effect but another
+    /// setting.
     pub conflicts: Vec<Name>,
-    /// When this control plane began to serve, in seconds since 1970: nobody can have been
-    /// connected before.
+    /// Time at which this control plane began to serve, in seconds since 1970. No device can have
+    /// been connected to it before.
     pub started: u64,
 }
 
-/// An absence.
+/// Absence of one device: its class and the time of its alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Away {
-    /// What is to be thought of it.
+    /// Class of the absence: unexpected, expected or ignored.
     pub class: Absence,
-    /// When it becomes an alarm, or became one, in seconds since 1970. None: never.
+    /// Time at which the absence becomes or became an alarm, in seconds since 1970. `None` if it
+    /// never does.
     pub alarm_at: Option<u64>,
 }
 
 impl Away {
-    /// Whether nothing that was wrong on the device when it was last heard is an alarm: it may be
-    /// away for as long as it likes.
+    /// Returns true if the absence never becomes an alarm. What failed on the device when it was
+    /// last heard is then no alarm either.
     pub fn is_quiet(self) -> bool {
         self.alarm_at.is_none()
     }
 
-    /// Whether it is an alarm now.
+    /// Returns true if the absence is an alarm at `now`, in seconds since 1970.
     pub fn is_alarm(self, now: u64) -> bool {
         self.alarm_at.is_some_and(|at| now >= at)
     }
 }
 
-/// How narrow a selector is: the number of its conditions. `all` has none.
+/// Returns the number of conditions of a selector; more conditions take precedence. `all` has none.
 fn narrowness(devices: &Selector) -> usize {
     devices.match_labels.len() + devices.match_expressions.len()
 }
 
-/// The rules that were made, by the names of the documents that choose: devices share them.
+/// Rules made so far, by the names of the documents that select the devices.
 pub type Made = BTreeMap<Vec<Name>, Arc<Rule>>;
 
-/// The rules of all devices, made once for those that the same documents choose.
+/// Maker of the rules of devices. Devices that the same documents select share one [`Rule`].
 #[derive(Debug)]
 pub struct Rules<'a> {
-    /// The narrowest first, then by name.
+    /// `DevicePolicy` documents with their settings: most conditions first, then by name.
     documents: Vec<(&'a PolicyRecord, WhenOffline)>,
     started: u64,
-    /// By the documents that choose.
     made: Made,
 }
 
 impl<'a> Rules<'a> {
-    /// Of these documents; those of other kinds are left out.
+    /// Takes the `DevicePolicy` documents out of `all` and skips other kinds. `made` holds rules
+    /// that were made from the same documents before; `started` is copied into each new rule.
     pub fn new(all: impl Iterator<Item = &'a PolicyRecord>, started: u64, made: Made) -> Self {
         let mut documents: Vec<(&PolicyRecord, WhenOffline)> = all
             .filter_map(|record| match record.policy {
@@ -133,7 +139,7 @@ impl<'a> Rules<'a> {
         Self { documents, started, made }
     }
 
-    /// What holds for a device with these labels.
+    /// Returns the rule of a device that has these labels, and makes it if no device had it before.
     pub fn of(&mut self, labels: &Labels) -> Arc<Rule> {
         let chooses = |(record, _): &&(&PolicyRecord, _)| record.devices.matches(labels);
         let documents: Vec<_> = self.documents.iter().filter(chooses).collect();
@@ -158,12 +164,13 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// A moment that may lie ahead of the clock because the clock was set back. 0: it says nothing.
+/// Clamps a time in seconds since 1970 to `now`. A time more than [`CLOCK_STEP`] ahead was stored
+/// before the clock was set back and is of no use: 0.
 fn not_ahead(at: u64, now: u64) -> u64 {
     if at > now + CLOCK_STEP { 0 } else { at.min(now) }
 }
 
-/// The absence of a device. None: it is connected, or may not connect.
+/// Returns the absence of a device. `None` if it is connected or may not connect.
 pub fn of(device: &Device, now: u64, started: u64) -> Option<Away> {
     let (since, usual) = match device.live.seen(device.record.standing, device.report.last_seen > 0)
     {
@@ -173,7 +180,9 @@ pub fn of(device: &Device, now: u64, started: u64) -> Option<Away> {
     };
     let rule = device.rule.as_deref();
     let started = started.max(rule.map_or(0, |rule| rule.started));
-    // After a start everybody has a little while to come back, but no absence begins anew.
+    // A start of the control plane gives devices a little time to reconnect, but does not start
+    // their absence again. Allowed 12 h and away for 11 h at the start: alarm in one hour. Away for
+    // 13 h: alarm 5 min (`usual`) after the start.
     let alarm = |after: u64| {
         (not_ahead(since, now) + after).max(not_ahead(started, now) + after.min(usual))
     };
@@ -189,12 +198,13 @@ pub fn of(device: &Device, now: u64, started: u64) -> Option<Away> {
     })
 }
 
-/// What is to be thought of a device's absence. None: it is connected, or may not connect.
+/// Returns the class of a device's absence. `None` if it is connected or may not connect.
 pub fn class(device: &Device, now: u64) -> Option<Absence> {
     of(device, now, 0).map(|away| away.class)
 }
 
-/// After how many seconds away a device is an alarm, in words: `5 min`. Empty: never.
+/// Returns the time that a device may be away before it is an alarm, in words such as `5 min`.
+/// Empty if it may be away for ever.
 pub fn allowed(device: &Device) -> String {
     let usual = if device.report.last_seen > 0 { LOST_AFTER } else { NEVER_AFTER };
     match device.rule.as_deref().and_then(|rule| rule.when) {
@@ -204,13 +214,13 @@ pub fn allowed(device: &Device) -> String {
     }
 }
 
-/// Whether a device is away and that is as expected, or nobody's business.
+/// Returns true if a device is away and its absence is expected or ignored.
 pub fn is_normal(device: &Device, now: u64) -> bool {
     of(device, now, 0).is_some_and(|away| away.class != Absence::Unexpected)
 }
 
 impl Model {
-    /// Decides anew which document holds on every device.
+    /// Recomputes the rule of every device, after a change of policies.
     pub fn settle_rules(&mut self) {
         let policies = self.policies.values().map(|known| &known.record);
         let mut rules = Rules::new(policies, self.started, Made::new());
@@ -220,7 +230,7 @@ impl Model {
         self.rules = rules.made;
     }
 
-    /// Decides it anew for one device, which is new or has other labels.
+    /// Recomputes the rule of one device, after its enrolment or a change of its labels.
     pub fn settle_rule(&mut self, name: &Name) {
         let policies = self.policies.values().map(|known| &known.record);
         let mut rules = Rules::new(policies, self.started, std::mem::take(&mut self.rules));
@@ -282,7 +292,7 @@ mod tests {
             (NOW - 2 * HOUR, after(2 * HOUR), Unexpected, Some(NOW)),
             (NOW - 50 * HOUR, rule(WhenOffline::Expected, 0), Expected, None),
             (NOW - 50 * HOUR, rule(WhenOffline::Ignore, 0), Ignored, None),
-            // Never seen: from its enrolment on.
+            // A device that was never seen is away since its enrolment.
             (0, None, Unexpected, Some(NOW - 100 * HOUR + NEVER_AFTER)),
             (0, after(101 * HOUR), Expected, Some(NOW + HOUR)),
             (0, rule(WhenOffline::Expected, 0), Expected, None),
@@ -306,9 +316,9 @@ mod tests {
         let started = NOW - 10;
         let after = |seconds| rule(WhenOffline::AlarmAfter(seconds), started);
         let hours = 12 * HOUR;
-        // Away for eleven hours, and the control plane was started a moment ago.
+        // Away for eleven hours of twelve when the control plane started a moment ago.
         assert_eq!(away(NOW - 11 * HOUR, after(hours)).1, Some(NOW + HOUR));
-        // It was due while nobody served.
+        // The alarm was due before the start.
         assert_eq!(
             away(NOW - 13 * HOUR, after(hours)),
             (Absence::Expected, Some(started + LOST_AFTER))
@@ -390,7 +400,7 @@ mod tests {
         assert_eq!(all.overridden_by, ["ships"]);
         let said = reasons(&model.devices["a"], NOW);
         assert!(said[0].contains("for 1 h by device policy ships"), "{said:?}");
-        // Other labels, another rule; and without documents none.
+        // Other labels give another rule, and without documents there is none.
         model.devices.get_mut("a").unwrap().record.labels.clear();
         model.settle_rule(&"a".parse().unwrap());
         assert_eq!(of_policy(&model, &"all".parse().unwrap(), NOW).devices, 2);

@@ -1,14 +1,15 @@
-//! What people and devices did, as documents, and which of it somebody looks for.
+//! Activity of people (audit log) and of devices (events) as API documents, with the filter of its
+//! listing and its CSV export.
 
 use super::records::AuditRecord;
 use super::timeline::{EventRecord, What};
 use holdfast_api::time::{moment, rfc3339};
 use holdfast_api::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
 
-/// Longest text that is looked for, in characters.
+/// Longest text of a filter, in characters.
 const MAX_TEXT: usize = 200;
 
-/// Which of it somebody looks for. What is not given lets everything pass.
+/// Parsed filter of activity. A field that is not given lets every entry pass.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     who: Option<String>,
@@ -20,22 +21,22 @@ pub struct Filter {
     until: Option<u64>,
 }
 
-/// The same as it is asked for.
+/// Filter of activity as it stands in the query of a request, before it is parsed.
 #[derive(Debug, Clone, Default)]
 pub struct Asked {
-    /// Part of the id or the name of who did it, or of the device.
+    /// Part of the id or name of the person, or of the device's name. Case does not matter.
     pub who: Option<String>,
-    /// Actions, or what they begin with, separated by commas.
+    /// Actions or their first parts, separated by commas: `workload.apply,device`.
     pub action: Option<String>,
-    /// `KIND/NAME`, `KIND/` or `NAME`.
+    /// Object of the action: `KIND/NAME`, `KIND/` or `NAME`.
     pub object: Option<String>,
-    /// Text that stands in it.
+    /// Text that some field of an entry contains. Case does not matter.
     pub q: Option<String>,
-    /// Categories, separated by commas.
+    /// Categories, separated by commas: `change,login`.
     pub category: Option<String>,
-    /// Not before.
+    /// Earliest time that is included: RFC 3339, or a time before now such as `2h`.
     pub since: Option<String>,
-    /// Before.
+    /// End of the time range, itself excluded: RFC 3339, or a time before now such as `2h`.
     pub until: Option<String>,
 }
 
@@ -49,10 +50,11 @@ fn given(text: Option<String>) -> Result<Option<String>, String> {
     }
 }
 
-/// Seconds since 1970 of a moment as it is asked for.
+/// Parses a time of a query into seconds since 1970. Accepts RFC 3339 and a length of time before
+/// `now`, such as `2h`; an empty text counts as absent.
 ///
 /// # Errors
-/// Its name and what it should be.
+/// A sentence with the parameter `name` and the accepted forms.
 pub fn second(name: &str, text: Option<&str>, now: u64) -> Result<Option<u64>, String> {
     let text = text.map(str::trim).filter(|text| !text.is_empty());
     let read = |text: &str| {
@@ -63,7 +65,7 @@ pub fn second(name: &str, text: Option<&str>, now: u64) -> Result<Option<u64>, S
     text.map(read).transpose()
 }
 
-/// Words separated by commas, each one of these.
+/// Parses words separated by commas, each of which must be a word of `all`.
 fn listed<T: Copy>(text: &str, all: &[T], word: fn(T) -> &'static str) -> Result<Vec<T>, String> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     parts
@@ -75,19 +77,19 @@ fn listed<T: Copy>(text: &str, all: &[T], word: fn(T) -> &'static str) -> Result
         .collect()
 }
 
-/// Kinds of events, separated by commas.
+/// Parses kinds of events separated by commas: `phase,problem`.
 ///
 /// # Errors
-/// What it should be.
+/// A sentence with the part that is unknown and the kinds that exist.
 pub fn kinds(text: &str) -> Result<Vec<EventKind>, String> {
     listed(text, &EventKind::ALL, EventKind::as_str)
 }
 
 impl Filter {
-    /// Reads what is asked for.
+    /// Parses the filter of a request.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// A sentence that begins with the name of the faulty parameter.
     pub fn read(asked: Asked, now: u64) -> Result<Self, String> {
         let named = |name: &'static str| move |error: String| format!("{name}: {error}");
         let object = given(asked.object).map_err(named("object"))?;
@@ -113,24 +115,24 @@ impl Filter {
         })
     }
 
-    /// Whether anything of these categories is looked for.
+    /// Returns true if entries of this category can pass the filter.
     pub fn wants(&self, category: Category) -> bool {
         self.categories.is_empty() || self.categories.contains(&category)
     }
 
-    /// Not before this time.
+    /// Returns the earliest time that can pass, in seconds since 1970.
     pub fn since(&self) -> Option<u64> {
         self.since
     }
 
-    /// Whether an entry of the audit log is among it.
+    /// Returns true if an entry of the audit log passes the filter.
     pub fn chooses(&self, record: &AuditRecord) -> bool {
         self.is_within(record.at, record.at)
             && self.wants(category(&record.action))
             && self.passes(&of_person(record))
     }
 
-    /// The event of a device, if it is among it.
+    /// Converts an event of a device, if it passes the filter.
     pub fn device(&self, record: &EventRecord) -> Option<Activity> {
         let within = self.is_within(record.at, record.until.unwrap_or(record.at));
         (within && self.wants(Category::Device))
@@ -172,7 +174,8 @@ impl Filter {
     }
 }
 
-/// Of which sort an action of the audit log is.
+/// Returns the category of an action of the audit log. `session.*` is a login, `*.read` a read, all
+/// others are changes.
 pub fn category(action: &str) -> Category {
     match action.split_once('.') {
         Some(("session", _)) => Category::Login,
@@ -195,7 +198,7 @@ fn object(record: &AuditRecord) -> Option<ActivityObject> {
     })
 }
 
-/// An entry of the audit log.
+/// Converts an entry of the audit log.
 pub fn of_person(record: &AuditRecord) -> Activity {
     Activity {
         at: rfc3339(record.at),
@@ -211,7 +214,7 @@ pub fn of_person(record: &AuditRecord) -> Activity {
     }
 }
 
-/// An event of the fleet's rings.
+/// Converts an event of a device into an activity of that device.
 pub fn of_device(record: &EventRecord) -> Activity {
     let event = event(record);
     let by = record.device.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -237,7 +240,7 @@ pub fn of_device(record: &EventRecord) -> Activity {
     }
 }
 
-/// An event of a device's timeline.
+/// Converts a stored event into an event of a device's timeline.
 pub fn event(record: &EventRecord) -> TimelineEvent {
     let mut event = TimelineEvent {
         number: record.number,
@@ -300,7 +303,7 @@ pub fn event(record: &EventRecord) -> TimelineEvent {
     event
 }
 
-/// An event in words, without its times.
+/// Returns an event in words, without its times.
 fn words(record: &EventRecord) -> String {
     let (count, several) = (record.count, record.count > 1);
     let why = |text: &str| if text.is_empty() { String::new() } else { format!(": {text}") };
@@ -345,11 +348,11 @@ fn words(record: &EventRecord) -> String {
     text
 }
 
-/// The columns of a table of activity.
+/// Header line of the CSV export.
 pub const COLUMNS: &str =
     "time,until,count,category,who,who_name,action,object_kind,object,revision,text\r\n";
 
-/// A line of a table of activity as CSV (RFC 4180).
+/// Formats an activity as a line of CSV (RFC 4180).
 pub fn csv(item: &Activity) -> String {
     let object = item.object.as_ref();
     let revision = item.revision.map(|number| number.to_string()).unwrap_or_default();
@@ -374,8 +377,8 @@ pub fn csv(item: &Activity) -> String {
     line + "\r\n"
 }
 
-/// A cell of CSV. A text that a spreadsheet would take for a formula begins with an apostrophe:
-/// devices and people choose it.
+/// Formats a cell of CSV. A text that a spreadsheet would take for a formula gets an apostrophe in
+/// front, because devices and people choose these texts.
 fn cell(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let text = if formula { format!("'{text}") } else { text.to_owned() };

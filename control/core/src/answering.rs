@@ -1,6 +1,6 @@
-//! Whether a device that is connected answers. A connection stays open while the program at its
-//! other end hangs, so somebody who looks at a device has it asked for a sign of life; nobody looks:
-//! nothing is asked.
+//! Decides whether a connected device is responsive. A connection stays open while the program at
+//! its other end hangs, so a device that somebody looks at is asked for a sign of life. Devices
+//! that nobody looks at are not asked.
 //!
 //! ```text
 //!            look (nothing heard for FRESH)          PATIENCE over
@@ -9,37 +9,37 @@
 //!     └──────────────── anything heard ────────┴────────────────────────┘
 //! ```
 
-/// A device that said anything within so many seconds is not asked.
+/// Seconds after any message of a device during which it need not be asked.
 pub const FRESH: u64 = 10;
 
-/// A device that says nothing for so many seconds after it was asked does not answer: three round
-/// trips of the slowest links, and told within 30 s with looks that are 15 s apart.
+/// Seconds after which a device that was asked and sent nothing counts as unresponsive: three round
+/// trips of the slowest links. With looks 15 s apart a hanging device is known within 30 s.
 pub const PATIENCE: u64 = 15;
 
-/// What to do for somebody who looks.
+/// Task of the caller when somebody looks at a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// Nothing: it was heard lately.
+    /// The device was heard within [`FRESH`]; nothing to do.
     Fresh,
-    /// Nothing: it is being asked.
+    /// The device has been asked and its time is not over; nothing to do.
     Waiting,
-    /// Ask it now.
+    /// The device must be asked now.
     Ask,
 }
 
-/// What is known of a device that somebody looks at.
+/// State of the question whether one device is responsive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Answering {
-    /// When anything came last, in seconds since 1970. 0: nothing since somebody looks.
+    /// Time of the last message, in seconds since 1970. 0: none since the first look.
     heard: u64,
-    /// When it was asked what it has not answered yet. 0: it is not being asked.
+    /// Time of the open question, in seconds since 1970. 0: no question is open.
     asked: u64,
-    /// Since when it does not answer: its first unanswered question. 0: it does.
+    /// Time of the first unanswered question, in seconds since 1970. 0: the device is responsive.
     silent: u64,
 }
 
 impl Answering {
-    /// Somebody looks.
+    /// Decides what to do for somebody who looks at the device at `now`, in seconds since 1970.
     pub fn look(&mut self, now: u64) -> Look {
         if self.asked != 0 {
             return Look::Waiting;
@@ -51,23 +51,25 @@ impl Answering {
         Look::Ask
     }
 
-    /// It could not be asked.
+    /// Takes the open question back, because it could not be sent.
     pub fn not_asked(&mut self) {
         self.asked = 0;
     }
 
-    /// Something came. True: it was said not to answer, and does again.
+    /// Notes a message of the device at `now`, in seconds since 1970. Returns true if it was
+    /// unresponsive until now.
     pub fn heard(&mut self, now: u64) -> bool {
         let again = self.silent != 0;
         *self = Self { heard: now.max(1), ..Self::default() };
         again
     }
 
-    /// [`PATIENCE`] is over for what was asked at this time. Some: it does not answer from now on,
-    /// since then.
+    /// Notes that [`PATIENCE`] has passed since the question of the time `asked`. Returns the time
+    /// of that question if the device becomes unresponsive by this; `None` if it has replied, or
+    /// was unresponsive already.
     pub fn late(&mut self, asked: u64) -> Option<u64> {
         if self.asked == 0 || self.asked != asked.max(1) {
-            return None; // It answered meanwhile.
+            return None; // The device has replied meanwhile.
         }
         self.asked = 0;
         if self.silent != 0 {
@@ -77,12 +79,14 @@ impl Answering {
         Some(self.silent)
     }
 
-    /// Since when it does not answer. 0: it does, as far as anybody asked.
+    /// Returns the time since which the device is unresponsive, in seconds since 1970. 0: it is
+    /// responsive, or was never asked.
     pub fn silent(self) -> u64 {
         self.silent
     }
 
-    /// Whether nothing hangs on it and it was not looked at lately: it may be forgotten.
+    /// Returns true if the state may be dropped: no question is open, the device is responsive, and
+    /// it was not heard within [`FRESH`].
     pub fn is_over(self, now: u64) -> bool {
         self.asked == 0 && self.silent == 0 && now.saturating_sub(self.heard) > FRESH
     }

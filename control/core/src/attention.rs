@@ -1,5 +1,5 @@
-//! What of a device needs a person: the one list from which counts, the attention of the fleet,
-//! filters, metrics and notifications are made.
+//! Conditions of a device that need a person. Counts, the fleet's attention list, filters, metrics
+//! and notifications are all made from this list of alarms.
 
 use super::absence;
 use super::model::Device;
@@ -8,28 +8,28 @@ use super::state;
 use super::view;
 use holdfast_api::{Absence, Connection, Severity, State};
 
-/// A device that was seen and is offline for longer than this, in seconds, is lost, unless a
-/// `DevicePolicy` says otherwise: shorter is a reboot, or a link that changed its mind.
+/// Seconds after which a device that was seen and is offline counts as lost, unless a
+/// `DevicePolicy` says otherwise. Less is a reboot or a link that was replaced by another one.
 pub const LOST_AFTER: u64 = 5 * 60;
 
-/// A device that is enrolled and was not connected within this, in seconds, never came: its agent
-/// was not started, or it cannot reach the gateway.
+/// Seconds after its enrolment in which a device must have connected, unless a `DevicePolicy` says
+/// otherwise. If it has not, its agent was not started or cannot reach the gateway.
 pub const NEVER_AFTER: u64 = 15 * 60;
 
-/// A certificate that ends within this, in seconds, should have been renewed by now, but see
-/// [`Watch::new`].
+/// Seconds before the end of a certificate at which it should have been renewed. Shorter for
+/// certificates with a short life, see [`Watch::new`].
 const CERTIFICATE_WITHIN: u64 = 7 * 86_400;
 
-/// A kind of what needs a person.
+/// Kind of a condition that needs a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Attention {
-    /// A device is offline for long.
+    /// A device has been offline for longer than it may be.
     Lost,
-    /// A device was enrolled long ago and was never connected.
+    /// A device was enrolled long ago and has never connected.
     NeverSeen,
-    /// A certificate is near its end, or over.
+    /// A certificate ends soon without having been renewed, or has expired.
     Certificate,
-    /// A workload fails on it, or failed when it was last heard.
+    /// A workload fails on a device, or failed when the device was last heard.
     Failing,
     /// A device reports a problem, or did when it was last heard.
     Problem,
@@ -38,7 +38,7 @@ pub enum Attention {
 }
 
 impl Attention {
-    /// All of them.
+    /// All kinds, in the order of their declaration.
     pub const ALL: [Self; 6] = [
         Self::Lost,
         Self::NeverSeen,
@@ -48,12 +48,12 @@ impl Attention {
         Self::Waiting,
     ];
 
-    /// The words of all of them.
+    /// Returns the words of all kinds, in the order of [`Attention::ALL`].
     pub fn words() -> [&'static str; 6] {
         Self::ALL.map(Self::as_str)
     }
 
-    /// The word of the kind in the API.
+    /// Returns the word of the kind in the API, such as `never-seen`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Lost => "lost",
@@ -65,53 +65,55 @@ impl Attention {
         }
     }
 
-    /// From its word.
+    /// Parses a word of the API. `None` if no kind has it.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.as_str() == word)
     }
 }
 
-/// One thing about one device that needs a person.
+/// Condition of one device that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm {
-    /// Kind of the alarm.
+    /// Kind of the condition.
     pub kind: Attention,
-    /// Code of a problem, name of a failing workload, of a certificate that is over
-    /// `expired`; else empty.
+    /// Code of a problem, name of a failing workload, or `expired` for a certificate that has
+    /// expired. Empty for the other kinds.
     pub code: String,
-    /// How urgent it is.
+    /// Urgency of the alarm.
     pub severity: Severity,
-    /// In words, of this device; may be empty for a failing workload.
+    /// Sentence without its subject, such as `is offline`. The reason for a failing workload, which
+    /// may be empty.
     pub message: String,
-    /// Begin of the alarm, in seconds since 1970. 0: not known.
+    /// Start of the condition, in seconds since 1970. 0: not known.
     pub since: u64,
-    /// False: the device is offline, and it was so when it was last heard.
+    /// False if the device is offline, so that this is its state when it was last heard.
     pub is_known: bool,
 }
 
-/// A look at devices at one moment, with the bounds that alarms depend on.
+/// Evaluation of devices at one moment, with the bounds that alarms depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct Watch {
-    /// In seconds since 1970.
+    /// Time of the evaluation, in seconds since 1970.
     pub now: u64,
     started: u64,
     certificate_within: u64,
 }
 
 impl Watch {
-    /// Looks now, in seconds since 1970. The control plane started at `started`: nobody can have
-    /// been connected before, and that is no fault of theirs. Certificates live `ttl` seconds and
-    /// are renewed at two thirds of that: with less than a quarter left something is wrong.
+    /// Evaluates devices at `now`, in seconds since 1970. `started` is the start of the control
+    /// plane: devices cannot have been connected before it and get time to reconnect. `ttl` is the
+    /// life of certificates in seconds: they are renewed after two thirds of it, so that with less
+    /// than a quarter left something is wrong.
     pub fn new(now: u64, started: u64, ttl: u64) -> Self {
         Self { now, started, certificate_within: CERTIFICATE_WITHIN.min(ttl / 4) }
     }
 
-    /// Whether this device needs a person for this.
+    /// Returns true if the device has a condition of this kind.
     pub fn sees(self, attention: Attention, device: &Device) -> bool {
         self.alarms(device).iter().any(|alarm| alarm.kind == attention)
     }
 
-    /// Everything about a device that needs a person.
+    /// Returns all conditions of a device that need a person.
     pub fn alarms(self, device: &Device) -> Vec<Alarm> {
         let mut all = Vec::new();
         let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
@@ -165,8 +167,8 @@ impl Watch {
         all
     }
 
-    /// Time at which the alarms of a device change though nobody reports anything, in seconds since
-    /// 1970. None: they do not.
+    /// Returns the next time at which the alarms of a device change without a report, in seconds
+    /// since 1970. `None` if there is none.
     pub fn next_change(self, device: &Device) -> Option<u64> {
         let settles = device.report.marks.iter().filter_map(|mark| mark.settles_at());
         let lost = absence::of(device, self.now, self.started).and_then(|away| away.alarm_at);

@@ -1,49 +1,52 @@
-//! Which connection ends when a newcomer needs its place: those that send nothing before those
-//! that work, strangers before those whose right is known, the oldest first, and first of all
-//! those of the newcomer's own network. A newcomer is never refused in favour of a silent one.
+//! Chooses the connection that is closed when a new one needs its place: those that send nothing
+//! before those that work, unauthenticated ones ("strangers") before authenticated ones, the oldest
+//! first, and those of the newcomer's own network before all others. A newcomer is never refused in
+//! favour of a silent connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::throttle::network;
 
-/// How far a connection has come. In the order in which they make room.
+/// Progress of a connection. Ordered as connections are closed to make room: `Silent` first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Accepted, and not one byte has come. A TLS client speaks as soon as it is connected.
+    /// Accepted, and no byte has arrived. A TLS client sends as soon as it is connected.
     Silent,
-    /// In the TLS handshake; for the gateway until CONNECT.
+    /// In the TLS handshake. At the gateway this stage lasts until CONNECT.
     Handshake,
-    /// Between two requests, or before the first one's head is whole.
+    /// Between two requests, or before the head of the first one is complete.
     Idle,
-    /// In a request or its answer.
+    /// In a request or its reply.
     Busy,
 }
 
 const STAGES: [Stage; 4] = [Stage::Silent, Stage::Handshake, Stage::Idle, Stage::Busy];
 
-/// How long a connection may send nothing before it counts as stalled, in milliseconds: the
-/// first packet of a client follows its connection at once, whatever the round trip.
+/// Milliseconds after which a connection that has sent nothing counts as stalled. The first packet
+/// of a client follows its connection at once, whatever the round trip.
 const SILENT: u64 = 100;
 
-/// How long a stranger's request may take before it counts as stalled, in milliseconds: an
-/// enrolment is a few kilobytes.
+/// Milliseconds after which a stranger's request counts as stalled. An enrolment is a few
+/// kilobytes.
 const BUSY: u64 = 10_000;
 
-/// The numbers that a crowd is held to.
+/// Limits of one listener.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Connections, known or not.
+    /// Most connections, authenticated or not.
     pub all: usize,
-    /// Connections that have shown no right.
+    /// Most connections that have not authenticated.
     pub strangers: usize,
-    /// Strangers of one network that may stall; beyond, stalled ones of that network end.
+    /// Strangers of one network below which stalled ones are tolerated. From this number on,
+    /// stalled strangers of that network are closed when another one arrives from it.
     pub each: usize,
-    /// When a handshake, or the wait for a request, counts as stalled, in milliseconds.
+    /// Milliseconds after which a handshake, or the wait for a request, counts as stalled.
     pub stalled_after: u64,
 }
 
-/// Sorted as they make room: by stage, then by when they came to it, then by number.
+/// Sort key of connections, in the order in which they are closed: stage, time at which the stage
+/// began (milliseconds), number of the connection.
 type Place = (Stage, u64, u64);
 
 #[derive(Debug)]
@@ -59,18 +62,18 @@ struct Network {
     known: BTreeSet<Place>,
 }
 
-/// Whether there is room for another stranger.
+/// Possibility of admitting another stranger.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Room {
-    /// There is.
+    /// A place is free.
     Free,
-    /// This one has stalled: end it.
+    /// No place is free, but the connection of this number has stalled and should be closed.
     Stalled(u64),
-    /// None before so many milliseconds, unless somebody leaves.
+    /// No place becomes free for this many milliseconds, unless a connection ends.
     After(u64),
 }
 
-/// The connections of one listener.
+/// Connections of one listener.
 #[derive(Debug)]
 pub struct Crowd {
     bounds: Bounds,
@@ -80,7 +83,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Nobody yet.
+    /// Creates an empty crowd.
     pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
@@ -90,17 +93,17 @@ impl Crowd {
         }
     }
 
-    /// Connections now.
+    /// Returns the number of connections.
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// True when there is none.
+    /// Returns true if there are no connections.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// Whether it is counted still.
+    /// Returns true if the connection of this number is still counted.
     pub fn has(&self, number: u64) -> bool {
         self.members.contains_key(&number)
     }
@@ -113,7 +116,7 @@ impl Crowd {
         }
     }
 
-    /// Of each stage the oldest one, in the order in which they make room.
+    /// Returns the oldest connection of each stage, in the order in which they are closed.
     fn oldest(places: &BTreeSet<Place>) -> impl Iterator<Item = Place> + '_ {
         STAGES.into_iter().filter_map(|stage| {
             places.range((stage, 0, 0)..=(stage, u64::MAX, u64::MAX)).next().copied()
@@ -127,8 +130,8 @@ impl Crowd {
             .map(|(_, _, number)| number)
     }
 
-    /// Whether another stranger may come, for a listener that lets newcomers wait rather than
-    /// end who is still in time.
+    /// Decides whether another stranger may connect at `now`, in milliseconds. For a listener that
+    /// lets newcomers wait rather than close connections that have not stalled.
     pub fn room(&self, now: u64) -> Room {
         if self.strangers.len() < self.bounds.strangers {
             return Room::Free;
@@ -141,8 +144,9 @@ impl Crowd {
         Room::After(left.min().unwrap_or(0).max(1))
     }
 
-    /// Lets a newcomer in. Gives who must end for it and is no longer counted: one for its place
-    /// where none is left, and those of its network that stall beyond what a network may.
+    /// Admits a newcomer and returns the connections that the caller must close for it. They are no
+    /// longer counted: one whose place is needed, and strangers of the newcomer's network that have
+    /// stalled, if that network has [`Bounds::each`] or more.
     pub fn enter(&mut self, number: u64, address: IpAddr, stage: Stage, now: u64) -> Vec<u64> {
         let network = network(address);
         let mut ended = Vec::new();
@@ -170,13 +174,15 @@ impl Crowd {
         (needed && self.members.len() >= self.bounds.all).then(|| self.of_the_greatest()).flatten()
     }
 
-    /// The first of the network that has the most connections whose right is known.
+    /// Returns the connection that is closed first in the network with the most authenticated
+    /// connections.
     fn of_the_greatest(&self) -> Option<u64> {
         let greatest = self.networks.values().max_by_key(|network| network.known.len())?;
         greatest.known.first().map(|(_, _, number)| *number)
     }
 
-    /// Who ends first when the machine has no room for another connection: a stranger.
+    /// Returns the connection to close if the machine has no room for another one: a stranger if
+    /// there is one.
     pub fn least(&self) -> Option<u64> {
         self.strangers.first().map(|(_, _, number)| *number).or_else(|| self.of_the_greatest())
     }
@@ -186,7 +192,7 @@ impl Crowd {
         if known { &mut network.known } else { &mut network.strangers }
     }
 
-    /// Takes one out, however it ended. False: it was not there any more.
+    /// Removes a connection, however it ended. Returns false if it was removed before.
     pub fn leave(&mut self, number: u64) -> bool {
         let Some(member) = self.members.remove(&number) else { return false };
         self.take_out(&member);
@@ -215,12 +221,13 @@ impl Crowd {
         self.members.insert(number, member);
     }
 
-    /// It has come to this stage.
+    /// Notes that a connection has reached this stage at `now`, in milliseconds.
     pub fn at(&mut self, number: u64, stage: Stage, now: u64) {
         self.put(number, |member| member.place = (stage, now, number));
     }
 
-    /// It has shown who it is: an access token, a session, a device's certificate.
+    /// Notes that a connection has authenticated by an access token, a login or a device's
+    /// certificate.
     pub fn known(&mut self, number: u64) {
         self.put(number, |member| member.known = true);
     }

@@ -1,4 +1,5 @@
-//! May this key be a device, and which? Decided from the token, the key and who is known.
+//! Decides whether a key may become a device, and which one, from the token, the key and the
+//! devices that exist.
 
 use holdfast_base::ids::{Labels, Name, check_label_key, check_label_value};
 
@@ -9,88 +10,90 @@ use holdfast_api::time;
 /// Most labels of a device.
 pub const MAX_LABELS: usize = 64;
 
-/// Who asks. The proof that they hold the key has been checked.
+/// Request to enrol. The proof of possession of the key has been checked.
 #[derive(Debug)]
 pub struct Asked<'a> {
-    /// The name they would like.
+    /// Device name that is asked for. `None`: one is made from the key.
     pub name: Option<&'a Name>,
-    /// sha256 of the public key, hexadecimal.
+    /// SHA-256 of the public key, hexadecimal.
     pub key_sha256: &'a str,
-    /// Labels that they claim.
+    /// Labels that the agent claims for its device.
     pub labels: &'a Labels,
-    /// sha256 of the token's secret, hexadecimal.
+    /// SHA-256 of the token's secret, hexadecimal.
     pub secret_sha256: &'a str,
 }
 
-/// What is known of them.
+/// Stored records that concern a request to enrol.
 #[derive(Debug)]
 pub struct Known<'a> {
-    /// The token with the id that they named.
+    /// Token with the id that the request names.
     pub token: Option<&'a TokenRecord>,
-    /// The device that has their key.
+    /// Device that has the key of the request.
     pub same_key: Option<&'a DeviceRecord>,
 }
 
-/// What becomes of them.
+/// Result of an admitted request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// They are this device already and ask for nothing else; no use of the token counts.
+    /// The key is this device already, and the request asks for nothing else. Such a repetition is
+    /// no use of the token.
     Same(Name),
-    /// A new device.
+    /// The key becomes a new device.
     New {
-        /// Its name.
+        /// Name of the new device.
         name: Name,
-        /// Its labels.
+        /// Claimed labels that the token allows, and the token's own, which take precedence.
         labels: Labels,
-        /// Whether it may connect.
+        /// Approved, or pending if a person has to approve the device first.
         standing: Standing,
     },
 }
 
-/// Why they are refused. The text is for whoever stands at the device.
+/// Reason for which a request is refused. The text is for the person at the device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// No such token, or another secret.
+    /// No token has this id, or its secret differs.
     #[error(
         "the token is not known here: it was made by another control plane, mistyped, or long gone; make one with `holdfast token create`"
     )]
     UnknownToken,
-    /// A person ended it.
+    /// The token was revoked by a person.
     #[error("the token was revoked; make another with `holdfast token create`")]
     RevokedToken,
-    /// Its time is over.
+    /// The token expired; holds the time in RFC 3339.
     #[error("the token expired at {0}; make another with `holdfast token create`")]
     ExpiredToken(String),
-    /// All its uses are over.
+    /// All uses of the token have been made; holds their number.
     #[error(
         "the token is used up ({0} of {0} uses); make another with `holdfast token create --uses N`"
     )]
     UsedToken(u32),
-    /// The device that has this key may not connect.
+    /// The device that has this key was revoked.
     #[error(
         "device {0} was revoked; an operator can `holdfast delete device {0}` to let it enrol anew"
     )]
     RevokedDevice(Name),
-    /// Another key has the name.
+    /// Another key has this device name.
     #[error(
         "there is a device {0} already, with another key; choose another --name, or `holdfast delete device {0}` first when this one replaces it"
     )]
     NameTaken(Name),
-    /// The key is another device's.
+    /// The key belongs to the device of the first name; the second was asked for.
     #[error(
         "this data folder is device {0} already, not {1}: for another device use another --data, or stop the agent and remove this folder first (also where it is a copy of another machine's)"
     )]
     OtherName(Name, Name),
-    /// The device has another label.
+    /// A label of the device differs: name of the device, its present label in words, and the
+    /// claimed one as `KEY=VALUE`.
     #[error("device {0} has {1}, not {2}: `holdfast device label {0} {2}` changes it")]
     OtherLabel(Name, String, String),
-    /// A label that is none.
+    /// A label is invalid, or there are too many; holds the sentence.
     #[error("{0}")]
     Label(String),
 }
 
 impl Refused {
-    /// A word for the metrics.
+    /// Returns the reason as a word for metrics, such as `expired-token`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::UnknownToken => "unknown-token",
@@ -106,10 +109,11 @@ impl Refused {
     }
 }
 
-/// Decides. `taken` knows whether a name is a device's.
+/// Decides about a request at `now`, in seconds since 1970. `taken` returns whether a device of
+/// this name exists.
 ///
 /// # Errors
-/// [`Refused`].
+/// [`Refused`] with the reason.
 pub fn decide(
     asked: &Asked<'_>,
     known: &Known<'_>,
@@ -123,7 +127,8 @@ pub fn decide(
     if token.revoked {
         return Err(Refused::RevokedToken);
     }
-    // A lost answer must not cost a device its enrolment: the same key may always repeat itself.
+    // A lost reply must not cost a device its enrolment: the same key may always repeat its
+    // request.
     if let Some(device) = known.same_key {
         return match device.standing {
             Standing::Revoked => Err(Refused::RevokedDevice(device.name.clone())),
@@ -150,7 +155,8 @@ pub fn decide(
     Ok(Decision::New { name, labels, standing })
 }
 
-/// A device enrols again: with the words that it has, or it is told what is to be done.
+/// Decides about a device that enrols again: it may repeat itself, but not ask for another name or
+/// other labels.
 fn same(
     asked: &Asked<'_>,
     token: &TokenRecord,
@@ -188,8 +194,8 @@ fn labels(claimed: &Labels, token: &TokenRecord) -> Result<Labels, Refused> {
     Ok(all)
 }
 
-/// Keys of claimed labels that do not count, for the token does not allow them, and that the device
-/// does not have anyway: whoever enrols is told.
+/// Returns the keys of claimed labels that do not count, because the token does not allow them, and
+/// that the device does not have from elsewhere. Whoever enrols is told of them.
 pub fn held_back(asked: &Asked<'_>, known: &Known<'_>) -> Vec<String> {
     let Some(token) = known.token else { return Vec::new() };
     let has = |key: &str, value: &String| {
@@ -200,10 +206,10 @@ pub fn held_back(asked: &Asked<'_>, known: &Known<'_>) -> Vec<String> {
     held.map(|(key, _)| key.clone()).collect()
 }
 
-/// Checks a device's labels.
+/// Checks number, keys and values of a device's labels.
 ///
 /// # Errors
-/// What is wrong with the first that is.
+/// A sentence about the first fault.
 pub fn check_labels(labels: &Labels) -> Result<(), String> {
     if labels.len() > MAX_LABELS {
         return Err(format!("{} labels: at most {MAX_LABELS} are allowed", labels.len()));

@@ -1,4 +1,4 @@
-//! Why something is not as desired, in words for a person.
+//! Explains in sentences for people why a device or a workload is not as desired.
 
 use holdfast_base::ids::{Name, StateVersion};
 use holdfast_protocol::message::Phase;
@@ -13,10 +13,10 @@ use holdfast_api::count::{count, counted};
 use holdfast_api::time::{rfc3339, words};
 use holdfast_api::{Absence, Connection, Difference, Explanation, State};
 
-/// Most reasons that are told one by one.
+/// Most devices of a workload whose reasons are listed one by one.
 const MOST: usize = 20;
 
-/// A device: why it is not as desired.
+/// Explains why a device is not as desired, or that it is.
 pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
     let (mut reasons, mut hints) = (Vec::new(), Vec::new());
     let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
@@ -86,7 +86,7 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
     Explanation { kind: "device".into(), name: name.to_string(), settled, summary, reasons, hints }
 }
 
-/// A phase as an operator would say it.
+/// Returns a phase as an operator would say it, such as "downloading" for `Fetching`.
 pub fn in_words(phase: Phase) -> &'static str {
     match phase {
         Phase::Backoff => "waiting to restart",
@@ -95,7 +95,7 @@ pub fn in_words(phase: Phase) -> &'static str {
     }
 }
 
-/// Of one that is connected: that its next packet is late.
+/// Returns a sentence if a connected device's next packet is late.
 fn overdue(device: &Device, now: u64) -> Option<String> {
     let late = device.live.overdue(now)?;
     let silent = now.saturating_sub(device.heard_at(now));
@@ -115,7 +115,7 @@ fn behind(model: &Model, device: &Device) -> bool {
     device.desired.generation > 0 && device.report.applied != wanted
 }
 
-/// `last heard ... (N min ago)`, or that it never was.
+/// Returns `last heard TIME (5 min ago)`, or `never seen`.
 fn since(device: &Device, now: u64) -> String {
     match device.report.last_seen {
         0 => "never seen".into(),
@@ -123,7 +123,8 @@ fn since(device: &Device, now: u64) -> String {
     }
 }
 
-/// Why a workload is not as desired on a device. None: it is.
+/// Returns the reason for which a workload is not as desired on a device. `None` if it is as
+/// desired.
 fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<String> {
     let is = state::of(device, name, revision, now);
     let said = device.report.workload(name);
@@ -179,7 +180,7 @@ fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<St
     }
 }
 
-/// That a workload is paused on a device, by whom and since when, and whether the device does so.
+/// Returns who paused a workload on a device and when, and whether the device still has to stop it.
 fn paused(pause: &Stamp, said: Option<&WorkloadReport>, is: Condition, now: u64) -> String {
     let at_rest = matches!(is.state, State::Paused) || is.last == Some(State::Paused);
     let still = match (is.state, said) {
@@ -192,7 +193,8 @@ fn paused(pause: &Stamp, said: Option<&WorkloadReport>, is: Condition, now: u64)
     format!("paused by {by} since {at} ({ago} ago){still}")
 }
 
-/// Every workload that is desired of a device or reported by it, with what is between the two.
+/// Compares desired and reported state of every workload that is desired on a device or reported by
+/// it.
 pub fn differences(device: &Device, now: u64) -> Vec<Difference> {
     let desired = device.desired.workloads.iter().map(|(name, revision)| (name, Some(*revision)));
     let left_over = device.report.workloads.iter().filter_map(|(name, _)| {
@@ -228,7 +230,7 @@ pub fn differences(device: &Device, now: u64) -> Vec<Difference> {
         .collect()
 }
 
-/// Devices of a workload that are not as desired, by state.
+/// Lines about the devices on which a workload is not as desired, by state.
 #[derive(Default)]
 struct NotAsDesired {
     failing: Vec<String>,
@@ -249,7 +251,7 @@ impl NotAsDesired {
     }
 }
 
-/// A workload: why it is not as desired.
+/// Explains on which devices a workload is not as desired, or that it is as desired on all.
 pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
     let name = &workload.record.name;
     let mut summary = holdfast_api::WorkloadSummary::default();
@@ -296,7 +298,7 @@ pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
     Explanation { kind, name: name.to_string(), settled, summary: text, reasons, hints }
 }
 
-/// The states that there are, with their numbers: `2 running, 1 failing`.
+/// Returns the states that occur with their numbers: `2 running, 1 failing`.
 fn counts(summary: &holdfast_api::WorkloadSummary) -> String {
     let all = [
         (State::Failing, summary.failing),
@@ -327,7 +329,7 @@ fn counts(summary: &holdfast_api::WorkloadSummary) -> String {
         .join(", ")
 }
 
-/// Why no device is to run it, and what helps.
+/// Returns the reason for which no device is to run a workload, and a command that helps.
 fn nobody(model: &Model) -> (String, &'static str) {
     let approved = |device: &&Device| device.record.standing == Standing::Approved;
     let count = model.devices.values().filter(approved).count();

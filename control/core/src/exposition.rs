@@ -1,5 +1,6 @@
-//! The latest values of streams in Prometheus' text format: a number is a sample, and so is each
-//! number in an object. What is left out for a bound is counted in the text itself.
+//! Formats the latest values of streams in Prometheus' text format. A number is a sample, and so is
+//! each number in an object. The text counts what a bound has left out, in
+//! `holdfast_streams_left_out`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,40 +10,41 @@ use holdfast_records::Record;
 
 use super::values::{Tree, value_tree};
 
-/// Most samples of values in one answer: some eight megabytes, and more than a Prometheus server
-/// should be given by one target. Fleets beyond are read in parts, by selector.
+/// Most samples of values in one reply: some 8 MB, and more than one target should give a
+/// Prometheus server. Larger fleets are scraped in parts, by selector.
 pub const MAX_SERIES: usize = 50_000;
 
-/// Most numbers of one record.
+/// Most samples of one record.
 const MAX_FIELDS: usize = 64;
 
-/// Samples this far ahead are refused by Prometheus, in milliseconds.
+/// Milliseconds ahead of the clock from which on Prometheus refuses a sample.
 const AHEAD: u64 = 600_000;
 
-/// What a stream has to say.
+/// Newest record of one stream.
 pub struct Latest<'a> {
-    /// Whose.
+    /// Name of the device that the stream belongs to.
     pub device: &'a str,
-    /// The device's label `site`.
+    /// Value of the device's label `site`.
     pub site: Option<&'a str>,
-    /// Its name.
+    /// Name of the stream.
     pub stream: &'a str,
-    /// When its newest record was taken in, in milliseconds since 1970.
+    /// Time at which the agent accepted the newest record, in milliseconds since 1970.
     pub time: u64,
-    /// That record. None: it is too long to be kept at hand.
+    /// The newest record. `None` if it is too long to be held in memory.
     pub record: Option<Record>,
 }
 
-/// Why something is not shown.
+/// Reason for which a sample is left out, a value of the label `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Left {
-    /// [`MAX_SERIES`].
+    /// The reply has [`MAX_SERIES`] samples already.
     TooMany,
-    /// [`MAX_FIELDS`], or what [`Tree::fields`] does not look into.
+    /// The record has more than [`MAX_FIELDS`] numbers, two of the same path, or some deeper than
+    /// [`Tree::fields`] looks.
     TooManyFields,
-    /// The record is not at hand.
+    /// The record is too long to be held in memory.
     TooLong,
-    /// Older than was asked for, or ahead of time.
+    /// The record is older than was asked for, or too far ahead of the clock.
     Time,
 }
 
@@ -59,19 +61,20 @@ impl Left {
     }
 }
 
-/// The text as it grows.
+/// Text of the reply under construction.
 #[derive(Debug)]
 pub struct Exposition {
     values: String,
     times: String,
     series: usize,
     left: BTreeMap<Left, u64>,
-    /// Not before, and not after, in milliseconds since 1970.
+    /// Earliest and latest time of records whose values are shown, in milliseconds since 1970.
     window: (u64, u64),
 }
 
 impl Exposition {
-    /// Of records that are at most `age` milliseconds old.
+    /// Creates an empty text for records of at most `age` milliseconds before `now` (milliseconds
+    /// since 1970).
     pub fn new(now: u64, age: u64) -> Self {
         Self {
             values: String::new(),
@@ -86,7 +89,7 @@ impl Exposition {
         *self.left.entry(why).or_default() += 1;
     }
 
-    /// Adds a stream.
+    /// Adds the samples of a stream.
     pub fn add(&mut self, latest: &Latest<'_>) {
         let mut labels = String::new();
         label(&mut labels, "device", latest.device);
@@ -129,7 +132,7 @@ impl Exposition {
         }
     }
 
-    /// The whole text.
+    /// Returns the complete text.
     pub fn finish(self) -> String {
         let mut out = String::with_capacity(self.values.len() + self.times.len() + 1_024);
         family(
@@ -171,12 +174,12 @@ fn family(out: &mut String, name: &str, help: &str) {
     write(out, format_args!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
 }
 
-/// Milliseconds as seconds, exactly.
+/// Converts milliseconds to seconds without loss: `1500` to `1.500`.
 fn rational(millis: u64) -> String {
     format!("{}.{:03}", millis / 1_000, millis % 1_000)
 }
 
-/// `name="value"`, escaped, after a comma if something stands there.
+/// Appends `name="value"`, escaped, after a comma if a label precedes it.
 fn label(out: &mut String, name: &str, value: &str) {
     if !out.is_empty() {
         out.push(',');
@@ -194,8 +197,8 @@ fn label(out: &mut String, name: &str, value: &str) {
     out.push('"');
 }
 
-/// The numbers of a value by their path; true is 1 and false 0. False: there are more, or some that
-/// cannot be told apart by their paths.
+/// Collects the numbers of a value by their path; true is 1 and false is 0. Returns false if some
+/// are left out: more than [`MAX_FIELDS`], of equal paths, or too deep.
 fn collect(value: &Tree, out: &mut BTreeMap<String, String>) -> bool {
     let mut room = true;
     let whole = value.fields(&mut |path, value| {
@@ -214,9 +217,9 @@ fn collect(value: &Tree, out: &mut BTreeMap<String, String>) -> bool {
     whole && room
 }
 
-/// A whole number with every digit, for whoever reads more than the doubles that Prometheus keeps;
-/// others as the shortest text of their double. None: it has none, and Prometheus would refuse the
-/// whole answer.
+/// Formats a number: whole numbers with every digit, for readers that keep more than the doubles of
+/// Prometheus, others as the shortest text of their double. `None` if a double cannot hold it, for
+/// Prometheus would refuse the whole reply.
 fn sample(number: &str) -> Option<String> {
     match query::Number::parse(number)? {
         query::Number::Float(float) => Some(format!("{float:?}")),
@@ -303,7 +306,7 @@ mod tests {
             (r#"{"t":1,"t":2}"#, vec![("\"t\"", "2")]),
             (r#"{"":{"":1},".":2}"#, vec![("\"`.`\"", "2"), ("\"``.``\"", "1")]),
             (r#"{"x\"y":1,"x\\\"y":2}"#, vec![("\"x\\\"y\"", "1"), ("\"x\\\\\\\"y\"", "2")]),
-            // Whole numbers keep their digits; what has no double is left out alone.
+            // Whole numbers keep their digits; only numbers without a double are left out.
             (
                 r#"{"a":9007199254740993,"b":18446744073709551615,"c":1e400,"d":-0.5}"#,
                 vec![

@@ -1,5 +1,5 @@
-//! The fleet at a glance: counts, what needs a person first, and sites. Devices are added one by
-//! one, so that whoever reads them may let others write in between.
+//! Summary of the fleet: counts, the most urgent conditions, sites and labels. Devices are added
+//! one by one, so that the reader of the model may let writers in between.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -21,38 +21,40 @@ use holdfast_api::{
     WorkloadCounts, WorkloadState, WorkloadSummary,
 };
 
-/// Most things that need a person; the rest is a number.
+/// Most items of attention in a summary; the rest is only counted.
 const MAX_ATTENTION: usize = 50;
 
-/// Most sites; the rest is a number.
+/// Most sites in a summary; the rest is only counted.
 const MAX_SITES: usize = 500;
 
-/// Devices named for each thing that needs a person.
+/// Most device names listed in one item of attention.
 const NAMED: usize = 5;
 
-/// Most codes of problems that are told apart: devices choose them.
+/// Most codes of problems that are counted separately. Devices choose the codes.
 const MAX_CODES: usize = 1_000;
 
-/// The code under which the others are counted.
+/// Code under which problems beyond [`MAX_CODES`] are counted together.
 const OTHER: &str = "other";
 
-/// Devices that have something in common.
+/// Devices that have one condition in common; becomes one item of attention.
 #[derive(Debug, Default)]
 struct Group {
     severity: Option<Severity>,
     count: u64,
-    /// Of those: offline, so that it was so when they were last heard.
+    /// Devices of the group that are offline, so that the condition is known from when they were
+    /// last heard.
     unknown: u64,
-    /// Of those: acknowledged.
+    /// Devices of the group whose alarm is acknowledged.
     acknowledged: u64,
-    /// Of those: silenced.
+    /// Devices of the group whose alarm is silenced.
     silenced: u64,
-    /// When the first of them began. 0: not known.
+    /// Start of the earliest alarm of the group, in seconds since 1970. 0: not known.
     since: u64,
     first: Vec<String>,
-    /// What one of them says.
+    /// First non-empty message of an alarm of the group.
     message: String,
-    /// How long they may be away, in words. None: some longer than others.
+    /// Time that the devices may be away, in words such as `5 min`. `None` if it differs between
+    /// them.
     allowed: Option<String>,
 }
 
@@ -70,7 +72,7 @@ impl Group {
         if alarm.since > 0 && (self.since == 0 || alarm.since < self.since) {
             self.since = alarm.since;
         }
-        // Severity's order is from the most urgent.
+        // Severities are ordered from the most urgent, so `min` is the most urgent.
         self.severity = Some(self.severity.map_or(alarm.severity, |was| was.min(alarm.severity)));
         if self.message.is_empty() {
             self.message = alarm.message;
@@ -81,7 +83,7 @@ impl Group {
     }
 }
 
-/// What was counted so far.
+/// Figures of the devices added so far.
 #[derive(Debug)]
 pub struct Tally {
     watch: Watch,
@@ -94,7 +96,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing yet. `silences`: what is acknowledged and silenced.
+    /// Creates an empty tally. `silences` are the acknowledgements and silences of alarms.
     pub fn new(watch: Watch, silences: Vec<Silence>) -> Self {
         Self {
             watch,
@@ -107,7 +109,7 @@ impl Tally {
         }
     }
 
-    /// Adds a device.
+    /// Adds a device to all figures.
     pub fn add(&mut self, device: &Device) {
         let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
         let away = absence::class(device, self.watch.now);
@@ -129,7 +131,7 @@ impl Tally {
         self.site_of(device, connection, away, unhealthy);
     }
 
-    /// A device counts once for each kind and code.
+    /// Adds the alarms of a device. It counts once for each kind and code.
     fn alarms_of(&mut self, device: &Device) {
         let mut seen: Vec<(Attention, String)> = Vec::new();
         for alarm in self.watch.alarms(device) {
@@ -194,7 +196,8 @@ impl Tally {
         site.failing += u64::from(state::failing(device, self.watch.now) > 0);
     }
 
-    /// What it comes to. `workloads` are all that there are.
+    /// Returns the summary. `workloads` names all workloads that exist, also those that no device
+    /// runs.
     pub fn fleet<'m>(mut self, workloads: impl Iterator<Item = &'m Name>) -> Fleet {
         let mut counts = WorkloadCounts::default();
         for name in workloads {
@@ -236,7 +239,7 @@ impl Tally {
             })
             .collect();
         all.sort_by(|one, other| {
-            // What somebody looks after already comes after everything else.
+            // Items of which all alarms are acknowledged or silenced come last.
             let key = |item: &AttentionItem| {
                 let muted = item.acknowledged + item.silenced >= item.count;
                 (muted, item.severity, Reverse(item.count))
@@ -249,7 +252,7 @@ impl Tally {
     }
 }
 
-/// Whether nothing needs a look, and the sentence that says it.
+/// Returns whether nothing needs a person, and the summary's sentence.
 fn verdict(devices: DeviceCounts, workloads: WorkloadCounts, items: u64) -> (bool, String) {
     let mut parts = Vec::new();
     let mut add = |count: u64, one: &str, many: &str| {
@@ -283,7 +286,8 @@ fn verdict(devices: DeviceCounts, workloads: WorkloadCounts, items: u64) -> (boo
     (true, all)
 }
 
-/// What a group of devices has, in words. `of`: devices that should run a failing workload.
+/// Returns the sentence of an item of attention. `of` is the number of devices that should run the
+/// failing workload.
 fn message(kind: Attention, code: &str, group: &Group, of: u64) -> String {
     let count = group.count;
     match kind {
@@ -362,7 +366,8 @@ fn item(kind: Attention, code: String, group: Group, of: u64) -> AttentionItem {
     }
 }
 
-/// The sites with the biggest trouble first, and how many more there are.
+/// Returns the sites with the most unhealthy and offline devices first, and how many more there
+/// are.
 fn sites(all: BTreeMap<String, Site>) -> (Vec<Site>, u64) {
     let mut sites: Vec<Site> =
         all.into_iter().map(|(name, site)| Site { site: name, ..site }).collect();
@@ -375,18 +380,18 @@ fn sites(all: BTreeMap<String, Site>) -> (Vec<Site>, u64) {
     (sites, more)
 }
 
-/// Most keys of labels that are told.
+/// Most keys of labels in the list of labels in use.
 const MAX_KEYS: usize = 500;
 
-/// Most values of a label that are told.
+/// Most values of one label in the list of labels in use; the rest is only counted.
 const MAX_VALUES: usize = 50;
 
-/// The labels in use.
+/// Labels in use: devices by key, and by value of each key.
 #[derive(Debug, Default)]
 pub struct LabelTally(BTreeMap<String, (u64, BTreeMap<String, u64>)>);
 
 impl LabelTally {
-    /// Adds a device.
+    /// Adds the labels of a device.
     pub fn add(&mut self, device: &Device) {
         for (key, value) in &device.record.labels {
             let (count, values) = match self.0.get_mut(key) {
@@ -401,7 +406,7 @@ impl LabelTally {
         }
     }
 
-    /// What it comes to: the most used first.
+    /// Returns the labels, those of the most devices first.
     pub fn labels(self) -> Vec<LabelKey> {
         let mut keys: Vec<LabelKey> = self
             .0
@@ -423,8 +428,8 @@ impl LabelTally {
     }
 }
 
-/// Adds the next `most` devices of a model after this one. The last of them; None: there are no
-/// more.
+/// Calls `add` for the next `most` devices after the name `after`. Returns the name of the last of
+/// them, with which the next call continues; `None` if no device was left.
 pub fn some<'m>(
     model: &'m Model,
     after: Option<&Name>,

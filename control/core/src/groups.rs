@@ -1,4 +1,4 @@
-//! Devices grouped by the values of a label, with the states of those in each group counted.
+//! Counts the devices of each value of a label by their health state.
 
 use std::collections::BTreeMap;
 
@@ -6,11 +6,11 @@ use super::model::Device;
 use super::state;
 use holdfast_api::{DeviceGroup, DeviceGroups, HealthState};
 
-/// Most groups that are told: a label that every device has a value of its own for makes as many as
-/// there are devices. Those with the most trouble are told first, and the others are a number.
+/// Most groups in a reply; the rest is only counted. A label with a different value for every
+/// device makes as many groups as there are devices.
 const MAX_GROUPS: usize = 500;
 
-/// What was counted so far, by value; of devices without the label under None.
+/// Counts so far, by value of the label. `None` is the key for devices without the label.
 #[derive(Debug)]
 pub struct GroupTally {
     by: String,
@@ -18,12 +18,12 @@ pub struct GroupTally {
 }
 
 impl GroupTally {
-    /// Nothing yet. `by` is the label's key.
+    /// Creates an empty tally. `by` is the key of the label.
     pub fn new(by: String) -> Self {
         Self { by, groups: BTreeMap::new() }
     }
 
-    /// Adds a device in the state that it has now, in seconds since 1970.
+    /// Adds a device with its health state at `now`, in seconds since 1970.
     pub fn add(&mut self, device: &Device, now: u64) {
         let value = device.record.labels.get(&self.by).cloned();
         let group = self.groups.entry(value).or_default();
@@ -40,14 +40,15 @@ impl GroupTally {
         } += 1;
     }
 
-    /// What it comes to: the most trouble first, then the most devices, then by value.
+    /// Returns the groups: those with the most devices in trouble first, then with the most
+    /// devices, then by value.
     pub fn groups(self) -> DeviceGroups {
         let mut items: Vec<DeviceGroup> =
             self.groups.into_iter().map(|(value, group)| DeviceGroup { value, ..group }).collect();
         let trouble = |group: &DeviceGroup| {
             (group.failing + group.problem + group.unknown + group.never_seen, group.devices)
         };
-        // Stable: equals stay in the order of their values.
+        // The sort is stable, so groups of equal rank stay in the order of their values.
         items.sort_by_key(|group| std::cmp::Reverse(trouble(group)));
         let more = items.len().saturating_sub(MAX_GROUPS) as u64;
         items.truncate(MAX_GROUPS);

@@ -1,6 +1,6 @@
-//! What becomes of a batch: which of its records are new, and what the stream's ledger says
-//! afterwards. Each record counts once by device, stream and number, whatever is repeated,
-//! reordered or overlapping; what a batch says of numbers that were received takes nothing back.
+//! Takes in batches of data records: which records are new, and what the ledger of the stream says
+//! afterwards. Each record counts once by device, stream and sequence number, whatever is repeated,
+//! reordered or overlapping. A batch cannot take back that a number was received.
 
 use std::collections::BTreeMap;
 
@@ -14,92 +14,94 @@ use serde::{Deserialize, Serialize};
 
 use super::ledger::{Answer, MAX_SEQUENCE, Stretch, is_by_policy};
 
-/// Most streams of a device: what its agent has at most.
+/// Most streams of a device; an agent has no more.
 pub const MAX_STREAMS: usize = 1_000;
 
-/// Segments of one ledger from which on the oldest are summed up: about ten megabytes on disk.
+/// Segments of one ledger from which on the oldest are summed up. They take about 10 MB on disk.
 pub const SUM_UP_AT: u64 = 250_000;
 
-/// Segments of one ledger beyond which no batch is taken that adds to them, until they are summed
-/// up: a device cannot fill the disk by numbers that it leaves out.
+/// Segments of one ledger beyond which batches that add to them are refused until older ones are
+/// summed up, so that a device cannot fill the disk by leaving out numbers.
 pub const MAX_SEGMENTS: u64 = 300_000;
 
-/// Longest value that is kept as a stream's latest, beside its records: it is in memory.
+/// Longest value in bytes that is held in memory as the newest record of a stream.
 pub const MAX_LATEST: usize = 1_024;
 
-/// What a stream keeps.
+/// Limits on what the store keeps of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
-    /// Seconds after a record came; absent: for ever.
+    /// Seconds for which a record is kept after its arrival. Absent: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<u64>,
-    /// Bytes of blocks; absent: as many as there is room for.
+    /// Bytes of blocks that are kept. Absent: as many as there is room for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }
 
-/// What is known of a stream beside its ledger and its records.
+/// Figures of a stream that are stored beside its ledger and its records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Records received, each counted once.
     pub received: u64,
-    /// Records that came again.
+    /// Copies of records that had been received before.
     pub duplicates: u64,
-    /// Records that came with the number of another one, and are to come again with one of their
-    /// own: the device was copied, or put back to an earlier state.
+    /// Records refused because their number stands for another record: the device was copied, or
+    /// put back to an earlier state. They come again under numbers of their own.
     #[serde(default)]
     pub conflicts: u64,
     /// Records that came after one with a higher number.
     pub late: u64,
-    /// The highest number received; 0: none.
+    /// Highest number received. 0: none.
     pub highest: u64,
     /// Numbers that stand in gaps, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub gaps: BTreeMap<GapReason, u64>,
-    /// Of those: above `highest`.
+    /// Numbers in gaps above `highest`; they are included in `gaps`.
     #[serde(default)]
     pub gaps_above: u64,
-    /// Segments of the ledger.
+    /// Segments of the ledger, which are rows of the store.
     pub segments: u64,
-    /// Below this number the ledger is summed up; 0: nowhere.
+    /// Number below which the ledger has been summed up. 0: nothing has been.
     #[serde(default)]
     pub summed_below: u64,
-    /// Of `gaps`: numbers that are summed up, by reason.
+    /// Numbers in gaps that have been summed up, by reason; they are included in `gaps`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub summed: BTreeMap<GapReason, u64>,
-    /// Records that are in the store.
+    /// Records in the store.
     pub kept: u64,
-    /// Bytes of the blocks that are in the store.
+    /// Bytes of the blocks in the store.
     pub bytes: u64,
-    /// Numbers that the widest of those blocks spans.
+    /// Largest range of numbers that one block in the store spans. Bounds the search for the block
+    /// of a number.
     #[serde(default)]
     pub span: u64,
-    /// Not later than the oldest block that is in the store was stored, in seconds since 1970.
+    /// Lower bound of the time at which the oldest block in the store was stored, in seconds since
+    /// 1970.
     #[serde(default)]
     pub oldest_stored: u64,
-    /// When the last record came, in seconds since 1970.
+    /// Arrival of the last record, in seconds since 1970.
     pub last_stored: u64,
-    /// The record with the highest number, its value if that is short.
+    /// Record with the highest number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<Latest>,
 }
 
-/// The newest record of a stream.
+/// Newest record of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latest {
-    /// Its number.
+    /// Sequence number of the record.
     pub seq: u64,
-    /// When the agent took it in, in milliseconds since 1970.
+    /// Time at which the agent accepted the record, in milliseconds since 1970.
     pub time: u64,
-    /// It is CBOR.
+    /// True if the value is CBOR.
     pub cbor: bool,
-    /// None: it is longer than [`MAX_LATEST`].
+    /// Value of the record. `None` if it is longer than [`MAX_LATEST`].
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
     pub value: Option<Vec<u8>>,
 }
 
 impl Latest {
-    /// The record, if its value is known.
+    /// Returns the record, if its value is held.
     pub fn record(&self) -> Option<Record> {
         let format = if self.cbor { Format::Cbor } else { Format::Plain };
         let value = self.value.clone()?;
@@ -108,75 +110,77 @@ impl Latest {
 }
 
 impl Tally {
-    /// Numbers below the highest that have no answer.
+    /// Returns how many numbers below the highest are neither received nor in a gap.
     pub fn unknown(&self) -> u64 {
         let gaps: u64 = self.gaps.values().sum();
         let answered = self.received.saturating_add(gaps.saturating_sub(self.gaps_above));
         self.highest.saturating_sub(answered)
     }
 
-    /// Numbers that did not come: in a gap, or without an answer below the highest.
+    /// Returns how many numbers have no record: those in gaps, and the unknown ones below the
+    /// highest.
     pub fn missing(&self) -> u64 {
         self.gaps.values().fold(self.unknown(), |sum, count| sum.saturating_add(*count))
     }
 
-    /// Of [`Tally::missing`] those that a policy left on the device.
+    /// Returns how many of [`Tally::missing`] a policy left on the device on purpose.
     pub fn by_policy(&self) -> u64 {
         let asked = self.gaps.iter().filter(|(reason, _)| is_by_policy(**reason));
         asked.fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
-    /// Of [`Tally::missing`] all others: what people call missing.
+    /// Returns how many of [`Tally::missing`] were not left on the device by a policy. People call
+    /// these missing.
     pub fn lost(&self) -> u64 {
         self.missing().saturating_sub(self.by_policy())
     }
 }
 
-/// A batch of which all is as it should be, unpacked.
+/// Unpacked batch that has passed all checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
-    /// Which stream.
+    /// Stream that the records belong to.
     pub stream: StreamName,
-    /// See [`Batch::from`].
+    /// First number, see [`Batch::from`].
     pub from: u64,
-    /// See [`Batch::to`].
+    /// Last number, see [`Batch::to`].
     pub to: u64,
-    /// See [`Batch::rest`].
+    /// Reason for numbers that are not mentioned, see [`Batch::rest`].
     pub rest: Option<GapReason>,
-    /// See [`Batch::gaps`].
+    /// Gaps anywhere in the stream, see [`Batch::gaps`].
     pub gaps: Vec<Gap>,
-    /// See [`Batch::fetched`].
+    /// True if the records were requested by a fetch, see [`Batch::fetched`].
     pub fetched: bool,
-    /// See [`Batch::doubt`].
+    /// True if the numbers may stand for other records, see [`Batch::doubt`].
     pub doubt: bool,
-    /// Its records, by number.
+    /// Records in the order of their numbers.
     pub records: Vec<Record>,
-    /// As they came.
+    /// Packed records as they arrived.
     pub block: Vec<u8>,
 }
 
-/// Why a payload is no batch that can ever be stored.
+/// Reason for which a payload can never be stored.
 #[derive(Debug)]
 pub enum Unfit {
-    /// It does not even say which batch it would be.
+    /// The payload cannot be decoded, so that not even its stream is known.
     Malformed(codec::CodecError),
-    /// It does, and this is wrong with it.
+    /// The payload is a batch with a fault.
     Batch {
-        /// Its stream.
+        /// Stream of the faulty batch.
         stream: StreamName,
-        /// Its first number.
+        /// First number of the faulty batch.
         from: u64,
-        /// Its last.
+        /// Last number of the faulty batch.
         to: u64,
-        /// What is wrong, in words.
+        /// Sentence about the fault.
         why: String,
     },
 }
 
-/// Reads and checks what a device published on `data`.
+/// Decodes, checks and unpacks a payload that a device published on `data`.
 ///
 /// # Errors
-/// [`Unfit`], whatever the bytes are.
+/// [`Unfit`]; no bytes cause a panic.
 pub fn check(payload: &[u8]) -> Result<Checked, Unfit> {
     let batch: Batch = codec::decode(payload).map_err(Unfit::Malformed)?;
     match whole(&batch, payload.len()) {
@@ -234,13 +238,15 @@ fn whole(batch: &Batch, size: usize) -> Result<Vec<Record>, String> {
     }
 }
 
-/// What must be in memory of a ledger before this batch is taken.
+/// Returns the numbers whose segments of the ledger must be loaded before the batch is taken in.
 pub fn touched(tally: &Tally, batch: &Checked) -> RangeSet {
     let mut numbers = RangeSet::new();
     numbers.insert(batch.from, batch.to);
     for gap in &batch.gaps {
         numbers.insert(gap.from, gap.to);
     }
+    // Gaps above the highest number so far that the batch passes are no longer above it, and
+    // `receive` has to count them.
     if tally.gaps_above > 0
         && let Some(last) = batch.records.last()
         && last.seq > tally.highest
@@ -250,36 +256,36 @@ pub fn touched(tally: &Tally, batch: &Checked) -> RangeSet {
     numbers
 }
 
-/// What a batch that was taken brought.
+/// Result of a batch that was taken in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Taken {
     /// Numbers of the records that are new.
     pub fresh: RangeSet,
 }
 
-/// Numbers that one block spans at most. A record is looked for in the blocks that begin within so
-/// many numbers before it, for blocks of one stream may interleave.
+/// Most numbers that one block spans. Blocks of one stream may interleave, so a record is looked
+/// for in all blocks that begin within this many numbers before it.
 pub const SPAN: u64 = 65_536;
 
-/// Records as they are stored.
+/// Block of records as a row of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// Number of the first.
+    /// Number of the first record.
     pub first: u64,
-    /// Number of the last.
+    /// Number of the last record.
     pub last: u64,
-    /// How many.
+    /// Number of records in the block.
     pub count: u64,
-    /// The earliest time, in milliseconds since 1970.
+    /// Earliest time of a record, in milliseconds since 1970.
     pub min_time: u64,
-    /// The latest.
+    /// Latest time of a record, in milliseconds since 1970.
     pub max_time: u64,
-    /// A block, see [`holdfast_records::block`].
+    /// Packed records, see [`holdfast_protocol::data::block`].
     pub block: Vec<u8>,
 }
 
-/// What is to be stored of a batch of which these numbers are new, and the new records themselves.
-/// A block of which all is new is stored as it came.
+/// Returns the blocks to be stored of a batch, and its new records. `fresh` holds the numbers that
+/// are new. A block that has only new records is stored as it arrived.
 pub fn pieces(batch: Checked, fresh: &RangeSet) -> (Vec<Piece>, Vec<Record>) {
     let Checked { mut records, block, .. } = batch;
     let all = records.len();
@@ -316,7 +322,7 @@ fn piece(records: &[Record], block: Option<Vec<u8>>) -> Option<Piece> {
 }
 
 impl Tally {
-    /// Counts what goes into the store at `now`, in seconds since 1970.
+    /// Adds new blocks and their records to the figures. `now` is in seconds since 1970.
     pub fn store(&mut self, pieces: &[Piece], records: &[Record], now: u64) {
         if pieces.is_empty() {
             return;
@@ -345,14 +351,15 @@ impl Tally {
     }
 }
 
-/// Numbers of a batch's records of which the ledger does not tell whether they were received: the
-/// blocks that are kept do. All that [`touched`] says is loaded in `ledger`.
+/// Returns the numbers of a batch's records that lie in summed up segments of the ledger, which
+/// does not tell whether they were received. The blocks in the store tell it. The segments of
+/// [`touched`] must be loaded in `ledger`.
 pub fn doubtful(ledger: &Stretch, batch: &Checked) -> RangeSet {
     ledger.summed_within(&runs(&batch.records))
 }
 
-/// Numbers of a batch's records that were received before: what is stored of them tells whether
-/// these are the same records. `held`: see [`take`].
+/// Returns the numbers of a batch's records that were received before. The caller compares these
+/// with the stored records, to find out whether they are the same. `held` is the one of [`take`].
 pub fn repeated(ledger: &Stretch, batch: &Checked, held: &RangeSet) -> RangeSet {
     if batch.fetched {
         return RangeSet::new();
@@ -362,18 +369,18 @@ pub fn repeated(ledger: &Stretch, batch: &Checked, held: &RangeSet) -> RangeSet 
     repeated
 }
 
-/// What a comparison of repeated records with those that are stored came to. Numbers in neither
-/// could not be compared: retention has taken what was stored.
+/// Result of the comparison of repeated records with stored ones. Numbers in neither set could not
+/// be compared, because retention has deleted the stored record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compared {
-    /// The same records, byte for byte and with the same time.
+    /// Numbers whose records are the same, byte for byte and with the same time.
     pub same: RangeSet,
-    /// Other ones.
+    /// Numbers whose records differ.
     pub other: RangeSet,
 }
 
 impl Compared {
-    /// Compares with a record that is stored, if the batch has one of its number.
+    /// Compares a stored record with the record of the same number in the batch, if there is one.
     pub fn add(&mut self, batch: &Checked, stored: &Record) {
         let at = batch.records.binary_search_by_key(&stored.seq, |record| record.seq);
         let Some(record) = at.ok().and_then(|at| batch.records.get(at)) else { return };
@@ -382,14 +389,15 @@ impl Compared {
     }
 }
 
-/// Ranges of numbers told as conflicts of one batch; of more, all between the first and the last
-/// are one.
+/// Most ranges of conflicting numbers reported of one batch. If there are more, all numbers from
+/// the first to the last are reported as one range.
 pub const MAX_CONFLICTS: usize = 256;
 
-/// Numbers of a batch that stand for other records here: they are not taken, and the device gives
-/// what it has of them other numbers. Where the batch says that its numbers are in doubt, what
-/// cannot be compared is another record, and a loss is another loss: it is told twice rather than
-/// not at all.
+/// Returns the numbers of a batch that stand for other records in the store. They are refused, and
+/// the device gives its records of these numbers new ones. If the batch says that its numbers are
+/// in doubt ([`Batch::doubt`]), a repeated record that cannot be compared counts as another record,
+/// and so does a number that was lost here and comes, or was received here and is lost on the
+/// device: a record is stored twice rather than not at all.
 pub fn conflicts(
     ledger: &Stretch,
     batch: &Checked,
@@ -411,7 +419,8 @@ pub fn conflicts(
         conflicts.union(&ledger.within(&lost, |answer| answer == Answer::Received));
     }
     if batch.rest == Some(GapReason::Reduced) {
-        // With a record goes what it stands for.
+        // A record of a reduced stream stands for the numbers before it as well. If 10 and 20 are
+        // in the batch and 20 conflicts, all of 11 to 20 do.
         let mut before = batch.from;
         for record in &batch.records {
             if conflicts.contains(record.seq) {
@@ -429,11 +438,12 @@ pub fn conflicts(
     }
 }
 
-/// Takes a batch in. All that [`touched`] says is loaded in `ledger`; `held`: those of the
-/// [`doubtful`] numbers whose records are kept; `conflicts`: see [`conflicts`].
+/// Takes a batch into the ledger and the figures. The segments of [`touched`] must be loaded in
+/// `ledger`. `held` are the [`doubtful`] numbers whose records are in the store; `conflicts` is the
+/// result of [`conflicts`].
 ///
 /// # Errors
-/// Why the batch can never be stored, in words; then nothing is changed.
+/// A sentence about why the batch can never be stored; then nothing has changed.
 pub fn take(
     ledger: &mut Stretch,
     tally: &mut Tally,
@@ -460,7 +470,7 @@ pub fn take(
     Ok(Taken { fresh })
 }
 
-/// True when the batch says nothing that is not known.
+/// Returns true if the batch adds nothing to the ledger.
 fn is_repeated(ledger: &Stretch, batch: &Checked, runs: &RangeSet, held: &RangeSet) -> bool {
     let mut doubtful = ledger.summed_within(runs);
     doubtful.subtract(held);
@@ -471,7 +481,7 @@ fn is_repeated(ledger: &Stretch, batch: &Checked, runs: &RangeSet, held: &RangeS
         && runs.iter().all(|run| ledger.gaps_within(run.from, run.to) == 0)
 }
 
-/// Numbers that follow each other, as ranges.
+/// Returns the numbers of records, as ranges.
 fn runs(records: &[Record]) -> RangeSet {
     let mut runs: Vec<Range> = Vec::new();
     for record in records {
@@ -483,8 +493,8 @@ fn runs(records: &[Record]) -> RangeSet {
     RangeSet::from_ranges(runs)
 }
 
-/// Refuses a batch that says nothing of some of its numbers: to acknowledge it would lose them
-/// without a word.
+/// Refuses a batch that leaves some of its numbers unexplained. To acknowledge it would lose them
+/// without a trace.
 fn unanswered(ledger: &Stretch, batch: &Checked, runs: &RangeSet) -> Result<(), String> {
     if batch.rest.is_some() {
         return Ok(());
@@ -503,7 +513,8 @@ fn unanswered(ledger: &Stretch, batch: &Checked, runs: &RangeSet) -> Result<(), 
     }
 }
 
-/// The records: what was not received yet is new, also where a gap stood.
+/// Marks the numbers of records as received. Returns those that are new, which includes numbers
+/// that stood in gaps.
 fn receive(ledger: &mut Stretch, sums: &mut Tally, runs: &RangeSet, held: &RangeSet) -> RangeSet {
     let before = sums.highest;
     if let Some(last) = runs.last().filter(|last| *last > before) {
@@ -536,7 +547,7 @@ fn receive(ledger: &mut Stretch, sums: &mut Tally, runs: &RangeSet, held: &Range
     fresh
 }
 
-/// Takes so many off a sum.
+/// Subtracts from the sum of a reason, and removes it when nothing is left.
 fn less(sums: &mut BTreeMap<GapReason, u64>, reason: GapReason, count: u64) {
     let left = sums.get(&reason).map_or(0, |sum| sum.saturating_sub(count));
     if left > 0 {
@@ -547,9 +558,10 @@ fn less(sums: &mut BTreeMap<GapReason, u64>, reason: GapReason, count: u64) {
 }
 
 impl Tally {
-    /// Records came for these numbers, which are summed up, and no block holds them: they stood in
-    /// gaps, as long as there is one among what is summed up. Beyond that they were received, and
-    /// retention took them. Gives those that are new.
+    /// Takes out of the summed up gaps those numbers whose records came and that no stored block
+    /// holds, and returns those that are new. A summed up ledger does not tell which of its numbers
+    /// were received, only how many stood in gaps. So the first numbers are taken for former gaps
+    /// while that count lasts; the rest was received before and deleted by retention.
     fn uncover(&mut self, numbers: &RangeSet) -> RangeSet {
         let mut left = self.summed.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
         let mut new = RangeSet::new();
@@ -561,7 +573,8 @@ impl Tally {
             left -= new.insert(range.from, to);
         }
         let mut found = new.count();
-        // What devices may still have goes first: nothing else comes late.
+        // Reasons that left records on devices (reduced, withheld) are reduced first, because only
+        // such records can still come.
         let (fetched, lost): (Vec<_>, Vec<_>) =
             self.summed.clone().into_iter().partition(|(reason, _)| !reason.is_loss());
         for (reason, count) in fetched.into_iter().chain(lost) {
@@ -574,10 +587,11 @@ impl Tally {
     }
 }
 
-/// Records of these numbers were in a block that is damaged, and in no other: what of them was
-/// received is missing from now on, and gives way when it comes again. `dense`: all of them were in
-/// it, also those of which the ledger does not tell whether they were received. Gives how many are
-/// missing now. All of the numbers are loaded in `ledger`.
+/// Marks records as missing that were in a damaged block and in no other. Numbers that had been
+/// received become a gap with the reason `damaged`, which a record that comes again replaces.
+/// `dense` means that the block held every one of `numbers`, so that also summed up numbers are
+/// known to have been received. All of the numbers must be loaded in `ledger`. Returns how many are
+/// newly missing.
 pub fn damage(ledger: &mut Stretch, tally: &mut Tally, numbers: &RangeSet, dense: bool) -> u64 {
     let was_there =
         |answer: Answer| answer == Answer::Received || (dense && answer == Answer::Summed);
@@ -598,7 +612,7 @@ pub fn damage(ledger: &mut Stretch, tally: &mut Tally, numbers: &RangeSet, dense
     count
 }
 
-/// Sums a ledger up, of which the beginning is loaded, as far as it was received.
+/// Sums up all that is loaded of a ledger, which must be its beginning.
 pub fn sum_up(ledger: &mut Stretch, tally: &mut Tally) {
     for (reason, count) in ledger.sum_up() {
         let sum = tally.summed.entry(reason).or_default();
@@ -608,11 +622,12 @@ pub fn sum_up(ledger: &mut Stretch, tally: &mut Tally) {
     tally.segments = u64::try_from(segments.saturating_add(ledger.growth())).unwrap_or(0);
 }
 
-/// The gaps: numbers that have no answer yet get this one; of several the first stays.
+/// Marks the numbers of gaps that are neither received nor in a gap yet. Of several gaps for one
+/// number the first one stays.
 fn explain(ledger: &mut Stretch, sums: &mut Tally, batch: &Checked) {
     let rest = batch.rest.map(|reason| Gap { from: batch.from, to: batch.to, reason });
-    // What one gap has gone through, the others of the batch need not: a hostile batch of many wide
-    // gaps costs what one does.
+    // Numbers that one gap of the batch has covered are skipped for the others, so that a hostile
+    // batch of many wide gaps costs no more than one of them.
     let mut done = RangeSet::new();
     for gap in batch.gaps.iter().copied().chain(rest) {
         for range in done.missing(gap.from, gap.to).iter() {
@@ -638,7 +653,7 @@ mod tests {
     use super::super::ledger::{Missing, MissingList, Segment};
     use super::*;
 
-    /// What a policy left on the device is no loss, in sums and in lists.
+    /// A number that a policy left on the device is no loss, in sums and in lists.
     #[test]
     fn what_a_policy_left_on_the_device_is_not_missing() {
         for (reason, asked) in [
@@ -663,7 +678,7 @@ mod tests {
         }
     }
 
-    /// A stream as its data store has it: rows that are loaded for each batch anew.
+    /// Stream as its data store has it: segments are loaded anew for each batch.
     #[derive(Default)]
     struct Stored {
         rows: BTreeMap<u64, (u64, Answer)>,
@@ -676,7 +691,7 @@ mod tests {
             self.take_in(batch).map(drop)
         }
 
-        /// Gives the numbers that stand for other records.
+        /// Returns the numbers that conflict with stored records.
         fn take_in(&mut self, batch: Checked) -> Result<RangeSet, String> {
             let mut ledger = Stretch::new();
             for range in touched(&self.tally, &batch).iter() {
@@ -715,7 +730,7 @@ mod tests {
             Ok(other)
         }
 
-        /// Sums up all below this number.
+        /// Sums up all segments below a number.
         fn sum_up(&mut self, below: u64) {
             let mut ledger = Stretch::new();
             let rows = self.rows.iter().map(|(from, (to, answer))| Segment {
@@ -744,7 +759,8 @@ mod tests {
             found
         }
 
-        /// The rows are in order, do not overlap, and neighbours of one answer are one row.
+        /// Checks that rows are in order, do not overlap, and that neighbours of one state are one
+        /// row.
         fn is_sound(&self) {
             let rows: Vec<_> = self.rows.iter().collect();
             for (from, (to, _)) in &rows {
@@ -784,7 +800,7 @@ mod tests {
         }
     }
 
-    /// The same batch with other values: of another device, or another history.
+    /// Returns the same batch with other values, as of another device or another history.
     fn other(mut batch: Checked) -> Checked {
         batch.records.iter_mut().for_each(|record| record.value = b"other".to_vec());
         batch.block = pack(&batch.records, Layout::Rows, false);
@@ -797,27 +813,27 @@ mod tests {
         let set = |from, to| RangeSet::from_ranges([Range { from, to }]);
         let mut stored = Stored::default();
         stored.take(batch(1, 6, &[1, 2, 3, 4], vec![quota(5, 6)], None)).unwrap();
-        // The same again, however it is cut: duplicates.
+        // The same records in other batches are duplicates.
         assert_eq!(stored.take_in(batch(2, 4, &[2, 3, 4], vec![], None)), Ok(RangeSet::new()));
         assert_eq!((stored.tally.duplicates, stored.tally.conflicts), (3, 0));
-        // Others: none of them is stored, and what is new beside them is.
+        // Other records of known numbers are not stored; new ones in the same batch are.
         let mixed = || other(batch(3, 8, &[3, 4, 7, 8], vec![quota(5, 6)], None));
         assert_eq!(stored.take_in(mixed()), Ok(set(3, 4)));
         assert_eq!((stored.tally.duplicates, stored.tally.conflicts), (3, 2));
         assert_eq!(stored.records[&3], record(3));
         assert_eq!(stored.records[&7].value, b"other");
         assert_eq!((stored.tally.received, stored.tally.highest), (6, 8));
-        // Sent again because the answer was lost: answered alike, and stored once.
+        // Redelivered because the acknowledgement was lost: same result, stored once.
         assert_eq!(stored.take_in(mixed()), Ok(set(3, 4)));
         assert_eq!((stored.tally.received, stored.tally.duplicates), (6, 5));
         // The same value at another time is another record.
         let mut later = batch(1, 1, &[1], vec![], None);
         later.records[0].time += 1;
         assert_eq!(stored.take_in(later), Ok(set(1, 1)));
-        // With a record goes what it stands for.
+        // The numbers that a conflicting record stands for conflict as well.
         let reduced = other(batch(1, 4, &[2, 4], vec![], Some(GapReason::Reduced)));
         assert_eq!(stored.take_in(reduced), Ok(set(1, 4)));
-        // What was fetched is as it is; a window may stand for it.
+        // Fetched records never conflict: a `window` record may have the same number.
         let fetched = Checked { fetched: true, ..other(batch(1, 4, &[1, 2, 3, 4], vec![], None)) };
         assert_eq!(stored.take_in(fetched), Ok(RangeSet::new()));
     }
@@ -832,16 +848,16 @@ mod tests {
         let doubt = |batch| Checked { doubt: true, ..batch };
         let again = || batch(1, 8, &[1, 2, 3, 4, 5, 6, 7, 8], vec![], None);
         assert_eq!(stored.take_in(doubt(again())), Ok(set(5, 6)), "that loss was another's");
-        // Retention takes what was stored.
+        // Retention has deleted the stored records.
         stored.records.remove(&1);
         stored.records.remove(&2);
         assert_eq!(stored.take_in(batch(1, 4, &[1, 2, 3, 4], vec![], None)), Ok(RangeSet::new()));
         assert_eq!(stored.take_in(doubt(batch(1, 4, &[1, 2, 3, 4], vec![], None))), Ok(set(1, 2)));
-        // A loss of numbers that were received is one of other records.
+        // A loss of numbers that were received here concerns other records.
         let lost = || batch(1, 4, &[3], vec![quota(1, 2), damaged(4, 4)], None);
         assert_eq!(stored.take_in(lost()), Ok(RangeSet::new()));
         assert_eq!(stored.take_in(doubt(lost())), Ok(set(1, 2)));
-        // However many there are, few are told.
+        // Many conflicts are reported as one range.
         let many: Vec<u64> = (1..=2_000).map(|at| 10 + at * 2).collect();
         stored.take(batch(9, 4_010, &many, vec![], Some(GapReason::Reduced))).unwrap();
         let whole: Vec<u64> = (9..=4_010).collect();
@@ -855,7 +871,7 @@ mod tests {
         Gap(GapReason),
     }
 
-    /// The same, number by number, as simply as it can be said.
+    /// Reference implementation that keeps each number on its own.
     #[derive(Default)]
     struct Naive {
         numbers: BTreeMap<u64, Known>,
@@ -1081,7 +1097,7 @@ mod tests {
         assert!(stored.records.contains_key(&11), "it is stored");
         assert_eq!((stored.tally.missing(), stored.tally.unknown()), (before.0 - 1, before.1));
         stored.is_sound();
-        // The rest of it, and all of it again: each once.
+        // The remaining numbers, and then all of them again: each counts once.
         for _ in 0..2 {
             let numbers: Vec<u64> = (10..=1_009).collect();
             stored.take(batch(10, 1_009, &numbers, vec![], None)).unwrap();
@@ -1131,7 +1147,7 @@ mod tests {
                 }
             }
         };
-        // A block from 3 to 11: what stood in gaps or is not known stays so.
+        // A damaged block from 3 to 11: gaps and unknown numbers within stay so.
         let mut ledger = load(&stored);
         let numbers = RangeSet::from_ranges([Range { from: 3, to: 11 }]);
         assert_eq!(damage(&mut ledger, &mut stored.tally, &numbers, false), 4);
@@ -1141,12 +1157,12 @@ mod tests {
         assert_eq!((stored.tally.received, stored.tally.unknown()), (2, 2));
         assert_eq!(stored.tally.gaps[&GapReason::Damaged], 4);
         assert_eq!(stored.missing().len(), 9, "2 to 9 by turns, and 10 to 11");
-        // It comes again.
+        // One of the damaged records comes again.
         stored.records.clear();
         stored.take(batch(5, 5, &[5], vec![], None)).unwrap();
         assert_eq!((stored.tally.received, stored.tally.duplicates), (3, 0));
         assert!(stored.records.contains_key(&5));
-        // What is summed up is known to be lost where the block held every number.
+        // Summed up numbers are known to be lost only if the block held every number.
         stored.sum_up(10);
         let mut ledger = load(&stored);
         let numbers = RangeSet::from_ranges([Range { from: 5, to: 5 }]);

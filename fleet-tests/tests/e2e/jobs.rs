@@ -140,7 +140,7 @@ fn the_way_back_is_a_new_revision_with_the_former_document() {
     let document = plane.cli().run(&["history", "w", "1"]).ok();
     assert_says(&document, &["kind: Workload", &good]);
     let would = plane.cli().run(&["rollback", "w", "--dry-run"]).ok();
-    assert_says(&would, &["would be changed", "back to revision 1", "1 device go", &good, &bad]);
+    assert_says(&would, &["would be changed", "back to revision 1", "1 device will go to this revision", &good, &bad]);
     await_copies(&good, 0);
     let said = plane.cli().run(&["rollback", "w", "--to", "1"]).ok();
     assert_says(&said, &["workload/w changed (revision 3, 1 device): back to revision 1"]);

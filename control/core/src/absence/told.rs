@@ -1,4 +1,4 @@
-//! What people read of absences: of one device, and of the devices of one document.
+//! Texts and figures about absences for people: of one device, and of all devices of one document.
 
 use holdfast_base::ids::Name;
 
@@ -9,10 +9,10 @@ use crate::records::{PolicyKind, PolicyRecord, Standing};
 use holdfast_api::Absence;
 use holdfast_api::time::{rfc3339, words};
 
-/// Most names of devices in an answer about a document.
+/// Most device names listed in a reply about one document.
 const NAMED: usize = 20;
 
-/// What people read of a device's absence. None: it is not approved.
+/// Returns the absence section of a device's API document. `None` if the device is not approved.
 pub fn status(device: &Device, now: u64) -> Option<holdfast_api::AbsenceStatus> {
     if device.record.standing != Standing::Approved {
         return None;
@@ -33,7 +33,8 @@ pub fn status(device: &Device, now: u64) -> Option<holdfast_api::AbsenceStatus> 
     })
 }
 
-/// What is said, in words, of a device's absence and of documents that contradict each other.
+/// Returns sentences about a device's absence and about policies of equal precedence that
+/// contradict each other. Empty if no policy selects the device.
 pub fn reasons(device: &Device, now: u64) -> Vec<String> {
     let mut reasons = Vec::new();
     let Some(rule) = device.rule.as_deref() else { return reasons };
@@ -67,7 +68,8 @@ pub fn reasons(device: &Device, now: u64) -> Vec<String> {
     reasons
 }
 
-/// What becomes of a `DevicePolicy` document.
+/// Returns the status of a `DevicePolicy` document: counts of its devices, with unexpected absences
+/// counted as problems.
 pub fn policy_status(model: &Model, name: &Name, now: u64) -> holdfast_api::PolicyStatus {
     let absence = of_policy(model, name, now);
     holdfast_api::PolicyStatus {
@@ -79,8 +81,10 @@ pub fn policy_status(model: &Model, name: &Name, now: u64) -> holdfast_api::Poli
     }
 }
 
-/// For which devices it changes something that the documents become `all`: on which this one holds
-/// then and now. At most `most` of each are named.
+/// Lists the approved devices for which a change of policies matters to the policy `name`: devices
+/// on which it comes into effect, ceases to be, or gets another setting. `all` are the documents
+/// after the change. At most `most` names are listed for each of the three; the counts are
+/// complete.
 pub fn changes<'a>(
     model: &Model,
     all: impl Iterator<Item = &'a PolicyRecord>,
@@ -107,7 +111,8 @@ pub fn changes<'a>(
     changed
 }
 
-/// A warning, when on some of the devices that a document chooses another one holds.
+/// Returns a warning if on some devices that a document selects another document is in effect.
+/// `all` are the documents to be compared with; at most five of them are named.
 pub fn shadowed<'a>(
     model: &Model,
     all: impl Iterator<Item = &'a PolicyRecord>,
@@ -135,7 +140,8 @@ pub fn shadowed<'a>(
     })
 }
 
-/// On which devices a document holds, and who of them is away against it.
+/// Explains a `DevicePolicy`: the devices on which it is in effect, and those that are away
+/// unexpectedly.
 pub fn explain_policy(model: &Model, record: &PolicyRecord, now: u64) -> holdfast_api::Explanation {
     let absence = of_policy(model, &record.name, now);
     let mut reasons = Vec::new();
@@ -176,8 +182,8 @@ pub fn explain_policy(model: &Model, record: &PolicyRecord, now: u64) -> holdfas
     }
 }
 
-/// How the devices are that one document chooses: those on which it holds by their connection, and
-/// those on which another one does.
+/// Counts the approved devices that a document selects: those on which it is in effect by their
+/// connection, and those on which another document is in effect instead.
 pub fn of_policy(model: &Model, name: &Name, now: u64) -> holdfast_api::PolicyAbsence {
     let mut all = holdfast_api::PolicyAbsence::default();
     for device in model.devices.values() {

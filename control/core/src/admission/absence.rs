@@ -1,4 +1,4 @@
-//! A `DevicePolicy` document, field by field.
+//! Decodes the fields of `DevicePolicy` documents.
 
 use super::decode::At;
 use super::workload::devices;
@@ -9,10 +9,10 @@ use holdfast_api::selector::Selector;
 const SPEC: &[&str] = &["devices", "whenOffline"];
 const WHEN: &[&str] = &["alarmAfter"];
 
-/// What there is to write.
+/// Possible values of `whenOffline`, for faults.
 const WORDS: &str = "{ alarmAfter: 12h }, expected or ignore";
 
-/// The spec of a `DevicePolicy`.
+/// Decodes the spec of a `DevicePolicy`. `None` if faults were noted.
 pub(super) fn device_policy(at: &At<'_>) -> Option<(Selector, Policy)> {
     let spec = at.fields(SPEC)?;
     let devices = spec

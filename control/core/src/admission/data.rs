@@ -1,4 +1,4 @@
-//! The documents about data, field by field: `Stream` and `LinkBudget`.
+//! Decodes the documents about data: `Stream` and `LinkBudget`.
 
 use std::collections::BTreeMap;
 
@@ -17,27 +17,28 @@ use crate::records::Policy;
 use holdfast_api::selector::Selector;
 use holdfast_api::units;
 
-/// Most patterns of a document, and most fields and aggregates of a window.
+/// Most patterns of a document, and most fields and most aggregates of a window.
 const MAX_ITEMS: usize = 64;
 /// Most windows of a day.
 const MAX_WINDOWS: usize = 24;
 /// Longest time to live and longest retention, in milliseconds: ten years.
 const LONGEST: u64 = 3_653 * DAY;
-/// A day, in milliseconds.
+/// Milliseconds of a day.
 const DAY: u64 = 86_400_000;
-/// Shortest time to live, in milliseconds: what is shorter is never shipped.
+/// Shortest time to live, in milliseconds. Shorter-lived records would never be shipped.
 const SHORTEST_TTL: u64 = 1_000;
-/// Least quota of a stream, in bytes: one group of records, twice.
+/// Least quota of a stream, in bytes: two groups of records.
 const LEAST_QUOTA: u64 = 128 * 1024;
-/// Longest that records may wait to be stored, in milliseconds: whoever publishes waits as long.
+/// Longest time that records may wait to be stored, in milliseconds. Publishers wait as long for
+/// their acknowledgement.
 const LONGEST_DURABILITY: u64 = 60_000;
-/// Shortest window of aggregates and of metrics, in milliseconds.
+/// Shortest interval of windows and of metrics, in milliseconds.
 const SHORTEST_EVERY: u64 = 1_000;
 /// Longest path of a field, in bytes.
 const MAX_FIELD: usize = 256;
-/// Least budget of a link, in bytes: less does not carry a day's keep-alive.
+/// Least link budget, in bytes. Less does not carry the keep-alive of a day.
 const LEAST_BUDGET: u64 = 16 * 1024;
-/// Of a list that may be absent.
+/// End of the fault of an empty list that may be left out.
 pub(super) const OR_NOT: &str = ", or leave it out";
 /// Most interfaces of a budget.
 const MAX_INTERFACES: usize = 16;
@@ -58,7 +59,7 @@ const STREAM: &[&str] = &[
     "retention",
 ];
 const SOURCE: &[&str] = &["metrics", "logs"];
-/// What a source is, as it is written.
+/// Possible forms of `source`, for faults.
 const SOURCES: &str = "{ metrics: { every: 10s } } or { logs: { workload: NAME } }";
 const METRICS: &[&str] = &["every"];
 const LOGS: &[&str] = &["workload"];
@@ -72,7 +73,7 @@ const LINK_BUDGET: &[&str] = &["devices", "per", "bytes", "shares", "interfaces"
 const SHARES: &[&str] = &["control", "events", "data", "logs", "artifacts"];
 const INTERFACE: &[&str] = &["name", "metered", "cost"];
 
-/// What the fields that a document leaves out are.
+/// Decodes an optional field; `usual` is its value if it is absent. `None` if faults were noted.
 pub(super) fn or<T>(
     field: Option<At<'_>>,
     usual: T,
@@ -81,7 +82,7 @@ pub(super) fn or<T>(
     field.map_or(Some(usual), |at| decode(&at))
 }
 
-/// The spec of a `Stream`.
+/// Decodes the spec of a `Stream`. `None` if faults were noted.
 pub(super) fn stream(at: &At<'_>) -> Option<(Selector, Policy)> {
     let spec = at.fields(STREAM)?;
     let devices = spec
@@ -142,8 +143,8 @@ fn size(at: &At<'_>, least: u64) -> Option<u64> {
     })
 }
 
-/// A list of so many things at most, each of them good, and at least one. `or_not`: what there is to
-/// do without any.
+/// Decodes a list of 1 to `most` items. `or_not` ends the fault of an empty list and tells what to
+/// do to have no items. `None` if faults were noted.
 pub(super) fn list<T>(
     at: &At<'_>,
     most: usize,
@@ -254,8 +255,8 @@ fn window(at: &At<'_>) -> Option<Ship> {
     Some(Ship::Window { every_ms: every?, fields: paths?, aggregates })
 }
 
-/// A path of a number, as questions have it: parts divided by `.`, others than words in back
-/// quotes; empty or `.`: the record itself.
+/// Decodes the path of a number, written as in queries: parts divided by `.`, in back quotes unless
+/// they are words. Empty or `.` is the record itself.
 fn field(at: &At<'_>) -> Option<String> {
     at.parsed(|text| {
         if text.len() > MAX_FIELD || text.chars().any(char::is_control) {
@@ -268,7 +269,7 @@ fn field(at: &At<'_>) -> Option<String> {
     })
 }
 
-/// None of the inner option: `count`, which is always said.
+/// Decodes an aggregate. The inner `None` is `count`, which is always reported.
 fn aggregate(at: &At<'_>) -> Option<Option<Aggregate>> {
     at.parsed(|text| match text {
         "count" => Ok(None),
@@ -282,7 +283,7 @@ fn aggregate(at: &At<'_>) -> Option<Option<Aggregate>> {
     })
 }
 
-/// `p95` in thousandths.
+/// Parses a quantile into thousandths: `p99.9` to 999.
 fn quantile(text: &str) -> Option<u16> {
     let (whole, tenth) =
         text.strip_prefix('p')?.split_once('.').unwrap_or((text.strip_prefix('p')?, "0"));
@@ -321,7 +322,7 @@ fn retention(at: &At<'_>) -> Option<Retention> {
     Some(Retention { age: age?.map(|millis| millis / 1_000), bytes: bytes? })
 }
 
-/// The spec of a `LinkBudget`.
+/// Decodes the spec of a `LinkBudget`. `None` if faults were noted.
 pub(super) fn link_budget(at: &At<'_>) -> Option<(Selector, Policy)> {
     let spec = at.fields(LINK_BUDGET)?;
     let devices = spec
@@ -370,7 +371,7 @@ fn interface(at: &At<'_>) -> Option<Interface> {
         at.parsed(|text| {
             let bare = text.strip_suffix('*').unwrap_or(text);
             let inner = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b'*');
-            // The kernel's names have 15 bytes at most.
+            // Names of interfaces have at most 15 bytes in Linux.
             if !text.is_empty() && bare.len() <= 15 && bare.bytes().all(inner) {
                 Ok(text.to_owned())
             } else {

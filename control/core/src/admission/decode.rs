@@ -1,5 +1,5 @@
-//! Reading a JSON document while collecting every fault with its path. It never stops at the
-//! first fault, and never panics, whatever the document holds.
+//! Reads JSON documents and collects every fault with its path. Reading does not stop at the first
+//! fault, and never panics, whatever the document holds.
 
 use std::cell::{Cell, RefCell};
 
@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 
 use holdfast_api::units::{self, NotAUnit};
 
-/// Most faults that one refusal lists: more help nobody, and a hostile document may hold a
-/// hundred thousand.
+/// Most faults that one refusal lists; the rest is counted. A hostile document may have a hundred
+/// thousand.
 pub(super) const MAX_FAULTS: usize = 200;
 
-/// Faults found so far.
+/// Faults found so far in a set of documents.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     found: RefCell<Vec<Fault>>,
@@ -24,7 +24,7 @@ impl Faults {
     pub(super) fn add(&self, path: &str, message: impl Into<String>) {
         let mut found = self.found.borrow_mut();
         if found.len() < MAX_FAULTS {
-            // Of the document as a whole: a path that says so.
+            // A fault of the whole document gets a path that says so.
             let whole = path.is_empty() || path.ends_with(' ');
             let path = if whole { format!("{path}document") } else { path.to_owned() };
             found.push(Fault { path, message: message.into() });
@@ -47,7 +47,7 @@ impl Faults {
     }
 }
 
-/// A value of a document, and where it stands.
+/// Value of a document with its path and the collection of faults.
 #[derive(Clone)]
 pub(super) struct At<'a> {
     value: &'a Value,
@@ -64,17 +64,17 @@ impl<'a> At<'a> {
         self.value
     }
 
-    /// Notes a fault of this value.
+    /// Notes a fault of the value.
     pub(super) fn fault(&self, message: impl Into<String>) {
         self.faults.add(&self.path, message);
     }
 
-    /// Notes that this value, which is quoted, is not what it should be.
+    /// Notes a fault of the value that begins with a quotation of it.
     pub(super) fn refuse(&self, why: impl std::fmt::Display) {
         self.fault(format!("{}: {why}", quote(self.value)));
     }
 
-    /// Notes a fault of what stands at this path below this value.
+    /// Notes a fault of something below the value, at a relative path.
     pub(super) fn below(&self, path: &str, message: impl Into<String>) {
         self.faults.add(&format!("{}.{path}", self.path), message);
     }
@@ -88,12 +88,14 @@ impl<'a> At<'a> {
         }
     }
 
-    /// An object with these fields and no others.
+    /// Returns the fields of an object. Notes a fault for every field that is not in `known`.
+    /// `None` if the value is no object.
     pub(super) fn fields(&self, known: &'static [&'static str]) -> Option<Fields<'a>> {
         self.fields_like(known, "")
     }
 
-    /// The same; `example` shows to whoever wrote something else how such an object is written.
+    /// Like [`At::fields`], with an example of such an object for the fault of a value that is
+    /// none.
     pub(super) fn fields_like(
         &self,
         known: &'static [&'static str],
@@ -114,7 +116,7 @@ impl<'a> At<'a> {
         Some(Fields { object, at: self.clone() })
     }
 
-    /// The entries of an object whose keys are the operator's own.
+    /// Returns the entries of an object whose keys the operator chooses, such as labels.
     pub(super) fn entries(&self) -> Vec<(&'a str, At<'a>)> {
         let Value::Object(object) = self.value else {
             self.expected("an object");
@@ -123,7 +125,7 @@ impl<'a> At<'a> {
         object.iter().map(|(key, value)| (key.as_str(), self.child(key, value))).collect()
     }
 
-    /// The items of a list.
+    /// Returns the items of a list, or none if the value is no list, which is noted.
     pub(super) fn items(&self) -> Vec<At<'a>> {
         let Value::Array(items) = self.value else {
             self.expected("a list");
@@ -133,12 +135,12 @@ impl<'a> At<'a> {
         items.iter().enumerate().map(at).collect()
     }
 
-    /// Text.
+    /// Returns a text. Other values are noted as faults.
     pub(super) fn text(&self) -> Option<&'a str> {
         match self.value {
             Value::String(text) => return Some(text),
-            // Without the text to write: of `on`, `0755` or `0x1F` only what YAML made of it is
-            // left.
+            // The fault does not offer the text to write: of `on`, `0755` or `0x1F` only what YAML
+            // made of it is left.
             Value::Number(_) => {
                 self.expected("text, but this is read as a number: put what you wrote in quotes")
             }
@@ -149,7 +151,7 @@ impl<'a> At<'a> {
         None
     }
 
-    /// True or false.
+    /// Returns a boolean. Other values are noted as faults.
     pub(super) fn flag(&self) -> Option<bool> {
         let flag = self.value.as_bool();
         if flag.is_none() {
@@ -158,7 +160,8 @@ impl<'a> At<'a> {
         flag
     }
 
-    /// Text without NUL, as the kernel wants of arguments and paths.
+    /// Returns a text without NUL characters, which the kernel does not take in arguments and
+    /// paths.
     pub(super) fn text_without_nul(&self) -> Option<&'a str> {
         let text = self.text()?;
         if text.contains('\0') {
@@ -168,7 +171,7 @@ impl<'a> At<'a> {
         Some(text)
     }
 
-    /// A whole number within these bounds.
+    /// Returns a whole number from `least` to `most`. Other values are noted as faults.
     pub(super) fn whole(&self, least: u64, most: u64) -> Option<u64> {
         let number = match self.value {
             Value::Number(number) => number.as_u64(),
@@ -181,7 +184,7 @@ impl<'a> At<'a> {
         good
     }
 
-    /// Whatever `parse` makes of the text.
+    /// Parses a text with `parse`, and notes its error as a fault.
     pub(super) fn parsed<T, E: std::fmt::Display>(
         &self,
         parse: impl FnOnce(&str) -> Result<T, E>,
@@ -189,7 +192,7 @@ impl<'a> At<'a> {
         match parse(self.text()?) {
             Ok(value) => Some(value),
             Err(why) => {
-                // Identifiers' errors quote the text themselves.
+                // Errors of identifiers already begin with a quotation of the text.
                 let why = why.to_string();
                 if why.starts_with('"') {
                     self.fault(why)
@@ -201,10 +204,10 @@ impl<'a> At<'a> {
         }
     }
 
-    /// A quantity with a unit; a bare number may stand without quotes.
+    /// Parses a quantity with a unit. A number without a unit may stand without quotes.
     pub(super) fn quantity<T>(&self, parse: impl FnOnce(&str) -> Result<T, NotAUnit>) -> Option<T> {
         let text = match self.value {
-            // A float as digits alone: JSON writes small ones as 5e-7.
+            // Formats a float with its digits alone, because JSON writes small ones as 5e-7.
             Value::Number(number) if number.is_f64() => {
                 number.as_f64().map_or_else(String::new, |float| float.to_string())
             }
@@ -214,7 +217,7 @@ impl<'a> At<'a> {
         parse(&text).map_err(|why| self.refuse(why)).ok()
     }
 
-    /// A duration within these bounds, in milliseconds.
+    /// Parses a duration from `least` to `most`, in milliseconds.
     pub(super) fn duration(&self, least: u64, most: u64) -> Option<u64> {
         let millis = self.quantity(units::duration)?;
         if (least..=most).contains(&millis) {
@@ -225,41 +228,42 @@ impl<'a> At<'a> {
         None
     }
 
-    /// A field's value, for who has looked it up already.
+    /// Returns a field that the caller has looked up, with its path.
     pub(super) fn child(&self, key: &str, value: &'a Value) -> Self {
         self.step(path_of(&self.path, key), value)
     }
 
-    /// An item's value, for who has looked it up already.
+    /// Returns an item that the caller has looked up, with its path.
     pub(super) fn item(&self, index: usize, value: &'a Value) -> Self {
         self.step(format!("{}[{index}]", self.path), value)
     }
 
-    /// Notes that a field is not there; `what` completes "is missing: ".
+    /// Notes that a field is missing. `what` completes "is missing: ".
     pub(super) fn missing(&self, key: &str, what: &str) {
         self.faults.add(&path_of(&self.path, key), format!("is missing: {what}"));
     }
 
-    /// A value below this one.
+    /// Returns a value below this one with its path.
     fn step(&self, path: String, value: &'a Value) -> Self {
         Self { value, path, faults: self.faults }
     }
 }
 
-/// The fields of an object.
+/// Object of a document, whose fields can be looked up by name.
 pub(super) struct Fields<'a> {
     object: &'a Map<String, Value>,
     at: At<'a>,
 }
 
 impl<'a> Fields<'a> {
-    /// A field that may be absent.
+    /// Returns a field that may be absent.
     pub(super) fn get(&self, key: &str) -> Option<At<'a>> {
         let value = self.object.get(key)?;
         Some(self.at.child(key, value))
     }
 
-    /// A field that must be there; `what` completes "is missing: ".
+    /// Returns a field that must be present; its absence is noted as a fault. `what` completes "is
+    /// missing: ".
     pub(super) fn required(&self, key: &str, what: &str) -> Option<At<'a>> {
         let found = self.get(key);
         if found.is_none() {
@@ -268,8 +272,8 @@ impl<'a> Fields<'a> {
         found
     }
 
-    /// What `decode` makes of exactly one of these fields; `what` says what they are ("a
-    /// probe"). Of those that are too many the faults are noted as well.
+    /// Decodes exactly one of several fields. `what` names them in faults ("a probe"). If there are
+    /// more, this is a fault, and so are the faults inside each of them.
     pub(super) fn one_of<T>(
         &self,
         keys: &[&'static str],
@@ -291,7 +295,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A value as a fault quotes it.
+/// Formats a value as faults quote it: texts shortened, lists and objects only named.
 pub(super) fn quote(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -303,7 +307,8 @@ pub(super) fn quote(value: &Value) -> String {
     }
 }
 
-/// The known word that a misspelt one probably means.
+/// Returns the known word that a misspelt one probably means: at most one edit away from a word of
+/// four letters or less, two from a longer one.
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     if word.len() > 32 {
         return None;
@@ -320,7 +325,8 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         .copied()
 }
 
-/// Edits (insert, remove, replace) from one word to the other; both are short.
+/// Returns the Levenshtein distance of two words. Its cost is the product of their lengths, so both
+/// must be short.
 fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();

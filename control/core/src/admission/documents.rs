@@ -1,5 +1,6 @@
-//! The shape of documents, for editors: the types that the JSON Schema is generated from.
-//! `workload.rs` and `data.rs` decide what is let in; a test holds the fields of both together.
+//! Types from which the JSON Schema of documents is generated. Their doc comments become the
+//! descriptions that editors show to the author of a document. `workload.rs` and the files beside
+//! it decide what is admitted; a test compares their fields with the ones here.
 
 #![allow(dead_code, reason = "nothing is ever of these types: only their schema is used")]
 
@@ -19,8 +20,8 @@ const AGGREGATE: &str = r"^(count|min|max|mean|last|p[0-9]{1,3}(\.[0-9])?)$";
 const CPU: &str = r"^[0-9]+(\.[0-9]{1,3})?m?$";
 const MEMORY: &str = r"^[0-9]+(\.[0-9]{1,3})?(Ki|Mi|Gi|k|M|G)?$";
 
-/// JSON Schema (draft 2020-12) of the documents that can be applied, for editors and for
-/// whoever checks documents before they are sent.
+/// Returns the JSON Schema (draft 2020-12) of all documents that can be applied, for editors and
+/// for programs that check documents before they send them.
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft2020_12().with_transform(no_nulls).into_generator();
     let mut schema = generator.into_root_schema_for::<AnyDocument>();
@@ -28,7 +29,8 @@ pub fn schema() -> Value {
     schema.to_value()
 }
 
-/// An absent field is absent: null is refused, so editors must not offer it.
+/// Removes null from a schema and everything below it. A null value is refused, so editors must not
+/// offer it for an optional field.
 fn no_nulls(schema: &mut Schema) {
     transform_subschemas(&mut no_nulls, schema);
     if schema.get("default").is_some_and(Value::is_null) {
@@ -53,7 +55,7 @@ fn no_nulls(schema: &mut Schema) {
     }
 }
 
-/// A document.
+/// Any document that can be applied.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 enum AnyDocument {
@@ -64,7 +66,7 @@ enum AnyDocument {
     Notification(Box<NotificationDocument>),
 }
 
-/// Who is told of alarms, and how.
+/// Sends messages about alarms to one receiver.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NotificationDocument {
@@ -74,145 +76,149 @@ struct NotificationDocument {
     spec: NotificationSpec,
 }
 
-/// What the document describes.
+/// Kind of this document.
 #[derive(JsonSchema)]
 enum NotificationKind {
     Notification,
 }
 
-/// Of which alarms, when, and where to.
+/// Choice of alarms, times of the messages, and their receiver.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NotificationSpec {
-    /// Alarms of which devices: `all`, or those with these labels. An empty selector is refused.
+    /// Devices whose alarms are sent: `all`, or a selector of labels. An empty selector is refused.
     devices: ChosenDocument,
-    /// Alarms that are at least so urgent; default warning, which holds critical ones too.
+    /// Least severity of the alarms: `critical`, `warning` or `info`. `warning` includes critical
+    /// alarms, `info` includes all. Default: `warning`.
     severity: Option<SeverityDocument>,
-    /// Alarms of these kinds, such as lost, failing, problem, certificate, waiting; absent: every
-    /// kind.
+    /// Kinds of the alarms: `lost`, `never-seen`, `certificate`, `failing`, `problem`, `waiting`.
+    /// Default: all kinds.
     #[schemars(length(min = 1, max = 20), inner(regex(pattern = "^[a-z][a-z-]*$")))]
     kinds: Option<Vec<String>>,
-    /// Alarms that have these in common make one message: kind, code, severity, device, workload or
-    /// the key of a label; default site, kind.
+    /// Properties that the alarms of one message have in common: `kind`, `code`, `severity`,
+    /// `device`, `workload`, or the key of a label. Default: `[site, kind]`.
     #[schemars(length(min = 1, max = 20))]
     group_by: Option<Vec<String>>,
-    /// How long an alarm must last before anybody is told, and be gone before it is resolved, at
-    /// most 1d; default 2m.
+    /// Time that an alarm must last before it is sent, and that it must be gone before it is
+    /// resolved. At most `1d`. Default: `2m`.
     #[schemars(regex(pattern = DURATION))]
     delay: Option<String>,
-    /// How long the first message of a group waits for further alarms, at most 1h; default 30s, for
-    /// an Alertmanager 5s.
+    /// Time that the first message of a group waits for further alarms. At most `1h`. Default:
+    /// `30s`, for an Alertmanager `5s`.
     #[schemars(regex(pattern = DURATION))]
     group_wait: Option<String>,
-    /// From a group's message to its next one about other alarms, 1s to 1d; default 5m.
+    /// Time from a message of a group to the next one about other alarms of the group, `1s` to
+    /// `1d`. Default: `5m`.
     #[schemars(regex(pattern = DURATION))]
     group_interval: Option<String>,
-    /// From a group's message to its repetition, 10s to 30d; default 4h, for an Alertmanager 1m.
+    /// Time from a message of a group to its repetition while the alarms last, `10s` to `30d`.
+    /// Default: `4h`, for an Alertmanager `1m`.
     #[schemars(regex(pattern = DURATION))]
     repeat: Option<String>,
-    /// Whether the end of the last alarm of a group is told too; default true.
+    /// True to send a message when the last alarm of a group has ended. Default: `true`.
     send_resolved: Option<bool>,
-    /// Address of these pages, such as `https://holdfast.example.com`, for a link in each message.
+    /// Address of the dashboard for a link in each message, such as `https://holdfast.example.com`.
     #[schemars(regex(pattern = "^https?://"))]
     link: Option<String>,
-    /// The receiver.
+    /// Receiver of the messages: `webhook`, `email` or `alertmanager`.
     to: ReceiverDocument,
 }
 
-/// How urgent an alarm is at least.
+/// Least severity of the alarms that are sent.
 #[derive(JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum SeverityDocument {
-    /// Something does not work.
+    /// Alarms about something that does not work.
     Critical,
-    /// Something will not work.
+    /// Alarms about something that will stop working, and critical ones.
     Warning,
-    /// Somebody waits.
+    /// All alarms, including those about something that waits for a person.
     Info,
 }
 
-/// One receiver.
+/// Receiver of messages: exactly one of `webhook`, `email` and `alertmanager`.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{ "required": ["webhook"] }, { "required": ["email"] }, { "required": ["alertmanager"] }]))]
 struct ReceiverDocument {
-    /// A `POST` with a JSON body.
+    /// HTTP address that gets a `POST` with a JSON body.
     webhook: Option<WebhookDocument>,
-    /// Mail by SMTP.
+    /// Mail server (SMTP) and addresses that get a mail.
     email: Option<EmailDocument>,
-    /// An Alertmanager (API v2).
+    /// Alertmanager that gets the alarms by its API v2.
     alertmanager: Option<AlertmanagerDocument>,
 }
 
-/// An address that takes a `POST`. Redirects are not followed; 2xx is success.
+/// HTTP address that gets a `POST`. A status of 2xx is success; redirects are not followed.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{ "required": ["url"] }, { "required": ["secretUrl"] }]))]
 struct WebhookDocument {
-    /// Its address.
+    /// Address of the receiver, such as `https://example.com/hook`.
     #[schemars(regex(pattern = "^https?://"))]
     url: Option<String>,
-    /// Its address, where whoever knows it may send: it is never shown again.
+    /// Address of the receiver, if knowing it is enough to send to it. It is never shown again.
     secret_url: Option<String>,
-    /// Key of the signature in `X-Holdfast-Signature`, at least 8 characters; never shown again.
+    /// Key of the signature in the header `X-Holdfast-Signature`, at least 8 characters. It is
+    /// never shown again.
     #[schemars(length(min = 8))]
     secret: Option<String>,
-    /// Further headers, such as Authorization; their values are never shown again.
+    /// Additional headers, such as `Authorization`. Their values are never shown again.
     headers: Option<BTreeMap<String, String>>,
-    /// Certificates of authorities in PEM, in the place of the system's.
+    /// Certificates of the authorities to trust, in PEM. Default: those of the system.
     ca: Option<String>,
 }
 
-/// A mail server and who gets mail.
+/// Mail server and the addresses that get a mail.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct EmailDocument {
-    /// The server: `smtp://HOST:PORT` or `smtps://HOST:PORT`.
+    /// Address of the mail server: `smtp://HOST:PORT` or `smtps://HOST:PORT`.
     #[schemars(regex(pattern = "^smtps?://"))]
     smtp: String,
-    /// How the connection is protected; default starttls, with smtps tls.
+    /// Protection of the connection. Default: `starttls`, with `smtps://` `tls`.
     tls: Option<MailTlsDocument>,
-    /// Who logs in.
+    /// User name for the login at the mail server. Requires `password`.
     username: Option<String>,
-    /// With what; never shown again.
+    /// Password for the login at the mail server. It is never shown again.
     password: Option<String>,
-    /// The sender.
+    /// Address of the sender, such as `Holdfast <holdfast@example.com>`.
     from: String,
-    /// Who gets it.
+    /// Addresses that get the mail, such as `[duty@example.com]`.
     #[schemars(length(min = 1, max = 20))]
     to: Vec<String>,
-    /// Certificates of authorities in PEM, in the place of the system's.
+    /// Certificates of the authorities to trust, in PEM. Default: those of the system.
     ca: Option<String>,
 }
 
-/// How a connection to a mail server is protected.
+/// Protection of the connection to a mail server.
 #[derive(JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum MailTlsDocument {
-    /// It begins in the clear and must change to TLS.
+    /// The connection begins unencrypted and must change to TLS.
     Starttls,
-    /// TLS from the first byte.
+    /// The connection uses TLS from the first byte.
     Tls,
-    /// Not at all; a login is refused then.
+    /// The connection is never encrypted. A user name and password are refused.
     None,
 }
 
-/// An Alertmanager. Alerts are grouped by kind and severity as well.
+/// Alertmanager that gets alarms. `kind` and `severity` are always part of `groupBy` for it.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AlertmanagerDocument {
-    /// Its address, such as `http://alertmanager:9093`.
+    /// Address of the Alertmanager, such as `http://alertmanager:9093`.
     #[schemars(regex(pattern = "^https?://"))]
     url: String,
-    /// Labels that every alert has.
+    /// Labels that are added to every alert.
     labels: Option<BTreeMap<String, String>>,
-    /// Further headers, such as Authorization; their values are never shown again.
+    /// Additional headers, such as `Authorization`. Their values are never shown again.
     headers: Option<BTreeMap<String, String>>,
-    /// Certificates of authorities in PEM, in the place of the system's.
+    /// Certificates of the authorities to trust, in PEM. Default: those of the system.
     ca: Option<String>,
 }
 
-/// Whether devices may be away.
+/// States whether devices may be away (offline), and for how long.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct DevicePolicyDocument {
@@ -222,25 +228,26 @@ struct DevicePolicyDocument {
     spec: DevicePolicySpec,
 }
 
-/// What the document describes.
+/// Kind of this document.
 #[derive(JsonSchema)]
 enum DevicePolicyKind {
     DevicePolicy,
 }
 
-/// What is expected of which devices.
+/// Choice of devices, and meaning of their absence.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct DevicePolicySpec {
-    /// On which devices: `all`, or those with these labels. An empty selector is refused. Of several
-    /// documents that choose a device the one with the most conditions holds, of equals the first by
-    /// name.
+    /// Devices that the policy applies to: `all`, or a selector of labels. An empty selector is
+    /// refused. If several policies select a device, the one with the most conditions takes effect,
+    /// of those with equally many the first by name.
     devices: ChosenDocument,
-    /// What it means that one of them is offline, or has never connected.
+    /// Meaning of a device that is offline or has never connected: `expected`, `ignore`, or `{
+    /// alarmAfter: 12h }`.
     when_offline: WhenOfflineDocument,
 }
 
-/// What an absence means.
+/// Meaning of an absence.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 enum WhenOfflineDocument {
@@ -248,28 +255,30 @@ enum WhenOfflineDocument {
     After(AlarmAfterDocument),
 }
 
-/// An absence that is no alarm, however long it lasts.
+/// Absence that never becomes an alarm.
 #[derive(JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum WhenOfflineWord {
-    /// It is counted apart, and what was wrong on the device when it was last heard is no alarm while
-    /// it is away.
+    /// A device may be away for any time. It is counted separately, and what failed on it when it
+    /// was last heard raises no alarm while it is away. Its certificate still does.
     Expected,
-    /// The same, and its certificate raises no alarm either.
+    /// A device may be away for any time, is counted as ignored, and not even its certificate
+    /// raises an alarm while it is away.
     Ignore,
 }
 
-/// An absence that is an alarm when it lasts.
+/// Absence that becomes an alarm after some time.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AlarmAfterDocument {
-    /// After how long it is an alarm, 10s to 366d; until then it is as expected. In the place of the 5
-    /// minutes of a device that was connected, and of the 15 of one that never was.
+    /// Time after which an absence is an alarm, `10s` to `366d`; until then it is expected. Without
+    /// a policy it is 5 minutes for a device that was connected before, and 15 minutes for one that
+    /// never was.
     #[schemars(regex(pattern = DURATION))]
     alarm_after: String,
 }
 
-/// What becomes of streams of records, on which devices.
+/// States how devices store and ship streams of records.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StreamDocument {
@@ -279,82 +288,89 @@ struct StreamDocument {
     spec: StreamSpec,
 }
 
-/// What the document describes.
+/// Kind of this document.
 #[derive(JsonSchema)]
 enum StreamKind {
     Stream,
 }
 
-/// Which streams, and what of them.
+/// Choice of devices and streams, and rules for them.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StreamSpec {
-    /// On which devices: `all`, or those with these labels. An empty selector is refused.
+    /// Devices that the policy applies to: `all`, or a selector of labels. An empty selector is
+    /// refused.
     devices: ChosenDocument,
-    /// Which streams: names, or beginnings of names and a final `*`. Of several documents that
-    /// choose a stream the narrowest holds.
+    /// Streams that the policy applies to: names, or beginnings of names with a final `*`, such as
+    /// `pump/*`. If several policies match a stream, the one with the narrowest pattern takes
+    /// effect.
     #[schemars(length(min = 1, max = 64), inner(regex(pattern = PATTERN)))]
     streams: Vec<String>,
-    /// The agent itself fills the stream; absent: workloads do.
+    /// Data with which the agent itself fills the stream. Default: workloads publish to it.
     source: Option<SourceDocument>,
-    /// 0 (shipped last) to 9 (first; 8 and 9 may borrow from the budget); default 5.
+    /// Priority of shipping, from 0 (last) to 9 (first). 8 and 9 are urgent and may borrow from the
+    /// link budget. Default: 5.
     #[schemars(range(min = 0, max = 9))]
     priority: Option<u8>,
-    /// Records older than this are dropped, shipped or not; absent: when room is needed.
+    /// Age at which records are deleted on the device, shipped or not, such as `30d`. Default: they
+    /// are deleted only when space is needed.
     #[schemars(regex(pattern = DURATION))]
     ttl: Option<String>,
-    /// Bytes on the device's disk, at least 128Ki; absent: what the whole buffer has.
+    /// Space on the device's disk in bytes, such as `100Mi`, at least `128Ki`. Default: the space
+    /// of the device's whole buffer.
     quota: Option<Memory>,
-    /// What goes when the quota is used up and nothing shipped is left to drop; default
-    /// drop-oldest.
+    /// Records that are dropped when the quota is used up and no shipped records are left to
+    /// delete. Default: `drop-oldest`.
     overflow: Option<OverflowDocument>,
-    /// What is shipped; default always.
+    /// Records that are shipped to the control plane. Default: `always`.
     ship: Option<ShipDocument>,
-    /// Which batches go first; default oldest-first.
+    /// Order in which batches are shipped. Default: `oldest-first`.
     order: Option<OrderDocument>,
-    /// Whether batches are compressed; default true.
+    /// True to compress records on disk and on the link. Default: `true`.
     compress: Option<bool>,
-    /// How long records may wait to be stored together, at most 60s; default 0s. Who publishes is
-    /// told when they are stored, either way.
+    /// Time for which records may wait in order to be written to disk together, at most `60s`.
+    /// Saves writes to flash. Publishers get their acknowledgement when the record is on disk in
+    /// any case. Default: `0s`.
     #[schemars(regex(pattern = DURATION))]
     durability: Option<String>,
-    /// Times of the day, UTC, at which it is shipped, such as `01:00-04:00`; absent: always.
+    /// Times of the day in UTC at which the stream is shipped, such as `01:00-04:00`. Default: at
+    /// any time.
     #[schemars(length(min = 1, max = 24), inner(regex(pattern = DAY_WINDOW)))]
     windows: Option<Vec<String>>,
-    /// What is kept at the control plane; absent: everything.
+    /// Limits on what the control plane keeps of each stream. Default: everything is kept.
     retention: Option<RetentionDocument>,
 }
 
-/// What the agent fills a stream with.
+/// Data with which the agent fills a stream: exactly one of `metrics` and `logs`.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{ "required": ["metrics"] }, { "required": ["logs"] }]))]
 struct SourceDocument {
-    /// The device's own figures: cpu, memory, disk, network, temperature.
+    /// Metrics of the device: CPU, memory, disk, network, temperature.
     metrics: Option<MetricsDocument>,
-    /// The lines of a workload's log.
+    /// Lines of a workload's log.
     logs: Option<LogsDocument>,
 }
 
-/// The device's own figures.
+/// Metrics of the device as a stream.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct MetricsDocument {
-    /// From one record to the next, 1s to 1d.
+    /// Time from one record to the next, `1s` to `1d`.
     #[schemars(regex(pattern = DURATION))]
     every: String,
 }
 
-/// A workload's log.
+/// Log of a workload as a stream: one record for each line.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LogsDocument {
-    /// Whose.
+    /// Name of the workload whose log it is.
     #[schemars(regex(pattern = NAME))]
     workload: String,
 }
 
-/// What goes when a quota is used up.
+/// Records that are dropped when a quota is used up.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 enum OverflowDocument {
@@ -362,34 +378,34 @@ enum OverflowDocument {
     Thin(OverflowThin),
 }
 
-/// What goes.
+/// Records that are dropped when a quota is used up.
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum OverflowWord {
-    /// The oldest records.
+    /// The oldest records are dropped.
     DropOldest,
-    /// What comes.
+    /// New records are refused, and their publishers get an error.
     DropNewest,
 }
 
-/// Of the older records, all but every nth go.
+/// Keeps every nth of the older records, such as `{ thin: { keepEvery: 10 } }`.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OverflowThin {
-    /// How many stay.
+    /// Part of the older records that is kept.
     thin: ThinDocument,
 }
 
-/// How many of the older records stay.
+/// Part of the older records that is kept.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ThinDocument {
-    /// Every how many-th stays.
+    /// Interval of the records that are kept: 10 keeps every tenth record. At least 2.
     #[schemars(range(min = 2, max = 1_000_000))]
     keep_every: u32,
 }
 
-/// What of a stream is shipped.
+/// Records that are shipped to the control plane.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 enum ShipDocument {
@@ -397,35 +413,37 @@ enum ShipDocument {
     Reduced(ShipReduced),
 }
 
-/// What is shipped.
+/// Records that are shipped to the control plane.
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum ShipWord {
-    /// Every record.
+    /// Every record is shipped.
     Always,
-    /// Nothing: records stay on the device, can be queried and fetched.
+    /// No record is shipped. Records stay on the device and can be queried and fetched.
     Never,
 }
 
-/// Less than every record; the others stay on the device, can be queried and fetched.
+/// Reduced shipping: exactly one of `onChange` and `window`. Other records stay on the device and
+/// can be queried and fetched.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{ "required": ["onChange"] }, { "required": ["window"] }]))]
 struct ShipReduced {
-    /// Records in which a number has changed.
+    /// Ships records in which a number has changed.
     on_change: Option<OnChangeDocument>,
-    /// One record for each window of time.
+    /// Ships one record with aggregates for each window of time.
     window: Option<WindowDocument>,
 }
 
-/// Records of which the field has moved away from the last one shipped by more than the deadband.
+/// Ships a record if its field differs from the last shipped one by more than the deadband.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OnChangeDocument {
-    /// Path of a number in JSON or CBOR records, as in questions: parts divided by `.`, a part with
-    /// other letters in back quotes; absent: the record itself.
+    /// Path of a number in JSON or CBOR records, such as `pump.temp`; names with other characters
+    /// stand in back quotes. Default: the record itself is the number.
     field: Option<String>,
-    /// In the field's unit; default 0: any change.
+    /// Largest change that is not shipped, in the unit of the field, such as `0.5`. Default: 0, so
+    /// that any change is shipped.
     deadband: Option<Deadband>,
 }
 
@@ -437,43 +455,46 @@ enum Deadband {
     Number(f64),
 }
 
-/// Tumbling windows: each gives the count of its records and aggregates of their fields.
+/// Ships one record for each window of time: the number of its records and aggregates of their
+/// fields.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct WindowDocument {
-    /// How long a window is, 1s to 31d.
+    /// Length of a window, `1s` to `31d`.
     #[schemars(regex(pattern = DURATION))]
     every: String,
-    /// Paths of numbers in records, as in `onChange.field`.
+    /// Paths of numbers in the records, such as `[temp]`.
     #[schemars(length(min = 1, max = 64))]
     fields: Vec<String>,
-    /// What is said of each: count, min, max, mean, last, or quantiles such as p50 and p99.9.
+    /// Aggregates of each field: `count`, `min`, `max`, `mean`, `last`, or quantiles such as `p50`
+    /// and `p99.9`. The count is always included.
     #[schemars(length(min = 1, max = 64), inner(regex(pattern = AGGREGATE)))]
     aggregates: Vec<String>,
 }
 
-/// Which batches go first.
+/// Order in which batches are shipped.
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum OrderDocument {
-    /// As they came.
+    /// Batches are shipped in the order of their records.
     OldestFirst,
-    /// What is new first, the backlog after it.
+    /// New records are shipped first, the backlog after them.
     NewestFirst,
 }
 
-/// What is kept at the control plane; the oldest goes first.
+/// Limits on what the control plane keeps of each stream. The oldest records are deleted first.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RetentionDocument {
-    /// How long after a record came, at least 1m.
+    /// Time for which a record is kept after its arrival, such as `90d`, at least `1m`.
     #[schemars(regex(pattern = DURATION))]
     age: Option<String>,
-    /// How many bytes of each stream, compressed; at least 128Ki.
+    /// Compressed bytes that are kept of each stream of each device, such as `10Gi`, at least
+    /// `128Ki`.
     bytes: Option<Memory>,
 }
 
-/// What the links of devices may carry.
+/// Limits the bytes that devices send and receive over their links.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct LinkBudgetDocument {
@@ -483,31 +504,32 @@ struct LinkBudgetDocument {
     spec: LinkBudgetSpec,
 }
 
-/// What the document describes.
+/// Kind of this document.
 #[derive(JsonSchema)]
 enum LinkBudgetKind {
     LinkBudget,
 }
 
-/// How much, for what, and over which interfaces.
+/// Choice of devices, and the amount of bytes with its parts.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LinkBudgetSpec {
-    /// On which devices: `all`, or those with these labels. An empty selector is refused. Of several
-    /// budgets that choose a device the first by name holds.
+    /// Devices that the budget applies to: `all`, or a selector of labels. An empty selector is
+    /// refused. If several budgets select a device, the first by name takes effect.
     devices: ChosenDocument,
-    /// How often it begins anew, UTC.
+    /// Period of the budget; a new one begins at midnight UTC.
     per: PerDocument,
-    /// Bytes of both directions together, headers estimated; at least 16Ki.
+    /// Bytes of one period, sent and received together, with headers estimated. At least `16Ki`.
     bytes: Memory,
-    /// Parts of it, such as `60%`; a class that is absent shares what the others leave.
+    /// Parts of the budget by class of traffic, such as `{ data: 60% }`. Classes that are left out
+    /// share what the others leave.
     shares: Option<SharesDocument>,
-    /// Network interfaces that differ; others count once and carry everything.
+    /// Network interfaces that are metered or have another cost. Traffic of all others counts once.
     #[schemars(length(min = 1, max = 16))]
     interfaces: Option<Vec<InterfaceDocument>>,
 }
 
-/// How often a budget begins anew.
+/// Period of a budget.
 #[derive(JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum PerDocument {
@@ -515,36 +537,38 @@ enum PerDocument {
     Month,
 }
 
-/// Parts of a budget, together at most 100%.
+/// Parts of a budget by class of traffic, together at most `100%`.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SharesDocument {
-    /// Desired states, calls, reports, keep-alive, enrolment: never held back.
+    /// Desired states, calls, reports, keep-alive and enrolment. They are counted, but never held
+    /// back.
     #[schemars(regex(pattern = PERCENT))]
     control: Option<String>,
     /// Streams of priority 8 and 9.
     #[schemars(regex(pattern = PERCENT))]
     events: Option<String>,
-    /// Other streams.
+    /// Streams of priority 0 to 7.
     #[schemars(regex(pattern = PERCENT))]
     data: Option<String>,
-    /// Logs.
+    /// Logs that people read, and replies to queries.
     #[schemars(regex(pattern = PERCENT))]
     logs: Option<String>,
-    /// Artifacts.
+    /// Artifacts, which are the programs of workloads.
     #[schemars(regex(pattern = PERCENT))]
     artifacts: Option<String>,
 }
 
-/// A network interface that is not like the others.
+/// Network interface that is metered or has another cost.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct InterfaceDocument {
-    /// Its name, or the beginning of names and a final `*` (`wwan*`).
+    /// Name of the interface, or beginning of names with a final `*`, such as `wwan*`.
     name: String,
-    /// The budget holds on metered interfaces alone, if any is said to be metered; default false.
+    /// True if the interface is metered. If any interface is, the budget applies to metered ones
+    /// only. Default: `false`.
     metered: Option<bool>,
-    /// What a byte counts, 0.01 to 1000; default 1.
+    /// Bytes that are counted for each byte, 0.01 to 1000. Default: 1.
     cost: Option<Cost>,
 }
 
@@ -556,7 +580,7 @@ enum Cost {
     Number(f64),
 }
 
-/// A workload: what to run, and which devices run it.
+/// Program to run, and the devices that run it.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WorkloadDocument {
@@ -566,72 +590,76 @@ struct WorkloadDocument {
     spec: SpecDocument,
 }
 
-/// The version of the document's shape.
+/// Version of the format of documents.
 #[derive(JsonSchema)]
 enum ApiVersion {
     #[serde(rename = "holdfast/v1")]
     V1,
 }
 
-/// What the document describes.
+/// Kind of this document.
 #[derive(JsonSchema)]
 enum Kind {
     Workload,
 }
 
-/// Name and labels.
+/// Name and labels of a document.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct MetadataDocument {
-    /// 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit.
+    /// Name of the document: 1 to 63 of `a-z`, `0-9` and `-`, beginning and ending with a letter or
+    /// digit.
     #[schemars(regex(pattern = NAME))]
     name: String,
-    /// Labels of the document itself; for people and for `-l`.
+    /// Labels of the document, for people and for `holdfast get -l`. They do not select devices.
     #[schemars(inner(regex(pattern = LABEL_VALUE)))]
     labels: Option<BTreeMap<String, String>>,
-    /// The resource version that was edited: when it is another one by now, nothing is
-    /// applied. Absent: whatever is there is replaced.
+    /// Resource version of the document that was edited, which guards against overwriting another
+    /// change: nothing is applied if the stored version differs. Default: the stored document is
+    /// replaced.
     #[serde(rename = "resourceVersion")]
     resource_version: Option<u64>,
 }
 
-/// What to run and where.
+/// Program of the workload, and choice of its devices.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SpecDocument {
-    /// Which devices run it: `all`, or those with these labels. An empty selector is refused.
+    /// Devices that run the workload: `all`, or a selector of labels. An empty selector is refused.
     devices: ChosenDocument,
-    /// What they run.
+    /// Program that the devices run.
     run: RunDocument,
-    /// Files laid into the workload's folder before it starts: relative path to text, at most
-    /// 128 KiB in all. A changed file is a new revision.
+    /// Files to write into the workload's folder before it starts: relative path to text, at most
+    /// 128 KiB in total. A changed file makes a new revision.
     config: Option<BTreeMap<String, String>>,
-    /// Upper bounds on what it may use; absent: unlimited.
+    /// Limits on CPU, memory and processes. Default: unlimited.
     resources: Option<ResourcesDocument>,
-    /// What happens when it ends.
+    /// Restart of the workload after it has ended.
     restart: Option<RestartDocument>,
-    /// How to tell that it works; absent: it works while it runs.
+    /// Health probe of the workload. Default: it counts as healthy while it runs.
     health: Option<HealthDocument>,
-    /// How it is asked to end.
+    /// Way in which the workload is stopped.
     stop: Option<StopDocument>,
-    /// What it may do on its device's local bus beyond its own topics; absent: nothing.
+    /// Permissions on the device's local bus beyond the workload's own topics. Default: none.
     bus: Option<BusDocument>,
 }
 
-/// Permissions on the local bus: MQTT filters over `NAME/TOPIC`, the topic of another workload
-/// behind that one's name.
+/// Permissions on the local bus, as MQTT filters over `NAME/TOPIC`: name of another workload, and a
+/// topic of it.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct BusDocument {
-    /// It may subscribe to these, as `workloads/NAME/TOPIC` (`pump/#`, `+/alarm`).
+    /// Filters that the workload may subscribe to, as topics `workloads/NAME/TOPIC`: `pump/#`,
+    /// `+/alarm`.
     #[schemars(length(max = 64))]
     subscribe: Option<Vec<String>>,
-    /// It may publish to these, as `workloads/NAME/TOPIC`: delivered, never stored.
+    /// Filters that the workload may publish to, as topics `workloads/NAME/TOPIC`. Such messages
+    /// are delivered and never stored.
     #[schemars(length(max = 64))]
     publish: Option<Vec<String>>,
 }
 
-/// Which devices.
+/// Choice of devices: `all`, or a selector of labels.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 enum ChosenDocument {
@@ -639,61 +667,61 @@ enum ChosenDocument {
     Labels(DevicesDocument),
 }
 
-/// A word instead of a selector.
+/// Word in the place of a selector.
 #[derive(JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum AllDevices {
-    /// Every device, whatever its labels, also those that enrol later.
+    /// Every device, whatever its labels, and those that enrol later.
     All,
 }
 
-/// Chooses devices by their labels: all that is said must hold.
+/// Selector of devices by their labels. All of its conditions must hold.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
 struct DevicesDocument {
-    /// Labels with exactly these values.
+    /// Labels that a device must have, with exactly these values.
     #[schemars(inner(regex(pattern = LABEL_VALUE)))]
     match_labels: Option<BTreeMap<String, String>>,
-    /// Further conditions.
+    /// Further conditions on labels, all of which must hold.
     match_expressions: Option<Vec<ExpressionDocument>>,
 }
 
-/// A condition on one label.
+/// Condition on one label of a device.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExpressionDocument {
-    /// The label's key.
+    /// Key of the device's label.
     key: String,
-    /// How its value is compared.
+    /// Comparison of the label with `values`.
     operator: OperatorDocument,
-    /// What with; for In and NotIn alone.
+    /// Values to compare with, for `In` and `NotIn` only.
     #[schemars(inner(regex(pattern = LABEL_VALUE)))]
     values: Option<Vec<String>>,
 }
 
-/// How a label is compared.
+/// Comparison of a label.
 #[derive(JsonSchema)]
 enum OperatorDocument {
-    /// Its value is one of these.
+    /// The label has one of the values.
     In,
-    /// Its value is none of these, or it is not there.
+    /// The label has none of the values, or is absent.
     NotIn,
-    /// It is there.
+    /// The label is present with any value.
     Exists,
-    /// It is not there.
+    /// The label is absent.
     DoesNotExist,
 }
 
-/// How it runs.
+/// Type of the program.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RunDocument {
-    /// A process of the device's own system.
+    /// Process of the device's operating system.
     process: ProcessDocument,
 }
 
-/// A process. It executes either an artifact or a path.
+/// Process that executes either an artifact or a path, without a shell.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{ "required": ["artifact"] }, { "required": ["path"] }]))]
@@ -704,18 +732,19 @@ struct ProcessDocument {
     /// Absolute path of a program on the device.
     #[schemars(regex(pattern = "^/"))]
     path: Option<String>,
-    /// Arguments after the program's name.
+    /// Arguments after the name of the program.
     args: Option<Vec<String>>,
-    /// Environment variables.
+    /// Environment variables. Names that begin with `HOLDFAST_` are reserved.
     env: Option<BTreeMap<String, String>>,
-    /// User name or number; absent: an unprivileged user of the workload's own.
+    /// User name or number that the process runs as. Default: an unprivileged user of the
+    /// workload's own.
     user: Option<TextOrNumber>,
-    /// Working folder: an absolute path, or one below the workload's folder, which is the
-    /// default.
+    /// Working folder: an absolute path, or one below the workload's folder. Default: the
+    /// workload's folder.
     workdir: Option<String>,
 }
 
-/// Text or a number.
+/// Name or number of a user, or name or number of a signal.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 enum TextOrNumber {
@@ -723,15 +752,15 @@ enum TextOrNumber {
     Number(u32),
 }
 
-/// Upper bounds on what a workload may use.
+/// Limits on what a workload may use.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ResourcesDocument {
-    /// Processor time: cores (`1.5`) or thousandths of one (`500m`).
+    /// Limit of CPU time: cores (`1.5`) or thousandths of one (`500m`).
     cpu: Option<Cpu>,
-    /// Memory: bytes, or with Ki, Mi, Gi, k, M, G (`64Mi`).
+    /// Limit of memory: bytes, or a number with `Ki`, `Mi`, `Gi`, `k`, `M` or `G` (`64Mi`).
     memory: Option<Memory>,
-    /// Number of processes and threads.
+    /// Limit on the number of processes and threads.
     #[schemars(range(min = 1, max = 4_194_304))]
     pids: Option<u32>,
 }
@@ -752,106 +781,106 @@ enum Memory {
     Number(u64),
 }
 
-/// What happens when the workload ends.
+/// Restart of a workload after it has ended.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RestartDocument {
-    /// When it is started again; default always.
+    /// Condition of a restart. Default: `always`.
     policy: Option<PolicyDocument>,
-    /// How long it waits before that.
+    /// Waiting time before a restart.
     backoff: Option<BackoffDocument>,
 }
 
-/// When a workload that ended is started again.
+/// Condition of a restart after the workload has ended.
 #[derive(JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum PolicyDocument {
-    /// Whenever it ended.
+    /// The workload is always started again.
     Always,
-    /// When it ended with a non-zero code or by a signal.
+    /// The workload is started again if it ended with a non-zero code or by a signal.
     OnFailure,
-    /// Never.
+    /// The workload is never started again.
     Never,
 }
 
-/// Waits before a restart; the wait doubles from `initial` up to `max`.
+/// Waiting time before a restart. It doubles from `initial` up to `max`.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct BackoffDocument {
-    /// First wait, at least 10ms; default 1s.
+    /// First waiting time, at least `10ms`. Default: `1s`.
     #[schemars(regex(pattern = DURATION))]
     initial: Option<String>,
-    /// Longest wait, at most 24h; default 1m.
+    /// Longest waiting time, at most `24h`. Default: `1m`.
     #[schemars(regex(pattern = DURATION))]
     max: Option<String>,
 }
 
-/// How to tell that a workload works: one probe, and its times.
+/// Health probe: exactly one of `http`, `tcp` and `exec`, and its times.
 #[derive(JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{ "required": ["http"] }, { "required": ["tcp"] }, { "required": ["exec"] }]))]
 struct HealthDocument {
-    /// `GET` answers with a status of 200 to 399.
+    /// Sends a `GET`; a status of 200 to 399 is success.
     http: Option<HttpDocument>,
-    /// A TCP connection opens.
+    /// Opens a TCP connection; success if it opens.
     tcp: Option<TcpDocument>,
-    /// A command, in the workload's folder and as its user, ends with code 0.
+    /// Runs a command in the workload's folder and as its user; exit code 0 is success.
     exec: Option<ExecDocument>,
-    /// Failures within this time of the start do not count; default 0s.
+    /// Time after the start in which failures do not count. Default: `0s`.
     #[schemars(regex(pattern = DURATION))]
     start_period: Option<String>,
-    /// From the end of a probe to the next; default 10s.
+    /// Time from the end of a probe to the next one. Default: `10s`.
     #[schemars(regex(pattern = DURATION))]
     interval: Option<String>,
-    /// A probe that takes longer has failed; default 3s.
+    /// Time after which a probe has failed. Default: `3s`.
     #[schemars(regex(pattern = DURATION))]
     timeout: Option<String>,
-    /// After so many failures in a row it is restarted; default 3.
+    /// Failures in a row after which the workload is restarted. Default: 3.
     #[schemars(range(min = 1, max = 1_000))]
     failures: Option<u32>,
 }
 
-/// A probe over HTTP.
+/// Probe by HTTP `GET`.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct HttpDocument {
-    /// Host or address; default 127.0.0.1.
+    /// Host name or address. Default: `127.0.0.1`.
     host: Option<String>,
-    /// TCP port.
+    /// TCP port, 1 to 65535.
     #[schemars(range(min = 1))]
     port: u16,
-    /// Path with query; default `/`.
+    /// Path with query. Default: `/`.
     #[schemars(regex(pattern = "^/"))]
     path: Option<String>,
 }
 
-/// A probe over TCP.
+/// Probe by a TCP connection.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TcpDocument {
-    /// Host or address; default 127.0.0.1.
+    /// Host name or address. Default: `127.0.0.1`.
     host: Option<String>,
-    /// TCP port.
+    /// TCP port, 1 to 65535.
     #[schemars(range(min = 1))]
     port: u16,
 }
 
-/// A probe by a command.
+/// Probe by a command.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExecDocument {
-    /// Program and arguments.
+    /// Program and its arguments, such as `["/bin/true"]`.
     #[schemars(length(min = 1))]
     command: Vec<String>,
 }
 
-/// How a workload is asked to end.
+/// Way in which a workload is stopped.
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StopDocument {
-    /// Signal by name (`SIGTERM`) or number, sent to the process group; default SIGTERM.
+    /// Signal that is sent to the process group, by name or number. Default: `SIGTERM`.
     signal: Option<TextOrNumber>,
-    /// Time until whoever is left is killed, at most 1h; default 10s.
+    /// Time after the signal until remaining processes are killed, at most `1h`. Default: `10s`.
     #[schemars(regex(pattern = DURATION))]
     grace: Option<String>,
 }

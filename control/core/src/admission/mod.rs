@@ -1,5 +1,5 @@
-//! Admission: documents as operators write them become values with every unit resolved, or are
-//! refused whole with the path of each fault. It asks nothing of the network or the disk.
+//! Admission of documents that operators write: they become values with every unit resolved, or are
+//! refused as a whole with the path of each fault. Admission uses neither network nor disk.
 
 mod absence;
 mod data;
@@ -27,45 +27,45 @@ use holdfast_api::selector::Selector;
 pub use self::decode::nearest;
 pub use self::documents::schema;
 
-/// Largest document as compact JSON, in bytes: a quarter of what a device accepts in one message,
-/// so that one workload cannot take a device's whole desired state.
+/// Largest document, in bytes of compact JSON: a quarter of the largest message of a device, so
+/// that one workload cannot take up the whole desired state.
 pub const MAX_DOCUMENT: usize = 256 * 1024;
 
-/// Most documents in one apply: it is one transaction, held in memory.
+/// Most documents in one apply. It is one transaction, held in memory.
 pub const MAX_DOCUMENTS: usize = 1_000;
 
-/// The kinds that can be applied.
+/// Kinds of documents that can be applied.
 const KINDS: [&str; 5] = ["Workload", "Stream", "LinkBudget", "Notification", "DevicePolicy"];
 
-/// What a document describes.
+/// Content of an admitted document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// What devices run.
+    /// Program that devices run.
     Workload(Box<WorkloadSpec>),
-    /// What they do with data.
+    /// Policy: any other kind of document.
     Policy(Box<Policy>),
 }
 
-/// A document that was let in.
+/// Document that passed admission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
-    /// Its name.
+    /// Name of the document.
     pub name: Name,
-    /// Its labels.
+    /// Labels of the document itself.
     pub labels: Labels,
-    /// The resource version of what was edited: it must be the present one, so that
-    /// nobody's change is overwritten unseen. 0: there must be none.
+    /// Resource version of the document that was edited. The apply is refused if the stored one
+    /// differs. 0: the document must not exist yet; `None`: not checked.
     pub resource_version: Option<u64>,
-    /// Which devices it is for.
+    /// Devices that the document selects.
     pub devices: Selector,
-    /// What it describes.
+    /// Content of the document, decoded.
     pub what: What,
-    /// `spec` as it was written, for people to read back.
+    /// Value of `spec` as it was written, for people to read back.
     pub written: Value,
 }
 
 impl Admitted {
-    /// What devices run, if it is a workload.
+    /// Returns the program that devices run, if the document is a `Workload`.
     pub fn workload(&self) -> Option<&WorkloadSpec> {
         match &self.what {
             What::Workload(spec) => Some(spec),
@@ -74,12 +74,12 @@ impl Admitted {
     }
 }
 
-/// Lets all documents in, or none: the faults of every one, with paths. With more than one
-/// document a path begins with `documents[N] (Workload/NAME): `.
-/// `artifact_size` knows the artifacts of the store.
+/// Admits all documents, or none of them. If there is more than one document, the path of a fault
+/// begins with `documents[N] (Workload/NAME): `. `artifact_size` returns the size of a stored
+/// artifact in bytes.
 ///
 /// # Errors
-/// Every fault found.
+/// Every fault found; the first 200 are listed, the others counted.
 pub fn admit(
     documents: &[Value],
     artifact_size: &dyn Fn(&Digest) -> Option<u64>,
@@ -158,7 +158,7 @@ fn one(document: &At<'_>, artifact_size: &dyn Fn(&Digest) -> Option<u64>) -> Opt
     }
 }
 
-/// False when the rest of the document cannot be judged.
+/// Checks version and kind of a document. Returns false if the rest cannot be decoded.
 fn of_a_known_kind(document: &At<'_>) -> bool {
     let Value::Object(object) = document.value() else {
         document.fault(format!(
@@ -187,7 +187,8 @@ fn of_a_known_kind(document: &At<'_>) -> bool {
         }
         None => {
             document.missing("kind", &format!("kinds are: {kinds}"));
-            // Of somebody who forgot it the rest is judged as well, when it says what it is.
+            // If only the kind was forgotten, `spec.run` tells that this is a workload, and the
+            // rest of the document is checked as well.
             document.value().pointer("/spec/run").is_some()
         }
     }

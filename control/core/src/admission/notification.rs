@@ -1,4 +1,4 @@
-//! A `Notification` document, field by field.
+//! Decodes the fields of `Notification` documents.
 
 use std::collections::BTreeMap;
 
@@ -16,26 +16,28 @@ use crate::records::Policy;
 use holdfast_api::Severity;
 use holdfast_api::selector::Selector;
 
-/// A second, a minute, a day, in milliseconds.
+/// Second, minute and day in milliseconds.
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const DAY: u64 = 86_400 * SECOND;
 
-/// What a document that leaves them out means, in milliseconds.
+/// Defaults of times, in milliseconds.
 const DELAY: u64 = 2 * MINUTE;
 const GROUP_WAIT: u64 = 30 * SECOND;
 const GROUP_INTERVAL: u64 = 5 * MINUTE;
 const REPEAT: u64 = 4 * 60 * MINUTE;
-/// Alertmanager forgets an alert that is not sent again: Prometheus sends each minute as well.
+/// Default of `repeat` for an Alertmanager, in milliseconds. Alertmanager drops an alert that is
+/// not sent again; Prometheus also sends each minute.
 const REPEAT_ALERTS: u64 = MINUTE;
-/// Alertmanager waits itself.
+/// Default of `groupWait` for an Alertmanager, in milliseconds. Alertmanager has a waiting time of
+/// its own.
 const WAIT_ALERTS: u64 = 5 * SECOND;
 
-/// Most words of `groupBy`, kinds, headers, labels and receivers.
+/// Most words of `groupBy`, kinds, headers, labels and receivers of mail.
 const MAX_ITEMS: usize = 20;
-/// Longest address, header, secret, in bytes.
+/// Longest address, header or secret, in bytes.
 const MAX_TEXT: usize = 2_048;
-/// Longest list of certificates, in bytes.
+/// Longest text of certificates (PEM), in bytes.
 const MAX_PEM: usize = 64 * 1024;
 
 const SPEC: &[&str] = &[
@@ -56,10 +58,10 @@ const WEBHOOK: &[&str] = &["url", "secretUrl", "secret", "headers", "ca"];
 const EMAIL: &[&str] = &["smtp", "tls", "username", "password", "from", "to", "ca"];
 const ALERTMANAGER: &[&str] = &["url", "labels", "headers", "ca"];
 
-/// Words of `groupBy` that are no labels of devices.
+/// Words of `groupBy` that are not labels of devices.
 const GROUPS: [&str; 5] = ["kind", "code", "severity", "device", "workload"];
 
-/// The spec of a `Notification`.
+/// Decodes the spec of a `Notification`. `None` if faults were noted.
 pub(super) fn notification(at: &At<'_>) -> Option<(Selector, Policy)> {
     let spec = at.fields(SPEC)?;
     let devices = spec
@@ -86,7 +88,7 @@ pub(super) fn notification(at: &At<'_>) -> Option<(Selector, Policy)> {
         spec.required("to", "where to: webhook, email or alertmanager").and_then(|at| target(&at));
     let mut group_by = group_by?;
     if is_alertmanager {
-        // What an alert is known by must not change while it fires.
+        // The identity of an alert in Alertmanager must not change while the alert fires.
         for word in ["kind", "severity"] {
             if !group_by.iter().any(|known| known == word) {
                 group_by.push(word.to_owned());
@@ -212,7 +214,7 @@ fn email(at: &At<'_>) -> Option<Email> {
     })
 }
 
-/// Whether a login makes sense.
+/// Checks that user name and password come together, and only with encryption.
 fn sound(fields: &Fields<'_>, tls: MailTls) -> Option<()> {
     match (fields.get("username"), fields.get("password")) {
         (Some(at), None) => {
@@ -240,7 +242,7 @@ fn tls(at: &At<'_>) -> Option<MailTls> {
     })
 }
 
-/// `smtp://HOST:PORT`: whether it is `smtps`, the host and the port.
+/// Decodes `smtp://HOST:PORT` into: true for `smtps`, host, port.
 fn server(at: &At<'_>) -> Option<(bool, String, Option<u16>)> {
     at.parsed(|text| {
         const WRONG: &str = "not the address of a mail server, such as smtp://mail.example.com:587 or smtps://mail.example.com; user and password have fields of their own";
@@ -279,10 +281,10 @@ fn url(at: &At<'_>) -> Option<String> {
     })
 }
 
-/// Text of at least so many characters, on one line.
+/// Decodes a text of one line with at least `least` characters.
 fn text(at: &At<'_>, least: usize) -> Option<String> {
     let text = at.text()?;
-    // What a secret is, no fault quotes.
+    // The text may be a secret, so the fault must not quote it.
     if text.len() > MAX_TEXT || text.chars().any(char::is_control) {
         at.fault(format!("at most {MAX_TEXT} bytes, on one line"));
         return None;
@@ -294,7 +296,7 @@ fn text(at: &At<'_>, least: usize) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// Headers that the control plane writes itself, and those that belong to a connection.
+/// Headers that the control plane sets itself, and headers that concern the connection.
 const OWN_HEADERS: [&str; 5] =
     ["content-type", "content-length", "host", "connection", "transfer-encoding"];
 
@@ -323,7 +325,7 @@ fn headers(at: &At<'_>) -> Option<BTreeMap<String, String>> {
     (headers.len() == count).then_some(headers)
 }
 
-/// Labels as Prometheus has them.
+/// Decodes labels with names as Prometheus allows them.
 fn labels(at: &At<'_>) -> Option<BTreeMap<String, String>> {
     let entries = at.entries();
     if entries.len() > MAX_ITEMS {

@@ -1,5 +1,5 @@
-//! The parts of a `Workload` document that are worth a file: configuration files, health and
-//! permissions on the local bus.
+//! Decodes larger parts of `Workload` documents: configuration files, health probes and permissions
+//! on the local bus.
 
 use std::collections::BTreeMap;
 
@@ -10,21 +10,22 @@ use holdfast_protocol::workload::{Bus, Health, Probe};
 use super::decode::At;
 use super::workload::{args, openable};
 
-/// Most bytes of all configuration files of one workload: they travel in each device's desired
-/// state, which has 1 MiB in all.
+/// Most bytes of all configuration files of a workload. They travel in the desired state of each
+/// device, which may have 1 MiB.
 pub(super) const MAX_CONFIG: usize = 128 * 1024;
-/// Most configuration files of one workload.
+/// Most configuration files of a workload.
 const MAX_FILES: usize = 256;
-/// Longest file name that Linux file systems take, in bytes.
+/// Longest file name of Linux file systems, in bytes.
 const MAX_FILE_NAME: usize = 255;
-/// Longest relative path of a configuration file, in bytes; the agent puts its folder before it.
+/// Longest relative path of a configuration file, in bytes. The agent puts its folder in front.
 const MAX_CONFIG_PATH: usize = 1_024;
 /// Longest duration of a probe, in milliseconds: a day.
 const LONGEST: u64 = 24 * 3_600_000;
-/// Shortest interval and timeout of a probe, in milliseconds: it costs processor time.
+/// Shortest interval and timeout of a probe, in milliseconds. Probes cost CPU time.
 const SHORTEST: u64 = 10;
 
-/// Most filters of each kind of permission: each is tried for each message of another workload.
+/// Most filters of each kind of permission. Each is matched against every message of other
+/// workloads.
 const MAX_FILTERS: usize = 64;
 
 const BUS: &[&str] = &["subscribe", "publish"];
@@ -33,7 +34,7 @@ const HTTP: &[&str] = &["host", "port", "path"];
 const TCP: &[&str] = &["host", "port"];
 const EXEC: &[&str] = &["command"];
 
-/// Configuration files, those of them that are good.
+/// Decodes configuration files. Faulty ones are noted and partly left out.
 pub(super) fn config(at: &At<'_>) -> BTreeMap<String, String> {
     let entries = at.entries();
     if entries.len() > MAX_FILES {
@@ -90,7 +91,7 @@ fn config_path(path: &str) -> Result<(), &'static str> {
     }
 }
 
-/// What it may do on the local bus. None: faults were noted.
+/// Decodes permissions on the local bus. `None` if faults were noted.
 pub(super) fn bus(at: &At<'_>) -> Option<Bus> {
     let fields = at.fields(BUS)?;
     let filters = |key: &str| match fields.get(key) {
@@ -100,7 +101,7 @@ pub(super) fn bus(at: &At<'_>) -> Option<Bus> {
                 at.fault(format!("{} filters, at most {MAX_FILTERS}", items.len()));
                 return None;
             }
-            // Each of them is judged, also behind a wrong one.
+            // Decodes all filters before it gives up, so that every fault is noted.
             let good: Vec<String> = items.iter().filter_map(|at| at.parsed(filter)).collect();
             (good.len() == items.len()).then_some(good)
         }
@@ -110,7 +111,8 @@ pub(super) fn bus(at: &At<'_>) -> Option<Bus> {
     Some(Bus { subscribe: subscribe?, publish: publish? })
 }
 
-/// An MQTT filter over `NAME/TOPIC`, whose first level is a workload, or any.
+/// Checks an MQTT filter over `NAME/TOPIC`, whose first level is the name of a workload, `+` or
+/// `#`.
 fn filter(text: &str) -> Result<String, &'static str> {
     const WRONG: &str = "not an MQTT filter over NAME/TOPIC, the topic of another workload behind its name, such as pump/#, pump/state or +/alarm";
     let (first, rest) = match text.split_once('/') {
@@ -123,7 +125,7 @@ fn filter(text: &str) -> Result<String, &'static str> {
     if good { Ok(text.to_owned()) } else { Err(WRONG) }
 }
 
-/// How to tell that it works. None: faults were noted.
+/// Decodes a health probe. `None` if faults were noted.
 pub(super) fn health(at: &At<'_>) -> Option<Health> {
     let fields = at.fields(HEALTH)?;
     let probe = fields.one_of(&["http", "tcp", "exec"], "a probe", |which, at| match which {
@@ -178,7 +180,7 @@ fn exec(at: &At<'_>) -> Option<Probe> {
     let command = args(&at);
     at.value().get(0).into_iter().for_each(|program| openable(&at.item(0, program)));
     if command.first().is_none_or(String::is_empty) {
-        // What is no list was noted already.
+        // A value that is not a list has been noted by `args`.
         if at.value().is_array() {
             at.fault("a program and its arguments are needed, such as [\"/bin/true\"]");
         }

@@ -1,4 +1,5 @@
-//! What is let in and what is refused, as tables; schema and decoder held together.
+//! Tables of documents that are admitted and of faults that are found, and a comparison of the
+//! schema with the decoder.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +24,7 @@ fn faults(documents: &[Value]) -> Vec<String> {
     admit(documents, &size_of).unwrap_err().iter().map(ToString::to_string).collect()
 }
 
-/// The document of the documentation.
+/// Returns the example document of the README.
 fn hello() -> Value {
     json!({
         "apiVersion": "holdfast/v1",
@@ -38,7 +39,8 @@ fn hello() -> Value {
     })
 }
 
-/// Every field there is; those that exclude each other are spread over the documents.
+/// Returns documents that together have every field of a `Workload`. Fields that exclude each other
+/// are in different documents.
 fn full() -> Vec<Value> {
     let document = |name: &str, executable: Value, probe: Value| {
         let mut process = json!({
@@ -97,7 +99,7 @@ fn full() -> Vec<Value> {
     all
 }
 
-/// A certificate, of nobody.
+/// Valid certificate that belongs to nobody.
 const PEM: &str = "\
 -----BEGIN CERTIFICATE-----\n\
 MIIBNDCB56ADAgECAhRn3DrjkpcIY83hbkkkeJ3zl2SXejAFBgMrZXAwDzENMAsG\n\
@@ -110,7 +112,7 @@ BgMrZXADQQAHLbJQn7Dx96W+sSibzKu3hC6C5DzzO/ofyc49br2zmne2C1qq5d/O\n\
 -----END CERTIFICATE-----\n\
 ";
 
-/// The spec of a notification with every field.
+/// Returns the spec of a notification with every field.
 fn told(to: Value) -> Value {
     json!({
         "severity": "critical", "kinds": ["lost", "failing"], "groupBy": ["site", "kind"],
@@ -119,7 +121,7 @@ fn told(to: Value) -> Value {
     })
 }
 
-/// A document that chooses some devices.
+/// Returns a document that selects some devices.
 fn chosen(kind: &str, name: &str, spec: Value) -> Value {
     let devices = json!({ "matchLabels": { "role": "gateway" }, "matchExpressions": [
         { "key": "site", "operator": "In", "values": ["north"] },
@@ -135,7 +137,7 @@ fn chosen(kind: &str, name: &str, spec: Value) -> Value {
     whole
 }
 
-/// The same of what no device gets.
+/// Returns documents of the kinds that devices do not receive, with every field.
 fn notifications() -> Vec<Value> {
     let document = chosen;
     vec![
@@ -170,7 +172,7 @@ fn notifications() -> Vec<Value> {
     ]
 }
 
-/// The same about data.
+/// Returns documents of the kinds about data, with every field.
 fn data_documents() -> Vec<Value> {
     let document = chosen;
     let stream = |streams: Value, more: Value| {
@@ -265,7 +267,8 @@ fn documents_about_data_become_their_values() {
     assert_eq!(retention, Retention::default());
 }
 
-/// In which document about data, where, what is put there, and what is said of it.
+/// Faults of documents about data: index of the document, pointer, value that is put there, and the
+/// expected fault.
 const DATA_FAULTS: &[(usize, &str, &str, &str)] = &[
     (0, "/spec/devices", "null", "spec.devices: is missing"),
     (0, "/spec/streams", "null", "spec.streams: is missing"),
@@ -412,7 +415,7 @@ fn each_fault_about_data_is_said_with_its_path() {
         }
         let found = faults(&[document]);
         assert_eq!(found.len(), 1, "{pointer} = {value}: {found:#?}");
-        // A whole line, where it is the end that matters.
+        // An expected text that ends with a newline must be the end of the fault.
         let line = format!("{}\n", found[0]);
         assert!(line.contains(said), "{pointer} = {value}:\n{line}expected {said}");
     }
@@ -460,8 +463,8 @@ fn every_field_becomes_its_value() {
     assert_eq!(all[0].devices.match_expressions.len(), 2);
 }
 
-/// Where, what is put there (null: the field goes), and what is said of it: each of several
-/// faults, in their order, after a `|`.
+/// Faults of a workload: pointer, value that is put there (null removes the field), and the
+/// expected faults, in their order and separated by `|`.
 const FAULTS: &[(&str, &str, &str)] = &[
     (
         "/spec/run/process/env",
@@ -699,7 +702,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("/spec/stop", r#"{"grace":"2h"}"#, "spec.stop.grace: \"2h\": out of bounds: at most 1h"),
 ];
 
-/// `hello` with something else at this place.
+/// Returns `hello` with another value at a pointer.
 fn hello_with(pointer: &str, value: Value) -> Value {
     let mut document = hello();
     let (parent, key) = pointer.rsplit_once('/').unwrap();
@@ -724,14 +727,14 @@ fn each_fault_is_said_with_its_path() {
     }
 }
 
-/// What YAML made of `on`, `0755` and `0x1F` is not what was written: no fault may offer it as
-/// the text to write.
+/// Checks that no fault offers a text to write for `on`, `0755` or `0x1F`, because only what YAML
+/// made of it is known.
 #[test]
 fn no_text_is_offered_that_nobody_wrote() {
     for yaml in ["on", "y", "0755", "0o17", "0x1F", "1_000", "1.50", "2.0", "1e3"] {
         let args: Value = serde_saphyr::from_str(&format!("[{yaml}]")).unwrap();
         if args[0].is_string() || args[0].is_null() {
-            continue; // The reader of YAML takes it for text, or for nothing.
+            continue; // YAML reads it as text or as null.
         }
         let found = faults(&[hello_with("/spec/run/process/args", args)]);
         assert!(found[0].ends_with("put what you wrote in quotes"), "{yaml}: {found:?}");
@@ -794,7 +797,7 @@ fn an_artifact_must_have_been_pushed() {
     assert!(found[0].contains("is not a digest"), "{found:?}");
 }
 
-/// The objects of a document whose fields are ours, with their paths.
+/// Collects the pointers of all objects in a document that have fixed fields.
 fn objects(value: &Value, pointer: &str, found: &mut Vec<String>) {
     const FREE: [&str; 5] = ["/labels", "/matchLabels", "/env", "/config", "/headers"];
     match value {
@@ -813,13 +816,13 @@ fn objects(value: &Value, pointer: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The fields that the schema has at this place.
+/// Returns the names of the fields that the schema has at a pointer.
 fn schema_fields(schema: &Value, kind: &str, pointer: &str) -> BTreeSet<String> {
     let follow = |node: &Value| match node["$ref"].as_str() {
         Some(reference) => schema.pointer(reference.trim_start_matches('#')).unwrap().clone(),
         None => node.clone(),
     };
-    // Of a word or an object, the object.
+    // Takes the object of a value that is either a word or an object.
     let resolve = |node: &Value| {
         let node = follow(node);
         let any = node["anyOf"].as_array().cloned().unwrap_or_default();
@@ -846,7 +849,7 @@ fn schema_and_decoder_know_the_same_fields() {
         let mut pointers = Vec::new();
         objects(&document, "", &mut pointers);
         for pointer in pointers {
-            // What the decoder knows here, it says when asked for what it does not know.
+            // An unknown field makes the decoder list the fields that it knows.
             let mut asked = document.clone();
             let here = asked.pointer_mut(&pointer).unwrap().as_object_mut().unwrap();
             let keys: Vec<String> = here.keys().cloned().collect();
@@ -870,7 +873,7 @@ fn schema_and_decoder_know_the_same_fields() {
     assert_eq!(used, described, "the full documents use every field there is");
 }
 
-/// Sets several fields of a good document, and gives its faults.
+/// Sets several fields of a valid document and returns its faults.
 fn faults_with(fields: &[(&str, Value)]) -> Vec<String> {
     let mut document = hello_with("/spec/run/process/args", json!([]));
     for (pointer, value) in fields {

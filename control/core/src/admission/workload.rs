@@ -1,5 +1,5 @@
-//! A `Workload` document, field by field. The names of fields stand here once, in constants;
-//! `documents.rs` describes the same fields for editors, and a test holds both together.
+//! Decodes `Workload` documents. The names of fields are constants here; `documents.rs` describes
+//! the same fields for editors, and a test compares both.
 
 use std::collections::BTreeMap;
 
@@ -20,28 +20,31 @@ use holdfast_api::units;
 const MAX_LABELS: usize = 64;
 /// Most arguments, and most environment variables.
 const MAX_WORDS: usize = 1_000;
-/// Longest path that Linux takes, and so longest `path` and `workdir`, in bytes.
+/// Longest path of Linux, and so longest `path` and `workdir`, in bytes.
 const MAX_PATH: usize = 4_095;
-/// Longest name of a file or folder that Linux file systems take, in bytes.
+/// Longest name of a file or folder in Linux file systems, in bytes.
 const MAX_FILE_NAME: usize = 255;
-/// Longest `workdir` below the workload's own folder, in bytes; the agent puts that before it.
+/// Longest `workdir` below the workload's folder, in bytes. The agent puts that folder in front.
 const MAX_WORKDIR: usize = 1_024;
-/// Longest argument or variable (`NAME=VALUE`) with the NUL that ends it, in bytes: 32 pages of
-/// 4 KiB (`MAX_ARG_STRLEN`). A document is too small to reach the kernel's bound on all together,
+/// Longest argument or variable (`NAME=VALUE`) including its final NUL, in bytes: 32 pages of 4 KiB
+/// (`MAX_ARG_STRLEN`). A document is too small to reach the kernel's bound on all of them together,
 /// a quarter of the stack's limit, which is 2 MiB.
 const MAX_WORD: usize = 131_072;
-/// Longest user name that Linux tools make, in bytes.
+/// Longest user name that Linux tools create, in bytes.
 const MAX_USER: usize = 32;
-/// Less memory than any program starts with, in bytes: a slip such as `64m` or `64`.
+/// Least limit of memory, in bytes. Less than this no program starts with, so it is a slip such as
+/// `64m` or `64`.
 const LEAST_MEMORY: u64 = 64 * 1024;
-/// Longest wait before a restart, in milliseconds: a day. A longer one is `never`.
+/// Longest wait before a restart, in milliseconds: a day. For a longer one there is `never`.
 const LONGEST_BACKOFF: u64 = 24 * 3_600_000;
-/// Shortest wait before a restart, in milliseconds: a shorter one is a busy loop.
+/// Shortest wait before a restart, in milliseconds. A shorter one would be a busy loop.
 const SHORTEST_BACKOFF: u64 = 10;
-/// Longest grace, in milliseconds: an hour. A device must be able to move on.
+/// Longest grace, in milliseconds: an hour. Until it is over, the device cannot start the next
+/// revision.
 const LONGEST_GRACE: u64 = 3_600_000;
 
-/// The agent tells workloads about themselves, and finds them again, by these variables.
+/// Prefix of reserved environment variables. By these the agent tells workloads about themselves
+/// and recognizes their processes.
 const OWN_ENV: &str = "HOLDFAST_";
 
 pub(super) const DOCUMENT: &[&str] = &["apiVersion", "kind", "metadata", "spec"];
@@ -59,8 +62,8 @@ const STOP: &[&str] = &["signal", "grace"];
 
 type ArtifactSize<'f> = &'f dyn Fn(&Digest) -> Option<u64>;
 
-/// A document of any kind, whose spec `decode` reads; `what` completes "is missing: ". None: faults
-/// were noted.
+/// Decodes a document of any kind, with `decode` for its spec. `what` completes "is missing: ".
+/// `None` if faults were noted.
 pub(super) fn document(
     at: &At<'_>,
     what: &str,
@@ -95,7 +98,7 @@ fn metadata(at: &At<'_>) -> Option<Named> {
     Some(Named { name: name?, labels, resource_version })
 }
 
-/// Labels, those of them that are good.
+/// Decodes labels. Faults are noted, and labels with a faulty value left out.
 fn labels(at: &At<'_>) -> Labels {
     let entries = at.entries();
     if entries.len() > MAX_LABELS {
@@ -148,7 +151,7 @@ pub(super) fn spec(
     Some((devices?, spec))
 }
 
-/// Notes when the working folder is, or is below, what the configuration lays as a file.
+/// Notes a fault if the working folder, or a folder above it, is a configuration file.
 fn workdir_beside_config(at: &At<'_>, config: &BTreeMap<String, String>) {
     let pointer = "/run/process/workdir";
     let Some(workdir) = at.value().pointer(pointer).and_then(Value::as_str) else { return };
@@ -278,7 +281,7 @@ fn absolute_path(at: &At<'_>) -> Option<String> {
     is_short_enough(at, path, MAX_PATH).then(|| path.to_owned())
 }
 
-/// Notes a path that Linux cannot open for its length.
+/// Notes a fault if Linux cannot open a path because of its length. Returns false then.
 fn is_short_enough(at: &At<'_>, path: &str, most: usize) -> bool {
     if path.len() > most {
         at.refuse(format!("{} bytes, longer than the {most} that are taken here", path.len()));
@@ -294,8 +297,8 @@ fn is_short_enough(at: &At<'_>, path: &str, most: usize) -> bool {
     true
 }
 
-/// Notes an argument or a variable that no Linux executes a program with; `name`: bytes before the
-/// value, with the `=`.
+/// Notes a fault if Linux cannot execute a program with this argument or variable because of its
+/// length. `name` is the number of bytes before the value, including the `=`.
 fn fits(at: &At<'_>, name: usize, value: &str) {
     let count = name + value.len() + 1;
     if count > MAX_WORD {
@@ -307,7 +310,7 @@ fn fits(at: &At<'_>, name: usize, value: &str) {
     }
 }
 
-/// A list of words, as programs take them.
+/// Decodes a list of words, such as arguments of a program.
 pub(super) fn args(at: &At<'_>) -> Vec<String> {
     let items = at.items();
     if items.len() > MAX_WORDS {
@@ -322,7 +325,7 @@ pub(super) fn args(at: &At<'_>) -> Vec<String> {
     items.iter().filter_map(word).collect()
 }
 
-/// Notes a program that no Linux opens, by the length of its path.
+/// Notes a fault if Linux cannot open a program because of the length of its path.
 pub(super) fn openable(at: &At<'_>) {
     if let Value::String(path) = at.value() {
         is_short_enough(at, path, MAX_PATH);
@@ -353,7 +356,7 @@ fn env(at: &At<'_>) -> BTreeMap<String, String> {
 
 fn user(at: &At<'_>) -> Option<String> {
     if let Some(number) = at.value().as_u64() {
-        // 2^32 - 1 means "no user" to the kernel.
+        // 2^32 - 1 means "no user" to the kernel, so it is refused.
         if number < u64::from(u32::MAX) {
             return Some(number.to_string());
         }
@@ -390,7 +393,7 @@ fn workdir(at: &At<'_>) -> Option<String> {
 
 fn resources(at: &At<'_>) -> Option<Resources> {
     let fields = at.fields(RESOURCES)?;
-    // Numbers without a unit may stand without quotes: `cpu: 1.5`, `memory: 1048576`.
+    // Numbers without a unit need no quotes: `cpu: 1.5`, `memory: 1048576`.
     let cpu = fields.get("cpu").map_or(Some(None), |at| {
         let millis = at.quantity(units::cpu)?;
         (millis > 0).then_some(Some(millis)).or_else(|| {
@@ -405,7 +408,7 @@ fn resources(at: &At<'_>) -> Option<Resources> {
             None
         })
     });
-    // The kernel's own largest number of processes.
+    // 4,194,304 is the kernel's largest number of processes.
     let pids = fields.get("pids").map_or(Some(None), |at| at.whole(1, 4_194_304).map(Some));
     let pids = pids?.map(u32::try_from).transpose().ok()?;
     Some(Resources { cpu_millis: cpu?, memory_bytes: memory?, pids })

@@ -1,5 +1,5 @@
-//! Alarms that have something in common, and when one tells of them. A table in `tests.rs` holds
-//! each of these times.
+//! Groups of alarms that one message is about, and the times of their messages. A table in
+//! `tests.rs` covers each of these times.
 
 use std::collections::BTreeMap;
 
@@ -12,44 +12,45 @@ use crate::notification::Notification;
 use holdfast_api::Severity;
 use holdfast_api::time::rfc3339;
 
-/// Most groups of one notification; alarms of further ones are in one group without values.
+/// Most groups of one notification. Alarms of further groups share one group whose values are
+/// empty.
 pub(super) const MAX_GROUPS: usize = 1_000;
 
-/// Alarms of a group that are remembered by name, about 100 bytes each in the store. Of further
-/// ones it is remembered when they were told, which is enough not to tell them again.
+/// Most alarms of a group that are remembered one by one, of about 100 bytes each in the store. Of
+/// further ones the time of the last message tells whether they are new.
 const MAX_MEMBERS: usize = 500;
 
-/// A repetition that comes within this time, in seconds, is not stored: for an Alertmanager one a
-/// minute of each group.
+/// Seconds below which a repetition is not stored, because the next one follows soon: for an
+/// Alertmanager there is one each minute for each group.
 const SOON: u64 = 10 * 60;
 
-/// What the alarms of a group have in common, in the order of `groupBy`.
+/// Values that the alarms of a group have in common, in the order of `groupBy`.
 pub(super) type Key = Vec<(String, String)>;
 
-/// Which alarm: device, kind and code.
+/// Identity of an alarm: device, kind and code.
 type Id = (Name, String, String);
 
-/// An alarm that was told, as the store keeps it.
+/// Alarm that a message has reported, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Its device.
+    /// Name of the device.
     pub device: Name,
-    /// The device's labels.
+    /// Labels of the device at that time.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
-    /// `lost`, `failing` and so on.
+    /// Kind of the alarm, such as `lost` or `failing`.
     pub kind: String,
-    /// Of a problem its code, of what fails the workload's name.
+    /// Code of a problem, or name of a failing workload. Empty for other kinds.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub code: String,
-    /// How urgent it is.
+    /// Urgency of the alarm.
     pub severity: Severity,
-    /// Since when, in seconds since 1970.
+    /// Start of the alarm, in seconds since 1970.
     pub since: u64,
 }
 
 impl Member {
-    /// As a message about its end lists it.
+    /// Converts the alarm for a message about its end.
     fn listed(&self) -> Listed {
         Listed {
             device: self.device.to_string(),
@@ -62,25 +63,25 @@ impl Member {
     }
 }
 
-/// A group of which somebody was told, as the store keeps it.
+/// Group about which a message was made, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupRecord {
-    /// What its alarms have in common.
+    /// Values that the alarms have in common.
     pub key: Vec<(String, String)>,
-    /// When its last message was made, in seconds since 1970.
+    /// Time of the last message, in seconds since 1970.
     pub at: u64,
-    /// Since when its oldest alarm lasts, in seconds since 1970.
+    /// Start of the oldest alarm, in seconds since 1970.
     pub since: u64,
-    /// That of its most urgent alarm.
+    /// Severity of the most urgent alarm.
     pub severity: Severity,
-    /// The alarms that were told, at most 500.
+    /// Alarms that messages have reported, at most 500.
     pub members: Vec<Member>,
 }
 
-/// A group.
+/// Group of alarms, before or after its first message.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Group {
-    /// When its first alarm was to be told; `groupWait` runs from here.
+    /// Time at which the first alarm had lasted for `delay`. `groupWait` begins here.
     first: Option<u64>,
     told: Option<Told>,
 }
@@ -93,27 +94,27 @@ struct Told {
     members: BTreeMap<Id, Member>,
 }
 
-/// What becomes of a group in a turn.
+/// Result of a group's turn.
 pub(super) enum Step {
-    /// Nothing.
+    /// The group remains, and no message is made.
     Stays,
-    /// Nothing was told of it, and there is nothing to tell.
+    /// The group is dropped: no message was made about it, and it has no alarms.
     Goes,
-    /// This is told, and the group is as it is then. False: it says nothing new and will soon be
-    /// said again, so that it need not outlive a restart.
+    /// A message is sent. False if it only repeats and will soon be repeated again, so that it
+    /// need not be stored.
     Tells(Box<Message>, bool),
-    /// This is told, if anything, and the group is over.
+    /// The group ends, with a message about it if the document asks for one.
     Ends(Option<Box<Message>>),
 }
 
-/// The alarms of a group in this turn.
+/// Alarms of a group in one turn.
 #[derive(Default)]
 pub(super) struct Content<'a> {
-    /// Those that may be told.
+    /// Alarms that have lasted long enough and are not muted.
     firing: Vec<(&'a Name, &'a Labels, &'a Known)>,
 }
 
-/// The alarms that a notification is about, by group. Of those that are muted nothing is told.
+/// Returns the alarms that a notification has to report, by group. Muted alarms are left out.
 pub(super) fn contents<'a>(
     document: &Document,
     devices: &'a BTreeMap<Name, Tracked>,
@@ -140,9 +141,9 @@ pub(super) fn contents<'a>(
 }
 
 impl Notification {
-    /// Whether it is about an alarm of this kind and urgency.
+    /// Returns true if the notification is about alarms of this kind and severity.
     fn concerns(&self, alarm: &Known) -> bool {
-        // The most urgent is the least.
+        // Severities are ordered from the most urgent: `Critical < Warning`.
         alarm.severity <= self.severity
             && (self.kinds.is_empty() || self.kinds.contains(&alarm.kind))
     }
@@ -160,7 +161,7 @@ impl Notification {
     }
 }
 
-/// What a turn of a group goes by.
+/// Inputs of a group's turn.
 pub(super) struct Round<'a> {
     pub(super) name: &'a Name,
     pub(super) document: &'a Notification,
@@ -169,7 +170,7 @@ pub(super) struct Round<'a> {
 }
 
 impl Group {
-    /// From the store.
+    /// Restores a group from the store.
     pub(super) fn of(record: GroupRecord) -> Self {
         let id = |one: &Member| (one.device.clone(), one.kind.clone(), one.code.clone());
         let members = record.members.into_iter().map(|one| (id(&one), one)).collect();
@@ -177,7 +178,7 @@ impl Group {
         Self { first: Some(at), told: Some(Told { at, since, severity, members }) }
     }
 
-    /// For the store. None: nothing was told of it.
+    /// Returns the record for the store. `None` if no message was made about the group.
     pub(super) fn record(&self, key: &Key) -> Option<GroupRecord> {
         let told = self.told.as_ref()?;
         Some(GroupRecord {
@@ -189,17 +190,18 @@ impl Group {
         })
     }
 
-    /// Since when its oldest alarm lasted when it was told, in seconds since 1970.
+    /// Returns the start of the oldest alarm at the time of the last message, in seconds since
+    /// 1970.
     pub(super) fn since(&self) -> Option<u64> {
         self.told.as_ref().map(|told| told.since)
     }
 
-    /// Whether anybody was told of it.
+    /// Returns true if a message about the group was made.
     pub(super) fn is_told(&self) -> bool {
         self.told.is_some()
     }
 
-    /// Whether this alarm was told.
+    /// Returns true if a message has reported the alarm.
     pub(super) fn has_told(&self, device: &Name, kind: &str, code: &str) -> bool {
         let told = self.told.as_ref();
         told.is_some_and(|told| {
@@ -209,7 +211,7 @@ impl Group {
         })
     }
 
-    /// Decides what is told now.
+    /// Decides whether a message about the group is made in this turn.
     pub(super) fn step(
         &mut self,
         key: &Key,
@@ -286,7 +288,8 @@ impl Group {
         let severity = severity.unwrap_or(Severity::Info);
         let since = listed.iter().map(|(_, _, _, alarm)| alarm.since).min().unwrap_or(now);
         let mut members: BTreeMap<Id, Member> = BTreeMap::new();
-        // What is muted since it was told is still of the group: its end is told.
+        // An alarm that was muted after it was reported stays in the group, so that its end is
+        // reported as well.
         let kept = before.into_iter().flat_map(|told| told.members);
         members.extend(kept.filter(|(id, _)| holds(round, id)));
         for (_, name, labels, alarm) in &listed {
@@ -327,8 +330,8 @@ impl Group {
 }
 
 impl Told {
-    /// Whether an alarm was not told yet: it is not remembered, and came to be told after the last
-    /// message.
+    /// Returns true if an alarm was not reported yet: it is not among the members, and if the members
+    /// are full, it became due after the last message.
     fn is_new(&self, document: &Notification, name: &Name, alarm: &Known) -> bool {
         let id = (name.clone(), alarm.kind.clone(), alarm.code.clone());
         let full = self.members.len() >= MAX_MEMBERS;
@@ -337,7 +340,8 @@ impl Told {
     }
 }
 
-/// Whether a told alarm holds still: what is gone for less than the delay may only be flapping.
+/// Returns true if a reported alarm still lasts. One that has been gone for less than the delay counts
+/// as lasting, because it may be flapping.
 fn holds(round: &Round<'_>, (device, kind, code): &Id) -> bool {
     let Some(tracked) = round.devices.get(device) else { return false };
     let known = tracked.alarms.iter().find(|known| known.is(kind, code));

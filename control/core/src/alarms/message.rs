@@ -1,4 +1,4 @@
-//! What a receiver is told: one message about the alarms of a group.
+//! Messages to receivers: one message is about the alarms of one group.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,29 +7,29 @@ use holdfast_api::Severity;
 use holdfast_api::time::rfc3339;
 use holdfast_base::ids::Name;
 
-/// Alarms that a message lists one by one; the others are a number.
+/// Most alarms that a message lists; the rest is only counted.
 pub const LISTED: usize = 20;
 
-/// Devices that a title names.
+/// Most devices that a title names.
 const NAMED: usize = 3;
 
 /// Longest text of an alarm in a message, in bytes.
 const MAX_TEXT: usize = 500;
 
-/// What a message says.
+/// Type of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// There are alarms.
+    /// The group has alarms.
     Firing,
-    /// There are none any more.
+    /// The last alarm of the group has ended.
     Resolved,
-    /// Somebody tries the notification.
+    /// A person tries the notification; there are no alarms.
     Test,
 }
 
 impl Status {
-    /// Its word.
+    /// Returns the word of the type in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Firing => "firing",
@@ -39,20 +39,20 @@ impl Status {
     }
 }
 
-/// One alarm in a message.
+/// Alarm as a message lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
-    /// The device.
+    /// Name of the device.
     pub device: String,
-    /// `lost`, `failing` and so on.
+    /// Kind of the alarm, such as `lost` or `failing`.
     pub kind: String,
-    /// Of a problem its code, of what fails the workload's name; may be empty.
+    /// Code of a problem, or name of a failing workload. Empty for other kinds.
     pub code: String,
-    /// How urgent it is.
+    /// Urgency of the alarm.
     pub severity: Severity,
-    /// In words.
+    /// Sentence about the alarm. Empty in a message about its end.
     pub message: String,
-    /// Since when, RFC 3339.
+    /// Start of the alarm, RFC 3339.
     pub since: String,
 }
 
@@ -71,44 +71,44 @@ impl Listed {
     }
 }
 
-/// A message: the body of a webhook, and what mail and alerts are made from.
+/// Message to a receiver: the body of a webhook, and the content of mail and alerts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
-    /// The same in every attempt to deliver it: whoever gets it twice knows it by this.
+    /// Id of the message. It is the same in every attempt, so a receiver can recognize duplicates.
     pub id: String,
-    /// Version of this shape.
+    /// Version of this format.
     pub version: u8,
-    /// The notification's name.
+    /// Name of the `Notification` document.
     pub notification: String,
-    /// Firing, resolved or a test.
+    /// Type of the message.
     pub status: Status,
-    /// That of the most urgent alarm.
+    /// Severity of the most urgent alarm.
     pub severity: Severity,
-    /// What the alarms have in common, by the words of `groupBy`.
+    /// Values that the alarms have in common, by the words of `groupBy`.
     pub group: std::collections::BTreeMap<String, String>,
-    /// One line for people.
+    /// Title of one line for people.
     pub title: String,
-    /// Several lines for people: the title and each listed alarm.
+    /// Text for people: the title, then a line for each listed alarm.
     pub text: String,
-    /// How many alarms there are now.
+    /// Number of alarms that last.
     pub count: usize,
-    /// How many of them are told for the first time.
+    /// Number of alarms that are reported for the first time.
     pub new: usize,
-    /// How many have ended since the message before.
+    /// Number of alarms that ended since the previous message of the group.
     pub ended: usize,
-    /// Since when the oldest of them lasts, RFC 3339.
+    /// Start of the oldest alarm, RFC 3339.
     pub since: String,
-    /// When the message was made, RFC 3339.
+    /// Time at which the message was made, RFC 3339.
     pub at: String,
-    /// The first of the alarms, at most 20: new ones first, then the most urgent.
+    /// Alarms of the group, at most 20: new ones first, then the most urgent.
     pub alarms: Vec<Listed>,
-    /// Where people look further.
+    /// Address of the dashboard's page about notifications.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
 
-/// What a message is made from.
+/// Inputs of a message.
 pub(super) struct Parts<'a> {
     pub(super) id: String,
     pub(super) notification: &'a Name,
@@ -166,7 +166,8 @@ impl Message {
         }
     }
 
-    /// A message that only shows that the way to the receiver works.
+    /// Creates a test message, which shows that the receiver can be reached. `by` is the person who
+    /// asked for it.
     pub fn test(id: String, notification: &Name, by: &str, now: u64, link: Option<&str>) -> Self {
         let title = format!("Test: notification {notification} reaches you");
         Self {
@@ -189,12 +190,13 @@ impl Message {
     }
 }
 
-/// The page of alarms below an address.
+/// Returns the address of the page about notifications below the dashboard's address.
 fn page(link: &str) -> String {
     format!("{}/notifications", link.trim_end_matches('/'))
 }
 
-/// `Critical: 3000 alarms, the first on gw-1, gw-2, gw-3 (lost, site berlin)`.
+/// Returns a title such as `Critical: 3000 alarms, the first on gw-1, gw-2, gw-3 (lost, site
+/// berlin)`.
 fn title(parts: &Parts<'_>) -> String {
     let word = match (parts.status, parts.severity) {
         (Status::Resolved, _) => "Resolved",

@@ -1,12 +1,14 @@
-//! Which alarms there are, who is told of them, and what is still on its way to a receiver.
+//! Engine of alarms: keeps all alarms of all devices, and decides which receivers get messages
+//! about them.
 //!
-//! Pure: whoever drives it shows it every alarm of every device in a pass, then asks for a turn,
-//! and stores what the turn returns before anything is delivered. Time and chance are arguments.
+//! The engine is pure. Its driver shows it every alarm of every device in a pass, then asks for a
+//! turn, and stores what the turn returns before anything is delivered. Times and random numbers
+//! are arguments.
 //!
 //! ```text
-//!            lasts `delay`            told, `groupWait` later        gone for `delay`
+//!            lasts `delay`            message, `groupWait` later     gone for `delay`
 //!  (nothing) ───────────► pending ───────────────────────► firing ───────────────────► resolved
-//!       ▲                    │ gone before: nothing is told   │ acknowledged, silenced: not told
+//!       ▲                    │ gone before: no message        │ acknowledged, silenced: no message
 //!       └────────────────────┘                                └ device silent: it is not resolved
 //! ```
 
@@ -32,119 +34,120 @@ pub use silence::{LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Silence, mut
 
 use outbox::Outbox;
 
-/// Most alarms that are kept, of about 300 bytes each: two for each of 50,000 devices. Others are
-/// counted.
+/// Most alarms that are kept, of about 300 bytes each: two for each of 50,000 devices. Further ones
+/// are only counted.
 pub const MAX_ALARMS: usize = 100_000;
 
-/// After a start no alarm of a device that is not heard ends for this time, in seconds, and no
-/// acknowledgement: devices come back one by one, and who was lost or never came is so again after
-/// up to fifteen minutes.
+/// Seconds after a start in which no acknowledgement ends, and no alarm of a device that is not
+/// connected. Devices reconnect one by one, and those that were lost or never came are so again
+/// after at most 15 minutes.
 pub const SETTLING: u64 = 20 * 60;
 
-/// What a device says now, as it is shown to the engine.
+/// Alarm of a device as it is shown to the engine in a pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
-    /// `lost`, `failing` and so on.
+    /// Kind of the alarm, such as `lost` or `failing`.
     pub kind: &'a str,
-    /// Of a problem its code, of what fails the workload's name; may be empty.
+    /// Code of a problem, or name of a failing workload. Empty for other kinds.
     pub code: &'a str,
-    /// How urgent it is.
+    /// Urgency of the alarm.
     pub severity: Severity,
-    /// In words.
+    /// Sentence about the alarm for people.
     pub message: &'a str,
-    /// Since when, in seconds since 1970; 0: not known.
+    /// Start of the alarm, in seconds since 1970. 0: not known.
     pub since: u64,
-    /// False: the device is not heard, and it was so when it was heard last.
+    /// False if the device is offline, so that this is its state when it was last heard.
     pub is_known: bool,
 }
 
-/// An alarm that is known.
+/// Alarm that the engine keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// `lost`, `failing` and so on.
+    /// Kind of the alarm, such as `lost` or `failing`.
     pub kind: String,
-    /// Of a problem its code, of what fails the workload's name; may be empty.
+    /// Code of a problem, or name of a failing workload. Empty for other kinds.
     pub code: String,
-    /// How urgent it is.
+    /// Urgency of the alarm.
     pub severity: Severity,
-    /// In words.
+    /// Sentence about the alarm for people.
     pub message: String,
-    /// Since when, in seconds since 1970.
+    /// Start of the alarm, in seconds since 1970.
     pub since: u64,
-    /// The pass in which it was seen last.
+    /// Number of the pass in which it was seen last.
     pass: u64,
-    /// Since when it is gone, in seconds since 1970.
+    /// Time since which the alarm is not seen any more, in seconds since 1970. `None` while it
+    /// lasts.
     pub gone: Option<u64>,
-    /// Its device cannot be heard, so that nobody knows whether it still holds.
+    /// True if the device is offline, so that the alarm may be over already.
     pub unheard: bool,
-    /// An acknowledgement or a silence is of it.
+    /// True if an acknowledgement or a silence applies to the alarm.
     muted: bool,
 }
 
-/// A device with alarms.
+/// Alarms of one device.
 #[derive(Debug, Clone, Default)]
 pub struct Tracked {
     labels: Labels,
     alarms: Vec<Known>,
 }
 
-/// What is known of a device that has an alarm no more.
+/// Presence of a device of which an alarm was not seen in a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It is heard: what it does not say any more is over.
+    /// The device is heard, so alarms that it does not report are over.
     Heard,
-    /// It is not heard: nothing is known.
+    /// The device is not heard, so nothing is known about its alarms.
     Silent,
-    /// It is not there any more, or was revoked.
+    /// The device was deleted or revoked.
     Gone,
 }
 
-/// What a write to the store puts at a key; None: nothing stands there any more.
+/// Write to the store: a key and its value. `None` deletes the key.
 pub type Write = (String, Option<Vec<u8>>);
 
-/// A `Notification` as the engine needs it.
+/// `Notification` document as the engine needs it.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// Its name.
+    /// Name of the document.
     pub name: Name,
-    /// The devices whose alarms it is about.
+    /// Devices whose alarms are reported.
     pub devices: Selector,
-    /// What it says.
+    /// Settings of the document.
     pub notification: Notification,
 }
 
-/// What a turn goes by.
+/// Inputs of a turn.
 pub struct Turn<'a> {
-    /// Seconds since 1970.
+    /// Time of the turn, in seconds since 1970.
     pub now: u64,
-    /// The notifications.
+    /// All `Notification` documents.
     pub documents: &'a [Document],
-    /// Acknowledgements and silences.
+    /// All acknowledgements and silences.
     pub silences: &'a [Silence],
-    /// What is known of devices that have no alarm any more.
+    /// Function that returns the presence of a device.
     pub presence: &'a dyn Fn(&Name) -> Presence,
 }
 
-/// Of a turn.
+/// Result of a turn.
 #[derive(Debug, Default)]
 pub struct Turned {
-    /// What the store must hold before anything is delivered.
+    /// Changes that must be stored before anything is delivered.
     pub writes: Vec<Write>,
-    /// Acknowledgements and silences that are over.
+    /// Ids of the acknowledgements and silences that are over.
     pub ended: Vec<Box<str>>,
-    /// Whether anything that people see is another than before.
+    /// True if anything that people see has changed.
     pub changed: bool,
 }
 
-/// The engine.
+/// State of all alarms and of the messages about them.
 #[derive(Debug)]
 pub struct Engine {
     devices: BTreeMap<Name, Tracked>,
-    /// How many alarms are kept.
+    /// Number of alarms in `devices`.
     count: usize,
-    /// Alarms of this pass that were not kept for want of room.
+    /// Alarms of this pass that were not kept because of [`MAX_ALARMS`].
     skipped: u64,
-    /// How many of the pass before were not.
+    /// Alarms of the last complete pass that were not kept.
     not_kept: u64,
     pass: u64,
     outboxes: BTreeMap<Name, Outbox>,
@@ -154,7 +157,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Nothing is known yet. `seed` is by chance: ids of messages begin with it.
+    /// Creates an engine without alarms. `started` is the start of the control plane in seconds
+    /// since 1970; `seed` is a random number with which ids of messages begin.
     pub fn new(started: u64, seed: u64) -> Self {
         Self {
             devices: BTreeMap::new(),
@@ -169,10 +173,10 @@ impl Engine {
         }
     }
 
-    /// Takes in a record of the store.
+    /// Loads a record of the store.
     ///
     /// # Errors
-    /// It is not what its key says.
+    /// The value does not match the kind of its key.
     pub fn take(&mut self, key: &str, value: &[u8]) -> Result<(), serde_json::Error> {
         let mut parts = key.split('/');
         let (kind, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -192,7 +196,8 @@ impl Engine {
         Ok(())
     }
 
-    /// An alarm that somebody was told of: it holds until its device says otherwise.
+    /// Restores an alarm that was reported before a restart. It lasts until its device is heard without
+    /// it.
     fn remember(&mut self, member: Member) {
         if self.count >= MAX_ALARMS {
             return;
@@ -216,13 +221,13 @@ impl Engine {
         });
     }
 
-    /// A pass over all devices begins.
+    /// Begins a pass over all devices.
     pub fn begin(&mut self) {
         self.pass += 1;
         self.skipped = 0;
     }
 
-    /// A device has this alarm.
+    /// Notes an alarm of a device in this pass.
     pub fn see(&mut self, device: &Name, labels: &Labels, seen: Seen<'_>, now: u64) {
         let pass = self.pass;
         if !self.devices.contains_key(device) {
@@ -260,7 +265,8 @@ impl Engine {
         });
     }
 
-    /// After a pass: who is told what.
+    /// Ends a pass: makes the messages that are due, and puts them into the queues of their
+    /// notifications.
     pub fn turn(&mut self, turn: &Turn<'_>) -> Turned {
         let settled = turn.now >= self.started.saturating_add(SETTLING);
         self.not_kept = self.skipped;
@@ -280,7 +286,8 @@ impl Engine {
         turned
     }
 
-    /// What was not seen in this pass is over, unless its device is not heard.
+    /// Marks alarms that were not seen in this pass as gone, except those of devices that are not
+    /// heard, for [`SETTLING`] after a start.
     fn miss(&mut self, turn: &Turn<'_>) {
         let settled = turn.now >= self.started.saturating_add(SETTLING);
         for (name, tracked) in &mut self.devices {
@@ -297,7 +304,7 @@ impl Engine {
         }
     }
 
-    /// Looks for each alarm whether somebody acknowledged or silenced it: once, for all
+    /// Determines for each alarm whether it is acknowledged or silenced, once for all
     /// notifications.
     fn mute(&mut self, turn: &Turn<'_>) {
         for (name, tracked) in &mut self.devices {
@@ -309,7 +316,7 @@ impl Engine {
         }
     }
 
-    /// Forgets what is gone for longer than any notification waits.
+    /// Removes alarms that have been gone for longer than the longest `delay` of a notification.
     fn forget_alarms(&mut self, turn: &Turn<'_>) {
         let delays = turn.documents.iter().map(|document| document.notification.delay);
         let longest = delays.max().unwrap_or(0);
@@ -321,7 +328,7 @@ impl Engine {
         self.count = self.devices.values().map(|tracked| tracked.alarms.len()).sum();
     }
 
-    /// Notifications that are not there any more, with all that was on its way.
+    /// Removes the queues of notifications that were deleted.
     fn forget_outboxes(&mut self, turn: &Turn<'_>, turned: &mut Turned) {
         let is_there = |name: &Name| turn.documents.iter().any(|known| known.name == *name);
         self.outboxes.retain(|name, outbox| {
@@ -333,7 +340,8 @@ impl Engine {
         });
     }
 
-    /// Acknowledgements without an alarm, and whatever has come to its time.
+    /// Returns the ids of acknowledgements that have no alarm any more, and of whatever has reached
+    /// its end.
     fn ended(&self, turn: &Turn<'_>, settled: bool) -> Vec<Box<str>> {
         let has_alarm = |silence: &Silence| {
             self.devices.iter().any(|(name, tracked)| {
@@ -353,7 +361,7 @@ impl Engine {
             .collect()
     }
 
-    /// Every alarm that holds, with its device and its labels, by name.
+    /// Returns every alarm that lasts, with its device and the device's labels, ordered by device.
     pub fn active(&self) -> impl Iterator<Item = (&Name, &Labels, &Known)> {
         self.devices.iter().flat_map(|(name, tracked)| {
             let holding = tracked.alarms.iter().filter(|known| known.gone.is_none());
@@ -361,40 +369,41 @@ impl Engine {
         })
     }
 
-    /// Alarms that were not kept for want of room.
+    /// Returns how many alarms of the last pass were not kept because of [`MAX_ALARMS`].
     pub fn not_kept(&self) -> u64 {
         self.not_kept
     }
 
-    /// Which notifications have told of this alarm.
+    /// Returns the notifications that have reported an alarm.
     pub fn told(&self, device: &Name, kind: &str, code: &str) -> Vec<&Name> {
         let outboxes = self.outboxes.iter();
         outboxes.filter(|(_, one)| one.has_told(device, kind, code)).map(|(name, _)| name).collect()
     }
 
-    /// How a notification stands.
+    /// Returns the state of the deliveries of a notification.
     pub fn standing(&self, name: &str) -> Standing {
         self.outboxes.get(name).map(Outbox::standing).unwrap_or_default()
     }
 
-    /// How each of them stands.
+    /// Returns the state of the deliveries of every notification.
     pub fn standings(&self) -> BTreeMap<Name, Standing> {
         self.outboxes.iter().map(|(name, outbox)| (name.clone(), outbox.standing())).collect()
     }
 
-    /// Messages that are to be delivered now, one of each notification. Each must be answered by
-    /// [`Engine::done`].
+    /// Returns the messages to be delivered now, at most one of each notification. The caller must
+    /// call [`Engine::done`] for each.
     pub fn due(&mut self, now: u64) -> Vec<Job> {
         let outboxes = self.outboxes.iter_mut();
         outboxes.filter_map(|(name, outbox)| outbox.due(name, now)).collect()
     }
 
-    /// Everything that the store should hold.
+    /// Returns everything that the store should hold.
     pub fn writes(&self) -> Vec<Write> {
         self.outboxes.iter().flat_map(|(name, outbox)| outbox.writes(name)).collect()
     }
 
-    /// What became of a delivery. `jitter` is by chance, 0 to 1000. None: it is not known any more.
+    /// Notes the outcome of a delivery and returns the changes of the store. `jitter` is a random
+    /// number from 0 to 1000. Nothing happens if the notification was deleted meanwhile.
     pub fn done(
         &mut self,
         name: &Name,
@@ -407,7 +416,7 @@ impl Engine {
         outbox.done(name, id, outcome, now, jitter)
     }
 
-    /// An id for a message that is no part of a queue.
+    /// Returns an id for a message that is not queued, such as a test.
     pub fn fresh_id(&mut self) -> String {
         fresh(&mut self.ids)
     }
@@ -423,15 +432,16 @@ impl Known {
         self.kind == kind && self.code == code
     }
 
-    /// It is seen again. True: it says something else.
+    /// Updates the alarm with what is seen of it in this pass. Returns true if something has
+    /// changed that people see.
     fn renew(&mut self, seen: Seen<'_>, pass: u64, now: u64) -> bool {
-        // A device may say the same code twice: the first one stands for both.
+        // A device may report the same code twice; the first one counts.
         if self.pass == pass {
             return false;
         }
         self.pass = pass;
         let since = if seen.since == 0 {
-            // Of one that was gone the time begins anew.
+            // An alarm that was gone and returns begins now.
             if self.gone.is_some() { now } else { self.since }
         } else {
             seen.since.min(now)

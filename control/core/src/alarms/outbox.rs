@@ -1,5 +1,5 @@
-//! What a notification has told and has still to tell: a bounded queue with ever longer waits
-//! between attempts, kept in the store so that a restart loses nothing.
+//! Queue of messages of one notification, with increasing waits between attempts. The queue is
+//! bounded and stored, so that a restart loses no message.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,87 +11,89 @@ use super::message::{Message, Status};
 use super::{Document, Tracked, Turn, Write};
 use crate::model::sha256;
 
-/// What keys of the store begin with: groups that were told, messages that wait, how it stands.
+/// Prefixes of keys in the store: groups with a message, queued messages, state of the
+/// deliveries.
 pub(super) const TOLD: &str = "told";
 pub(super) const QUEUED: &str = "outbox";
 pub(super) const STANDING: &str = "notified";
 
-/// Most messages that wait for one receiver, of about 10 KB each. Beyond, the oldest is dropped and
-/// counted: what it says is older than what follows.
+/// Most messages that wait for one receiver, of about 10 KB each. Beyond it the oldest is dropped
+/// and counted, because later ones are more current.
 pub(super) const MAX_QUEUE: usize = 500;
 
-/// How long a message is tried, in seconds: who looks a day later is told what holds then.
+/// Seconds for which a message is tried. After a day a new message with the current alarms is of
+/// more use.
 pub(super) const MAX_AGE: u64 = 24 * 3_600;
 
-/// First and longest wait before another attempt, in seconds.
+/// First and longest wait between two attempts, in seconds.
 const FIRST_WAIT: u64 = 5;
 const LONGEST_WAIT: u64 = 5 * 60;
 
-/// Longest text of a receiver that is kept, in bytes.
+/// Longest error text of a receiver that is stored, in bytes.
 const MAX_ANSWER: usize = 500;
 
-/// What became of a delivery: the receiver's words either way.
+/// Outcome of a delivery, with the receiver's words in either case.
 pub type Outcome = Result<String, String>;
 
-/// A message that waits.
+/// Message in the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
-    /// Counts up: the order in which they were made.
+    /// Number of the message, ascending in the order in which messages are made.
     pub number: u64,
-    /// What the alarms of its group have in common.
+    /// Values that the alarms of the group have in common.
     pub key: Key,
-    /// When it was made, in seconds since 1970.
+    /// Time at which the message was made, in seconds since 1970.
     pub at: u64,
-    /// When its alarms began, in seconds since 1970.
+    /// Start of the group's alarms, in seconds since 1970.
     pub since: u64,
-    /// Attempts so far.
+    /// Attempts that have failed.
     #[serde(default)]
     pub attempts: u32,
-    /// Not tried before, in seconds since 1970.
+    /// Time before which the message is not tried again, in seconds since 1970.
     #[serde(default)]
     pub next: u64,
-    /// What is told.
+    /// Message to be delivered.
     pub message: Message,
 }
 
-/// How a notification stands.
+/// State of the deliveries of a notification.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Standing {
-    /// When a message was last delivered, in seconds since 1970; 0: never.
+    /// Time of the last delivery that succeeded, in seconds since 1970. 0: none did.
     pub last_success: u64,
-    /// When an attempt last failed, in seconds since 1970; 0: never.
+    /// Time of the last attempt that failed, in seconds since 1970. 0: none did.
     pub last_failure: u64,
-    /// Why it failed.
+    /// Reason of the last failed attempt.
     pub last_error: String,
-    /// Since when every attempt fails, in seconds since 1970; 0: the last one did not.
+    /// Time since which every attempt has failed, in seconds since 1970. 0: the last one succeeded.
     pub failing_since: u64,
-    /// Messages delivered.
+    /// Number of messages that were delivered.
     pub sent: u64,
-    /// Messages that were given up or dropped.
+    /// Number of messages that were dropped, because of their age or a full queue.
     pub dropped: u64,
-    /// Messages that wait.
+    /// Number of messages in the queue.
     #[serde(skip)]
     pub queued: usize,
-    /// Groups that were told and are not resolved.
+    /// Number of groups with a message that have not been resolved.
     #[serde(skip)]
     pub open: usize,
-    /// What the groups go by, see `Notification::fingerprint`.
+    /// Fingerprint of the settings that groups depend on, see `Notification::fingerprint`.
     fingerprint: String,
 }
 
-/// A message to be delivered.
+/// Message that is to be delivered now.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// By which notification.
+    /// Name of the notification.
     pub notification: Name,
-    /// Since when its alarms last, in seconds since 1970.
+    /// Start of the alarms, in seconds since 1970.
     pub since: u64,
-    /// What is told.
+    /// Message to be delivered.
     pub message: Message,
 }
 
-/// Of one notification.
+/// Groups and queue of one notification.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     groups: BTreeMap<Key, Group>,
@@ -116,7 +118,8 @@ fn json<T: Serialize>(value: &T) -> Option<Vec<u8>> {
     serde_json::to_vec(value).ok()
 }
 
-/// Whether another attempt is for alarms that have changed: only the newest is worth telling.
+/// Returns true if a newer message makes an older one of the same group useless: both report
+/// lasting alarms, and only the newest state is of use.
 fn replaces(newer: &Message, older: &Queued, key: &Key) -> bool {
     older.key == *key && newer.status == Status::Firing && older.message.status == Status::Firing
 }
@@ -138,14 +141,14 @@ impl Outbox {
         self.standing = standing;
     }
 
-    /// Its keys in the store.
+    /// Returns the keys of the outbox in the store.
     pub(super) fn keys(&self, name: &Name) -> Vec<String> {
         let groups = self.groups.keys().map(|key| group_key(name, key));
         let queue = self.queue.iter().map(|message| queue_key(name, message.number));
         groups.chain(queue).chain([format!("{STANDING}/{name}")]).collect()
     }
 
-    /// All that the store should hold of it.
+    /// Returns everything that the store should hold of the outbox.
     pub(super) fn writes(&self, name: &Name) -> Vec<Write> {
         let groups = self
             .groups
@@ -164,7 +167,7 @@ impl Outbox {
         self.groups.values().any(|group| group.has_told(device, kind, code))
     }
 
-    /// Decides of each group what is told, and puts it into the queue.
+    /// Makes the messages of this turn about each group, and puts them into the queue.
     pub(super) fn turn(
         &mut self,
         document: &Document,
@@ -211,7 +214,8 @@ impl Outbox {
         }
     }
 
-    /// Groups of another receiver, or by other words, are not those that there are now.
+    /// Drops all groups and messages if the receiver or `groupBy` has changed, because the new
+    /// receiver has got no messages yet.
     fn begin_anew(&mut self, document: &Document, writes: &mut Vec<Write>) {
         let fingerprint = document.notification.fingerprint();
         if self.standing.fingerprint == fingerprint {
@@ -226,7 +230,8 @@ impl Outbox {
         writes.push((format!("{STANDING}/{name}"), json(&self.standing)));
     }
 
-    /// Puts a message into the queue; one that is not `lasting` need not outlive a restart.
+    /// Puts a message into the queue, in place of older ones that it makes useless. One that is not
+    /// `lasting` is not stored.
     fn enqueue(
         &mut self,
         name: &Name,
@@ -236,7 +241,8 @@ impl Outbox {
         lasting: bool,
         writes: &mut Vec<Write>,
     ) {
-        // How long a receiver is waited for is its own: a newer message does not begin anew.
+        // A newer message takes over attempts and waiting time from the one that it replaces.
+        // Otherwise a flapping group would try a failing receiver every few seconds.
         let (mut attempts, mut next) = (0, now);
         let under_way = &self.under_way;
         self.queue.retain(|older| {
@@ -262,7 +268,7 @@ impl Outbox {
         self.queue.push_back(queued);
     }
 
-    /// Drops what is too old to be told.
+    /// Drops messages that are older than [`MAX_AGE`].
     fn give_up(&mut self, name: &Name, now: u64, writes: &mut Vec<Write>) {
         let before = writes.len();
         let under_way = &self.under_way;
@@ -281,8 +287,8 @@ impl Outbox {
         }
     }
 
-    /// The message to be delivered now: the first whose time has come, and never one before an
-    /// older one of the same group. One that fails holds up no other group.
+    /// Returns the message to be delivered now: the first that is due, unless an older one of its
+    /// group waits. A message that fails delays no other group.
     pub(super) fn due(&mut self, name: &Name, now: u64) -> Option<Job> {
         if self.under_way.is_some() {
             return None;
@@ -346,8 +352,8 @@ impl Outbox {
     }
 }
 
-/// Seconds before the next attempt: doubles from 5 s to 5 min, less up to a quarter by chance, so
-/// that receivers that come back are not asked by everybody at once.
+/// Returns the seconds before the next attempt: from 5 s, doubled each time up to 5 min, less a
+/// random part of up to a quarter, so that not everybody tries a recovered receiver at once.
 fn wait(attempts: u32, jitter: u32) -> u64 {
     let whole = FIRST_WAIT.saturating_mul(1 << attempts.min(10)).min(LONGEST_WAIT);
     let less = whole.saturating_mul(u64::from(jitter.min(1_000))) / 4_000;

@@ -1,5 +1,6 @@
-//! Acknowledgements and silences: what keeps an alarm from being notified, by whom and until when.
-//! The alarm itself stays: it is counted apart, never hidden.
+//! Acknowledgements and silences, which keep alarms from being reported by messages. Both name the
+//! person who made them and the time at which they end. The alarms remain visible and are counted
+//! separately.
 
 use holdfast_base::ids::{Labels, Name};
 use serde::{Deserialize, Serialize};
@@ -7,34 +8,35 @@ use serde::{Deserialize, Serialize};
 use holdfast_api::Muting;
 use holdfast_api::selector::Selector;
 
-/// Most acknowledgements and silences at the same time: each is tried for each alarm.
+/// Most acknowledgements and silences at the same time. Each of them is matched against each alarm.
 pub const MAX_SILENCES: usize = 1_000;
 
-/// Longest silence, in seconds: one that is needed for longer is a change of the document.
+/// Longest silence, in seconds. What is to be silent for longer belongs into the `Notification`
+/// document.
 pub const LONGEST_SILENCE: u64 = 366 * 86_400;
 
 /// Longest note, in bytes.
 pub const MAX_NOTE: usize = 1_000;
 
-/// Which alarms. Everything that is said must hold; at least one thing is said.
+/// Choice of alarms. All fields that are given must match, and at least one must be given.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Matcher {
-    /// `lost`, `failing` and so on.
+    /// Kind of the alarms, such as `lost` or `failing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Of a problem its code, of what fails the workload's name.
+    /// Code of a problem, or name of a failing workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// One device.
+    /// Name of the only device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<Name>,
-    /// Devices with these labels.
+    /// Selector of devices by their labels.
     #[serde(default, skip_serializing_if = "Selector::is_empty")]
     pub devices: Selector,
 }
 
 impl Matcher {
-    /// True when it says nothing, and so would choose every alarm.
+    /// Returns true if no field is given, so that every alarm would match.
     pub fn is_empty(&self) -> bool {
         self.kind.is_none()
             && self.code.is_none()
@@ -42,7 +44,7 @@ impl Matcher {
             && self.devices.is_empty()
     }
 
-    /// Whether it chooses this alarm of a device with these labels.
+    /// Returns true if an alarm of a device with these labels matches.
     pub fn matches(&self, device: &Name, labels: &Labels, kind: &str, code: &str) -> bool {
         self.kind.as_deref().is_none_or(|wanted| wanted == kind)
             && self.code.as_deref().is_none_or(|wanted| wanted == code)
@@ -50,7 +52,7 @@ impl Matcher {
             && (self.devices.is_empty() || self.devices.matches(labels))
     }
 
-    /// In words, such as `kind lost, device gw-1`.
+    /// Returns the choice in words, such as `kind lost, device gw-1`.
     pub fn words(&self) -> String {
         let mut said = Vec::new();
         said.extend(self.kind.as_ref().map(|kind| format!("kind {kind}")));
@@ -63,35 +65,36 @@ impl Matcher {
     }
 }
 
-/// An acknowledgement or a silence.
+/// Acknowledgement or silence of alarms.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
-    /// Its id, 16 hexadecimal digits.
+    /// Id of 16 hexadecimal digits.
     pub id: Box<str>,
-    /// Which of the two.
+    /// Type: an acknowledgement or a silence.
     #[serde(rename = "type")]
     pub muting: Muting,
-    /// Which alarms.
+    /// Choice of the alarms.
     pub matcher: Matcher,
-    /// Id of the access token of whoever made it.
+    /// Id of the access token of the person who made it.
     pub by: Box<str>,
-    /// Why, for the next shift; may be empty.
+    /// Reason for the next shift to read; may be empty.
     #[serde(default)]
     pub note: Box<str>,
-    /// When it was made, in seconds since 1970.
+    /// Time at which it was made, in seconds since 1970.
     pub at: u64,
-    /// When it ends, in seconds since 1970. None: with the alarms that it is of.
+    /// Time at which it ends, in seconds since 1970. `None`: when its alarms have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
 }
 
 impl Silence {
-    /// Whether its time is not over.
+    /// Returns true if its time is not over at `now`, in seconds since 1970.
     pub fn lasts(&self, now: u64) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 
-    /// Whether it mutes this alarm now. An acknowledgement is of what had begun by then.
+    /// Returns true if it applies to an alarm now. An acknowledgement applies only to alarms that
+    /// had begun when it was made.
     pub fn mutes(
         &self,
         now: u64,
@@ -105,7 +108,8 @@ impl Silence {
     }
 }
 
-/// What mutes an alarm: an acknowledgement before a silence, for it says that somebody acts.
+/// Returns what mutes an alarm: an acknowledgement before a silence, because it says that a person
+/// acts; then the oldest.
 pub fn muted<'s>(
     silences: impl IntoIterator<Item = &'s Silence>,
     now: u64,

@@ -1,4 +1,4 @@
-//! The engine through time, as tables: what a device has when, and what is told of it.
+//! Tables of the engine through time: alarms of devices, and messages about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,17 +38,17 @@ fn document(change: impl FnOnce(&mut Notification)) -> Document {
     Document { name: name("night"), devices: Selector::default(), notification }
 }
 
-/// A world of devices with alarms, and an engine that looks at it every 5 s.
+/// World of devices with alarms, and an engine that looks at it every 5 s.
 struct World {
     engine: Engine,
     documents: Vec<Document>,
     silences: Vec<Silence>,
-    /// Device, kind and code; since when.
+    /// Start of each alarm, by device, kind and code.
     alarms: BTreeMap<(String, &'static str, String), u64>,
     silent: BTreeSet<String>,
     store: BTreeMap<String, Vec<u8>>,
     now: u64,
-    /// What was delivered: time since the start, status, count and title.
+    /// Delivered messages: time since the start, status, count and title.
     told: Vec<(u64, Status, usize, String)>,
     fails: bool,
 }
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// Goes on for so many seconds.
+    /// Lets this many seconds pass.
     fn pass(&mut self, seconds: u64) -> &mut Self {
         let end = self.now + seconds;
         while self.now < end {
@@ -138,7 +138,7 @@ impl World {
         self
     }
 
-    /// Everything in memory is lost.
+    /// Restarts the control plane: everything in memory is lost.
     fn restart(&mut self) {
         self.engine = Engine::new(self.now, 8);
         for (key, value) in &self.store {
@@ -182,7 +182,7 @@ fn what_comes_and_goes_within_the_delay_is_never_told() {
         world.pass(45);
     }
     assert_eq!(world.said(), []);
-    // What was told and flaps is neither resolved nor told anew.
+    // A reported alarm that flaps is neither resolved nor reported again.
     world.on("berlin-1", "failing", "hello");
     world.pass(90);
     for _ in 0..10 {
@@ -213,7 +213,7 @@ fn a_site_that_goes_is_one_message_with_a_count_and_names() {
     let told: Vec<&Vec<u8>> =
         world.store.iter().filter(|(key, _)| key.starts_with("told/")).map(|(_, v)| v).collect();
     assert!(told.iter().all(|value| value.len() < 80_000), "records of the store stay small");
-    // More than are remembered by name: none of them is told again.
+    // Of more alarms than are remembered one by one, none is reported again.
     world.pass(3_000);
     assert_eq!(world.told.len(), 2, "{:?}", world.said());
 }
@@ -273,7 +273,7 @@ fn an_acknowledged_alarm_is_not_repeated_its_end_is_told_and_ends_the_acknowledg
     world.silences = vec![muting(Muting::Acknowledgement, "berlin-1", world.now, None)];
     world.pass(8_000);
     assert_eq!(world.said(), [(70, "firing", 1)]);
-    // One that begins later is told.
+    // An alarm that begins later is reported.
     world.on("berlin-1", "failing", "relay");
     world.pass(150);
     assert_eq!(world.said().len(), 2, "{:?}", world.said());
@@ -295,7 +295,7 @@ fn a_silenced_alarm_is_told_when_the_silence_ends_and_it_lasts_still() {
     world.pass(100);
     assert_eq!(world.said(), [(70, "firing", 1), (1_000, "firing", 2)]);
     assert!(world.silences.is_empty());
-    // What ends within a silence and was never told is not told.
+    // An alarm that begins and ends within a silence is not reported.
     let mut world = World::new(vec![document(|_| {})]);
     world.silences = vec![muting(Muting::Silence, "berlin-1", START, Some(START + 1_000))];
     world.on("berlin-1", "lost", "");
@@ -327,13 +327,13 @@ fn a_restart_loses_no_message_and_doubles_none() {
     world.silent.insert("berlin-1".into());
     world.pass(100);
     world.restart();
-    // Nobody is lost for five minutes after a start.
+    // No device counts as lost for five minutes after a start.
     world.off("berlin-1", "lost", "");
     world.pass(300);
     world.on("berlin-1", "lost", "");
     world.pass(900);
     assert_eq!(world.said(), [(70, "firing", 1)]);
-    // A message that was not delivered is delivered by the next life, with the same id.
+    // A message that was not delivered is delivered after the restart, with the same id.
     world.fails = true;
     world.off("berlin-1", "lost", "");
     world.silent.clear();

@@ -2668,7 +2668,7 @@ export interface components {
             until?: string | null;
         };
         /**
-         * @description Which of the two it is.
+         * @description Type of a mute: acknowledgement or silence.
          * @enum {string}
          */
         Muting: "acknowledgement" | "silence";
