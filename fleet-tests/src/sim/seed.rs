@@ -8,12 +8,12 @@ use anyhow::{Context as _, bail};
 use holdfast_base::ids::{Labels, Name};
 use holdfast_control::adapters::authority::Keys;
 use holdfast_control::adapters::store::RedbStore;
-use holdfast_control::core::timeline::{Counts, Recent, What};
 use holdfast_control::core::admission::admit;
 use holdfast_control::core::model::{AUTHORITY, key};
 use holdfast_control::core::records::{
     DesiredRecord, DeviceRecord, Issued, ReportRecord, RevisionRecord, Standing, WorkloadRecord,
 };
+use holdfast_control::core::timeline::{Counts, Recent, What};
 use holdfast_control::store::{Batch, Store as _};
 use holdfast_protocol::message::{AgentInfo, Phase, Problem, WorkloadReport};
 use serde::Serialize;
