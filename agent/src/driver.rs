@@ -1,5 +1,6 @@
 //! The loop: takes in what happened, asks the core what to do, stores the intent, has it done,
 //! and waits. It decides nothing about workloads; the core does.
+//! See decisions 0006 and 0040.
 #![allow(
     clippy::disallowed_methods,
     reason = "the driver spawns what it awaits, and reads the files of its data folder"

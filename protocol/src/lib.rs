@@ -7,6 +7,7 @@
 //!
 //! Both programs stand on this crate: it has no async runtime, no clock, no randomness and no file
 //! access. It must never panic on what comes off the network.
+//! See decision 0134.
 
 pub mod cost;
 pub mod enrol;

@@ -2,6 +2,7 @@
 //!
 //! Level-triggered: [`Agent::advance`] looks at everything anew and says what to do now;
 //! [`Agent::next_wake`] says when to look again if nothing happens.
+//! See decision 0008.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //!
 //! Every topic belongs to a workload. A client sees those of its own by their plain names, and
 //! those of others as `workloads/OWNER/TOPIC`, as far as the workload's document allows it.
+//! See decision 0054.
 
 use holdfast_base::ids::Name;
 use holdfast_mqtt::{is_filter, is_topic_name, matches};

@@ -1,5 +1,6 @@
 //! When to ask for a fresh certificate: at two thirds of its life, so that a third is left for
 //! outages; an expired one is renewed just the same.
+//! See decision 0017.
 
 /// A certificate's life, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Time that never runs backwards: a device without a battery boots in 1970, and must neither
 //! refuse its own certificates nor stop anything for it.
+//! See decisions 0014 and 0048.
 
 /// How far the system's clock may stand behind before a person is told, in seconds. Less is
 /// ordinary drift that a time service mends.

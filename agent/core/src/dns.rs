@@ -1,5 +1,6 @@
 //! The bytes of DNS questions and answers, and the lines of the hosts file. Answers come over UDP
 //! from anybody: nothing in them may loop or panic.
+//! See decision 0012.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,6 @@
 //! When a log is looked at next: soon after its first word, and the sooner again the more it
 //! grew. A quiet log is not looked at for its sake at all.
+//! See decision 0038.
 
 /// How long after the first word since the last look, in milliseconds: some more may come.
 const SOON: u64 = 2;

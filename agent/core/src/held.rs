@@ -1,5 +1,6 @@
 //! A workload that nothing tells anything of: neither its record nor a desired state says what
 //! runs of it. It is left alone until one does: to end it would be a guess.
+//! See decision 0007.
 
 use holdfast_protocol::message::{Phase, WorkloadReport};
 

@@ -3,6 +3,7 @@
 //!
 //! Offsets count the bytes ever written, so that a cut moves no reader. A mark says that the
 //! log's end was seen at an offset at a time: what stands before it was written by then.
+//! See decisions 0106 and 0107.
 
 /// Marks kept of one log. Thinned as they age, each takes up a twentieth more of its age than
 /// the next: 256 reach from a second to years. 4 KiB a log.

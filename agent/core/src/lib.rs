@@ -1,6 +1,7 @@
 //! The agent's decisions, as values: no I/O, no clock, no async. Time is an argument, in
 //! milliseconds of a clock that only rises; effects are data that the driver carries out, and
 //! what came of them returns as the next observation.
+//! See decision 0134.
 
 pub mod agent;
 pub mod backoff;

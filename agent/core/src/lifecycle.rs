@@ -13,6 +13,7 @@
 //! Every step can be repeated: a crash between any two is repaired by planning afresh from the
 //! record and from what is found running. The old revision is stopped only when everything that
 //! the new one needs is on the device.
+//! See decisions 0002, 0008, 0010, 0023, 0115 and 0116.
 
 mod outcome;
 mod outlook;

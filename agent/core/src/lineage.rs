@@ -1,6 +1,7 @@
 //! Which history of a device this is. A copied or restored data folder goes on from a state that
 //! the control plane has left behind: a random number that is new with each connection, stored
 //! before it is sent, tells the two apart.
+//! See decision 0081.
 
 use holdfast_protocol::message::MAX_HISTORY;
 

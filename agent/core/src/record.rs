@@ -1,4 +1,5 @@
 //! What the agent keeps of each workload on disk, and what it sees of it among the processes.
+//! See decisions 0008, 0023 and 0115.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! What to tell the control plane, and when: everything after a connect, then what changed, in
 //! few small messages. A workload that starts and fails without end must not empty a metered
 //! link: reports have an allowance that fills slowly.
+//! See decision 0011.
 
 use std::collections::BTreeMap;
 

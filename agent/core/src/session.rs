@@ -1,5 +1,6 @@
 //! What the agent makes of what comes down the link: the next desired state, or
 //! something to refuse. Signatures are checked before; this is about order.
+//! See decision 0007.
 
 use holdfast_base::ids::StateVersion;
 

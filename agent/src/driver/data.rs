@@ -1,4 +1,5 @@
 //! Shipping: carries out what the core decides about the buffer and the link.
+//! See decisions 0047 and 0049.
 
 use std::collections::VecDeque;
 use std::path::Path;

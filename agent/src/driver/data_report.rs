@@ -1,4 +1,5 @@
 //! What is reported and shown of data: streams, the buffer, the link's ledger, the horizon.
+//! See decision 0068.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,6 @@
 //! The desired state: verified, judged, stored, and only then followed. One that no disk takes is
 //! followed in what it ends, so that what fills the disk can be ended from afar.
+//! See decisions 0007 and 0105.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
 //! Looking after the agent itself: disk, clock, certificate; and saying what is wrong.
+//! See decisions 0009, 0037, 0040, 0069 and 0081.
 
 use std::io;
 

@@ -1,5 +1,6 @@
 //! What the link has carried and may still carry: counts come from the meter, the core keeps the
 //! ledger, the buffer's file keeps it over a restart.
+//! See decision 0050.
 
 use holdfast_base::codec;
 use holdfast_records::{DataPolicies, LinkUse, TrafficClass};

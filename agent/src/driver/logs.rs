@@ -1,5 +1,6 @@
 //! Keeping every workload's log within its bound, and its history: what was cut, when it was
 //! looked at, where runs began.
+//! See decisions 0001, 0038 and 0107.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 //!
 //! A log's place is kept in `sources.json` now and then; what was stored behind it is told from the
 //! stream itself, so that a killed agent stores no line twice and misses none that is still there.
+//! See decision 0055.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! From an empty process to a turning loop: what is on disk, what runs, who we are.
+//! See decisions 0007, 0009, 0075 and 0079.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

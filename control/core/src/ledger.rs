@@ -3,6 +3,7 @@
 //!
 //! A segment is one row of the data store. A [`Stretch`] holds the segments that one change can
 //! touch, so that the rest of a long ledger stays on disk.
+//! See decisions 0056 and 0092.
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 //!
 //! Certificates of devices are bound to the device's present key by their serial number, so that
 //! an old certificate is of no use to a name that was given to another key.
+//! See decisions 0003 and 0017.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};

@@ -1,5 +1,6 @@
 //! The data store on redb: a file of its own, so that nothing that happens to records touches what
 //! devices should run. A file that cannot be read is set aside, and an empty one takes its place.
+//! See decisions 0056, 0058, 0059 and 0064.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 use std::fs::OpenOptions;

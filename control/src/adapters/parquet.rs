@@ -8,6 +8,7 @@
 //! `number`. Of a field that is not always of one kind the most frequent kind has the column. What
 //! does not fit its column is null there and whole in `value`. No two columns have names that
 //! differ in case alone: many readers take those for one.
+//! See decisions 0062 and 0094.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

@@ -1,5 +1,6 @@
 //! The places of a listener's connections: the crowd of `core/crowd.rs` with the tasks behind
 //! it. Both the API's port and the gateway's let connections in by it.
+//! See decision 0095.
 #![allow(clippy::disallowed_methods, reason = "an adapter: it reads the clock")]
 
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
 //! The store on redb: one file, one table, durable when `commit` returns.
+//! See decisions 0018 and 0096.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
 //! Access tokens: who may use the API. Of a secret only its digest is kept.
+//! See decisions 0026 and 0097.
 
 use holdfast_base::ids::{hex, unhex};
 

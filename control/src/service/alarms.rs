@@ -1,6 +1,7 @@
 //! Alarms in the driver: every few seconds the engine is shown what every device has, what it
 //! decides is stored, and what is to be told is delivered, one attempt at a time for each receiver.
 //! A disk that takes nothing keeps nobody from being told.
+//! See decisions 0118 and 0120.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};

@@ -1,5 +1,6 @@
 //! Documents: applied all or nothing, and placed on devices in the same transaction; workloads
 //! deleted. Documents about data have their part in `policies.rs`.
+//! See decision 0034.
 
 use std::collections::BTreeMap;
 

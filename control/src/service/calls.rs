@@ -1,4 +1,5 @@
 //! Calls to devices that wait for replies: logs, questions, fetches.
+//! See decisions 0006, 0106 and 0127.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,6 @@
 //! One change: the model in memory, what goes to the store for it, and what is told once it is
 //! safe there.
+//! See decisions 0018, 0027 and 0126.
 
 use holdfast_base::ids::{DeviceId, Name};
 use serde::Serialize;

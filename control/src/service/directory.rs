@@ -1,4 +1,5 @@
 //! What the gateway asks of the control plane. Nothing here blocks.
+//! See decision 0081.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Devices whose state changes at a moment though nobody reports anything: a workload has run well
 //! for long enough, a device is offline for too long. Whoever watches is told then.
+//! See decisions 0111 and 0133.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,6 @@
 //! What changed, for those who watch: a bounded ring that every reader reads at its own pace.
 //! Whoever falls behind further than it reaches is told to read everything anew.
+//! See decision 0113.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

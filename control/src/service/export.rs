@@ -1,4 +1,5 @@
 //! Records of one stream, or of a stream of many devices, one after the other.
+//! See decisions 0062 and 0094.
 
 use std::ops::ControlFlow;
 

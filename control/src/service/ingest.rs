@@ -1,6 +1,7 @@
 //! Taking records in: batches wait in a bounded queue for the one thread that writes data. It
 //! takes what is there, decides, commits one transaction, and acknowledges then. Whoever does not
 //! fit into the queue sends again, and everybody is asked to hold back before that.
+//! See decisions 0058, 0059, 0064 and 0080.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};

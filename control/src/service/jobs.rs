@@ -1,6 +1,7 @@
 //! What operators have done with workloads besides applying them: going back to a former
 //! revision, pauses, restarts. A pause is part of what is desired, and holds without a link; a
 //! restart is asked of the devices that are there now, and of no other later.
+//! See decisions 0115, 0116 and 0117.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

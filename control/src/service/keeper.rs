@@ -1,5 +1,6 @@
 //! Housekeeping of data, in bounded steps between batches: retention, streams of deleted devices,
 //! ledgers that grow too long.
+//! See decisions 0056, 0058 and 0059.
 
 use std::collections::BTreeMap;
 

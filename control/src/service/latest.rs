@@ -1,5 +1,6 @@
 //! What there is to tell monitoring of data: the latest value of each stream, and how many devices
 //! have which horizon.
+//! See decision 0063.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
 //! Devices that somebody looks at: each is asked for a sign of life, however many look, and whoever
 //! waits is told when anything came. `core/answering.rs` decides.
+//! See decision 0112.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

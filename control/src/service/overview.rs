@@ -2,6 +2,7 @@
 //!
 //! These look at every device. They let others write in between where the answer needs no one
 //! moment, and belong on a thread that may block.
+//! See decision 0031.
 
 use std::sync::{Arc, PoisonError};
 

@@ -1,5 +1,6 @@
 //! Documents about data: `Stream` and `LinkBudget`, placed on devices as workloads are, but without
 //! revisions: what changes restarts nothing.
+//! See decision 0119.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,6 @@
 //! Questions to many devices at once, and fetches: who is asked, who has answered, who is waited
 //! for.
+//! See decision 0061.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Records read back: by number and time, merged where blocks of one stream interleave, in memory
 //! that does not grow with what is read. All of it blocks on the disk.
+//! See decision 0122.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;

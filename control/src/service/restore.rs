@@ -1,5 +1,6 @@
 //! Backups and their return. A restored control plane has a higher epoch than any device knows,
 //! so that devices follow what was restored even when they were ahead of it.
+//! See decisions 0005 and 0099.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,5 @@
 //! Sessions of the pages: begun with an access token, kept by digest, ended with it.
+//! See decision 0029.
 
 use std::net::IpAddr;
 use std::sync::PoisonError;

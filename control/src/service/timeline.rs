@@ -1,6 +1,7 @@
 //! What happened: to one device, in the audit log, and in the fleet beside what people did.
 //!
 //! Timelines stand in the store alone; these read the disk and belong on a thread that may block.
+//! See decisions 0124 and 0125.
 
 use super::read::page;
 use super::{Failure, Listed, Query, Service};

@@ -1,4 +1,5 @@
 //! Enrolment tokens. Of a secret only its digest is kept.
+//! See decision 0128.
 
 use holdfast_base::ids::{check_label_key, hex};
 use holdfast_protocol::enrol::EnrolToken;

@@ -1,5 +1,6 @@
 //! The one thread that writes: it takes what waits, commits it as one durable transaction, and
 //! answers everybody. When the store fails, memory is made anew from what is safe.
+//! See decisions 0018 and 0025.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,5 @@
 //! Who may do what: asked by the session, answered by a value.
+//! See decision 0087.
 
 use super::Version;
 use super::filter::matches;

@@ -1,4 +1,5 @@
 //! Numbers in records: whole ones of 64 bits exactly, all others as the nearest double.
+//! See decision 0090.
 
 use std::cmp::Ordering;
 use std::fmt;

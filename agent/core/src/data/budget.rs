@@ -2,6 +2,7 @@
 //! a class may still use of its share. Shares fill as the period passes, with a quarter of each to
 //! begin with, so that a morning does not use up a month. Urgent streams borrow what other classes
 //! have left. Control is never held back: what it uses beyond its share the others have less.
+//! See decision 0050.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
 //! The horizon: until when a device can go on without the control plane, and what ends it.
+//! See decision 0068.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,6 @@
 //! Which streams a device may have: how many, how many of one publisher, and which one is forgotten
 //! for a new one.
+//! See decision 0045.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! What goes when the buffer, or a stream's part of it, is full. What is settled always goes
 //! first; then what the policy of the stream says that needs the room, or, where the whole is full,
 //! of the stream of the least priority.
+//! See decision 0048.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,6 @@
 //! What the link has carried in the last hour, by class: the rate that a forecast goes on with. What
 //! was before the agent started is not in it.
+//! See decision 0121.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,6 @@
 //! What of a report on data is worth telling again, and when: figures change all the time, and
 //! a report costs what records could have cost.
+//! See decision 0092.
 
 use holdfast_records::DataReport;
 

@@ -1,5 +1,6 @@
 //! What is shipped next: one batch at a time, by priority, then age, within the windows of its
 //! policy and what the link budget leaves, as large as the link takes in a few seconds.
+//! See decision 0049.
 
 use holdfast_records::message::MAX_BATCH;
 use holdfast_records::{Order, StreamName, TrafficClass, Window};

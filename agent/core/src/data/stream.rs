@@ -2,6 +2,7 @@
 //! settled (acknowledged by the control plane, as records or as gaps) and which gaps are still to
 //! be told. Every number that was given is one of these, whatever happens; a number that turns
 //! out to be nowhere is told as damaged.
+//! See decisions 0044, 0045, 0048 and 0064.
 
 use std::collections::BTreeMap;
 

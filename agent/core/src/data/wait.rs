@@ -1,6 +1,7 @@
 //! Which classes of traffic wait for their share of the link budget, as a person is told it. What
 //! is told is reported over the very link that has nothing left: so it must not change while a share
 //! fills and is used up again, byte by byte.
+//! See decisions 0050, 0069 and 0121.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
 //! What came of what was done: the step that each observation takes a workload on, and what a
 //! failure costs it.
+//! See decisions 0010 and 0023.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! Letting connections in: TCP, then TLS in a task of its own, with bounds on how many and for
 //! how long, so that whoever stalls there holds up nobody.
+//! See decision 0095.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,5 +1,6 @@
 //! One device's connection: a task of one hand-written poll that moves bytes between TLS and the
 //! MQTT session, and events between the session and the control plane.
+//! See decision 0086.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The gateway's policy: a device is who its certificate says, if the control plane lets it in,
 //! and has its own topics.
+//! See decision 0060.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

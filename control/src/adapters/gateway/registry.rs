@@ -1,5 +1,6 @@
 //! Who is connected, and what waits for each connection's task: a small inbox with a waker, in
 //! place of a channel (whose blocks would cost more memory than the rest of the connection).
+//! See decision 0131.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;

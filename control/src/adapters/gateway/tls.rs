@@ -1,6 +1,7 @@
 //! The gateway's TLS: version 1.3 alone, a client certificate of our CA asked for, tickets for
 //! cheap reconnects. Who shows none is no device: readers prove themselves by a token, and a
 //! certificate that is shown and does not hold ends the handshake. What a ticket resumes is checked again by `identity` at every connect.
+//! See decision 0060.
 
 use std::sync::Arc;
 

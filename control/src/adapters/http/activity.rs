@@ -1,4 +1,5 @@
 //! What happened: a device's timeline, the audit log, and both together with the fleet's events.
+//! See decisions 0125 and 0126.
 
 use axum::Json;
 use axum::body::Body;

@@ -1,4 +1,5 @@
 //! Backup and restore: a tar of the store, the authority and the artifacts.
+//! See decision 0099.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 use std::collections::BTreeSet;

@@ -1,4 +1,5 @@
 //! Artifacts: streamed in and out.
+//! See decision 0097.
 
 use std::time::Duration;
 

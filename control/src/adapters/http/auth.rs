@@ -1,5 +1,6 @@
 //! Who asks: an operator with an access token or with a session of the pages, or a device with a
 //! certificate. A session serves only where no token is given.
+//! See decisions 0029 and 0097.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! Streams: their lists, records, series and ledgers. What is long is streamed as it is read.
+//! See decision 0122.
 
 use std::io::Write as _;
 use std::ops::ControlFlow;

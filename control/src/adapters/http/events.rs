@@ -1,4 +1,5 @@
 //! What changes, as server-sent events.
+//! See decision 0113.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! Records as Parquet files, written while they are read.
+//! See decisions 0062 and 0094.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;

@@ -1,5 +1,6 @@
 //! What comes in with a request: bodies with a bound and a time limit, queries and paths, each
 //! refused in the API's own words.
+//! See decision 0099.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! The fleet over the last day, and devices grouped by a label.
+//! See decisions 0129 and 0130.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,4 +1,5 @@
 //! Going back to a former revision, pauses and restarts of workloads.
+//! See decision 0117.
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter: the answer is written by a task of its own"

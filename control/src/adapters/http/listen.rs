@@ -1,4 +1,5 @@
 //! The HTTPS port: TLS 1.3 by our CA, connections with bounds in number and time.
+//! See decisions 0095 and 0098.
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter: it spawns the tasks of its connections, whose end serve() awaits"

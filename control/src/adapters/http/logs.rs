@@ -1,4 +1,5 @@
 //! A workload's log, streamed from its device.
+//! See decision 0127.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! Metrics in Prometheus' text format. Counts alone, no names: anybody may read them. The latest
 //! values of streams have names, and an access token is needed for them.
+//! See decision 0063.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,6 @@
 //! The HTTPS API: routes, what guards them, and their description as OpenAPI. It decides
 //! nothing: `service/` does.
+//! See decisions 0098 and 0100.
 
 mod access;
 mod activity;

@@ -1,6 +1,7 @@
 //! The pages: files that `build.rs` embeds from `dashboard/dist`, or one page that says how to
 //! build them. They hold nothing secret and are served to anybody; what they show comes from the
 //! API.
+//! See decision 0035.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! Query parameters and bodies, held against the API's own description before a handler runs: one
 //! that is unknown, doubled or of another kind is refused, never ignored. It knows of a route what
 //! the route's description says, so that no route can be forgotten.
+//! See decision 0100.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! Whether a device answers: somebody looks at it.
+//! See decision 0112.
 
 use std::time::Duration;
 

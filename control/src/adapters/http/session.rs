@@ -1,4 +1,5 @@
 //! Sessions of the pages: a cookie in the place of an access token.
+//! See decision 0029.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

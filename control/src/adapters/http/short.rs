@@ -1,6 +1,7 @@
 //! Short answers for readers who ask again: a JSON answer has an `ETag`, a reader that names it is
 //! told that nothing changed (304), and one that understands zstd gets the answer compressed.
 //! Nothing is kept here: the tag is the digest of the body.
+//! See decision 0113.
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;

@@ -1,4 +1,5 @@
 //! Whether it works, and what it is.
+//! See decision 0099.
 
 use std::borrow::Cow;
 

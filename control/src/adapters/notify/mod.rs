@@ -1,5 +1,6 @@
 //! The ways to those who are told of alarms. One attempt each, within a bound of time; who tries
 //! again, and when, is decided in `core/alarms`.
+//! See decision 0118.
 
 mod alertmanager;
 mod smtp;

@@ -1,5 +1,6 @@
 //! Readers: people's tools that follow streams. They are few, and each takes what it takes: what
 //! waits for one is bounded by its feed, and disturbs neither devices nor other readers.
+//! See decision 0060.
 
 mod connection;
 mod policy;

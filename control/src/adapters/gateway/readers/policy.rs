@@ -1,4 +1,5 @@
 //! What a reader may: follow streams, and nothing else. Its password is an access token.
+//! See decision 0060.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
