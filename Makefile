@@ -72,7 +72,7 @@ test: tools-test tools-dashboard dashboard build scale fuzz-short ## Installs wh
 
 # What tells within two minutes, when it was built before, that a change is sound: no server, no
 # program of ours, no root, nothing to install. The pages' part runs where `npm ci` has run.
-QUICK_TESTS = $(foreach test,golden described words,$(if $(wildcard */tests/$(test).rs),--test $(test))) \
+QUICK_TESTS = $(foreach test,golden described,$(if $(wildcard */tests/$(test).rs),--test $(test))) \
 	--test 'reconcile_*'
 .PHONY: quick
 quick: ## Format, lints, unit and table tests: no servers, no root, no installation

@@ -1,4 +1,6 @@
 //! Command line of the agent.
+//!
+//! See decision 0025.
 #![allow(
     clippy::disallowed_methods,
     reason = "the command line reads the files and the environment that it is told to"

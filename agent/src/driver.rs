@@ -1,5 +1,7 @@
 //! The agent's loop: takes in observations, asks the core for effects, stores the intent, carries
 //! the effects out, and waits. It decides nothing about workloads; the core does.
+//!
+//! See decisions 0006 and 0040.
 #![allow(
     clippy::disallowed_methods,
     reason = "the driver spawns what it awaits, and reads the files of its data folder"

@@ -2,6 +2,8 @@
 //!
 //! Level-triggered: [`Agent::advance`] looks at everything anew and returns the effects due now;
 //! [`Agent::next_wake`] returns when to call it again if nothing happens.
+//!
+//! See decision 0008.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

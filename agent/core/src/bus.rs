@@ -2,6 +2,8 @@
 //!
 //! Every topic belongs to a workload. A client sees its own topics by their plain names (`temp`),
 //! and those of others as `workloads/OWNER/TOPIC`, as far as its workload's document allows it.
+//!
+//! See decision 0054.
 
 use holdfast_base::ids::Name;
 use holdfast_mqtt::{is_filter, is_topic_name, matches};

@@ -1,5 +1,7 @@
 //! Time at which a certificate is renewed: after two thirds of its life, so that a third is left
 //! for outages. An expired one is renewed just the same.
+//!
+//! See decision 0017.
 
 /// Validity period of a certificate, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

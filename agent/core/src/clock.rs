@@ -1,5 +1,7 @@
 //! Time that never runs backwards: a device without a battery boots in 1970, and must neither
 //! refuse its own certificates nor stop anything for it.
+//!
+//! See decisions 0014 and 0048.
 
 /// Delay of the system's clock against the floor that is tolerated before it is reported, in
 /// seconds. Less is ordinary drift that a time service mends.

@@ -1,5 +1,7 @@
 //! Encoding of DNS queries, decoding of their responses, and the lines of the hosts file. Responses
 //! come over UDP from anybody: nothing in them may loop or panic.
+//!
+//! See decision 0012.
 
 use std::net::IpAddr;
 

@@ -4,6 +4,8 @@
 //! A log is a file that its workload appends to and that is cut at its beginning when it is too
 //! long. A position in it is an offset and the bytes right before it, by which it is found again
 //! however much was cut.
+//!
+//! See decision 0055.
 
 use holdfast_records::block::MAX_RECORD;
 use serde::{Deserialize, Serialize};

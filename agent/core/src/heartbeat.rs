@@ -4,6 +4,8 @@
 //! answer is acknowledged: three TCP segments. A beat, an empty publish at QoS 0, is acknowledged
 //! by the kernel alone: two, and `TCP_USER_TIMEOUT` still notices a link that is cut. That the
 //! control plane itself is alive is seen by a real ping after every few beats.
+//!
+//! See decision 0024.
 
 /// Beats between two pings: a control plane that hangs with its kernel alive is noticed within
 /// five keep-alives.

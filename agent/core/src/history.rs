@@ -3,6 +3,8 @@
 //!
 //! Offsets count all bytes ever written, so that a cut moves no reader. A mark is an offset at
 //! which the log ended at a known time: everything before it was written by then.
+//!
+//! See decisions 0106 and 0107.
 
 /// Maximum number of marks kept of one log. They are thinned as they age, so that each covers a
 /// twentieth more of its age than the next: 256 reach from a second to years. 4 KiB a log.

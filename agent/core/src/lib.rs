@@ -1,6 +1,8 @@
 //! The agent's decisions, as values: no I/O, no clock, no async. Time is an argument, in
 //! milliseconds of a monotonic clock; effects are data that the driver carries out, and their
 //! results return as the next observation.
+//!
+//! See decision 0134.
 
 pub mod agent;
 pub mod backoff;

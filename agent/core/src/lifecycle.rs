@@ -13,6 +13,8 @@
 //! Every step can be repeated: after a crash between any two, the plan is made afresh from the
 //! saved state and from the processes that are found. The old revision is stopped only when
 //! everything that the new one needs is on the device.
+//!
+//! See decisions 0002, 0008, 0010, 0023, 0115 and 0116.
 
 mod outcome;
 mod outlook;

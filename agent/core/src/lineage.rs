@@ -1,6 +1,8 @@
 //! Detection of a copied or restored data folder. With each connection a new random number is
 //! stored, and then sent: a folder that goes on from an earlier state has not the number that the
 //! control plane knows, so the two histories have diverged.
+//!
+//! See decision 0081.
 
 use holdfast_protocol::message::MAX_HISTORY;
 

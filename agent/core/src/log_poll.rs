@@ -1,5 +1,7 @@
 //! Size poll of a log: the time at which its size is checked next. A poll follows soon after a
 //! write, and the sooner the faster the log grows. A quiet log is not polled at all.
+//!
+//! See decision 0038.
 
 /// Delay of a poll after the first write since the last one, in milliseconds: more may come.
 const SOON: u64 = 2;

@@ -1,6 +1,8 @@
 //! State reports to the control plane: a full one after a connect, then the changes, in few small
 //! messages. A workload that starts and fails without end must not empty a metered link: reports
 //! have an allowance that fills slowly.
+//!
+//! See decision 0011.
 
 use std::collections::BTreeMap;
 

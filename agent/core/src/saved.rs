@@ -1,4 +1,6 @@
 //! Saved state of a workload on disk, and the processes that are found of it.
+//!
+//! See decisions 0008, 0023 and 0115.
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Unidentified workloads: neither the saved state nor a desired state says which revision the
 //! processes run. They are left alone until a desired state arrives: to end them would be a guess.
+//!
+//! See decision 0007.
 
 use holdfast_protocol::message::{Phase, WorkloadReport};
 

@@ -1,5 +1,7 @@
 //! Version check of a desired state that comes down the link: the next one, one already known, or a
 //! stale one to refuse. Signatures are checked before; this is about order alone.
+//!
+//! See decision 0007.
 
 use holdfast_base::ids::StateVersion;
 

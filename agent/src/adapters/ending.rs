@@ -1,5 +1,7 @@
 //! Ends of processes: noticed by pidfd, or by looking every second where no descriptor is left; and
 //! how processes are killed and reaped.
+//!
+//! See decision 0037.
 
 use std::collections::BTreeSet;
 use std::io;

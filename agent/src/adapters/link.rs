@@ -1,6 +1,8 @@
 //! The link: an MQTT connection to the control plane, made again whenever it ends. It passes on
 //! what arrives, and reports when it is up or down, and why. What goes up is published through the
 //! [`Outlet`] that it hands out.
+//!
+//! See decisions 0016 and 0104.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! Probes of a workload: by HTTP, TCP or a command in its environment.
+//!
+//! See decision 0072.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,6 +9,8 @@
 //! It reports "E" and the reason when the command cannot be executed; otherwise, after a NUL, how
 //! the command ended: "+" for success, "-" and a description for failure, "T" when the agent ended
 //! it. After "-" and "T" follows the last line of the command's output.
+//!
+//! See decision 0072.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};

@@ -1,5 +1,7 @@
 //! Processes as `/proc` shows them. A process that cannot be examined for want of descriptors or
 //! memory is an error, never taken as gone.
+//!
+//! See decisions 0008, 0036 and 0037.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};

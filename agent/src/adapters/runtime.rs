@@ -1,5 +1,7 @@
 //! The process runtime: starts workloads through the launcher, watches, signals and sweeps them.
 //! All its state can be found again after a restart of the agent.
+//!
+//! See decisions 0002 and 0010.
 
 use std::collections::BTreeMap;
 use std::io;

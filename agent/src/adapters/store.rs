@@ -4,6 +4,8 @@
 //! written (the disk is full or read-only) stops nothing: it is opened and written anew once it can
 //! be. A store that cannot be read is set aside: processes are found again by their environment,
 //! and the desired state is a signed file of its own.
+//!
+//! See decisions 0009 and 0014.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

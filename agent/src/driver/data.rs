@@ -1,4 +1,6 @@
 //! Shipping: carries out the core's decisions about the buffer and the link.
+//!
+//! See decisions 0047 and 0049.
 
 use std::collections::VecDeque;
 use std::path::Path;

@@ -1,4 +1,6 @@
 //! Report and status of data: streams, the buffer, the link's ledger, the horizon.
+//!
+//! See decision 0068.
 
 use std::collections::{BTreeMap, BTreeSet};
 

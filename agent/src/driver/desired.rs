@@ -1,6 +1,8 @@
 //! Desired state: verified, its version checked, stored, and only then followed. One that cannot be
 //! stored is followed as far as it stops workloads, so that whatever fills the disk can be stopped
 //! from afar.
+//!
+//! See decisions 0007 and 0105.
 
 use std::path::{Path, PathBuf};
 

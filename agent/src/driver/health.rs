@@ -1,4 +1,6 @@
 //! Health of the agent itself: disk, clock, certificate; and the list of problems.
+//!
+//! See decisions 0009, 0037, 0040, 0069 and 0081.
 
 use std::io;
 

@@ -1,5 +1,7 @@
 //! Use of the link: the meter counts bytes, the core keeps the ledger, and the buffer's file stores
 //! it over restarts.
+//!
+//! See decision 0050.
 
 use holdfast_base::codec;
 use holdfast_records::{DataPolicies, LinkUse, TrafficClass};

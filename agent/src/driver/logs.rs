@@ -1,4 +1,6 @@
 //! Bounding of every workload's log, and its history: what was cut, when it grew, where runs began.
+//!
+//! See decisions 0001, 0038 and 0107.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -3,6 +3,8 @@
 //! A log's position is stored in `sources.json` now and then. After a restart the records stored
 //! behind it are compared with the log, so that a killed agent stores no line twice and misses none
 //! that is still there.
+//!
+//! See decision 0055.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

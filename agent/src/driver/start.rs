@@ -1,4 +1,6 @@
 //! Start of the agent: reads what is on disk, finds the processes that run, and begins to connect.
+//!
+//! See decisions 0007, 0009, 0075 and 0079.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -1,5 +1,7 @@
 //! Applies documents, all or nothing, and places them on devices in the same transaction; deletes
 //! workloads. The parts about streams, link budgets and other policies are in `policies.rs`.
+//!
+//! See decision 0034.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,7 @@
 //! One change: the model in memory, what is written to the store for it, and what is told to others
 //! once it is durable.
+//!
+//! See decisions 0018, 0027 and 0126.
 
 use holdfast_base::ids::{DeviceId, Name};
 use serde::Serialize;

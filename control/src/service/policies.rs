@@ -1,6 +1,8 @@
 //! Policies (documents other than workloads, such as `Stream` and `LinkBudget`): applied, placed on
 //! devices as workloads are, listed and deleted. They have no stored revisions, because a change
 //! restarts nothing.
+//!
+//! See decision 0119.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,6 +3,8 @@
 //! available at the beginning, so that a morning does not use up a month. Urgent streams borrow
 //! what other classes have left. Control traffic is never held back: what it uses beyond its share
 //! is taken from the others.
+//!
+//! See decision 0050.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
 //! Horizon: the time until which a device can go on without the control plane, and its cause.
+//!
+//! See decision 0068.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,7 @@
 //! Admission of new streams: the number that a device and each publisher may have, and the stream
 //! that is forgotten for a new one.
+//!
+//! See decision 0045.
 
 use std::collections::BTreeMap;
 

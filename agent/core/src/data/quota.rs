@@ -1,6 +1,8 @@
 //! Quota: which records a full buffer, or a full stream, drops. Settled ones always go first. Then
 //! the overflow policy decides: that of the stream that needs the room, or, where the whole buffer
 //! is full, that of the stream of the lowest priority.
+//!
+//! See decision 0048.
 
 use std::collections::{BTreeMap, BTreeSet};
 

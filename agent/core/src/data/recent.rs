@@ -1,5 +1,7 @@
 //! Traffic of the last hour by class, as the rate of a forecast. What was before the agent started
 //! is not counted.
+//!
+//! See decision 0121.
 
 use std::collections::VecDeque;
 

@@ -16,6 +16,8 @@
 //! `on-change` the last value shipped is worth keeping ([`Reducer::kept`]); without it one record
 //! more is shipped. Nothing is lost here: a record that does not fit the policy is shipped as it
 //! is, and [`Reducer::problem`] says so.
+//!
+//! See decision 0051.
 
 use std::fmt::Write as _;
 

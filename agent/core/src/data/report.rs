@@ -1,5 +1,7 @@
 //! Decides when figures on data are reported again: they change all the time, and a report costs
 //! bytes that records could have used.
+//!
+//! See decision 0092.
 
 use holdfast_records::DataReport;
 

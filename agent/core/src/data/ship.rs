@@ -1,5 +1,7 @@
 //! Shipping: decides which stream sends a batch next, one at a time, by priority, then age, within
 //! the time windows of its policy and the link budget, as large as the link takes in a few seconds.
+//!
+//! See decision 0049.
 
 use holdfast_records::message::MAX_BATCH;
 use holdfast_records::{Order, StreamName, TrafficClass, Window};

@@ -2,6 +2,8 @@
 //! that are settled (acknowledged by the control plane, as records or as gaps), and the gaps that
 //! are still to be reported. Every number that was given is one of these, whatever happens; a
 //! number that turns out to be nowhere is reported as damaged.
+//!
+//! See decisions 0044, 0045, 0048 and 0064.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,8 @@
 //! Classes of traffic that wait for their share of the link budget, in the words of reports. They
 //! are reported over the very link that has nothing left: so the words must not change while a
 //! share fills and is used up again, byte by byte.
+//!
+//! See decisions 0050, 0069 and 0121.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
 //! Observations of a workload: the step that each one leads to, and how failures are counted.
+//!
+//! See decisions 0010 and 0023.
 
 use std::sync::Arc;
 

@@ -4,6 +4,8 @@
 //!
 //! A record that was handed in and not stored is never acknowledged, whatever happens to the file,
 //! the disk or the thread.
+//!
+//! See decision 0046.
 
 mod block;
 mod ceilings;

@@ -1,5 +1,7 @@
 //! One client of the bus: a task with one hand-written poll that moves bytes between the socket and
 //! the MQTT session, records into the buffer, and messages between the session and the exchange.
+//!
+//! See decisions 0086 and 0087.
 
 use std::cell::RefCell;
 use std::pin::Pin;

@@ -2,6 +2,8 @@
 //! identity take turns at one control plane. Every data record that was acknowledged on either
 //! arrives, unless no disk has it any more. It arrives once, unless it waited on a disk that was
 //! copied: where its number is taken, each of the two disks assigns it a new one.
+//!
+//! See decision 0080.
 
 use std::collections::{BTreeMap, BTreeSet};
 

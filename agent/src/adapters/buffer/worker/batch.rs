@@ -1,5 +1,7 @@
 //! Builds the next batch of a stream: its range of sequence numbers, its records, and the gaps it
 //! reports.
+//!
+//! See decision 0044.
 
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::codec;

@@ -1,6 +1,8 @@
 //! Streams of which only changes or window aggregates are shipped. Records pass the core's reducer
 //! in the order of their sequence numbers; its output waits here until it is acknowledged. After a
 //! restart, what was not acknowledged is read and reduced again.
+//!
+//! See decision 0051.
 
 use holdfast_query::Number;
 use holdfast_records::{GapReason, Range, RangeSet, Record, Ship};
