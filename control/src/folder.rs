@@ -21,7 +21,7 @@ use anyhow::{Context as _, bail};
 use crate::adapters::authority::Keys;
 use crate::adapters::store::{RedbStore, Unusable};
 use crate::core::model::AUTHORITY;
-use crate::store::{Batch, Store as _};
+use crate::ports::store::{Batch, Store as _};
 
 const STORE: &str = "store.redb";
 /// The store of a new control plane until it holds its authority.

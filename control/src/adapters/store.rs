@@ -11,7 +11,7 @@ use std::sync::{PoisonError, RwLock};
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 
 use super::data_store::{Trouble, guarded};
-use crate::store::{Batch, Snapshot, Store, StoreError, Visit};
+use crate::ports::store::{Batch, Snapshot, Store, StoreError, Visit};
 
 const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("holdfast");
 

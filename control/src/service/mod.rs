@@ -46,9 +46,9 @@ use crate::core::alarms::Engine;
 use crate::core::model::{BadRecord, Late, Model, key};
 use crate::core::throttle::Throttle;
 use crate::core::trend::Points;
-use crate::data_store::DataStore;
-use crate::ports::Bus;
-use crate::store::{Batch, Store, StoreError};
+use crate::ports::bus::Bus;
+use crate::ports::data_store::DataStore;
+use crate::ports::store::{Batch, Store, StoreError};
 
 pub use alarms::{AlarmsQuery, run as run_alarms};
 pub use calls::{LogStream, Part, Piece};

@@ -10,7 +10,7 @@ use crate::core::activity::{self, Filter};
 use crate::core::model::key;
 use crate::core::records::{AuditRecord, Meta};
 use crate::core::timeline::{EventRecord, Ring};
-use crate::store::StoreError;
+use crate::ports::store::StoreError;
 
 /// Number of the fleet's events that are read from the disk at once.
 const AT_ONCE: u32 = 250;

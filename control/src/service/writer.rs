@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
 use super::Service;
-use crate::store::{Batch, StoreError};
+use crate::ports::store::{Batch, StoreError};
 
 /// Maximum number of changes that wait to be written. When there are as many, callers wait, and
 /// devices are not acknowledged and send again.

@@ -7,7 +7,7 @@ use holdfast_base::codec;
 use holdfast_control::api::time::rfc3339_millis;
 use holdfast_control::core::ingest;
 use holdfast_control::core::ledger::LoadedLedger;
-use holdfast_control::data_store::{DataBatch, DataStore as _};
+use holdfast_control::ports::data_store::{DataBatch, DataStore as _};
 use holdfast_protocol::topic::Channel;
 use holdfast_records::block::pack;
 use holdfast_records::{

@@ -7,7 +7,7 @@ use holdfast_control::core::model::key;
 use holdfast_control::core::records::{
     DesiredRecord, DeviceRecord, Issued, ReportRecord, Standing,
 };
-use holdfast_control::store::{Batch, Snapshot, Store, StoreError, Visit};
+use holdfast_control::ports::store::{Batch, Snapshot, Store, StoreError, Visit};
 use holdfast_protocol::message::{Phase, Problem, WorkloadReport};
 use proptest::prelude::*;
 use serde_json::{Value, json};

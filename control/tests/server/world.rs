@@ -19,13 +19,15 @@ use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
-use holdfast_control::core::ledger::Segment;
-use holdfast_control::core::liveness::Line;
-use holdfast_control::core::room::Disk;
-use holdfast_control::data_store::{Block, DataBatch, DataStore, Direction, Head, StreamRow};
-use holdfast_control::ports::{Bus, Directory, Done};
+use holdfast_control::ports::bus::Line;
+use holdfast_control::ports::bus::{Bus, Directory, Done};
+use holdfast_control::ports::data_store::{
+    Block, DataBatch, DataStore, Direction, Head, StreamRow,
+};
+use holdfast_control::ports::rows::Disk;
+use holdfast_control::ports::rows::Segment;
+use holdfast_control::ports::store::{Batch, Snapshot, Store, StoreError};
 use holdfast_control::service::{Failure, Service, Settings, Threads};
-use holdfast_control::store::{Batch, Snapshot, Store, StoreError};
 use holdfast_protocol::enrol::{
     EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RenewRequest, enrol_proof, renew_proof,
 };

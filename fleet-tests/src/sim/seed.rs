@@ -15,7 +15,7 @@ use holdfast_control::core::records::{
     DesiredRecord, DeviceRecord, Issued, ReportRecord, RevisionRecord, Standing, WorkloadRecord,
 };
 use holdfast_control::core::timeline::{Counts, Recent, What};
-use holdfast_control::store::{Batch, Store as _};
+use holdfast_control::ports::store::{Batch, Store as _};
 use holdfast_protocol::message::{AgentInfo, Phase, Problem, WorkloadReport};
 use serde::Serialize;
 use serde_json::{Value, json};
