@@ -1,10 +1,12 @@
-//! The wire between Holdfast's agent and control plane: messages, topics, signing, the documents of
-//! enrolment and what bytes cost on a link. `PROTOCOL.md` and `holdfast.cddl` beside this crate
-//! describe the same for someone who writes an agent in another language.
+//! Wire protocol between Holdfast's agent and control plane.
 //!
-//! Below it stand `holdfast-base` (identifiers, codec), `holdfast-records` (data streams) and
-//! `holdfast-query` (questions to streams). None has an async runtime, a clock, randomness or a
-//! file. None may ever panic on what comes off the network.
+//! Identifiers, messages, the CBOR codec and its size limits, topics, signing and the enrolment
+//! documents; and the words in which both programs tell people of times and amounts. `PROTOCOL.md`
+//! and `holdfast.cddl` beside this crate describe the same for someone who writes an agent in
+//! another language.
+//!
+//! Both programs stand on this crate: it has no async runtime, no clock, no randomness and no file
+//! access. It must never panic on what comes off the network.
 
 pub mod cost;
 pub mod enrol;
