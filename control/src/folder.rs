@@ -166,7 +166,7 @@ impl Folder {
             remove(&new)?;
             let authority = serde_json::to_vec(keys)?;
             let writes = vec![(AUTHORITY.to_owned(), Some(authority))];
-            RedbStore::open(&new)?.commit(&[Batch { clear: false, writes }])?;
+            RedbStore::open(&new)?.commit(&[Batch { writes, ..Batch::default() }])?;
             fs::rename(&new, &path)?;
             self.sync()?;
             self.mark(SERVED, HAS_SERVED)?;

@@ -3,9 +3,88 @@
 //! What the service reads often is in memory. The store is read at the start, for backups, after a
 //! failed write, and for timelines.
 
-/// Changes of one transaction.
+use std::time::Duration;
+
+/// Revision of the store: a number that rises with each batch that writes. 0: older than every
+/// numbered write, as the keys of a store from before revisions are.
+pub type Revision = u64;
+
+/// Part of the fleet that one process serves at a time.
+pub type Shard = u8;
+
+/// Right to write for a shard. It holds while its epoch is the newest of the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// Shard that is written for.
+    pub shard: Shard,
+    /// Epoch of the lease, from 1. Each new lease of the shard has a higher one.
+    pub epoch: u64,
+}
+
+/// Reason why one batch was not written. Other batches of the same call are not affected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The lease was taken over or has ended: its holder must stop acting for the shard.
+    #[error("the lease of shard {} was lost: another process writes for it", .0.shard)]
+    Lost(Fence),
+    /// A key is not as the batch expects it: it has this revision, or is absent.
+    #[error("{key} was changed meanwhile")]
+    Conflict {
+        /// Key that differs.
+        key: String,
+        /// Present revision of the key. None: it is absent.
+        revision: Option<Revision>,
+    },
+}
+
+/// Reason why a lease was not given or renewed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LeaseError {
+    /// Another holder has the lease, and it has not ended.
+    #[error("{0} holds the lease")]
+    Held(String),
+    /// A newer lease of the shard exists, or the lease has ended.
+    #[error("the lease was lost")]
+    Lost,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Value of a key with the revision of the batch that wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned {
+    /// Revision of the last write.
+    pub revision: Revision,
+    /// Value as it was written.
+    pub value: Vec<u8>,
+}
+
+/// Answer to [`Store::changes`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    /// Next page of keys that changed.
+    Page {
+        /// Keys in the order of their changes, each with its present value; None: it was deleted. A
+        /// key may come more than once.
+        changed: Vec<(String, Option<Versioned>)>,
+        /// Revision up to which the page is complete, to ask from next. A page ends with a batch.
+        upto: Revision,
+        /// True if more changes wait.
+        more: bool,
+    },
+    /// The store no longer knows what changed since then: the reader must read a snapshot.
+    Trimmed,
+}
+
+/// Changes that are made together or not at all.
 #[derive(Debug, Default)]
 pub struct Batch {
+    /// Lease that must hold. None: none is needed.
+    pub fence: Option<Fence>,
+    /// Keys with the revision that each must have; None: the key must be absent. Earlier batches of
+    /// the same call count.
+    pub expect: Vec<(String, Option<Revision>)>,
     /// True when every key is deleted before the writes.
     pub clear: bool,
     /// Writes in order: a key with its new value, or with None to delete it.
@@ -50,11 +129,34 @@ pub trait Snapshot: Send {
 
 /// A durable store of keys and values. Its calls block, and one thread writes.
 pub trait Store: Send + Sync + 'static {
-    /// Writes these batches, in order, as one durable transaction.
+    /// Writes these batches, in order, as one durable transaction. Returns for each the revision
+    /// that it was given, or why it was refused; a refused batch fails alone. A batch without
+    /// writes gets the present revision.
     ///
     /// # Errors
     /// [`StoreError`]; nothing of the batches is written then.
-    fn commit(&self, batches: &[Batch]) -> Result<(), StoreError>;
+    fn commit(&self, batches: &[Batch]) -> Result<Vec<Result<Revision, Refused>>, StoreError>;
+
+    /// Returns a page of the keys that changed after the revision `since`, with about `most`
+    /// changes; a batch is not divided.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn changes(&self, since: Revision, most: usize) -> Result<Changes, StoreError>;
+
+    /// Takes the lease of a shard for `ttl` and returns its fence, whose epoch is higher than that
+    /// of every earlier lease of the shard. A store that only one process can open gives the lease
+    /// at once, and it ends only by the next one.
+    ///
+    /// # Errors
+    /// [`LeaseError::Held`] or [`LeaseError::Store`].
+    fn lease(&self, shard: Shard, holder: &str, ttl: Duration) -> Result<Fence, LeaseError>;
+
+    /// Extends a lease by `ttl` from now.
+    ///
+    /// # Errors
+    /// [`LeaseError::Lost`] or [`LeaseError::Store`].
+    fn renew(&self, fence: Fence, ttl: Duration) -> Result<(), LeaseError>;
 
     /// Returns the present content.
     ///
@@ -74,5 +176,5 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
+    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Versioned>>, StoreError>;
 }

@@ -157,7 +157,7 @@ impl Back {
             let values = service.store.pick(&keys)?;
             let found = places.into_iter().zip(&keys).zip(values);
             let found =
-                found.filter_map(|((place, key), value)| Some((place, read(key, &value?)?)));
+                found.filter_map(|((place, key), value)| Some((place, read(key, &value?.value)?)));
             self.ready = found.collect();
             // Numbers must fall. An event that was overwritten meanwhile has a higher number than
             // the one that was read before it: the ring ends there by now.
@@ -195,7 +195,7 @@ impl<'a> Feed<'a> {
         let stored = service.store.pick(&[key::META.to_owned()])?;
         let stored = stored.into_iter().next().flatten();
         let meta: Meta = stored
-            .map(|value| serde_json::from_slice(&value))
+            .map(|stored| serde_json::from_slice(&stored.value))
             .transpose()
             .map_err(Failure::internal)?
             .unwrap_or_default();

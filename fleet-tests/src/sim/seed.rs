@@ -82,7 +82,8 @@ impl Writing {
     }
 
     fn commit(&mut self) -> anyhow::Result<()> {
-        Ok(self.store.commit(&[std::mem::take(&mut self.batch)])?)
+        self.store.commit(&[std::mem::take(&mut self.batch)])?;
+        Ok(())
     }
 }
 
