@@ -12,7 +12,7 @@ use crate::core::model::{Model, key};
 use crate::core::placement::Wanted;
 use crate::core::records::{AccessRecord, AuditRecord, MAX_AUDIT};
 use crate::core::timeline::{EventRecord, What};
-use crate::store::Batch;
+use crate::ports::store::Batch;
 
 /// Notices that are sent once the change is durable.
 #[derive(Debug, Default)]

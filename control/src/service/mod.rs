@@ -37,6 +37,7 @@ mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use holdfast_base::ids::Name;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -46,9 +47,9 @@ use crate::core::alarms::Engine;
 use crate::core::model::{BadRecord, Late, Model, key};
 use crate::core::throttle::Throttle;
 use crate::core::trend::Points;
-use crate::data_store::DataStore;
-use crate::ports::Bus;
-use crate::store::{Batch, Store, StoreError};
+use crate::ports::bus::Bus;
+use crate::ports::data_store::DataStore;
+use crate::ports::store::{Batch, Fence, LeaseError, Shard, Store, StoreError};
 
 pub use alarms::{AlarmsQuery, run as run_alarms};
 pub use calls::{LogStream, Part, Piece};
@@ -94,6 +95,8 @@ pub struct Settings {
 pub struct Service {
     model: RwLock<Model>,
     store: Arc<dyn Store>,
+    /// Lease that this process took at its start; the model's commits carry it.
+    fence: Fence,
     jobs: mpsc::Sender<Job>,
     /// Number of the last batch that is durable.
     durable: AtomicU64,
@@ -152,6 +155,9 @@ impl Threads {
 /// Reason why the service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Another process has the lease, or it cannot be taken.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -162,6 +168,12 @@ pub enum StartError {
     #[error("the store cannot be read to its end")]
     Read(#[from] std::io::Error),
 }
+
+/// The one shard: every device belongs to it.
+const SHARD: Shard = 0;
+
+/// Life of the lease, for stores that several processes can open.
+const LEASE: Duration = Duration::from_secs(6);
 
 /// Number of resource versions that are skipped at each start. Versions that were given before a
 /// crash and not stored are not given again, so a watcher's place in the events is never mistaken.
@@ -218,6 +230,7 @@ impl Service {
         authority: Arc<Authority>,
         settings: Settings,
     ) -> Result<(Arc<Self>, Threads), StartError> {
+        let fence = store.lease(SHARD, "holdfast serve", LEASE)?;
         let mut model = load(&*store, &settings.tenant)?;
         model.meta.version += VERSION_GAP;
         let started = (settings.clock)();
@@ -235,6 +248,7 @@ impl Service {
             events: Events::new(model.meta.version),
             model: RwLock::new(model),
             store,
+            fence,
             jobs,
             durable: AtomicU64::new(0),
             bus,

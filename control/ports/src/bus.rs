@@ -13,8 +13,6 @@ use holdfast_base::ids::{DeviceId, Name};
 use holdfast_protocol::topic::Channel;
 use holdfast_records::{Record, StreamName};
 
-use crate::core::liveness::Line;
-
 /// Connection to the devices: the gateway inside `holdfast serve`, or an external broker.
 ///
 /// No call blocks. What a device cannot take in time is conflated or refused, never queued without
@@ -31,6 +29,16 @@ pub trait Bus: Send + Sync + 'static {
     /// Ends the connection of a device that was revoked or has another identity now. Does nothing
     /// when it is not connected.
     fn disconnect(&self, device: &DeviceId);
+}
+
+/// Silence and keep-alive of one connection. Readers ask for it, so that for each packet the
+/// gateway only stores to an atomic.
+pub trait Line: std::fmt::Debug + Send + Sync + 'static {
+    /// Returns the seconds since the last packet of any kind.
+    fn silent(&self) -> u64;
+    /// Returns the seconds within which the device promised its next packet (MQTT's keep-alive); 0:
+    /// no promise.
+    fn keep_alive(&self) -> u16;
 }
 
 /// Records of one stream that were stored together.
