@@ -6,14 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_records::StreamName;
 
-/// Longest raise of a ceiling: the file of a few KiB is replaced once in so many records of a
-/// stream.
-pub(crate) const MAX_RAISE: u64 = 65_536;
-/// First raise of a ceiling, doubled with each further one. Should the database be lost, the
-/// numbers between the last one given and the ceiling are reported as a gap, so a raise should be
-/// small for a quiet stream.
-pub(crate) const FIRST_RAISE: u64 = 256;
-
 /// Ceilings of all streams, as they are on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ceilings {
@@ -33,6 +25,14 @@ impl Default for Ceilings {
 }
 
 impl Ceilings {
+    /// Longest raise of a ceiling: the file of a few KiB is replaced once in so many records of a
+    /// stream.
+    pub const MAX_RAISE: u64 = 65_536;
+    /// First raise of a ceiling, doubled with each further one. Should the database be lost, the
+    /// numbers between the last one given and the ceiling are reported as a gap, so a raise should
+    /// be small for a quiet stream.
+    pub const FIRST_RAISE: u64 = 256;
+
     /// Creates ceilings as they were read. Streams that are not listed begin at `base`.
     pub fn new(base: u64, by_stream: BTreeMap<StreamName, u64>) -> Self {
         Self { by_stream, ahead: BTreeMap::new(), base, damaged: false }
@@ -74,8 +74,10 @@ impl Ceilings {
                 // The first raise is by 256, the next by 512, up to 65,536. A stream of few records
                 // stays close to its ceiling, so that few numbers are reported as lost should the
                 // database be; a busy one replaces the file only once in 65,536 records.
-                let ahead =
-                    new.ahead.get(stream).map_or(FIRST_RAISE, |last| (last * 2).min(MAX_RAISE));
+                let ahead = new
+                    .ahead
+                    .get(stream)
+                    .map_or(Self::FIRST_RAISE, |last| (last * 2).min(Self::MAX_RAISE));
                 new.by_stream.insert(stream.clone(), to.saturating_add(ahead));
                 new.ahead.insert(stream.clone(), ahead);
             }
