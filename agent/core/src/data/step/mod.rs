@@ -423,3 +423,6 @@ impl Contents {
         change
     }
 }
+
+#[cfg(test)]
+mod tests;
