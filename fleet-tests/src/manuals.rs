@@ -1,5 +1,5 @@
-//! Manual pages and completion scripts of both programs, from the words of their command lines.
-//! `holdfast` writes its own as well; the agent does not, for that would make it larger on each
+//! Manual pages and completion scripts of both programs, generated from their command lines.
+//! `holdfast` can write its own as well; the agent cannot, since that would make it larger on each
 //! device.
 
 use std::io;
@@ -8,10 +8,10 @@ use std::path::Path;
 use clap::{Command, CommandFactory as _, ValueEnum as _};
 use clap_complete::Shell;
 
-/// Writes them below this folder, into `man/` and `completions/`.
+/// Writes the files below `dir`, into `man/` and `completions/`.
 ///
 /// # Errors
-/// The file system's.
+/// Returns errors of the file system.
 pub fn write(dir: &Path) -> io::Result<()> {
     let (man, completions) = (dir.join("man"), dir.join("completions"));
     std::fs::create_dir_all(&man)?;
@@ -26,7 +26,8 @@ pub fn write(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The agent's command line without what only the agent itself calls: completions would offer it.
+/// Returns the agent's command line without the hidden commands that only the agent itself calls:
+/// completions would offer them.
 fn agent() -> Command {
     let whole = holdfast_agent::cli::Cli::command();
     Command::new("holdfast-agent")
@@ -46,7 +47,7 @@ mod tests {
         write(dir.path()).unwrap();
         let read = |path: &str| std::fs::read_to_string(dir.path().join(path)).unwrap();
         for (path, words) in [
-            ("man/holdfast-agent.1", &["Runs what this device should run", "enroll(1)"][..]),
+            ("man/holdfast-agent.1", &["Runs the workloads of this device", "enroll(1)"][..]),
             ("man/holdfast-agent-enroll.1", &["token\\-file", "Examples:"]),
             ("man/holdfast-agent-run.1", &["HOLDFAST_AGENT_DATA"]),
             ("man/holdfast-apply.1", &["dry\\-run", "Examples:"]),

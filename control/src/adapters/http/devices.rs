@@ -1,4 +1,4 @@
-//! One device.
+//! Routes of one device.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -11,17 +11,19 @@ use super::extract::{Path, SMALL, json};
 use crate::api::{Device, LabelPatch};
 use crate::service::Failure;
 
-type Answer<T> = Result<Json<T>, Failure>;
+type JsonResult<T> = Result<Json<T>, Failure>;
 
-/// A device.
+/// Returns the device with this name.
 #[utoipa::path(get, path = "/api/v1/devices/{name}", operation_id = "getDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Answer<Device> {
+pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> JsonResult<Device> {
     app.service.device(&name).map(Json)
 }
 
-/// Sets and removes labels; workloads follow.
+/// Sets and removes labels of a device.
+///
+/// Workloads and policies are placed anew by the changed labels.
 #[utoipa::path(patch, path = "/api/v1/devices/{name}", operation_id = "labelDevice", tag = "devices",
     params(("name" = String, Path)), request_body = LabelPatch, security(("bearer" = [])),
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -30,12 +32,14 @@ pub(super) async fn patch(
     Extension(Operator(by)): Extension<Operator>,
     Path(name): Path<String>,
     body: Body,
-) -> Answer<Device> {
+) -> JsonResult<Device> {
     let patch: LabelPatch = json(body, SMALL).await?;
     app.service.label(&name, patch, &by).await.map(Json)
 }
 
-/// Forgets a device: its certificate is of no use any more, its name is free.
+/// Deletes a device.
+///
+/// Its certificate is no longer accepted, its stored data is removed, and its name is free.
 #[utoipa::path(delete, path = "/api/v1/devices/{name}", operation_id = "deleteDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -47,7 +51,7 @@ pub(super) async fn delete(
     app.service.delete_device(&name, &by).await.map(|()| StatusCode::NO_CONTENT)
 }
 
-/// Lets a device in that waits for it.
+/// Approves a device that is pending.
 #[utoipa::path(post, path = "/api/v1/devices/{name}/approve", operation_id = "approveDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -55,11 +59,13 @@ pub(super) async fn approve(
     State(app): State<App>,
     Extension(Operator(by)): Extension<Operator>,
     Path(name): Path<String>,
-) -> Answer<Device> {
+) -> JsonResult<Device> {
     app.service.approve(&name, &by).await.map(Json)
 }
 
-/// Shuts a device out; what it runs, runs on.
+/// Revokes a device.
+///
+/// Its connection ends and no further one is accepted. Its workloads keep running.
 #[utoipa::path(post, path = "/api/v1/devices/{name}/revoke", operation_id = "revokeDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -67,6 +73,6 @@ pub(super) async fn revoke(
     State(app): State<App>,
     Extension(Operator(by)): Extension<Operator>,
     Path(name): Path<String>,
-) -> Answer<Device> {
+) -> JsonResult<Device> {
     app.service.revoke(&name, &by).await.map(Json)
 }

@@ -1,5 +1,5 @@
-//! Documents beside workloads: `Stream`, `LinkBudget`, `Notification` and `DevicePolicy`. They are
-//! applied with `POST /api/v1/apply`.
+//! Routes of policies, the documents beside workloads: `Stream`, `LinkBudget`, `Notification` and
+//! `DevicePolicy`. They are applied with `POST /api/v1/apply`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,7 +13,7 @@ use crate::api::{List, Policy, PolicyDevice};
 use crate::core::records::PolicyKind;
 use crate::service::Failure;
 
-type Answer<T> = Result<Json<T>, Failure>;
+type JsonResult<T> = Result<Json<T>, Failure>;
 
 fn kind(word: &str) -> Result<PolicyKind, Failure> {
     let kind = PolicyKind::parse(word).filter(|kind| kind.plural() == word);
@@ -23,7 +23,9 @@ fn kind(word: &str) -> Result<PolicyKind, Failure> {
     })
 }
 
-/// Documents of one kind, by name; secrets in them are `(hidden)`.
+/// Lists policies of one kind in the order of their names.
+///
+/// Secrets in them are shown as `(hidden)`.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}", operation_id = "listPolicies", tag = "data",
     params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ListQuery),
     security(("bearer" = [])),
@@ -32,11 +34,13 @@ pub(super) async fn list(
     State(app): State<App>,
     Path(word): Path<String>,
     Params(query): Params<ListQuery>,
-) -> Answer<List<Policy>> {
+) -> JsonResult<List<Policy>> {
     app.service.policies(kind(&word)?, &query.query()?).map(Json)
 }
 
-/// A document; secrets in it are `(hidden)`.
+/// Returns a policy.
+///
+/// Secrets in it are shown as `(hidden)`.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}/{name}", operation_id = "getPolicy", tag = "data",
     params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ("name" = String, Path)),
     security(("bearer" = [])),
@@ -44,12 +48,15 @@ pub(super) async fn list(
 pub(super) async fn get(
     State(app): State<App>,
     Path((word, name)): Path<(String, String)>,
-) -> Answer<Policy> {
+) -> JsonResult<Policy> {
     app.service.policy(kind(&word)?, &name).map(Json)
 }
 
-/// The devices of which a document about data is desired, by name: whether it is applied there, which
-/// streams it matches and which of them follow another one; of a `LinkBudget` what it is used for.
+/// Lists the devices whose desired state holds a policy, in the order of their names.
+///
+/// An item says whether the policy is applied, and for a `Stream` which of the device's streams it
+/// matches and which of those follow another one. For a `LinkBudget` it says how much of it is
+/// used.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}/{name}/devices", operation_id = "listPolicyDevices", tag = "data",
     params(("kind" = String, Path, description = "`streams` or `linkbudgets`"), ("name" = String, Path), ListQuery),
     security(("bearer" = [])),
@@ -58,11 +65,13 @@ pub(super) async fn devices(
     State(app): State<App>,
     Path((word, name)): Path<(String, String)>,
     Params(query): Params<ListQuery>,
-) -> Answer<List<PolicyDevice>> {
+) -> JsonResult<List<PolicyDevice>> {
     app.service.policy_devices(kind(&word)?, &name, &query.query()?).map(Json)
 }
 
-/// Deletes a document; devices go on with their defaults.
+/// Deletes a policy.
+///
+/// Devices fall back to other policies or to their defaults.
 #[utoipa::path(delete, path = "/api/v1/policies/{kind}/{name}", operation_id = "deletePolicy", tag = "data",
     params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ("name" = String, Path), DeleteQuery),
     security(("bearer" = [])),

@@ -1,6 +1,8 @@
 //! Ceilings: for each stream, a sequence number above which none was given, and the first number of
 //! streams that are not listed. They survive a lost database, so that no number is given twice, and
 //! are raised ahead of use, further the more a stream publishes, so that they are seldom written.
+//!
+//! See decision 0045.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,6 @@
 //! Group commit: how long a step waits for publishers that the step before it has answered.
+//!
+//! See decision 0066.
 
 use std::time::{Duration, Instant};
 

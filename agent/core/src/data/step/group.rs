@@ -1,6 +1,8 @@
 //! Storing a group of publishes. First each record gets its sequence number; no number is used
 //! before a ceiling covers it ([`Contents::needed`]). Then room is made, and the drops that made
 //! it and the records that need it become one change: durable together or not at all.
+//!
+//! See decision 0044.
 
 use std::collections::{BTreeMap, BTreeSet};
 

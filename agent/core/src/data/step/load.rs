@@ -1,5 +1,7 @@
 //! What a start makes of the disk: the streams as they were stored, what was lost, and from which
 //! sequence number each stream goes on.
+//!
+//! See decision 0045.
 
 use std::collections::BTreeMap;
 

@@ -261,7 +261,7 @@ impl Contents {
     /// Notes that numbers which were requested in full are no longer on disk.
     pub fn had(&mut self, id: u32, range: Range, now: Instant) {
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.had(range);
+            stream.clear_wanted(range);
             self.mark(id, now);
         }
     }

@@ -1,6 +1,8 @@
 //! Numbers that stand for other records at the control plane, because this device was copied or
 //! restored to an earlier state. The records get new numbers above all that it knows, one segment in
 //! each step.
+//!
+//! See decision 0080.
 
 use holdfast_records::{DataPolicies, GapReason, Given, Range, RangeSet, Record};
 

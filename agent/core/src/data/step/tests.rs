@@ -120,7 +120,7 @@ fn room_is_made_in_the_same_change_and_what_finds_none_is_numbered_and_dropped()
         assert_eq!(!stored.dropped.is_empty(), dropped, "{overflow:?}");
         let stream = contents.stream(0).unwrap();
         assert_eq!(stream.next(), 6, "numbers are given either way");
-        let gap = stream.untold(1).first().copied().unwrap();
+        let gap = stream.unreported_gaps(1).first().copied().unwrap();
         let expected = if dropped { (4, 5) } else { (1, 2) };
         assert_eq!((gap.from, gap.to, gap.reason), (expected.0, expected.1, GapReason::Quota));
     }

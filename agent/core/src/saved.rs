@@ -1,0 +1,175 @@
+//! Saved state of a workload on disk, and the processes that are found of it.
+//!
+//! See decisions 0008, 0023 and 0115.
+
+use std::sync::Arc;
+
+use holdfast_base::ids::Name;
+use holdfast_protocol::workload::WorkloadSpec;
+use serde::{Deserialize, Serialize};
+
+/// Process, told apart from every other that ever had its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Process id, which is also the id of its group and session.
+    pub pid: u32,
+    /// Start time in clock ticks since the boot, as the kernel gives it.
+    pub start: u64,
+    /// Random id of the boot during which the process was started.
+    pub boot: String,
+    /// Random number chosen at the start; stands in the environment of the process.
+    pub nonce: u64,
+}
+
+/// Revision of a workload with its specification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// Number of the revision, as the control plane gave it; not unique after a restore.
+    pub number: u64,
+    /// Specification of the workload in this revision.
+    pub spec: Arc<WorkloadSpec>,
+}
+
+impl Revision {
+    /// Makes a nonce for a process of this revision: random, but for its lower half, which is a
+    /// fingerprint of the specification. Revision numbers are not enough: a control plane that was
+    /// restored gives them out again.
+    pub fn nonce(&self, random: u64) -> u64 {
+        (random & !u64::from(u32::MAX)) | u64::from(self.fingerprint())
+    }
+
+    /// True if a process with this nonce runs this very specification.
+    pub fn gave(&self, nonce: u64) -> bool {
+        nonce & u64::from(u32::MAX) == u64::from(self.fingerprint())
+    }
+
+    fn fingerprint(&self) -> u32 {
+        // FNV-1a: these bytes are the agent's own, nobody gains by a collision.
+        let bytes = serde_cbor::to_vec(&*self.spec).unwrap_or_default();
+        let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(16_777_619);
+        bytes.iter().fold(2_166_136_261, mix)
+    }
+}
+
+/// End of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// The process ended with this exit code.
+    Code(i32),
+    /// The process was ended by this signal.
+    Signal(i32),
+    /// The process ended while the agent was not running, so that nobody saw how.
+    Unseen,
+}
+
+impl Exit {
+    /// True for exit code 0 alone.
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "ended with code {code}"),
+            Self::Signal(signal) => match signal_name(*signal) {
+                Some(name) => write!(f, "was ended by signal {signal} ({name})"),
+                None => write!(f, "was ended by signal {signal}"),
+            },
+            Self::Unseen => write!(f, "ended while the agent was away"),
+        }
+    }
+}
+
+/// Names of the signals by number, from 1, on Linux except MIPS and Alpha.
+const SIGNALS: [&str; 31] = [
+    "SIGHUP",
+    "SIGINT",
+    "SIGQUIT",
+    "SIGILL",
+    "SIGTRAP",
+    "SIGABRT",
+    "SIGBUS",
+    "SIGFPE",
+    "SIGKILL",
+    "SIGUSR1",
+    "SIGSEGV",
+    "SIGUSR2",
+    "SIGPIPE",
+    "SIGALRM",
+    "SIGTERM",
+    "SIGSTKFLT",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGSTOP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGXCPU",
+    "SIGXFSZ",
+    "SIGVTALRM",
+    "SIGPROF",
+    "SIGWINCH",
+    "SIGIO",
+    "SIGPWR",
+    "SIGSYS",
+];
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    let at = usize::try_from(signal).ok()?.checked_sub(1)?;
+    SIGNALS.get(at).copied()
+}
+
+/// Saved state of a workload: enough to adopt or restart it without any link.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedWorkload {
+    /// The revision that was started last.
+    pub current: Option<Revision>,
+    /// Main process of the current revision, unless it was seen to end.
+    pub instance: Option<Instance>,
+    /// Number of starts of the current revision after its first, without those that an operator
+    /// asked for.
+    pub restarts: u32,
+    /// True if the current revision was seen to work: its probe succeeded, or it ran for long
+    /// enough.
+    pub proven: bool,
+    /// Last revision that was seen to work before the current one; kept until the current one is
+    /// proven, so that the agent can go back to it.
+    pub previous: Option<Revision>,
+    /// Revision that failed and was given up for `previous`, with the reason.
+    pub rejected: Option<Rejected>,
+    /// End of the current revision that its restart policy does not follow by another start.
+    pub ending: Option<Exit>,
+    /// True if the workload was stopped because it is paused, and has not been started since.
+    /// Decides where no desired state can be read: what an operator stopped is not started on a
+    /// guess.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+}
+
+/// Revision that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// The revision given up.
+    pub revision: Revision,
+    /// Reason, as a sentence for an operator.
+    pub why: String,
+}
+
+/// Process of a workload, found on the machine by a census.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Workload that the process is of, by its environment or the saved state.
+    pub workload: Name,
+    /// Revision number, by its environment or the saved state; 0: not known, or a probe.
+    pub revision: u64,
+    /// Process as the kernel identifies it.
+    pub instance: Instance,
+    /// True for a process that leads its session: a main process, not a child of one.
+    pub leader: bool,
+    /// True for a launcher that waits at the gate and has not become the workload yet.
+    pub at_gate: bool,
+}
