@@ -104,7 +104,10 @@ impl Machine {
 
     fn is_done(&self) -> bool {
         self.device.memory.as_ref().is_some_and(|memory| {
-            memory.streams().values().all(|it| it.unshipped().is_empty() && !it.has_unreported_gaps())
+            memory
+                .streams()
+                .values()
+                .all(|it| it.unshipped().is_empty() && !it.has_unreported_gaps())
         })
     }
 }

@@ -1,5 +1,7 @@
 //! The device's half of the data world: the shipped steps of its buffer over a simulated disk. A
 //! change is on disk as a whole or not at all, and the process ends between any two writes.
+//!
+//! See decision 0165.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -52,7 +54,7 @@ impl Stored for Head {
     }
 }
 
-/// What is on disk: `data.redb` and its journal.
+/// Content of the disk: `data.redb` and its journal.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Image {
     streams: BTreeMap<u32, Kept>,
@@ -135,9 +137,9 @@ pub(super) struct Device {
     limit: u64,
     /// The process may end between any two writes.
     pub(super) brittle: bool,
-    /// What the process knows; None: it does not run.
+    /// State in memory; `None` while the process does not run.
     pub(super) memory: Option<Contents>,
-    /// A moment for marks, which are stored when the world says so.
+    /// Time given to marks, whatever the hour: the world says when they are stored.
     moment: Instant,
 }
 
@@ -301,7 +303,7 @@ impl Device {
         self.policies.of(name).and_then(|(_, policy)| policy.ttl_ms)
     }
 
-    /// Stores what is only in memory.
+    /// Stores marks that are only in memory.
     pub(super) fn keep_marks(&mut self, dice: &mut Dice) -> Result<(), Crash> {
         let mut memory = self.memory.take().ok_or(Crash)?;
         self.step(memory.marks(), dice)?;
@@ -367,7 +369,7 @@ impl Device {
         Ok(())
     }
 
-    /// What a copy of its disk holds.
+    /// Copies the disk to another device, whose process does not run.
     pub(super) fn copy(&self) -> Self {
         Self {
             image: self.image.clone(),
@@ -396,7 +398,7 @@ impl Device {
             .collect()
     }
 
-    /// What would become of a number if the power went now.
+    /// Tells what would become of a number if the power went now.
     pub(super) fn fate(&self, name: &StreamName, seq: u64) -> Fate {
         let lost = !self.image.whole || self.rolled_back;
         let within_ceiling =
@@ -449,13 +451,13 @@ impl Device {
 /// Where a number stands on the device's disk.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// As a record.
+    /// Stored as this record.
     Kept(Vec<u8>),
-    /// In a gap that is to be told.
+    /// Part of a gap that is to be told.
     Gap,
-    /// The control plane is said to have it.
+    /// Settled: the control plane is said to have it.
     Settled,
-    /// Nowhere.
+    /// Unknown to the disk.
     Nothing,
 }
 

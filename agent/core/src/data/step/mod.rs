@@ -3,6 +3,8 @@
 //! blocks through [`Blocks`], and writes nothing itself. Whoever calls it raises the ceilings of a
 //! step first, then applies its change as a whole, then sends the answers; after a failure, memory
 //! may be ahead of the disk and is loaded anew.
+//!
+//! See decisions 0047, 0064 and 0165.
 
 mod ceilings;
 mod gather;
