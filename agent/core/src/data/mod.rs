@@ -11,6 +11,7 @@ pub mod reduce;
 pub mod report;
 pub mod route;
 pub mod ship;
+pub mod step;
 pub mod stream;
 pub mod wait;
 

@@ -10,6 +10,7 @@
 use holdfast_records::crc::crc;
 use holdfast_records::{Layout, Record, block as wire};
 
+use crate::core::data::step::Stored;
 use crate::core::data::stream::Block;
 
 /// Bytes of values that go into one block, which is read as a whole. Larger blocks do not compress
@@ -136,6 +137,26 @@ impl Head {
             return None;
         }
         wire::unpack(packed).ok()
+    }
+}
+
+impl Stored for Packed {
+    fn block(&self) -> Block {
+        self.block
+    }
+
+    fn rows(&self) -> u16 {
+        rows(self.bytes.len())
+    }
+}
+
+impl Stored for Head {
+    fn block(&self) -> Block {
+        self.block
+    }
+
+    fn rows(&self) -> u16 {
+        rows(self.length)
     }
 }
 

@@ -17,14 +17,7 @@ use holdfast_records::StreamName;
 use holdfast_records::crc::crc;
 
 use crate::adapters::files;
-
-/// Longest raise of a ceiling: the file of a few KiB is replaced once in so many records of a
-/// stream.
-const MAX_RAISE: u64 = 65_536;
-/// First raise of a ceiling, doubled with each further one. Should the database be lost, the
-/// numbers between the last one given and the ceiling are reported as a gap, so a raise should be
-/// small for a quiet stream.
-const FIRST_RAISE: u64 = 256;
+use crate::core::data::step;
 
 /// Name that stands in the file for all streams that are not listed; no stream can be called so.
 const OTHERS: &str = "*";
@@ -38,12 +31,8 @@ pub(super) fn mark(data: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(super) struct Ceilings {
     path: PathBuf,
-    by_stream: BTreeMap<StreamName, u64>,
-    /// Size of the last raise, by stream.
-    ahead: BTreeMap<StreamName, u64>,
-    base: u64,
-    /// True when the file cannot be read, or is missing although sequence numbers were given.
-    pub(super) damaged: bool,
+    /// What the file says.
+    pub(super) known: step::Ceilings,
     mark: PathBuf,
     marked: bool,
 }
@@ -62,17 +51,9 @@ impl Ceilings {
         };
         let damaged = read.is_none();
         let (base, by_stream) = read.unwrap_or((1, BTreeMap::new()));
-        Self { path, by_stream, ahead: BTreeMap::new(), base, damaged, mark, marked }
-    }
-
-    /// First sequence number of streams that have no ceiling.
-    pub(super) fn base(&self) -> u64 {
-        self.base
-    }
-
-    /// All ceilings, by stream.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&StreamName, u64)> {
-        self.by_stream.iter().map(|(stream, ceiling)| (stream, *ceiling))
+        let mut known = step::Ceilings::new(base, by_stream);
+        known.damaged = damaged;
+        Self { path, known, mark, marked }
     }
 
     /// Makes sure, durably, that these streams may give sequence numbers up to the ones in
@@ -87,14 +68,8 @@ impl Ceilings {
         gone: &BTreeSet<StreamName>,
         base: u64,
     ) -> io::Result<u64> {
-        let base = base.max(self.base);
-        let short = |known: &BTreeMap<StreamName, u64>, stream: &StreamName, to: u64| {
-            known.get(stream).is_none_or(|ceiling| *ceiling < to)
-        };
-        let same = base == self.base
-            && needed.iter().all(|(stream, to)| !short(&self.by_stream, stream, *to))
-            && gone.iter().all(|stream| !self.by_stream.contains_key(stream));
-        if same && (self.marked || needed.is_empty()) {
+        let raised = self.known.raised(needed, gone, base);
+        if raised.is_none() && (self.marked || needed.is_empty()) {
             return Ok(0);
         }
         // The mark goes first. After a crash in between there is a mark and no ceilings, which
@@ -104,44 +79,23 @@ impl Ceilings {
             files::replace(&self.mark, b"", 0o600)?;
             self.marked = true;
         }
-        if same {
-            return Ok(0);
-        }
-        let mut raised = self.by_stream.clone();
-        raised.retain(|stream, _| !gone.contains(stream));
-        for (stream, to) in needed {
-            if short(&raised, stream, *to) {
-                // The first raise is by 256, the next by 512, up to 65,536. A stream of few records
-                // stays close to its ceiling, so that few numbers are reported as lost should the
-                // database be; a busy one replaces the file only once in 65,536 records.
-                let ahead =
-                    self.ahead.get(stream).map_or(FIRST_RAISE, |last| (last * 2).min(MAX_RAISE));
-                raised.insert(stream.clone(), to.saturating_add(ahead));
-                self.ahead.insert(stream.clone(), ahead);
-            }
-        }
-        self.ahead.retain(|stream, _| raised.contains_key(stream));
-        self.replace(raised, base)
+        raised.map_or(Ok(0), |raised| self.replace(raised))
     }
 
     /// Lowers the ceilings to the last sequence numbers given, since no stream gives another one
-    /// for now.
+    /// until the next start.
     ///
     /// # Errors
     /// When the file cannot be replaced; the ceilings stay as they were.
     pub(super) fn lower(&mut self, given: BTreeMap<StreamName, u64>, base: u64) -> io::Result<()> {
-        let base = base.max(self.base);
-        if self.damaged || (given == self.by_stream && base == self.base) {
-            return Ok(());
-        }
-        self.ahead.clear();
-        self.replace(given, base).map(drop)
+        let lowered = self.known.lowered(given, base);
+        lowered.map_or(Ok(()), |lowered| self.replace(lowered).map(drop))
     }
 
-    fn replace(&mut self, by_stream: BTreeMap<StreamName, u64>, base: u64) -> io::Result<u64> {
-        let text = format(&by_stream, base);
+    fn replace(&mut self, new: step::Ceilings) -> io::Result<u64> {
+        let text = format(new.by_stream(), new.base());
         files::replace(&self.path, text.as_bytes(), 0o600)?;
-        (self.by_stream, self.base) = (by_stream, base);
+        self.known = new;
         Ok(u64::try_from(text.len()).unwrap_or(0))
     }
 }
@@ -178,11 +132,14 @@ fn parse(text: &str) -> Option<(u64, BTreeMap<StreamName, u64>)> {
 mod tests {
     use super::*;
 
+    const FIRST_RAISE: u64 = step::Ceilings::FIRST_RAISE;
+    const MAX_RAISE: u64 = step::Ceilings::MAX_RAISE;
+
     #[test]
     fn ceilings_are_raised_ahead_and_a_flipped_bit_is_noticed() {
         let scratch = tempfile::tempdir().unwrap();
         let mut ceilings = Ceilings::open(scratch.path());
-        assert!(!ceilings.damaged);
+        assert!(!ceilings.known.damaged);
         let mut cover = |streams: &[(&str, u64)], gone: &[&str], base| {
             let needed: Vec<_> =
                 streams.iter().map(|(name, to)| (name.parse().unwrap(), *to)).collect();
@@ -195,9 +152,10 @@ mod tests {
         assert!(cover(&[("c", MAX_RAISE)], &["b", "c"], 1_000) > 0);
         assert_eq!(cover(&[], &["b"], 900), 0, "it is gone, and the base is never lowered");
         let again = Ceilings::open(scratch.path());
-        let there: Vec<_> = again.iter().map(|(name, at)| (name.as_str(), at)).collect();
+        let there: Vec<_> =
+            again.known.by_stream().iter().map(|(name, at)| (name.as_str(), *at)).collect();
         assert_eq!(there, [("c", MAX_RAISE + 2 * FIRST_RAISE), ("pump/temp", 1 + FIRST_RAISE)]);
-        assert_eq!(again.base(), 1_000);
+        assert_eq!(again.known.base(), 1_000);
         let path = scratch.path().join("data.ceilings");
         let whole = std::fs::read(&path).unwrap();
         for at in 0..whole.len() {
@@ -206,13 +164,13 @@ mod tests {
                 bytes[at] ^= 1 << bit;
                 std::fs::write(&path, &bytes).unwrap();
                 let read = Ceilings::open(scratch.path());
-                assert!(read.damaged, "byte {at} bit {bit}");
+                assert!(read.known.damaged, "byte {at} bit {bit}");
             }
             std::fs::write(&path, &whole[..at]).unwrap();
-            assert!(Ceilings::open(scratch.path()).damaged, "cut at {at}");
+            assert!(Ceilings::open(scratch.path()).known.damaged, "cut at {at}");
         }
         std::fs::remove_file(&path).unwrap();
-        assert!(Ceilings::open(scratch.path()).damaged, "numbers were given, and it is gone");
+        assert!(Ceilings::open(scratch.path()).known.damaged, "numbers were given, and it is gone");
     }
     #[test]
     fn ceilings_are_raised_the_further_the_more_comes_and_end_at_what_was_given() {
@@ -223,7 +181,7 @@ mod tests {
         for number in (1..=2_000_000_u64).step_by(100) {
             let needed = [(stream.clone(), number)];
             written += u64::from(ceilings.cover(&needed, &BTreeSet::new(), 1).unwrap() > 0);
-            let ceiling = ceilings.iter().next().unwrap().1;
+            let ceiling = *ceilings.known.by_stream().values().next().unwrap();
             assert!(
                 ceiling >= number
                     && ceiling <= number * 2 + FIRST_RAISE
@@ -237,15 +195,15 @@ mod tests {
         );
         ceilings.lower(BTreeMap::from([(stream.clone(), 2_000_000)]), 7).unwrap();
         let mut ceilings = Ceilings::open(scratch.path());
-        assert_eq!(ceilings.iter().collect::<Vec<_>>(), [(&stream, 2_000_000)]);
-        assert_eq!(ceilings.base(), 7);
+        assert_eq!(*ceilings.known.by_stream(), BTreeMap::from([(stream.clone(), 2_000_000)]));
+        assert_eq!(ceilings.known.base(), 7);
         let needed = [(stream.clone(), 2_000_001)];
         ceilings.cover(&needed, &BTreeSet::new(), 1).unwrap();
-        assert_eq!(ceilings.iter().next().unwrap().1, 2_000_001 + FIRST_RAISE);
+        assert_eq!(*ceilings.known.by_stream().values().next().unwrap(), 2_000_001 + FIRST_RAISE);
         // What is known of no file is not lowered.
         std::fs::write(scratch.path().join("data.ceilings"), "noise").unwrap();
         let mut ceilings = Ceilings::open(scratch.path());
         ceilings.lower(BTreeMap::new(), 1).unwrap();
-        assert!(Ceilings::open(scratch.path()).damaged);
+        assert!(Ceilings::open(scratch.path()).known.damaged);
     }
 }

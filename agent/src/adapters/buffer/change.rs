@@ -10,10 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::block::Packed;
+use crate::core::data::step;
+pub(super) use crate::core::data::step::Key;
 use crate::core::data::stream::{Kept, Segment};
-
-/// Key of a block: stream, first sequence number.
-pub(super) type Key = (u32, u64);
 
 /// Rows that change together. Removals are applied before additions.
 #[derive(Debug, Default)]
@@ -39,6 +38,22 @@ struct Entry(
     Vec<(u32, Option<Kept>)>,
     Vec<(String, ByteBuf)>,
 );
+
+impl From<step::Change<Packed>> for Change {
+    fn from(step: step::Change<Packed>) -> Self {
+        let step::Change { remove, add, segments, streams, base, store, whole, ledger } = step;
+        let mut meta = BTreeMap::new();
+        let mut value = |name: &'static str, bytes: Option<Vec<u8>>| {
+            meta.extend(bytes.map(|bytes| (Cow::Borrowed(name), bytes)));
+        };
+        let number = |number: u64| serde_cbor::to_vec(&number).unwrap_or_default();
+        value("base", base.map(number));
+        value("store", store.map(number));
+        value("whole", whole.then(|| serde_cbor::to_vec(&true).unwrap_or_default()));
+        value("ledger", ledger);
+        Self { remove, add, segments, streams, meta }
+    }
+}
 
 impl Change {
     /// True when nothing changes.

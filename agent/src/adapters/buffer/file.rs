@@ -20,17 +20,18 @@ use redb::{
     WriteTransaction,
 };
 
-use super::block::{Head, KEY, ROW};
+use super::block::{self, Head, KEY, Packed, ROW};
 use super::change::{Change, Key};
 use super::counted::Counted;
 use super::journal::{Journal, LARGEST};
 use crate::adapters::crash;
-use crate::core::data::stream::{Kept, Segment, Stream};
+use crate::core::data::step::{Blocks, Found};
+use crate::core::data::stream::{Kept, Segment};
 
 /// Table type of all four tables. redb's code is compiled once for each pair of types, so keys and
 /// values are plain bytes; keys are big-endian and sort by their meaning.
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
-type Blocks = ReadOnlyTable<&'static [u8], &'static [u8]>;
+type Rows = ReadOnlyTable<&'static [u8], &'static [u8]>;
 /// Rows of blocks, by stream (4 bytes), first sequence number (8) and part (2).
 const BLOCKS: Table = TableDefinition::new("blocks");
 /// Closed segments, by stream (4 bytes) and the sequence number they began with (8).
@@ -105,21 +106,6 @@ pub(super) struct File {
     written: Arc<AtomicU64>,
 }
 
-/// State that was read when the database was opened.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) streams: BTreeMap<u32, Stream>,
-    /// True when the last step was incomplete and was rolled back: what it held may have been
-    /// acknowledged to a publisher.
-    pub(super) rolled_back: bool,
-    /// True when the database is older than the journal beside it, as after a restored copy.
-    pub(super) older: bool,
-    /// Segments that are closed but not yet stored as such, by stream and start.
-    pub(super) closed: Vec<(u32, u64)>,
-    /// Sequence numbers of blocks that cannot be read, by stream.
-    pub(super) damaged: Vec<(u32, Range)>,
-}
-
 impl File {
     /// Opens the database, or creates it, and reads the state of its streams.
     pub(super) fn open(path: &Path) -> Result<(Self, Found), FileError> {
@@ -163,7 +149,7 @@ impl File {
     fn load(&self) -> Result<Found, FileError> {
         let read = self.db.begin_read()?;
         let mut found = Found::default();
-        let (segments, blocks) = (read.open_table(SEGMENTS)?, read.open_table(BLOCKS)?);
+        let segments = read.open_table(SEGMENTS)?;
         let mut streams = BTreeMap::new();
         for row in read.open_table(STREAMS)?.iter()? {
             let (id, bytes) = row?;
@@ -182,27 +168,16 @@ impl File {
             closed.extend(newer.map(|((_, start), segment)| (*start, *segment)));
             let closed: BTreeMap<u64, Segment> =
                 closed.into_iter().filter_map(|(start, it)| Some((start, it?))).collect();
-            // Blocks behind the last closed segment have no row in the index: they are found by
-            // their heads, and may close segments (`found.closed`) that a crash kept from being
-            // stored.
-            let after = closed.values().map(|segment| segment.last).max();
-            let mut stream = Stream::load(kept, closed);
-            let ends = after.map_or(0, |last| last + 1);
-            let (mut heads, mut damaged) = self.heads_in(&blocks, id, ends, u64::MAX)?;
-            // What comes next follows from the last block: it is read whole.
-            if let Some(head) =
-                heads.pop_if(|head| !matches!(self.records_in(&blocks, id, head), Ok(Some(_))))
-            {
-                damaged.push(Range { from: head.block.first, to: head.block.first });
-            }
-            for head in heads {
-                let closed = stream.found(&head.block);
-                found.closed.extend(closed.map(|start| (id, start)));
-            }
-            found.damaged.extend(damaged.into_iter().map(|range| (id, range)));
-            found.streams.insert(id, stream);
+            found.add(self, id, kept, closed)?;
         }
+        found.base = self.value("base")?;
+        found.store = self.value("store")?;
+        found.whole = self.meta("whole")?.is_some();
         Ok(found)
+    }
+
+    fn value(&self, name: &str) -> Result<Option<u64>, FileError> {
+        Ok(self.meta(name)?.and_then(|bytes| codec::from_slice(&bytes).ok()))
     }
 
     /// Bytes written to the database and the journal since they were opened.
@@ -268,21 +243,9 @@ impl File {
         Ok(())
     }
 
-    /// Returns the heads of the blocks that hold sequence numbers within `from..=to`, and the
-    /// numbers of blocks whose heads are damaged.
-    pub(super) fn heads(
-        &self,
-        stream: u32,
-        from: u64,
-        to: u64,
-    ) -> Result<(Vec<Head>, Vec<Range>), FileError> {
-        let read = self.db.begin_read()?;
-        self.heads_in(&read.open_table(BLOCKS)?, stream, from, to)
-    }
-
     fn heads_in(
         &self,
-        blocks: &Blocks,
+        blocks: &Rows,
         stream: u32,
         from: u64,
         to: u64,
@@ -324,7 +287,7 @@ impl File {
 
     /// Returns the first sequence number of the last block of a stream that begins at `at` or
     /// before it.
-    fn last_until(&self, blocks: &Blocks, (stream, at): Key) -> Result<Option<u64>, FileError> {
+    fn last_until(&self, blocks: &Rows, (stream, at): Key) -> Result<Option<u64>, FileError> {
         let newer = self.pending.add.range((stream, 0)..=(stream, at)).next_back();
         let mut last = newer.map(|((_, first), _)| *first);
         let all = row_key((stream, 0), 0)..=row_key((stream, at), u16::MAX);
@@ -343,7 +306,7 @@ impl File {
     /// after it, and its head unless that is damaged.
     fn first_from(
         &self,
-        blocks: &Blocks,
+        blocks: &Rows,
         (stream, at): Key,
     ) -> Result<Option<(u64, Option<Head>)>, FileError> {
         let newer = self.pending.add.range((stream, at)..=(stream, u64::MAX)).next();
@@ -361,19 +324,9 @@ impl File {
         Ok(newer)
     }
 
-    /// Reads the records of a block. `None` when the block is damaged.
-    pub(super) fn records(
-        &self,
-        stream: u32,
-        head: &Head,
-    ) -> Result<Option<Vec<Record>>, FileError> {
-        let read = self.db.begin_read()?;
-        self.records_in(&read.open_table(BLOCKS)?, stream, head)
-    }
-
     fn records_in(
         &self,
-        blocks: &Blocks,
+        blocks: &Rows,
         stream: u32,
         head: &Head,
     ) -> Result<Option<Vec<Record>>, FileError> {
@@ -390,6 +343,30 @@ impl File {
             }
         }
         Ok(head.records(stream, &bytes))
+    }
+}
+
+impl Blocks for File {
+    type Head = Head;
+    type Packed = Packed;
+    type Error = FileError;
+
+    fn heads(&self, stream: u32, from: u64, to: u64) -> Result<(Vec<Head>, Vec<Range>), FileError> {
+        let read = self.db.begin_read()?;
+        self.heads_in(&read.open_table(BLOCKS)?, stream, from, to)
+    }
+
+    fn records(&self, stream: u32, head: &Head) -> Result<Option<Vec<Record>>, FileError> {
+        let read = self.db.begin_read()?;
+        self.records_in(&read.open_table(BLOCKS)?, stream, head)
+    }
+
+    fn pack(stream: u32, first: u64, last: u64, records: &[Record]) -> Packed {
+        Packed::new(stream, first, last, records)
+    }
+
+    fn cut(records: &[Record]) -> Vec<&[Record]> {
+        block::cut(records)
     }
 }
 
@@ -503,7 +480,6 @@ mod tests {
 
     use holdfast_records::Format;
 
-    use super::super::block::{self, Packed};
     use super::*;
     use crate::core::backoff::Entropy;
 

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use super::{Limits, Page, Ready, Summary, Window, contain, worker};
 use crate::adapters::clock::Time;
 use crate::core::data::places::{MAX_OF_ONE, MAX_STREAMS};
+use crate::core::data::step::{Gather, Publish};
 
 /// Memory that queued records may take, in units of [`UNIT`]: 4 MiB.
 const MAX_ROOM: u32 = 4_096;
@@ -25,8 +26,6 @@ const UNIT: usize = 1_024;
 const OVERHEAD: usize = 64;
 /// Bytes that one step stores: some thousand records. The thread needs a few times that in memory.
 pub(super) const GROUP_BYTES: usize = 1024 * 1024;
-/// Longest wait for publishers that were just answered.
-const MAX_WAIT: Duration = Duration::from_millis(2);
 /// Longest queue of calls that may be dropped; the driver and a few queries make one at a time.
 const MAX_CALLS: usize = 256;
 
@@ -70,13 +69,7 @@ pub(super) type Reply = oneshot::Sender<Result<Range, Refused>>;
 /// Records of one stream that are to be stored.
 #[derive(Debug)]
 pub(super) struct Append {
-    /// Workload that publishes; `None` for the agent.
-    pub(super) owner: Option<Name>,
-    pub(super) stream: StreamName,
-    pub(super) time: u64,
-    /// True when `time` is of a clock that cannot be relied on.
-    pub(super) doubted: bool,
-    pub(super) records: Vec<(Format, Vec<u8>)>,
+    pub(super) publish: Publish,
     /// Bytes that the records take in memory.
     pub(super) size: usize,
     pub(super) reply: Reply,
@@ -97,7 +90,8 @@ impl Append {
         }
         let (reply, answer) = oneshot::channel();
         let size = records.iter().map(|(_, value)| value.len() + OVERHEAD).sum();
-        Ok((Self { owner, stream, time, doubted, records, size, reply, room: None }, answer))
+        let publish = Publish { owner, stream, time, doubted, records };
+        Ok((Self { publish, size, reply, room: None }, answer))
     }
 
     fn units(&self) -> u32 {
@@ -169,46 +163,13 @@ pub(super) enum Next {
     Idle,
 }
 
-/// The step before this one, by which the next is timed. Publishers that keep a fixed number of
-/// records in flight send the next ones when they are answered. If the next step began with the
-/// first of them, they would split into two halves that take turns, and each half-size step writes
-/// the same upper pages of the tree as a full one.
-#[derive(Debug, Default)]
-struct Step {
-    began: Option<Instant>,
-    /// Bytes that the same publishers probably send again: seven eighths of the step before.
-    wanted: usize,
-    /// Latest time to wait for them.
-    until: Option<Instant>,
-}
-
-impl Step {
-    fn began(&mut self, size: usize, now: Instant) {
-        *self = Self { began: Some(now), wanted: size - size / 8, until: None };
-    }
-
-    /// Ends the step; all publishers are answered. They are waited for at most half as long as they
-    /// waited, and never longer than [`MAX_WAIT`].
-    fn ended(&mut self, now: Instant) {
-        if let Some(began) = self.began.take() {
-            self.until = Some(now + (now.saturating_duration_since(began) / 2).min(MAX_WAIT));
-        }
-    }
-
-    /// Time at which `size` bytes are stored that would be due at `due`: later if more is expected
-    /// soon.
-    fn due(&self, due: Instant, size: usize) -> Instant {
-        self.until.filter(|_| size < self.wanted).map_or(due, |until| due.max(until))
-    }
-}
-
 #[derive(Debug, Default)]
 struct Waiting {
     appends: VecDeque<Append>,
     size: usize,
     /// Time at which the first of `appends` has to be stored.
     due: Option<Instant>,
-    step: Step,
+    step: Gather,
     jobs: VecDeque<Job>,
     policies: Arc<DataPolicies>,
     started: bool,
@@ -290,7 +251,7 @@ impl Queue {
         if waiting.closed {
             return Err(Refused::Closed);
         }
-        let policy = waiting.policies.of(&append.stream);
+        let policy = waiting.policies.of(&append.publish.stream);
         let gather = policy.map_or(0, |(_, policy)| policy.durability_ms);
         let due = Instant::now() + Duration::from_millis(gather.into());
         let sooner = waiting.due.is_none_or(|known| due < known);
@@ -298,7 +259,7 @@ impl Queue {
             waiting.due = Some(due);
         }
         let before = waiting.size;
-        let wanted = waiting.step.wanted;
+        let wanted = waiting.step.wanted();
         waiting.size += append.size;
         waiting.appends.push_back(append);
         // A thread that is gathering is woken when the new append is due sooner than all others, or
@@ -421,28 +382,5 @@ impl Waiting {
         }
         self.jobs.clear();
         self.size = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_was_just_answered_is_waited_for_but_not_for_long() {
-        let start = Instant::now();
-        let after = |micros| start + Duration::from_micros(micros);
-        let mut step = Step::default();
-        assert_eq!(step.due(start, 1), start, "nobody was answered yet");
-        step.began(8_000, start);
-        step.ended(after(1_000));
-        assert_eq!(step.due(after(1_100), 6_999), after(1_500), "half of a step of a millisecond");
-        assert_eq!(step.due(after(1_100), 7_000), after(1_100), "they are all here");
-        assert_eq!(step.due(after(9_000), 10), after(9_000), "those who gather wait longer anyway");
-        step.ended(after(5_000));
-        assert_eq!(step.due(after(1_100), 1), after(1_500), "ended once");
-        step.began(8_000, after(10_000));
-        step.ended(after(110_000));
-        assert_eq!(step.due(after(110_000), 1), after(110_000) + MAX_WAIT);
     }
 }

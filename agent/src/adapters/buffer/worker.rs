@@ -1,39 +1,35 @@
 //! The buffer's thread: stores groups of appends, handles calls, and keeps the buffer within its
 //! bounds.
 //!
-//! See decisions 0045, 0047 and 0064.
+//! See decisions 0045, 0047, 0064 and 0165.
 
 mod batch;
 mod group;
-mod moved;
 mod reading;
 mod reduced;
 mod room;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_base::ids::Name;
-use holdfast_records::{GapReason, RangeSet, Ship, StreamName};
+use holdfast_records::{DataPolicies, Given, RangeSet, Ship, StreamName, StreamPolicy};
 
+use super::block::Packed;
 use super::ceilings::Ceilings;
 use super::change::Change;
 use super::contain;
-use super::file::{File, FileError, Found};
+use super::file::{File, FileError};
 use super::queue::{Job, Next, Queue};
 use super::{StreamSummary, Summary, Written, path};
 use crate::adapters::crash;
-use crate::core::data::stream::Stream;
+use crate::core::data::step::{self, Contents, Found, Loaded, Step};
 use group::Weight;
 
 /// Time without work after which changes that are only marked in memory are stored, and the disk is
 /// looked at again.
 const IDLE_AFTER: Duration = Duration::from_secs(30);
-/// Longest delay until an acknowledgement of the control plane is stored. If it is lost meanwhile,
-/// a batch is sent twice, which the control plane notices.
-const STORE_MARKS_AFTER: Duration = Duration::from_secs(30);
 /// Pause before a file that could not be opened or written is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// Stack of the thread, in bytes: redb's trees are a few levels deep.
@@ -73,33 +69,16 @@ struct Worker {
     queue: Arc<Queue>,
     file: Option<File>,
     tried: Option<Instant>,
-    streams: BTreeMap<u32, Stream>,
-    ids: BTreeMap<StreamName, u32>,
+    contents: Contents,
     ceilings: Ceilings,
-    /// First sequence number of new streams: 1, or higher when the state of former streams is lost
-    /// or was forgotten.
-    base: u64,
-    /// Control plane's data store that holds what is acknowledged, if it ever named one.
-    store: Option<u64>,
-    /// Streams that are forgotten but still have a row in the file.
-    forgotten: BTreeSet<u32>,
-    /// Names of forgotten streams that still have a ceiling.
-    gone: BTreeSet<StreamName>,
     /// Reductions in progress, by stream.
     reductions: BTreeMap<u32, reduced::Reduction>,
-    /// Streams whose state is to be stored with the next step.
-    marked: BTreeSet<u32>,
-    /// Segments to be stored with the next step, by stream and start.
-    segments: BTreeSet<(u32, u64)>,
-    marked_at: Option<Instant>,
     written: Written,
     /// Part of the file's own byte count that is already in `written`.
     counted: u64,
     /// Part of `written` that is stored.
     stored_total: u64,
-    room: room::Room,
-    /// The link's ledger, while it waits to be stored.
-    ledger: Option<Vec<u8>>,
+    room: room::Measured,
     damage: Option<String>,
     full: Option<String>,
 }
@@ -107,27 +86,18 @@ struct Worker {
 impl Worker {
     fn new(queue: Arc<Queue>) -> Self {
         let ceilings = Ceilings::open(&queue.data);
-        let room = room::Room::new(queue.limits);
+        let room = room::Measured::new(queue.limits);
         Self {
             queue,
             file: None,
             tried: None,
-            streams: BTreeMap::new(),
-            ids: BTreeMap::new(),
+            contents: Contents::default(),
             ceilings,
-            base: 1,
-            store: None,
-            forgotten: BTreeSet::new(),
-            gone: BTreeSet::new(),
             reductions: BTreeMap::new(),
-            marked: BTreeSet::new(),
-            segments: BTreeSet::new(),
-            marked_at: None,
             written: Written::default(),
             counted: 0,
             stored_total: 0,
             room,
-            ledger: None,
             damage: None,
             full: None,
         }
@@ -163,6 +133,7 @@ impl Worker {
                     call_first = false;
                 }
             }
+            self.report_damage();
             self.keep_marks(false);
         }
     }
@@ -195,117 +166,49 @@ impl Worker {
         self.full = Some(error.text().to_owned());
     }
 
-    /// Takes over the state of a file that was opened. A file that is new, empty or rolled back
-    /// goes on above the ceilings. Its "whole" mark is stored in the same step as the gaps of what
-    /// was lost: a crash in between finds no mark and accounts for the loss again.
+    /// Takes over the state of a file that was opened, stores what was lost, and writes a ceiling
+    /// for every stream.
     fn loaded(&mut self, file: File, found: Found) {
         self.counted = 0;
         self.full = None;
-        // What this thread gave itself since its start is exact; the ceilings are only an upper
-        // bound.
-        let given: BTreeMap<_, _> =
-            self.streams.values().map(|it| (it.name().clone(), it.next())).collect();
-        self.streams = found.streams;
-        self.marked.clear();
-        self.forgotten.clear();
-        self.gone.clear();
         self.reductions.clear();
-        self.segments = found.closed.into_iter().collect();
-        self.ids = self.streams.iter().map(|(id, stream)| (stream.name().clone(), *id)).collect();
-        let damaged = !found.damaged.is_empty();
-        for (id, range) in found.damaged {
-            if let Some(stream) = self.streams.get_mut(&id) {
-                stream.lost(range, GapReason::Damaged);
-                self.marked.insert(id);
-            }
-        }
         if found.rolled_back {
             tracing::warn!("the buffer's last step was taken back: it was not whole");
         }
-        self.file = Some(file);
-        self.load_written();
-        self.store = self.read_meta("store");
-        let new = self.read_meta::<bool>("whole").is_none();
-        // A damaged block may be the last of its stream; how many numbers it held is then unknown.
-        let lost = new || found.rolled_back || damaged;
-        // The highest sequence number of any stream may be missing from an older copy, and the
-        // ceilings may have been restored with it: treated like damaged ceilings, which `go_above`
-        // passes by the clock.
         if found.older {
-            // An older copy of the file: the ceilings may be as old.
             let why = "the buffer's file (data.redb) is an older copy of itself; what was stored since stands in the gap ledger";
             tracing::error!("{why}");
             self.damage = Some(why.to_owned());
-            self.ceilings.damaged = true;
         }
-        let had = self.ceilings.damaged || self.ceilings.iter().next().is_some();
-        if new && had && self.damage.is_none() {
+        let now = self.queue.time.now_ms();
+        let Loaded { change, is_gone } = self.contents.load(found, &mut self.ceilings.known, now);
+        self.file = Some(file);
+        self.load_written();
+        if is_gone && self.damage.is_none() {
             let why = "the buffer's file is gone (data.redb): begun anew; what was in it stands in the gap ledger";
             tracing::error!("{why}");
             self.damage = Some(why.to_owned());
         }
-        self.base = self.read_meta("base").unwrap_or(1).max(self.ceilings.base());
-        if lost {
-            self.go_above(&given);
+        if let Some(change) = change {
+            let _logged = self.apply(change.into(), 0);
         }
         let _tried_with_the_next_records = self.cover_all();
         self.queue.changed.notify_one();
     }
 
-    /// Moves every stream above any sequence number that it can have given, after state was lost.
-    /// `known` holds the exact next numbers of streams that this thread has served itself.
-    fn go_above(&mut self, known: &BTreeMap<StreamName, u64>) {
-        if self.ceilings.damaged {
-            // Without ceilings nothing bounds what was given. Milliseconds since 1970 do: a number
-            // per millisecond, without a pause since 1970, is more than any device gives. A stream
-            // that was at 5,000,000 goes on at about 1,790,000,000,000, and the numbers between
-            // become a gap.
-            self.base = self.base.max(self.queue.time.now_ms());
-            for (id, stream) in &mut self.streams {
-                stream.skip_to(self.base);
-                self.marked.insert(*id);
-            }
-        }
-        let above: Vec<_> =
-            self.ceilings.iter().map(|(name, ceiling)| (name.clone(), ceiling)).collect();
-        for (name, ceiling) in above {
-            // Example: the file ends at 1,000, the ceiling is 1,256. Numbers up to 1,256 may have
-            // been given and acknowledged, so the stream goes on at 1,257 and tells 1,001..=1,256
-            // as a gap. If this thread knows that 1,040 was next, 1,040 will do.
-            let above = ceiling.saturating_add(1);
-            let next = match known.get(&name) {
-                Some(next) => above.min(*next),
-                None if self.ceilings.damaged => above.max(self.base),
-                None => above,
-            };
-            let id = self.id_of(&name, next, None);
-            if let Some(stream) = self.streams.get_mut(&id) {
-                stream.skip_to(next);
-                self.marked.insert(id);
-            }
-        }
-        let mut change = Change::default();
-        self.take_marks(&mut change);
-        change.meta.insert("base".into(), serde_cbor::to_vec(&self.base).unwrap_or_default());
-        change.meta.insert("whole".into(), serde_cbor::to_vec(&true).unwrap_or_default());
-        let _logged = self.apply(change, 0);
-    }
-
     /// Writes a ceiling for every stream, whatever happened to the file of ceilings: a number that
     /// is only in the database would be given again if that were lost.
     fn cover_all(&mut self) -> Result<(), FileError> {
-        let given = |stream: &Stream| (stream.name().clone(), stream.next() - 1);
-        let all: Vec<_> = self.streams.values().map(given).collect();
-        self.raise(&all)?;
-        self.ceilings.damaged = false;
+        self.raise(&self.contents.given())?;
+        self.ceilings.known.damaged = false;
         Ok(())
     }
 
     /// Raises ceilings to at least the numbers in `needed`, before these are given.
     fn raise(&mut self, needed: &[(StreamName, u64)]) -> Result<(), FileError> {
-        match self.ceilings.cover(needed, &self.gone, self.base) {
+        match self.ceilings.cover(needed, self.contents.gone(), self.contents.base()) {
             Ok(written) => {
-                self.gone.clear();
+                self.contents.covered();
                 self.written.bookkeeping += written.next_multiple_of(4_096);
                 Ok(())
             }
@@ -319,37 +222,28 @@ impl Worker {
 
     /// Lowers the ceilings to what was given, since no more numbers are given until the next start.
     fn lower(&mut self) {
-        let given = self.streams.values().map(|stream| (stream.name().clone(), stream.next() - 1));
-        if let Err(error) = self.ceilings.lower(given.collect(), self.base) {
+        let given = self.contents.given().into_iter().collect();
+        if let Err(error) = self.ceilings.lower(given, self.contents.base()) {
             tracing::warn!(%error, "data.ceilings stays as it is");
         }
     }
 
-    /// Forgets a stream of which nothing is left, so that another one can take its place. If its
-    /// name comes back, it begins above all that it gave, by the raised `base`.
-    fn forget(&mut self, id: u32) {
-        let Some(stream) = self.streams.remove(&id) else { return };
-        tracing::info!(stream = %stream.name(), "nothing is left of it: forgotten for a new stream");
-        self.base = self.base.max(self.queue.time.now_ms()).max(stream.next());
-        self.ids.remove(stream.name());
-        self.marked.remove(&id);
-        self.reductions.remove(&id);
-        self.forgotten.insert(id);
-        self.gone.insert(stream.name().clone());
+    /// Raises the ceilings of a step, then applies its change.
+    fn carry_out(&mut self, step: Step<Packed>) -> Result<(), FileError> {
+        self.raise(&step.ceilings)?;
+        self.apply(step.change.into(), 0)
     }
 
-    /// Returns the id of a stream. A new stream begins at sequence number `next` and belongs to
-    /// `owner`.
-    fn id_of(&mut self, name: &StreamName, next: u64, owner: Option<Name>) -> u32 {
-        if let Some(id) = self.ids.get(name) {
-            return *id;
+    /// Logs damaged blocks that were met, and notes the last one for a person.
+    fn report_damage(&mut self) {
+        for (stream, range) in self.contents.take_damaged() {
+            tracing::error!(%stream, from = range.from, to = range.to, "records cannot be read any more: damaged");
+            self.damage = Some(format!(
+                "records of {stream} cannot be read any more ({} to {}): the disk has changed them; they stand in the gap ledger",
+                range.from, range.to
+            ));
+            self.queue.changed.notify_one();
         }
-        let last = self.streams.last_key_value().map(|(id, _)| id);
-        let id = last.max(self.forgotten.last()).map_or(0, |id| id + 1);
-        self.streams.insert(id, Stream::new(name.clone(), next).made_by(owner));
-        self.ids.insert(name.clone(), id);
-        self.marked.insert(id);
-        id
     }
 
     fn handle(&mut self, job: Job) {
@@ -362,7 +256,7 @@ impl Worker {
             }
             Job::Shipped { stream, range, store, conflict, highest } => {
                 store.into_iter().for_each(|store| self.set_store(store));
-                self.shipped(&stream, conflict.missing(range.from, range.to));
+                self.shipped(&stream, &conflict.missing(range.from, range.to));
                 if !conflict.is_empty() {
                     self.renumber(&stream, &conflict, highest);
                 }
@@ -378,8 +272,7 @@ impl Worker {
             }
             Job::Expire { now } => self.expire(now),
             Job::KeepLedger { bytes } => {
-                self.ledger = Some(bytes);
-                self.marked_at.get_or_insert_with(Instant::now);
+                self.contents.keep_ledger(bytes, Instant::now());
             }
             Job::KeptLedger { reply } => {
                 // A file that cannot be read gives no reply: the channel closes.
@@ -394,93 +287,121 @@ impl Worker {
         }
     }
 
-    fn shipped(&mut self, stream: &StreamName, numbers: RangeSet) {
-        let Some(id) = self.ids.get(stream).copied() else { return };
-        if let Some(stream) = self.streams.get_mut(&id) {
-            numbers.iter().for_each(|range| stream.settle(range));
+    fn shipped(&mut self, stream: &StreamName, numbers: &RangeSet) {
+        if let Some(id) = self.contents.id(stream) {
+            self.contents.settle(id, numbers, Instant::now());
+            self.queue.changed.notify_one();
         }
-        self.mark(id);
+    }
+
+    /// Renumbers the records under the numbers in `conflict`, which stand for other records at the
+    /// control plane; it knows numbers up to `highest`.
+    fn renumber(&mut self, name: &StreamName, conflict: &RangeSet, highest: u64) {
+        let Some(id) = self.contents.id(name) else { return };
+        if let Err(error) = self.renumbered(id, conflict, highest) {
+            tracing::error!(stream = %name, "records keep numbers that stand for others, for now");
+            self.read_failed(&error);
+        }
+        self.reductions.remove(&id);
+        self.queue.changed.notify_one();
+    }
+
+    fn renumbered(&mut self, id: u32, conflict: &RangeSet, highest: u64) -> Result<(), FileError> {
+        let Some(mut renumbering) = self.contents.renumber(id, conflict, highest) else {
+            return Ok(());
+        };
+        let name = self.contents.stream(id).map(|it| it.name().to_string());
+        tracing::warn!(
+            stream = name,
+            records = renumbering.count(),
+            above = highest,
+            "these numbers stand for other records at the control plane: given anew"
+        );
+        let policies = self.queue.current();
+        loop {
+            let Some(file) = &self.file else {
+                return Err(FileError::Other("the buffer is not open".into()));
+            };
+            match renumbering.next(&mut self.contents, file, &policies)? {
+                Some(step) => self.carry_out(step)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes over the numbers that the control plane knows of a device that was restored or copied.
+    /// False when this could not be stored.
+    fn diverged(&mut self, given: Vec<Given>) -> bool {
+        self.open();
+        let Some(file) = &self.file else { return false };
+        let step = self.contents.diverged(file, given);
+        self.reductions.clear();
+        let kept = step.and_then(|(step, again)| {
+            if again {
+                tracing::warn!(
+                    "the control plane does not know any more what it has acknowledged: what is still here is shipped again"
+                );
+            }
+            self.carry_out(step)?;
+            self.ceilings.known.damaged = false;
+            Ok(())
+        });
+        self.queue.changed.notify_one();
+        kept.is_ok()
     }
 
     /// Notes the data store that the control plane ships to. What another store had acknowledged is
     /// no longer known anywhere, and becomes pending again.
     fn set_store(&mut self, store: u64) {
-        if self.store == Some(store) || self.open().is_none() {
+        if self.contents.has_store(store) {
             return;
         }
-        if self.store.is_some() {
+        self.open();
+        let Some(file) = &self.file else { return };
+        if self.contents.has_other_store(store) {
             tracing::warn!(
                 "the control plane's data store is another: what is still here is shipped again"
             );
-            if let Err(error) = self.unsettle(|_| false) {
-                return self.read_failed(&error);
-            }
+            self.reductions.clear();
         }
-        // In one step with its effect on the streams: stored alone, a crash would leave the new
-        // store beside acknowledgements of the lost one.
-        let mut change = Change::default();
-        self.take_marks(&mut change);
-        change.meta.insert("store".into(), serde_cbor::to_vec(&store).unwrap_or_default());
-        if self.apply(change, 0).is_ok() {
-            self.store = Some(store);
-        }
-        self.queue.changed.notify_one();
-    }
-
-    fn unsettle(&mut self, but: impl Fn(u32) -> bool) -> Result<(), FileError> {
-        let Some(file) = &self.file else { return Ok(()) };
-        for (id, stream) in self.streams.iter_mut().filter(|(id, _)| !but(**id)) {
-            let mut there = RangeSet::new();
-            for (_, segment) in stream.segments() {
-                let (heads, _) = file.heads(*id, segment.first, segment.last)?;
-                for head in heads {
-                    there.insert(head.block.first, head.block.last);
+        match self.contents.set_store(file, store) {
+            Err(error) => return self.read_failed(&error),
+            Ok(change) => {
+                if self.apply(change.into(), 0).is_ok() {
+                    self.contents.confirm_store(store);
                 }
             }
-            stream.unsettle(&there);
-            self.marked.insert(*id);
         }
-        self.reductions.clear();
-        Ok(())
-    }
-
-    /// Marks a stream to be stored within [`STORE_MARKS_AFTER`], and wakes the driver.
-    fn mark(&mut self, id: u32) {
-        self.marked.insert(id);
-        self.marked_at.get_or_insert_with(Instant::now);
         self.queue.changed.notify_one();
     }
 
-    /// Moves all marked state into a change that is made anyway.
-    fn take_marks(&mut self, change: &mut Change) {
-        for id in std::mem::take(&mut self.marked) {
-            if let Some(stream) = self.streams.get(&id) {
-                change.streams.insert(id, Some(stream.kept().clone()));
+    /// Policy of a stream, or the default.
+    fn policy(&self, id: u32) -> StreamPolicy {
+        let policies: &DataPolicies = &self.queue.current();
+        self.contents.policy(policies, id).cloned().unwrap_or_default()
+    }
+
+    /// Drops records that are older than their ttl. `now` is of a clock that can be relied on.
+    fn expire(&mut self, now: u64) {
+        let Some(file) = &self.file else { return };
+        match self.contents.expire(now, file, &self.queue.current(), Instant::now()) {
+            Err(error) => self.read_failed(&error),
+            Ok(None) => {}
+            Ok(Some(change)) => {
+                let mut change = change.into();
+                self.store_totals(&mut change);
+                let _logged = self.apply(change, 0);
+                self.queue.changed.notify_one();
             }
         }
-        if !self.forgotten.is_empty() {
-            let forgotten = std::mem::take(&mut self.forgotten);
-            change.streams.extend(forgotten.into_iter().map(|id| (id, None)));
-            change.meta.insert("base".into(), serde_cbor::to_vec(&self.base).unwrap_or_default());
-        }
-        for (id, start) in std::mem::take(&mut self.segments) {
-            let segment = self.streams.get(&id).and_then(|stream| stream.segment(start));
-            change.segments.insert((id, start), segment.copied());
-        }
-        if let Some(ledger) = self.ledger.take() {
-            change.meta.insert("ledger".into(), ledger);
-        }
-        self.marked_at = None;
     }
 
     /// Stores what is marked, if it is due or `now` is set.
     fn keep_marks(&mut self, now: bool) {
-        let due = self.marked_at.is_some_and(|at| at.elapsed() >= STORE_MARKS_AFTER);
-        if !(due || now) || self.file.is_none() {
+        if !(now || self.contents.is_due(Instant::now())) || self.file.is_none() {
             return;
         }
-        let mut change = Change::default();
-        self.take_marks(&mut change);
+        let mut change = Change::from(self.contents.marks());
         self.store_totals(&mut change);
         if !change.is_empty() {
             let _logged = self.apply(change, 0);
@@ -521,7 +442,7 @@ impl Worker {
 
     fn summary(&mut self) -> Summary {
         let policies = self.queue.current();
-        let streams = self.streams.iter().map(|(id, stream)| {
+        let streams = self.contents.streams().iter().map(|(id, stream)| {
             let last = stream.next() - 1;
             let policy = policies.of(stream.name()).map(|(_, policy)| &policy.ship);
             let reduces = !matches!(policy, None | Some(Ship::Always | Ship::Never));
@@ -541,8 +462,8 @@ impl Worker {
                 problem: reduction.map(reduced::Reduction::problem).unwrap_or_default(),
             }
         });
-        let used = self.used();
-        let (quota, low) = self.room.limit(&self.queue.data);
+        let used = self.contents.used();
+        let step::Room { limit: quota, low } = self.room.now(&self.queue.data);
         Summary {
             streams: streams.collect(),
             used,

@@ -104,7 +104,10 @@ impl Machine {
 
     fn is_done(&self) -> bool {
         self.device.memory.as_ref().is_some_and(|memory| {
-            memory.streams.values().all(|it| it.unshipped().is_empty() && !it.has_unreported_gaps())
+            memory
+                .streams()
+                .values()
+                .all(|it| it.unshipped().is_empty() && !it.has_unreported_gaps())
         })
     }
 }
@@ -212,12 +215,12 @@ impl World {
     fn ship(&mut self) {
         let machine = &mut self.machines[self.here];
         let Some(memory) = &machine.device.memory else { return };
-        let ids: Vec<u32> = memory.streams.keys().copied().collect();
+        let ids: Vec<u32> = memory.streams().keys().copied().collect();
         if ids.is_empty() || machine.in_flight.len() >= 3 {
             return;
         }
         let id = ids[self.dice.below(ids.len() as u64) as usize];
-        let stream = &memory.streams[&id];
+        let stream = &memory.streams()[&id];
         let name = stream.name().clone();
         let mut open = stream.unshipped();
         for (other, from, to) in &machine.in_flight {

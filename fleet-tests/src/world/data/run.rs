@@ -196,12 +196,12 @@ impl World {
         }
         self.connected();
         let Some(memory) = &self.device.memory else { return };
-        let ids: Vec<u32> = memory.streams.keys().copied().collect();
+        let ids: Vec<u32> = memory.streams().keys().copied().collect();
         if ids.is_empty() {
             return;
         }
         let id = ids[self.dice.below(ids.len() as u64) as usize];
-        let stream = &memory.streams[&id];
+        let stream = &memory.streams()[&id];
         let name = stream.name().clone();
         let mut open = stream.unshipped();
         for (other, from, to) in &self.in_flight {
@@ -437,7 +437,7 @@ impl World {
             }
             let Some(memory) = &self.device.memory else { continue };
             let done = memory
-                .streams
+                .streams()
                 .values()
                 .all(|stream| stream.unshipped().is_empty() && !stream.has_unreported_gaps());
             if done && self.flying.is_empty() && !self.plane.is_busy() {

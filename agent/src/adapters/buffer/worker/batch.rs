@@ -3,6 +3,8 @@
 //!
 //! See decision 0044.
 
+use std::time::Instant;
+
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::codec;
 use holdfast_records::block as wire;
@@ -15,6 +17,7 @@ use super::super::Ready;
 use super::super::block::Head;
 use super::super::file::FileError;
 use super::Worker;
+use crate::core::data::step::Blocks as _;
 
 /// Most gaps in one batch: a few hundred bytes.
 const MAX_GAPS: usize = 64;
@@ -41,10 +44,10 @@ impl Worker {
     /// unshipped, then gaps.
     pub(super) fn batch(&mut self, name: &StreamName, bytes: usize) -> Option<Ready> {
         self.open()?;
-        let id = self.ids.get(name).copied()?;
+        let id = self.contents.id(name)?;
         let policy = self.policy(id);
         for _ in 0..MAX_ROUNDS {
-            let stream = self.streams.get(&id)?;
+            let stream = self.contents.stream(id)?;
             let open = stream.unshipped();
             let next = match policy.order {
                 Order::OldestFirst => open.iter().next(),
@@ -62,7 +65,7 @@ impl Worker {
                     // compares each record with the one before.
                     let first = open.iter().next()?;
                     match self.batch_of_reduced(id, first, bytes) {
-                        None if self.streams.get(&id)?.unshipped() == open => return None,
+                        None if self.contents.stream(id)?.unshipped() == open => return None,
                         made => made,
                     }
                 }
@@ -97,9 +100,9 @@ impl Worker {
             Some(_) => None,
             None => Some(range),
         };
-        if let (Some(gone), Some(stream)) = (gone, self.streams.get_mut(&id)) {
-            stream.clear_wanted(gone);
-            self.mark(id);
+        if let Some(gone) = gone {
+            self.contents.had(id, gone, Instant::now());
+            self.queue.changed.notify_one();
         }
         let run = run?;
         let records = found.records.into_iter().filter(|it| (run.from..=run.to).contains(&it.seq));
@@ -126,7 +129,7 @@ impl Worker {
     /// something.
     pub(super) fn record_lost(&mut self, id: u32, found: &ReadRecords, span: Range) -> bool {
         let lost = found.covered.missing(span.from, span.to);
-        lost.iter().for_each(|lost| self.bad_block(id, lost));
+        lost.iter().for_each(|lost| self.contents.bad_block(id, lost, Instant::now()));
         lost.is_empty()
     }
 
@@ -185,7 +188,7 @@ impl Worker {
         bytes: usize,
     ) -> Result<ReadRecords, FileError> {
         let mut found = ReadRecords { whole: true, ..ReadRecords::default() };
-        let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
+        let (Some(stream), Some(file)) = (self.contents.stream(id), &self.file) else {
             return Err(FileError::Other("the buffer is not open".into()));
         };
         let within: Vec<(u64, u64)> = stream
@@ -239,7 +242,7 @@ impl Worker {
         records: &[Record],
         policy: &StreamPolicy,
     ) -> Option<Ready> {
-        let stream = self.streams.get(&id)?;
+        let stream = self.contents.stream(id)?;
         // A record that was requested again was acknowledged before.
         let fetched = stream.is_fetched(range);
         let (answered, gaps) = stream.gaps_with(range, MAX_GAPS);

@@ -1,11 +1,13 @@
 //! Reading pages of a stream, and choosing records to ship in full.
 
-use holdfast_records::{GapReason, Range, StreamName};
+use std::time::Instant;
+
+use holdfast_records::{Range, StreamName};
 
 use super::super::file::FileError;
 use super::super::{Page, Window};
 use super::Worker;
-use crate::core::data::fetch::Choice;
+use crate::core::data::step::Blocks as _;
 
 /// Bytes that a record takes in a page beside its value.
 const OVERHEAD: usize = 48;
@@ -14,13 +16,13 @@ impl Worker {
     /// Reads a page of about `max_bytes` bytes.
     pub(super) fn page(&mut self, name: &StreamName, window: Window, max_bytes: usize) -> Page {
         let mut page = Page { failed: self.open().is_none(), ..Page::default() };
-        let Some(id) = self.ids.get(name).copied().filter(|_| !page.failed) else { return page };
+        let Some(id) = self.contents.id(name).filter(|_| !page.failed) else { return page };
         if let Err(error) = self.fill(id, window, max_bytes, &mut page) {
             page.failed = true;
             self.read_failed(&error);
         }
         for range in &page.damaged {
-            self.bad_block(id, *range);
+            self.contents.bad_block(id, *range, Instant::now());
         }
         page
     }
@@ -32,7 +34,7 @@ impl Worker {
         max_bytes: usize,
         page: &mut Page,
     ) -> Result<(), FileError> {
-        let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
+        let (Some(stream), Some(file)) = (self.contents.stream(id), &self.file) else {
             return Ok(());
         };
         let mut size = 0;
@@ -90,20 +92,6 @@ impl Worker {
         }
     }
 
-    /// Turns a damaged block into a gap.
-    pub(super) fn bad_block(&mut self, id: u32, range: Range) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        tracing::error!(stream = %stream.name(), from = range.from, to = range.to, "records cannot be read any more: damaged");
-        stream.lost(range, GapReason::Damaged);
-        self.damage = Some(format!(
-            "records of {} cannot be read any more ({} to {}): the disk has changed them; they stand in the gap ledger",
-            stream.name(),
-            range.from,
-            range.to
-        ));
-        self.mark(id);
-    }
-
     /// Marks records to be shipped in full, of at most `most` bytes on disk; returns their number
     /// and their bytes on disk.
     pub(super) fn want(
@@ -112,37 +100,19 @@ impl Worker {
         (since, until): (u64, u64),
         most: u64,
     ) -> (u64, u64) {
-        let Some(id) = self.ids.get(name).copied() else { return (0, 0) };
-        let choice = match self.choose(id, Choice::new((since, until), most)) {
-            Ok(choice) => choice,
+        let Some(id) = self.contents.id(name) else { return (0, 0) };
+        let Some(file) = &self.file else { return (0, 0) };
+        match self.contents.want(file, id, (since, until), most, Instant::now()) {
+            Ok(choice) => {
+                if !choice.ranges.is_empty() {
+                    self.queue.changed.notify_one();
+                }
+                (choice.records, choice.bytes)
+            }
             Err(error) => {
                 self.read_failed(&error);
-                return (0, 0);
-            }
-        };
-        if let Some(stream) = self.streams.get_mut(&id) {
-            choice.ranges.iter().for_each(|range| stream.want(*range));
-        }
-        if !choice.ranges.is_empty() {
-            self.mark(id);
-        }
-        (choice.records, choice.bytes)
-    }
-
-    fn choose(&self, id: u32, mut choice: Choice) -> Result<Choice, FileError> {
-        let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
-            return Ok(choice);
-        };
-        for (_, segment) in stream.segments() {
-            if !choice.is_within(segment.earliest, segment.latest) {
-                choice.skip();
-                continue;
-            }
-            let (heads, _) = file.heads(id, segment.first, segment.last)?;
-            if !heads.iter().all(|head| choice.look(&head.block)) {
-                break;
+                (0, 0)
             }
         }
-        Ok(choice)
     }
 }

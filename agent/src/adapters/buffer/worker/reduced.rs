@@ -158,7 +158,7 @@ impl Worker {
         let now = self.queue.time.now_ms();
         if let Some(reducer) = &mut reduction.reducer {
             let ends = reduction.next > range.to
-                && self.streams.get(&id).is_some_and(|stream| range.to + 1 < stream.next());
+                && self.contents.stream(id).is_some_and(|stream| range.to + 1 < stream.next());
             // The next number is acknowledged or lost, so no later record can complete a window of
             // this range: it is closed now.
             reducer.close(if ends { u64::MAX } else { now });
@@ -187,7 +187,7 @@ impl Worker {
         if reduction.to < reduction.from {
             return None;
         }
-        let stream = self.streams.get(&id)?;
+        let stream = self.contents.stream(id)?;
         let now = self.queue.time.now_ms();
         let due = !reduction.records.is_empty()
             || stream.has_unreported_gaps()
