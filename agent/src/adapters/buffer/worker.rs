@@ -1,7 +1,7 @@
 //! The buffer's thread: stores groups of appends, handles calls, and keeps the buffer within its
 //! bounds.
 //!
-//! See decisions 0045, 0047, 0064 and 0165.
+//! See decisions 0045, 0047, 0064 and 0137.
 
 mod batch;
 mod group;

@@ -1,7 +1,7 @@
 //! The device's half of the data world: the shipped steps of its buffer over a simulated disk. A
 //! change is on disk as a whole or not at all, and the process ends between any two writes.
 //!
-//! See decision 0165.
+//! See decision 0137.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;

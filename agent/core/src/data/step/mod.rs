@@ -4,7 +4,7 @@
 //! step first, then applies its change as a whole, then sends the answers; after a failure, memory
 //! may be ahead of the disk and is loaded anew.
 //!
-//! See decisions 0047, 0064 and 0165.
+//! See decisions 0047, 0064 and 0137.
 
 mod ceilings;
 mod gather;

@@ -1,7 +1,7 @@
 //! Room for records: how much the buffer may use, what is dropped or thinned out for records that
 //! come, and what has passed its ttl.
 //!
-//! See decision 0165.
+//! See decision 0137.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
