@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
 use super::Service;
-use crate::ports::store::{Batch, StoreError};
+use crate::ports::store::{Batch, Refused, StoreError};
 
 /// Maximum number of changes that wait to be written. When there are as many, callers wait, and
 /// devices are not acknowledged and send again.
@@ -44,7 +44,10 @@ pub(super) fn run(service: &Arc<Service>, mut jobs: mpsc::Receiver<Job>) {
             group.into_iter().map(|job| (job.batch, job.tell)).unzip();
         let writes: usize = batches.iter().map(|batch| batch.writes.len()).sum();
         let clears = batches.iter().any(|batch| batch.clear);
-        let result = if writes == 0 && !clears { Ok(()) } else { commit(service, batches) };
+        let (result, lost) = match writes == 0 && !clears {
+            true => (Ok(()), false),
+            false => commit(service, batches),
+        };
         match &result {
             Ok(()) => {
                 service.durable.fetch_max(number, Ordering::Release);
@@ -61,6 +64,9 @@ pub(super) fn run(service: &Arc<Service>, mut jobs: mpsc::Receiver<Job>) {
                 service.counters.commits_failed.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, "the store refused a change: the model is read from it again");
                 last |= service.after_failure(&mut jobs, error);
+                // Another process took the lease and may have written since. This one can store
+                // nothing any more, and what it still tells would be old: `serve` ends.
+                last |= lost;
             }
         }
         for tell in tells {
@@ -73,16 +79,24 @@ pub(super) fn run(service: &Arc<Service>, mut jobs: mpsc::Receiver<Job>) {
 }
 
 /// Commits a group under the lease of this process. A refused batch fails the group: the model's
-/// batches build on each other, and the model is then read again.
-fn commit(service: &Service, mut batches: Vec<Batch>) -> Result<(), StoreError> {
+/// batches build on each other, and the model is then read again. Also returns whether the lease
+/// was lost.
+fn commit(service: &Service, mut batches: Vec<Batch>) -> (Result<(), StoreError>, bool) {
     for batch in &mut batches {
         batch.fence = Some(service.fence);
     }
-    let outcomes = service.store.commit(&batches)?;
-    let refused = outcomes.into_iter().find_map(Result::err);
-    refused.map_or(Ok(()), |refused| {
-        Err(StoreError { what: "the store refused a change", cause: refused.to_string() })
-    })
+    let outcomes = match service.store.commit(&batches) {
+        Ok(outcomes) => outcomes,
+        Err(error) => return (Err(error), false),
+    };
+    match outcomes.into_iter().find_map(Result::err) {
+        None => (Ok(()), false),
+        Some(refused) => {
+            let lost = matches!(refused, Refused::Lost(_));
+            let cause = refused.to_string();
+            (Err(StoreError { what: "the store refused a change", cause }), lost)
+        }
+    }
 }
 
 fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Job>, bool) {

@@ -1,7 +1,9 @@
 //! Tests that nothing is told to anybody that a crash could take back.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use holdfast_control::ports::store::Store as _;
 use holdfast_control::service::Failure;
 use holdfast_protocol::topic::Channel;
 
@@ -100,4 +102,15 @@ async fn malformed_reports_are_counted_and_refused() {
         assert!(!world.publish("d-1", channel, vec![0xff; 9]).await);
     }
     assert_eq!(world.service.counters().malformed.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn a_process_whose_lease_was_taken_stores_nothing_more_and_ends() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.apply("w", "1").await.unwrap();
+    world.store.lease(0, "another process", Duration::from_secs(6)).unwrap();
+    let failure = world.apply("w", "2").await.unwrap_err();
+    assert!(matches!(failure, Failure::Unavailable(_)), "{failure}");
+    tokio::time::timeout(Duration::from_secs(10), world.service.closed()).await.expect("it ends");
 }
