@@ -84,7 +84,7 @@ pub trait Directory: Send + Sync + 'static {
     fn desired(&self, device: &DeviceId) -> Option<Bytes>;
     /// What a device is told that has just subscribed to its acknowledgements: which data store
     /// this is. None: that is not known yet, and is told by [`Bus::ack`] when it is.
-    fn store(&self) -> Option<Bytes> {
+    fn store_notice(&self) -> Option<Bytes> {
         None
     }
     /// A device is connected. `connection` is unique in this process and rises: an end reported

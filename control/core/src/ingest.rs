@@ -12,7 +12,7 @@ use holdfast_records::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::ledger::{Answer, MAX_SEQUENCE, Stretch, is_by_policy};
+use super::ledger::{Answer, LoadedLedger, MAX_SEQUENCE, is_by_policy};
 
 /// Most streams of a device; an agent has no more.
 pub const MAX_STREAMS: usize = 1_000;
@@ -323,7 +323,7 @@ fn piece(records: &[Record], block: Option<Vec<u8>>) -> Option<Piece> {
 
 impl Tally {
     /// Adds new blocks and their records to the figures. `now` is in seconds since 1970.
-    pub fn store(&mut self, pieces: &[Piece], records: &[Record], now: u64) {
+    pub fn count_stored(&mut self, pieces: &[Piece], records: &[Record], now: u64) {
         if pieces.is_empty() {
             return;
         }
@@ -354,13 +354,13 @@ impl Tally {
 /// Returns the numbers of a batch's records that lie in summed up segments of the ledger, which
 /// does not tell whether they were received. The blocks in the store tell it. The segments of
 /// [`touched`] must be loaded in `ledger`.
-pub fn doubtful(ledger: &Stretch, batch: &Checked) -> RangeSet {
+pub fn doubtful(ledger: &LoadedLedger, batch: &Checked) -> RangeSet {
     ledger.summed_within(&runs(&batch.records))
 }
 
 /// Returns the numbers of a batch's records that were received before. The caller compares these
 /// with the stored records, to find out whether they are the same. `held` is the one of [`take`].
-pub fn repeated(ledger: &Stretch, batch: &Checked, held: &RangeSet) -> RangeSet {
+pub fn repeated(ledger: &LoadedLedger, batch: &Checked, held: &RangeSet) -> RangeSet {
     if batch.fetched {
         return RangeSet::new();
     }
@@ -399,7 +399,7 @@ pub const MAX_CONFLICTS: usize = 256;
 /// and so does a number that was lost here and comes, or was received here and is lost on the
 /// device: a record is stored twice rather than not at all.
 pub fn conflicts(
-    ledger: &Stretch,
+    ledger: &LoadedLedger,
     batch: &Checked,
     repeated: &RangeSet,
     compared: &Compared,
@@ -445,7 +445,7 @@ pub fn conflicts(
 /// # Errors
 /// A sentence about why the batch can never be stored; then nothing has changed.
 pub fn take(
-    ledger: &mut Stretch,
+    ledger: &mut LoadedLedger,
     tally: &mut Tally,
     batch: &Checked,
     held: &RangeSet,
@@ -471,7 +471,7 @@ pub fn take(
 }
 
 /// Returns true if the batch adds nothing to the ledger.
-fn is_repeated(ledger: &Stretch, batch: &Checked, runs: &RangeSet, held: &RangeSet) -> bool {
+fn is_repeated(ledger: &LoadedLedger, batch: &Checked, runs: &RangeSet, held: &RangeSet) -> bool {
     let mut doubtful = ledger.summed_within(runs);
     doubtful.subtract(held);
     let numbers = batch.gaps.iter().map(|gap| (gap.from, gap.to));
@@ -495,7 +495,7 @@ fn runs(records: &[Record]) -> RangeSet {
 
 /// Refuses a batch that leaves some of its numbers unexplained. To acknowledge it would lose them
 /// without a trace.
-fn unanswered(ledger: &Stretch, batch: &Checked, runs: &RangeSet) -> Result<(), String> {
+fn unanswered(ledger: &LoadedLedger, batch: &Checked, runs: &RangeSet) -> Result<(), String> {
     if batch.rest.is_some() {
         return Ok(());
     }
@@ -515,7 +515,12 @@ fn unanswered(ledger: &Stretch, batch: &Checked, runs: &RangeSet) -> Result<(), 
 
 /// Marks the numbers of records as received. Returns those that are new, which includes numbers
 /// that stood in gaps.
-fn receive(ledger: &mut Stretch, sums: &mut Tally, runs: &RangeSet, held: &RangeSet) -> RangeSet {
+fn receive(
+    ledger: &mut LoadedLedger,
+    sums: &mut Tally,
+    runs: &RangeSet,
+    held: &RangeSet,
+) -> RangeSet {
     let before = sums.highest;
     if let Some(last) = runs.last().filter(|last| *last > before) {
         sums.highest = last;
@@ -592,7 +597,12 @@ impl Tally {
 /// `dense` means that the block held every one of `numbers`, so that also summed up numbers are
 /// known to have been received. All of the numbers must be loaded in `ledger`. Returns how many are
 /// newly missing.
-pub fn damage(ledger: &mut Stretch, tally: &mut Tally, numbers: &RangeSet, dense: bool) -> u64 {
+pub fn damage(
+    ledger: &mut LoadedLedger,
+    tally: &mut Tally,
+    numbers: &RangeSet,
+    dense: bool,
+) -> u64 {
     let was_there =
         |answer: Answer| answer == Answer::Received || (dense && answer == Answer::Summed);
     let lost = ledger.within(numbers, was_there);
@@ -613,7 +623,7 @@ pub fn damage(ledger: &mut Stretch, tally: &mut Tally, numbers: &RangeSet, dense
 }
 
 /// Sums up all that is loaded of a ledger, which must be its beginning.
-pub fn sum_up(ledger: &mut Stretch, tally: &mut Tally) {
+pub fn sum_up(ledger: &mut LoadedLedger, tally: &mut Tally) {
     for (reason, count) in ledger.sum_up() {
         let sum = tally.summed.entry(reason).or_default();
         *sum = sum.saturating_add(count);
@@ -624,7 +634,7 @@ pub fn sum_up(ledger: &mut Stretch, tally: &mut Tally) {
 
 /// Marks the numbers of gaps that are neither received nor in a gap yet. Of several gaps for one
 /// number the first one stays.
-fn explain(ledger: &mut Stretch, sums: &mut Tally, batch: &Checked) {
+fn explain(ledger: &mut LoadedLedger, sums: &mut Tally, batch: &Checked) {
     let rest = batch.rest.map(|reason| Gap { from: batch.from, to: batch.to, reason });
     // Numbers that one gap of the batch has covered are skipped for the others, so that a hostile
     // batch of many wide gaps costs no more than one of them.
@@ -693,7 +703,7 @@ mod tests {
 
         /// Returns the numbers that conflict with stored records.
         fn take_in(&mut self, batch: Checked) -> Result<RangeSet, String> {
-            let mut ledger = Stretch::new();
+            let mut ledger = LoadedLedger::new();
             for range in touched(&self.tally, &batch).iter() {
                 for wanted in ledger.wanted(range.from, range.to).iter() {
                     let rows = self.rows.iter().map(|(from, (to, answer))| Segment {
@@ -723,7 +733,7 @@ mod tests {
                 }
             }
             let (pieces, records) = pieces(batch, &taken.fresh);
-            self.tally.store(&pieces, &records, 9);
+            self.tally.count_stored(&pieces, &records, 9);
             for record in pieces.iter().flat_map(|piece| unpack(&piece.block).unwrap()) {
                 assert!(self.records.insert(record.seq, record).is_none(), "stored twice");
             }
@@ -732,7 +742,7 @@ mod tests {
 
         /// Sums up all segments below a number.
         fn sum_up(&mut self, below: u64) {
-            let mut ledger = Stretch::new();
+            let mut ledger = LoadedLedger::new();
             let rows = self.rows.iter().map(|(from, (to, answer))| Segment {
                 from: *from,
                 to: *to,
@@ -1131,7 +1141,7 @@ mod tests {
         stored.take(batch(12, 12, &[12], vec![], None)).unwrap();
         let all = || Range { from: 0, to: 20 };
         let load = |stored: &Stored| {
-            let mut ledger = Stretch::new();
+            let mut ledger = LoadedLedger::new();
             let rows = stored.rows.iter();
             ledger.load(
                 all(),
@@ -1139,7 +1149,7 @@ mod tests {
             );
             ledger
         };
-        let apply = |stored: &mut Stored, ledger: &Stretch| {
+        let apply = |stored: &mut Stored, ledger: &LoadedLedger| {
             for (from, row) in ledger.rows() {
                 match row {
                     Some(row) => drop(stored.rows.insert(from, row)),

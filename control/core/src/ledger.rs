@@ -1,7 +1,7 @@
 //! Gap ledger of one stream: the status of each sequence number, kept as segments that do not
 //! overlap.
 //!
-//! A segment is one row of the data store. A [`Stretch`] holds the segments that one change can
+//! A segment is one row of the data store. A [`LoadedLedger`] holds the segments that one change can
 //! touch, so that the rest of a long ledger stays on disk.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub enum Answer {
     /// The device reported that no record with this number will come, and why.
     Gap(GapReason),
     /// The number was received or stands in a gap; only the stored blocks tell which, see
-    /// [`Stretch::sum_up`]. A record that arrives late replaces this status if no block holds its
+    /// [`LoadedLedger::sum_up`]. A record that arrives late replaces this status if no block holds its
     /// number.
     Summed,
 }
@@ -80,7 +80,7 @@ type Segments = BTreeMap<u64, (u64, Answer)>;
 
 /// Part of a ledger that is in memory, with what the store held when it was loaded.
 #[derive(Debug, Clone, Default)]
-pub struct Stretch {
+pub struct LoadedLedger {
     /// Numbers whose status is known here: every segment that touches them is in memory as a whole.
     loaded: RangeSet,
     segments: Segments,
@@ -88,7 +88,7 @@ pub struct Stretch {
     before: Segments,
 }
 
-impl Stretch {
+impl LoadedLedger {
     /// Creates a stretch with nothing loaded.
     pub fn new() -> Self {
         Self::default()

@@ -1,4 +1,4 @@
-//! Artifacts on disk, named by their sha256. A file that has its final name is whole.
+//! Artifacts on disk, named by their SHA-256 digest. A file under its final name is complete.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 use std::collections::BTreeMap;
@@ -12,22 +12,22 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::core::room::Disk;
 
-/// The folder of artifacts.
+/// Folder that holds the artifacts.
 #[derive(Debug)]
 pub struct Artifacts {
     whole: PathBuf,
     incoming: PathBuf,
     sizes: RwLock<BTreeMap<Digest, u64>>,
     next: AtomicU64,
-    /// Largest artifact, in bytes.
+    /// Maximum size of an artifact, in bytes.
     pub max: u64,
 }
 
 impl Artifacts {
-    /// Opens the folder; what was half there is removed.
+    /// Opens the folder and removes incomplete files.
     ///
     /// # Errors
-    /// The disk's.
+    /// Returns the disk's error.
     pub fn open(folder: &Path, max: u64) -> io::Result<Self> {
         let (whole, incoming) = (folder.join("sha256"), folder.join("incoming"));
         if incoming.exists() {
@@ -45,40 +45,40 @@ impl Artifacts {
         Ok(Self { whole, incoming, sizes: RwLock::new(sizes), next: AtomicU64::new(0), max })
     }
 
-    /// An artifact's size. None: it is not here.
+    /// Size of an artifact in bytes; `None` when it is not stored.
     pub fn size(&self, digest: &Digest) -> Option<u64> {
         self.sizes.read().unwrap_or_else(PoisonError::into_inner).get(digest).copied()
     }
 
-    /// All that are here.
+    /// Digests and sizes of all stored artifacts.
     pub fn all(&self) -> Vec<(Digest, u64)> {
         let sizes = self.sizes.read().unwrap_or_else(PoisonError::into_inner);
         sizes.iter().map(|(digest, size)| (*digest, *size)).collect()
     }
 
-    /// Where an artifact is, or would be.
+    /// Path of an artifact, whether it is stored or not.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.whole.join(digest.hex())
     }
 
-    /// The file system that they are on.
+    /// Size and free space of the artifacts' file system.
     pub fn disk(&self) -> Option<Disk> {
         super::disk(&self.whole)
     }
 
-    /// A name for a file that is on its way; whoever made it removes it.
+    /// Path for a new temporary file. The caller creates the file.
     pub fn temporary(&self) -> Temporary {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         Temporary(self.incoming.join(number.to_string()))
     }
 
-    /// Begins to take one in.
+    /// Begins an upload.
     ///
     /// # Errors
-    /// The disk's.
+    /// Returns the disk's error.
     pub async fn begin(&self) -> io::Result<Upload> {
         let temporary = self.temporary();
-        // A backup on its way in holds keys.
+        // An uploaded backup goes through here too and holds keys: readable for this user alone.
         let mut options = tokio::fs::OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let file = options.open(&temporary.0).await?;
@@ -86,10 +86,10 @@ impl Artifacts {
         Ok(Upload { temporary, file, hash, size: 0 })
     }
 
-    /// Gives a whole file, already safe on disk, its name.
+    /// Moves a complete file that is durable to the name of its digest.
     ///
     /// # Errors
-    /// The disk's.
+    /// Returns the disk's error.
     pub fn adopt(&self, temporary: &Temporary, digest: Digest, size: u64) -> io::Result<()> {
         if self.size(&digest) != Some(size) {
             std::fs::rename(&temporary.0, self.path(&digest))?;
@@ -100,7 +100,7 @@ impl Artifacts {
     }
 }
 
-/// A file on its way, removed when dropped unless it was given a name.
+/// Temporary file, which is removed on drop unless it was moved.
 #[derive(Debug)]
 pub struct Temporary(pub PathBuf);
 
@@ -114,7 +114,7 @@ impl Drop for Temporary {
     }
 }
 
-/// An artifact on its way in.
+/// Artifact that is being uploaded.
 pub struct Upload {
     temporary: Temporary,
     file: tokio::fs::File,
@@ -129,10 +129,10 @@ impl std::fmt::Debug for Upload {
 }
 
 impl Upload {
-    /// The next bytes; gives how many there are by now.
+    /// Appends bytes. Returns the upload's size so far.
     ///
     /// # Errors
-    /// The disk's.
+    /// Returns the disk's error.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<u64> {
         self.file.write_all(bytes).await?;
         self.hash.update(bytes);
@@ -140,10 +140,10 @@ impl Upload {
         Ok(self.size)
     }
 
-    /// That was all: safe on disk and under its name when this returns.
+    /// Ends the upload. When this returns, the artifact is durable under its final name.
     ///
     /// # Errors
-    /// The disk's.
+    /// Returns the disk's error.
     pub async fn finish(mut self, artifacts: &Artifacts) -> io::Result<(Digest, u64)> {
         self.file.flush().await?;
         self.file.sync_all().await?;
@@ -152,17 +152,17 @@ impl Upload {
         Ok((digest, self.size))
     }
 
-    /// That was all, and it is no artifact: the file, safe on disk.
+    /// Ends an upload that is not an artifact. Returns its flushed temporary file.
     ///
     /// # Errors
-    /// The disk's.
+    /// Returns the disk's error.
     pub async fn into_file(mut self) -> io::Result<Temporary> {
         self.file.flush().await?;
         Ok(self.temporary)
     }
 }
 
-/// The digest of what was hashed.
+/// Ends a SHA-256 computation and returns its digest.
 pub fn digest(hash: ring::digest::Context) -> Digest {
     let mut out = [0; 32];
     out.iter_mut().zip(hash.finish().as_ref()).for_each(|(to, from)| *to = *from);

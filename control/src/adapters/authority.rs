@@ -1,7 +1,7 @@
-//! The certificate authority and the key that signs what goes to devices.
+//! Certificate authority, and the key that signs what is sent to devices.
 //!
-//! Certificates of devices are bound to the device's present key by their serial number, so that
-//! an old certificate is of no use to a name that was given to another key.
+//! A device's certificate is bound to the device's present key by its serial number, so that an old
+//! certificate is of no use for a name that was given to another key.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -24,16 +24,16 @@ use serde::{Deserialize, Serialize};
 use super::gateway::ServerIdentity;
 use crate::core::model::sha256;
 
-/// What the authority is made of: in the store and in a backup. Whoever has it is the control
-/// plane.
+/// Keys of the authority, as they are in the store and in a backup. Whoever has them can act as the
+/// control plane.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Keys {
-    /// The CA's certificate.
+    /// CA certificate in PEM.
     pub ca_pem: String,
-    /// Its key.
+    /// Private key of the CA, in PEM.
     pub ca_key_pem: String,
-    /// Ed25519, PKCS#8, base64.
+    /// Signing key: Ed25519, PKCS#8, in base64.
     pub signing_key: String,
 }
 
@@ -43,43 +43,43 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-/// Why there is no authority.
+/// Reason why the authority cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    /// Certificates.
+    /// A certificate cannot be made.
     #[error("certificates cannot be made: {0}")]
     Certificate(#[from] rcgen::Error),
-    /// What is kept cannot be read.
+    /// A stored key or certificate cannot be read.
     #[error("the authority's {0} cannot be read")]
     Unreadable(&'static str),
-    /// No random numbers.
+    /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random,
 }
 
-/// Twenty years: a CA's certificate is pinned in every device, and replacing it means visiting
-/// them.
+/// Life of the CA certificate, in years. It is pinned in every device, and replacing it means
+/// visiting them.
 const CA_YEARS: u64 = 20;
 
-/// A server's certificate holds so long; it is made anew at every start and at two thirds of it.
+/// Life of a server certificate. It is renewed at every start and after two thirds of it.
 pub const SERVER_TTL: Duration = Duration::from_secs(90 * 86_400);
 
-/// Clocks differ: certificates begin so much before they are made.
+/// Time by which a certificate is backdated, in seconds, because clocks differ.
 const BACKDATE: u64 = 3_600;
 
-/// Length of a device certificate's serial number.
+/// Length of a device certificate's serial number, in bytes.
 const SERIAL: usize = 16;
 
-/// The authority.
+/// The certificate authority, with the signing key.
 pub struct Authority {
     keys: Keys,
     ca_der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
-    /// Signs desired states and calls.
+    /// Signer of desired states and calls.
     pub signer: Signer,
     random: SystemRandom,
     trust_domain: String,
-    /// When the newest certificate of the server itself ends, in seconds since 1970; 0: none yet.
+    /// End of the newest server certificate, in seconds since 1970; 0 when there is none yet.
     server_end: AtomicU64,
 }
 
@@ -89,24 +89,24 @@ impl std::fmt::Debug for Authority {
     }
 }
 
-/// A device's certificate.
+/// Certificate of a device.
 #[derive(Debug, Clone)]
 pub struct Certificate {
-    /// PEM.
+    /// The certificate in PEM.
     pub pem: String,
-    /// Hexadecimal.
+    /// Serial number in hexadecimal.
     pub serial: String,
-    /// Seconds since 1970.
+    /// Begin of its validity, in seconds since 1970.
     pub not_before: u64,
-    /// Seconds since 1970.
+    /// End of its validity, in seconds since 1970.
     pub not_after: u64,
 }
 
 impl Keys {
-    /// A new CA and a new signing key.
+    /// Makes a new CA and a new signing key.
     ///
     /// # Errors
-    /// [`AuthorityError`].
+    /// Returns an [`AuthorityError`] when there are no random numbers.
     pub fn generate(now: u64) -> Result<Self, AuthorityError> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -131,10 +131,11 @@ fn moment(seconds: u64) -> SystemTime {
 }
 
 impl Authority {
-    /// From what was kept.
+    /// Makes the authority from its stored keys.
     ///
     /// # Errors
-    /// [`AuthorityError::Unreadable`].
+    /// Returns [`AuthorityError::Unreadable`] for keys that cannot be read or do not fit each
+    /// other.
     pub fn new(keys: Keys, trust_domain: &str) -> Result<Self, AuthorityError> {
         let unreadable = |what| move |_| AuthorityError::Unreadable(what);
         let ca_der = CertificateDer::from_pem_slice(keys.ca_pem.as_bytes())
@@ -154,15 +155,15 @@ impl Authority {
         Ok(Self { keys, ca_der, issuer, signer, random, trust_domain, server_end })
     }
 
-    /// In certificates' SPIFFE ids.
+    /// Trust domain in the SPIFFE ids of certificates.
     pub fn trust_domain(&self) -> &str {
         &self.trust_domain
     }
 
-    /// When the CA's certificate ends, in seconds since 1970.
+    /// End of the CA certificate, in seconds since 1970.
     ///
     /// # Errors
-    /// [`AuthorityError::Unreadable`].
+    /// Returns [`AuthorityError::Unreadable`] when the certificate cannot be read.
     pub fn ca_end(&self) -> Result<u64, AuthorityError> {
         let unreadable = AuthorityError::Unreadable("CA certificate");
         match x509_parser::parse_x509_certificate(&self.ca_der) {
@@ -173,46 +174,46 @@ impl Authority {
         }
     }
 
-    /// When the newest certificate of the server itself ends, in seconds since 1970.
+    /// End of the newest server certificate, in seconds since 1970; `None` when there is none yet.
     pub fn server_end(&self) -> Option<u64> {
         Some(self.server_end.load(Ordering::Relaxed)).filter(|end| *end > 0)
     }
 
-    /// What it is made of.
+    /// Keys of the authority, for the store and backups.
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
 
-    /// The CA's certificate, DER.
+    /// CA certificate in DER.
     pub fn ca_der(&self) -> &CertificateDer<'static> {
         &self.ca_der
     }
 
-    /// sha256 of the CA's certificate.
+    /// SHA-256 digest of the CA certificate.
     pub fn ca_sha256(&self) -> [u8; 32] {
         sha256(&self.ca_der)
     }
 
-    /// The public key that devices check signatures with, base64.
+    /// Public key with which devices check signatures, in base64.
     pub fn signing_public(&self) -> String {
         STANDARD.encode(self.signer.public_key())
     }
 
-    /// Random bytes.
+    /// Returns random bytes.
     ///
     /// # Errors
-    /// [`AuthorityError::Random`].
+    /// Returns [`AuthorityError::Random`] when the system gives none.
     pub fn random<const N: usize>(&self) -> Result<[u8; N], AuthorityError> {
         let mut bytes = [0; N];
         self.random.fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
         Ok(bytes)
     }
 
-    /// A certificate and key for the server itself, with the CA's in the chain: whoever enrols
-    /// knows nothing but the CA's digest.
+    /// Makes a certificate and key for the server, with the CA certificate in the chain: a device
+    /// that enrols knows nothing but the CA's digest.
     ///
     /// # Errors
-    /// [`AuthorityError`].
+    /// Returns an [`AuthorityError`] when the certificate cannot be made.
     pub fn server_identity(&self, now: u64) -> Result<ServerIdentity, AuthorityError> {
         let names = [SERVER_NAME, "localhost", "127.0.0.1", "::1"].map(String::from);
         let mut params = CertificateParams::new(names)?;
@@ -231,8 +232,8 @@ impl Authority {
         })
     }
 
-    /// A serial number: a fixed byte (so that it is positive and always as long), half a digest
-    /// of the key, and 64 random bits.
+    /// Makes a serial number: a fixed byte 1 (so that the number is positive and always as long),
+    /// the first 7 bytes of the key's digest, and 64 random bits.
     fn serial(&self, key_sha256: &[u8; 32]) -> Result<[u8; SERIAL], AuthorityError> {
         let mut serial = [1; SERIAL];
         let random: [u8; 8] = self.random()?;
@@ -241,10 +242,11 @@ impl Authority {
         Ok(serial)
     }
 
-    /// A certificate for a device with this public key (base64 of its SPKI).
+    /// Makes a certificate for a device with this public key (its SPKI in base64). `ttl` is its
+    /// life in seconds.
     ///
     /// # Errors
-    /// [`AuthorityError`].
+    /// Returns an [`AuthorityError`] for an unreadable public key.
     pub fn certify(
         &self,
         device: &DeviceId,
@@ -256,7 +258,8 @@ impl Authority {
             .decode(public_key)
             .map_err(|_| AuthorityError::Unreadable("device's public key"))?;
         let spki = SubjectPublicKeyInfo::from_der(&spki)?;
-        // A short life must not begin long ago: devices renew at two thirds of it.
+        // A short-lived certificate must not begin long ago, because devices renew after two thirds
+        // of its life.
         let not_before = now.saturating_sub(BACKDATE.min(ttl / 24));
         let not_after = now + ttl;
         let serial = self.serial(&sha256(public_key.as_bytes()))?;
@@ -274,8 +277,8 @@ impl Authority {
     }
 }
 
-/// A backup with somebody else's key beside the certificate would make a control plane that no
-/// device believes.
+/// Checks that the CA's private key belongs to its certificate. A backup with another key would
+/// make a control plane that no device trusts.
 fn check_pair(ca: &CertificateDer<'_>, pair: &KeyPair) -> Result<(), AuthorityError> {
     use rcgen::PublicKeyData as _;
     let (_, parsed) = x509_parser::parse_x509_certificate(ca)
@@ -287,20 +290,20 @@ fn check_pair(ca: &CertificateDer<'_>, pair: &KeyPair) -> Result<(), AuthorityEr
     }
 }
 
-/// True when a certificate with this serial number was made for this public key (base64).
+/// Returns true when a certificate with this serial number was made for this public key (base64).
 pub fn serial_is_of(serial: &[u8], public_key: &str) -> bool {
     let digest = sha256(public_key.as_bytes());
     serial.len() == SERIAL && serial.iter().skip(1).take(7).eq(digest.iter().take(7))
 }
 
-/// What a P-256 public key's SubjectPublicKeyInfo begins with; 65 bytes of point follow.
+/// First 26 bytes of a P-256 public key's SubjectPublicKeyInfo; the point's 65 bytes follow.
 const P256: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
     0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
-/// Checks that whoever sent `proof` (base64) holds the private key of `public_key` (base64 of a
-/// P-256 SubjectPublicKeyInfo) and meant `message`.
+/// Returns true when `proof` (base64) is a signature of `message` by the private key of
+/// `public_key` (a P-256 SubjectPublicKeyInfo in base64).
 pub fn proves(public_key: &str, message: &[u8], proof: &str) -> bool {
     let (Ok(spki), Ok(proof)) = (STANDARD.decode(public_key), STANDARD.decode(proof)) else {
         return false;

@@ -1,5 +1,5 @@
-//! The data store on redb: a file of its own, so that nothing that happens to records touches what
-//! devices should run. A file that cannot be read is set aside, and an empty one takes its place.
+//! Data store on redb, in a file of its own, so that trouble with data records never touches
+//! desired states. A file that cannot be read is set aside, and an empty one takes its place.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 use std::fs::OpenOptions;
@@ -19,47 +19,49 @@ use crate::core::room::Disk;
 use crate::data_store::{Block, DataBatch, DataStore, Direction, Head, StreamRow};
 use crate::store::StoreError;
 
-/// Streams by their number: [`StreamRow`] as CBOR.
+/// Streams by their id: [`StreamRow`] as CBOR.
 const STREAMS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("streams");
 
-/// Segments by stream and first number: last number, and [`Answer::code`].
+/// Segments by stream and first sequence number: last sequence number, and [`Answer::code`].
 const SEGMENTS: TableDefinition<'_, (u64, u64), (u64, u8)> = TableDefinition::new("segments");
 
-/// Heads by stream and first number: last number, count, earliest and latest time, when it was
-/// stored, bytes, and the sum of it and its block.
+/// Row of a block's head: last sequence number, count, earliest and latest time, time of storing,
+/// bytes, and the checksum of head and block.
 type HeadRow = (u64, u64, u64, u64, u64, u64, u32);
 type Key<'a> = redb::AccessGuard<'a, (u64, u64)>;
 type HeadRowGuard<'a> = redb::AccessGuard<'a, HeadRow>;
+/// Heads by stream and first sequence number.
 const HEADS: TableDefinition<'_, (u64, u64), HeadRow> = TableDefinition::new("heads");
 
-/// Blocks by stream and first number, as devices sent them.
+/// Blocks by stream and first sequence number, as devices sent them.
 const BLOCKS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("blocks");
 
-/// Which store this is, under `id`.
+/// Id of this store, under `id`.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const ID: &str = "id";
-/// Blocks that were found damaged, by stream and first number: nothing reads them.
+/// Blocks that were found damaged, by stream and first sequence number. Nothing reads them.
 const ASIDE: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("damaged");
 
-/// redb's default is 1 GiB. Records are written once and seldom read.
+/// Size of redb's cache, in bytes; its default is 1 GiB. Data records are written once and seldom
+/// read.
 const CACHE: usize = 32 * 1024 * 1024;
 
-/// What a file that cannot be read is called from then on; the one before it goes.
+/// Name under which a damaged file is set aside, replacing an earlier one.
 const DAMAGED: &str = "data.damaged";
 
-/// A redb file.
+/// Data store in a redb file.
 #[derive(Debug)]
 pub struct RedbDataStore {
     path: PathBuf,
-    /// None: it was closed after an error and could not be opened again yet.
+    /// Open database; `None` when it was closed after an error and could not be opened again yet.
     database: RwLock<Option<Database>>,
 }
 
-/// Why it did not work.
+/// Reason why an operation failed.
 pub(super) enum Trouble {
-    /// Of the system: no room, no permission. What is on disk is whole.
+    /// The system refused it (no space, no permission); the data on disk is intact.
     System(redb::Error),
-    /// What is on disk is not what was written.
+    /// The data on disk differs from what was written.
     Damage(String),
 }
 
@@ -90,7 +92,8 @@ impl Trouble {
     }
 }
 
-/// redb finds some damage by an assertion of its own: that ends this call and nothing else.
+/// Runs an operation and turns a panic into an error. redb reports some damage by an assertion,
+/// which must end only this call.
 pub(super) fn guarded<T>(act: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Trouble> {
     match catch_unwind(AssertUnwindSafe(act)) {
         Ok(result) => result.map_err(Trouble::of),
@@ -104,7 +107,7 @@ pub(super) fn guarded<T>(act: impl FnOnce() -> Result<T, redb::Error>) -> Result
 
 fn open(path: &Path) -> Result<Database, Trouble> {
     guarded(|| {
-        // Records of every device: for this user alone, whatever the umask.
+        // The file holds records of every device: readable for this user alone, whatever the umask.
         OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         let database = Database::builder().set_cache_size(CACHE).create(path)?;
         write(&database, &DataBatch::default())?;
@@ -113,7 +116,7 @@ fn open(path: &Path) -> Result<Database, Trouble> {
     })
 }
 
-/// Gives a store that has none a number of its own.
+/// Gives a new store a random id.
 fn identify(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
@@ -184,7 +187,7 @@ fn head((first, row): (u64, HeadRow)) -> Head {
     Head { first, last, count, min_time, max_time, stored, bytes }
 }
 
-/// The sum of a block with its head and its key.
+/// Checksum of a block with its head and key.
 fn sum(stream: u64, head: &Head, block: &[u8]) -> u32 {
     let Head { first, last, count, min_time, max_time, stored, bytes } = *head;
     let numbers = [stream, first, last, count, min_time, max_time, stored, bytes];
@@ -196,9 +199,9 @@ fn damage(what: impl std::fmt::Display) -> redb::Error {
 }
 
 impl RedbDataStore {
-    /// The file is opened, or made, with the first use: after a crash redb reads a large one
-    /// through, and nothing else waits for that. One that is damaged is set aside; one that cannot
-    /// be had now is tried again with each use.
+    /// Makes the store without opening its file. The file is opened, or created, by the first use:
+    /// after a crash redb reads a large file through, and nothing else should wait for that. A
+    /// damaged file is set aside; a file that cannot be opened is tried again with each use.
     pub fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), database: RwLock::new(None) }
     }
@@ -207,6 +210,7 @@ impl RedbDataStore {
         self.path.with_file_name(DAMAGED)
     }
 
+    /// Runs an operation on the open database. After an error the database is opened again.
     fn with<T>(
         &self,
         what: &'static str,
@@ -232,11 +236,11 @@ impl RedbDataStore {
         })
     }
 
-    /// redb takes no work after an input or output error, though what is on disk is whole: it is
-    /// opened anew. `damage`: it was found not to be whole.
+    /// Opens the database again, because redb refuses all work after an input or output error
+    /// although the data on disk is intact. `damage` says that it is not, and why.
     fn reopen(&self, damage: Option<String>) {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        // A database that was found damaged may assert in its own end as well.
+        // A damaged database may also panic when it is dropped.
         let former = database.take();
         drop(catch_unwind(AssertUnwindSafe(|| drop(former))));
         let opened = match damage {
@@ -253,6 +257,7 @@ impl RedbDataStore {
         };
     }
 
+    /// Sets the damaged file aside and opens an empty one.
     fn begin_anew(&self, why: &str) -> Option<Database> {
         let aside = self.damaged_path();
         tracing::error!(
@@ -469,7 +474,7 @@ mod tests {
             harm(&mut bytes);
             std::fs::write(&path, bytes).unwrap();
             let store = RedbDataStore::new(&path);
-            // Some damage is found with the first use alone: that one fails, the next one works.
+            // Some damage is found by the first use only: that use fails, and the next one works.
             let mut tries = 0;
             while store
                 .commit(&DataBatch { streams: vec![row(3)], ..DataBatch::default() })
@@ -517,7 +522,7 @@ mod tests {
                     let read = |first: &u64| store.block(1, *first).unwrap().unwrap();
                     let (good, bad): (Vec<u64>, Vec<u64>) =
                         firsts.iter().partition(|first| read(first) == Block::Whole(bytes.clone()));
-                    // A copy of a former transaction harms nobody.
+                    // A copy of an earlier transaction does no harm.
                     assert!(bad.len() <= 1 && good.len() + bad.len() == 3, "{bad:?}");
                     assert!(bad.iter().all(|first| read(first) == Block::Damaged));
                     hit.extend(bad);

@@ -1,4 +1,4 @@
-//! What touches the outside: sockets, disks, clocks.
+//! Adapters to the outside world: sockets, disks, clocks.
 
 pub mod artifacts;
 pub mod authority;
@@ -11,7 +11,7 @@ pub mod parquet;
 mod seats;
 pub mod store;
 
-/// The file system of a folder.
+/// Size and free space of a folder's file system.
 fn disk(folder: &std::path::Path) -> Option<crate::core::room::Disk> {
     let seen = rustix::fs::statvfs(folder).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);

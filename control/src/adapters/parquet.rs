@@ -1,13 +1,13 @@
-//! Records as a Parquet file, written in groups of rows as they come: memory is bounded by one
-//! group, whatever the length of the file.
+//! Data records as a Parquet file, written in row groups: memory is bounded by one group, whatever
+//! the length of the file.
 //!
-//! Columns: `device`, `stream`, `seq`, `time`, `value` (the value as JSON text, as it was
-//! published), and one for each field that a look at the records found: numbers as INT64 where all
-//! are whole and fit, else as UINT64 where all fit that, else as DOUBLE; truth values as BOOLEAN,
-//! text as STRING, nested fields by their path (`a.b`). A record that is a bare number has it in
-//! `number`. Of a field that is not always of one kind the most frequent kind has the column. What
-//! does not fit its column is null there and whole in `value`. No two columns have names that
-//! differ in case alone: many readers take those for one.
+//! Columns are `device`, `stream`, `seq`, `time`, `value` (the value as JSON text, as it was
+//! published), and one for each field that the first look at the records found. Numbers are INT64
+//! when all are whole and fit, else UINT64 when all fit that, else DOUBLE. Truth values are
+//! BOOLEAN, text is STRING, and nested fields are named by their path (`a.b`). A record that is a
+//! bare number has it in `number`. A field with values of several kinds has the column of the most
+//! frequent kind. A value that does not fit its column is null there and complete in `value`. No
+//! two columns have names that differ in case only, because many readers treat those as one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -25,31 +25,32 @@ use parquet::schema::types::{Type, TypePtr};
 
 use crate::core::values::{Tree, value_json, value_tree};
 
-/// Rows of a group.
+/// Maximum number of rows in a row group.
 const GROUP_ROWS: usize = 50_000;
 
-/// Bytes of values after which a group ends.
+/// Size of values after which a row group ends, in bytes.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
 
-/// Most columns of fields; further fields are in `value` alone.
+/// Maximum number of columns for fields. Further fields are in `value` only.
 const MAX_COLUMNS: usize = 200;
 
-/// The name of the column of bare numbers.
+/// Name of the column of bare numbers.
 const NUMBER: &str = "number";
 
-/// The columns that every file has.
+/// Columns that every file has.
 const FIXED: [&str; 5] = ["device", "stream", "seq", "time", "value"];
 
-/// What a field holds, and how often.
+/// Number of values of each kind in a field.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     numbers: u64,
     flags: u64,
     texts: u64,
-    /// Of the numbers some are not whole, or fit neither 64-bit type.
+    /// True when some numbers are not whole, or fit neither 64-bit type.
     float: bool,
-    /// Some are below 0, some above `i64::MAX`.
+    /// True when some whole numbers are negative.
     negative: bool,
+    /// True when some whole numbers are above `i64::MAX`.
     large: bool,
 }
 
@@ -71,7 +72,7 @@ impl Seen {
         true
     }
 
-    /// The most frequent kind, of several numbers first.
+    /// Returns the column for the most frequent kind; numbers win a tie.
     fn column(&self) -> (Values, Physical, Option<LogicalType>) {
         if self.numbers >= self.flags.max(self.texts) {
             if self.float || (self.negative && self.large) {
@@ -89,14 +90,14 @@ impl Seen {
     }
 }
 
-/// What a look at the records found.
+/// Fields that the first look at the records found.
 #[derive(Debug, Default)]
 pub struct Look {
     fields: BTreeMap<String, Seen>,
 }
 
 impl Look {
-    /// Looks at a record.
+    /// Adds the fields of a record.
     pub fn at(&mut self, record: &Record) {
         let Some(tree) = value_tree(record) else { return };
         let fields = &mut self.fields;
@@ -113,7 +114,7 @@ impl Look {
     }
 }
 
-/// Names of columns: each differs from the others in more than case.
+/// Lower-case names of the columns so far: no two columns differ in case only.
 struct Names(BTreeSet<String>);
 
 impl Names {
@@ -121,12 +122,13 @@ impl Names {
         Self(FIXED.into_iter().chain([NUMBER]).map(str::to_owned).collect())
     }
 
-    /// A name for the column of a field.
+    /// Chooses the name of a field's column.
     fn of(&mut self, path: &str) -> String {
         if path.is_empty() {
             return NUMBER.to_owned();
         }
-        // Without the quotes that tell a dot in a name from one between names, where that is clear.
+        // Quotes that tell a dot in a name from one between names are left out where the name is
+        // clear without.
         let plain = query::Path::dotted(path).map(|path| path.parts().join("."));
         let plain = plain.ok().filter(|plain| !plain.is_empty()).unwrap_or(path.to_owned());
         let numbered = (2..).map(|number| format!("value.{path}_{number}"));
@@ -138,7 +140,7 @@ impl Names {
     }
 }
 
-/// Values of a field's column, and for each row whether there is one.
+/// Values of a field's column, and for each row of the group 1 when it has one, else 0.
 struct Field {
     values: Values,
     there: Vec<i16>,
@@ -147,7 +149,7 @@ struct Field {
 #[derive(Debug)]
 enum Values {
     Whole {
-        /// An unsigned column holds the same 64 bits.
+        /// Values; an unsigned column holds the same 64 bits.
         values: Vec<i64>,
         unsigned: bool,
     },
@@ -157,10 +159,10 @@ enum Values {
 }
 
 impl Field {
-    /// Adds a value if it fits. True: it did.
+    /// Adds a row's value when it fits the column.
     fn put(&mut self, row: usize, value: &Tree) {
         if self.there.len() > row {
-            return; // A path twice, by quotes in names.
+            return; // The same path again, which quotes in names allow.
         }
         let fits = match (&mut self.values, value) {
             (Values::Whole { values, unsigned }, Tree::Number(number)) => {
@@ -202,7 +204,7 @@ impl Field {
     }
 }
 
-/// Rows of the group that is being filled.
+/// Rows of the row group that is being filled.
 #[derive(Default)]
 struct Rows {
     device: Vec<ByteArray>,
@@ -213,11 +215,11 @@ struct Rows {
     bytes: usize,
 }
 
-/// A file that is being written.
+/// Parquet file that is being written.
 pub struct Table<W: Write + Send> {
     file: SerializedFileWriter<W>,
     rows: Rows,
-    /// In the order of the columns.
+    /// Columns of fields, in the order of the file.
     fields: Vec<Field>,
     by_path: BTreeMap<String, usize>,
 }
@@ -232,7 +234,7 @@ impl<W: Write + Send> Table<W> {
     /// Begins a file with the columns that a look found.
     ///
     /// # Errors
-    /// When `out` takes nothing.
+    /// Returns an error when `out` cannot be written.
     pub fn new(out: W, look: Look) -> Result<Self> {
         let mut columns = vec![
             column(
@@ -279,10 +281,10 @@ impl<W: Write + Send> Table<W> {
         Ok(Self { file, rows: Rows::default(), fields, by_path })
     }
 
-    /// Adds a row.
+    /// Adds a record as a row.
     ///
     /// # Errors
-    /// When a group was full and could not be written.
+    /// Returns an error when a full row group could not be written.
     pub fn add(&mut self, device: &str, stream: &str, record: &Record) -> Result<()> {
         let rows = &mut self.rows;
         let row = rows.seq.len();
@@ -311,7 +313,7 @@ impl<W: Write + Send> Table<W> {
         Ok(())
     }
 
-    /// Writes what waits as a group.
+    /// Writes the waiting rows as a row group.
     fn flush(&mut self) -> Result<()> {
         let count = self.rows.seq.len();
         if count == 0 {
@@ -339,10 +341,10 @@ impl<W: Write + Send> Table<W> {
         Ok(())
     }
 
-    /// Writes the rest and the file's end.
+    /// Writes the remaining rows and the end of the file.
     ///
     /// # Errors
-    /// When `out` does not take it.
+    /// Returns an error when `out` cannot be written.
     pub fn finish(mut self) -> Result<()> {
         self.flush()?;
         self.file.finish()?;
@@ -407,7 +409,8 @@ mod tests {
 
     use super::*;
 
-    /// Rows of a file of these values, by the names of its columns; and the names in their order.
+    /// Returns the rows of a file of these values by the names of its columns, and the names in
+    /// their order.
     fn table(values: &[&str]) -> (Vec<String>, Vec<BTreeMap<String, Cell>>) {
         let records: Vec<Record> = (1..)
             .zip(values)
@@ -474,7 +477,7 @@ mod tests {
         }
         let mostly = [r#"{"t":"a"}"#, r#"{"t":"b"}"#, r#"{"t":1}"#];
         assert_eq!(column(&mostly, "t"), [text("a"), text("b"), Cell::Null]);
-        // A value that is out of JSON's doubles, and half a surrogate pair, cost nobody else a cell.
+        // A value beyond JSON's doubles, and half of a surrogate pair, cost no other record a cell.
         let beside = [r#"{"t":1,"x":1e400}"#, r#"{"t":2,"x":"\ud800"}"#];
         assert_eq!(column(&beside, "t"), [Cell::Long(1), Cell::Long(2)]);
     }

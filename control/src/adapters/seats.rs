@@ -1,5 +1,5 @@
-//! The places of a listener's connections: the crowd of `core/crowd.rs` with the tasks behind
-//! it. Both the API's port and the gateway's let connections in by it.
+//! Places of a listener's connections: the crowd of `core/crowd.rs` with the tasks behind it. The
+//! API's port and the gateway's port both admit connections by it.
 #![allow(clippy::disallowed_methods, reason = "an adapter: it reads the clock")]
 
 use std::collections::BTreeMap;
@@ -12,11 +12,11 @@ use tokio::task::AbortHandle;
 
 use crate::core::crowd::{Bounds, Crowd, Room, Stage};
 
-/// All places of a listener.
+/// Places of one listener.
 #[derive(Debug)]
 pub(super) struct Seats {
     held: Mutex<Held>,
-    /// What its clock counts from.
+    /// Start of its clock.
     started: Instant,
     freed: Notify,
 }
@@ -51,7 +51,8 @@ impl Seats {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Gives a newcomer a place, and says how many others were ended for it.
+    /// Gives a new connection a place. Returns the place and the number of connections that were
+    /// ended for it.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr, stage: Stage) -> (Seat, u64) {
         let now = self.now();
         let mut held = self.lock();
@@ -64,8 +65,9 @@ impl Seats {
         (Seat { seats: Arc::clone(self), number }, ended.len() as u64)
     }
 
-    /// Returns when there is room for another stranger; one who has stalled is ended. True: one
-    /// was. For a listener whose newcomers wait in the kernel's queue.
+    /// Waits until there is room for another stranger, and ends one that has stalled if needed.
+    /// Returns true when one was ended. For a listener whose new connections wait in the kernel's
+    /// queue.
     pub(super) async fn room(&self) -> bool {
         let mut ended = false;
         loop {
@@ -82,12 +84,12 @@ impl Seats {
                     Room::After(wait) => Duration::from_millis(wait),
                 }
             };
-            // Either a place is freed or somebody has stalled: both are seen by looking again.
+            // A freed place and a stalled connection are both found by looking again.
             drop(tokio::time::timeout(wait, freed).await);
         }
     }
 
-    /// The machine has no room for another connection: the one that is missed least ends.
+    /// Ends the connection that is missed least, when the machine has no resources for another one.
     pub(super) fn relieve(&self) {
         let mut held = self.lock();
         if let Some(number) = held.crowd.least() {
@@ -95,7 +97,7 @@ impl Seats {
         }
     }
 
-    /// The task that ends when the place is needed.
+    /// Sets the task that is aborted when the place is needed.
     pub(super) fn held_by(&self, number: u64, task: AbortHandle) {
         let mut held = self.lock();
         if held.crowd.has(number) {
@@ -111,7 +113,7 @@ impl Seats {
         }
     }
 
-    /// Returns when all have left.
+    /// Waits until all connections have left.
     pub(super) async fn empty(&self) {
         loop {
             let freed = self.freed.notified();
@@ -123,7 +125,7 @@ impl Seats {
     }
 }
 
-/// One connection's place; given back when dropped.
+/// Place of one connection, which is given back on drop.
 #[derive(Debug)]
 pub(super) struct Seat {
     seats: Arc<Seats>,
@@ -139,13 +141,13 @@ impl Seat {
         Arc::clone(&self.seats)
     }
 
-    /// It has come to this stage.
+    /// Notes that the connection has reached a stage.
     pub(super) fn at(&self, stage: Stage) {
         let now = self.seats.now();
         self.seats.lock().crowd.at(self.number, stage, now);
     }
 
-    /// It has shown a right to be here.
+    /// Notes that the connection has authenticated.
     pub(super) fn known(&self) {
         self.seats.lock().crowd.known(self.number);
     }

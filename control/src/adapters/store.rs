@@ -1,4 +1,4 @@
-//! The store on redb: one file, one table, durable when `commit` returns.
+//! Store on redb: one file with one table, durable when `commit` returns.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 use std::collections::BTreeMap;
@@ -15,16 +15,17 @@ use crate::store::{Batch, Snapshot, Store, StoreError, Visit};
 
 const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("holdfast");
 
-/// redb's default is 1 GiB. What is read in service is in memory already: the cache only holds
-/// the tree's upper pages and what a transaction writes.
+/// Size of redb's cache, in bytes; its default is 1 GiB. Service reads from memory, so the cache
+/// holds only the tree's upper pages and what a transaction writes.
 const CACHE: usize = 8 * 1024 * 1024;
 
-/// A redb file.
+/// Store in a redb file.
 #[derive(Debug)]
 pub struct RedbStore {
     path: PathBuf,
-    /// None: it was closed after an error and could not be opened again yet. redb refuses all
-    /// work after an input or output error; what is on disk is whole, so it is opened anew.
+    /// Open database; `None` when it was closed after an error and could not be opened again yet.
+    /// redb refuses all work after an input or output error although the data on disk is intact, so
+    /// it is opened again.
     database: RwLock<Option<Database>>,
 }
 
@@ -32,25 +33,25 @@ fn failed(what: &'static str) -> impl Fn(redb::Error) -> StoreError {
     move |error| StoreError { what, cause: error.to_string() }
 }
 
-/// Why a store that is there cannot be used.
+/// Reason why an existing store cannot be used.
 #[derive(Debug)]
 pub enum Unusable {
-    /// What is on disk is not what was written.
+    /// The data on disk differs from what was written.
     Damaged(String),
-    /// The system's: no permission, no room, open elsewhere.
+    /// The system refuses it: no permission, no space, or open in another process.
     System(String),
 }
 
 fn create(path: &Path) -> Result<Database, redb::Error> {
-    // It holds keys: made for its owner alone before anything is in it.
+    // The file holds keys: it is readable for its owner alone before anything is written to it.
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
     let database = Database::builder().set_cache_size(CACHE).create(path)?;
-    // An empty file gets its table.
+    // A write creates the table in a new file.
     write(&database, &[])?;
     Ok(database)
 }
 
-/// Opens a file that is there: one that is missing or empty was lost, and is never made anew.
+/// Opens an existing file. A file that is missing or empty was lost, and is never created here.
 fn reopen(path: &Path) -> Result<Database, redb::Error> {
     let database = Database::builder().set_cache_size(CACHE).open(path)?;
     write(&database, &[])?;
@@ -61,7 +62,7 @@ fn write(database: &Database, batches: &[Batch]) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut table = transaction.open_table(TABLE)?;
-        // Batches of one group often write the same keys: the last value counts.
+        // Batches of one group often write the same keys; only the last value is written.
         let mut last = BTreeMap::new();
         for batch in batches {
             if batch.clear {
@@ -82,19 +83,19 @@ fn write(database: &Database, batches: &[Batch]) -> Result<(), redb::Error> {
 }
 
 impl RedbStore {
-    /// Opens the file, or makes it.
+    /// Opens the file, or creates it.
     ///
     /// # Errors
-    /// When it cannot be used.
+    /// Returns an error when the file cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let database = create(path).map_err(failed("cannot open the store"))?;
         Ok(Self { path: path.to_owned(), database: RwLock::new(Some(database)) })
     }
 
-    /// Opens the file, which must be there and whole.
+    /// Opens the file, which must exist and be intact.
     ///
     /// # Errors
-    /// [`Unusable`].
+    /// Returns an [`Unusable`] that says why the file cannot be used.
     pub fn existing(path: &Path) -> Result<Self, Unusable> {
         let database = guarded(|| reopen(path)).map_err(|trouble| match trouble {
             Trouble::Damage(why) => Unusable::Damaged(why),
@@ -180,8 +181,8 @@ impl Snapshot for Reading {
     fn visit(&self, without: &[&str], visit: &mut Visit<'_>) -> std::io::Result<()> {
         let other = |error: redb::StorageError| std::io::Error::other(error);
         let mut from = Bound::Unbounded;
-        // Each round ends with the table or at a key to leave out, and the next begins after all
-        // that are like it.
+        // Each round ends at the end of the table or at a key to leave out. The next round begins
+        // after all keys with the same prefix.
         while let Some(next) = {
             let mut skip = None;
             let from = from.as_ref().map(String::as_str);

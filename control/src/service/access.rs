@@ -1,4 +1,5 @@
-//! Access tokens: who may use the API. Of a secret only its digest is kept.
+//! Access tokens of the API: made, listed, deleted and checked. Of a token's secret only its
+//! SHA-256 digest is stored.
 
 use holdfast_base::ids::{hex, unhex};
 
@@ -12,26 +13,27 @@ use crate::core::model::{AUTHORITY, key, sha256};
 use crate::core::records::{ADMIN, AccessRecord};
 use crate::core::view;
 
-/// Most access tokens.
+/// Maximum number of access tokens that the control plane stores.
 const MAX_ACCESS: usize = 1_000;
 
-/// Longest life that can be asked for, in seconds: ten years.
+/// Longest life of a token that can be asked for, in seconds: ten years.
 const MAX_TTL: u64 = 10 * 366 * 86_400;
 
-/// Longest comment, in characters.
+/// Maximum length of a token's comment, in characters.
 const MAX_COMMENT: usize = 200;
 
-/// That a token is used is written down so often, in seconds: a script may use it a thousand
-/// times a second.
+/// Shortest time between two updates of a token's stored time of last use, in seconds. A script may
+/// use its token a thousand times a second.
 const NOTED_EVERY: u64 = 300;
 
 impl Service {
-    /// At the first start: stores the authority's keys and makes the admin's access token, whose
-    /// text is shown this once. A token that was made and not shown (the process ended in
-    /// between) is replaced by another.
+    /// Stores the authority's keys and makes the admin's access token when the control plane starts
+    /// for the first time. Returns the token's text, which cannot be read again later; `None` at
+    /// any later start. A token that was made but never shown (the process ended in between) is
+    /// replaced.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// Returns a [`Failure`] when no random bytes are to be had or the change cannot be stored.
     pub async fn first_start(&self) -> Result<Option<String>, Failure> {
         let waits = {
             let model = self.model();
@@ -40,10 +42,11 @@ impl Service {
         if waits { self.new_admin_token().await.map(Some) } else { Ok(None) }
     }
 
-    /// Makes an access token for the admin; the former one ends, and every session with it.
+    /// Makes a new access token for the admin and returns its text. The former one ends, and every
+    /// login that was begun with it.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// Returns a [`Failure`] when no random bytes are to be had or the change cannot be stored.
     pub async fn new_admin_token(&self) -> Result<String, Failure> {
         let (token, record) = self.new_token(ADMIN, "made at the first start")?;
         self.change(|change| {
@@ -65,10 +68,11 @@ impl Service {
         Ok(token)
     }
 
-    /// The admin's token stands on a terminal or in a file by now: it is not made again.
+    /// Notes that the admin's token was written to a terminal or a file, so that
+    /// [`Service::first_start`] does not replace it.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// Returns a [`Failure`] when the change cannot be stored.
     pub async fn admin_token_was_shown(&self) -> Result<(), Failure> {
         self.change(|change| {
             if let Some(record) = change.model.access.get_mut(ADMIN) {
@@ -81,6 +85,8 @@ impl Service {
         .await
     }
 
+    /// Makes a secret of 32 random bytes; returns the token's text (`hfa1.ID.SECRET`) and its
+    /// record.
     fn new_token(&self, id: &str, comment: &str) -> Result<(String, AccessRecord), Failure> {
         let secret: [u8; 32] = self.authority.random().map_err(Failure::internal)?;
         let secret = hex(&secret);
@@ -97,10 +103,10 @@ impl Service {
         Ok((format!("hfa1.{id}.{secret}"), record))
     }
 
-    /// Access tokens, by id, without their secrets.
+    /// Lists access tokens in the order of their ids, without their secrets.
     ///
     /// # Errors
-    /// A bad query.
+    /// Returns [`Failure::Invalid`] for a bad query.
     pub fn access_tokens(&self, query: &Query) -> Listed<api::Access> {
         let limit = query.limit()?;
         let after = query.after.as_deref().unwrap_or_default();
@@ -115,10 +121,11 @@ impl Service {
         Ok(page(items, limit, model.meta.version))
     }
 
-    /// Makes an access token; its secret is in the answer alone.
+    /// Makes an access token. Its secret is in the response and is not stored.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// Returns [`Failure::Invalid`] for a bad comment or life, and [`Failure::Conflict`] when there
+    /// are too many tokens.
     pub async fn create_access(&self, new: NewAccess, by: &str) -> Result<CreatedAccess, Failure> {
         let comment = new.comment.trim();
         if comment.chars().count() > MAX_COMMENT || comment.chars().any(char::is_control) {
@@ -159,10 +166,11 @@ impl Service {
         .await
     }
 
-    /// Ends an access token and every session that was begun with it.
+    /// Deletes an access token and ends every login that was begun with it.
     ///
     /// # Errors
-    /// [`Failure::NotFound`]; [`Failure::Conflict`] when no other could make new ones.
+    /// Returns [`Failure::NotFound`] for an unknown id, and [`Failure::Conflict`] for the last
+    /// admin token without an end, without which nobody could make another.
     pub async fn delete_access(&self, id: &str, by: &str) -> Result<(), Failure> {
         self.change(|change| {
             let Some(record) = change.model.access.get(id) else {
@@ -176,7 +184,7 @@ impl Service {
                     "it is the last access token of scope admin that does not end: without it nobody could make another. Make one first".into(),
                 ));
             }
-            // Before it goes: it is written down by the name that it had.
+            // Written before the token is removed, while its name can still be looked up.
             change.audit(by, "access.delete", id, String::new());
             change.model.access.remove(id);
             change.delete(key::access(id));
@@ -187,10 +195,10 @@ impl Service {
         .await
     }
 
-    /// Who asks with this access token.
+    /// Checks an access token and returns whom it belongs to and its scope.
     ///
     /// # Errors
-    /// [`Failure::Unauthorized`].
+    /// Returns [`Failure::Unauthorized`] when the token is malformed, unknown or has ended.
     pub fn authorize(&self, token: &str) -> Result<Credential, Failure> {
         let mut parts = token.split('.');
         let (Some("hfa1"), Some(id), Some(secret), None) =
@@ -206,7 +214,8 @@ impl Service {
             .model()
             .access
             .get(id)
-            // Digests are compared, not secrets: how far two of them agree tells nothing.
+            // Comparing digests instead of secrets needs no constant time: how far two digests
+            // agree tells nothing about the secret.
             .filter(|known| unhex::<32>(&known.secret_sha256) == Some(given))
             .map(|known| (known.id.clone(), known.scope, known.counts(now), known.last_used));
         let Some((access, scope, counts, last_used)) = known else {
@@ -223,6 +232,7 @@ impl Service {
         Ok(Credential { access, scope, session: None })
     }
 
+    /// Updates the token's time of last use, at most once every [`NOTED_EVERY`] seconds.
     fn note_use(&self, id: &str, last_used: u64) {
         let now = self.now();
         if now < last_used.saturating_add(NOTED_EVERY) {
@@ -243,7 +253,7 @@ impl Service {
     }
 }
 
-/// Forgets the tokens that have ended.
+/// Deletes the tokens that have ended, and their logins.
 fn forget(change: &mut Change<'_>) {
     let now = change.now;
     let ended = change.model.access.values().filter(|record| !record.counts(now));

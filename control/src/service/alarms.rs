@@ -1,6 +1,6 @@
-//! Alarms in the driver: every few seconds the engine is shown what every device has, what it
-//! decides is stored, and what is to be told is delivered, one attempt at a time for each receiver.
-//! A disk that takes nothing keeps nobody from being told.
+//! The driver of alarms: shows the engine every device's state every few seconds, stores what it
+//! decides, and delivers messages, one attempt at a time for each receiver. Messages are delivered
+//! also while the disk takes no writes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -27,43 +27,44 @@ use crate::core::model::{Model, key};
 use crate::core::notification::Notification;
 use crate::core::records::{self, Policy, PolicyKind, PolicyRecord};
 
-/// From one look at all devices to the next. It costs some 20 ms with 50,000 devices.
+/// Time between two passes over all devices. A pass costs about 20 ms with 50,000 devices.
 const PASS: Duration = Duration::from_secs(5);
 
-/// From one look for messages whose time has come to the next.
+/// Time between two looks for messages that are due.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A notification that fails for so long, in seconds, needs a person.
+/// Time that a notification must have failed for before it is listed as needing attention, in
+/// seconds.
 const FAILS_FOR: u64 = 5 * 60;
 
-/// How notifications stand, by name.
+/// Delivery state of each notification, by its name.
 pub(super) type Standings = BTreeMap<Name, Standing>;
 
-/// What became of a delivery, and of which message of which notification.
+/// Outcome of one delivery: the notification's name, the message's id, and what the receiver said.
 type Delivered = (Name, String, Outcome);
 
-/// Which alarms.
+/// Filter and page of a list of alarms. An empty filter matches every alarm.
 #[derive(Debug, Clone, Default)]
 pub struct AlarmsQuery {
-    /// Most items.
+    /// Maximum number of items.
     pub limit: Option<usize>,
-    /// Where the page before ended.
+    /// Number of items to skip, as the page before gave it in `next`.
     pub after: Option<String>,
-    /// Of this kind.
+    /// Kind of attention that the alarm must have, for example `failing`.
     pub kind: Option<String>,
-    /// With this code.
+    /// Code that the alarm must have: a problem's code, or a workload's name.
     pub code: Option<String>,
-    /// At least so urgent.
+    /// Least severity that the alarm must have.
     pub severity: Option<Severity>,
-    /// In this state.
+    /// State that the alarm must be in.
     pub state: Option<AlarmState>,
-    /// Of this device.
+    /// Name of the alarm's device.
     pub device: Option<String>,
-    /// Of devices with these labels.
+    /// Selector of the labels of the alarm's device.
     pub selector: Selector,
 }
 
-/// Runs until `stopping` is true.
+/// Runs passes and deliveries until `stopping` is true.
 pub async fn run(service: Arc<Service>, mut stopping: watch::Receiver<bool>) {
     let mut under_way: JoinSet<Delivered> = JoinSet::new();
     let mut passes = tokio::time::interval(PASS);
@@ -86,12 +87,13 @@ pub async fn run(service: Arc<Service>, mut stopping: watch::Receiver<bool>) {
 }
 
 impl Service {
-    /// Never asked for while the model is locked, see [`Service::standings`].
+    /// Locks the alarm engine. Must not be called while the model is locked, see
+    /// [`Service::standings`].
     fn engine(&self) -> MutexGuard<'_, Engine> {
         self.alarms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One look at every device, and what follows from it, stored.
+    /// Makes one pass over every device and stores what follows from it.
     async fn pass(self: &Arc<Self>) {
         let service = Arc::clone(self);
         let looked = tokio::task::spawn_blocking(move || service.turn_alarms()).await;
@@ -101,6 +103,8 @@ impl Service {
         }
     }
 
+    /// Runs the engine over every device. Returns what to write, the ids of silences that have
+    /// ended, and whether any alarm changed. Blocks for as long as a pass takes.
     fn turn_alarms(&self) -> (Vec<Write>, Vec<Box<str>>, bool) {
         let now = self.now();
         let watch = self.watch();
@@ -133,7 +137,7 @@ impl Service {
         (turned.writes, turned.ended, turned.changed)
     }
 
-    /// Stores what was decided, and tells the pages.
+    /// Stores the engine's decisions and sends an event to the pages.
     async fn keep(&self, writes: Vec<Write>, ended: Vec<Box<str>>, changed: bool) {
         if writes.is_empty() && ended.is_empty() && !changed {
             return;
@@ -155,6 +159,7 @@ impl Service {
         }
     }
 
+    /// Starts one delivery for each notification whose next attempt is due.
     fn start_deliveries(self: &Arc<Self>, under_way: &mut JoinSet<Delivered>) {
         let jobs = self.engine().due(self.now());
         for job in jobs {
@@ -177,6 +182,7 @@ impl Service {
         }
     }
 
+    /// Tells the engine the outcome of a delivery, and stores what follows.
     async fn delivered(&self, (name, id, outcome): Delivered) {
         let jitter = self.authority.random::<2>().map_or(500, |bytes| {
             u32::from(u16::from_le_bytes(bytes)) * 1_000 / u32::from(u16::MAX)
@@ -207,15 +213,15 @@ impl Service {
         }
     }
 
-    /// All that was told and is still to be told, for a store that begins anew.
+    /// Returns the engine's whole stored state, for a store that is written anew.
     pub(super) fn told(&self) -> Vec<Write> {
         self.engine().writes()
     }
 
-    /// Alarms, the most urgent first, then the oldest.
+    /// Lists alarms: the most urgent first, those of equal severity by age.
     ///
     /// # Errors
-    /// A bad query.
+    /// Returns [`Failure::Invalid`] for a bad limit or page.
     pub fn alarms(&self, query: &AlarmsQuery) -> Listed<api::Alarm> {
         let limit = super::Query { limit: query.limit, ..Default::default() }.limit()?;
         let bad = || Failure::invalid("continue: not one of ours; begin anew without it");
@@ -261,7 +267,7 @@ impl Service {
         Ok(List { items, metadata })
     }
 
-    /// Acknowledgements and silences, the newest first.
+    /// Lists acknowledgements and silences that are in force, the newest first.
     pub fn silences(&self) -> List<api::Silence> {
         let now = self.now();
         let (mut silences, version) = {
@@ -284,10 +290,12 @@ impl Service {
         List { items, metadata: ListMeta { resource_version: version, ..ListMeta::default() } }
     }
 
-    /// Acknowledges alarms that there are, or silences those that there are and those that come.
+    /// Acknowledges the matching alarms that are active now, or silences matching alarms including
+    /// future ones.
     ///
     /// # Errors
-    /// What was sent is not valid; [`Failure::NotFound`]: there is nothing to acknowledge.
+    /// Returns [`Failure::Invalid`] for a bad request, [`Failure::NotFound`] when there is nothing
+    /// to acknowledge, and [`Failure::Conflict`] when there are too many silences.
     pub async fn mute(
         &self,
         muting: Muting,
@@ -334,7 +342,7 @@ impl Service {
         Ok(api::Silence { alarms, ..silence(&made) })
     }
 
-    /// Alarms that this mutes now.
+    /// Number of active alarms that a silence mutes now.
     fn count(&self, one: &Silence, now: u64) -> u64 {
         let engine = self.engine();
         let of = engine.active().filter(|(name, labels, known)| {
@@ -343,10 +351,11 @@ impl Service {
         of.count() as u64
     }
 
-    /// Ends an acknowledgement or a silence.
+    /// Ends an acknowledgement or a silence before its time.
     ///
     /// # Errors
-    /// [`Failure::NotFound`], or the store's.
+    /// Returns [`Failure::NotFound`] for an unknown id, and a [`Failure`] when the change cannot be
+    /// stored.
     pub async fn unmute(&self, id: &str, by: &str) -> Result<(), Failure> {
         self.change(|change| {
             let gone = change.model.silences.remove(id);
@@ -361,10 +370,10 @@ impl Service {
         Ok(())
     }
 
-    /// Sends a message to a notification's receiver at once, and says what that answered.
+    /// Sends a test message to a notification's receiver at once, and returns the receiver's reply.
     ///
     /// # Errors
-    /// [`Failure::NotFound`].
+    /// Returns [`Failure::NotFound`] for an unknown notification.
     pub async fn test_notification(&self, name: &str, by: &str) -> Result<Tested, Failure> {
         let none = || Failure::no("notification", name);
         let document = notification(&self.model(), name).ok_or_else(none)?;
@@ -387,13 +396,13 @@ impl Service {
         Ok(Tested { delivered, answer, millis })
     }
 
-    /// How notifications stand. To be asked for before the model is locked: a look at all devices
-    /// locks the alarms first and the model then.
+    /// Delivery state of the notifications; empty for any other kind of document. Must be called
+    /// before the model is locked: a pass locks the alarm engine first and the model then.
     pub(super) fn standings(&self, kind: PolicyKind) -> Standings {
         if kind == PolicyKind::Notification { self.engine().standings() } else { Standings::new() }
     }
 
-    /// Notifications that fail for long, as the fleet's summary says it.
+    /// Returns an attention item for each notification that has failed for [`FAILS_FOR`] or longer.
     pub(super) fn failing_notifications(&self) -> Vec<api::AttentionItem> {
         let (now, names) = {
             let model = self.model();
@@ -409,8 +418,8 @@ impl Service {
         failing.map(|(name, since, why)| failing_item(&name, since, &why, now)).collect()
     }
 
-    /// Alarms by severity and whether they are told, messages that wait, and alarms for which there
-    /// was no room.
+    /// Returns the number of alarms by (severity, state), the number of messages that wait for
+    /// delivery, and the number of alarms that were dropped because too many were active.
     pub fn alarm_counts(&self) -> (BTreeMap<(&'static str, &'static str), u64>, u64, u64) {
         let now = self.now();
         let (silences, names) = {
@@ -429,7 +438,8 @@ impl Service {
     }
 }
 
-/// How a notification stands: whose alarms it is about, and how its receiver is reached.
+/// Builds a notification's status: the number of devices that it is about, and the state of its
+/// delivery.
 pub(super) fn notification_status(
     told: &Standings,
     model: &Model,
@@ -485,7 +495,8 @@ fn failing_item(name: &Name, since: u64, why: &str, now: u64) -> api::AttentionI
     }
 }
 
-/// What is told of an alarm: of a workload its name too, for the reason alone says little.
+/// Text that is told of an alarm. A failing workload's name is put before its reason, which alone
+/// says little.
 fn message(alarm: &Alarm) -> String {
     match (alarm.kind, alarm.message.as_str()) {
         (Attention::Failing, "") => format!("{} fails", alarm.code),
@@ -494,6 +505,7 @@ fn message(alarm: &Alarm) -> String {
     }
 }
 
+/// Converts an alarm to what the engine compares.
 fn seen<'a>(alarm: &'a Alarm, message: &'a str) -> Seen<'a> {
     Seen {
         kind: alarm.kind.as_str(),
@@ -505,7 +517,7 @@ fn seen<'a>(alarm: &'a Alarm, message: &'a str) -> Seen<'a> {
     }
 }
 
-/// The notifications that there are.
+/// Returns the notifications among the documents.
 fn documents(model: &Model) -> Vec<Document> {
     let records = model.policies.values().map(|known| &known.record);
     records
@@ -528,6 +540,7 @@ fn notification(model: &Model, name: &str) -> Option<Notification> {
     }
 }
 
+/// Returns the silence that mutes this alarm now, if there is one.
 fn mute<'s>(
     silences: &'s [Silence],
     now: u64,
@@ -585,7 +598,7 @@ fn silence(one: &Silence) -> api::Silence {
     }
 }
 
-/// What somebody asked for, judged.
+/// Checks a request for an acknowledgement or a silence, and builds its record.
 fn admit(
     muting: Muting,
     new: NewSilence,
@@ -646,7 +659,7 @@ fn admit(
     })
 }
 
-/// Puts what a turn or a delivery says into a change.
+/// Puts the engine's writes into a change.
 pub(super) fn put(change: &mut Change<'_>, writes: Vec<Write>) {
     for (key, value) in writes {
         match value {

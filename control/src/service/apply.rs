@@ -1,5 +1,5 @@
-//! Documents: applied all or nothing, and placed on devices in the same transaction; workloads
-//! deleted. Documents about data have their part in `policies.rs`.
+//! Applies documents, all or nothing, and places them on devices in the same transaction; deletes
+//! workloads. The parts about streams, link budgets and other policies are in `policies.rs`.
 
 use std::collections::BTreeMap;
 
@@ -22,23 +22,23 @@ use crate::core::records::{
 };
 use crate::core::view;
 
-/// How many of the devices concerned an answer names.
+/// Maximum number of selected devices that a result names.
 const NAMED: usize = 20;
 
-/// How many of the devices that gain, lose or update a workload an answer names.
+/// Maximum number of devices that a result names in each of its lists: gain, lose, update.
 const CHANGED: usize = 100;
 
-/// How many faults of devices an answer names.
+/// Maximum number of devices whose desired state is too large that a failure names.
 const FAULTS: usize = 10;
 
-/// What applying comes to, before anything is done.
+/// Outcome of applying documents, computed before anything is changed.
 struct Plan {
-    /// The workloads as they will be, where they change, with whether that is a new revision and
-    /// what is said of it.
+    /// New records of the workloads that change, whether their revision is a new one, and the text
+    /// for the audit log.
     workloads: Vec<(WorkloadRecord, bool, String)>,
-    /// The documents about data, likewise.
+    /// New records of the policies that change, and the text for the audit log.
     policies: Vec<(PolicyRecord, String)>,
-    /// The devices of which something else is wanted.
+    /// Devices whose desired state changes, with their new desired state.
     sets: Vec<(Name, Wanted)>,
     answer: Applied,
 }
@@ -47,7 +47,8 @@ pub(super) fn approved(model: &Model) -> impl Iterator<Item = &Device> {
     model.devices.values().filter(|device| device.record.standing == Standing::Approved)
 }
 
-/// One document: its workload as it will be, and whether its revision is a new one.
+/// Computes a workload's next record, the action (`created`, `changed`, `unchanged`), and whether
+/// its revision is a new one.
 fn next(
     model: &Model,
     admitted: Admitted,
@@ -83,6 +84,11 @@ fn next(
     (record, action, !same_spec)
 }
 
+/// Computes what applying these documents would change, without changing anything.
+///
+/// # Errors
+/// Returns [`Failure::Invalid`] when a document stands twice or a device's desired state would be
+/// too large, and [`Failure::Conflict`] when a resource version is stale.
 fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Failure> {
     let mut plan = Plan {
         workloads: Vec::new(),
@@ -120,7 +126,7 @@ fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Failur
 }
 
 impl Plan {
-    /// A workload: what is said of it, and its present version.
+    /// Plans a workload. Returns its result and its present resource version.
     fn workload(
         &mut self,
         model: &Model,
@@ -158,7 +164,8 @@ impl Plan {
         (result, present)
     }
 
-    /// A document about data, likewise.
+    /// Plans a policy (any document but a workload). Returns its result and its present resource
+    /// version.
     fn policy(
         &mut self,
         model: &Model,
@@ -199,7 +206,8 @@ impl Plan {
     }
 }
 
-/// The first of the devices that a selector chooses, and how many there are.
+/// Returns the names of the first [`NAMED`] approved devices that a selector matches, and the
+/// number of all.
 fn chosen(model: &Model, selector: &Selector) -> (Vec<String>, u64) {
     let mut matching = approved(model)
         .filter(|device| selector.matches(&device.record.labels))
@@ -213,8 +221,8 @@ fn nobody(count: u64) -> Option<String> {
     (count == 0).then(|| "no enrolled and approved device matches spec.devices".to_owned())
 }
 
-/// Why a document is not the next step from what is there. What changes nothing overwrites
-/// nothing: it may be sent twice.
+/// Returns why a document's expected resource version does not fit what is stored. A document that
+/// changes nothing is never stale: it may be sent twice.
 fn is_stale(
     expected: Option<u64>,
     present: Option<u64>,
@@ -235,7 +243,7 @@ fn is_stale(
     })
 }
 
-/// For which devices this workload, as it will be, changes something.
+/// Counts and names the approved devices that gain, lose or update a workload by this record.
 fn changes(model: &Model, record: &WorkloadRecord) -> ChangedDevices {
     let mut all = ChangedDevices::default();
     for device in approved(model) {
@@ -259,7 +267,7 @@ fn changes(model: &Model, record: &WorkloadRecord) -> ChangedDevices {
     all
 }
 
-/// What is wanted of the devices that change, each small enough for one message.
+/// Computes the new desired state of each device that changes, and checks that it fits one message.
 fn sets(
     model: &Model,
     changed: &[&WorkloadRecord],
@@ -305,10 +313,10 @@ fn sets(
 const TOO_LARGE: &str = "a device's desired state would be too large to send";
 
 impl Service {
-    /// Applies documents, or says what applying them would do.
+    /// Applies documents, all or nothing. With `dry_run` it only says what applying them would do.
     ///
     /// # Errors
-    /// [`Failure`]; then nothing was applied.
+    /// Returns a [`Failure`]; then nothing was applied.
     pub async fn apply(
         &self,
         admitted: Vec<Admitted>,
@@ -318,10 +326,11 @@ impl Service {
         self.apply_as(admitted, dry_run, by, None).await
     }
 
-    /// Applies the document of a former revision again, or says what that would do.
+    /// Applies the document of a former revision again. With `dry_run` it only says what that would
+    /// do.
     ///
     /// # Errors
-    /// [`Failure`]; then nothing was applied.
+    /// Returns a [`Failure`]; then nothing was applied.
     pub async fn apply_again(
         &self,
         admitted: Vec<Admitted>,
@@ -356,10 +365,10 @@ impl Service {
                         ("workload.rollback", format!("back to revision {former}: {message}"))
                     }
                 };
-                store_workload(change, record, new_revision, by, (action, message));
+                put_workload(change, record, new_revision, by, (action, message));
             }
             for (record, message) in plan.policies {
-                policies::store(change, record, by, message);
+                policies::put_policy(change, record, by, message);
             }
             for (device, set) in plan.sets {
                 change.set_desired(&device, set);
@@ -373,11 +382,12 @@ impl Service {
         Ok(applied)
     }
 
-    /// Deletes a workload; its devices stop it. `expected` is the resource version that it must
-    /// have, if that matters.
+    /// Deletes a workload; its devices stop it. When `expected` is given, the workload must still
+    /// have this resource version.
     ///
     /// # Errors
-    /// [`Failure::NotFound`], [`Failure::Conflict`], or the store's.
+    /// Returns [`Failure::NotFound`], [`Failure::Conflict`] for another resource version, or a
+    /// [`Failure`] when the change cannot be stored.
     pub async fn delete_workload(
         &self,
         name: &str,
@@ -423,7 +433,7 @@ impl Service {
     }
 }
 
-fn store_workload(
+fn put_workload(
     change: &mut Change<'_>,
     mut record: WorkloadRecord,
     new_revision: bool,

@@ -1,4 +1,4 @@
-//! Calls to devices that wait for replies: logs, questions, fetches.
+//! Calls to devices that wait for a reply: logs, questions, and fetches of records.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,73 +16,76 @@ use tokio::time::Instant;
 use super::{Failure, Service};
 use crate::api::log::{LogHead, LogPiece};
 
-/// Pieces that wait for a reader, at most 16 KiB each. One who reads slower than the device
-/// sends is ended: nothing piles up.
+/// Maximum number of pieces, each of at most 16 KiB, that wait for a reader. A reader that is
+/// slower than the device is cut off, so that memory stays bounded.
 const WAITING: usize = 128;
 
-/// Calls that wait for replies at the same time.
+/// Maximum number of calls that wait for replies at the same time.
 const CALLS: usize = 1024;
 
-/// Logs that are read at the same time.
+/// Maximum number of logs that are read at the same time.
 const LOGS: usize = 256;
 
-/// Devices that answer questions at the same time, and questions.
+/// Maximum number of devices that answer questions at the same time, over all questions.
 const ANSWERS: usize = 512;
+/// Maximum number of questions under way at the same time.
 const QUESTIONS: usize = 16;
 
-/// A device that says nothing for this long does not answer: one at work on a question says so
-/// every 5 s, and neither calls nor short answers are acknowledged.
+/// Time without a sign of life after which a device counts as not answering. A device that works on
+/// a question sends one every 5 s; calls and short replies are not acknowledged.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A device follows a log for this long without being asked again.
+/// Time for which a device follows a log without being asked again, in seconds.
 const FOLLOW_SECONDS: u32 = 30;
 
-/// It is asked again this often.
+/// Time after which a followed log is asked for again; well below [`FOLLOW_SECONDS`].
 const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
 
-/// Why an answer ends before its end.
+/// Error of a reader whose next piece has a sequence number beyond the expected one.
 const GAP: &str = "a part of the answer was lost on the way";
+/// Error of a reader that took the pieces more slowly than they came.
 const SLOW: &str = "more came than was taken: the rest is cut; read it faster, or ask for less";
 
-/// Most lines from the end of a log.
+/// Maximum number of lines from the end of a log.
 const MAX_TAIL: u32 = 100_000;
 
-/// What a reader gets: bytes, or why there are no more.
+/// Item of a call's channel: a piece of the reply, or why there are no more.
 pub type Piece = Result<Part, String>;
 
-/// A piece of an answer as it came.
+/// One piece of a reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Part {
-    /// Bytes of the answer.
+    /// Bytes of the reply.
     pub body: Bytes,
-    /// Of a log: where they stand, see [`Reply::log`].
+    /// Position and times of a log's bytes, see [`Reply::log`]; empty for any other call.
     log: Vec<u64>,
 }
 
+/// Call that waits for its reply.
 #[derive(Debug)]
 struct Waiting {
     device: DeviceId,
     next: u32,
     is_log: bool,
     pieces: mpsc::Sender<Piece>,
-    /// Bytes of the topic of replies.
+    /// Length of the reply's topic, in bytes; 0 when the cost is not counted.
     topic: usize,
-    /// What crosses the link for it.
+    /// Bytes that crossed the device's link for this call.
     crossed: Arc<AtomicU64>,
 }
 
-/// The calls under way.
+/// Calls that wait for replies, and questions under way.
 #[derive(Debug)]
 pub(super) struct Calls {
     waiting: Mutex<BTreeMap<u64, Waiting>>,
-    /// Of the last call: no two of this process have the same id, and a device's session ends with
-    /// the process. Small numbers are short on the wire.
+    /// Id of the last call. Ids are unique within this process, which is enough: a device's MQTT
+    /// session ends with the process. They begin at 1, because small numbers are short on the wire.
     last: AtomicU64,
-    /// One for each device that answers a question.
+    /// One permit for each device that answers a question.
     pub(super) answers: Semaphore,
-    /// One for each question.
+    /// One permit for each question under way.
     pub(super) questions: Arc<Semaphore>,
-    /// The questions themselves, each with what ends it.
+    /// Questions under way by their id, each with what ends it.
     open: Mutex<BTreeMap<String, Arc<Notify>>>,
 }
 
@@ -107,12 +110,13 @@ impl Calls {
         self.last.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
-    /// Questions under way.
+    /// Locks the questions under way.
     pub(super) fn open(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A piece of so many bytes came. What nobody waits for, or another device's call, is dropped.
+    /// Hands a piece of a reply, `bytes` long on the wire, to whoever waits for it. A reply to no
+    /// known call, or from another device than the called one, is dropped.
     pub(super) fn reply(&self, device: &DeviceId, reply: Reply, bytes: usize) {
         let mut all = self.lock();
         let Some(call) = all.get_mut(&reply.id).filter(|call| call.device == *device) else {
@@ -123,7 +127,7 @@ impl Calls {
         if reply.sequence < call.next {
             return; // Sent again: its PUBACK was lost.
         }
-        // Why there is no more always finds a place: pieces leave it one.
+        // `pieces` always keeps one free place for the reason why there are no more.
         let mut over = reply.end;
         if reply.sequence > call.next {
             over = true;
@@ -132,10 +136,12 @@ impl Calls {
             over = true;
             drop(call.pieces.try_send(Err(error.chars().take(MAX_REASON).collect())));
         } else if !reply.body.is_empty() || !reply.end {
-            // One without a body is a sign of life.
+            // A piece without a body that does not end the reply is a sign of life: it is passed
+            // on, so that the reader's patience begins anew.
             if call.pieces.capacity() <= 1 {
                 drop(call.pieces.try_send(Err(SLOW.to_owned())));
-                // The device is told to stop once the reader has gone: what comes until then is late.
+                // The device is told to stop once the reader has gone. `u32::MAX` makes pieces that
+                // come until then look repeated, so that they are dropped.
                 call.next = u32::MAX;
                 return;
             }
@@ -148,7 +154,7 @@ impl Calls {
         }
     }
 
-    /// The device's connection ended.
+    /// Ends every call of a device whose connection ended.
     pub(super) fn device_gone(&self, device: &DeviceId) {
         self.lock().retain(|_, call| {
             let stays = call.device != *device;
@@ -160,11 +166,12 @@ impl Calls {
     }
 }
 
-/// Why a device was not called.
+/// Reason why a device was not called.
 enum NotCalled {
-    /// It cannot be called now.
+    /// The device cannot be called at the moment; the text follows the device's name, for example
+    /// "is offline".
     Now(&'static str),
-    /// It never can.
+    /// The call fails however often it is tried.
     Never(Failure),
 }
 
@@ -174,16 +181,17 @@ impl From<Failure> for NotCalled {
     }
 }
 
-/// Why there is no answer.
+/// Reason why a question has no answer.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
-    /// Not now: it may be asked again. In words that follow the device's name.
+    /// The device cannot be asked at the moment and may be asked again. The text follows the
+    /// device's name.
     Now(String),
-    /// Nothing came: the call or the answer may have been lost.
+    /// No reply came in time, or a part of it was lost.
     Silent,
-    /// The device, or the link, said so.
+    /// The device, or the link to it, gave this reason.
     Said(String),
-    /// It cannot be asked at all.
+    /// The question fails however often it is asked.
     Never(Failure),
 }
 
@@ -202,7 +210,8 @@ impl From<NotCalled> for NoAnswer {
     }
 }
 
-/// A call that is waited for. Dropped before its end: the device is told to stop.
+/// Guard of a call that waits for its reply. Dropped before the reply's end, it tells the device to
+/// stop.
 struct Ending {
     service: Arc<Service>,
     device: Name,
@@ -220,7 +229,7 @@ impl Drop for Ending {
     }
 }
 
-/// A log on its way. Dropped: the device is told to stop.
+/// Log that is being read from a device. Dropped before its end, it tells the device to stop.
 #[derive(Debug)]
 pub struct LogStream {
     service: Arc<Service>,
@@ -231,15 +240,15 @@ pub struct LogStream {
     pieces: mpsc::Receiver<Piece>,
     ask_again: Instant,
     give_up: Instant,
-    /// The device's last word, or when it was asked first.
+    /// Time of the device's last piece, or of the call when none has come yet.
     heard: Instant,
-    /// Where what comes next stands: the number of the log, and the offset in it.
+    /// Expected position of the next piece: the log's number, and the byte offset in it.
     expected: (u32, u64),
 }
 
 impl LogStream {
-    /// The next piece; while it is followed and the device does not answer, now and then one that
-    /// says so. None: that was all.
+    /// Waits for the next piece; `None` after the last one. While a log is followed and the device
+    /// does not answer, a piece without bytes says so every 10 s.
     pub async fn next(&mut self) -> Option<Result<LogPiece, String>> {
         let received = self.receive().await?;
         Some(received.map(|part| match part {
@@ -248,7 +257,8 @@ impl LogStream {
         }))
     }
 
-    /// A piece as it came; nothing, when the device did not answer though it was asked again.
+    /// Waits for the next piece as the device sent it; `Some(Ok(None))` when the device did not
+    /// answer although it was asked again.
     async fn receive(&mut self) -> Option<Result<Option<Part>, String>> {
         loop {
             let wake = if self.follow { self.ask_again } else { self.give_up };
@@ -265,14 +275,16 @@ impl LogStream {
                         return Some(Err(text));
                     }
                     self.ask_again = Instant::now() + FOLLOW_AGAIN;
-                    // A log that is quiet and a device that hangs look the same.
+                    // A quiet log and a device that hangs look the same from here: the connection
+                    // is checked.
                     self.service.look(&self.device);
                     if let Err(failure) = self.service.send_call(&self.device, self.id, self.method.clone()) {
                         self.pieces.close();
                         self.follow = false;
                         return Some(Err(failure.to_string()));
                     }
-                    // It answers whenever it is asked again.
+                    // A device answers every repeated call, so silence for this long means that it
+                    // does not answer.
                     if self.heard.elapsed() >= FOLLOW_AGAIN {
                         return Some(Ok(None));
                     }
@@ -282,7 +294,8 @@ impl LogStream {
     }
 }
 
-/// Where a piece stands, by what it says and by what was expected.
+/// Computes a piece's position from what it states itself, or else from where the last piece ended;
+/// `expected` moves to its end. Bytes between the two are counted as lost.
 fn placed(expected: &mut (u32, u64), part: Part) -> LogPiece {
     let (mut log, mut offset) = *expected;
     let (mut lost, mut anew) = (0, false);
@@ -314,16 +327,18 @@ impl Drop for LogStream {
     }
 }
 
-/// Bytes of a topic.
+/// Length of a topic's text, in bytes.
 fn topic(shard: u8, device: DeviceId, channel: Channel) -> usize {
     Topic { shard, device, channel }.to_string().len()
 }
 
 impl Service {
-    /// Asks a device for a part of a workload's log; it is followed if `follow_seconds` is not 0.
+    /// Asks a device for a part of a workload's log. The log is followed when `follow_seconds` is
+    /// not 0.
     ///
     /// # Errors
-    /// [`Failure`]; also when the device is not connected.
+    /// Returns a [`Failure`] when device or workload is unknown, the device is not connected, or
+    /// too many logs are being read.
     pub fn logs(
         self: &Arc<Self>,
         device: &str,
@@ -376,7 +391,8 @@ impl Service {
             service: Arc::clone(self),
             device: name,
             id,
-            // Asked again, the device must not begin anew.
+            // The same call is sent again with the same id: the device then follows on and does not
+            // begin anew.
             method,
             follow,
             pieces,
@@ -387,7 +403,8 @@ impl Service {
         })
     }
 
-    /// Asks what is answered, of whom nobody takes the answer. False: it cannot be asked now.
+    /// Sends a call whose reply nobody waits for. Returns false when the device cannot be called at
+    /// the moment.
     pub(super) fn try_ask(&self, name: &Name, method: Method) -> bool {
         self.try_call(name, self.calls.next_id(), method).is_ok()
     }
@@ -401,7 +418,7 @@ impl Service {
         })
     }
 
-    /// Calls a device; gives what the call takes on the link.
+    /// Sends a call to a device. Returns the number of bytes that it takes on the link.
     fn try_call(&self, name: &Name, id: u64, method: Method) -> Result<u64, NotCalled> {
         let (device, shard, session) = {
             let model = self.model();
@@ -427,9 +444,9 @@ impl Service {
         }
     }
 
-    /// Asks a device and waits for the whole answer, of at most `most` bytes. `crossed` is raised
-    /// by what that takes on the link, whether it is answered or not. Dropped: the device is told
-    /// to stop.
+    /// Calls a device and waits for the whole reply, of at most `most` bytes. Adds to `crossed`
+    /// what the call takes on the link, in bytes, whether a reply comes or not. Dropped before its
+    /// end, it tells the device to stop.
     pub(super) async fn ask(
         self: &Arc<Self>,
         name: &Name,
@@ -484,7 +501,7 @@ impl Service {
 mod tests {
     use super::*;
 
-    /// A call with room for so many pieces.
+    /// Makes a call whose channel has this many places.
     fn call(room: usize) -> (Calls, DeviceId, mpsc::Receiver<Piece>) {
         let (sender, pieces) = mpsc::channel(room);
         let device: DeviceId = "default.d-1".parse().unwrap();

@@ -1,5 +1,5 @@
-//! One change: the model in memory, what goes to the store for it, and what is told once it is
-//! safe there.
+//! One change: the model in memory, what is written to the store for it, and what is told to others
+//! once it is durable.
 
 use holdfast_base::ids::{DeviceId, Name};
 use serde::Serialize;
@@ -12,16 +12,19 @@ use crate::core::records::{AccessRecord, AuditRecord, MAX_AUDIT};
 use crate::core::timeline::{EventRecord, What};
 use crate::store::Batch;
 
-/// What is told once the change is safe.
+/// Notices that are sent once the change is durable.
 #[derive(Debug, Default)]
 pub(super) struct After {
+    /// Events for those who watch, each with its resource version.
     pub(super) events: Vec<(u64, Event)>,
+    /// Devices whose desired state changed.
     pub(super) desired: Vec<DeviceId>,
+    /// Devices whose connection is to end.
     pub(super) disconnect: Vec<DeviceId>,
 }
 
-/// A change under way. Whoever makes it decides first and changes then: an error returned after
-/// the model was touched would leave memory and disk apart.
+/// Change under way. A change must make all its checks before it touches the model: an error that
+/// is returned later would leave the memory and the store different.
 pub(crate) struct Change<'a> {
     pub(crate) model: &'a mut Model,
     pub(crate) now: u64,
@@ -36,7 +39,8 @@ impl<'a> Change<'a> {
         Self { model, now, batch: Batch::default(), after: After::default(), living: false }
     }
 
-    /// What is to be stored, its number, and what is told then.
+    /// Ends the change. Returns its batch's number, what to write, and what to tell once that is
+    /// durable.
     pub(super) fn finish(mut self) -> (u64, Batch, After) {
         if !self.batch.writes.is_empty() || self.living {
             self.model.meta.alive = self.now;
@@ -46,17 +50,19 @@ impl<'a> Change<'a> {
         (self.model.batches, self.batch, self.after)
     }
 
-    /// Stores that the control plane lives, also when nothing else is stored.
+    /// Writes the control plane's own record (with the time at which it was last alive) even when
+    /// nothing else is written.
     pub(crate) fn live(&mut self) {
         self.living = true;
     }
 
-    /// The next resource version.
+    /// Takes the next resource version.
     pub(crate) fn version(&mut self) -> u64 {
         self.model.meta.version += 1;
         self.model.meta.version
     }
 
+    /// Writes a record as JSON.
     pub(crate) fn put<T: Serialize>(&mut self, key: String, value: &T) {
         match serde_json::to_vec(value) {
             Ok(bytes) => self.batch.put(key, bytes),
@@ -64,12 +70,12 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Everything that is stored goes first.
+    /// Deletes everything in the store before the batch's writes.
     pub(crate) fn clear(&mut self) {
         self.batch.clear = true;
     }
 
-    /// Stores a value that is JSON already.
+    /// Writes a value that is JSON already.
     pub(crate) fn put_bytes(&mut self, key: String, value: Vec<u8>) {
         self.batch.put(key, value);
     }
@@ -78,7 +84,7 @@ impl<'a> Change<'a> {
         self.batch.delete(key);
     }
 
-    /// Stores who a device is, as the model has it.
+    /// Writes a device's record (identity, labels, standing) as the model has it.
     pub(crate) fn put_device(&mut self, name: &Name) {
         self.model.settle_rule(name);
         if let Some(device) = self.model.devices.get(name) {
@@ -87,8 +93,9 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Writes to a device's timeline that its connection began, if that is still to be written.
-    /// It waits for the device's first report, or for what else is written of it.
+    /// Adds the beginning of a device's connection to its timeline, if that is still unwritten. It
+    /// is written late, together with the device's first report or its next event, which saves a
+    /// write for each connection.
     pub(crate) fn put_arrival(&mut self, name: &Name) {
         let Some(device) = self.model.devices.get_mut(name) else { return };
         let at = std::mem::take(&mut device.live.unwritten);
@@ -98,8 +105,9 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Writes to a device's timeline, and to the fleet's, what happened to it at this time; whether
-    /// while it was away. The device's record, which counts it, is to be written too.
+    /// Adds events to a device's timeline and to the fleet's. `when` is their time in seconds since
+    /// 1970, and whether they happened while the device was away. The caller must also write the
+    /// device's report, which counts the events.
     pub(crate) fn happened(
         &mut self,
         name: &Name,
@@ -119,7 +127,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Stores what a device said, as the model has it.
+    /// Writes a device's reported state as the model has it.
     pub(crate) fn put_report(&mut self, name: &Name) {
         self.put_arrival(name);
         if let Some(device) = self.model.devices.get(name) {
@@ -135,14 +143,15 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// A device should run and do this from now on; nothing happens when it should already.
+    /// Sets a device's desired state and gives it the next generation. Does nothing when the device
+    /// should already run just this.
     pub(crate) fn set_desired(&mut self, name: &Name, wanted: Wanted) {
         let number = self.model.batches;
         let floor = self.model.meta.generation_floor;
         let paused = self.model.paused(name, &wanted.workloads);
         let Some(device) = self.model.devices.get_mut(name) else { return };
-        // Whoever was deleted and comes back may have an old state on its disk: an empty set is
-        // then something to say, see `Meta::generation_floor`.
+        // A device that was deleted and enrols again may have an old desired state on its disk. An
+        // empty set is then something to send, see `Meta::generation_floor`.
         let unsaid = device.desired.generation == 0 && floor > 0;
         let Wanted { workloads, data } = wanted;
         let same = device.desired.workloads == workloads
@@ -163,7 +172,7 @@ impl<'a> Change<'a> {
         self.after.desired.push(id);
     }
 
-    /// Stores what a device should run, as the model has it.
+    /// Writes a device's desired state as the model has it.
     pub(crate) fn put_desired(&mut self, name: &Name) {
         if let Some(device) = self.model.devices.get(name) {
             let bytes = serde_json::to_vec(&device.desired);
@@ -171,13 +180,13 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Tells the device's connection to read its desired state once this is safe.
+    /// Ends the device's connection once the change is durable.
     pub(crate) fn disconnect(&mut self, name: &Name) {
         let id = self.model.id(name);
         self.after.disconnect.push(id);
     }
 
-    /// Tells those who watch.
+    /// Sends an event to those who watch, once the change is durable.
     pub(crate) fn event(&mut self, kind: &str, name: &str, action: &str, message: String) {
         let (kind, action) = (kind.into(), action.into());
         let at = rfc3339(self.now);
@@ -186,7 +195,8 @@ impl<'a> Change<'a> {
         self.after.events.push((version, event));
     }
 
-    /// Tells those who watch which parts of a device changed, so that they read no others anew.
+    /// Sends an event that names the parts of a device that changed, so that readers read only
+    /// those again.
     pub(crate) fn device_event(&mut self, name: &Name, message: String, parts: Vec<String>) {
         self.event("device", name.as_str(), "changed", message);
         if let Some((_, event)) = self.after.events.last_mut() {
@@ -194,17 +204,17 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// How people call an access token: by what it is for.
+    /// Comment of an access token, by which people know it.
     fn name_of(&self, access: &str) -> Option<Box<str>> {
         self.model.access.get(access).and_then(AccessRecord::title).map(Into::into)
     }
 
-    /// Writes down who did what.
+    /// Adds an entry to the audit log: who did what to which object.
     pub(crate) fn audit(&mut self, by: &str, action: &str, subject: &str, message: String) {
         self.audit_revision(by, action, subject, message, None);
     }
 
-    /// Writes down who made which revision of a workload.
+    /// Adds an entry to the audit log about a new revision of a workload.
     pub(crate) fn audit_revision(
         &mut self,
         by: &str,

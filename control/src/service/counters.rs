@@ -1,68 +1,68 @@
-//! What the service counts. No names: counts alone, safe to show to anyone.
+//! Counters of the service. They hold no names, so that they may be shown to anyone.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Counters that only rise.
+/// Counters since the process started. They only rise.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Transactions of the store.
+    /// Committed transactions of the store.
     pub commits: AtomicU64,
-    /// Transactions that failed.
+    /// Transactions of the store that failed.
     pub commits_failed: AtomicU64,
-    /// Keys written in them.
+    /// Keys written in committed transactions.
     pub writes: AtomicU64,
-    /// Changes that were not taken because too much waited for the disk.
+    /// Changes that were refused because too many waited for the disk.
     pub overloads: AtomicU64,
-    /// Devices enrolled.
+    /// Devices that were enrolled.
     pub enrolled: AtomicU64,
-    /// Certificates renewed.
+    /// Certificates that were renewed.
     pub renewed: AtomicU64,
     /// Logins that were refused.
     pub logins_refused: AtomicU64,
-    /// State reports taken.
+    /// State reports that were processed.
     pub reports: AtomicU64,
-    /// Messages of devices that were none.
+    /// Messages of devices that could not be decoded.
     pub malformed: AtomicU64,
-    /// Batches that devices published.
+    /// Batches of data records that devices published.
     pub batches: AtomicU64,
-    /// Of those: did not fit into the queue.
+    /// Batches that were not taken because the queue was full.
     pub batches_not_taken: AtomicU64,
-    /// Of those: can never be stored.
+    /// Batches that were refused because they can never be stored.
     pub batches_refused: AtomicU64,
-    /// Records stored.
+    /// Data records that were stored.
     pub records: AtomicU64,
-    /// Records that came again.
+    /// Data records that were stored before and arrived again.
     pub records_repeated: AtomicU64,
-    /// Records removed by retention.
+    /// Data records removed by retention.
     pub records_retired: AtomicU64,
-    /// Transactions of the data store that took batches in.
+    /// Transactions of the data store that stored batches.
     pub data_commits: AtomicU64,
     /// Transactions and reads of the data store that failed.
     pub data_commits_failed: AtomicU64,
-    /// Blocks of records that the disk has changed.
+    /// Blocks of data records whose checksum did not match when they were read.
     pub blocks_damaged: AtomicU64,
-    /// Messages about alarms that a receiver took, tests included.
+    /// Messages about alarms that a receiver accepted, tests included.
     pub notifications_sent: AtomicU64,
-    /// Attempts to deliver one that failed.
+    /// Failed attempts to deliver a message about alarms.
     pub notifications_failed: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Counters {
-    /// An attempt to deliver a message about alarms ended.
+    /// Counts an attempt to deliver a message about alarms.
     pub fn notified(&self, delivered: bool) {
         let counter = if delivered { &self.notifications_sent } else { &self.notifications_failed };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An enrolment or a renewal was refused, for this reason in one word.
+    /// Counts a refused enrolment or renewal. `word` is the reason in one word.
     pub fn refuse(&self, word: &'static str) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(word).or_insert(0) += 1;
     }
 
-    /// Refusals by reason.
+    /// Number of refused enrolments and renewals, by reason.
     pub fn refused(&self) -> BTreeMap<&'static str, u64> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,4 +1,4 @@
-//! What people do with devices: label, approve, revoke, delete.
+//! Actions of people on devices: label, approve, revoke, delete.
 
 use holdfast_base::ids::Name;
 
@@ -16,7 +16,7 @@ fn known(change: &Change<'_>, name: &str) -> Result<Device, Failure> {
     change.model.devices.get(name).cloned().ok_or_else(|| Failure::no("device", name))
 }
 
-/// The device was changed by a person: written, told, written down.
+/// Records that a person changed a device: event, audit log, new resource version.
 fn changed(change: &mut Change<'_>, name: &Name, by: &str, action: &str, message: &str) {
     change.event("device", name.as_str(), "changed", message.to_owned());
     change.audit(by, action, name.as_str(), message.to_owned());
@@ -28,7 +28,8 @@ fn changed(change: &mut Change<'_>, name: &Name, by: &str, action: &str, message
     change.put_device(name);
 }
 
-/// The set that this device should run, if it can be sent to it.
+/// Computes the desired state of a device with these labels. Fails when it would be too large for
+/// one message.
 fn place(
     change: &Change<'_>,
     name: &Name,
@@ -45,10 +46,11 @@ fn place(
 }
 
 impl Service {
-    /// Sets and removes labels; workloads follow.
+    /// Sets and removes a device's labels, and places workloads and policies anew.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// Returns [`Failure::NotFound`], [`Failure::Conflict`] for another resource version, or
+    /// [`Failure::Invalid`] for bad labels or a desired state that would be too large.
     pub async fn label(
         &self,
         name: &str,
@@ -91,10 +93,11 @@ impl Service {
         .await
     }
 
-    /// Lets a device in that waits for it.
+    /// Approves a device that is pending. An approved device stays as it is.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// Returns [`Failure::NotFound`], [`Failure::Conflict`] for a revoked device, or
+    /// [`Failure::Invalid`] for a desired state that would be too large.
     pub async fn approve(&self, name: &str, by: &str) -> Result<api::Device, Failure> {
         self.change(|change| {
             let device = known(change, name)?;
@@ -119,10 +122,11 @@ impl Service {
         .await
     }
 
-    /// Shuts a device out; what it runs, runs on.
+    /// Revokes a device: its connection ends and no further one is accepted. Its workloads keep
+    /// running.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// Returns [`Failure::NotFound`], or a [`Failure`] when the change cannot be stored.
     pub async fn revoke(&self, name: &str, by: &str) -> Result<api::Device, Failure> {
         self.change(|change| {
             let device = known(change, name)?;
@@ -140,10 +144,11 @@ impl Service {
         .await
     }
 
-    /// Forgets a device. Its certificate is of no use any more; its name is free.
+    /// Deletes a device with its timeline, its pauses and its stored data. Its certificate is no longer
+    /// accepted, and its name is free.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// Returns [`Failure::NotFound`], or a [`Failure`] when the change cannot be stored.
     pub async fn delete_device(&self, name: &str, by: &str) -> Result<(), Failure> {
         let (name, key) = self
             .change(|change| {

@@ -1,4 +1,4 @@
-//! What the gateway asks of the control plane. Nothing here blocks.
+//! Answers to the gateway's questions about devices. No function here blocks.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Directory for Service {
         match known.record.standing {
             Standing::Revoked => Err(Refusal::Revoked),
             Standing::Pending => Err(Refusal::Pending),
-            // Of a key that had this name before.
+            // The certificate belongs to another key that had this name before.
             Standing::Approved if !serial_is_of(serial, &known.record.public_key) => {
                 Err(Refusal::Revoked)
             }
@@ -42,7 +42,7 @@ impl Directory for Service {
             let model = self.model();
             let known = model.devices.get(&device.device)?;
             if known.desired_in > self.durable.load(Ordering::Acquire) {
-                return None; // Told when it is safe.
+                return None; // The writer tells the gateway when it is durable.
             }
             model.desired_state(&device.device)?
         };
@@ -55,8 +55,8 @@ impl Directory for Service {
         }
     }
 
-    fn store(&self) -> Option<Bytes> {
-        let store = self.ingest.known().store?;
+    fn store_notice(&self) -> Option<Bytes> {
+        let store = self.ingest.known().store_id?;
         Self::acknowledgement(Vec::new(), 0, Some(store))
     }
 
@@ -72,7 +72,7 @@ impl Directory for Service {
         let mut newer = false;
         let begin = |change: &mut Change<'_>| {
             let now = change.now;
-            // Of the connection that this one takes over from.
+            // Writes the beginning of the connection that this one takes over from.
             change.put_arrival(name);
             let Some(known) = change.model.devices.get_mut(name) else { return };
             newer = known.live.begin(connection);
@@ -82,7 +82,7 @@ impl Directory for Service {
                 known.live.since = now;
                 known.report.gone = 0;
                 known.report.last_seen = now;
-                // Stored with the report that follows.
+                // This is written to the store with the report that follows.
                 known.report.connected = true;
                 known.report.keep_alive = keep_alive;
                 known.report.address = Some(liveness::address(peer));
@@ -98,7 +98,7 @@ impl Directory for Service {
             }
         }
         if newer {
-            // What was asked of a former connection is not answered on this one.
+            // A call that was sent on a former connection gets no reply on this one.
             self.calls.device_gone(device);
             self.looking.gone(name);
         }
@@ -150,7 +150,7 @@ impl Directory for Service {
                 Ok(report) => self.report(&device.device, report, done),
                 Err(error) => malformed(error),
             },
-            // A beat on an idle link: the connection itself is all that it says.
+            // An empty message keeps an idle connection alive; its arrival alone counts.
             Channel::Presence if payload.is_empty() => done.stored(),
             Channel::Presence => match codec::decode::<Presence>(&payload) {
                 Ok(presence) => {
@@ -174,7 +174,7 @@ impl Directory for Service {
     }
 
     fn reader(&self, token: &str) -> Option<Access> {
-        // Reading needs the least scope that there is.
+        // Reading needs the least scope there is, so that any valid token will do.
         let id = self.authorize(token).ok()?.access;
         let secret_sha256 = self.secret_of(&id)?;
         Some(Access { id, secret_sha256 })
@@ -190,14 +190,14 @@ impl Directory for Service {
 }
 
 impl Service {
-    /// Digest of the secret of an access token.
+    /// SHA-256 digest of an access token's secret; `None` when the token is unknown or has ended.
     fn secret_of(&self, access: &str) -> Option<[u8; 32]> {
         let model = self.model();
         let known = model.access.get(access).filter(|known| known.counts(self.now()))?;
         unhex::<32>(&known.secret_sha256)
     }
 
-    /// What happened more than an hour ago is not remembered any more: it is in the store.
+    /// Drops timeline entries of more than an hour ago from memory. They stay in the store.
     pub(super) fn settle_timelines(&self) {
         let now = self.now();
         for device in self.model_mut().devices.values_mut() {
@@ -207,7 +207,8 @@ impl Service {
         }
     }
 
-    /// What is over of devices that came back with another history is not said any more.
+    /// Ends the problem "diverged" of devices whose identity has been used by one machine only for
+    /// long enough.
     pub(super) fn settle_lineages(&self) {
         let now = self.now();
         let settle = |change: &mut Change<'_>| {
@@ -237,6 +238,8 @@ impl Service {
         }
     }
 
+    /// Takes a state report: model, timeline, event and, when the device's history diverged, the
+    /// repair of its data. `done` is called once the report is durable.
     fn report(&self, name: &Name, report: StateReport, done: Done) {
         self.counters.reports.fetch_add(1, Ordering::Relaxed);
         let mut diverged = None;
@@ -247,7 +250,8 @@ impl Service {
             let message = words(&report, known.report.applied);
             let parts = parts(&report, known.report.applied);
             let before = Before::of(&known.report);
-            // What a device that was known says in full, it may have been for long.
+            // A full report of a known device may tell of changes that happened long ago, while it
+            // was away.
             let while_away = report.full && known.report.agent.is_some();
             diverged = known.report.take_history(report.full, &report.history, epoch, now);
             known.report.take(report, now);
@@ -264,7 +268,7 @@ impl Service {
                 change.device_event(name, message, parts);
             }
         };
-        // Not taken: the device gets no PUBACK and sends again.
+        // When the report is not stored, the device gets no PUBACK and sends it again.
         self.note(take, move |stored| {
             if stored {
                 done.stored();
@@ -278,7 +282,8 @@ impl Service {
     }
 }
 
-/// Which parts of the device a report is about, as [`crate::api::Event::parts`] has them.
+/// Names the parts of the device that a report is about, as in [`crate::api::Event::parts`]. Empty
+/// for a full report: any part may have changed.
 fn parts(report: &StateReport, before: holdfast_base::ids::StateVersion) -> Vec<String> {
     if report.full {
         return Vec::new();
@@ -289,10 +294,10 @@ fn parts(report: &StateReport, before: holdfast_base::ids::StateVersion) -> Vec<
     workloads.chain(problems).chain(applied).collect()
 }
 
-/// Most workloads that an event names.
+/// Maximum number of workloads that an event's text names.
 const NAMED: usize = 5;
 
-/// What a report says, in words. None: nothing that anybody would want to watch.
+/// Text of the event for a report. `None` when the report holds nothing worth watching.
 fn words(report: &StateReport, before: holdfast_base::ids::StateVersion) -> Option<String> {
     let mut parts: Vec<String> = report
         .workloads

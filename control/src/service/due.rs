@@ -1,5 +1,5 @@
-//! Devices whose state changes at a moment though nobody reports anything: a workload has run well
-//! for long enough, a device is offline for too long. Whoever watches is told then.
+//! Devices whose state changes by time alone, without a report: a workload has run well for long
+//! enough, or a device has been offline for too long. Watching readers get an event at that moment.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,16 +10,16 @@ use holdfast_base::ids::Name;
 use super::Service;
 use super::change::Change;
 
-/// How often it is looked for devices whose next packet is overdue, in seconds: a look at every
-/// device, a few milliseconds for 50,000.
+/// Time between two checks for devices whose next packet is overdue, in seconds. A check looks at
+/// every device and takes a few milliseconds for 50,000.
 const LATE_EVERY: u64 = 5;
 
-/// When to look at a device again.
+/// Times at which devices' states change by themselves.
 #[derive(Debug, Default)]
 pub(super) struct Due {
-    /// By name: one moment for each device at most.
+    /// Next time of each device, in seconds since 1970; at most one for each.
     moments: Mutex<BTreeMap<Name, u64>>,
-    /// When it was last looked, in seconds since 1970.
+    /// Time of the last check, in seconds since 1970.
     looked: AtomicU64,
 }
 
@@ -32,7 +32,7 @@ impl Due {
         }
     }
 
-    /// Those whose moment has come; they are forgotten.
+    /// Returns the devices whose time has come, and removes their times.
     fn take(&self, now: u64) -> Vec<Name> {
         let mut all = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
         let due: Vec<Name> =
@@ -45,14 +45,15 @@ impl Due {
 }
 
 impl Service {
-    /// Notes when the state of a device changes by itself.
+    /// Computes when the state of a device changes by itself next, and notes it.
     pub(super) fn note_due(&self, name: &Name) {
         let watch = self.watch();
         let at = self.model().devices.get(name).and_then(|device| watch.next_change(device));
         self.due.set(name, at);
     }
 
-    /// Notes it of every device: at the start, and when what is expected of them becomes another.
+    /// Computes for every device when its state changes by itself next: at the start, and when a
+    /// policy changes what is expected of devices.
     pub fn note_every_due(&self) {
         let watch = self.watch();
         let moments: Vec<(Name, Option<u64>)> = self
@@ -66,7 +67,8 @@ impl Service {
         }
     }
 
-    /// Tells those who watch of devices whose next packet is overdue, or no longer is.
+    /// Sends an event for each device whose next packet has become overdue, and for each that was
+    /// heard again.
     fn tell_late(&self, now: u64) {
         let mut changed: Vec<Name> = Vec::new();
         self.every_device(|device| {
@@ -89,15 +91,15 @@ impl Service {
                 change.device_event(name, said.to_owned(), vec!["connection".to_owned()]);
             }
         };
-        // Not taken: it is tried again.
+        // When the change is not taken, the next check finds the same devices.
         let _taken = self.note(tell, |_| {});
     }
 
-    /// Tells those who watch of every device whose state has changed by itself since the last
-    /// call. To be called about once a second.
+    /// Sends an event for every device whose state has changed by itself since the last call. Must
+    /// be called about once a second.
     pub fn tell_due(&self) {
         let now = self.now();
-        // A clock that was set back moves what depends on it.
+        // A clock that was set back moves all times.
         if now < self.due.looked.swap(now, Ordering::Relaxed) {
             self.note_every_due();
         }
@@ -113,7 +115,8 @@ impl Service {
                 change.device_event(name, String::new(), vec!["connection".into()]);
             }
         };
-        // Not taken: the store takes nothing, and readers are told when it does again.
+        // When the change is not taken, the store takes nothing: readers are told to read
+        // everything again when it does.
         let _taken = self.note(tell, |_| {});
         for name in &due {
             self.note_due(name);

@@ -16,7 +16,7 @@ use crate::core::model::{Device, Model, key, sha256};
 use crate::core::placement;
 use crate::core::records::{DeviceRecord, Issued, Standing};
 
-/// Whoever waits for approval asks again after so long.
+/// Time after which a device that is pending approval asks again, in seconds.
 const RETRY_SECONDS: u32 = 5;
 
 impl From<Refused> for Failure {
@@ -31,7 +31,7 @@ impl From<Refused> for Failure {
     }
 }
 
-/// What the decision needs of a request.
+/// Parts of an enrolment request that the decision needs.
 struct Request<'a> {
     asked: Asked<'a>,
     token: &'a str,
@@ -56,6 +56,7 @@ impl Request<'_> {
 }
 
 impl Service {
+    /// Counts and logs a refusal, and returns its failure.
     fn refuse(&self, word: &'static str, failure: Failure) -> Failure {
         self.counters.refuse(word);
         tracing::info!(reason = word, "enrolment or renewal refused");
@@ -71,10 +72,13 @@ impl Service {
         Ok(())
     }
 
-    /// Enrols a device.
+    /// Enrols a device: checks its token and its proof of the private key, issues a certificate,
+    /// and adds the device, which may have to be approved first. A known key gets a new certificate
+    /// under its name.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// Returns [`Failure::Invalid`] for a malformed token, [`Failure::Refused`] for a bad proof or
+    /// token, and [`Failure::Conflict`] when the name is taken.
     pub async fn enrol(&self, request: EnrolRequest) -> Result<EnrolAnswer, Failure> {
         self.check_open()?;
         let token: EnrolToken =
@@ -98,7 +102,8 @@ impl Service {
             public_key: &request.public_key,
         };
         let refuse = |refused: Refused| self.refuse(refused.word(), refused.into());
-        // Decided once to know the name and make the certificate, and again when it counts.
+        // The first decision gives the name for the certificate. The second one counts: it is made
+        // under the write lock, where nothing can change any more.
         let first = asked.decide(&self.model(), self.now()).map_err(refuse)?;
         let name = match &first {
             Decision::Same(name) | Decision::New { name, .. } => name.clone(),
@@ -137,10 +142,11 @@ impl Service {
         self.answer(&name, standing, certificate, held)
     }
 
-    /// A known device asks for a fresh certificate, or whether it has been approved.
+    /// Renews a known device's certificate. For a pending device it says whether it has been
+    /// approved.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// Returns [`Failure::Refused`] for a bad proof, an unknown device or a revoked one.
     pub async fn renew(&self, request: RenewRequest) -> Result<EnrolAnswer, Failure> {
         self.check_open()?;
         let message = renew_proof(&request.public_key);
@@ -223,7 +229,7 @@ fn issued(certificate: &Certificate) -> Issued {
     Issued { serial: certificate.serial.as_str().into(), not_after: certificate.not_after }
 }
 
-/// A new device, and one use of its token.
+/// Adds a new device to the model, and counts one use of its token.
 fn add(change: &mut Change<'_>, record: DeviceRecord) -> Result<(), Failure> {
     let name = record.name.clone();
     let set = match record.standing {
@@ -259,7 +265,7 @@ fn add(change: &mut Change<'_>, record: DeviceRecord) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A known device has a fresh certificate.
+/// Stores a known device's new certificate.
 fn renewed(
     change: &mut Change<'_>,
     name: &Name,

@@ -1,5 +1,5 @@
-//! What changed, for those who watch: a bounded ring that every reader reads at its own pace.
-//! Whoever falls behind further than it reaches is told to read everything anew.
+//! Events for those who watch, in a bounded ring that every reader reads at its own pace. A reader
+//! that falls behind the ring's oldest event is told to read everything again.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,44 +8,45 @@ use tokio::sync::watch;
 
 use crate::api::Event;
 
-/// Events that are kept, about 200 bytes each: minutes of a busy fleet, for readers that
-/// reconnect.
+/// Number of events in the ring, about 200 bytes each. It covers some minutes of a busy fleet, so
+/// that readers can reconnect.
 const KEPT: usize = 2_048;
 
-/// Events given to a reader at once.
+/// Maximum number of events that a reader gets at once.
 const PAGE: usize = 256;
 
+/// Newest events and the id before them.
 #[derive(Debug)]
 struct Ring {
-    /// Everything up to this id is not in the ring (any more).
+    /// Id before the ring's oldest event: events up to this id are not in the ring.
     before: u64,
     events: VecDeque<Arc<(u64, Event)>>,
 }
 
-/// The ring.
+/// Ring of the newest events, and a signal for new ones.
 #[derive(Debug)]
 pub struct Events {
     ring: Mutex<Ring>,
     newest: watch::Sender<u64>,
 }
 
-/// What a reader gets.
+/// Result of reading the ring.
 #[derive(Debug)]
 pub enum Page {
-    /// These, and it is at this id now.
+    /// Events after the asked id, in order; empty when there are none.
     Events(Vec<Arc<(u64, Event)>>),
-    /// Events were missed; it is at this id now.
+    /// Events were missed, so everything must be read again. Holds the newest id.
     Reset(u64),
 }
 
 impl Events {
-    /// A ring that begins after this id.
+    /// Makes an empty ring that begins after this id.
     pub fn new(version: u64) -> Self {
         let ring = Ring { before: version, events: VecDeque::new() };
         Self { ring: Mutex::new(ring), newest: watch::Sender::new(version) }
     }
 
-    /// Adds an event; its id is above all before.
+    /// Adds events and wakes readers. Their ids must rise and be above all before.
     pub fn publish(&self, events: Vec<(u64, Event)>) {
         let Some(last) = events.last().map(|(id, _)| *id) else { return };
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,12 +62,12 @@ impl Events {
         self.newest.send_replace(last);
     }
 
-    /// Tells of ids as they rise.
+    /// Returns a receiver of the newest id.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }
 
-    /// What came after this id.
+    /// Returns up to 256 events after this id.
     pub fn after(&self, id: u64) -> Page {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = ring.events.back().map_or(ring.before, |event| event.0);
@@ -77,7 +78,7 @@ impl Events {
         Page::Events(ring.events.iter().skip(start).take(PAGE).cloned().collect())
     }
 
-    /// Forgets everything: readers begin anew after this id.
+    /// Empties the ring. Readers read everything again and go on after this id.
     pub fn reset(&self, version: u64) {
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         ring.events.clear();

@@ -1,4 +1,4 @@
-//! Records of one stream, or of a stream of many devices, one after the other.
+//! Data records of one stream name, of one device or many, one stream after the other.
 
 use std::ops::ControlFlow;
 
@@ -9,15 +9,17 @@ use super::{Failure, Service, Window};
 use crate::api::selector::Selector;
 use crate::data_store::StreamRow;
 
-/// Records that are looked at before an export begins, over all its streams: a look costs less than
-/// the export itself, which cannot begin before.
+/// Maximum number of records that are looked at before an export begins, over all its streams. The
+/// look costs less than the export, which cannot begin before.
 const LOOK: usize = 2_000_000;
 
 impl Service {
-    /// The streams of this name of the devices that are chosen, by device.
+    /// Returns the streams of this name of the devices that a selector matches, in the order of the
+    /// devices' names.
     ///
     /// # Errors
-    /// [`Failure::NotFound`]: there is none; [`Failure::Unavailable`] at the start.
+    /// Returns [`Failure::NotFound`] when there is none, and [`Failure::Unavailable`] while the
+    /// data store is being opened.
     pub fn streams_named(
         &self,
         stream: &str,
@@ -41,10 +43,11 @@ impl Service {
         if rows.is_empty() { Err(none()) } else { Ok(rows) }
     }
 
-    /// Looks at the records of an export before it is made, the first 2,000,000 of them.
+    /// Calls `look` for the first 2,000,000 records of an export before it is made (the Parquet file's
+    /// columns, for example, are not known before).
     ///
     /// # Errors
-    /// The store's.
+    /// Returns a [`Failure`] when the data store cannot be read.
     pub fn first_look(
         &self,
         rows: &[StreamRow],

@@ -1,67 +1,69 @@
-//! Why the control plane did not do what it was asked, for whoever asked.
+//! Reasons why the control plane did not do what it was asked, in the form that a person reads.
 
 use holdfast_protocol::enrol::Fault;
 
 use crate::store::StoreError;
 
-/// A refusal or failure, with words for a person.
+/// Refusal or failure of a request, with a text for a person.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
-    /// What was sent is not valid.
+    /// Request that is not valid, with its faults.
     #[error("{message}")]
     Invalid {
-        /// In words.
+        /// Text for a person about the request as a whole.
         message: String,
-        /// Each fault.
+        /// Faults by their place in the request; may be empty.
         faults: Vec<Fault>,
     },
-    /// There is no such thing.
+    /// Object that does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// It may not be done by whoever asks.
+    /// Action that the caller may not do.
     #[error("{0}")]
     Refused(String),
-    /// A change came with a session's cookie, and nothing shows that its owner meant it.
+    /// Change that came with a login's cookie and without the CSRF token which shows that the user
+    /// meant it.
     #[error("{0}")]
     Csrf(String),
-    /// Too often.
+    /// Request that came too soon after others.
     #[error("{message}")]
     TooMany {
-        /// In words.
+        /// Text for a person.
         message: String,
-        /// How long to wait.
+        /// Seconds after which it may be tried again.
         seconds: u64,
     },
-    /// Whoever asks is not known.
+    /// Caller that is not known: no valid token or login.
     #[error("{0}")]
     Unauthorized(String),
-    /// It contradicts what is there.
+    /// Request that contradicts the present state, for example an outdated resource version.
     #[error("{0}")]
     Conflict(String),
-    /// It is too large.
+    /// Request that is too large.
     #[error("{0}")]
     TooLarge(String),
-    /// It cannot be done now; trying again may help.
+    /// Request that cannot be carried out at the moment; trying again may help.
     #[error("{0}")]
     Unavailable(String),
-    /// A defect, or the machine's.
+    /// Defect of the control plane, or a failure of its machine.
     #[error("{0}")]
     Internal(String),
 }
 
 impl Failure {
-    /// What was sent is not valid, as a whole.
+    /// Makes an [`Failure::Invalid`] about the request as a whole, without a list of faults.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid { message: message.into(), faults: Vec::new() }
     }
 
-    /// There is no such thing.
+    /// Makes a [`Failure::NotFound`] with the text "there is no KIND NAME"; the name is cut to 80
+    /// characters.
     pub fn no(kind: &str, name: &str) -> Self {
         let name: String = name.chars().take(80).collect();
         Self::NotFound(format!("there is no {kind} {name:?}"))
     }
 
-    /// Something inside did not work.
+    /// Makes a [`Failure::Internal`] from an error's text.
     pub fn internal(error: impl std::fmt::Display) -> Self {
         Self::Internal(error.to_string())
     }

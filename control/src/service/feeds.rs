@@ -1,5 +1,6 @@
-//! Records on their way to those who read along: told once they are safe, each reader at its own
-//! pace. A reader that is too slow loses the oldest, and is told how many.
+//! Live feeds of data records. A record is published once it is durable, and each reader takes
+//! records at its own pace. A reader that is too slow loses the oldest ones and is told their
+//! number.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -8,16 +9,18 @@ use std::task::{Context, Poll, Waker};
 
 use crate::ports::{Feed, Stored, Wanted};
 
-/// Batches that wait for one reader.
+/// Maximum number of batches that wait for one reader.
 const WAITING: usize = 1_024;
 
-/// Bytes of values that wait for one reader; a batch alone may be larger.
+/// Maximum number of bytes of values that wait for one reader. A single batch may be larger.
 const WAITING_BYTES: usize = 8 * 1024 * 1024;
 
+/// Approximate memory of a batch, in bytes.
 fn bytes(stored: &Stored) -> usize {
     stored.records.iter().map(|record| record.value.len() + 64).sum()
 }
 
+/// Batches that wait for one reader, their size in bytes, and the number of records that it lost.
 #[derive(Default)]
 struct Waiting {
     batches: VecDeque<Arc<Stored>>,
@@ -26,6 +29,7 @@ struct Waiting {
     waker: Option<Waker>,
 }
 
+/// Reader's place among the feeds: which streams it reads, and what waits for it.
 struct Queue {
     wanted: Wanted,
     waiting: Mutex<Waiting>,
@@ -36,6 +40,7 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Adds a batch. Drops the oldest ones when too many wait.
     fn push(&self, stored: &Arc<Stored>) {
         let mut waiting = self.lock();
         waiting.bytes += bytes(stored);
@@ -55,7 +60,7 @@ impl Queue {
     }
 }
 
-/// Everybody who reads along.
+/// Feeds of all readers.
 #[derive(Default)]
 pub struct Feeds {
     queues: Mutex<Vec<Weak<Queue>>>,
@@ -72,7 +77,7 @@ impl Feeds {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads along from now on.
+    /// Adds a reader that gets the records of the wanted streams from now on.
     pub fn subscribe(&self, wanted: Wanted) -> DataFeed {
         let queue = Arc::new(Queue { wanted, waiting: Mutex::default() });
         let mut queues = self.lock();
@@ -81,7 +86,7 @@ impl Feeds {
         DataFeed { queue }
     }
 
-    /// Tells of records that are safe.
+    /// Hands durable records to every reader that wants their stream.
     pub fn publish(&self, stored: Stored) {
         let queues = self.lock();
         let chosen = queues.iter().filter_map(Weak::upgrade);
@@ -98,13 +103,13 @@ impl Feeds {
         }
     }
 
-    /// How many read along.
+    /// Number of readers of the feeds.
     pub fn readers(&self) -> usize {
         self.lock().iter().filter(|known| known.strong_count() > 0).count()
     }
 }
 
-/// One reader's place. Dropped, it reads no more.
+/// Feed of one reader. Dropped, it ends the subscription.
 pub struct DataFeed {
     queue: Arc<Queue>,
 }
@@ -116,23 +121,24 @@ impl std::fmt::Debug for DataFeed {
 }
 
 impl DataFeed {
-    /// The next records, when there are some. Safe to drop and call again.
+    /// Waits for the next batch of records. Cancel-safe.
     pub async fn next(&mut self) -> Arc<Stored> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The next records, if there are some.
+    /// Returns the next batch of records when one waits.
     pub fn try_next(&mut self) -> Option<Arc<Stored>> {
         self.queue.lock().take()
     }
 
-    /// How many records it lost since this was last asked.
+    /// Number of records that were lost since the last call.
     pub fn missed(&mut self) -> u64 {
         std::mem::take(&mut self.queue.lock().missed)
     }
 }
 
 impl Waiting {
+    /// Takes the oldest batch.
     fn take(&mut self) -> Option<Arc<Stored>> {
         let next = self.batches.pop_front()?;
         self.bytes -= bytes(&next);

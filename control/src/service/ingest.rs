@@ -1,6 +1,7 @@
-//! Taking records in: batches wait in a bounded queue for the one thread that writes data. It
-//! takes what is there, decides, commits one transaction, and acknowledges then. Whoever does not
-//! fit into the queue sends again, and everybody is asked to hold back before that.
+//! Storing of data records. Batches wait in a bounded queue for the one thread that writes data,
+//! which takes a group of them, decides, commits one transaction, and acknowledges after that. A
+//! device whose batch does not fit into the queue sends it again; all devices are asked to hold
+//! back before it comes to that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,51 +18,52 @@ use holdfast_records::message::MAX_GIVEN;
 use holdfast_records::{Acked, Acknowledgement, Given, Range, RangeSet, Record, StreamName};
 
 use super::feeds::Feeds;
-use super::keeper::{Keeper, replace};
+use super::maintenance::{Maintenance, replace};
 use super::records::Opened;
 use super::{DataFeed, Service};
 use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
-use crate::core::ledger::{MAX_SEQUENCE, Stretch};
+use crate::core::ledger::{LoadedLedger, MAX_SEQUENCE};
 use crate::core::model::sha256;
 use crate::core::room::Room;
 use crate::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
 use crate::ports::{Directory, Done, Stored};
 use crate::store::StoreError;
 
-/// Batches that wait: a second's worth or two.
+/// Maximum number of batches in the queue, about what one or two seconds of work take.
 const QUEUE: usize = 1_024;
 
-/// Bytes that wait, as they came.
+/// Maximum number of bytes in the queue, as they were received.
 const QUEUE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Batches in one transaction: a bound on how long the first of them waits for the others.
+/// Maximum number of batches in one transaction. It bounds how long the first of them waits for the
+/// others.
 const GROUP: usize = 256;
 
-/// Bytes after which a group is not extended.
+/// Size in bytes after which a group takes no further batch.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
-/// Housekeeping gets its turn at least this often, also when batches never end.
+/// Longest time without a turn for maintenance, also when batches never end.
 const TURN: Duration = Duration::from_secs(1);
 
-/// How long devices hold back when the store takes nothing, in milliseconds.
+/// Time for which devices hold back when the store cannot be written, in milliseconds.
 const HOLD_FAILED: u32 = 5_000;
 
-/// How long devices hold back when the disk has no room for data, in milliseconds.
+/// Time for which devices hold back when the disk has no room for data, in milliseconds.
 const HOLD_LOW: u32 = 15_000;
 
-/// How long a device holds back whose batch did not fit into the queue, in milliseconds.
+/// Time for which a device holds back whose batch did not fit into the queue, in milliseconds.
 const HOLD_FULL: u32 = 2_000;
 
-/// How long devices hold back when the queue is half full, in milliseconds.
+/// Time for which devices hold back when the queue is half full, in milliseconds.
 const HOLD_BUSY: u32 = 300;
 
-/// Damaged blocks that wait to be told in their ledgers; more are found again.
+/// Maximum number of damaged blocks that wait for their repair. Others are found again later.
 const DAMAGED: usize = 1_000;
 
-/// Most segments that are read of one ledger for one batch; more cannot be there.
+/// Limit of the segments of one ledger that are read at once. No ledger has more.
 const ALL_SEGMENTS: usize = 1_000_000;
 
-/// An acknowledgement that says nothing.
+/// Acknowledgement without content, for building others.
 const NOTHING: Acknowledgement = Acknowledgement {
     v: WIRE_VERSION,
     acked: Vec::new(),
@@ -72,42 +74,44 @@ const NOTHING: Acknowledgement = Acknowledgement {
     given: Vec::new(),
 };
 
-/// A batch on its way to the disk.
+/// Batch that waits to be stored.
 struct Arrival {
     device: DeviceId,
     payload: Bytes,
     done: Done,
 }
 
+/// Entry of the queue.
 enum Job {
     Arrival(Arrival),
+    /// Wakes the thread when there is something else to do.
     Wake,
 }
 
-/// Whose streams: a device's name, and from the digest of its key. A restored backup may give a
-/// name back to another machine: each has its own.
+/// Machine that owns streams: a device's name, and a number from the digest of its key. After a
+/// backup was restored the name may belong to another machine; each keeps its own streams.
 pub(super) type Machine = (Name, u64);
 
-/// The streams of one machine, by name.
+/// Streams of one machine, by their names.
 pub(super) type Streams = BTreeMap<StreamName, StreamRow>;
 
-/// What is known of streams, in memory.
+/// All streams, in memory.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// The store was read: what is not here is not there.
+    /// True once the store was read: a stream that is missing here does not exist.
     pub(super) loaded: bool,
-    /// Which store that was.
-    pub(super) store: Option<u64>,
-    /// It must be read anew before anything is stored.
+    /// Id of the store that was read.
+    pub(super) store_id: Option<u64>,
+    /// True when the store must be read again before anything is stored, after a failure.
     pub(super) stale: bool,
     pub(super) machines: BTreeMap<Machine, Streams>,
-    /// Numbers of streams that are being removed.
+    /// Ids of streams that are being removed.
     pub(super) gone: Vec<u64>,
-    /// The last number given to a stream.
+    /// Highest id given to a stream.
     pub(super) last_id: u64,
 }
 
-/// The driver's side of it, shared with the thread.
+/// State of the ingest that the service and the thread share.
 pub(super) struct Ingest {
     jobs: SyncSender<Job>,
     waiting: AtomicU64,
@@ -115,31 +119,32 @@ pub(super) struct Ingest {
     pub(super) store: Arc<dyn DataStore>,
     known: RwLock<Known>,
     pub(super) feeds: Feeds,
-    /// Devices that were deleted, with their owners, for the thread to forget.
+    /// Machines whose devices were deleted, for the thread to remove their streams.
     forgotten: Mutex<Vec<Machine>>,
-    /// Devices whose history is another than was known: the thread tells them which numbers are.
+    /// Devices whose history has diverged, with the history's number. The thread tells each which
+    /// sequence numbers are known.
     diverged: Mutex<BTreeMap<Name, u32>>,
     closing: AtomicBool,
-    /// The store could not be read or written when it was last tried.
+    /// True when the store could not be read or written at the last attempt.
     failing: AtomicBool,
     room: Mutex<Room>,
     damaged: Mutex<BTreeSet<DamagedBlock>>,
 }
 
-/// A block that was found damaged: its machine and stream, the stream's number, its first number.
+/// Damaged block: its machine and stream, the stream's id, and the block's first sequence number.
 type DamagedBlock = (Machine, StreamName, u64, u64);
 
-/// The other end of the queue.
+/// Receiving end of the queue, for the thread.
 pub(super) struct Queue(Receiver<Job>);
 
-/// Who owns the streams of a device: from the digest of its key.
+/// Number of the machine that owns a device's streams: the first 8 bytes of the digest of its key.
 pub(super) fn owner(public_key: &str) -> u64 {
     let digest = sha256(public_key.as_bytes());
     digest.into_iter().take(8).fold(0, |number, byte| number << 8 | u64::from(byte))
 }
 
 impl Ingest {
-    /// `reserve`: see [`super::Settings::reserve`].
+    /// Makes the shared state and the queue. For `reserve` see [`super::Settings::reserve`].
     pub(super) fn new(store: Arc<dyn DataStore>, reserve: Option<u64>) -> (Self, Queue) {
         let (jobs, queue) = sync_channel(QUEUE);
         let ingest = Self {
@@ -167,7 +172,8 @@ impl Ingest {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a batch into the queue. False: it is full; nothing is kept and the device sends again.
+    /// Puts a batch into the queue. Returns false when the queue is full: nothing is kept, and the
+    /// device sends the batch again.
     fn offer(&self, arrival: Arrival) -> bool {
         let bytes = u64::try_from(arrival.payload.len()).unwrap_or(u64::MAX);
         let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -180,7 +186,7 @@ impl Ingest {
         false
     }
 
-    /// How long devices are asked to hold back now, in milliseconds.
+    /// Time for which devices are asked to hold back now, in milliseconds; 0 when they need not.
     fn hold(&self) -> u32 {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let bytes = self.waiting_bytes.load(Ordering::Relaxed);
@@ -189,11 +195,11 @@ impl Ingest {
     }
 
     fn wake(&self) {
-        // Full: then it is awake.
+        // When the queue is full, the thread is awake.
         drop(self.jobs.try_send(Job::Wake));
     }
 
-    /// The device was deleted: its data goes.
+    /// Asks the thread to remove the streams of a deleted device.
     pub(super) fn forget(&self, device: Name, owner: u64) {
         let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
         forgotten.push((device, owner));
@@ -201,8 +207,8 @@ impl Ingest {
         self.wake();
     }
 
-    /// The device's history is another than was known: it is told which numbers are known, once
-    /// what came before is stored.
+    /// Asks the thread to tell a device, whose history has diverged, which sequence numbers are
+    /// known. It does so once everything that was received before is stored.
     pub(super) fn diverged(&self, device: Name, history: u32) {
         let mut diverged = self.diverged.lock().unwrap_or_else(PoisonError::into_inner);
         diverged.insert(device, history);
@@ -210,13 +216,13 @@ impl Ingest {
         self.wake();
     }
 
-    /// Everything that is queued is stored first.
+    /// Asks the thread to store everything in the queue and end.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
         self.wake();
     }
 
-    /// Batches that wait.
+    /// Number of batches that wait.
     pub(super) fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
     }
@@ -229,7 +235,7 @@ impl Ingest {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A block was found damaged: the thread will tell it in the ledger.
+    /// Reports a damaged block. The thread repairs the ledger.
     pub(super) fn is_damaged(&self, row: &StreamRow, first: u64) {
         let mut damaged = self.damaged();
         let new = damaged.len() < DAMAGED
@@ -246,7 +252,7 @@ impl Ingest {
 }
 
 impl Service {
-    /// A device published a batch.
+    /// Queues a batch that a device published.
     pub(super) fn batch(&self, device: &DeviceId, payload: Bytes, done: Done) {
         self.counters.batches.fetch_add(1, Ordering::Relaxed);
         if !self.ingest.offer(Arrival { device: device.clone(), payload, done }) {
@@ -276,8 +282,8 @@ impl Service {
             .map(Bytes::from)
     }
 
-    /// Reads along: records of the streams that are wanted, once they are stored durably,
-    /// each once and never again after a restart. A slow reader loses the oldest.
+    /// Subscribes to the records of the wanted streams once they are durable: each record once, and
+    /// never again after a restart. A slow reader loses the oldest.
     pub fn read_along(
         &self,
         wanted: impl Fn(&Name, &StreamName) -> bool + Send + Sync + 'static,
@@ -285,19 +291,19 @@ impl Service {
         self.ingest.feeds.subscribe(Box::new(wanted))
     }
 
-    /// How many read along.
+    /// Number of readers of the live feeds.
     pub fn data_readers(&self) -> usize {
         self.ingest.feeds.readers()
     }
 
-    /// Every stream of every device, by device and name: also for the latest values, see
-    /// [`ingest::Tally::latest`]. Nothing is stored while it visits.
+    /// Calls `visit` for every stream, in the order of devices and names; a row also has the
+    /// stream's latest value, see [`ingest::Tally::latest`]. No records are stored during the call.
     pub fn each_stream(&self, visit: impl FnMut(&StreamRow)) {
         let known = self.ingest.known();
         known.machines.values().flat_map(BTreeMap::values).for_each(visit);
     }
 
-    /// How many streams there are, the records that are kept of them, and the bytes of those.
+    /// Returns the number of streams, of stored records, and of these records' bytes.
     pub fn data_sums(&self) -> (u64, u64, u64) {
         let mut sums = (0, 0, 0);
         self.each_stream(|row| {
@@ -306,22 +312,23 @@ impl Service {
         sums
     }
 
-    /// False while the data store has not been read yet, at the start.
+    /// Returns false while the data store is being read at the start.
     pub fn knows_streams(&self) -> bool {
         self.ingest.known().loaded
     }
 
-    /// Batches that wait to be stored.
+    /// Number of batches that wait to be stored.
     pub fn batches_waiting(&self) -> u64 {
         self.ingest.waiting()
     }
 
-    /// What the disk of the data folder gives.
+    /// Free space and reserve on the disk of the data folder.
     pub fn room(&self) -> Room {
         *self.ingest.room()
     }
 
-    /// What is wrong with the data store, in words. Devices keep what cannot be stored.
+    /// Returns what is wrong with the data store, for a person; `None` when all is well. Devices
+    /// keep what cannot be stored.
     pub fn data_trouble(&self) -> Option<String> {
         if self.ingest.is_failing() {
             return Some(
@@ -339,7 +346,7 @@ impl Service {
     }
 }
 
-/// That there is little room, in words.
+/// Text that says how little space is left on the disk.
 fn scarce(room: &Room) -> String {
     let mib = |bytes: u64| bytes / (1024 * 1024);
     format!(
@@ -349,14 +356,14 @@ fn scarce(room: &Room) -> String {
     )
 }
 
-/// Takes batches until it is told to end.
+/// Runs the thread until it is told to end.
 pub(super) fn run(service: &Service, queue: Queue) {
     let Queue(jobs) = queue;
-    let mut keeper = Keeper::default();
+    let mut maintenance = Maintenance::default();
     loop {
         let (group, open) = gather(service, &jobs);
         let any = !group.is_empty();
-        let turn = AssertUnwindSafe(|| turn(service, group, &mut keeper));
+        let turn = AssertUnwindSafe(|| turn(service, group, &mut maintenance));
         if catch_unwind(turn).is_err() {
             tracing::error!("a defect while data was stored: what is known is read anew");
             service.ingest.known_mut().stale = true;
@@ -367,6 +374,8 @@ pub(super) fn run(service: &Service, queue: Queue) {
     }
 }
 
+/// Waits for a job and takes those that are there, as one group. Returns the group, and false once
+/// no more can come.
 fn gather(service: &Service, jobs: &Receiver<Job>) -> (Vec<Arrival>, bool) {
     let ingest = &service.ingest;
     let mut group = Vec::new();
@@ -400,7 +409,9 @@ fn gather(service: &Service, jobs: &Receiver<Job>) -> (Vec<Arrival>, bool) {
     (group, true)
 }
 
-fn turn(service: &Service, group: Vec<Arrival>, keeper: &mut Keeper) {
+/// One turn of the thread: check the disk, read the streams again after a failure, store the group,
+/// and do one step of maintenance.
+fn turn(service: &Service, group: Vec<Arrival>, maintenance: &mut Maintenance) {
     look(service);
     let unread = {
         let known = service.ingest.known();
@@ -413,7 +424,7 @@ fn turn(service: &Service, group: Vec<Arrival>, keeper: &mut Keeper) {
     forget(service);
     let group = fitting(service, group);
     if !group.is_empty() {
-        store(service, group);
+        commit_group(service, group);
     }
     if let Err(error) = tell_diverged(service) {
         failed(service, &error);
@@ -421,14 +432,14 @@ fn turn(service: &Service, group: Vec<Arrival>, keeper: &mut Keeper) {
     let kept = if service.ingest.is_failing() {
         probe(service)
     } else {
-        tell_damage(service).and_then(|()| keeper.turn(service))
+        tell_damage(service).and_then(|()| maintenance.step(service))
     };
     if let Err(error) = kept {
         failed(service, &error);
     }
 }
 
-/// Looks whether the disk has room.
+/// Checks the disk's free space, and logs when it becomes scarce or is enough again.
 fn look(service: &Service) {
     let disk = service.ingest.store.disk();
     let mut room = service.ingest.room();
@@ -439,7 +450,8 @@ fn look(service: &Service) {
     }
 }
 
-/// What of a group there is room for. The others' devices send again, later.
+/// Returns the part of a group for which there is room. The other devices are asked to hold back
+/// and send again.
 fn fitting(service: &Service, group: Vec<Arrival>) -> Vec<Arrival> {
     let (fitting, rest): (Vec<_>, Vec<_>) = {
         let mut room = service.ingest.room();
@@ -449,7 +461,7 @@ fn fitting(service: &Service, group: Vec<Arrival>) -> Vec<Arrival> {
     fitting
 }
 
-/// Tries whether the store works again.
+/// Writes an empty transaction to test whether the store works again.
 fn probe(service: &Service) -> Result<(), StoreError> {
     service.ingest.store.commit(&DataBatch::default())?;
     service.ingest.failing.store(false, Ordering::Relaxed);
@@ -457,13 +469,13 @@ fn probe(service: &Service) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Reads which streams there are.
+/// Reads all streams from the store.
 fn load(service: &Service) -> Result<(), StoreError> {
     let ingest = &service.ingest;
     let failed = |error: &StoreError| failed(service, error);
-    let store = Some(ingest.store.id().inspect_err(failed)?);
+    let store_id = Some(ingest.store.id().inspect_err(failed)?);
     let rows = ingest.store.streams().inspect_err(failed)?;
-    let mut known = Known { loaded: true, store, ..Known::default() };
+    let mut known = Known { loaded: true, store_id, ..Known::default() };
     for row in rows {
         known.last_id = known.last_id.max(row.id);
         if row.gone {
@@ -473,18 +485,18 @@ fn load(service: &Service) -> Result<(), StoreError> {
             streams.insert(row.stream.clone(), row);
         }
     }
-    // A number is not given again while its records may still be there.
+    // A stream's id is not given again while records under it may still be in the store.
     known.last_id = known.last_id.max(ingest.known().last_id);
-    let former = std::mem::replace(&mut *ingest.known_mut(), known).store;
-    if former != store {
-        tell_store(service);
+    let former = std::mem::replace(&mut *ingest.known_mut(), known).store_id;
+    if former != store_id {
+        tell_store_id(service);
     }
     Ok(())
 }
 
-/// Tells every device that is connected which store this is; others are told when they come.
-fn tell_store(service: &Service) {
-    let Some(bytes) = Directory::store(service) else { return };
+/// Tells every connected device the store's id. Other devices are told when they connect.
+fn tell_store_id(service: &Service) {
+    let Some(bytes) = Directory::store_notice(service) else { return };
     let connected: Vec<DeviceId> = {
         let model = service.model();
         let devices = model.devices.iter().filter(|(_, device)| device.live.connection != 0);
@@ -495,7 +507,7 @@ fn tell_store(service: &Service) {
     }
 }
 
-/// The store failed: what is known is read anew before anything else is stored.
+/// Notes that the store failed: all streams are read again before anything else is stored.
 fn failed(service: &Service, error: &StoreError) {
     service.counters.data_commits_failed.fetch_add(1, Ordering::Relaxed);
     if !service.ingest.failing.swap(true, Ordering::Relaxed) {
@@ -504,7 +516,8 @@ fn failed(service: &Service, error: &StoreError) {
     service.ingest.known_mut().stale = true;
 }
 
-/// Nothing of the group is stored: its devices send again, later.
+/// Tells the devices of a group that was not stored to hold back; they send their batches again
+/// later.
 fn fail(service: &Service, group: &[Arrival], hold_ms: u32) {
     let devices: BTreeSet<&DeviceId> = group.iter().map(|arrival| &arrival.device).collect();
     for device in devices {
@@ -512,7 +525,8 @@ fn fail(service: &Service, group: &[Arrival], hold_ms: u32) {
     }
 }
 
-/// What was in blocks that were found damaged is missing from now on, as the ledger says.
+/// Repairs the ledgers of streams whose blocks were found damaged: the block's records are marked
+/// as missing.
 fn tell_damage(service: &Service) -> Result<(), StoreError> {
     loop {
         let Some(block) = service.ingest.damaged().first().cloned() else { return Ok(()) };
@@ -528,6 +542,8 @@ fn tell_damage(service: &Service) -> Result<(), StoreError> {
     }
 }
 
+/// Sets one damaged block aside, and marks its records as missing unless another block has them
+/// too.
 fn set_aside(service: &Service, mut row: StreamRow, first: u64) -> Result<(), StoreError> {
     let store = &service.ingest.store;
     let only = Range { from: first, to: first };
@@ -538,10 +554,10 @@ fn set_aside(service: &Service, mut row: StreamRow, first: u64) -> Result<(), St
     let last = head.reach(row.tally.span);
     let mut numbers = RangeSet::new();
     numbers.insert(first, last);
-    // Blocks of a stream may interleave.
+    // Blocks of a stream may interleave: a number of this block may be stored in another one too.
     let others = service.held(&row, &numbers, Some(first))?;
     numbers.subtract(&others);
-    let mut ledger = Stretch::new();
+    let mut ledger = LoadedLedger::new();
     for wanted in ledger.wanted(first, last).iter() {
         ledger.load(wanted, store.segments(row.id, wanted, ALL_SEGMENTS)?);
     }
@@ -561,8 +577,8 @@ fn set_aside(service: &Service, mut row: StreamRow, first: u64) -> Result<(), St
     Ok(())
 }
 
-/// Tells devices whose history is another which numbers are known. What is lost on the way is told
-/// again after their next connect.
+/// Tells devices whose history has diverged which sequence numbers are known. A message that is
+/// lost on the way is sent again after the device's next connect.
 fn tell_diverged(service: &Service) -> Result<(), StoreError> {
     let diverged = {
         let mut diverged = service.ingest.diverged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -590,7 +606,7 @@ fn tell_diverged(service: &Service) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Streams of deleted devices are removed from now on.
+/// Marks the streams of deleted devices for removal.
 fn forget(service: &Service) {
     let forgotten = {
         let mut forgotten = service.ingest.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
@@ -607,7 +623,7 @@ fn forget(service: &Service) {
     }
 }
 
-/// Marks streams as gone; the keeper removes them.
+/// Marks streams as gone; maintenance removes them step by step.
 pub(super) fn abandon(service: &Service, rows: Vec<StreamRow>) -> Result<(), StoreError> {
     if rows.is_empty() {
         return Ok(());
@@ -629,14 +645,15 @@ pub(super) fn abandon(service: &Service, rows: Vec<StreamRow>) -> Result<(), Sto
     Ok(())
 }
 
-/// A stream that a group changes.
+/// Stream that a group changes: its row, the loaded part of its ledger, and new records for the
+/// live feeds.
 struct Open {
     row: StreamRow,
-    ledger: Stretch,
+    ledger: LoadedLedger,
     records: Vec<Record>,
 }
 
-/// What a group comes to.
+/// Changes of a group of batches, before they are committed.
 struct Group<'a> {
     service: &'a Service,
     now: u64,
@@ -646,6 +663,7 @@ struct Group<'a> {
     counts: Counts,
 }
 
+/// Numbers of records and batches of a group, for the counters.
 #[derive(Default)]
 struct Counts {
     records: u64,
@@ -653,15 +671,17 @@ struct Counts {
     refused: u64,
 }
 
-/// What becomes of one arrival.
+/// Outcome of one batch.
 enum Outcome {
-    /// It is told so once all is stored.
+    /// The device is acknowledged once the group is durable.
     Told(Arrival, Acked),
-    /// Nobody is told: it was no batch, or no device's.
+    /// No acknowledgement is sent: the message was not a batch, or the device is unknown.
     Dropped,
 }
 
-fn store(service: &Service, arrivals: Vec<Arrival>) {
+/// Stores a group of batches in one transaction and acknowledges them, or asks all their devices to
+/// send again.
+fn commit_group(service: &Service, arrivals: Vec<Arrival>) {
     let mut group = Group {
         service,
         now: service.now(),
@@ -700,7 +720,8 @@ fn store(service: &Service, arrivals: Vec<Arrival>) {
 }
 
 impl Service {
-    /// The highest number of a stream that there is an answer for, as far as it is committed.
+    /// Highest sequence number of a stream whose fate is known (received or reported missing), as
+    /// far as it is committed.
     fn highest(&self, row: &StreamRow) -> Result<u64, StoreError> {
         let highest = row.tally.highest;
         if row.tally.gaps_above == 0 {
@@ -712,7 +733,7 @@ impl Service {
     }
 }
 
-/// All is stored: devices are acknowledged.
+/// Acknowledges the batches of a group that is durable, one message for each device.
 fn tell(service: &Service, outcomes: Vec<Outcome>) {
     let hold = service.ingest.hold();
     let mut by_device: BTreeMap<DeviceId, Vec<Acked>> = BTreeMap::new();
@@ -729,26 +750,29 @@ fn tell(service: &Service, outcomes: Vec<Outcome>) {
     done.into_iter().for_each(Done::stored);
 }
 
+/// Makes an acknowledgement of a range that was stored.
 fn acked(stream: StreamName, from: u64, to: u64) -> Acked {
     Acked { stream, from, to, refused: None, conflict: Vec::new(), highest: 0 }
 }
 
-/// What a batch that is stored comes back with.
+/// Part of an acknowledgement that tells of conflicts.
 #[derive(Default)]
 struct Put {
-    /// See [`Acked::conflict`].
+    /// Ranges that conflict, see [`Acked::conflict`].
     conflict: Vec<Range>,
-    /// See [`Acked::highest`].
+    /// Highest known number, see [`Acked::highest`].
     highest: u64,
 }
 
 impl Group<'_> {
+    /// Adds one batch to the group. An error of the store returns the batch, so that its device can
+    /// be told to send again.
     fn take(&mut self, arrival: Arrival) -> Result<Outcome, (Arrival, StoreError)> {
         let device = arrival.device.device.clone();
         let key =
             self.service.model().devices.get(&device).map(|known| known.record.public_key.clone());
         let Some(owner) = key.map(|key| owner(&key)) else {
-            return Ok(Outcome::Dropped); // Deleted meanwhile.
+            return Ok(Outcome::Dropped); // The device was deleted meanwhile.
         };
         let checked = match ingest::check(&arrival.payload) {
             Ok(checked) => checked,
@@ -784,7 +808,7 @@ impl Group<'_> {
         Outcome::Told(arrival, Acked { refused: Some(why), ..acked(stream, from, to) })
     }
 
-    /// The inner error: why the batch can never be stored.
+    /// Adds a decoded batch. The inner error says why the batch can never be stored.
     fn add(&mut self, machine: Machine, batch: Checked) -> Result<Result<Put, String>, StoreError> {
         let key = (machine, batch.stream.clone());
         let mut open = match self.open.remove(&key) {
@@ -803,7 +827,7 @@ impl Group<'_> {
         taken
     }
 
-    /// A stream that is known, or a new one. None: there are too many.
+    /// Opens a known stream, or a new one. Returns `None` when the device has too many.
     fn opened(&mut self, machine: &Machine, stream: &StreamName) -> Option<Open> {
         let known = self.service.ingest.known();
         let streams = known.machines.get(machine);
@@ -811,7 +835,7 @@ impl Group<'_> {
         let (here, last_id) = (streams.map_or(0, BTreeMap::len), known.last_id);
         drop(known);
         if let Some(row) = row {
-            return Some(Open { row, ledger: Stretch::new(), records: Vec::new() });
+            return Some(Open { row, ledger: LoadedLedger::new(), records: Vec::new() });
         }
         let new = |((of, _), open): &(&(Machine, StreamName), &Open)| {
             of == machine && open.row.id > last_id
@@ -828,9 +852,15 @@ impl Group<'_> {
             gone: false,
             tally: ingest::Tally::default(),
         };
-        Some(Open { row, ledger: Stretch::new(), records: Vec::new() })
+        Some(Open { row, ledger: LoadedLedger::new(), records: Vec::new() })
     }
 
+    /// Adds a batch to an open stream: loads the touched parts of the ledger, sorts out repeated
+    /// and conflicting records, and stores the rest.
+    ///
+    /// Example: sequence numbers 10 to 20 arrive and 10 to 15 are in the ledger. If the stored
+    /// blocks hold equal records, 16 to 20 are stored. If they hold other records, 10 to 15 are
+    /// reported as a conflict and the device numbers them anew.
     fn put(&mut self, open: &mut Open, batch: Checked) -> Result<Result<Put, String>, StoreError> {
         for range in ingest::touched(&open.row.tally, &batch).iter() {
             for wanted in open.ledger.wanted(range.from, range.to).iter() {
@@ -850,7 +880,7 @@ impl Group<'_> {
         };
         let put = self.told(open, &batch, &conflict)?;
         let (pieces, records) = ingest::pieces(batch, &taken.fresh);
-        open.row.tally.store(&pieces, &records, self.now);
+        open.row.tally.count_stored(&pieces, &records, self.now);
         self.counts.records += records.len() as u64;
         self.counts.repeated += came.saturating_sub(records.len() as u64);
         for piece in pieces {
@@ -863,7 +893,7 @@ impl Group<'_> {
         Ok(Ok(put))
     }
 
-    /// Numbers of a batch that stand for other records here.
+    /// Returns the sequence numbers of a batch under which other records are stored.
     fn conflicts(
         &self,
         open: &Open,
@@ -876,7 +906,7 @@ impl Group<'_> {
         Ok(ingest::conflicts(&open.ledger, batch, &repeated, &compared))
     }
 
-    /// What the device is told of them.
+    /// Builds the conflict part of an acknowledgement, and logs the conflict.
     fn told(&self, open: &Open, batch: &Checked, conflict: &RangeSet) -> Result<Put, StoreError> {
         if conflict.is_empty() {
             return Ok(Put::default());
@@ -890,7 +920,7 @@ impl Group<'_> {
 
     fn commit(mut self) -> Result<(), StoreError> {
         let service = self.service;
-        // A stream that was opened for a batch that was refused then is none.
+        // A stream that was opened only for a refused batch is not created.
         self.open.retain(|_, open| open.row.tally != ingest::Tally::default());
         for open in self.open.values() {
             self.batch.streams.push(open.row.clone());

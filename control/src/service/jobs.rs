@@ -1,6 +1,6 @@
-//! What operators have done with workloads besides applying them: going back to a former
-//! revision, pauses, restarts. A pause is part of what is desired, and holds without a link; a
-//! restart is asked of the devices that are there now, and of no other later.
+//! Actions of operators on workloads besides applying them: rollback, pause, restart. A pause is
+//! part of the desired state and holds without a link. A restart is requested from the devices that
+//! are connected now, and from no other one later.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,16 +22,17 @@ use crate::core::pause::{MAX_NAMED, Stamp};
 use crate::core::placement::Wanted;
 use crate::core::revisions;
 
-/// Devices that an answer names.
+/// Maximum number of devices that a result names in each of its lists.
 const NAMED: usize = 100;
 
-/// Devices that restart at the same time: a fleet is not down as a whole.
+/// Maximum number of devices that restart at the same time, so that the fleet is never down as a
+/// whole.
 const AT_ONCE: usize = 64;
 
-/// Longest answer of a device to a restart, in bytes: it has none.
+/// Maximum size of a device's reply to a restart, in bytes. The reply is empty.
 const ANSWER: usize = 1_024;
 
-/// A device is no more: no pause names it, for another one may get its name.
+/// Removes a deleted device from all pauses, because another device may get its name.
 pub(super) fn forget(change: &mut Change<'_>, device: &Name) {
     let named: Vec<Name> = change
         .model
@@ -53,7 +54,11 @@ fn known<'a>(model: &'a Model, name: &str) -> Result<(&'a Name, &'a Workload), F
     model.workloads.get_key_value(name).ok_or_else(|| Failure::no("workload", name))
 }
 
-/// The devices that are meant; None: every one that should run it. Each of them should run it.
+/// Returns the devices that a request selects, `None` for every device that should run the
+/// workload.
+///
+/// # Errors
+/// Returns a [`Failure`] when a selected device is unknown or should not run the workload.
 fn chosen(model: &Model, workload: &Name, on: &OnDevices) -> Result<Option<Vec<Name>>, Failure> {
     let runs = |device: &Name| {
         model.devices.get(device).is_some_and(|device| {
@@ -108,7 +113,7 @@ fn chosen(model: &Model, workload: &Name, on: &OnDevices) -> Result<Option<Vec<N
     }
 }
 
-/// The approved devices that should run a workload, or those of them that are chosen.
+/// Returns the approved devices that should run a workload, or those of them that are selected.
 fn concerned(model: &Model, workload: &Name, chosen: Option<&[Name]>) -> Vec<Name> {
     let runs = |set: &[(Name, u64)]| set.binary_search_by(|(it, _)| it.cmp(workload)).is_ok();
     approved(model)
@@ -126,7 +131,8 @@ fn where_to(chosen: Option<&[Name]>) -> String {
     }
 }
 
-/// A restart that is about to begin. Dropped: whoever was not asked by then is not asked.
+/// Restart that is about to begin. Dropping its run leaves out the devices that were not asked by
+/// then.
 #[derive(Debug)]
 pub struct Restarting {
     service: Arc<Service>,
@@ -136,10 +142,13 @@ pub struct Restarting {
 }
 
 impl Service {
-    /// The document of a former revision, with the resource version that the workload must have.
+    /// Returns a former revision's number and its document, with the resource version that the
+    /// workload must have. Without a number it is the newest revision that differs from the present
+    /// one.
     ///
     /// # Errors
-    /// [`Failure::NotFound`]: no such workload, or the revision is not kept.
+    /// Returns [`Failure::NotFound`] when the workload is unknown or the revision is no longer
+    /// stored.
     pub fn former(
         &self,
         name: &str,
@@ -169,10 +178,10 @@ impl Service {
         Ok((found.revision, revisions::document(found, wanted.resource_version)))
     }
 
-    /// Pauses a workload, or resumes it.
+    /// Pauses a workload or resumes it, on all of its devices or on selected ones.
     ///
     /// # Errors
-    /// [`Failure`]; then nothing was changed.
+    /// Returns a [`Failure`]; then nothing was changed.
     pub async fn pause(
         &self,
         name: &str,
@@ -229,10 +238,11 @@ impl Service {
         .await
     }
 
-    /// Finds out which devices a workload is restarted on, and writes down who asked for it.
+    /// Determines the devices on which a workload is restarted, and adds an entry to the audit log.
     ///
     /// # Errors
-    /// [`Failure`]: no such workload or device, or nobody can be asked.
+    /// Returns a [`Failure`] when the workload or a device is unknown, or when it is paused on all
+    /// of them.
     pub async fn restart(
         self: &Arc<Self>,
         name: &str,
@@ -282,7 +292,7 @@ impl Service {
     }
 }
 
-/// Counts a device, and names it if it is one of the first.
+/// Counts a device, and adds its name while the list has fewer than [`NAMED`].
 fn note(names: &mut Vec<String>, count: &mut u64, device: &Name) {
     *count += 1;
     if names.len() < NAMED {
@@ -291,8 +301,8 @@ fn note(names: &mut Vec<String>, count: &mut u64, device: &Name) {
 }
 
 impl Restarting {
-    /// Asks the devices, a bounded number at a time, and waits for their answers. `tell` is told
-    /// how far it is.
+    /// Asks the devices, at most 64 at a time, and waits for their replies. Calls `tell`
+    /// with the progress after each.
     pub async fn run(self, mut tell: impl FnMut(RestartProgress)) -> RestartResult {
         let of = self.devices.len() as u64;
         let mut result = RestartResult { not_asked: self.not_asked, ..Default::default() };
@@ -323,7 +333,8 @@ impl Restarting {
     }
 }
 
-/// Has one device restart it. An error says whether the device was asked, and why not in words.
+/// Has one device restart the workload. An error holds whether the device was asked, and the
+/// reason.
 async fn one(service: &Arc<Service>, device: &Name, workload: &Name) -> Result<(), (bool, String)> {
     let method = Method::Restart { workload: workload.clone() };
     match service.ask(device, method, ANSWER, &Arc::default()).await {

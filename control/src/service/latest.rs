@@ -1,5 +1,5 @@
-//! What there is to tell monitoring of data: the latest value of each stream, and how many devices
-//! have which horizon.
+//! Data for monitoring systems: the latest value of each stream, and the number of devices by
+//! horizon.
 
 use std::collections::BTreeMap;
 
@@ -12,28 +12,29 @@ use crate::core::exposition::{Exposition, Latest};
 use crate::core::ingest;
 use crate::core::records::Standing;
 
-/// The label of those who share a place and a link.
+/// Key of the label by which devices that share a place and a link are grouped.
 const SITE: &str = "site";
 
-/// Horizons nearer than these are counted: the word for each, in seconds.
+/// Bounds under which horizons are counted: the label's value and the bound in seconds.
 pub const WITHIN: [(&str, u64); 5] =
     [("0s", 0), ("1h", 3_600), ("1d", 86_400), ("7d", 7 * 86_400), ("30d", 30 * 86_400)];
 
-/// Devices whose horizon has one cause.
+/// Devices whose horizon has the same cause. The horizon is the time until which a device can keep
+/// its records without a link.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Horizons {
-    /// How many.
+    /// Number of devices with this cause.
     pub devices: u64,
-    /// Seconds left to the nearest; below zero: it has passed.
+    /// Seconds until the nearest horizon; negative when it has passed.
     pub least: i64,
-    /// How many within each of [`WITHIN`].
+    /// Number of devices whose horizon is nearer than each bound of [`WITHIN`].
     pub within: [u64; WITHIN.len()],
 }
 
 impl Service {
-    /// The latest values of the streams that `streams` chooses (none given: all), of devices that
-    /// `devices` chooses, as Prometheus reads them. Values older than `age` milliseconds are left
-    /// out.
+    /// Returns the latest values of streams in Prometheus's text format: of the devices that
+    /// `devices` matches, and the streams that one of `streams` matches (all when it is empty).
+    /// Values older than `age` milliseconds are left out.
     pub fn latest_values(&self, devices: &Selector, streams: &[Pattern], age: u64) -> String {
         let mut out = Exposition::new(self.now().saturating_mul(1_000), age);
         let chosen: Vec<(Name, Option<String>)> = {
@@ -51,7 +52,7 @@ impl Service {
             let wanted = |name: &StreamName| {
                 streams.is_empty() || streams.iter().any(|pattern| pattern.matches(name))
             };
-            // Copied, so that nothing waits for the parsing.
+            // The values are copied, so that no writer waits for their parsing.
             let found: Vec<(StreamName, ingest::Latest)> = self.of_device(&device, |known| {
                 let known = known.iter().filter(|(name, _)| wanted(name));
                 known
@@ -71,7 +72,7 @@ impl Service {
         out.finish()
     }
 
-    /// Horizons of approved devices, by cause.
+    /// Number of approved devices by the cause of their horizon, with its distance.
     pub fn horizons(&self) -> BTreeMap<HorizonCause, Horizons> {
         let now = self.now();
         let mut found: BTreeMap<HorizonCause, Horizons> = BTreeMap::new();

@@ -1,5 +1,6 @@
-//! Devices that somebody looks at: each is asked for a sign of life, however many look, and whoever
-//! waits is told when anything came. `core/answering.rs` decides.
+//! Sign of life on demand: while somebody looks at a device, it is asked for a sign of life, at
+//! most once however many look, and those who wait are woken when anything arrives.
+//! `core/answering.rs` decides.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,22 +17,27 @@ use crate::api::time::rfc3339;
 use crate::api::{Connection, Ping};
 use crate::core::answering::{Answering, Look, PATIENCE};
 
-/// Devices that are looked at, at the same time; who looks at more is answered without asking.
+/// Maximum number of devices that may be looked at together. Looking at another one reports its
+/// state without asking it.
 const DEVICES: usize = 10_000;
 
-/// Asked of a device that reports no workload: it answers that there is none such.
+/// Workload's name in the question to a device that reports no workload. The device replies that it
+/// has no such workload, which is a sign of life too.
 const ANY: &str = "a";
 
+/// Device that is looked at.
 #[derive(Debug, Default)]
 struct Known {
     answering: Answering,
-    /// Tells of anything that comes.
+    /// Wakes those who wait whenever anything arrives from the device.
     heard: Arc<Notify>,
 }
 
+/// Devices that are looked at.
 #[derive(Debug, Default)]
 pub(super) struct Looking {
-    /// How many there are: most messages are of devices that nobody looks at.
+    /// Number of devices that are looked at. It spares most messages the lock, because nobody looks
+    /// at their device.
     many: AtomicUsize,
     devices: Mutex<BTreeMap<Name, Known>>,
 }
@@ -41,6 +47,8 @@ impl Looking {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes that somebody looks at a device. Returns what to do, and what wakes the waiting;
+    /// `None` when too many devices are looked at.
     fn look(&self, name: &Name, now: u64) -> Option<(Look, Arc<Notify>)> {
         let mut devices = self.lock();
         devices.retain(|known, it| known == name || !it.answering.is_over(now));
@@ -53,7 +61,8 @@ impl Looking {
         Some(look)
     }
 
-    /// True: it answers again.
+    /// Notes that something arrived from a device. Returns true when the device had been silent and
+    /// answers again.
     fn heard(&self, name: &Name, now: u64) -> bool {
         if self.many.load(Ordering::Relaxed) == 0 {
             return false;
@@ -64,7 +73,8 @@ impl Looking {
         known.answering.heard(now)
     }
 
-    /// Its connection began or ended: what was asked on the former one is not answered.
+    /// Forgets a device whose connection began or ended: a question on the former connection gets
+    /// no reply.
     pub(super) fn gone(&self, name: &Name) {
         let mut devices = self.lock();
         if let Some(known) = devices.remove(name) {
@@ -79,11 +89,11 @@ impl Looking {
 }
 
 impl Service {
-    /// Somebody looks at a device: it is asked for a sign of life unless it gave one lately, and
-    /// that is waited for, at most so long.
+    /// Reports a device's connection. Asks it for a sign of life unless it gave one recently, and
+    /// waits at most `within` for that.
     ///
     /// # Errors
-    /// There is no such device.
+    /// Returns [`Failure::NotFound`] for an unknown device.
     pub async fn ping(self: &Arc<Self>, device: &str, within: Duration) -> Result<Ping, Failure> {
         let began = Instant::now();
         let name = {
@@ -95,7 +105,7 @@ impl Service {
         if let Some((look, heard)) = self.looking_at(&name) {
             let notified = heard.notified();
             tokio::pin!(notified);
-            // From here on nothing that comes is missed.
+            // Whatever arrives from here on wakes this call.
             notified.as_mut().enable();
             answers = match look {
                 Look::Fresh => Some(true),
@@ -124,20 +134,22 @@ impl Service {
         })
     }
 
-    /// Somebody needs a device and does not wait for a sign of life.
+    /// Asks a device for a sign of life when it gave none recently, without waiting for it.
     pub(super) fn look(self: &Arc<Self>, name: &Name) {
         if let Some((Look::Ask, _)) = self.looking_at(name) {
             self.ask_for_life(name);
         }
     }
 
-    /// None: it is not connected, or too many are looked at.
+    /// Notes that somebody looks at a device. Returns `None` when it is not connected, or too many
+    /// are looked at.
     fn looking_at(&self, name: &Name) -> Option<(Look, Arc<Notify>)> {
         let connected = self.model().devices.get(name).is_some_and(|it| it.live.connection != 0);
         connected.then(|| self.looking.look(name, self.now())).flatten()
     }
 
-    /// Asks for no line of a log: the shortest question that every device answers.
+    /// Asks a device for no line of a log: the shortest question that every agent answers. Returns
+    /// false when the device cannot be called.
     #[allow(clippy::disallowed_methods, reason = "it ends by itself after PATIENCE seconds")]
     fn ask_for_life(self: &Arc<Self>, name: &Name) -> bool {
         let now = self.now();
@@ -162,19 +174,21 @@ impl Service {
         true
     }
 
+    /// Marks a device as silent when nothing has arrived since it was asked.
     fn late(&self, name: &Name, asked: u64) {
         let Some(Some(since)) = self.looking.change(name, |it| it.late(asked)) else { return };
         let message = format!("does not answer since {}", rfc3339(since));
         self.note_silence(name, since, message);
     }
 
-    /// Anything came from a device.
+    /// Notes that something arrived from a device.
     pub(super) fn heard(&self, name: &Name) {
         if self.looking.heard(name, self.now()) {
             self.note_silence(name, 0, "answers again".to_owned());
         }
     }
 
+    /// Sets since when a device has been silent (0: it is not), and sends an event.
     fn note_silence(&self, name: &Name, since: u64, message: String) {
         let parts = vec!["connection".to_owned(), "problems".to_owned()];
         let _later = self.note(

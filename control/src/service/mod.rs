@@ -1,8 +1,8 @@
-//! The driver: it holds the model, carries out what the core decides, and answers devices (as
-//! the bus's directory) and people (through `adapters/http`).
+//! The service: holds the model, carries out what the core decides, and answers devices (as the
+//! bus's directory) and people (through `adapters/http`).
 //!
-//! Every change is made in memory under one lock and queued for the store in the same order;
-//! whoever asked is answered, and devices and watchers are told, when it is safe on disk.
+//! Every change is made in memory under one lock and queued for the store in the same order. The
+//! caller gets the result, and devices and watchers are told, once the change is durable.
 
 mod access;
 mod alarms;
@@ -20,9 +20,9 @@ mod failure;
 mod feeds;
 mod ingest;
 mod jobs;
-mod keeper;
 mod latest;
 mod looking;
+mod maintenance;
 mod overview;
 mod policies;
 mod query;
@@ -70,31 +70,32 @@ pub use watching::Watch;
 use change::{After, Change};
 use writer::Job;
 
-/// What the service is told at its start.
+/// Settings of the service, fixed at its start.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The one tenant.
+    /// Name of the only tenant.
     pub tenant: Name,
     /// Life of a device's certificate, in seconds.
     pub device_ttl: u64,
-    /// Addresses that devices dial for MQTT.
+    /// Addresses that devices connect to for MQTT.
     pub mqtt: Vec<String>,
     /// Address that the API listens on.
     pub api: Option<String>,
-    /// Addresses of the API that other machines may reach.
+    /// Addresses of the API that other machines can reach.
     pub addresses: Vec<String>,
-    /// Bytes of the data folder's disk that are kept free of data; None: the usual ones.
+    /// Free space on the data folder's disk that data may not use, in bytes. `None` for the
+    /// default.
     pub reserve: Option<u64>,
-    /// Seconds since 1970, now.
+    /// Clock, in seconds since 1970.
     pub clock: fn() -> u64,
 }
 
-/// The control plane.
+/// The control plane's service.
 pub struct Service {
     model: RwLock<Model>,
     store: Arc<dyn Store>,
     jobs: mpsc::Sender<Job>,
-    /// Number of the last batch that is safe.
+    /// Number of the last batch that is durable.
     durable: AtomicU64,
     bus: Arc<dyn Bus>,
     authority: Arc<Authority>,
@@ -104,23 +105,24 @@ pub struct Service {
     looking: looking::Looking,
     counters: Counters,
     ingest: ingest::Ingest,
-    /// A restored backup has another CA: this process must be replaced.
+    /// True when a restored backup has another CA, so that this process must be restarted.
     restart_needed: AtomicBool,
-    /// When this process began to serve, in seconds since 1970.
+    /// Time at which this process began to serve, in seconds since 1970.
     started: u64,
     throttle: Mutex<Throttle>,
     summary: Mutex<Option<overview::Summary>>,
     trend: Mutex<Points>,
     due: due::Due,
     watching: Arc<watching::Watching>,
-    /// Why the store did not take the last change. None: it did.
+    /// Error of the store that refused the last change; `None` when it took it.
     refusing: Mutex<Option<String>>,
-    /// Alarms, and who is told of them.
+    /// Alarms and the delivery of their notifications.
     alarms: Mutex<Engine>,
-    /// Somebody wants the alarms looked at now.
+    /// Wakes the alarm task for a pass at once.
     alarms_asked: Notify,
-    /// Memory is not what is on disk and could not be read anew: nothing may be changed.
-    adrift: AtomicBool,
+    /// True when the memory differs from the store after a failure and could not be read again: no
+    /// change may be made.
+    diverged: AtomicBool,
 }
 
 impl std::fmt::Debug for Service {
@@ -129,7 +131,7 @@ impl std::fmt::Debug for Service {
     }
 }
 
-/// The threads that write.
+/// Threads that write to the store and the data store.
 #[derive(Debug)]
 pub struct Threads {
     store: std::thread::JoinHandle<()>,
@@ -137,35 +139,35 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Waits for their end; blocks.
+    /// Waits for the threads' end. Blocks.
     ///
     /// # Errors
-    /// One of them ended badly.
+    /// Returns the panic of a thread that ended by one.
     pub fn join(self) -> std::thread::Result<()> {
         let (store, data) = (self.store.join(), self.data.join());
         store.and(data)
     }
 }
 
-/// Why the service could not start.
+/// Reason why the service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The disk's.
+    /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A record that cannot be read.
+    /// A record of the store cannot be decoded.
     #[error("the store is damaged or of another version")]
     Record(#[from] BadRecord),
-    /// Reading ended early.
+    /// A thread could not be started, or reading ended early.
     #[error("the store cannot be read to its end")]
     Read(#[from] std::io::Error),
 }
 
-/// Resource versions between two starts: those that were given before a crash and not stored are
-/// not given again, so that a watcher's place in the events is never mistaken.
+/// Number of resource versions that are skipped at each start. Versions that were given before a
+/// crash and not stored are not given again, so a watcher's place in the events is never mistaken.
 const VERSION_GAP: u64 = 10_000;
 
-/// The alarms, with what was told and is still to be told.
+/// Builds the alarm engine from the stored state of alarms and deliveries.
 fn engine(model: &mut Model, authority: &Authority, now: u64) -> Engine {
     let seed = authority.random::<8>().map_or(now, u64::from_le_bytes);
     let mut engine = Engine::new(now, seed);
@@ -177,7 +179,7 @@ fn engine(model: &mut Model, authority: &Authority, now: u64) -> Engine {
     engine
 }
 
-/// Reads everything of a store.
+/// Reads the whole store into a model.
 fn load(store: &dyn Store, tenant: &Name) -> Result<Model, StartError> {
     let mut model = Model::empty(tenant.clone());
     let mut late = Late::default();
@@ -196,19 +198,19 @@ fn load(store: &dyn Store, tenant: &Name) -> Result<Model, StartError> {
 }
 
 impl Service {
-    /// Whether everything of a store can be read.
+    /// Checks that the whole store can be read.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// Returns the first reason why it cannot.
     pub fn check(store: &dyn Store, tenant: &Name) -> Result<(), StartError> {
         load(store, tenant).map(drop)
     }
 
-    /// Reads the store and begins to write to it and to the data store, on threads that end with
+    /// Reads the store and starts the threads that write to it and to the data store. They end with
     /// [`Service::close`].
     ///
     /// # Errors
-    /// [`StartError`].
+    /// Returns a [`StartError`] when the store cannot be read or a thread cannot be started.
     pub fn start(
         store: Arc<dyn Store>,
         data: Arc<dyn DataStore>,
@@ -222,7 +224,8 @@ impl Service {
         model.started = started;
         model.settle_rules();
         if model.meta.epoch == 0 {
-            // A fresh control plane may inherit devices of a lost one: what they hold is older.
+            // A new control plane may inherit devices of a lost one. A time as the epoch is higher
+            // than what those devices hold.
             model.meta.epoch = (settings.clock)().max(1);
         }
         let alarms = engine(&mut model, &authority, (settings.clock)());
@@ -248,7 +251,7 @@ impl Service {
             due: due::Due::default(),
             watching: Arc::default(),
             refusing: Mutex::default(),
-            adrift: AtomicBool::new(false),
+            diverged: AtomicBool::new(false),
             alarms: Mutex::new(alarms),
             alarms_asked: Notify::new(),
             settings,
@@ -262,7 +265,7 @@ impl Service {
         Ok((service, Threads { store, data }))
     }
 
-    /// Writes what is queued and ends the writing threads; nothing can be changed afterwards.
+    /// Writes what is queued and ends the writing threads. No change can be made afterwards.
     pub async fn close(&self) {
         self.ingest.close();
         let job = Job { number: 0, batch: Batch::default(), tell: Box::new(|_, _| {}), last: true };
@@ -271,27 +274,27 @@ impl Service {
         }
     }
 
-    /// Stores that the control plane lives: should it end without a word, those who were connected
-    /// were there until about then.
+    /// Stores the present time as the last sign of life: after a crash, devices that were connected
+    /// count as connected until about then. Also drops what is outdated of timelines.
     pub fn live(&self) {
-        // Not taken: the next one is.
+        // When the change is not taken, the next call's is.
         let _taken = self.note(|change| change.live(), |_| {});
         self.settle_lineages();
         self.settle_timelines();
     }
 
-    /// Returns when nothing can be stored any more: the writing thread has ended.
+    /// Waits until nothing can be stored any more because the writing thread has ended.
     pub async fn closed(&self) {
         self.jobs.closed().await;
     }
 
-    /// True when nothing can be stored any more.
+    /// Returns true when nothing can be stored any more.
     pub fn is_closed(&self) -> bool {
         self.jobs.is_closed()
     }
 
-    /// Why the store did not take the last change, which is tried at least once a minute. None:
-    /// it did.
+    /// Returns why the store refused the last change; `None` when it took it. A change is tried at
+    /// least once a minute.
     pub fn refusing(&self) -> Option<String> {
         self.refusing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -300,40 +303,42 @@ impl Service {
         *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    /// Counts an unending answer of this kind for an access token, until it is dropped.
+    /// Counts an open stream of this kind (such as a log that is followed) for an access token,
+    /// until the returned guard is dropped.
     ///
     /// # Errors
-    /// [`Failure::TooMany`].
+    /// Returns [`Failure::TooMany`] when the token has too many of them.
     pub fn unending(&self, what: &'static str, credential: &Credential) -> Result<Watch, Failure> {
         self.watching.begin(what, &credential.access)
     }
 
-    /// What it has counted.
+    /// Counters of the service.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// What changed.
+    /// Ring of events for those who watch.
     pub fn events(&self) -> &Events {
         &self.events
     }
 
-    /// Its authority.
+    /// Certificate authority and signing key.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// Seconds since 1970.
+    /// Present time, in seconds since 1970.
     pub fn now(&self) -> u64 {
         (self.settings.clock)()
     }
 
-    /// Milliseconds since 1970.
+    /// End of the present second, in milliseconds since 1970: the last millisecond that may have
+    /// come.
     fn now_ms(&self) -> u64 {
         self.now().saturating_mul(1_000).saturating_add(999)
     }
 
-    /// True after a restore that brought another CA.
+    /// Returns true after a restore that brought another CA.
     pub fn needs_restart(&self) -> bool {
         self.restart_needed.load(Ordering::Relaxed)
     }
@@ -346,8 +351,8 @@ impl Service {
         self.model.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a change and returns when it is safe on disk. Also what turns out to change nothing
-    /// is answered only when everything before it is safe.
+    /// Makes a change and returns once it is durable. A change that turns out to do nothing also
+    /// waits until everything before it is durable.
     async fn change<T>(
         &self,
         act: impl FnOnce(&mut Change<'_>) -> Result<T, Failure>,
@@ -357,7 +362,7 @@ impl Service {
         let (answer, answered) = oneshot::channel();
         let out = {
             let mut model = self.model_mut();
-            if !self.is_ashore(&mut model) {
+            if !self.ensure_in_sync(&mut model) {
                 return Err(Failure::Unavailable(
                     "the store could not be read after a failure: nothing is changed until it can; see the log".into(),
                 ));
@@ -380,8 +385,8 @@ impl Service {
         Ok(out)
     }
 
-    /// Makes a change that nobody waits for; `then` is told whether it is safe. False: too much
-    /// waits for the disk, and nothing was done.
+    /// Makes a change that nobody waits for; `then` gets whether it became durable. Returns false
+    /// when too many changes wait for the disk; then nothing was done.
     fn note(
         &self,
         act: impl FnOnce(&mut Change<'_>),
@@ -392,7 +397,7 @@ impl Service {
             return false;
         };
         let mut model = self.model_mut();
-        if !self.is_ashore(&mut model) {
+        if !self.ensure_in_sync(&mut model) {
             return false;
         }
         let mut change = Change::new(&mut model, self.now());
@@ -408,7 +413,7 @@ impl Service {
         true
     }
 
-    /// Tells devices and watchers of a change that is safe.
+    /// Tells devices and watchers about a durable change.
     fn tell(&self, after: After) {
         let names: std::collections::BTreeSet<Name> = after
             .events
@@ -428,9 +433,9 @@ impl Service {
         }
     }
 
-    /// The store refused a change: all that waits behind it was made on top of it and goes with
-    /// it, and memory becomes what is on disk. Connections stay as they are. True: the last job
-    /// was among them.
+    /// Handles a change that the store refused. All changes that wait behind it were built on it
+    /// and are refused too, and the model is read from the store again. Connections stay as they
+    /// are. Returns true when the closing job was among the waiting ones.
     fn after_failure(&self, jobs: &mut mpsc::Receiver<Job>, error: &StoreError) -> bool {
         let mut model = self.model_mut();
         let mut stale = Vec::new();
@@ -438,8 +443,8 @@ impl Service {
             stale.push(job);
         }
         let last = stale.iter().any(|job| job.last);
-        self.adrift.store(true, Ordering::Relaxed);
-        self.is_ashore(&mut model);
+        self.diverged.store(true, Ordering::Relaxed);
+        self.ensure_in_sync(&mut model);
         drop(model);
         for job in stale {
             (job.tell)(self, Err(error.clone()));
@@ -447,16 +452,17 @@ impl Service {
         last
     }
 
-    /// True when memory is what is on disk, or could be made so now: the next change tries it, and
-    /// is built on nothing else.
-    fn is_ashore(&self, model: &mut Model) -> bool {
-        if !self.is_adrift() {
+    /// Ensures that the model equals the store, which it is read from again after a failure. Returns
+    /// false when that fails: no change may be made then, because it would be built on something that
+    /// is not stored.
+    fn ensure_in_sync(&self, model: &mut Model) -> bool {
+        if !self.has_diverged() {
             return true;
         }
         match load(&*self.store, &self.settings.tenant) {
             Ok(fresh) => {
                 self.replace(model, fresh);
-                self.adrift.store(false, Ordering::Relaxed);
+                self.diverged.store(false, Ordering::Relaxed);
                 true
             }
             Err(error) => {
@@ -466,12 +472,12 @@ impl Service {
         }
     }
 
-    /// True while memory is not what is on disk.
-    pub fn is_adrift(&self) -> bool {
-        self.adrift.load(Ordering::Relaxed)
+    /// Returns true while the model differs from the store after a failure.
+    pub fn has_diverged(&self) -> bool {
+        self.diverged.load(Ordering::Relaxed)
     }
 
-    /// Puts what was read in the place of what is known, keeping who is connected.
+    /// Replaces the model by one that was read from the store, keeping the connections.
     fn replace(&self, model: &mut Model, mut fresh: Model) {
         for (name, device) in &mut fresh.devices {
             if let Some(known) = model.devices.get(name) {

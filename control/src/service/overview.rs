@@ -1,7 +1,7 @@
-//! The fleet at a glance, the list of devices, and what of one differs.
+//! Summary of the fleet, list of devices, and differences of one device.
 //!
-//! These look at every device. They let others write in between where the answer needs no one
-//! moment, and belong on a thread that may block.
+//! These functions look at every device. They let changes in between where the result needs no
+//! single moment, and belong on a thread that may block.
 
 use std::sync::{Arc, PoisonError};
 
@@ -15,30 +15,34 @@ use crate::core::listing::{self, Filter, Order};
 use crate::core::model::Device;
 use crate::core::{explain, view};
 
-/// Devices that are looked at before others may write: a fraction of a millisecond.
+/// Number of devices that are looked at under one lock, which takes a fraction of a millisecond.
 const AT_ONCE: usize = 1_000;
 
-/// A summary serves for so many seconds while nothing changes: what it says of time is so old.
+/// Time for which a summary is reused while nothing changes, in seconds. Its relative times may be
+/// that old.
 const FRESH: u64 = 5;
 
-/// The newest summary, and of when it is.
+/// Newest summary of the fleet.
 #[derive(Debug)]
 pub(super) struct Summary {
+    /// Number of batches in the model when it was made.
     batches: u64,
+    /// Time at which it was made, in seconds since 1970.
     at: u64,
     fleet: Arc<Fleet>,
 }
 
-/// Which part of the list of devices.
+/// Filter, order and page of a list of devices.
 #[derive(Debug, Clone, Default)]
 pub struct DevicesQuery {
-    /// Most items, and after which one when the order is by name and no offset is given.
+    /// Page: the maximum number of items, and the name after which it begins (only in the default
+    /// order and without an offset).
     pub query: Query,
-    /// Which devices.
+    /// Filter that devices must pass.
     pub filter: Filter,
-    /// In which order.
+    /// Order of the list; `None` for the order of names.
     pub order: Option<Order>,
-    /// How many to leave out.
+    /// Number of items to skip.
     pub offset: Option<usize>,
 }
 
@@ -47,7 +51,8 @@ impl Service {
         Watch::new(self.now(), self.started, self.settings.device_ttl)
     }
 
-    /// Calls `add` with every device, letting others write in between.
+    /// Calls `add` with every device, in the order of names. Releases the lock after every 1,000
+    /// devices, so that changes come in between.
     pub(super) fn every_device(&self, mut add: impl FnMut(&Device)) {
         let mut last = None;
         loop {
@@ -58,7 +63,7 @@ impl Service {
         }
     }
 
-    /// The fleet at a glance. Whoever asks while it is made waits for that one.
+    /// Returns the fleet's summary. Concurrent callers wait for the one that is being made.
     pub fn summary(&self) -> Arc<Fleet> {
         let mut kept = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
         let (batches, now) = (self.model().batches, self.now());
@@ -72,14 +77,14 @@ impl Service {
         let mut tally = Tally::new(self.watch(), silences);
         self.every_device(|device| tally.add(device));
         let mut fleet = tally.fleet(self.model().workloads.keys());
-        // Who waits to be told of alarms is not told that nobody is.
+        // Failing notifications come first: whoever relies on them gets no message about them.
         fleet.attention.splice(0..0, self.failing_notifications());
         let fleet = Arc::new(fleet);
         *kept = Some(Summary { batches, at: now, fleet: Arc::clone(&fleet) });
         fleet
     }
 
-    /// Devices by the values of a label, of those that a filter chooses.
+    /// Counts the devices that pass a filter by the values of a label.
     pub fn groups(&self, by: String, filter: &Filter) -> DeviceGroups {
         let watch = self.watch();
         let mut tally = GroupTally::new(by);
@@ -91,7 +96,7 @@ impl Service {
         tally.groups()
     }
 
-    /// Adds a point to the counts of the last day when it is time for one.
+    /// Adds a point to the device counts of the last day when one is due.
     pub fn count_trend(&self) {
         let now = self.now();
         let points = || self.trend.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,22 +107,22 @@ impl Service {
         points().add(now, counts);
     }
 
-    /// The counts of the last day.
+    /// Returns the device counts of the last day.
     pub fn trend(&self) -> Trend {
         self.trend.lock().unwrap_or_else(PoisonError::into_inner).trend()
     }
 
-    /// The labels in use.
+    /// Returns the label keys and values in use.
     pub fn labels(&self) -> LabelsInUse {
         let mut tally = LabelTally::default();
         self.every_device(|device| tally.add(device));
         LabelsInUse { items: tally.labels() }
     }
 
-    /// Devices.
+    /// Lists devices.
     ///
     /// # Errors
-    /// A bad query.
+    /// Returns [`Failure::Invalid`] for a bad limit, page, or combination of both with an order.
     pub fn devices(&self, query: &DevicesQuery) -> Listed<api::Device> {
         let limit = query.query.limit()?;
         let after = query.query.after()?;
@@ -160,10 +165,10 @@ impl Service {
         })
     }
 
-    /// What is desired of a device beside what it reports, workload by workload.
+    /// Compares a device's desired and reported state, workload by workload.
     ///
     /// # Errors
-    /// [`Failure::NotFound`].
+    /// Returns [`Failure::NotFound`] for an unknown device.
     pub fn differences(&self, name: &str) -> Result<Differences, Failure> {
         let model = self.model();
         let device = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;

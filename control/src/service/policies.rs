@@ -1,5 +1,6 @@
-//! Documents about data: `Stream` and `LinkBudget`, placed on devices as workloads are, but without
-//! revisions: what changes restarts nothing.
+//! Policies (documents other than workloads, such as `Stream` and `LinkBudget`): applied, placed on
+//! devices as workloads are, listed and deleted. They have no stored revisions, because a change
+//! restarts nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,13 +21,17 @@ use crate::core::policies;
 use crate::core::records::{Policy, PolicyKey, PolicyKind, PolicyRecord};
 use crate::core::view;
 
-/// How many of the devices that gain, lose or update one an answer names.
+/// Maximum number of devices that a result names in each of its lists: gain, lose, update.
 const CHANGED: usize = 100;
 
-/// Most reasons that are told one by one.
+/// Maximum number of reasons in an explanation.
 const REASONS: usize = 20;
 
-/// One document as it will be, and what that is.
+/// Computes a policy's next record and the action (`created`, `changed`, `unchanged`).
+///
+/// # Errors
+/// Returns [`Failure::Conflict`] when there are too many of its kind, and [`Failure::Invalid`] when
+/// a hidden secret is not stored.
 pub(super) fn next(
     model: &Model,
     mut admitted: Admitted,
@@ -47,7 +52,7 @@ pub(super) fn next(
     if known.is_none() && of_kind >= most {
         return Err(Failure::Conflict(format!("there are {most} {plural}: delete some")));
     }
-    // What devices get is told apart by it: no version is given twice.
+    // Devices tell versions of a policy apart by this number, so none is given twice.
     let kept = known.filter(|known| known.policy == policy).map(|known| known.revision);
     let record = PolicyRecord {
         created_at: known.map_or(now, |known| known.created_at),
@@ -68,7 +73,7 @@ pub(super) fn next(
     Ok((record, action))
 }
 
-/// Puts what is stored in the place of the secrets that a document hides.
+/// Replaces hidden secrets of a document by the stored ones.
 fn keep_secrets(
     admitted: &mut Admitted,
     policy: &mut Policy,
@@ -85,14 +90,14 @@ fn keep_secrets(
     })
 }
 
-/// The documents about data as they will be.
+/// View of all policies as they will be after a change, without copying the others.
 pub(super) struct Overlay<'a> {
     all: BTreeMap<PolicyKey, &'a PolicyRecord>,
     touched: BTreeSet<PolicyKey>,
 }
 
 impl<'a> Overlay<'a> {
-    /// With these new or changed.
+    /// Makes a view with these policies added or replaced.
     pub(super) fn with(model: &'a Model, changed: &[&'a PolicyRecord]) -> Self {
         let mut overlay = Self::of(model);
         for record in changed {
@@ -102,6 +107,7 @@ impl<'a> Overlay<'a> {
         overlay
     }
 
+    /// Makes a view without one policy.
     fn without(model: &'a Model, gone: &PolicyKey) -> Self {
         let mut overlay = Self::of(model);
         overlay.all.remove(gone);
@@ -109,13 +115,15 @@ impl<'a> Overlay<'a> {
         overlay
     }
 
+    /// Makes a view of the present policies.
     fn of(model: &'a Model) -> Self {
         let known = model.policies.iter();
         let all = known.map(|(key, known)| (key.clone(), &known.record)).collect();
         Self { all, touched: BTreeSet::new() }
     }
 
-    /// What a device should do then, when that is something else than now.
+    /// Returns the policies that a device should follow by this view, when they differ from its
+    /// desired state.
     pub(super) fn changed(&self, device: &Device) -> Option<Vec<(PolicyKey, u64)>> {
         let labels = &device.record.labels;
         let concerned = self.touched.iter().filter(|key| key.0.on_devices()).any(|key| {
@@ -129,7 +137,7 @@ impl<'a> Overlay<'a> {
         (data != device.desired.data).then_some(data)
     }
 
-    /// Bytes of one in a desired state.
+    /// Size of a policy in a desired state, in bytes.
     pub(super) fn size(&self, model: &Model, key: &PolicyKey) -> usize {
         match self.all.get(key) {
             Some(record) if self.touched.contains(key) => policy_size(record),
@@ -137,7 +145,7 @@ impl<'a> Overlay<'a> {
         }
     }
 
-    /// For which devices one of them changes something.
+    /// Counts and names the approved devices that gain, lose or update a policy by this view.
     pub(super) fn changes(&self, model: &Model, key: &PolicyKey) -> ChangedDevices {
         if key.0 == PolicyKind::DevicePolicy {
             return absence::changes(model, self.all.values().copied(), &key.1, CHANGED);
@@ -164,7 +172,7 @@ impl<'a> Overlay<'a> {
         all
     }
 
-    /// How many streams on devices get another policy.
+    /// Number of streams on devices whose effective policy changes.
     pub(super) fn changed_streams(&self, model: &Model) -> u64 {
         let of = |device: &Device| {
             let data = self.changed(device)?;
@@ -175,7 +183,8 @@ impl<'a> Overlay<'a> {
         approved(model).filter_map(of).sum()
     }
 
-    /// A warning, when another link budget holds on some of its devices.
+    /// Returns a warning when another policy of the same kind takes precedence on some of the
+    /// devices.
     pub(super) fn shadowed(&self, model: &Model, record: &PolicyRecord) -> Option<String> {
         if record.policy.kind() == PolicyKind::DevicePolicy {
             return absence::shadowed(model, self.all.values().copied(), record);
@@ -211,8 +220,13 @@ impl<'a> Overlay<'a> {
     }
 }
 
-/// Stores one; devices follow by their sets.
-pub(super) fn store(change: &mut Change<'_>, mut record: PolicyRecord, by: &str, message: String) {
+/// Puts a policy's record into a change. The caller sets the devices' desired states.
+pub(super) fn put_policy(
+    change: &mut Change<'_>,
+    mut record: PolicyRecord,
+    by: &str,
+    message: String,
+) {
     let policy_key = record.key();
     let (word, name) = (policy_key.0.word(), record.name.to_string());
     change.event(word, &name, "changed", message.clone());
@@ -226,7 +240,7 @@ pub(super) fn store(change: &mut Change<'_>, mut record: PolicyRecord, by: &str,
     }
 }
 
-/// How it stands with a notification, in words.
+/// Explains a notification's delivery.
 fn explain_delivery(name: &str, delivery: &api::Delivery, devices: u64) -> Explanation {
     let mut reasons = Vec::new();
     if let (Some(since), Some(why)) = (&delivery.failing_since, &delivery.last_error) {
@@ -258,8 +272,8 @@ fn explain_delivery(name: &str, delivery: &api::Delivery, devices: u64) -> Expla
     }
 }
 
-/// How a document stands. `told` was asked for before the model was locked; `statuses`: of those
-/// that devices follow.
+/// Computes a policy's status. `told` must be taken before the model is locked; `statuses` holds
+/// those of the policies that devices follow.
 fn status_of(
     told: &Standings,
     statuses: &mut BTreeMap<holdfast_base::ids::Name, PolicyStatus>,
@@ -280,10 +294,10 @@ fn status_of(
 }
 
 impl Service {
-    /// Documents about data of one kind, by name.
+    /// Lists policies of one kind in the order of their names.
     ///
     /// # Errors
-    /// A bad query.
+    /// Returns [`Failure::Invalid`] for a bad query.
     pub fn policies(&self, kind: PolicyKind, query: &Query) -> Listed<api::Policy> {
         let limit = query.limit()?;
         let after = query.after.as_deref().unwrap_or_default();
@@ -305,10 +319,10 @@ impl Service {
         Ok(page(items, limit, model.meta.version))
     }
 
-    /// A document about data.
+    /// Returns one policy.
     ///
     /// # Errors
-    /// [`Failure::NotFound`].
+    /// Returns [`Failure::NotFound`] for an unknown name.
     pub fn policy(&self, kind: PolicyKind, name: &str) -> Result<api::Policy, Failure> {
         let none = || Failure::no(kind.word(), name);
         let told = self.standings(kind);
@@ -320,10 +334,12 @@ impl Service {
         Ok(view::policy(&known.record, status))
     }
 
-    /// The devices of which a document about data is desired, by name, with what it does there.
+    /// Lists the devices whose desired state holds a policy, in the order of their names, with what
+    /// it does there.
     ///
     /// # Errors
-    /// [`Failure::NotFound`], or a bad query.
+    /// Returns [`Failure::NotFound`] for an unknown policy, and [`Failure::Invalid`] for a bad
+    /// query.
     pub fn policy_devices(
         &self,
         kind: PolicyKind,
@@ -349,11 +365,12 @@ impl Service {
         Ok(page(items, limit, model.meta.version))
     }
 
-    /// Deletes a document about data; devices go on with their defaults. `expected` is the resource
-    /// version that it must have, if that matters.
+    /// Deletes a policy; devices fall back to other policies or their defaults. When `expected` is
+    /// given, the policy must still have this resource version.
     ///
     /// # Errors
-    /// [`Failure::NotFound`], [`Failure::Conflict`], or the store's.
+    /// Returns [`Failure::NotFound`], [`Failure::Conflict`] for another resource version, or a
+    /// [`Failure`] when the change cannot be stored.
     pub async fn delete_policy(
         &self,
         kind: PolicyKind,
@@ -398,10 +415,10 @@ impl Service {
         Ok(())
     }
 
-    /// Why a document about data is not in force everywhere.
+    /// Explains why a policy is not in force on all of its devices.
     ///
     /// # Errors
-    /// [`Failure::NotFound`].
+    /// Returns [`Failure::NotFound`] for an unknown policy.
     pub(super) fn explain_policy(
         &self,
         kind: PolicyKind,
@@ -453,7 +470,7 @@ impl Service {
         })
     }
 
-    /// What a device should do with data now.
+    /// Returns the policies of a device's desired state.
     pub fn data_policies(&self, device: &str) -> Option<DataPolicies> {
         let model = self.model();
         let (name, _) = model.devices.get_key_value(device)?;

@@ -1,5 +1,5 @@
-//! Questions to many devices at once, and fetches: who is asked, who has answered, who is waited
-//! for.
+//! Questions to many devices at once, and fetches of records: asks the devices, waits for them, and
+//! combines their answers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,33 +27,34 @@ use crate::core::query;
 use crate::core::query::{Answers, Asked};
 use crate::core::records::Standing;
 
-/// Largest packed answer of one device.
+/// Maximum size of one device's packed answer, in bytes.
 const MOST: usize = 4 * MAX_MESSAGE;
 
-/// How soon a device that could not be asked is looked at again.
+/// Time after which a device that could not be asked is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// A device that is asked and said no, or did not answer, is asked again as often as that, while
-/// it is waited for.
+/// Time after which a device that refused or did not answer is asked again, while the question
+/// waits for it.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
-/// A device that is busy with other questions is asked so often in all.
+/// Number of times that a device which is busy with other questions is asked again.
 const BUSY: u32 = 5;
 
-/// A device from which nothing came is asked at once again so often, waited for or not: the call
-/// or the answer may have been lost, since neither is acknowledged.
+/// Number of times that a device from which nothing came is asked again at once, even when the
+/// question does not wait. The call or its reply may have been lost, since neither is acknowledged.
 const LOST: u32 = 1;
 
-/// Said of a device from which nothing came.
+/// Reason given for a device from which nothing came.
 const SILENT: &str = "does not answer";
 
-/// Longest that devices are waited for, in seconds: a week.
+/// Longest time that a question may wait for devices, in seconds: a week.
 const LONGEST: u64 = 7 * 86_400;
 
-/// Devices that a line of progress names.
+/// Number of missing devices that a line of progress names.
 const NAMED: usize = 3;
 
-/// A question that may be ended before every device has answered. Dropped: it is over.
+/// Registered question, which can be ended by its id before every device has answered. Dropped, it
+/// is no longer registered.
 struct Open {
     service: Arc<Service>,
     id: String,
@@ -75,7 +76,7 @@ impl Drop for Open {
     }
 }
 
-/// A question under way. Dropped: every device is told to stop.
+/// Question under way. Dropped, it tells every device to stop.
 pub struct Asking {
     service: Arc<Service>,
     stream: StreamName,
@@ -92,6 +93,7 @@ impl std::fmt::Debug for Asking {
     }
 }
 
+/// Makes a failure about one part of a request.
 fn invalid(part: &str, message: impl Into<String>) -> Failure {
     let message = message.into();
     let fault = enrol::Fault { path: part.into(), message: message.clone() };
@@ -110,6 +112,7 @@ fn stream_name(text: &str) -> Result<StreamName, Failure> {
     })
 }
 
+/// Reads a time of a request, in milliseconds since 1970; `None` for an empty one.
 fn time(part: &str, text: &str, now: u64) -> Result<Option<u64>, Failure> {
     if text.is_empty() {
         return Ok(None);
@@ -119,8 +122,9 @@ fn time(part: &str, text: &str, now: u64) -> Result<Option<u64>, Failure> {
 }
 
 impl Service {
+    /// Reads the two ends of a request's time window, in milliseconds since 1970.
     fn window(&self, since: &str, until: &str) -> Result<(u64, u64), Failure> {
-        // What comes within this very millisecond counts.
+        // Records of the present millisecond are within the window, whose end is exclusive.
         let now = self.now_ms().saturating_add(1);
         let since = time("since", since, now)?.unwrap_or(0);
         let until = time("until", until, now)?.unwrap_or(now);
@@ -130,10 +134,11 @@ impl Service {
         Ok((since, until))
     }
 
-    /// Reads a question and finds out who is asked.
+    /// Parses a question and determines the devices that it asks.
     ///
     /// # Errors
-    /// [`Failure::Invalid`] with the place of each fault; when too many are asked at once.
+    /// Returns [`Failure::Invalid`] with the place of each fault, and [`Failure::Unavailable`] when
+    /// too many questions are under way.
     pub fn query(self: &Arc<Self>, wanted: &NewQuery) -> Result<Asking, Failure> {
         let stream = stream_name(&wanted.stream)?;
         let selector = selector::parse(&wanted.label_selector)
@@ -173,10 +178,10 @@ impl Service {
         })
     }
 
-    /// Ends a question: its answer is what has come until now.
+    /// Ends a question; its result is made of the answers so far.
     ///
     /// # Errors
-    /// [`Failure::NotFound`]: it is not being asked.
+    /// Returns [`Failure::NotFound`] when no question with this id is under way.
     pub fn end_query(&self, id: &str) -> Result<(), Failure> {
         let open = self.calls.open();
         let enough = open.get(id).ok_or_else(|| Failure::no("question", id))?;
@@ -184,10 +189,12 @@ impl Service {
         Ok(())
     }
 
-    /// Has a device ship records as they are, though they were reduced or withheld.
+    /// Makes a device ship records of a stream unreduced, although they were reduced or held back
+    /// by a policy.
     ///
     /// # Errors
-    /// [`Failure`]; also when the device cannot be asked now.
+    /// Returns a [`Failure`] for a bad request, an unknown device or stream, or a device that
+    /// cannot be asked now.
     pub async fn fetch(
         self: &Arc<Self>,
         device: &str,
@@ -218,7 +225,7 @@ impl Service {
         let Fetched { records, bytes } = codec::from_slice(&body).map_err(|error| {
             Failure::Unavailable(format!("device {name} answered what is not understood: {error}"))
         })?;
-        // The device alone knows all that it has: what it reports may be older than a stream.
+        // Only the device knows all of its streams: its last report may be older than this one.
         if records == 0 && !self.has_stream(&name, &stream) {
             return Err(no_stream(&name, stream.as_str()));
         }
@@ -229,7 +236,8 @@ impl Service {
 }
 
 impl Asking {
-    /// Asks, waits and puts the answers together. `tell` is told of each that has come.
+    /// Asks the devices, waits, and combines the answers. Calls `tell` with the progress after each
+    /// answer.
     pub async fn run(self, mut tell: impl FnMut(QueryProgress)) -> QueryResult {
         let crossed = &Arc::<AtomicU64>::default();
         let asking = &self;
@@ -270,14 +278,14 @@ impl Asking {
             }
         }
         drop(asked);
-        // Nobody waits for these any longer.
+        // Nobody waits for these devices any longer.
         for name in missing.difference(&failed) {
             answers.miss(name, self.why_late(name).into());
         }
         answers.finish(crossed.load(Ordering::Relaxed))
     }
 
-    /// One device's answer, or why there is none.
+    /// Returns one device's answer, or why there is none. Asks again as the constants above say.
     async fn one(&self, name: &Name, crossed: &Arc<AtomicU64>) -> Result<Partial, String> {
         let (mut busy, mut silent) = (0, 0);
         loop {
@@ -306,14 +314,14 @@ impl Asking {
         }
     }
 
-    /// Why a device has not answered when the question is ended.
+    /// Reason for a device that had not answered when the question was ended.
     fn why_late(&self, name: &Name) -> &'static str {
         let model = self.service.model();
         let there = model.devices.get(name).is_some_and(|known| known.live.connection != 0);
         if there { "had not answered when the question was ended" } else { "is offline" }
     }
 
-    /// Waits until a device is connected, or for as long as it is waited for.
+    /// Waits until a device is connected, or until the question no longer waits.
     async fn is_back(&self, name: &Name) {
         while self.until.is_some_and(|until| Instant::now() + AGAIN < until) {
             let there = {
@@ -327,6 +335,7 @@ impl Asking {
         }
     }
 
+    /// Asks a device once.
     async fn once(&self, name: &Name, crossed: &Arc<AtomicU64>) -> Result<Partial, NoAnswer> {
         let turn = self.service.calls.answers.acquire().await;
         let _turn = turn.map_err(|_| NoAnswer::Now("cannot be asked now".into()))?;

@@ -1,4 +1,4 @@
-//! What people read: pages of the model, as documents.
+//! Lists and single documents of the model, as people read them.
 
 use std::ops::Bound;
 
@@ -12,24 +12,24 @@ use crate::core::model::Workload;
 use crate::core::records::{PolicyKind, RevisionRecord};
 use crate::core::{absence, explain, revisions, view};
 
-/// Items of a page unless told otherwise.
+/// Number of items of a page when the request does not say.
 const DEFAULT_LIMIT: usize = 500;
 
-/// Most items of a page.
+/// Maximum number of items of a page.
 const MAX_LIMIT: usize = 5_000;
 
-/// Which part of a list.
+/// Page of a list, and a selector for its items.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
-    /// Most items.
+    /// Maximum number of items.
     pub limit: Option<usize>,
-    /// After this one.
+    /// Key of the item after which the page begins.
     pub after: Option<String>,
-    /// Only those with these labels.
+    /// Selector of the items' labels; empty for all items.
     pub selector: Selector,
 }
 
-/// A page.
+/// Page of a list, or why there is none.
 pub type Listed<T> = Result<List<T>, Failure>;
 
 impl Query {
@@ -56,7 +56,8 @@ impl Query {
     }
 }
 
-/// Cuts a page: it holds one item more than the limit when another page follows.
+/// Cuts a page to its limit. `items` must hold one item more than the limit when another page
+/// follows.
 pub(super) fn page<T>(mut items: Vec<(String, T)>, limit: usize, resource_version: u64) -> List<T> {
     let more = items.len() > limit;
     items.truncate(limit);
@@ -68,10 +69,10 @@ pub(super) fn page<T>(mut items: Vec<(String, T)>, limit: usize, resource_versio
 }
 
 impl Service {
-    /// A device.
+    /// Returns one device.
     ///
     /// # Errors
-    /// [`Failure::NotFound`].
+    /// Returns [`Failure::NotFound`] for an unknown device.
     pub fn device(&self, name: &str) -> Result<api::Device, Failure> {
         let (model, now) = (self.model(), self.now());
         model
@@ -81,10 +82,10 @@ impl Service {
             .ok_or_else(|| Failure::no("device", name))
     }
 
-    /// Workloads, by name.
+    /// Lists workloads in the order of their names.
     ///
     /// # Errors
-    /// A bad query.
+    /// Returns [`Failure::Invalid`] for a bad query.
     pub fn workloads(&self, query: &Query) -> Listed<api::Workload> {
         let (limit, after) = (query.limit()?, query.after()?);
         let model = self.model();
@@ -102,10 +103,10 @@ impl Service {
         Ok(page(items, limit, model.meta.version))
     }
 
-    /// A workload.
+    /// Returns one workload.
     ///
     /// # Errors
-    /// [`Failure::NotFound`].
+    /// Returns [`Failure::NotFound`] for an unknown workload.
     pub fn workload(&self, name: &str) -> Result<api::Workload, Failure> {
         let model = self.model();
         let none = || Failure::no("workload", name);
@@ -115,10 +116,10 @@ impl Service {
         Ok(view::workload(workload, summary))
     }
 
-    /// Revisions, by workload and number.
+    /// Lists stored revisions in the order of workload and number.
     ///
     /// # Errors
-    /// A bad query.
+    /// Returns [`Failure::Invalid`] for a bad query.
     pub fn revisions(&self, query: &Query, workload: Option<&str>) -> Listed<api::Revision> {
         let limit = query.limit()?;
         let bad = || Failure::invalid("continue: not one of ours; begin anew without it");
@@ -155,10 +156,10 @@ impl Service {
         Ok(page(items, limit, model.meta.version))
     }
 
-    /// Enrolment tokens, by id, without their secrets.
+    /// Lists enrolment tokens in the order of their ids, without their secrets.
     ///
     /// # Errors
-    /// A bad query.
+    /// Returns [`Failure::Invalid`] for a bad query.
     pub fn tokens(&self, query: &Query) -> Listed<api::Token> {
         let limit = query.limit()?;
         let after = query.after.as_deref().unwrap_or_default();
@@ -173,10 +174,10 @@ impl Service {
         Ok(page(items, limit, model.meta.version))
     }
 
-    /// Why something is not as desired.
+    /// Explains why a device, workload or policy is not in its desired state.
     ///
     /// # Errors
-    /// [`Failure::NotFound`].
+    /// Returns [`Failure::NotFound`] for an unknown kind or name.
     pub fn explain(&self, kind: &str, name: &str) -> Result<api::Explanation, Failure> {
         let (model, now) = (self.model(), self.now());
         match kind {
@@ -199,10 +200,10 @@ impl Service {
         }
     }
 
-    /// Which control plane this is.
+    /// Returns the control plane's version, tenant, addresses and CA.
     ///
     /// # Errors
-    /// The authority's.
+    /// Returns [`Failure::Internal`] when the CA's certificate cannot be read.
     pub fn about(&self) -> Result<api::About, Failure> {
         let authority = &self.authority;
         let ca = api::Authority {
@@ -225,12 +226,12 @@ impl Service {
         })
     }
 
-    /// The certificate of the CA.
+    /// CA certificate in PEM.
     pub fn ca_pem(&self) -> String {
         self.authority.keys().ca_pem.clone()
     }
 
-    /// Devices by connection, and the sum of what they refused.
+    /// Number of devices by connection, and the number of messages that all of them have refused.
     pub fn fleet(&self) -> ([(Connection, u64); 5], u64) {
         let mut count = [
             (Connection::Online, 0),
@@ -248,8 +249,8 @@ impl Service {
         (count, refused)
     }
 
-    /// Devices that are away, by what is to be thought of that; of them those for which it is an
-    /// alarm; and those that are connected and not heard for longer than their keep-alive.
+    /// Number of absent devices by class of absence, the number of those whose absence is an alarm,
+    /// and the number of connected devices that were not heard for longer than their keep-alive.
     pub fn absences(&self) -> ([(Absence, u64); 3], u64, u64) {
         let mut count = Absence::ALL.map(|class| (class, 0));
         let (mut lost, mut overdue) = (0, 0);
@@ -263,10 +264,10 @@ impl Service {
         (count, lost, overdue)
     }
 
-    /// May a device with this certificate fetch artifacts?
+    /// Checks that a device with this certificate may fetch artifacts.
     ///
     /// # Errors
-    /// [`Failure::Refused`].
+    /// Returns [`Failure::Refused`] when it may not.
     pub fn admit_device(
         &self,
         device: &holdfast_base::ids::DeviceId,
@@ -278,10 +279,10 @@ impl Service {
             .map_err(|refusal| Failure::Refused(format!("device {device}: {refusal}")))
     }
 
-    /// May this device fetch this artifact? Only what one of its workloads is made of.
+    /// Checks that a device may fetch an artifact: only those of the workloads that it should run.
     ///
     /// # Errors
-    /// [`Failure::Refused`].
+    /// Returns [`Failure::Refused`] when it may not.
     pub fn may_fetch(
         &self,
         device: &holdfast_base::ids::DeviceId,

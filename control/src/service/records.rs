@@ -1,5 +1,6 @@
-//! Records read back: by number and time, merged where blocks of one stream interleave, in memory
-//! that does not grow with what is read. All of it blocks on the disk.
+//! Reading of stored data records: by sequence number and time, merged where blocks of one stream
+//! interleave, in memory that does not grow with the number of records. All functions block on the
+//! disk.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
@@ -24,46 +25,47 @@ use crate::core::{ingest, values, view};
 use crate::data_store::{Block, Direction, Head, StreamRow};
 use crate::store::StoreError;
 
-/// Heads read at once.
+/// Number of block heads that are read at once.
 const HEADS: usize = 256;
 
-/// Bytes of stored records, unpacked, that one batch is compared with: two blocks of the largest
-/// size, so that a device cannot have the store read through by what it repeats.
+/// Size of stored records, unpacked, with which one batch is compared, in bytes: two blocks of the
+/// largest size. It keeps a device that repeats itself from having the whole store read.
 const COMPARED: usize = 32 * 1024 * 1024;
 
-/// Segments read at once.
+/// Number of segments that are read at once.
 const SEGMENTS: usize = 10_000;
 
-/// Ranges of which the times are looked up: of what is missing, and of what a policy left on the
-/// device. Each costs the reading of two blocks at most.
+/// Numbers of ranges whose times are looked up: of missing records, and of those that a policy left
+/// on the device. Each costs the reading of at most two blocks.
 const DATED: (usize, usize) = (100, 20);
 
-/// Most records that one series is made of: half a minute's work.
+/// Maximum number of records in one series, about half a minute's work.
 const MAX_SERIES: u64 = 5_000_000;
 
-/// Which records of a stream.
+/// Selection of records of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// Numbers, both ends within.
+    /// Sequence numbers, both ends inclusive.
     pub numbers: Range,
-    /// Not before this time, in milliseconds since 1970.
+    /// Earliest time, in milliseconds since 1970.
     pub since: u64,
-    /// Before this time.
+    /// Time before which the records must be, in milliseconds since 1970.
     pub until: u64,
-    /// The highest number first.
+    /// True for descending sequence numbers.
     pub newest_first: bool,
 }
 
-/// Which ranges of a ledger.
+/// Page and filter of a ledger's ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerPart {
-    /// From this number on; the newest first: those that begin below it.
+    /// Ascending: the first sequence number. Descending: ranges must begin below this number.
     pub after: Option<u64>,
-    /// Most ranges.
+    /// Maximum number of ranges.
     pub limit: usize,
-    /// The highest number first.
+    /// True for descending sequence numbers.
     pub newest_first: bool,
-    /// Only what a policy left on the device, or only what is missing.
+    /// `Some(true)`: only ranges that a policy left on the device. `Some(false)`: only missing
+    /// ones.
     pub by_policy: Option<bool>,
 }
 
@@ -88,26 +90,26 @@ impl Window {
     }
 }
 
-/// What became of a block.
+/// Outcome of reading a block.
 pub(super) enum Opened {
     Records(Vec<Record>),
-    /// Retention took it meanwhile.
+    /// Retention has removed the block meanwhile.
     Gone,
-    /// The disk has changed it.
+    /// The block's checksum does not match: the disk has changed it.
     Damaged,
-    /// It is as it was written, and of a later version.
+    /// The block is as it was written, but its format is unknown: a later version wrote it.
     Unknown,
 }
 
-/// Called with each record; it may end the reading.
+/// Function that is called with each record, and may end the reading.
 pub type Visitor<'a> = dyn FnMut(Record) -> ControlFlow<()> + 'a;
 
-/// Records that were read and wait for their turn.
+/// Records that were read and are not visited yet, by their sequence numbers.
 #[derive(Default)]
 struct Waiting(BTreeMap<u64, Record>);
 
 impl Waiting {
-    /// Visits those with numbers below this one, the lowest first.
+    /// Visits the records below a sequence number, in ascending order.
     fn below(&mut self, number: u64, visit: &mut Visitor<'_>) -> ControlFlow<()> {
         while let Some(first) = self.0.first_entry() {
             if *first.key() >= number {
@@ -118,7 +120,7 @@ impl Waiting {
         ControlFlow::Continue(())
     }
 
-    /// Visits those with this number and above, the highest first.
+    /// Visits the records from a sequence number on, in descending order.
     fn from(&mut self, number: u64, visit: &mut Visitor<'_>) -> ControlFlow<()> {
         while let Some(last) = self.0.last_entry() {
             if *last.key() < number {
@@ -131,10 +133,11 @@ impl Waiting {
 }
 
 impl Service {
-    /// A stream that its device has sent records of.
+    /// Returns a stream of which records were received.
     ///
     /// # Errors
-    /// [`Failure::NotFound`]; [`Failure::Unavailable`] at the start.
+    /// Returns [`Failure::NotFound`] for an unknown device or stream, and [`Failure::Unavailable`]
+    /// while the data store is being opened.
     pub fn stream(&self, device: &str, stream: &str) -> Result<StreamRow, Failure> {
         let name = self.device_of_streams(device)?;
         let none = || no_stream(&name, stream);
@@ -143,7 +146,8 @@ impl Service {
         sent.ok_or_else(|| self.why_none(&name, &stream).map_or_else(none, Failure::NotFound))
     }
 
-    /// Why nothing is here of a stream that a device says it has. None: it does not say so.
+    /// Explains why no record of a stream was received although its device reports the stream.
+    /// `None` when it does not report it.
     fn why_none(&self, device: &Name, stream: &StreamName) -> Option<String> {
         let said = {
             let model = self.model();
@@ -154,7 +158,7 @@ impl Service {
         Some(nothing_shipped(device.as_str(), stream, &said, &reasons))
     }
 
-    /// Whether a device has sent records of a stream, or says that it has it.
+    /// Returns true when records of a stream were received, or its device reports the stream.
     pub(super) fn has_stream(&self, device: &Name, stream: &StreamName) -> bool {
         let said = {
             let model = self.model();
@@ -164,7 +168,7 @@ impl Service {
         said || self.of_device(device, |streams| streams.contains_key(stream))
     }
 
-    /// What holds back records of a stream on a device, in words.
+    /// Reasons that hold back records of a stream on its device, for a person.
     pub(super) fn held_back(
         &self,
         device: &Name,
@@ -183,6 +187,7 @@ impl Service {
         now.hold_back(stream, fetched)
     }
 
+    /// Resolves a device's name. Fails while the data store is being opened.
     fn device_of_streams(&self, device: &str) -> Result<Name, Failure> {
         if !self.ingest.known().loaded {
             return Err(Failure::Unavailable(
@@ -194,7 +199,8 @@ impl Service {
         found.ok_or_else(|| Failure::no("device", device))
     }
 
-    /// Looks at the streams of a device that is known by this name now.
+    /// Calls `look` with the streams of the machine that has this device name now. Returns the
+    /// default when there is none.
     pub(super) fn of_device<T: Default>(
         &self,
         device: &Name,
@@ -209,11 +215,11 @@ impl Service {
         known.machines.get(&(device.clone(), owner)).map(look).unwrap_or_default()
     }
 
-    /// Visits records of a stream in the order of their numbers. Blocks that cannot be read are
-    /// left out: gives the numbers between which they had records.
+    /// Visits records of a stream in the order of their sequence numbers. Blocks that cannot be
+    /// read are left out; returns the ranges of sequence numbers that they covered.
     ///
     /// # Errors
-    /// The store's.
+    /// Returns a [`Failure`] when the data store cannot be read.
     pub fn visit_records(
         &self,
         row: &StreamRow,
@@ -221,7 +227,7 @@ impl Service {
         visit: &mut Visitor<'_>,
     ) -> Result<RangeSet, Failure> {
         let mut left_out = RangeSet::new();
-        // An end that the visitor wanted is an end like any other.
+        // It does not matter here whether the visitor ended the reading.
         let _ended = if window.newest_first {
             self.visit_down(row, window, visit, &mut left_out)?
         } else {
@@ -234,6 +240,11 @@ impl Service {
         Ok(left_out)
     }
 
+    /// Visits records in ascending order.
+    ///
+    /// Blocks are ordered by their first number and may interleave, for example 1 to 9 (without 5)
+    /// and 5 to 5. A record is visited once the next block begins above it. The reading begins
+    /// `span - 1` numbers early, because no block covers more than `span` numbers.
     fn visit_up(
         &self,
         row: &StreamRow,
@@ -260,6 +271,7 @@ impl Service {
         Ok(waiting.below(u64::MAX, visit))
     }
 
+    /// Visits records in descending order, see [`Service::visit_up`].
     fn visit_down(
         &self,
         row: &StreamRow,
@@ -273,7 +285,8 @@ impl Service {
             let range = Range { from: 0, to };
             let heads = self.ingest.store.heads(row.id, range, HEADS, Direction::Down)?;
             for head in &heads {
-                // No block from here on reaches further.
+                // No block from here on has records at `reach` or above, because no block covers
+                // more than `span` numbers.
                 let reach = head.first.saturating_add(row.tally.span.max(1));
                 if waiting.from(reach, visit).is_break() {
                     return Ok(ControlFlow::Break(()));
@@ -291,6 +304,7 @@ impl Service {
         Ok(waiting.from(0, visit))
     }
 
+    /// Reads a block and adds its records within the window to those that wait.
     fn open(
         &self,
         row: &StreamRow,
@@ -318,7 +332,7 @@ impl Service {
         Ok(())
     }
 
-    /// Reads a block.
+    /// Reads and unpacks a block.
     pub(super) fn opened(&self, row: &StreamRow, head: &Head) -> Result<Opened, StoreError> {
         Ok(match self.ingest.store.block(row.id, head.first)? {
             None => Opened::Gone,
@@ -333,8 +347,8 @@ impl Service {
         })
     }
 
-    /// Those of these numbers whose records are kept: of what is summed up, the blocks alone tell.
-    /// `but`: the block with this first number does not count.
+    /// Returns those of these sequence numbers whose records are stored. In a summed part of a
+    /// ledger only the blocks tell. The block that begins at `but` does not count.
     pub(super) fn held(
         &self,
         row: &StreamRow,
@@ -370,8 +384,8 @@ impl Service {
         Ok(held)
     }
 
-    /// Compares the records of a batch that were received before, which have these numbers, with
-    /// those that are stored: in the store, or in `pending`, which is not committed yet.
+    /// Compares those records of a batch that were received before (`numbers`) with the stored
+    /// ones, which are in the store or in `pending`, which is not committed yet.
     pub(super) fn compared(
         &self,
         row: &StreamRow,
@@ -424,12 +438,13 @@ impl Service {
         Ok(compared)
     }
 
-    /// Records folded into so many parts of the time between `since` and `until`, in milliseconds
-    /// since 1970, by a number in them; parts without one are left out. And the numbers between which
-    /// records could not be read.
+    /// Folds a number in records into `points` parts of the time between `since` and `until`, in
+    /// milliseconds since 1970. Parts without a value are left out. Also returns the ranges of
+    /// sequence numbers that could not be read.
     ///
     /// # Errors
-    /// The store's, or too many records.
+    /// Returns a [`Failure`] when the data store cannot be read, or more than 5,000,000 records are
+    /// in that time.
     pub fn series(
         &self,
         row: &StreamRow,
@@ -463,11 +478,11 @@ impl Service {
         Ok((points.collect(), left_out))
     }
 
-    /// The ledger of a stream of which nothing was shipped, but the device says that it has it. None:
-    /// it has shipped some.
+    /// Returns the empty ledger of a stream that its device reports and of which nothing was
+    /// received, with a note that says why. `None` when records were received.
     ///
     /// # Errors
-    /// [`Failure::NotFound`]: there is no such stream.
+    /// Returns [`Failure::NotFound`] for an unknown device or stream.
     pub fn ledger_of_nothing(&self, device: &str, stream: &str) -> Result<Option<Ledger>, Failure> {
         let name = self.device_of_streams(device)?;
         let none = || no_stream(&name, stream);
@@ -480,10 +495,10 @@ impl Service {
         Ok(Some(Ledger { note: Some(note), ..ledger }))
     }
 
-    /// What of a stream was received, and what is missing: a part of its ranges, and when those were.
+    /// Returns a stream's sums and a page of its missing ranges, with their times.
     ///
     /// # Errors
-    /// The store's.
+    /// Returns a [`Failure`] when the data store cannot be read.
     pub fn ledger(&self, row: &StreamRow, part: LedgerPart) -> Result<Ledger, Failure> {
         let LedgerPart { after, limit, newest_first, by_policy } = part;
         let mut found: VecDeque<Missing> = VecDeque::new();
@@ -528,7 +543,7 @@ impl Service {
         Ok(ledger)
     }
 
-    /// Looks up when the newest of these ranges were, so many of them.
+    /// Looks up the times of the `most` newest ranges.
     fn date(
         &self,
         row: &StreamRow,
@@ -546,7 +561,7 @@ impl Service {
         Ok(())
     }
 
-    /// Time of the first record with these numbers, or of the last, in milliseconds since 1970.
+    /// Time of the first or last record in a range, in milliseconds since 1970.
     fn time_in(
         &self,
         row: &StreamRow,
@@ -564,10 +579,12 @@ impl Service {
         Ok(time)
     }
 
-    /// Streams of devices that are known, by device and name.
+    /// Lists streams of known devices, in the order of device and stream. `text` must occur in the
+    /// stream's or the device's name.
     ///
     /// # Errors
-    /// A bad query.
+    /// Returns [`Failure::Invalid`] for a bad query, and [`Failure::NotFound`] for an unknown
+    /// device.
     pub fn streams(
         &self,
         query: &Query,
@@ -619,7 +636,7 @@ impl Service {
         Ok(page(items, limit, self.model().meta.version))
     }
 
-    /// Streams of a device: those that it sent, and those that it says it has.
+    /// Streams of a device: those of which records were received, and those that it reports.
     fn streams_of(&self, name: &Name) -> Vec<StreamItem> {
         let (device, mut reported) = {
             let model = self.model();
@@ -641,10 +658,10 @@ impl Service {
         items
     }
 
-    /// A device's streams, and what it says of its buffer and its link.
+    /// Returns a device's streams, and the reported state of its buffer and its link.
     ///
     /// # Errors
-    /// [`Failure::NotFound`].
+    /// Returns [`Failure::NotFound`] for an unknown device.
     pub fn device_streams(&self, device: &str) -> Result<DeviceStreams, Failure> {
         let name = self.device_of_streams(device)?;
         let (data, link) = {
@@ -656,13 +673,13 @@ impl Service {
     }
 }
 
-/// A device has no such stream.
+/// Failure for a stream that a device does not have.
 pub(super) fn no_stream(device: &Name, stream: &str) -> Failure {
     let stream: String = stream.chars().take(80).collect();
     Failure::NotFound(format!("device {device} has no stream {stream:?}"))
 }
 
-/// Ranges around these numbers: those that one block may hold together are one.
+/// Returns ranges around these numbers. Ranges that one block may cover together are joined.
 fn neighbourhoods(numbers: &RangeSet, span: u64) -> Vec<Range> {
     let mut found: Vec<Range> = Vec::new();
     for range in numbers.iter() {
@@ -696,12 +713,13 @@ fn item(
         latest: latest
             .and_then(ingest::Latest::record)
             .map(|record| values::value_json(&record))
-            // What no double holds (1e400) is shown as text.
+            // A number that no double holds, such as 1e400, is shown as text.
             .map(|text| serde_json::from_str(&text).unwrap_or(text.into())),
         reported: reported.and_then(|said| serde_json::to_value(said).ok()),
     }
 }
 
+/// Sums of the values in one part of a series.
 struct Fold {
     min: Number,
     max: Number,

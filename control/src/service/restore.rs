@@ -1,5 +1,5 @@
-//! Backups and their return. A restored control plane has a higher epoch than any device knows,
-//! so that devices follow what was restored even when they were ahead of it.
+//! Backup and restore. A restored control plane has a higher epoch than any device knows, so that
+//! devices follow what was restored even when their own state is newer.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -15,13 +15,13 @@ use crate::core::model::{AUTHORITY, Device, Late, Model, key};
 use crate::core::records::Meta;
 use crate::store::Snapshot;
 
-/// What goes into a backup, beside the artifacts.
+/// Content of a backup besides the artifacts.
 pub struct Backup {
-    /// The store at one moment.
+    /// Snapshot of the store.
     pub snapshot: Box<dyn Snapshot>,
-    /// The authority.
+    /// Keys of the authority.
     pub keys: Keys,
-    /// Seconds since 1970.
+    /// Time of the backup, in seconds since 1970.
     pub at: u64,
 }
 
@@ -31,8 +31,8 @@ impl std::fmt::Debug for Backup {
     }
 }
 
-/// A backup's store while it is read: each record is judged as it comes, so that of a file that
-/// is none no more is held in memory than what was good of it.
+/// Store of a backup while it is read. Each record is checked as it arrives, so that of a file that
+/// is no backup no more is held in memory than its valid part.
 #[derive(Debug)]
 pub struct Checking {
     records: Vec<(String, Vec<u8>)>,
@@ -40,7 +40,7 @@ pub struct Checking {
     late: Late,
 }
 
-/// A backup that was read whole and found good.
+/// Backup that was read to its end and is valid.
 #[derive(Debug)]
 pub struct Checked {
     records: Vec<(String, Vec<u8>)>,
@@ -53,18 +53,19 @@ fn bad(what: impl std::fmt::Display) -> Failure {
 }
 
 impl Checking {
-    /// Nothing was read yet.
+    /// Begins to check a backup for this tenant.
     pub fn new(tenant: &Name) -> Self {
         let model = Model::empty(tenant.clone());
         Self { records: Vec::new(), model, late: Late::default() }
     }
 
-    /// The next record of the store.
+    /// Checks and adds the next record of the store.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns [`Failure::Invalid`] when the record cannot be decoded.
     pub fn take(&mut self, key: String, value: Vec<u8>) -> Result<(), Failure> {
-        // Of another day.
+        // Logins, timelines and the delivery state of notifications belong to the past and are not
+        // restored.
         let told = key::TOLD.iter().any(|told| key.starts_with(told));
         if told || key.starts_with(key::SESSIONS) || key.starts_with(key::HISTORIES) {
             return Ok(());
@@ -74,10 +75,11 @@ impl Checking {
         Ok(())
     }
 
-    /// That was all: with the authority it is a backup.
+    /// Ends the check: with the authority's keys the backup is complete.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns [`Failure::Invalid`] when the keys are bad, or the store has no `meta` or no access
+    /// token.
     pub fn finish(mut self, keys: Keys) -> Result<Checked, Failure> {
         Authority::new(keys.clone(), "check").map_err(bad)?;
         self.model.settle(self.late);
@@ -92,19 +94,18 @@ impl Checking {
 }
 
 impl Checked {
-    /// The authority of the backup.
+    /// Authority's keys of the backup.
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
 }
 
 impl Service {
-    /// What a backup holds now; changes go on meanwhile. Who read it is in the audit log before
-    /// the first byte is sent; only a disk that takes nothing more does not keep the last backup
-    /// from being read.
+    /// Takes a backup; changes go on meanwhile. An entry in the audit log is made before the first
+    /// byte is sent, except when the disk takes no writes: a last backup must be possible then.
     ///
     /// # Errors
-    /// The store's.
+    /// Returns a [`Failure`] when the store cannot be read.
     pub async fn backup(&self, by: &str) -> Result<Backup, Failure> {
         tracing::info!(by, "a backup is read");
         let audited = self
@@ -124,15 +125,15 @@ impl Service {
         })
     }
 
-    /// The tenant.
+    /// Name of the tenant.
     pub fn tenant(&self) -> Name {
         self.model().tenant.clone()
     }
 
-    /// Puts a backup in the place of everything that is known. Its artifacts are there already.
+    /// Replaces the whole state by a backup. Its artifacts must be stored already.
     ///
     /// # Errors
-    /// The store's; then nothing was changed.
+    /// Returns a [`Failure`] when the store does not take it; then nothing was changed.
     pub async fn restore(&self, checked: Checked, by: &str) -> Result<Restored, Failure> {
         let told = self.told();
         let other_authority = checked.keys != *self.authority.keys();
@@ -150,7 +151,7 @@ impl Service {
                     .saturating_add(1)
                     .max(change.now);
                 take(change, checked, epoch);
-                // What was told in this life was told, whatever the backup says.
+                // What receivers were told before the restore stays told, whatever the backup says.
                 super::alarms::put(change, told);
                 change.audit(by, "restore", "control plane", format!("epoch {epoch}"));
                 Ok(Restored {
@@ -168,6 +169,7 @@ impl Service {
         Ok(Restored { notes: self.notes(other_authority), ..restored })
     }
 
+    /// Notes for the operator about what follows from a restore.
     fn notes(&self, other_authority: bool) -> Vec<String> {
         let mut notes = Vec::new();
         if other_authority {
@@ -191,7 +193,7 @@ impl Service {
 }
 
 impl Service {
-    /// Streams of machines that are not known, and the records that are kept of them.
+    /// Number of streams whose machine is unknown, and of their stored records.
     fn orphans(&self) -> (u64, u64) {
         let owners: BTreeMap<Name, u64> = {
             let model = self.model();
@@ -208,7 +210,7 @@ impl Service {
     }
 }
 
-/// Makes the backup the present.
+/// Replaces model and store by the backup's.
 fn take(change: &mut Change<'_>, checked: Checked, epoch: u64) {
     let Checked { records, model: mut fresh, keys } = checked;
     change.clear();
@@ -227,11 +229,11 @@ fn take(change: &mut Change<'_>, checked: Checked, epoch: u64) {
     fresh.meta.version = fresh.meta.version.max(change.model.meta.version);
     fresh.meta.generation_floor = fresh.meta.generation_floor.max(1);
     for (name, device) in &mut fresh.devices {
-        // Of every device something is wanted now, if only that it runs nothing: it may have
-        // been given more since the backup.
+        // Every device gets a new generation, even when it should run nothing: it may have been
+        // given more since the backup.
         device.desired.generation = device.desired.generation.saturating_add(1);
         device.desired_in = number;
-        // What it has applied by now, it will say itself.
+        // Each device will report by itself what it has applied.
         device.report.applied = Default::default();
         if let Some(known) = change.model.devices.get(name) {
             device.live = known.live.clone();

@@ -1,4 +1,5 @@
-//! Sessions of the pages: begun with an access token, kept by digest, ended with it.
+//! Logins of the pages: begun with an access token, stored by the digest of their secret, ended
+//! with the token.
 
 use std::net::IpAddr;
 use std::sync::PoisonError;
@@ -13,22 +14,24 @@ use crate::core::model::key;
 use crate::core::records::{AccessRecord, SessionRecord};
 use crate::core::session::{LIFE, MAX_SESSIONS, Secret};
 
-/// What a request is answered for. It may end while a long answer goes on.
+/// Identity and scope of a request's caller. They may end while a long response is being sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
     /// Id of the access token.
     pub access: Box<str>,
-    /// What it may do.
+    /// Scope of the access token.
     pub scope: Scope,
-    /// Digest of the session's secret, if it came with one.
+    /// Digest of the login's secret, when the request came with a login's cookie.
     pub session: Option<[u8; 32]>,
 }
 
 impl Service {
-    /// Begins a session: its secret, for the cookie, and what the pages are told.
+    /// Begins a login. Returns its secret, which goes into the cookie, and the document for the
+    /// pages.
     ///
     /// # Errors
-    /// [`Failure::Unauthorized`] when the token is not one, [`Failure::TooMany`] after many such.
+    /// Returns [`Failure::Unauthorized`] for a wrong token, and [`Failure::TooMany`] after many of
+    /// them from one address.
     pub async fn login(
         &self,
         token: &str,
@@ -60,8 +63,8 @@ impl Service {
         Ok((secret, session))
     }
 
-    /// Checks a token. Only wrong ones are counted and made to wait, by address: whoever shares
-    /// the address of somebody who guesses gets in with the right one.
+    /// Checks a token. Only wrong tokens are counted and delayed, by address: a user behind the
+    /// same address as somebody who guesses still gets in with the right token.
     fn authorize_slowly(&self, token: &str, from: IpAddr) -> Result<Credential, Failure> {
         let wrong = match self.authorize(token) {
             Ok(credential) => return Ok(credential),
@@ -78,10 +81,10 @@ impl Service {
         Err(wrong)
     }
 
-    /// The session with this secret.
+    /// Returns the login with this secret.
     ///
     /// # Errors
-    /// [`Failure::Unauthorized`].
+    /// Returns [`Failure::Unauthorized`] when there is none, or it has ended.
     pub fn session(&self, secret: &Secret) -> Result<api::Session, Failure> {
         let model = self.model();
         let record = model.sessions.get(&secret.digest());
@@ -91,10 +94,10 @@ impl Service {
         Ok(shown(record, known.scope, known.title().map(str::to_owned), secret))
     }
 
-    /// Who asks with this session's secret.
+    /// Returns the credential of the login with this secret.
     ///
     /// # Errors
-    /// [`Failure::Unauthorized`].
+    /// Returns [`Failure::Unauthorized`] when there is none, or it has ended.
     pub fn authorize_session(&self, secret: &Secret) -> Result<Credential, Failure> {
         let digest = secret.digest();
         let model = self.model();
@@ -105,7 +108,8 @@ impl Service {
         Ok(Credential { access: record.access.clone(), scope, session: Some(digest) })
     }
 
-    /// Whether this still counts: tokens are ended and sessions too, while long answers go on.
+    /// Returns true while a credential is valid. Tokens and logins may end while long responses are
+    /// being sent.
     pub fn holds(&self, credential: &Credential) -> bool {
         let (model, now) = (self.model(), self.now());
         model.access.get(&credential.access).is_some_and(|known| known.counts(now))
@@ -114,10 +118,11 @@ impl Service {
             })
     }
 
-    /// Ends a session.
+    /// Ends a login.
     ///
     /// # Errors
-    /// [`Failure::Unauthorized`] when there is none, or the store's.
+    /// Returns [`Failure::Unauthorized`] when there is none, and a [`Failure`] when the change
+    /// cannot be stored.
     pub async fn logout(&self, secret: &Secret) -> Result<(), Failure> {
         let digest = secret.digest();
         self.change(|change| {
@@ -149,7 +154,7 @@ fn shown(
     }
 }
 
-/// Ends the sessions for which this is true.
+/// Ends the logins for which `which` returns true.
 pub(super) fn end(change: &mut Change<'_>, which: impl Fn(&SessionRecord) -> bool) {
     let over = change.model.sessions.iter().filter(|(_, record)| which(record));
     let over: Vec<[u8; 32]> = over.map(|(digest, _)| *digest).collect();
@@ -159,7 +164,7 @@ pub(super) fn end(change: &mut Change<'_>, which: impl Fn(&SessionRecord) -> boo
     }
 }
 
-/// Forgets what is over, and the oldest one when there are too many.
+/// Ends the logins that have expired, and the oldest ones while there are too many.
 fn make_room(change: &mut Change<'_>) {
     let now = change.now;
     end(change, |record| record.expires_at <= now);

@@ -1,6 +1,7 @@
-//! What happened: to one device, in the audit log, and in the fleet beside what people did.
+//! History: the timeline of a device, the audit log, and the fleet's activity, which joins both.
 //!
-//! Timelines stand in the store alone; these read the disk and belong on a thread that may block.
+//! Timelines are only in the store. These functions read the disk and belong on a thread that may
+//! block.
 
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
@@ -11,25 +12,25 @@ use crate::core::records::{AuditRecord, Meta};
 use crate::core::timeline::{EventRecord, Ring};
 use crate::store::StoreError;
 
-/// Events of the fleet that are read from the disk at once.
+/// Number of the fleet's events that are read from the disk at once.
 const AT_ONCE: u32 = 250;
 
-/// An event may go on for an hour after it began, and clocks are put right: what began earlier than
-/// so many seconds before a time is not looked for after it.
+/// Time before a wanted one after which older events are not looked for, in seconds. An event may
+/// go on for an hour after it began, and clocks are corrected.
 const SLACK: u64 = 3 * 3_600;
 
-/// Which part of a device's timeline.
+/// Filter and page of a device's timeline.
 #[derive(Debug, Clone, Default)]
 pub struct TimelineQuery {
-    /// Most items, and before which one.
+    /// Page: the maximum number of items, and the number before which it begins.
     pub query: Query,
-    /// Only of these kinds; none: all.
+    /// Kinds of events; empty for all.
     pub kinds: Vec<EventKind>,
-    /// Only of this workload.
+    /// Name of the workload that events must be about.
     pub workload: Option<String>,
-    /// Not before, in seconds since 1970.
+    /// Earliest time, in seconds since 1970.
     pub since: Option<u64>,
-    /// Before.
+    /// Time before which events must have happened, in seconds since 1970.
     pub until: Option<u64>,
 }
 
@@ -54,10 +55,11 @@ fn read(key: &str, value: &[u8]) -> Option<EventRecord> {
 }
 
 impl Service {
-    /// What happened to a device, newest first.
+    /// Lists the events of a device's timeline, the newest first.
     ///
     /// # Errors
-    /// [`Failure::NotFound`], a bad query, or the store's.
+    /// Returns [`Failure::NotFound`], [`Failure::Invalid`] for a bad query, or a [`Failure`] when
+    /// the store cannot be read.
     pub fn timeline(&self, name: &str, query: &TimelineQuery) -> Listed<TimelineEvent> {
         let limit = query.query.limit()?;
         let before = query.query.after.as_deref().map(str::parse::<u64>).transpose();
@@ -88,10 +90,10 @@ impl Service {
         Ok(page(items, limit, version))
     }
 
-    /// Who did what, oldest first or newest first.
+    /// Lists entries of the audit log, the oldest or the newest first.
     ///
     /// # Errors
-    /// A bad query.
+    /// Returns [`Failure::Invalid`] for a bad query.
     pub fn audit(&self, query: &Query, filter: &Filter, newest_first: bool) -> Listed<AuditRecord> {
         let limit = query.limit()?;
         let after = query.after.as_deref().map(str::parse::<u64>).transpose();
@@ -110,10 +112,11 @@ impl Service {
         Ok(page(items, limit, model.meta.version))
     }
 
-    /// What people and devices did, newest first.
+    /// Lists actions of people and events of devices, the newest first.
     ///
     /// # Errors
-    /// A bad query, or the store's.
+    /// Returns [`Failure::Invalid`] for a bad query, or a [`Failure`] when the store cannot be
+    /// read.
     pub fn activity(&self, query: &Query, filter: &Filter) -> Listed<Activity> {
         let limit = query.limit()?;
         let mut feed = Feed::begin(self, filter, query.after.as_deref(), limit)?;
@@ -127,21 +130,21 @@ impl Service {
     }
 }
 
-/// One ring of the fleet, from its newest event back.
+/// Reader of one ring of the fleet's events, from the newest one backwards.
 struct Back {
     ring: Ring,
-    /// Below this place is what was not read yet.
+    /// Place below which events have not been read yet.
     below: u32,
-    /// At this place the ring ends.
+    /// Place of the ring's oldest event.
     end: u32,
-    /// What was read, the newest last: its place, its number, and the event.
+    /// Events that were read, the newest last: the place and the event.
     ready: Vec<(u32, EventRecord)>,
-    /// Number of the last one that was taken in.
+    /// Number of the oldest event that was read.
     last: u64,
 }
 
 impl Back {
-    /// The newest event that is left.
+    /// Returns the newest event that was not taken yet.
     fn peek(&mut self, service: &Service) -> Result<Option<&EventRecord>, StoreError> {
         while self.ready.is_empty() && self.below > self.end {
             let from = self.below.saturating_sub(AT_ONCE).max(self.end);
@@ -154,8 +157,8 @@ impl Back {
             let found =
                 found.filter_map(|((place, key), value)| Some((place, read(key, &value?)?)));
             self.ready = found.collect();
-            // What was overwritten meanwhile is newer than what was read before it: there the ring
-            // ends by now.
+            // Numbers must fall. An event that was overwritten meanwhile has a higher number than
+            // the one that was read before it: the ring ends there by now.
             let (all, last) = (self.ready.len(), self.last);
             self.ready.retain(|(_, record)| record.number < last);
             if self.ready.len() < all {
@@ -167,14 +170,15 @@ impl Back {
     }
 }
 
-/// The audit log and the fleet's rings as one list, newest first.
+/// Audit log and rings of the fleet as one list, the newest first.
 struct Feed<'a> {
     service: &'a Service,
     filter: &'a Filter,
     /// Entries of the audit log, the newest last.
     people: Vec<AuditRecord>,
     rings: Vec<Back>,
-    /// Where the page goes on: below which entry of the audit log, and below which places.
+    /// Position of the next page: below this number of the audit log, and below these places of the
+    /// rings.
     at: (u64, [u32; 4]),
 }
 
@@ -185,7 +189,7 @@ impl<'a> Feed<'a> {
         after: Option<&str>,
         most: usize,
     ) -> Result<Self, Failure> {
-        // As it is in the store: what is in memory alone has no event there yet.
+        // The counts come from the store, because events that are only in memory are not there yet.
         let stored = service.store.pick(&[key::META.to_owned()])?;
         let stored = stored.into_iter().next().flatten();
         let meta: Meta = stored
@@ -225,7 +229,7 @@ impl<'a> Feed<'a> {
         Ok(Self { service, filter, people, rings, at: (audit, places) })
     }
 
-    /// The next one.
+    /// Returns the next item.
     fn next(&mut self) -> Result<Option<Activity>, Failure> {
         loop {
             let person = self.people.last().map(|record| (record.at, 0));
@@ -238,7 +242,8 @@ impl<'a> Feed<'a> {
                     }
                 }
             }
-            // What people do comes before what devices make of it: it stands below.
+            // Of an action and events at the same second, the action is shown below: it comes
+            // before what devices make of it.
             match newest {
                 Some((age, which)) if person.is_none_or(|person| age > person) => {
                     if let Some(item) = self.device(which) {
@@ -254,7 +259,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// Takes the newest of a ring. None: it is not looked for.
+    /// Takes the newest event of a ring. Returns `None` when the filter does not want it.
     fn device(&mut self, which: usize) -> Option<Activity> {
         let back = self.rings.get_mut(which)?;
         let (place, record) = back.ready.pop()?;
@@ -262,7 +267,7 @@ impl<'a> Feed<'a> {
             *at = place;
         }
         if self.filter.since().is_some_and(|since| record.at.saturating_add(SLACK) < since) {
-            // So is everything that is older.
+            // Older events of this ring are not wanted either.
             back.ready.clear();
             back.below = back.end;
             return None;
@@ -276,7 +281,7 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// Where a page goes on.
+/// Parses the position of a page.
 fn place(text: &str) -> Option<(u64, [u32; 4])> {
     let mut parts = text.split('-');
     let audit = parts.next()?.parse().ok()?;
@@ -286,11 +291,10 @@ fn place(text: &str) -> Option<(u64, [u32; 4])> {
 }
 
 impl Service {
-    /// Calls `take` with what people and devices did, newest first, page by page, until it says
-    /// that it wants no more.
+    /// Calls `take` with every item of the activity, the newest first, until it returns false.
     ///
     /// # Errors
-    /// The store's.
+    /// Returns a [`Failure`] when the store cannot be read.
     pub fn every_activity(
         &self,
         filter: &Filter,

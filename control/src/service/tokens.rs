@@ -1,4 +1,4 @@
-//! Enrolment tokens. Of a secret only its digest is kept.
+//! Enrolment tokens. Of a token's secret only its digest is stored.
 
 use holdfast_base::ids::{check_label_key, hex};
 use holdfast_protocol::enrol::EnrolToken;
@@ -11,20 +11,21 @@ use crate::core::model::{Device, key, sha256};
 use crate::core::records::{ANY_LABEL, TokenRecord};
 use crate::core::view;
 
-/// Longest life of a token, in seconds: ten years.
+/// Longest life of an enrolment token, in seconds: ten years.
 const MAX_TTL: u64 = 10 * 366 * 86_400;
 
-/// Most tokens that are kept; those that are over go first.
+/// Maximum number of stored tokens. Tokens that can no longer be used are removed first.
 const MAX_TOKENS: usize = 10_000;
 
-/// Devices that are told of one token: a token of a large fleet has thousands.
+/// Maximum number of devices listed with a token. A token of a large fleet has thousands.
 const MOST_DEVICES: usize = 100;
 
 impl Service {
-    /// Makes an enrolment token; its secret is in the answer alone.
+    /// Makes an enrolment token. Its secret is in the response and is not stored.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// Returns [`Failure::Invalid`] for a bad request, and [`Failure::Conflict`] when there are too
+    /// many active tokens.
     pub async fn create_token(&self, new: NewToken, by: &str) -> Result<CreatedToken, Failure> {
         if new.ttl_seconds == 0 || new.ttl_seconds > MAX_TTL {
             return Err(Failure::invalid("ttlSeconds: from one second to ten years"));
@@ -78,10 +79,11 @@ impl Service {
         .await
     }
 
-    /// An enrolment token, with the devices that it let in, the newest first.
+    /// Returns an enrolment token with the devices that enrolled with it, the newest first, at most
+    /// 100.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// Returns [`Failure::NotFound`] for an unknown token.
     pub fn token(&self, id: &str) -> Result<TokenUse, Failure> {
         let model = self.model();
         let record = model.tokens.get(id).ok_or_else(|| Failure::no("token", id))?;
@@ -96,10 +98,10 @@ impl Service {
         Ok(TokenUse { token: view::token(record, self.now()), devices: devices.collect() })
     }
 
-    /// Ends an enrolment token.
+    /// Revokes an enrolment token. Devices that enrolled with it stay.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// Returns [`Failure::NotFound`], or a [`Failure`] when the change cannot be stored.
     pub async fn revoke_token(&self, id: &str, by: &str) -> Result<(), Failure> {
         self.change(|change| {
             let version = change.model.meta.version + 1;

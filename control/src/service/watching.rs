@@ -1,27 +1,27 @@
-//! Unending answers, bounded for each access token: each holds memory and a connection for as
-//! long as somebody likes.
+//! Open streams (event streams, logs that are followed and others without an end), bounded for each
+//! access token, because each holds memory and a connection for as long as its client likes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Failure;
 
-/// Unending answers of one kind that one access token may have at the same time: tabs of a
-/// browser, and some scripts. They are shared by who shares the token.
+/// Maximum number of open streams of one kind for one access token: a browser's tabs and some
+/// scripts. Everyone who uses the token shares them.
 const EACH: usize = 16;
 
-/// How long one who has too many is told to wait, in seconds.
+/// Time that a client with too many streams is told to wait, in seconds.
 const AGAIN: u64 = 10;
 
-/// By what it is and the token's id.
+/// Kind of stream, and id of the access token.
 type Key = (&'static str, Box<str>);
 
-/// The unending answers under way.
+/// Number of open streams by kind and access token.
 #[derive(Debug, Default)]
 pub(super) struct Watching(Mutex<BTreeMap<Key, usize>>);
 
 impl Watching {
-    /// Counts another one until what it gives is dropped.
+    /// Counts another stream until the returned guard is dropped.
     pub(super) fn begin(
         self: &Arc<Self>,
         what: &'static str,
@@ -43,7 +43,7 @@ impl Watching {
     }
 }
 
-/// One unending answer; counted until it is dropped.
+/// Guard of one open stream, which counts until it is dropped.
 #[derive(Debug)]
 pub struct Watch {
     all: Arc<Watching>,

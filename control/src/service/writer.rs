@@ -1,5 +1,6 @@
-//! The one thread that writes: it takes what waits, commits it as one durable transaction, and
-//! answers everybody. When the store fails, memory is made anew from what is safe.
+//! The thread that writes to the store: takes the changes that wait, commits them as one durable
+//! transaction, and tells everyone who waits. After a failure of the store the model is read from
+//! it again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,29 +10,30 @@ use tokio::sync::mpsc::{self, error::TryRecvError};
 use super::Service;
 use crate::store::{Batch, StoreError};
 
-/// Changes that wait to be written; beyond, whoever asks waits, and devices are asked to send
-/// again.
+/// Maximum number of changes that wait to be written. When there are as many, callers wait, and
+/// devices are not acknowledged and send again.
 pub(super) const QUEUE: usize = 4_096;
 
-/// Changes in one transaction: a bound on how long the first of them waits for the others.
+/// Maximum number of changes in one transaction. It bounds how long the first of them waits for the
+/// others.
 const GROUP: usize = 512;
 
-/// Bytes after which a group is not extended.
+/// Size in bytes after which a group takes no further change.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
-/// Called once with what became of a change.
+/// Function that is called once with the outcome of a change.
 pub(super) type Tell = Box<dyn FnOnce(&Service, Result<(), StoreError>) + Send>;
 
-/// A change on its way to the disk.
+/// Change that waits to be written.
 pub(super) struct Job {
     pub(super) number: u64,
     pub(super) batch: Batch,
     pub(super) tell: Tell,
-    /// Nothing comes after it.
+    /// True for the closing job, after which nothing comes.
     pub(super) last: bool,
 }
 
-/// Runs until the last job.
+/// Runs until the closing job was written.
 pub(super) fn run(service: &Arc<Service>, mut jobs: mpsc::Receiver<Job>) {
     while let Some(first) = jobs.blocking_recv() {
         let (group, mut last) = gather(first, &mut jobs);

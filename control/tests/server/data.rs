@@ -6,7 +6,7 @@ use std::time::Duration;
 use holdfast_base::codec;
 use holdfast_control::api::time::rfc3339_millis;
 use holdfast_control::core::ingest;
-use holdfast_control::core::ledger::Stretch;
+use holdfast_control::core::ledger::LoadedLedger;
 use holdfast_control::data_store::{DataBatch, DataStore as _};
 use holdfast_protocol::topic::Channel;
 use holdfast_records::block::pack;
@@ -476,10 +476,10 @@ async fn what_is_fetched_of_a_summed_up_part_is_stored_and_nothing_twice() {
     first.rest = Some(GapReason::Reduced);
     assert!(world.ship("d-1", &first).await);
     assert!(world.ship("d-1", &batch("s", 401, 410)).await);
-    // What the keeper does once there are very many pieces.
+    // What maintenance does once there are very many pieces.
     let mut row = world.data.streams().unwrap().remove(0);
     let all = Range { from: 0, to: 1_000 };
-    let mut ledger = Stretch::new();
+    let mut ledger = LoadedLedger::new();
     ledger.load(all, world.data.segments(row.id, all, 10_000).unwrap());
     ingest::sum_up(&mut ledger, &mut row.tally);
     row.tally.summed_below = 411;

@@ -1,5 +1,5 @@
-//! Letting connections in: TCP, then TLS in a task of its own, with bounds on how many and for
-//! how long, so that whoever stalls there holds up nobody.
+//! Acceptance of connections: TCP, then TLS in a task of its own. Bounds on number and time keep a
+//! stalled client from holding up others.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,33 +20,34 @@ use crate::adapters::seats::{Seat, Seats};
 use crate::core::crowd::{Bounds, Stage};
 use crate::ports::Directory;
 
-/// After a failed accept (no file descriptors left, mostly): time for some to be freed.
+/// Pause after a failed accept, mostly for want of file descriptors, until some are free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What the kernel keeps for one device, in bytes: enough for 300 kB/s over 100 ms, and so
-/// little that the stall limit means a device slower than 2 kB/s.
+/// Size of the kernel's send buffer for one device, in bytes. It is enough for 300 kB/s over 100
+/// ms, and so small that the stall limit cuts only devices slower than 2 kB/s.
 const SEND_BUFFER: usize = 32 * 1024;
 
-/// One accepted connection on its way to becoming a device's.
+/// Accepted connection that has not sent its CONNECT yet.
 pub(super) struct Newcomer {
     pub(super) shared: Arc<Shared>,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) peer: SocketAddr,
-    /// See [`super::registry::Registry::number`].
+    /// Number of the connection, see [`super::registry::Registry::number`].
     pub(super) number: u64,
     pub(super) stop: watch::Receiver<bool>,
-    /// Counts it among the open connections.
+    /// Guard that counts it among the open connections.
     pub(super) open: Open,
-    /// Held until CONNECT.
+    /// Place among the half-open connections, held until CONNECT.
     pub(super) slot: Seat,
 }
 
-/// A connection counted as open until this is dropped.
+/// Guard of one open connection, which counts until it is dropped.
 pub(super) struct Open {
     shared: Arc<Shared>,
 }
 
 impl Open {
+    /// Counts a connection unless there are too many.
     fn try_new(shared: &Arc<Shared>) -> Option<Self> {
         use std::sync::atomic::Ordering;
         let limit = shared.limits.connections;
@@ -66,7 +67,7 @@ impl Drop for Open {
     }
 }
 
-/// Accepts until the gateway stops.
+/// Accepts connections until the gateway stops.
 pub(super) async fn run(
     listener: TcpListener,
     shared: Arc<Shared>,
@@ -78,8 +79,8 @@ pub(super) async fn run(
     let half_open = Seats::new(Bounds {
         all: usize::MAX,
         strangers,
-        // A whole site comes back behind one address: only where all places are taken does
-        // anybody end.
+        // A whole site may come back behind one address, so one address may have all places. A
+        // connection is ended only when all places are taken.
         each: strangers,
         stalled_after: u64::try_from(stalled_after).unwrap_or(u64::MAX),
     });
@@ -105,6 +106,7 @@ pub(super) async fn run(
     half_open.abort_all();
 }
 
+/// Gives an accepted connection a place, and starts its handshake.
 fn welcome(
     tcp: TcpStream,
     peer: SocketAddr,
@@ -135,7 +137,8 @@ fn welcome(
     half_open.held_by(seat, task.abort_handle());
 }
 
-/// TLS within the time limit, then over to the connection's own, smaller task.
+/// Does the TLS handshake within the time limit, and hands over to the connection's own, smaller
+/// task.
 async fn handshake(tcp: TcpStream, newcomer: Newcomer) {
     let shared = Arc::clone(&newcomer.shared);
     let counters = &shared.counters;
@@ -173,7 +176,7 @@ async fn handshake(tcp: TcpStream, newcomer: Newcomer) {
     half_open.held_by(seat, task.abort_handle());
 }
 
-/// Says why a handshake failed; whoever merely went away is no news.
+/// Logs why a handshake failed. A client that merely went away is logged for debugging only.
 fn log_failure(peer: SocketAddr, error: &io::Error) {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         tracing::debug!(%peer, %error, "TLS handshake ended");
@@ -182,7 +185,7 @@ fn log_failure(peer: SocketAddr, error: &io::Error) {
     }
 }
 
-/// Takes one from a gauge when dropped.
+/// Guard that subtracts one from a gauge when dropped.
 struct Counted<'a>(&'a std::sync::atomic::AtomicU64);
 
 impl Drop for Counted<'_> {

@@ -1,4 +1,4 @@
-//! One device's connection: a task of one hand-written poll that moves bytes between TLS and the
+//! Connection of one device: a task with a hand-written poll that moves bytes between TLS and the
 //! MQTT session, and events between the session and the control plane.
 
 use std::pin::Pin;
@@ -22,17 +22,18 @@ use crate::adapters::seats::Seat;
 use crate::core::liveness::Line;
 use crate::ports::{Directory, Done, Refusal};
 
-/// Whether the device is owed its desired state.
+/// Pending delivery of the desired state to the device.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Owed {
-    Nothing,
-    /// It changed.
-    Live,
-    /// The device has just subscribed.
-    Stored,
+enum PendingDesired {
+    /// No delivery is pending.
+    None,
+    /// The desired state changed, or may have.
+    Changed,
+    /// The device has just subscribed and gets it as a retained message.
+    Subscribed,
 }
 
-/// The task. It ends when the connection has.
+/// Task of the connection. It ends with the connection.
 pub(super) struct Connection {
     pipe: Pipe,
     session: Session<Gatekeeper>,
@@ -41,13 +42,13 @@ pub(super) struct Connection {
     directory: Arc<dyn Directory>,
     peer: std::net::SocketAddr,
     stop: tokio::sync::watch::Receiver<bool>,
-    /// Held until CONNECT.
+    /// Place among the half-open connections, held until CONNECT.
     slot: Option<Seat>,
     _open: Open,
-    owed: Owed,
-    /// The registry and the directory know this connection.
+    pending: PendingDesired,
+    /// True while the registry and the directory know this connection.
     known: bool,
-    /// Why it was ended from outside.
+    /// Reason why it was ended from outside.
     end: Option<End>,
     counted_sent: u64,
 }
@@ -67,14 +68,15 @@ impl Connection {
             stop: new.stop,
             slot: Some(new.slot),
             _open: new.open,
-            owed: Owed::Nothing,
+            pending: PendingDesired::None,
             known: false,
             end: None,
             counted_sent: 0,
         }
     }
 
-    /// Takes what others left.
+    /// Processes what other tasks left in the mailbox: stored publishes, a changed desired state,
+    /// calls, acknowledgements, an end.
     fn inbox(&mut self, inbox: Inbox) {
         for (token, stored) in inbox.done {
             let answered = self.session.acknowledge(token, stored);
@@ -84,8 +86,8 @@ impl Connection {
                 count(&self.shared.counters.pubacks_out);
             }
         }
-        if inbox.desired && self.owed == Owed::Nothing {
-            self.owed = Owed::Live;
+        if inbox.desired && self.pending == PendingDesired::None {
+            self.pending = PendingDesired::Changed;
         }
         for payload in inbox.calls {
             self.deliver(Channel::Call, payload, Retain::No);
@@ -118,13 +120,15 @@ impl Connection {
         }
     }
 
-    /// Reads the desired state when it can go out, so that it is the newest.
-    fn pay(&mut self) {
-        if self.owed == Owed::Nothing || !self.session.is_ready() {
+    /// Sends the desired state if it is pending and the session can send now. It is read only here,
+    /// so that the device gets the newest one and intermediate ones are skipped.
+    fn send_desired(&mut self) {
+        if self.pending == PendingDesired::None || !self.session.is_ready() {
             return;
         }
-        let retain = if self.owed == Owed::Stored { Retain::Stored } else { Retain::Live };
-        self.owed = Owed::Nothing;
+        let retain =
+            if self.pending == PendingDesired::Subscribed { Retain::Stored } else { Retain::Live };
+        self.pending = PendingDesired::None;
         let policy = self.session.policy();
         let subscribed =
             policy.topic(Channel::Desired).is_some_and(|topic| self.session.is_subscribed(&topic));
@@ -189,14 +193,15 @@ impl Connection {
             return;
         };
         if retained.iter().any(|filter| holdfast_mqtt::matches(filter, &desired)) {
-            self.owed = Owed::Stored;
+            self.pending = PendingDesired::Subscribed;
         }
         self.mailbox.takes(self.session.is_subscribed(&call), self.session.is_subscribed(&ack));
-        // Asked when it takes acknowledgements already: what changes from here on it is told.
+        // The device takes acknowledgements already, so every later change of the store's id
+        // reaches it.
         if retained.iter().any(|filter| holdfast_mqtt::matches(filter, &ack))
-            && let Some(store) = self.directory.store()
+            && let Some(notice) = self.directory.store_notice()
         {
-            self.deliver(Channel::Ack, store, Retain::No);
+            self.deliver(Channel::Ack, notice, Retain::No);
         }
     }
 
@@ -205,7 +210,7 @@ impl Connection {
         let now = self.shared.now();
         self.pipe.close(now);
         self.count_ending(ending);
-        // Whoever is superseded, or ended by the control plane itself, has left no testament.
+        // A connection that was superseded, or ended by the control plane, publishes no will.
         let device = &self.session.policy().identity.device;
         if let Some(will) = will
             && self.end.is_none()
@@ -242,7 +247,7 @@ impl Connection {
         }
     }
 
-    /// Tells registry and directory, once, that the connection is over.
+    /// Tells registry and directory, once, that the connection has ended.
     fn leave(&mut self, reason: &str) {
         self.mailbox.close();
         if !std::mem::replace(&mut self.known, false) {
@@ -255,13 +260,13 @@ impl Connection {
         tracing::debug!(%device, peer = %self.peer, reason, "disconnected");
     }
 
-    /// Everything that can be done now. `Ready`: the connection is over.
+    /// Does everything that can be done now. `Ready` means that the connection has ended.
     fn work(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<()> {
         for _ in 0..TURNS_A_POLL {
             let inbox = self.mailbox.take(cx.waker());
             self.inbox(inbox);
             self.events();
-            self.pay();
+            self.send_desired();
             let wrote = self.pipe.write(&mut self.session, &self.shared.counters, cx);
             self.count_sent();
             if let Poll::Ready(Err(_)) = &wrote {
@@ -275,9 +280,9 @@ impl Connection {
                 return Poll::Ready(());
             }
             if wrote.is_ready() {
-                // What was written made room for what waited behind it.
+                // The write made room for what waited behind it.
                 self.events();
-                self.pay();
+                self.send_desired();
                 if !self.session.output().is_empty() {
                     continue;
                 }
@@ -286,7 +291,8 @@ impl Connection {
                 return if wrote.is_ready() { self.pipe.last_words(cx) } else { Poll::Pending };
             }
             if !self.session.wants_input() {
-                // Whoever unblocks it wakes this task: the mailbox, or the socket when writable.
+                // Whoever unblocks the session wakes this task: the mailbox, or the socket when it
+                // is writable.
                 return Poll::Pending;
             }
             match self.pipe.read(&mut self.session, &self.shared.counters, cx, now) {
@@ -294,7 +300,7 @@ impl Connection {
                     self.mailbox.heard(now);
                     self.events();
                 }
-                // It may have closed its side alone, to say that this is all.
+                // The device may have closed only its sending side.
                 Poll::Ready(Ok(0)) => self.session.half_closed(),
                 Poll::Ready(Err(_)) => {
                     self.session.lost();

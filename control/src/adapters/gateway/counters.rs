@@ -1,80 +1,81 @@
-//! What the gateway counts. No names: counts alone, safe to show to anyone.
+//! Counters of the gateway. They hold no names, so that they may be shown to anyone.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Plain counters, read at any time; all but `connections`, `handshakes` and
-/// `readers` only rise.
+/// Counters that can be read at any time. All but `connections`, `handshakes` and `readers` only
+/// rise.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Devices connected now.
+    /// Devices that are connected now.
     pub connections: AtomicU64,
-    /// TLS handshakes and waits for CONNECT under way now.
+    /// Handshakes and waits for CONNECT that are under way now.
     pub handshakes: AtomicU64,
-    /// TCP connections accepted.
+    /// TCP connections that were accepted.
     pub accepted: AtomicU64,
-    /// Devices let in.
+    /// Devices that were admitted.
     pub connected: AtomicU64,
-    /// Closed at once: too many connections.
+    /// Connections that were closed at once because there were too many.
     pub refused_full: AtomicU64,
-    /// TLS handshakes that failed: a foreign or expired certificate, not TLS at all.
+    /// TLS handshakes that failed, for example for a foreign or expired certificate.
     pub refused_tls: AtomicU64,
-    /// Handshakes or CONNECTs that took too long, or made room for others.
+    /// Handshakes and CONNECTs that took too long, or were ended to make room for others.
     pub refused_slow: AtomicU64,
-    /// A certificate of our CA that names no device, or has expired since its session began.
+    /// Connections with a certificate of our CA that names no device, or has expired since its TLS
+    /// session began.
     pub refused_certificate: AtomicU64,
-    /// Devices that are not enrolled (any more).
+    /// Connections of devices that are not enrolled, or no longer.
     pub refused_unknown: AtomicU64,
-    /// Devices that wait for approval.
+    /// Connections of devices that wait for approval.
     pub refused_pending: AtomicU64,
-    /// Revoked devices and certificates.
+    /// Connections of revoked devices, or with revoked certificates.
     pub refused_revoked: AtomicU64,
-    /// CONNECT packets refused for any other reason (client id, version, malformed).
+    /// CONNECT packets that were refused for any other reason (client id, version, malformed).
     pub refused_connect: AtomicU64,
     /// Publishes and subscriptions outside the device's own topics.
     pub refused_topic: AtomicU64,
-    /// Connections ended by a packet that breaks the protocol.
+    /// Connections that were ended by a packet which breaks the protocol.
     pub protocol_errors: AtomicU64,
-    /// Connections ended because the device was silent, or did not read.
+    /// Connections that were ended because the device was silent or did not read.
     pub cut_silent: AtomicU64,
-    /// Connections replaced by a newer one of the same device.
+    /// Connections that were replaced by a newer one of the same device.
     pub taken_over: AtomicU64,
-    /// MQTT bytes from devices (TLS taken off).
+    /// MQTT bytes from devices, without TLS.
     pub bytes_in: AtomicU64,
-    /// MQTT bytes to devices (before TLS).
+    /// MQTT bytes to devices, without TLS.
     pub bytes_out: AtomicU64,
-    /// Publishes from devices.
+    /// Publishes that came from devices.
     pub publishes_in: AtomicU64,
-    /// Publishes to devices.
+    /// Publishes that were sent to devices.
     pub publishes_out: AtomicU64,
-    /// PUBACKs to devices: what they published is stored.
+    /// PUBACKs that were sent to devices, each for a stored publish.
     pub pubacks_out: AtomicU64,
-    /// Publishes of devices that could not be stored.
+    /// Publishes from devices that could not be stored.
     pub not_stored: AtomicU64,
-    /// Messages that a device's queue or its own packet limit did not take.
+    /// Messages that did not fit a device's queue or its packet limit.
     pub not_delivered: AtomicU64,
-    /// Readers connected now.
+    /// Readers that are connected now.
     pub readers: AtomicU64,
-    /// Readers refused: no access token that is known, or too many at the same time.
+    /// Readers that were refused: no known access token, or too many at the same time.
     pub refused_readers: AtomicU64,
-    /// Readers cut: they took nothing of what waited, or their token ended.
+    /// Readers that were cut: they took nothing of what waited, or their token ended.
     pub cut_readers: AtomicU64,
-    /// Records put on their way to readers, once for each.
+    /// Data records that were sent to readers, counted for each reader.
     pub reader_records: AtomicU64,
-    /// Records that readers were too slow for, or that were larger than they take.
+    /// Data records that a reader lost because it was too slow, or that were larger than it takes.
     pub reader_dropped: AtomicU64,
 }
 
-/// Adds one.
+/// Adds one to a counter.
 pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Adds.
+/// Adds an amount to a counter.
 pub(super) fn add(counter: &AtomicU64, amount: u64) {
     counter.fetch_add(amount, Ordering::Relaxed);
 }
 
-/// Takes one from a gauge.
+/// Subtracts one from a gauge.
 pub(super) fn drop_one(gauge: &AtomicU64) {
     gauge.fetch_sub(1, Ordering::Relaxed);
 }

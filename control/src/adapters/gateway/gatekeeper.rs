@@ -1,5 +1,5 @@
-//! The gateway's policy: a device is who its certificate says, if the control plane lets it in,
-//! and has its own topics.
+//! MQTT policy of a device's connection: the device is the one that its certificate names, must be
+//! admitted by the control plane, and may use only its own topics.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,16 +11,16 @@ use super::identity::Identity;
 use crate::core::device_topics::DeviceTopics;
 use crate::ports::{Directory, Refusal};
 
-/// Why the gatekeeper let somebody stand outside.
+/// Reason why a device was not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
-    /// The certificate does not hold now.
+    /// The certificate is not valid now.
     Certificate,
-    /// The control plane says so.
+    /// The control plane does not admit the device.
     Directory(Refusal),
 }
 
-/// One connection's policy.
+/// Policy of one connection.
 pub(super) struct Gatekeeper {
     pub(super) identity: Identity,
     directory: Arc<dyn Directory>,
@@ -33,12 +33,13 @@ impl Gatekeeper {
         Self { identity, directory, topics: None, refused: None }
     }
 
-    /// The device's topic of this channel, once it is let in.
+    /// Topic of the device for a channel; `None` until the device is admitted.
     pub(super) fn topic(&self, channel: Channel) -> Option<String> {
         self.topics.as_ref().map(|topics| topics.topic(channel))
     }
 
-    /// TLS looks at the certificate's dates in full handshakes alone, not in resumed ones.
+    /// Checks that the certificate is valid now. TLS checks its dates in full handshakes only, not
+    /// in resumed ones.
     fn check_dates(&self) -> Result<(), Fault> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)

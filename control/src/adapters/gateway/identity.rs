@@ -1,22 +1,22 @@
-//! Who a verified certificate says its holder is.
+//! Identity of a device, read from its verified certificate.
 
 use holdfast_base::ids::DeviceId;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-/// What the gateway takes from a device's certificate.
+/// Parts of a device's certificate that the gateway uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) device: DeviceId,
-    /// The certificate's serial number, big-endian, as in the certificate.
+    /// Serial number, big-endian, as in the certificate.
     pub(super) serial: Vec<u8>,
-    /// Seconds since 1970 from which it holds.
+    /// Begin of the validity, in seconds since 1970.
     pub(super) not_before: i64,
-    /// Seconds since 1970 until which it holds.
+    /// End of the validity, in seconds since 1970.
     pub(super) not_after: i64,
 }
 
-/// Why a certificate that our CA signed names no device.
+/// Reason why a certificate of our CA names no device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotADevice {
     #[error("the certificate cannot be read")]
@@ -29,8 +29,8 @@ pub(super) enum NotADevice {
     Disagree,
 }
 
-/// Reads the certificate. Our CA writes common name and SAN alike; a certificate in which they
-/// differ was not written for a device.
+/// Reads a certificate. Our CA writes common name and SAN alike; a certificate in which they differ
+/// was not issued to a device.
 pub(super) fn identify(der: &CertificateDer<'_>) -> Result<Identity, NotADevice> {
     let (rest, cert) = X509Certificate::from_der(der).map_err(|_| NotADevice::Unreadable)?;
     if !rest.is_empty() {

@@ -1,54 +1,59 @@
-//! What the gateway lets anybody take: time, connections, memory.
+//! Bounds of the gateway on time, connections and memory.
 
 use std::time::Duration;
 
 use holdfast_base::codec::MAX_PACKET;
 
-/// Largest packet of a reader, in bytes: a CONNECT with a token, a SUBSCRIBE with 32 filters.
+/// Maximum size of a reader's packet, in bytes: a CONNECT with a token, or a SUBSCRIBE with 32
+/// filters.
 const READER_PACKET: usize = 16 * 1024;
 
-/// Publishes to one reader that it has not acknowledged: at 100 ms there and back 2,500 a second.
+/// Maximum number of publishes to one reader that it has not acknowledged. With a round trip of 100
+/// ms it allows about 2,500 a second.
 const READER_WINDOW: u16 = 256;
 
-/// The gateway's bounds. The defaults suit tens of thousands of devices on one machine.
+/// Bounds of the gateway. The defaults suit tens of thousands of devices on one machine.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at the same time, handshakes included; beyond, they are closed at once.
+    /// Maximum number of connections, handshakes included. Further ones are closed at once.
     pub connections: usize,
-    /// TLS handshakes and connections before CONNECT at the same time. When all are taken, those
-    /// older than [`Limits::stalled_after`] make room and new ones wait in the kernel's queue.
+    /// Maximum number of TLS handshakes and connections before CONNECT. When all places are taken,
+    /// those older than [`Limits::stalled_after`] make room, and new ones wait in the kernel's
+    /// queue.
     pub handshakes: usize,
-    /// An unfinished handshake younger than this is never ended to make room, so that a rush
-    /// of honest devices is served in turn instead of being thrown out.
+    /// Age below which an unfinished handshake is never ended to make room, so that a rush of
+    /// honest devices is served in turn instead of being thrown out.
     pub stalled_after: Duration,
-    /// From accept to the end of the TLS handshake. Slow links need several round trips.
+    /// Longest time from accept to the end of the TLS handshake. Slow links need several round
+    /// trips.
     pub handshake_timeout: Duration,
-    /// From the end of the handshake to a whole CONNECT.
+    /// Longest time from the end of the handshake to a complete CONNECT.
     pub connect_timeout: Duration,
-    /// A device with data waiting that takes none of it for this long is cut, so that its data
-    /// does not stay in memory. Its desired state waits in the store.
+    /// Time after which a device is cut that takes none of the data that waits for it, so that the
+    /// data does not stay in memory. Its desired state waits in the store.
     pub stall_timeout: Duration,
-    /// A packet that was begun and does not grow for this long ends its connection.
+    /// Time after which a connection is ended whose begun packet does not grow.
     pub partial_packet_timeout: Duration,
-    /// Largest packet, in bytes, from a device.
+    /// Maximum size of a packet from a device, in bytes.
     pub max_packet: usize,
-    /// Publishes of one device that are not yet stored; no more are read from it meanwhile.
+    /// Maximum number of publishes of one device that are not stored yet. No more are read from it
+    /// meanwhile.
     pub inbound_in_flight: u16,
-    /// Bytes of such publishes, likewise (one more is always taken).
+    /// Maximum number of bytes of such publishes; one more publish is always taken.
     pub inbound_bytes: usize,
-    /// Publishes to one device that it has not acknowledged.
+    /// Maximum number of publishes to one device that it has not acknowledged.
     pub outbound_in_flight: u16,
-    /// Messages that wait for one device, beside its desired state.
+    /// Maximum number of messages that wait for one device, beside its desired state.
     pub outbound_queue: usize,
-    /// Longest keep-alive, in seconds, also for a device that asks for none: without one, a
-    /// device that vanished would be counted as connected for ever.
+    /// Longest keep-alive, in seconds. It also holds for a device that asks for none: otherwise a
+    /// device that vanished would count as connected for ever.
     pub max_keep_alive: u16,
-    /// Readers at the same time: people's tools, not devices.
+    /// Maximum number of readers (tools of people that read live data).
     pub readers: usize,
-    /// How often it is asked whether a reader that is sent nothing may still read. One that is
-    /// sent something is asked about before.
+    /// Time between two checks whether a reader that is sent nothing may still read. A reader that
+    /// is sent something is checked before.
     pub reader_check: Duration,
-    /// How long a graceful stop waits for connections to take their DISCONNECT.
+    /// Time for which a graceful stop waits for connections to take their DISCONNECT.
     pub shutdown_timeout: Duration,
 }
 
@@ -76,7 +81,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The part of them that the MQTT session sees to.
+    /// Bounds that the MQTT session of a device enforces.
     pub(super) fn session(&self) -> holdfast_mqtt::Limits {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         holdfast_mqtt::Limits {
@@ -92,7 +97,7 @@ impl Limits {
         }
     }
 
-    /// The same for readers: they send little, and take much.
+    /// Bounds that the MQTT session of a reader enforces: readers send little and take much.
     pub(super) fn reader_session(&self) -> holdfast_mqtt::Limits {
         holdfast_mqtt::Limits {
             max_packet: READER_PACKET.min(self.max_packet),

@@ -1,5 +1,5 @@
-//! TCP whose writes are counted: TLS buffers, so that only here it shows whether a device takes
-//! anything.
+//! TCP stream that counts written bytes. TLS buffers, so only here does it show whether a device
+//! takes anything.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A TCP stream and how many bytes the kernel took for it.
+/// TCP stream, and the number of bytes that the kernel took for it.
 #[derive(Debug)]
 pub(super) struct Meter {
     tcp: TcpStream,

@@ -1,10 +1,10 @@
-//! The device gateway: an MQTT endpoint over mutual TLS whose topics are fixed by the device's
-//! certificate. Not a general broker: desired states come from the control plane's store by
-//! [`Directory`], and a PUBACK goes out when the control plane has stored what was published.
-//! Beside them readers, who show no certificate but an access token, follow streams.
+//! Device gateway: an MQTT endpoint over mutual TLS whose topics are fixed by the device's
+//! certificate. It is no general broker: desired states come from the control plane's store through
+//! [`Directory`], and a PUBACK is sent when the control plane has stored the publish. Readers, who
+//! show an access token instead of a certificate, follow streams through it too.
 //!
 //! It decides nothing about MQTT itself: `holdfast_mqtt` does. It must never let one
-//! device slow down or fill the memory of another.
+//! device slow down another or fill the memory of others.
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter: it reads the clock and spawns the tasks of its connections, whose end shutdown() awaits"
@@ -43,34 +43,34 @@ use readers::Readers;
 use registry::{End, Registry};
 use tls::TlsBase;
 
-/// The gateway: a handle, cheap to clone, that is the [`Bus`]. Made first, so that the service
-/// which implements [`Directory`] can hold it; then it listens on behalf of that service.
+/// Handle of the gateway, cheap to clone, and the implementation of the [`Bus`]. It is made first,
+/// so that the service (the [`Directory`]) can hold it, and then listens on behalf of that service.
 #[derive(Clone)]
 pub struct Gateway {
     shared: Arc<Shared>,
 }
 
-/// What the handle, the listeners and the connections have in common.
+/// State that handle, listeners and connections share.
 struct Shared {
     limits: Limits,
     session_limits: Arc<holdfast_mqtt::Limits>,
     reader_limits: Arc<holdfast_mqtt::Limits>,
-    /// What its clock counts from.
+    /// Start of the gateway's clock.
     started: Instant,
     counters: Counters,
     registry: Registry,
     readers: Arc<Readers>,
-    /// TCP connections now, see [`Limits::connections`].
+    /// Number of open TCP connections, see [`Limits::connections`].
     open: std::sync::atomic::AtomicUsize,
     tls_base: TlsBase,
     tls: RwLock<Arc<ServerConfig>>,
-    /// True once the gateway stops. Every listener and connection holds a receiver while it
-    /// lives, so that "no receivers" means that all have ended.
+    /// True once the gateway stops. Every listener and connection holds a receiver while it lives,
+    /// so "no receivers" means that all have ended.
     stop: watch::Sender<bool>,
 }
 
 impl Shared {
-    /// Milliseconds of a clock that only rises.
+    /// Time of the gateway's monotonic clock, in milliseconds.
     fn now(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -81,10 +81,11 @@ impl Shared {
 }
 
 impl Gateway {
-    /// A gateway that lets in devices with certificates of `ca` and shows them `identity`.
+    /// Makes a gateway that admits devices with certificates of `ca` and presents `identity`.
     ///
     /// # Errors
-    /// [`GatewayError::Ca`], [`GatewayError::Identity`].
+    /// Returns [`GatewayError::Ca`] or [`GatewayError::Identity`] for a certificate or key that
+    /// cannot be used.
     pub fn new(
         ca: &CertificateDer<'_>,
         identity: ServerIdentity,
@@ -109,10 +110,11 @@ impl Gateway {
     }
 
     /// Serves devices on `listener` (bound, of a tokio runtime) until [`Gateway::shutdown`].
-    /// Returns the address at once. Several listeners may share a gateway.
+    /// Returns the listening address at once. Several listeners may share a gateway.
     ///
     /// # Errors
-    /// [`GatewayError::Listener`], [`GatewayError::Stopped`].
+    /// Returns [`GatewayError::Listener`] when the socket has no address, and
+    /// [`GatewayError::Stopped`] after a shutdown.
     pub fn listen(
         &self,
         listener: TcpListener,
@@ -127,23 +129,24 @@ impl Gateway {
         Ok(address)
     }
 
-    /// Shows another certificate to who connects from now on; nobody is dropped.
+    /// Replaces the server certificate for new connections. Open connections stay.
     ///
     /// # Errors
-    /// [`GatewayError::Identity`]; the former certificate stays.
+    /// Returns [`GatewayError::Identity`] when it cannot be used; then the former certificate
+    /// stays.
     pub fn replace_identity(&self, identity: ServerIdentity) -> Result<(), GatewayError> {
         let config = Arc::new(self.shared.tls_base.config(identity)?);
         *self.shared.tls.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
     }
 
-    /// What it has counted.
+    /// Counters of the gateway.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
     }
 
-    /// Stops listening, tells every device so (v5: reason 0x8B), and returns when all have gone
-    /// or [`Limits::shutdown_timeout`] is over.
+    /// Stops listening, tells every device so (MQTT 5: reason 0x8B), and returns when all
+    /// connections have ended or [`Limits::shutdown_timeout`] is over.
     pub async fn shutdown(&self) {
         self.shared.stop.send_replace(true);
         for mailbox in self.shared.registry.all() {

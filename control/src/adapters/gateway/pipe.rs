@@ -1,5 +1,5 @@
-//! What every connection has below its session: TLS that is written and read within one poll, a
-//! timer, and the watch on who takes nothing.
+//! Transport below a connection's MQTT session: TLS that is written and read within one poll, a
+//! timer, and the detection of a client that takes nothing.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,39 +15,41 @@ use tokio_rustls::server::TlsStream;
 use super::counters::{Counters, add};
 use super::meter::Meter;
 
-/// One read: a TLS record at most.
+/// Maximum size of one read, in bytes: one TLS record.
 const READ: usize = 16 * 1024;
 
-/// Turns in one poll, after which other connections get theirs.
+/// Maximum number of turns in one poll, after which other connections get theirs.
 pub(super) const TURNS_A_POLL: usize = 8;
 
-/// How long an ended connection may take its last words.
+/// Time that a client has to take the last bytes of an ended connection.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 thread_local! {
-    /// Every connection of a thread reads here: an idle one has no read buffer.
+    /// Read buffer that all connections of a thread share, so that an idle connection has none.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
 }
 
-/// A connection's transport. Times in milliseconds of the gateway's clock.
+/// Transport of a connection. Times are in milliseconds of the gateway's clock.
 pub(super) struct Pipe {
     stream: TlsStream<Meter>,
     timer: Pin<Box<Sleep>>,
-    /// When the timer rings, or None when it is not set.
+    /// Time at which the timer fires; `None` when it is not set.
     armed: Option<u64>,
-    /// Since when the other side takes nothing of what waits for it.
+    /// Time since which the client has taken none of what waits for it.
     stalled_since: Option<u64>,
-    /// Bytes that the kernel had taken then.
+    /// Number of bytes that the kernel had taken at that time.
     written: u64,
-    /// Set once the session is over: when to stop waiting for the last words to be taken.
+    /// Time at which to stop waiting for the last bytes to be taken; set once the session has
+    /// ended.
     closing: Option<u64>,
-    /// The last words are out.
+    /// True once the TLS close was sent.
     shut: bool,
 }
 
 impl Pipe {
     pub(super) fn new(mut stream: TlsStream<Meter>) -> Self {
-        // What the other side does not take waits in the session, where newer replaces older.
+        // Output that the client does not take should wait in the session, where newer messages
+        // replace older ones.
         stream.get_mut().1.set_buffer_limit(Some(READ));
         Self {
             stream,
@@ -60,7 +62,7 @@ impl Pipe {
         }
     }
 
-    /// Writes what there is. `Ready`: all of it is with the kernel.
+    /// Writes the session's output. `Ready` means that the kernel has all of it.
     pub(super) fn write<P: Policy>(
         &mut self,
         session: &mut Session<P>,
@@ -85,7 +87,7 @@ impl Pipe {
         Poll::Ready(Ok(()))
     }
 
-    /// One read into the session. `Ready(Ok(0))`: the other side closed.
+    /// Reads once into the session. `Ready(Ok(0))` means that the client closed its side.
     pub(super) fn read<P: Policy>(
         &mut self,
         session: &mut Session<P>,
@@ -103,7 +105,8 @@ impl Pipe {
         })
     }
 
-    /// True: what waits has waited for `limit` and nothing of it was taken; its data is let go.
+    /// Returns true when nothing of the waiting output was taken for `limit` milliseconds. The
+    /// connection is then given up.
     pub(super) fn has_stalled(&mut self, waits: bool, now: u64, limit: u64) -> bool {
         let written = self.stream.get_ref().0.written;
         if !waits || written != self.written {
@@ -115,7 +118,7 @@ impl Pipe {
         self.closing.is_none() && now >= since.saturating_add(limit)
     }
 
-    /// The session is over: what is left may still be taken.
+    /// Notes that the session has ended; the client may still take what is left.
     pub(super) fn close(&mut self, now: u64) {
         self.closing = Some(now.saturating_add(millis(LAST_WORDS)));
         self.stalled_since = None;
@@ -125,13 +128,13 @@ impl Pipe {
         self.closing.is_some()
     }
 
-    /// The last words had their time.
+    /// Returns true when the time for the last bytes is over.
     pub(super) fn is_over(&self, now: u64) -> bool {
         self.closing.is_some_and(|until| now >= until)
     }
 
-    /// Says goodbye in TLS, then waits for the other side to close: closing with its data unread
-    /// would reset the connection, and the reason be lost on its way.
+    /// Sends the TLS close and waits for the client to close. Closing with unread data would reset
+    /// the connection, and the reason would be lost on its way.
     pub(super) fn last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.shut {
             if ready!(Pin::new(&mut self.stream).poll_shutdown(cx)).is_err() {
@@ -153,8 +156,9 @@ impl Pipe {
         })
     }
 
-    /// Sets the timer for the next moment at which something is due without any event: what
-    /// `session` is due for, a stall of `limit`, or the end of the last words. `Ready`: it has rung.
+    /// Sets the timer for the next time at which something is due without an event: the session's
+    /// own time, a stall after `limit`, or the end of the last bytes' time. `Ready` means that it
+    /// has fired.
     pub(super) fn wait(
         &mut self,
         cx: &mut Context<'_>,
@@ -165,7 +169,7 @@ impl Pipe {
         let stall = self.stalled_since.map(|since| since.saturating_add(limit));
         let due = self.closing.or_else(|| [stall, session].into_iter().flatten().min());
         let Some(due) = due else { return Poll::Pending };
-        // A timer that rings too early is set again then: most are never reached.
+        // A timer that fires too early is set again at that point. Most timers are never reached.
         if self.armed.is_none_or(|armed| armed > due) {
             let wait = Duration::from_millis(due.saturating_sub(now));
             self.timer.as_mut().reset(Instant::now() + wait);

@@ -1,5 +1,5 @@
-//! Who is connected, and what waits for each connection's task: a small inbox with a waker, in
-//! place of a channel (whose blocks would cost more memory than the rest of the connection).
+//! Registry of the connected devices, and the mailbox of each connection's task: a small inbox with
+//! a waker. A channel's blocks would cost more memory than the rest of the connection.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -13,63 +13,63 @@ use holdfast_base::ids::DeviceId;
 
 use crate::core::liveness::Line;
 
-/// Calls that wait for the connection's own task to take them into its session.
+/// Maximum number of calls that wait for the connection's task.
 const INBOX_CALLS: usize = 16;
 
-/// Acknowledgements that wait likewise: one a transaction of the data store. What is lost here is
-/// sent again by the device.
+/// Maximum number of acknowledgements that wait for the connection's task. There is one for each
+/// transaction of the data store. The device sends the batch of a lost one again.
 const INBOX_ACKS: usize = 64;
 
-/// Why a connection is asked to end from outside.
+/// Reason why a connection is ended from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// The control plane ends it: revoked, or replaced identity.
+    /// The control plane ends it, because the device was revoked, deleted or restored.
     Administrative,
-    /// A newer connection of the same device.
+    /// A newer connection of the same device replaces it.
     TakenOver,
-    /// The gateway stops.
+    /// The gateway is shutting down.
     ShuttingDown,
 }
 
-/// What others left for the connection's task.
+/// Messages of other tasks for the connection's task.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    /// The desired state changed.
+    /// True when the desired state changed.
     pub(super) desired: bool,
-    /// End the connection.
+    /// Reason to end the connection.
     pub(super) end: Option<End>,
-    /// Calls to send.
+    /// Signed calls to send.
     pub(super) calls: VecDeque<Bytes>,
-    /// Acknowledgements to send.
+    /// Encoded acknowledgements to send.
     pub(super) acks: VecDeque<Bytes>,
-    /// Tokens of publishes that are stored (true) or could not be (false).
+    /// Tokens of publishes that were stored (true) or could not be stored (false).
     pub(super) done: Vec<(u64, bool)>,
     waker: Option<Waker>,
-    /// The task has ended: nothing is taken any more.
+    /// True when the task has ended: nothing is accepted any more.
     closed: bool,
 }
 
-/// A connection as others see it.
+/// Mailbox of a connection, and what others may know of it.
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    /// Unique in this process, rising.
+    /// Number of the connection, unique in this process and rising.
     pub(super) connection: u64,
-    /// The device has subscribed to its calls.
+    /// True while the device is subscribed to its calls.
     takes_calls: AtomicBool,
-    /// The device has subscribed to its acknowledgements.
+    /// True while the device is subscribed to its acknowledgements.
     takes_acks: AtomicBool,
-    /// Seconds within which the device promised its next packet. 0: not connected yet.
+    /// Keep-alive of the connection in seconds; 0 before CONNECT.
     keep_alive: AtomicU16,
-    /// When it was last heard, in seconds of the gateway's clock.
+    /// Time at which the device was last heard, in seconds of the gateway's clock.
     heard: AtomicU32,
-    /// What the gateway's clock counts from.
+    /// Start of the gateway's clock.
     started: Instant,
     inbox: Mutex<Inbox>,
 }
 
 impl Mailbox {
-    /// A connection of which nothing was heard yet. `started`: what the gateway's clock counts
-    /// from.
+    /// Makes the mailbox of a connection from which nothing was heard yet. `started` is the start
+    /// of the gateway's clock.
     pub(super) fn new(connection: u64, started: Instant) -> Self {
         Self {
             connection,
@@ -103,7 +103,7 @@ impl Mailbox {
         self.leave(|inbox| inbox.desired = true);
     }
 
-    /// Asks for the end; the first reason stays.
+    /// Asks the connection to end. The first reason counts.
     pub(super) fn end(&self, why: End) {
         self.leave(|inbox| {
             inbox.end.get_or_insert(why);
@@ -118,7 +118,8 @@ impl Mailbox {
         });
     }
 
-    /// Something came from the device, at this time of the gateway's clock in milliseconds.
+    /// Notes that something arrived from the device at this time of the gateway's clock, in
+    /// milliseconds.
     pub(super) fn heard(&self, now: u64) {
         self.heard.store(u32::try_from(now / 1_000).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
@@ -132,7 +133,8 @@ impl Mailbox {
         self.takes_acks.store(acks, Ordering::Relaxed);
     }
 
-    /// False: not subscribed, full, or ended.
+    /// Leaves an acknowledgement. Returns false when the device is not subscribed, the inbox is
+    /// full, or the connection ends.
     pub(super) fn ack(&self, payload: Bytes) -> bool {
         if !self.takes_acks.load(Ordering::Relaxed) {
             return false;
@@ -146,7 +148,8 @@ impl Mailbox {
         })
     }
 
-    /// False: not subscribed, full, or ended.
+    /// Leaves a call. Returns false when the device is not subscribed, the inbox is full, or the
+    /// connection ends.
     pub(super) fn call(&self, payload: Bytes) -> bool {
         if !self.takes_calls.load(Ordering::Relaxed) {
             return false;
@@ -160,7 +163,7 @@ impl Mailbox {
         })
     }
 
-    /// Takes what is there and leaves the waker for what comes.
+    /// Takes the inbox, and leaves the waker for what comes later.
     pub(super) fn take(&self, waker: &Waker) -> Inbox {
         let mut inbox = self.lock();
         let waker = match inbox.waker.take() {
@@ -170,7 +173,7 @@ impl Mailbox {
         std::mem::replace(&mut *inbox, Inbox { waker: Some(waker), ..Inbox::default() })
     }
 
-    /// The task ends.
+    /// Marks the connection's task as ended.
     pub(super) fn close(&self) {
         *self.lock() = Inbox { closed: true, ..Inbox::default() };
     }
@@ -187,7 +190,7 @@ impl Line for Mailbox {
     }
 }
 
-/// The connected devices.
+/// Mailboxes of the connected devices.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     next: AtomicU64,
@@ -199,7 +202,7 @@ impl Registry {
         self.by_device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A number for a new connection.
+    /// Takes a number for a new connection.
     pub(super) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -208,8 +211,8 @@ impl Registry {
         self.lock().get(device).cloned()
     }
 
-    /// Enters a connection. `Err`: a newer one of the device is there. `Ok(Some)`: the older one
-    /// that it replaces.
+    /// Enters a connection. Returns the older connection that it replaces, or `Err` when a newer
+    /// one of the device is there.
     pub(super) fn enter(
         &self,
         device: &DeviceId,
@@ -222,12 +225,12 @@ impl Registry {
         Ok(map.insert(device.clone(), Arc::clone(mailbox)))
     }
 
-    /// True while this connection is the device's.
+    /// Returns true while this is the device's connection.
     pub(super) fn is_current(&self, device: &DeviceId, connection: u64) -> bool {
         self.lock().get(device).is_some_and(|known| known.connection == connection)
     }
 
-    /// Takes the connection out, if it is still the device's.
+    /// Removes a connection, if it is still the device's.
     pub(super) fn leave(&self, device: &DeviceId, connection: u64) {
         let mut map = self.lock();
         if map.get(device).is_some_and(|known| known.connection == connection) {
@@ -238,7 +241,7 @@ impl Registry {
         }
     }
 
-    /// Every connection there is.
+    /// Mailboxes of all connections.
     pub(super) fn all(&self) -> Vec<Arc<Mailbox>> {
         self.lock().values().cloned().collect()
     }

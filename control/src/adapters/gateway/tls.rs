@@ -1,6 +1,7 @@
-//! The gateway's TLS: version 1.3 alone, a client certificate of our CA asked for, tickets for
-//! cheap reconnects. Who shows none is no device: readers prove themselves by a token, and a
-//! certificate that is shown and does not hold ends the handshake. What a ticket resumes is checked again by `identity` at every connect.
+//! TLS of the gateway: version 1.3 only, an optional client certificate of our CA, and tickets for
+//! cheap reconnects. A client without a certificate is no device: readers prove themselves by a
+//! token. A certificate that is shown and not valid ends the handshake. The identity behind a
+//! resumed ticket is checked again at every CONNECT.
 
 use std::sync::Arc;
 
@@ -8,33 +9,33 @@ use rustls::RootCertStore;
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Why the gateway cannot serve TLS.
+/// Reason why the gateway cannot serve TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     /// The CA certificate cannot be used to verify devices.
     #[error("the CA certificate cannot verify devices: {0}")]
     Ca(String),
-    /// The server's own certificate or key cannot be used.
+    /// The server's certificate or key cannot be used.
     #[error("the gateway's own certificate or key cannot be used")]
     Identity(#[source] rustls::Error),
-    /// The listener cannot be used.
+    /// The listening socket cannot be used.
     #[error("the listening socket cannot be used")]
     Listener(#[source] std::io::Error),
-    /// The gateway has been shut down, or already listens.
+    /// The gateway has been shut down.
     #[error("the gateway has been shut down")]
     Stopped,
 }
 
-/// The certificate that the gateway shows, with its key.
+/// Certificate chain of the server, with its private key.
 #[derive(Debug)]
 pub struct ServerIdentity {
-    /// Its certificate first, then what leads to the CA.
+    /// Server certificate first, then the certificates up to the CA.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The private key of the first.
+    /// Private key of the first certificate.
     pub key: PrivateKeyDer<'static>,
 }
 
-/// What stays the same when the server's certificate is replaced.
+/// Parts of the TLS configuration that stay when the server certificate is replaced.
 pub(super) struct TlsBase {
     verifier: Arc<dyn rustls::server::danger::ClientCertVerifier>,
     ticketer: Arc<dyn rustls::server::ProducesTickets>,
@@ -55,7 +56,7 @@ impl TlsBase {
         Ok(Self { verifier, ticketer, provider })
     }
 
-    /// A configuration that shows `identity`.
+    /// Builds a configuration that presents `identity`.
     pub(super) fn config(&self, identity: ServerIdentity) -> Result<ServerConfig, GatewayError> {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -64,11 +65,11 @@ impl TlsBase {
             .with_single_cert(identity.chain, identity.key)
             .map_err(GatewayError::Identity)?;
         config.ticketer = Arc::clone(&self.ticketer);
-        // A device has one connection: one ticket, whose 1 KiB is paid at each connect.
+        // A device has one connection and needs one ticket, which costs 1 KiB at each connect.
         config.send_tls13_tickets = 1;
-        // Stateless tickets carry the session; nothing is kept here for it.
+        // Tickets carry the TLS session, so nothing is stored here for it.
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        // Data waits in the session's bounded queue, not in rustls.
+        // Output waits in the session's bounded queue, not in rustls.
         Ok(config)
     }
 }

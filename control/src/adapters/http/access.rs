@@ -1,4 +1,4 @@
-//! Access tokens: who may use the API.
+//! Routes of the API's access tokens.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -11,7 +11,7 @@ use super::{App, PageQuery};
 use crate::api::{Access, CreatedAccess, List, NewAccess};
 use crate::service::Failure;
 
-/// Access tokens, by id, without their secrets.
+/// Lists access tokens in the order of their ids, without their secrets.
 #[utoipa::path(get, path = "/api/v1/access", operation_id = "listAccess", tag = "access", params(PageQuery),
     security(("bearer" = [])),
     responses((status = 200, body = List<Access>), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -22,7 +22,9 @@ pub(super) async fn list(
     app.service.access_tokens(&query.query()).map(Json)
 }
 
-/// Makes an access token; its secret is in this answer alone.
+/// Creates an access token.
+///
+/// The response contains the token's secret, which cannot be read again.
 #[utoipa::path(post, path = "/api/v1/access", operation_id = "createAccess", tag = "access", request_body = NewAccess,
     security(("bearer" = [])),
     responses((status = 201, body = CreatedAccess), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -36,7 +38,9 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// Ends an access token and the sessions begun with it; the last one stays.
+/// Deletes an access token and ends the logins that were begun with it.
+///
+/// The last token of scope `admin` without an end cannot be deleted.
 #[utoipa::path(delete, path = "/api/v1/access/{id}", operation_id = "deleteAccess", tag = "access",
     params(("id" = String, Path)), security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]

@@ -1,4 +1,5 @@
-//! What happened: a device's timeline, the audit log, and both together with the fleet's events.
+//! Routes of history: a device's timeline, the audit log, and both together as the fleet's
+//! activity.
 
 use axum::Json;
 use axum::body::Body;
@@ -19,31 +20,34 @@ use crate::service::{Failure, Query, TimelineQuery};
 
 type Answer<T> = Result<Json<T>, Failure>;
 
-/// Bytes of a piece of an export.
+/// Size of one piece of an exported file, in bytes.
 const PIECE: usize = 32 * 1024;
 
-/// Which part of a timeline.
+/// Parameters of a device's timeline.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TimelineParams {
-    /// Most items; default 500, at most 5000.
+    /// Maximum number of items; default 500, at most 5000.
     limit: Option<usize>,
-    /// `metadata.continue` of the page before.
+    /// `metadata.continue` of the previous page.
     #[serde(rename = "continue")]
     after: Option<String>,
-    /// `connection,phase,restart,revision,generation,problem,more`: only those.
+    /// Only events of these kinds, separated by commas: `connection`, `phase`, `restart`,
+    /// `revision`, `generation`, `problem`, `more`.
     kind: Option<String>,
-    /// Only those of this workload.
+    /// Only events of this workload.
     workload: Option<String>,
-    /// Not before: RFC 3339, or a length of time before now such as `2h`.
+    /// Only events since this time: RFC 3339, or a length of time before now such as `2h`.
     since: Option<String>,
-    /// Before: likewise.
+    /// Only events before this time: RFC 3339, or a length of time before now such as `2h`.
     until: Option<String>,
 }
 
-/// What happened to a device, newest first: its connections, the phases, restarts and revisions of
-/// its workloads, the generations that it applied, its problems. At most 500 events are kept.
+/// Lists the events of a device, the newest first.
+///
+/// Events are connections, phases, restarts and revisions of workloads, applied generations, and
+/// problems. At most 500 are stored for each device.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/history", operation_id = "getDeviceHistory", tag = "devices",
     params(("name" = String, Path), TimelineParams), security(("bearer" = [])),
     responses((status = 200, body = List<TimelineEvent>), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -67,35 +71,38 @@ pub(super) async fn timeline(
     aside(app, move |service| service.timeline(&name, &query)).await?.map(Json)
 }
 
-/// Which entries of the audit log.
+/// Parameters of the audit log.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditParams {
-    /// Most items; default 500, at most 5000.
+    /// Maximum number of items; default 500, at most 5000.
     limit: Option<usize>,
-    /// `metadata.continue` of the page before.
+    /// `metadata.continue` of the previous page.
     #[serde(rename = "continue")]
     after: Option<String>,
-    /// `oldest` (default) or `newest` first.
+    /// Order: `oldest` first (default) or `newest` first.
     order: Option<String>,
-    /// Part of the id of who did it, or of what the access token is for.
+    /// Only entries of access tokens with this text in their id or comment.
     who: Option<String>,
-    /// `workload.apply,device`: only these actions, or those that begin with the word.
+    /// Only these actions, separated by commas. A first word stands for all of its actions, for
+    /// example `workload.apply,device`.
     action: Option<String>,
-    /// `KIND/NAME`, `KIND/` or `NAME`: only what was done to it.
+    /// Only entries about this object: `KIND/NAME`, `KIND/` or `NAME`.
     object: Option<String>,
-    /// Only those in which this text stands, whatever the case.
+    /// Only entries that contain this text, in upper or lower case.
     q: Option<String>,
-    /// `change,login,read`: only these categories.
+    /// Only these categories, separated by commas: `change`, `login`, `read`.
     category: Option<String>,
-    /// Not before: RFC 3339, or a length of time before now such as `2h`.
+    /// Only entries since this time: RFC 3339, or a length of time before now such as `2h`.
     since: Option<String>,
-    /// Before: likewise.
+    /// Only entries before this time: RFC 3339, or a length of time before now such as `2h`.
     until: Option<String>,
 }
 
-/// Who did what, oldest first or newest first. At most 10,000 entries are kept.
+/// Lists entries of the audit log: who did what to which object.
+///
+/// At most 10,000 entries are stored.
 #[utoipa::path(get, path = "/api/v1/audit", operation_id = "listAudit", tag = "system", params(AuditParams),
     security(("bearer" = [])),
     responses((status = 200, body = List<AuditRecord>), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -115,37 +122,40 @@ pub(super) async fn audit(
     app.service.audit(&query, &filter, newest_first).map(Json)
 }
 
-/// Which activity, and as what.
+/// Parameters of the activity.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ActivityParams {
-    /// Most items of a page; default 500, at most 5000. Of a file: all of them, or so many.
+    /// Maximum number of items of a page; default 500, at most 5000. Of a file: maximum number of
+    /// items, without a default.
     limit: Option<usize>,
-    /// `metadata.continue` of the page before; not of a file.
+    /// `metadata.continue` of the previous page; not for a file.
     #[serde(rename = "continue")]
     after: Option<String>,
-    /// Part of the id of who did it, of what the access token is for, or of the device.
+    /// Only items with this text in the access token's id or comment, or in the device's name.
     who: Option<String>,
-    /// `workload.apply,device`: only these actions, or those that begin with the word.
+    /// Only these actions, separated by commas. A first word stands for all of its actions, for
+    /// example `workload.apply,device`.
     action: Option<String>,
-    /// `KIND/NAME`, `KIND/` or `NAME`: only what was done to it, or what it did.
+    /// Only items about or by this object: `KIND/NAME`, `KIND/` or `NAME`.
     object: Option<String>,
-    /// Only those in which this text stands, whatever the case.
+    /// Only items that contain this text, in upper or lower case.
     q: Option<String>,
-    /// `change,login,read,device`: only these categories.
+    /// Only these categories, separated by commas: `change`, `login`, `read`, `device`.
     category: Option<String>,
-    /// Not before: RFC 3339, or a length of time before now such as `2h`.
+    /// Only items since this time: RFC 3339, or a length of time before now such as `2h`.
     since: Option<String>,
-    /// Before: likewise.
+    /// Only items before this time: RFC 3339, or a length of time before now such as `2h`.
     until: Option<String>,
-    /// `json` (default): a page. `csv` or `ndjson`: a file with all of it.
+    /// Format: `json` for a page (default), `csv` or `ndjson` for a file with all items.
     format: Option<String>,
 }
 
-/// What people did (the audit log) and what devices did, newest first. Of devices the newest 4,000
-/// connections, 4,000 phases and restarts and 2,000 problems of the fleet are kept, of one device at
-/// most 60 in an hour; its timeline has more.
+/// Lists actions of people (the audit log) and events of devices, the newest first.
+///
+/// Of the fleet's devices, the newest 4,000 connections, 4,000 phases and restarts, and 2,000
+/// problems are stored, at most 60 of one device in an hour. The device's own timeline has more.
 #[utoipa::path(get, path = "/api/v1/activity", operation_id = "listActivity", tag = "system", params(ActivityParams),
     security(("bearer" = [])),
     responses((status = 200, body = List<Activity>), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -173,7 +183,7 @@ pub(super) async fn activity(
     Ok(file(app, filter, limit.unwrap_or(usize::MAX), form))
 }
 
-/// How a file is written.
+/// Format of an exported file.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Csv,
@@ -181,7 +191,7 @@ enum Form {
 }
 
 impl Form {
-    /// Its type, and how its name ends.
+    /// Content type, and extension of the file's name.
     fn kind(self) -> (&'static str, &'static str) {
         match self {
             Self::Csv => ("text/csv; charset=utf-8; header=present", "csv"),
@@ -197,7 +207,7 @@ impl Form {
     }
 }
 
-/// A file, read from the disk as fast as it is taken.
+/// Writes the items into a file that is read from the disk as fast as the client takes it.
 fn file(app: App, filter: Filter, most: usize, form: Form) -> Response {
     let (to, from) = mpsc::channel::<Result<Bytes, std::io::Error>>(4);
     let service = app.service;
@@ -216,12 +226,12 @@ fn file(app: App, filter: Filter, most: usize, form: Form) -> Response {
                 Ok(line) => piece.push_str(&line),
                 Err(error) => defect = Some(error),
             }
-            // False: whoever read has gone.
+            // False when the client has gone.
             defect.is_none()
                 && (piece.len() < PIECE
                     || to.blocking_send(Ok(std::mem::take(&mut piece).into())).is_ok())
         });
-        // An answer that is not whole ends without its end.
+        // The response of a failed export ends without the last chunk, so that the client notices.
         let why = read.err().map(|error| error.to_string());
         let last = match why.or_else(|| defect.map(|error| error.to_string())) {
             None => Ok(piece.into()),

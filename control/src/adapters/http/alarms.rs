@@ -1,5 +1,5 @@
-//! Alarms, their acknowledgements and silences, and notifications that are tried. The documents of
-//! notifications are among the policies.
+//! Routes of alarms: the list, acknowledgements, silences, and the test of a notification.
+//! Documents of notifications are among the policies.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -15,27 +15,28 @@ use crate::service::{AlarmsQuery, Failure};
 
 type Answer<T> = Result<Json<T>, Failure>;
 
-/// Which alarms.
+/// Parameters of the list of alarms.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ListAlarms {
-    /// Most items; default 500, at most 5000.
+    /// Maximum number of items; default 500, at most 5000.
     limit: Option<usize>,
-    /// `metadata.continue` of the page before.
+    /// `metadata.continue` of the previous page.
     #[serde(rename = "continue")]
     after: Option<String>,
-    /// Of this kind: `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`.
+    /// Only alarms of this kind: `lost`, `never-seen`, `certificate`, `failing`, `problem` or
+    /// `waiting`.
     kind: Option<String>,
-    /// With this code: of a problem, or a workload's name.
+    /// Only alarms with this code: a problem's code, or a workload's name.
     code: Option<String>,
-    /// At least so urgent: `critical`, `warning` or `info`.
+    /// Only alarms of at least this severity: `critical`, `warning` or `info`.
     severity: Option<String>,
-    /// `firing`, `acknowledged` or `silenced`.
+    /// Only alarms in this state: `firing`, `acknowledged` or `silenced`.
     state: Option<String>,
-    /// Of this device.
+    /// Only alarms of this device.
     device: Option<String>,
-    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: of devices with these labels.
+    /// Only alarms of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`.
     label_selector: Option<String>,
 }
 
@@ -65,8 +66,9 @@ impl ListAlarms {
     }
 }
 
-/// What needs a person now, device by device: the most urgent first, then the oldest. A few seconds
-/// old at most.
+/// Lists active alarms, the most urgent first, then the oldest.
+///
+/// The list is at most a few seconds old.
 #[utoipa::path(get, path = "/api/v1/alarms", operation_id = "listAlarms", tag = "alarms", params(ListAlarms),
     security(("bearer" = [])),
     responses((status = 200, body = List<Alarm>), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -82,8 +84,9 @@ pub(super) async fn list(
         .map(Json)
 }
 
-/// Acknowledges the alarms that there are and match: they are told no more, and the acknowledgement
-/// ends with them.
+/// Acknowledges the active alarms that match.
+///
+/// They are no longer told. The acknowledgement ends with the alarms.
 #[utoipa::path(post, path = "/api/v1/alarms/acknowledge", operation_id = "acknowledgeAlarms", tag = "alarms",
     request_body = NewSilence, security(("bearer" = [])),
     responses((status = 201, body = Silence), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -97,7 +100,7 @@ pub(super) async fn acknowledge(
     Ok((StatusCode::CREATED, Json(made)))
 }
 
-/// Silences alarms that match, also those that begin later, until a time.
+/// Silences the alarms that match until a time, including those that begin later.
 #[utoipa::path(post, path = "/api/v1/alarms/silence", operation_id = "silenceAlarms", tag = "alarms",
     request_body = NewSilence, security(("bearer" = [])),
     responses((status = 201, body = Silence), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -111,7 +114,7 @@ pub(super) async fn silence(
     Ok((StatusCode::CREATED, Json(made)))
 }
 
-/// Acknowledgements and silences that last, the newest first.
+/// Lists acknowledgements and silences that are in force, the newest first.
 #[utoipa::path(get, path = "/api/v1/silences", operation_id = "listSilences", tag = "alarms",
     security(("bearer" = [])),
     responses((status = 200, body = List<Silence>), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -133,7 +136,9 @@ pub(super) async fn end(
     app.service.unmute(&id, &by).await.map(|()| StatusCode::NO_CONTENT)
 }
 
-/// Sends a test message to a notification's receiver at once, and answers what that said.
+/// Sends a test message to a notification's receiver at once.
+///
+/// The response contains the receiver's reply.
 #[utoipa::path(post, path = "/api/v1/notifications/{name}/test", operation_id = "testNotification", tag = "alarms",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Tested), (status = "4XX", body = super::error_schema::ErrorBody)))]

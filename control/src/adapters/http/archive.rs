@@ -1,4 +1,4 @@
-//! Backup and restore: a tar of the store, the authority and the artifacts.
+//! Routes of backup and restore: a tar file with the store, the authority's keys and the artifacts.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 use std::collections::BTreeSet;
@@ -27,32 +27,35 @@ use crate::api::{BACKUP_HEAD, BACKUP_MANIFEST, Restored, begins_like_a_backup};
 use crate::core::model::{AUTHORITY, key};
 use crate::service::{Backup, Checked, Checking, Failure};
 
-/// Largest backup that is taken in, artifacts included.
+/// Maximum size of a backup that can be restored, artifacts included, in bytes.
 const MAX_BACKUP: u64 = 256 * 1024 * 1024 * 1024;
 
-/// Largest store of a backup: its records are held in memory until they are written.
+/// Maximum size of a backup's store, in bytes. Its records are held in memory until they are
+/// written.
 const MAX_STORE: u64 = 1024 * 1024 * 1024;
 
-/// Longest record of it, in bytes: more than the largest workload that can be applied.
+/// Maximum length of one record of the store, in bytes: more than the largest workload that can be
+/// applied.
 const MAX_LINE: u64 = 32 * 1024 * 1024;
 
-/// Most artifacts of a backup.
+/// Maximum number of artifacts in a backup.
 const MAX_ARTIFACTS: usize = 100_000;
 
-/// What a backup leaves out: sessions end with a restore, and what devices' links were like is
-/// worth less than the room that it takes.
+/// Prefixes of keys that a backup leaves out: logins end with a restore, and timelines of devices
+/// are worth less than the space that they take.
 const LEFT_OUT: [&str; 5] =
     [key::HISTORIES, key::SESSIONS, key::TOLD[0], key::TOLD[1], key::TOLD[2]];
 
-/// Largest of the small files.
+/// Maximum size of each small file in a backup, in bytes.
 const MAX_SMALL: u64 = 1024 * 1024;
 
-/// Most characters of a name in the tar that an answer quotes.
+/// Maximum number of characters of a tar entry's name that an error quotes.
 const QUOTED: usize = 100;
 
-/// The form of a backup that this version writes and reads.
+/// Version of the backup format that this program writes and reads.
 const FORMAT: u32 = 1;
 
+/// First file of a backup.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Manifest {
@@ -61,6 +64,7 @@ struct Manifest {
     created_at: String,
 }
 
+/// Line of a backup's `store.ndjson`: one record of the store.
 #[derive(Serialize, Deserialize)]
 struct Line<'a> {
     key: String,
@@ -68,7 +72,7 @@ struct Line<'a> {
     value: &'a RawValue,
 }
 
-/// Bytes that are sent as they are written.
+/// Writer whose bytes are sent to the client.
 struct Pipe {
     to: mpsc::Sender<io::Result<Bytes>>,
 }
@@ -86,7 +90,9 @@ impl Write for Pipe {
     }
 }
 
-/// Everything, as a tar. It holds the control plane's keys: keep it as you keep those.
+/// Downloads a backup: a tar file with the whole state, the keys and the artifacts.
+///
+/// The backup contains the private keys of the control plane. Store it as safely as those.
 #[utoipa::path(get, path = "/api/v1/backup", operation_id = "getBackup", tag = "system", security(("bearer" = [])),
     responses((status = 200, body = Vec<u8>, content_type = "application/x-tar"),
         (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -101,7 +107,8 @@ pub(super) async fn backup(
         let pipe = io::BufWriter::with_capacity(64 * 1024, Pipe { to: to.clone() });
         if let Err(error) = write(&backup, &artifacts, pipe) {
             tracing::warn!(%error, "a backup was not read to its end");
-            // The answer ends without its end: whoever reads it sees that it is not whole.
+            // The response of a failed backup ends without the last chunk, so that the client
+            // notices that it is incomplete.
             drop(to.blocking_send(Err(error)));
         }
     });
@@ -133,7 +140,7 @@ fn write(backup: &Backup, artifacts: &Artifacts, to: impl Write) -> io::Result<(
         let mut header = entry(json.len() as u64, backup.at);
         tar.append_data(&mut header, name, json.as_slice())?;
     }
-    // A tar says sizes first: the snapshot is read twice.
+    // A tar entry states its size first, so the snapshot is read twice.
     let mut size = 0;
     lines(backup, |line| {
         size += line.len() as u64;
@@ -163,7 +170,7 @@ fn lines(backup: &Backup, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::
     let mut line = Vec::new();
     backup.snapshot.visit(&LEFT_OUT, &mut |key, value| {
         if key == AUTHORITY {
-            return Ok(()); // In a file of its own.
+            return Ok(()); // The keys are in a file of their own.
         }
         let value: &RawValue = serde_json::from_slice(value)?;
         line.clear();
@@ -173,7 +180,10 @@ fn lines(backup: &Backup, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::
     })
 }
 
-/// Puts a backup in the place of everything. It is checked whole first; the epoch rises.
+/// Replaces the whole state by a backup.
+///
+/// The backup is checked completely before anything is replaced. The epoch rises, so that devices
+/// follow the restored state.
 #[utoipa::path(post, path = "/api/v1/restore", operation_id = "restoreBackup", tag = "system", security(("bearer" = [])),
     request_body(content = Vec<u8>, content_type = "application/x-tar"),
     responses((status = 200, body = Restored), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -198,20 +208,21 @@ pub(super) async fn restore(
     app.service.restore(checked, &by).await.map(Json)
 }
 
-/// Bytes of the disk that a restore leaves free, so that what it brings can be stored. The
-/// reserve (`--reserve`) is kept free of streams' data, for work like this.
+/// Space that a restore leaves free on the disk, in bytes, so that what it brings can be stored.
+/// The reserve (`--reserve`) is kept free of data records for work like this.
 const KEPT_FREE: u64 = 16 * 1024 * 1024;
 
-/// Bytes that a restore may write.
+/// Number of bytes that a restore may write.
 fn spare(artifacts: &Artifacts) -> u64 {
     let disk = artifacts.disk();
     disk.map_or(u64::MAX, |disk| disk.free.saturating_sub(KEPT_FREE.min(disk.total / 20)))
 }
 
-/// Reads a backup from a file and takes in its artifacts; the rest is judged and not yet used.
+/// Reads a backup from a file. Its artifacts are stored; the rest is checked and not used yet.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Returns [`Failure::Invalid`] for a file that is no valid backup, and [`Failure::Unavailable`]
+/// when the disk fails.
 pub fn read_backup(
     file: &FilePath,
     artifacts: &Artifacts,
@@ -233,8 +244,8 @@ fn bad(what: impl std::fmt::Display) -> Failure {
     Failure::invalid(format!("this is not a usable backup: {what}"))
 }
 
-/// What is wrong with the tar itself. The reader's own words quote the file's bytes, whatever
-/// they are; only the system's do not.
+/// Converts an error of the tar reader. The reader's own messages quote the file's bytes, whatever
+/// they are, so only the system's errors are shown.
 fn damaged(error: io::Error) -> Failure {
     match error.kind() {
         _ if error.raw_os_error().is_some() => disk(error),
@@ -243,12 +254,12 @@ fn damaged(error: io::Error) -> Failure {
     }
 }
 
-/// A name in the tar as an answer quotes it: without control characters, and not without end.
+/// Quotes a tar entry's name for an error: without control characters, and at most 100 characters.
 fn quoted(path: &str) -> String {
     format!("{:?}", path.chars().take(QUOTED).collect::<String>())
 }
 
-/// What a tar may hold beside files, in words.
+/// Names the kind of a tar entry that is no regular file.
 fn kind(of: tar::EntryType) -> &'static str {
     match of {
         tar::EntryType::GNUSparse => "a file with holes",
@@ -260,9 +271,9 @@ fn kind(of: tar::EntryType) -> &'static str {
     }
 }
 
-/// Reads a whole backup: its artifacts into temporary files, the rest into memory. Nothing of the
-/// tar is interpreted but the headers of regular files, whose bytes are all in it: what is written
-/// is never more than what was sent.
+/// Reads a whole backup: artifacts into temporary files, the rest into memory. Only headers of
+/// regular files are interpreted, and their bytes are all in the tar, so no more is ever written
+/// than was sent.
 fn read(file: &FilePath, artifacts: &Artifacts, tenant: &Name) -> Result<Whole, Failure> {
     let mut file = std::fs::File::open(file).map_err(disk)?;
     let mut head = Vec::new();
@@ -288,7 +299,7 @@ fn read(file: &FilePath, artifacts: &Artifacts, tenant: &Name) -> Result<Whole, 
         match path.as_str() {
             BACKUP_MANIFEST => manifest = Some(small::<Manifest>(&mut entry, &path)?),
             "authority.json" => keys = Some(small::<Keys>(&mut entry, &path)?),
-            "store.ndjson" => records = Some(store(entry, tenant)?),
+            "store.ndjson" => records = Some(read_store(entry, tenant)?),
             _ => {
                 let digest = path
                     .strip_prefix("artifacts/sha256/")
@@ -322,7 +333,7 @@ fn small<T: serde::de::DeserializeOwned>(from: &mut impl Read, name: &str) -> Re
     serde_json::from_slice(&bytes).map_err(|error| bad(format!("{name}: {error}")))
 }
 
-fn store(from: tar::Entry<'_, impl Read>, tenant: &Name) -> Result<Checking, Failure> {
+fn read_store(from: tar::Entry<'_, impl Read>, tenant: &Name) -> Result<Checking, Failure> {
     if from.size() > MAX_STORE {
         return Err(bad(format!("store.ndjson is larger than {MAX_STORE} bytes")));
     }
@@ -345,7 +356,7 @@ fn store(from: tar::Entry<'_, impl Read>, tenant: &Name) -> Result<Checking, Fai
     Ok(checking)
 }
 
-/// One artifact into a temporary file. None: it is here already.
+/// Reads one artifact into a temporary file. Returns `None` when it is stored already.
 fn artifact(
     from: &mut tar::Entry<'_, impl Read>,
     artifacts: &Artifacts,

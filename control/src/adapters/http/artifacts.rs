@@ -1,4 +1,4 @@
-//! Artifacts: streamed in and out.
+//! Routes of artifacts, which are streamed in and out.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use crate::adapters::artifacts::Upload;
 use crate::api::StoredArtifact;
 use crate::service::Failure;
 
-/// Whoever sends nothing for this long is given up.
+/// Time without a byte after which an upload is given up.
 const STALL: Duration = Duration::from_secs(60);
 
-/// Bytes read from disk at once.
+/// Number of bytes that are read from the disk at once.
 const PIECE: usize = 64 * 1024;
 
-/// Takes a body to disk.
+/// Writes a request's body to disk, at most `most` bytes.
 pub(super) async fn take(
     mut body: Body,
     upload: &mut Upload,
@@ -54,7 +54,9 @@ pub(super) fn disk(error: std::io::Error) -> Failure {
     Failure::Unavailable(format!("the control plane's disk: {error}"))
 }
 
-/// Stores an artifact; the body is its bytes.
+/// Stores an artifact, which is the request's body.
+///
+/// The response contains the digest by which workloads refer to it.
 #[utoipa::path(put, path = "/api/v1/artifacts", operation_id = "putArtifact", tag = "artifacts",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     security(("bearer" = [])),
@@ -75,14 +77,15 @@ pub(super) async fn put(
     Ok(Json(StoredArtifact { digest: digest.to_string(), size }))
 }
 
-/// What a `Range` header asks for.
+/// Part of an artifact that a `Range` header asks for.
 enum Part {
     Whole,
     From(u64, u64),
     Unsatisfiable,
 }
 
-/// One range of bytes; what is not understood is answered with the whole, as the standard says.
+/// Reads a `Range` header with one range of bytes. Any other header is answered with the whole, as
+/// RFC 9110 says.
 fn part(headers: &HeaderMap, size: u64) -> Part {
     let Some(range) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else {
         return Part::Whole;
@@ -103,7 +106,9 @@ fn part(headers: &HeaderMap, size: u64) -> Part {
     if first >= size { Part::Unsatisfiable } else { Part::From(first, last) }
 }
 
-/// An artifact's bytes; one `Range` is served. A device gets those of its own workloads.
+/// Downloads an artifact, or one range of its bytes.
+///
+/// A device may download the artifacts of its own workloads.
 #[utoipa::path(get, path = "/api/v1/artifacts/{digest}", operation_id = "getArtifact", tag = "artifacts",
     params(("digest" = String, Path, description = "`sha256:<64 hex>`"),
         ("Range" = Option<String>, Header, description = "`bytes=FIRST-LAST`")),

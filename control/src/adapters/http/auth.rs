@@ -1,5 +1,5 @@
-//! Who asks: an operator with an access token or with a session of the pages, or a device with a
-//! certificate. A session serves only where no token is given.
+//! Authentication: an operator with an access token or a login of the pages, or a device with a
+//! certificate. A login's cookie counts only when no token is given.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use crate::core::scope;
 use crate::core::session::Secret;
 use crate::service::{Credential, Failure, Service};
 
-/// The address that a connection came from.
+/// Address of the connection's client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PeerAddress(pub(super) IpAddr);
 
-/// Id of the access token of whoever asks.
+/// Id of the caller's access token.
 #[derive(Debug, Clone)]
 pub(super) struct Operator(pub(super) Box<str>);
 
-/// The device whose certificate the connection showed. TLS has checked it against the CA.
+/// Device whose certificate the connection showed. TLS has checked it against the CA.
 #[derive(Debug, Clone)]
 pub(super) struct PeerDevice {
     pub(super) device: DeviceId,
@@ -35,12 +35,12 @@ pub(super) struct PeerDevice {
     not_after: i64,
 }
 
-/// The device for which a request is answered that shows no operator's right.
+/// Device that sent the request, when no operator did.
 #[derive(Debug, Clone)]
 pub(super) struct FetchingDevice(pub(super) DeviceId);
 
 impl PeerDevice {
-    /// Reads it from a certificate of our CA. None: it names no device.
+    /// Reads the device from a certificate of our CA; `None` when it names no device.
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let mut names = parsed.subject().iter_common_name();
@@ -52,7 +52,8 @@ impl PeerDevice {
         })
     }
 
-    /// May it fetch now? TLS looked at the dates when the connection began.
+    /// Checks that the device may fetch now. TLS checked the certificate's dates only when the
+    /// connection began.
     pub(super) fn check(&self, service: &Service) -> Result<(), Failure> {
         if i64::try_from(service.now()).unwrap_or(i64::MAX) > self.not_after {
             return Err(Failure::Refused("the certificate has expired: renew it".into()));
@@ -61,10 +62,10 @@ impl PeerDevice {
     }
 }
 
-/// The header that shows that a change with a session's cookie was meant.
+/// Header that proves that a change with a login's cookie was meant.
 const CSRF: &str = "x-csrf-token";
 
-/// The secret of the session whose cookie the request carries.
+/// Secret of the login whose cookie the request carries.
 pub(super) fn secret(headers: &HeaderMap) -> Result<Secret, Failure> {
     let none = || Failure::Unauthorized("there is no session: log in".into());
     if headers.contains_key(header::AUTHORIZATION) {
@@ -74,7 +75,7 @@ pub(super) fn secret(headers: &HeaderMap) -> Result<Secret, Failure> {
     given.find_map(Secret::of_cookies).ok_or_else(none)
 }
 
-/// Whether a change that came with a session's cookie was meant by its owner.
+/// Checks that a change with a login's cookie carries the CSRF token, so that the user meant it.
 pub(super) fn meant(secret: &Secret, headers: &HeaderMap) -> Result<(), Failure> {
     let given = headers.get(CSRF).and_then(|value| value.to_str().ok());
     match given {
@@ -85,7 +86,7 @@ pub(super) fn meant(secret: &Secret, headers: &HeaderMap) -> Result<(), Failure>
     }
 }
 
-/// For whom the request is answered, who may do what it asks for.
+/// Authenticates an operator's request and checks its scope.
 fn operator(service: &Service, request: &Request) -> Result<Credential, Failure> {
     let (method, headers) = (request.method(), request.headers());
     let credential = match secret(headers) {
@@ -101,13 +102,13 @@ fn operator(service: &Service, request: &Request) -> Result<Credential, Failure>
     known(request);
     let method = if *method == Method::HEAD { &Method::GET } else { method };
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    // A route of which nobody has said what it needs is for who may do everything.
+    // A route whose scope is not defined requires `admin`.
     let needed = scope::needed(method.as_str(), route).unwrap_or(Scope::Admin);
     allow(&credential, needed)?;
     Ok(credential)
 }
 
-/// Whether its scope suffices.
+/// Checks that the credential's scope suffices.
 fn allow(credential: &Credential, needed: Scope) -> Result<(), Failure> {
     if credential.scope >= needed {
         return Ok(());
@@ -118,7 +119,7 @@ fn allow(credential: &Credential, needed: Scope) -> Result<(), Failure> {
     )))
 }
 
-/// Whose bearer token the request carries.
+/// Credential of the request's bearer token.
 fn bearer(service: &Service, headers: &HeaderMap) -> Result<Credential, Failure> {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let (scheme, token) = given.and_then(|value| value.split_once(' ')).ok_or_else(|| {
@@ -132,14 +133,14 @@ fn bearer(service: &Service, headers: &HeaderMap) -> Result<Credential, Failure>
     service.authorize(token.trim())
 }
 
-/// The request's connection has shown a right: it is no stranger's any more.
+/// Marks the request's connection as authenticated, so that it no longer counts as a stranger's.
 pub(super) fn known(request: &Request) {
     if let Some(seat) = request.extensions().get::<Arc<Seat>>() {
         seat.known();
     }
 }
 
-/// Lets operators through.
+/// Middleware that admits operators.
 pub(super) async fn operators(
     State(app): State<App>,
     mut request: Request,
@@ -155,7 +156,7 @@ pub(super) async fn operators(
     }
 }
 
-/// Lets through whoever comes with the cookie of a session that is not over.
+/// Middleware that admits requests with the cookie of a valid login.
 pub(super) async fn sessions(State(app): State<App>, request: Request, next: Next) -> Response {
     match secret(request.headers()).and_then(|secret| app.service.session(&secret)) {
         Ok(_session) => next.run(request).await,
@@ -163,7 +164,7 @@ pub(super) async fn sessions(State(app): State<App>, request: Request, next: Nex
     }
 }
 
-/// Lets operators and approved devices through.
+/// Middleware that admits operators and approved devices.
 pub(super) async fn operators_and_devices(
     State(app): State<App>,
     mut request: Request,

@@ -1,4 +1,5 @@
-//! Streams: their lists, records, series and ledgers. What is long is streamed as it is read.
+//! Routes of streams: lists, records, series and ledgers. Long responses are streamed while they
+//! are read.
 
 use std::io::Write as _;
 use std::ops::ControlFlow;
@@ -30,102 +31,104 @@ use crate::service::{Failure, LedgerPart, Query, Service, Window};
 
 type Answer<T> = Result<Json<T>, Failure>;
 
-/// Records of a page unless told otherwise.
+/// Default number of records on a page.
 const PAGE: usize = 500;
 
-/// Most records of a page.
+/// Maximum number of records on a page.
 const MAX_PAGE: usize = 5_000;
 
-/// Bytes of values after which a page ends.
+/// Size of values after which a page ends, in bytes.
 const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// Records that one page of a search looks at: about a second.
+/// Maximum number of records that one page of a search looks at, about one second's work.
 const SEARCHED: usize = 200_000;
 
-/// Ranges of a ledger's page, unless told otherwise, and most of them.
+/// Default and maximum number of ranges on a ledger's page.
 const RANGES: (usize, usize) = (5_000, 100_000);
 
-/// Bytes of a piece of a streamed answer.
+/// Size of one piece of a streamed response, in bytes.
 const PIECE: usize = 64 * 1024;
 
-/// Points of a series unless told otherwise, and most of them.
+/// Default and maximum number of points of a series.
 const POINTS: (u64, u64) = (300, 5_000);
 
-/// How long a series is unless told otherwise, in milliseconds: a day.
+/// Default length of a series, in milliseconds: a day.
 const DAY: u64 = 86_400_000;
 
-/// Which streams.
+/// Parameters of the list of streams.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct StreamsQuery {
-    /// Only this device's.
+    /// Only streams of this device.
     device: Option<String>,
-    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those of devices with these labels.
+    /// Only streams of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`.
     label_selector: Option<String>,
-    /// Only those in whose name or device's name this stands, whatever the case.
+    /// Only streams with this text in their own or their device's name, in upper or lower case.
     q: Option<String>,
-    /// Most items; default 500, at most 5000.
+    /// Maximum number of items; default 500, at most 5000.
     limit: Option<usize>,
-    /// `metadata.continue` of the page before.
+    /// `metadata.continue` of the previous page.
     #[serde(rename = "continue")]
     after: Option<String>,
 }
 
-/// Which records.
+/// Parameters of a stream's records.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecordsQuery {
-    /// Not before: RFC 3339, or a length of time before now such as `2h`.
+    /// Only records since this time: RFC 3339, or a length of time before now such as `2h`.
     since: Option<String>,
-    /// Before: likewise.
+    /// Only records before this time: RFC 3339, or a length of time before now such as `2h`.
     until: Option<String>,
-    /// Most records; as JSON 500 by default and 5000 at most.
+    /// Maximum number of records. As JSON: default 500, at most 5000. As NDJSON or CSV: all by
+    /// default.
     limit: Option<usize>,
-    /// `metadata.continue` of the page before: the number after which it goes on.
+    /// `metadata.continue` of the previous page: the sequence number after which the page begins.
     #[serde(rename = "continue")]
     after: Option<u64>,
-    /// `asc` (default): the lowest number first; or `desc`.
+    /// Order of sequence numbers: `asc` (default) or `desc`.
     order: Option<String>,
-    /// Only those in whose value, as JSON, this stands, whatever the case. A page ends after 200,000
-    /// records that were looked at; `metadata.continue` goes on.
+    /// Only records whose value, as JSON, contains this text, in upper or lower case. A page ends
+    /// after 200,000 records were searched; `metadata.continue` gives the next one.
     q: Option<String>,
 }
 
-/// Which series.
+/// Parameters of a series.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SeriesQuery {
-    /// Not before: RFC 3339, or a length of time before now; default: a day before `until`.
+    /// Begin of the series: RFC 3339, or a length of time before now. The default is a day before
+    /// `until`.
     since: Option<String>,
-    /// Before: likewise; default: now.
+    /// End of the series (exclusive): RFC 3339, or a length of time before now. The default is now.
     until: Option<String>,
-    /// Path of the number in each record, as in questions: parts divided by `.`, a part with other
-    /// letters in back quotes; absent: the record itself.
+    /// Path of the number in each record, as in questions: parts are separated by `.`, and a part
+    /// with other characters is put in backquotes. Without it, the record itself is the number.
     field: Option<String>,
-    /// In how many parts; default 300, at most 5000.
+    /// Number of points; default 300, at most 5000.
     points: Option<u64>,
 }
 
-/// Which part of a ledger.
+/// Parameters of a ledger.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LedgerQuery {
-    /// Most ranges; default 5000, at most 100000.
+    /// Maximum number of ranges; default 5000, at most 100000.
     limit: Option<usize>,
-    /// `metadata.continue` of the page before.
+    /// `metadata.continue` of the previous page.
     #[serde(rename = "continue")]
     after: Option<u64>,
-    /// `asc` (default): the lowest number first; or `desc`.
+    /// Order of sequence numbers: `asc` (default) or `desc`.
     order: Option<String>,
-    /// `missing` or `by-policy`: only such ranges.
+    /// Only ranges that are `missing`, or that were left on the device `by-policy`.
     only: Option<String>,
 }
 
-/// Runs what waits for the disk where it holds nobody up.
+/// Runs a function that reads the disk on a thread that may block.
 pub(super) async fn aside<T: Send + 'static>(
     app: App,
     look: impl FnOnce(&Service) -> Result<T, Failure> + Send + 'static,
@@ -141,7 +144,7 @@ fn limit(given: Option<usize>, (usual, most): (usize, usize)) -> Result<usize, F
     }
 }
 
-/// A moment of a query, in milliseconds since 1970.
+/// Parses a time of a request, in milliseconds since 1970; `None` for an absent or empty one.
 pub(super) fn time(what: &str, text: Option<&str>, now: u64) -> Result<Option<u64>, Failure> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     moment(text, now).map(Some).ok_or_else(|| {
@@ -151,7 +154,8 @@ pub(super) fn time(what: &str, text: Option<&str>, now: u64) -> Result<Option<u6
     })
 }
 
-/// Since and until when, all of the time unless told otherwise.
+/// Parses the ends of a request's time window, in milliseconds since 1970. The default is all of
+/// the time.
 pub(super) fn times(
     since: Option<&str>,
     until: Option<&str>,
@@ -181,7 +185,7 @@ impl RecordsQuery {
         let mut numbers = usual.numbers;
         match self.after {
             Some(after) if newest_first => {
-                // Nothing is below the first number: an empty range.
+                // Below sequence number 0 there is nothing: the range is empty.
                 numbers.to = after.saturating_sub(1);
             }
             Some(after) => numbers.from = after.saturating_add(1),
@@ -192,7 +196,7 @@ impl RecordsQuery {
     }
 }
 
-/// Streams, by device and name.
+/// Lists streams in the order of device and name.
 #[utoipa::path(get, path = "/api/v1/streams", operation_id = "listStreams", tag = "data", params(StreamsQuery),
     security(("bearer" = [])),
     responses((status = 200, body = List<StreamItem>), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -211,7 +215,8 @@ pub(super) async fn streams(
         .map(Json)
 }
 
-/// A device's streams, and what it says of its buffer, its link and its horizon.
+/// Lists a device's streams, with the state of its buffer, link and horizon as the device reports
+/// it.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/streams", operation_id = "listDeviceStreams", tag = "data",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = DeviceStreams), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -222,7 +227,10 @@ pub(super) async fn of_device(
     aside(app, move |service| service.device_streams(&name)).await.map(Json)
 }
 
-/// Records of a stream: a page as JSON, or all of them as NDJSON or CSV, as `Accept` says.
+/// Returns data records of a stream.
+///
+/// The format follows `Accept`: a page as `application/json` (default), or all records as
+/// `application/x-ndjson` or `text/csv`.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/records", operation_id = "listRecords", tag = "data",
     params(("name" = String, Path), ("stream" = String, Path, description = "percent-encoded: it may hold `/`"), RecordsQuery),
     security(("bearer" = [])),
@@ -254,11 +262,12 @@ pub(super) async fn records(
     Ok(Json(page).into_response())
 }
 
-/// Whether a record's value, as JSON text, has this in it, in small letters.
+/// Returns true when a record's value (JSON text) contains `needle`, which must be in lower case.
 fn has(value: &str, needle: Option<&str>) -> bool {
     needle.is_none_or(|needle| value.to_lowercase().contains(needle))
 }
 
+/// Reads one page of records.
 fn page(
     service: &Service,
     row: &StreamRow,
@@ -294,7 +303,7 @@ fn page(
     Ok(DataRecords { items, damaged, metadata: DataMeta { next, searched } })
 }
 
-/// How records are written one after the other.
+/// Format of streamed records.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Ndjson,
@@ -321,7 +330,7 @@ impl Form {
     }
 }
 
-/// A streamed answer. It is read from the disk as fast as it is taken.
+/// Streams records into a response. They are read from the disk as fast as the client takes them.
 fn stream_of(
     app: App,
     row: StreamRow,
@@ -348,11 +357,11 @@ fn stream_of(
             if piece.len() >= PIECE
                 && to.blocking_send(Ok(std::mem::take(&mut piece).into())).is_err()
             {
-                return ControlFlow::Break(()); // Whoever read has gone.
+                return ControlFlow::Break(()); // The client has gone.
             }
             ControlFlow::Continue(())
         });
-        // An answer that is not whole ends without its end.
+        // The response of a failed reading ends without the last chunk, so that the client notices.
         let last = read.map(|_| piece.into()).map_err(|error| {
             tracing::error!(%error, "records were not read to their end");
             std::io::Error::other(error.to_string())
@@ -365,7 +374,7 @@ fn stream_of(
     ([(header::CONTENT_TYPE, form.kind())], body).into_response()
 }
 
-/// A number of a stream over time, folded into parts, for charts.
+/// Returns a number of a stream over time, folded into points, for charts.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/series", operation_id = "getSeries", tag = "data",
     params(("name" = String, Path), ("stream" = String, Path), SeriesQuery), security(("bearer" = [])),
     responses((status = 200, body = Series), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -392,7 +401,7 @@ pub(super) async fn series(
     Ok(Json(Series { points, damaged: MissingRange::damaged(&left_out) }))
 }
 
-/// What of a stream was received, and what is missing and why.
+/// Returns a stream's ledger: how many records were received, and which are missing and why.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/ledger", operation_id = "getLedger", tag = "data",
     params(("name" = String, Path), ("stream" = String, Path), LedgerQuery), security(("bearer" = [])),
     responses((status = 200, body = Ledger), (status = "4XX", body = super::error_schema::ErrorBody)))]

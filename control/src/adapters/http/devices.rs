@@ -1,4 +1,4 @@
-//! One device.
+//! Routes of one device.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use crate::service::Failure;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
-/// A device.
+/// Returns the device with this name.
 #[utoipa::path(get, path = "/api/v1/devices/{name}", operation_id = "getDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -21,7 +21,9 @@ pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Ans
     app.service.device(&name).map(Json)
 }
 
-/// Sets and removes labels; workloads follow.
+/// Sets and removes labels of a device.
+///
+/// Workloads and policies are placed anew by the changed labels.
 #[utoipa::path(patch, path = "/api/v1/devices/{name}", operation_id = "labelDevice", tag = "devices",
     params(("name" = String, Path)), request_body = LabelPatch, security(("bearer" = [])),
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -35,7 +37,9 @@ pub(super) async fn patch(
     app.service.label(&name, patch, &by).await.map(Json)
 }
 
-/// Forgets a device: its certificate is of no use any more, its name is free.
+/// Deletes a device.
+///
+/// Its certificate is no longer accepted, its stored data is removed, and its name is free.
 #[utoipa::path(delete, path = "/api/v1/devices/{name}", operation_id = "deleteDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -47,7 +51,7 @@ pub(super) async fn delete(
     app.service.delete_device(&name, &by).await.map(|()| StatusCode::NO_CONTENT)
 }
 
-/// Lets a device in that waits for it.
+/// Approves a device that is pending.
 #[utoipa::path(post, path = "/api/v1/devices/{name}/approve", operation_id = "approveDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -59,7 +63,9 @@ pub(super) async fn approve(
     app.service.approve(&name, &by).await.map(Json)
 }
 
-/// Shuts a device out; what it runs, runs on.
+/// Revokes a device.
+///
+/// Its connection ends and no further one is accepted. Its workloads keep running.
 #[utoipa::path(post, path = "/api/v1/devices/{name}/revoke", operation_id = "revokeDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]

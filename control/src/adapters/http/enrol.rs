@@ -1,4 +1,4 @@
-//! Enrolment and renewal: open to anybody, proved by token and key.
+//! Routes of enrolment and renewal. They need no credentials: token and key prove the request.
 
 use axum::Json;
 use axum::body::Body;
@@ -9,7 +9,9 @@ use super::App;
 use super::extract::{SMALL, json};
 use crate::service::Failure;
 
-/// Enrols a device. Repeated with the same key it gives the same device.
+/// Enrols a device.
+///
+/// A repeated request with the same key gives the same device.
 #[utoipa::path(post, path = "/api/v1/enrol", operation_id = "enrol", tag = "enrolment",
     request_body(content = serde_json::Value, description = "`EnrolRequest` of PROTOCOL.md: token, name, labels, publicKey, proof"),
     responses((status = 200, body = serde_json::Value, description = "`EnrolAnswer` of PROTOCOL.md"),
@@ -22,7 +24,7 @@ pub(super) async fn enrol(
     app.service.enrol(request).await.map(Json)
 }
 
-/// Gives a known device a fresh certificate, or says that it still waits.
+/// Renews the certificate of a known device, or says that the device still waits for approval.
 #[utoipa::path(post, path = "/api/v1/renew", operation_id = "renew", tag = "enrolment",
     request_body(content = serde_json::Value, description = "`RenewRequest` of PROTOCOL.md: publicKey, proof"),
     responses((status = 200, body = serde_json::Value, description = "`EnrolAnswer` of PROTOCOL.md"),

@@ -1,4 +1,4 @@
-//! Refusals and failures as answers: always the same JSON, with a stable word.
+//! Failures as HTTP responses: always the same JSON body, with a stable code.
 
 use axum::Json;
 use axum::http::{StatusCode, header};

@@ -1,4 +1,4 @@
-//! What changes, as server-sent events.
+//! Route of events: changes as server-sent events.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,11 +17,12 @@ use crate::api::Event;
 use crate::api::time::rfc3339;
 use crate::service::{Credential, Failure, Page, Service, Watch};
 
-/// Between two heartbeats. A comment would do for a proxy, but a browser hides comments from the
-/// page: only an event lets it tell a silent link from a quiet fleet. Two that are missed and some
-/// slack are less than 30 s.
+/// Time between two heartbeats. A comment would be enough for a proxy, but a browser hides comments
+/// from the page, which can tell a broken link from a quiet fleet only by an event. Two missed
+/// heartbeats and some slack are less than 30 s.
 const HEARTBEAT: Duration = Duration::from_secs(12);
 
+/// Client of the event stream.
 struct Reader {
     service: Arc<Service>,
     newest: watch::Receiver<u64>,
@@ -37,11 +38,12 @@ fn event(id: u64, event: &Event) -> sse::Event {
     made.json_data(event).unwrap_or_else(|_| sse::Event::default().comment("unreadable"))
 }
 
-/// A sign of life, without an id: it moves no reader's place.
+/// Builds a heartbeat. It has no id, so that it does not move the client's position.
 fn heartbeat(at: u64) -> sse::Event {
     sse::Event::default().event("heartbeat").data(format!("{{\"at\":\"{}\"}}", rfc3339(at)))
 }
 
+/// Builds the event that tells a client that it missed events.
 fn reset(id: u64, at: u64) -> sse::Event {
     let missed = Event {
         kind: "reset".into(),
@@ -55,12 +57,13 @@ fn reset(id: u64, at: u64) -> sse::Event {
 }
 
 impl Reader {
-    /// The next events, at least one. None: the server stops, or whoever reads may no longer.
+    /// Waits for the next events, at least one. Returns `None` when the server stops, or the
+    /// client's credential has ended.
     async fn next(&mut self) -> Option<Vec<sse::Event>> {
         loop {
             self.newest.mark_unchanged();
             if !self.service.holds(&self.credential) {
-                return None; // Its token or session ended meanwhile.
+                return None; // The token or login has ended.
             }
             match self.service.events().after(self.at) {
                 Page::Reset(id) => {
@@ -82,10 +85,13 @@ impl Reader {
     }
 }
 
-/// What changes, from now on or from `Last-Event-ID`; `reset` says that events were missed.
+/// Streams changes as server-sent events, from now on or from `Last-Event-ID`.
 ///
-/// Every 12 s an event `heartbeat` comes, with `{"at": TIME}` as its data and without an id. A
-/// reader that has heard nothing for 30 s may take the connection for dead, though it is open.
+/// An event `reset` says that events were missed, so everything must be read again.
+///
+/// Every 12 s an event `heartbeat` arrives, with `{"at": TIME}` as its data and without an id. A
+/// client that has received nothing for 30 s may treat the connection as dead, even when it is
+/// open.
 #[utoipa::path(get, path = "/api/v1/events", operation_id = "watchEvents", tag = "system", security(("bearer" = [])),
     params(("Last-Event-ID" = Option<u64>, Header, description = "id of the last event seen")),
     responses((status = 200, body = Event, content_type = "text/event-stream"),
@@ -100,7 +106,7 @@ pub(super) async fn events(
     let newest = app.service.events().watch();
     let now = *newest.borrow();
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    // An id that is none counts as one that is long gone.
+    // An unreadable id is treated as one that is no longer in the ring.
     let at = last.map_or(now, |text| text.trim().parse().unwrap_or(0));
     let App { service, stop, .. } = app;
     let mut beats = tokio::time::interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);

@@ -1,4 +1,4 @@
-//! Records as Parquet files, written while they are read.
+//! Routes of exports: data records as Parquet files, which are written while the records are read.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -19,30 +19,30 @@ use crate::api::selector;
 use crate::data_store::StreamRow;
 use crate::service::{Failure, Service, Window};
 
-/// Bytes of a piece of the answer.
+/// Size of one piece of the response, in bytes.
 const PIECE: usize = 64 * 1024;
 
-/// Which records of one stream.
+/// Parameters of the export of one stream.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExportQuery {
-    /// Not before: RFC 3339, or a length of time before now such as `2h`.
+    /// Only records since this time: RFC 3339, or a length of time before now such as `2h`.
     since: Option<String>,
-    /// Before: likewise.
+    /// Only records before this time: RFC 3339, or a length of time before now such as `2h`.
     until: Option<String>,
 }
 
-/// Which records of a stream of many devices.
+/// Parameters of the export of a stream of many devices.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct FleetExportQuery {
-    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only of devices with these labels.
+    /// Only records of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`.
     label_selector: Option<String>,
-    /// Not before: RFC 3339, or a length of time before now such as `2h`.
+    /// Only records since this time: RFC 3339, or a length of time before now such as `2h`.
     since: Option<String>,
-    /// Before: likewise.
+    /// Only records before this time: RFC 3339, or a length of time before now such as `2h`.
     until: Option<String>,
 }
 
@@ -52,8 +52,10 @@ fn window(app: &App, since: Option<&str>, until: Option<&str>) -> Result<Window,
     Ok(Window { since, until, ..Window::default() })
 }
 
-/// Records of a stream as a Parquet file: `device`, `stream`, `seq`, `time`, `value` (as JSON), and
-/// a column for each field that the first records have.
+/// Exports records of a stream as a Parquet file.
+///
+/// Columns are `device`, `stream`, `seq`, `time`, `value` (as JSON), and one for each field of the
+/// first 2,000,000 records, at most 200.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/export.parquet", operation_id = "exportStream", tag = "data",
     params(("name" = String, Path), ("stream" = String, Path), ExportQuery), security(("bearer" = [])),
     responses((status = 200, body = Vec<u8>, content_type = "application/vnd.apache.parquet"),
@@ -68,7 +70,10 @@ pub(super) async fn one(
     export(app, vec![row], window, &format!("{name}-{stream}")).await
 }
 
-/// The same of a stream of many devices, one after the other.
+/// Exports records of the streams with one name, of many devices, as a Parquet file.
+///
+/// The devices' records follow one after the other. The columns are those of the export of one
+/// stream.
 #[utoipa::path(get, path = "/api/v1/streams/{stream}/export.parquet", operation_id = "exportStreams", tag = "data",
     params(("stream" = String, Path), FleetExportQuery), security(("bearer" = [])),
     responses((status = 200, body = Vec<u8>, content_type = "application/vnd.apache.parquet"),
@@ -85,7 +90,8 @@ pub(super) async fn all(
     export(app, rows, window, &stream).await
 }
 
-/// Looks first, so that what cannot be read is an error and no broken file.
+/// Looks at the records before the response begins, so that an unreadable store gives an error and
+/// not a broken file.
 async fn export(
     app: App,
     rows: Vec<StreamRow>,
@@ -106,7 +112,8 @@ async fn export(
             && !to.is_closed()
         {
             tracing::error!(%error, "an export was not written to its end");
-            // An answer that is not whole ends without its end.
+            // The response of a failed export ends without the last chunk, so that the client
+            // notices.
             drop(to.blocking_send(Err(io::Error::other(error.to_string()))));
         }
     });
@@ -141,7 +148,7 @@ fn write(
     Ok(table.finish()?)
 }
 
-/// The answer as it is written: sent in pieces, as fast as they are taken.
+/// Writer that sends the response in pieces, as fast as the client takes them.
 struct Pieces {
     to: mpsc::Sender<Result<Bytes, io::Error>>,
     piece: Vec<u8>,

@@ -1,5 +1,5 @@
-//! What comes in with a request: bodies with a bound and a time limit, queries and paths, each
-//! refused in the API's own words.
+//! Extractors of requests: bodies bounded in size and time, query parameters, and path parameters.
+//! Each is refused with the API's own error.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use serde::de::DeserializeOwned;
 use crate::api::words;
 use crate::service::Failure;
 
-/// Largest JSON document of an operator: some hundred workloads.
+/// Maximum size of an operator's large JSON documents, in bytes: some hundred workloads.
 pub(super) const LARGE: usize = 16 * 1024 * 1024;
 
-/// Largest JSON document of anybody else.
+/// Maximum size of any other JSON document, in bytes.
 pub(super) const SMALL: usize = 64 * 1024;
 
-/// A JSON document is here within this time, whatever the link.
+/// Time within which a JSON document must have arrived, whatever the link.
 const BODY_TIME: Duration = Duration::from_secs(60);
 
-/// Reads a body as JSON.
+/// Reads a body as a JSON object of at most `limit` bytes.
 pub(super) async fn json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<T, Failure> {
     let bytes = read(body, limit).await?;
-    // A reader of an object takes its values as a list as well; nobody means that.
+    // Serde would also take an object's values from a JSON array, which nobody means.
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     if first.is_some_and(|byte| *byte != b'{') {
         return Err(Failure::invalid("the body is not the JSON asked for: it is no object"));
@@ -47,7 +47,7 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, Failure> {
     }
 }
 
-/// Query parameters.
+/// Query parameters of a request.
 pub(super) struct Params<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send, S: Sync> FromRequestParts<S> for Params<T> {
@@ -64,7 +64,7 @@ impl<T: DeserializeOwned + Send, S: Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// Parts of the path.
+/// Path parameters of a request.
 pub(super) struct Path<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {

@@ -1,4 +1,4 @@
-//! The fleet at a glance, the list of devices, and what of one differs.
+//! Routes of the fleet: its summary, the list of devices, and the differences of one device.
 
 use std::sync::Arc;
 
@@ -16,60 +16,61 @@ use crate::service::{DevicesQuery, Failure, Query, Service};
 
 pub(super) type Answer<T> = Result<Json<T>, Failure>;
 
-/// Which part of the list, in which order.
+/// Page and order of the list of devices.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListDevices {
-    /// Most items; default 500, at most 5000.
+    /// Maximum number of items; default 500, at most 5000.
     limit: Option<usize>,
-    /// `metadata.continue` of the page before; not with `sort` or `offset`.
+    /// `metadata.continue` of the previous page; not with `sort` or `offset`.
     #[serde(rename = "continue")]
     after: Option<String>,
-    /// How many to leave out.
+    /// Number of items to skip.
     offset: Option<usize>,
-    /// `name`, `connection`, `health` (what needs a person first), `heardAt`, `problems` (workloads
-    /// that fail and problems), `workloads` (by how many fail, then by how many are desired),
-    /// `certificate` or `createdAt`; with `-` before it the greatest first.
+    /// Order: `name`, `connection`, `health` (the worst first), `heardAt`, `problems` (failing
+    /// workloads and problems), `workloads` (failing ones, then desired ones), `certificate` or
+    /// `createdAt`. A `-` before it reverses the order.
     sort: Option<String>,
 }
 
-/// Which devices; what is not said chooses all.
+/// Filter of devices. An absent parameter matches every device.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WhichDevices {
-    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels.
+    /// Only devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`.
     label_selector: Option<String>,
-    /// Only those in whose name, label values, address, workloads, problem codes, connection or
-    /// health this stands, whatever the case.
+    /// Only devices with this text in their name, label values, address, workloads, problem codes,
+    /// connection or health, in upper or lower case.
     q: Option<String>,
-    /// `online,offline,never-seen,pending,revoked`: only those.
+    /// Only devices with one of these connections, separated by commas: `online`, `offline`,
+    /// `never-seen`, `pending`, `revoked`.
     connection: Option<String>,
-    /// `healthy,failing,problem,progressing,unknown,never-seen,pending,revoked`: only those whose
-    /// health is one of these.
+    /// Only devices with one of these states of health, separated by commas: `healthy`, `failing`,
+    /// `problem`, `progressing`, `unknown`, `never-seen`, `pending`, `revoked`.
     health: Option<String>,
-    /// Only those that report a problem with this code.
+    /// Only devices that report a problem with this code.
     problem: Option<String>,
-    /// Only those that should run this workload, or report it.
+    /// Only devices that should run this workload, or report it.
     workload: Option<String>,
-    /// Only those whose label `site` is this; empty: that have none.
+    /// Only devices whose label `site` has this value; empty for devices without the label.
     site: Option<String>,
-    /// `unexpected,expected,ignored`: only those that are offline or never seen, and for which that
-    /// is against expectation, as a `DevicePolicy` expects, or ignored.
+    /// Only absent devices (offline or never seen) of these classes, separated by commas:
+    /// `unexpected`, `expected` (by a `DevicePolicy`), `ignored`.
     absence: Option<String>,
-    /// `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
-    /// for this.
+    /// Only devices that need attention of this kind: `lost`, `never-seen`, `certificate`,
+    /// `failing`, `problem` or `waiting`.
     attention: Option<String>,
 }
 
-/// A fault of a parameter, by its name.
+/// Makes a failure about one parameter.
 fn bad(what: &'static str) -> impl Fn(String) -> Failure {
     move |error| Failure::invalid(format!("{what}: {error}"))
 }
 
 impl WhichDevices {
-    /// The devices that it chooses.
+    /// Parses the parameters into a filter.
     pub(super) fn filter(self) -> Result<Filter, Failure> {
         let attention = |word: String| {
             Attention::parse(&word).ok_or_else(|| {
@@ -106,7 +107,7 @@ impl ListDevices {
     }
 }
 
-/// Runs what looks at every device, or at the disk, where it holds nobody up.
+/// Runs a function that looks at every device, or at the disk, on a thread that may block.
 pub(super) async fn aside<T: Send + 'static>(
     app: App,
     look: impl FnOnce(&Service) -> T + Send + 'static,
@@ -114,7 +115,7 @@ pub(super) async fn aside<T: Send + 'static>(
     tokio::task::spawn_blocking(move || look(&app.service)).await.map_err(Failure::internal)
 }
 
-/// Devices, by name or as `sort` says.
+/// Lists devices, in the order of their names or as `sort` says.
 #[utoipa::path(get, path = "/api/v1/devices", operation_id = "listDevices", tag = "devices", params(ListDevices, WhichDevices),
     security(("bearer" = [])),
     responses((status = 200, body = List<Device>), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -124,12 +125,12 @@ pub(super) async fn devices(
     Params(which): Params<WhichDevices>,
 ) -> Result<Response, Failure> {
     let query = query.query(which.filter()?)?;
-    // A long list is written as JSON there as well.
+    // A long list is also written as JSON on that thread.
     aside(app, move |service| service.devices(&query).map(|list| Json(list).into_response()))
         .await?
 }
 
-/// The fleet at a glance: counts, what needs a person first, sites.
+/// Returns the fleet's summary: counts, what needs attention, and sites.
 #[utoipa::path(get, path = "/api/v1/fleet", operation_id = "getFleet", tag = "devices",
     security(("bearer" = [])),
     responses((status = 200, body = Fleet), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -137,7 +138,7 @@ pub(super) async fn fleet(State(app): State<App>) -> Answer<Arc<Fleet>> {
     aside(app, Service::summary).await.map(Json)
 }
 
-/// The labels of devices, for suggestions.
+/// Lists the label keys and values of devices, for suggestions.
 #[utoipa::path(get, path = "/api/v1/labels", operation_id = "listLabels", tag = "devices",
     security(("bearer" = [])),
     responses((status = 200, body = LabelsInUse), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -145,7 +146,7 @@ pub(super) async fn labels(State(app): State<App>) -> Answer<LabelsInUse> {
     aside(app, Service::labels).await.map(Json)
 }
 
-/// What is desired of a device beside what it reports, workload by workload.
+/// Compares a device's desired and reported state, workload by workload.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/differences", operation_id = "getDeviceDifferences", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Differences), (status = "4XX", body = super::error_schema::ErrorBody)))]

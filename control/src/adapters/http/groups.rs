@@ -1,4 +1,4 @@
-//! The fleet over the last day, and devices grouped by a label.
+//! Routes of the fleet's trend and of groups of devices.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,15 +10,15 @@ use super::fleet::{Answer, WhichDevices, aside};
 use crate::api::{DeviceGroups, Trend};
 use crate::service::{Failure, Service};
 
-/// By which label.
+/// Label by which devices are grouped.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct GroupBy {
-    /// Key of the label.
+    /// Key of the label whose values make the groups.
     by: String,
 }
 
-/// Devices by the values of a label, with the states of those in each group counted.
+/// Groups devices by the values of a label, and counts the states of each group's devices.
 #[utoipa::path(get, path = "/api/v1/groups", operation_id = "groupDevices", tag = "devices", params(GroupBy, WhichDevices),
     security(("bearer" = [])),
     responses((status = 200, body = DeviceGroups), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -32,8 +32,9 @@ pub(super) async fn groups(
     aside(app, move |service| service.groups(by, &filter)).await.map(Json)
 }
 
-/// Counts of devices over the last 24 hours, a point each five minutes. They are kept in memory:
-/// what was before the control plane started is not known.
+/// Returns counts of devices over the last 24 hours, one point for each five minutes.
+///
+/// The points are in memory only: nothing is known of the time before the control plane started.
 #[utoipa::path(get, path = "/api/v1/fleet/trend", operation_id = "getFleetTrend", tag = "devices",
     security(("bearer" = [])),
     responses((status = 200, body = Trend), (status = "4XX", body = super::error_schema::ErrorBody)))]

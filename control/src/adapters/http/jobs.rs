@@ -1,4 +1,4 @@
-//! Going back to a former revision, pauses and restarts of workloads.
+//! Routes of rollback, pause and restart of workloads.
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter: the answer is written by a task of its own"
@@ -21,10 +21,10 @@ use crate::api::{OnDevices, PauseResult, RestartLine, RestartResult, Rollback, R
 use crate::core::admission::admit;
 use crate::service::{Failure, Restarting};
 
-/// Lines that wait for a reader; progress beyond is left out.
+/// Maximum number of lines that wait for a client. Further progress is left out.
 const WAITING: usize = 16;
 
-/// Applies a former revision's document again, as a new revision.
+/// Rolls a workload back: applies the document of a former revision as a new revision.
 #[utoipa::path(post, path = "/api/v1/workloads/{name}/rollback", operation_id = "rollbackWorkload", tag = "workloads",
     params(("name" = String, Path), ApplyQuery), request_body = Rollback, security(("bearer" = [])),
     responses((status = 200, body = RolledBack), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -45,8 +45,9 @@ pub(super) async fn rollback(
     Ok(Json(RolledBack { to, results: applied.results }))
 }
 
-/// Stops a workload, and keeps it stopped until it is resumed: through new revisions, reboots and
-/// times without a link.
+/// Pauses a workload, on all of its devices or on selected ones.
+///
+/// It stays stopped until it is resumed, through new revisions, reboots and times without a link.
 #[utoipa::path(post, path = "/api/v1/workloads/{name}/pause", operation_id = "pauseWorkload", tag = "workloads",
     params(("name" = String, Path)), request_body = OnDevices, security(("bearer" = [])),
     responses((status = 200, body = PauseResult), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -60,7 +61,7 @@ pub(super) async fn pause(
     app.service.pause(&name, &on, true, &by).await.map(Json)
 }
 
-/// Ends a pause: the workload starts.
+/// Resumes a paused workload, on all of its devices or on selected ones.
 #[utoipa::path(post, path = "/api/v1/workloads/{name}/resume", operation_id = "resumeWorkload", tag = "workloads",
     params(("name" = String, Path)), request_body = OnDevices, security(("bearer" = [])),
     responses((status = 200, body = PauseResult), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -74,9 +75,11 @@ pub(super) async fn resume(
     app.service.pause(&name, &on, false, &by).await.map(Json)
 }
 
-/// Restarts a workload on the devices that are connected: as NDJSON lines `{"progress"}` and, at
-/// last, `{"result"}`; with `Accept: application/json` the result alone. When the connection is
-/// closed no further device is asked.
+/// Restarts a workload on the devices that are connected.
+///
+/// The response is NDJSON: lines `{"progress"}` and, at the end, `{"result"}`. With `Accept:
+/// application/json` it is the result alone. When the client closes the connection, no further
+/// device is asked.
 #[utoipa::path(post, path = "/api/v1/workloads/{name}/restart", operation_id = "restartWorkload", tag = "workloads",
     params(("name" = String, Path)), request_body = OnDevices, security(("bearer" = [])),
     responses((status = 200, body = RestartResult, content_type = "application/json"),
@@ -111,7 +114,8 @@ fn line(of: &RestartLine) -> Line {
     Ok(text.into())
 }
 
-/// Asks until all have answered, nobody reads any more, or the control plane stops.
+/// Runs the restart until all devices have replied, the client has gone, or the control plane
+/// stops.
 async fn answer(
     restarting: Restarting,
     to: mpsc::Sender<Line>,
@@ -120,7 +124,7 @@ async fn answer(
     let progress = to.clone();
     let running = restarting.run(move |so_far| {
         if progress.capacity() > 1 {
-            // A reader who is behind is told of the next.
+            // A client that is behind misses this line and gets a later one.
             drop(progress.try_send(line(&RestartLine::Progress(so_far))));
         }
     });

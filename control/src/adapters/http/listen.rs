@@ -1,4 +1,4 @@
-//! The HTTPS port: TLS 1.3 by our CA, connections with bounds in number and time.
+//! HTTPS port: TLS 1.3 with a certificate of our CA, and connections bounded in number and time.
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter: it spawns the tasks of its connections, whose end serve() awaits"
@@ -33,43 +33,44 @@ use crate::adapters::seats::{Seat, Seats};
 use crate::core::crowd::{Bounds, Stage};
 use crate::service::Failure;
 
-/// The places. A connection costs some 30 KiB while it works. Half of them are out of reach of
-/// who has shown no token, cookie or device's certificate, and a network (a NAT, a proxy, this
-/// machine) that lets more than 256 such connections stall gives those up first.
+/// Places for connections. An active connection costs about 30 KiB. Half of the places are closed
+/// to clients that have shown no token, cookie or device certificate. An address (a NAT, a proxy,
+/// this machine) with more than 256 stalled connections of such clients loses those first.
 const BOUNDS: Bounds = Bounds { all: 4_096, strangers: 2_048, each: 256, stalled_after: 2_000 };
 
-/// From accept to the end of the TLS handshake.
+/// Longest time from accept to the end of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// From the end of the handshake, or of the answer before, to a whole request head. Longer than the
-/// two minutes at which an open page that nobody touches reads at the slowest: a new connection costs
-/// it 3.3 KiB, three times what it reads. Whoever stalls meanwhile makes room first (`BOUNDS`).
+/// Longest time from the end of the handshake, or of the previous response, to a complete request
+/// head. It is longer than the two minutes between two requests of an idle page: a new connection
+/// would cost the page 3.3 KiB, three times what it reads. A stalled connection makes room first
+/// (`BOUNDS`).
 const HEAD: Duration = Duration::from_secs(150);
 
-/// One who takes nothing of an answer for so long is cut; a satellite link delays, it does not
-/// stand still.
+/// Time after which a client is cut that takes nothing of a response. A satellite link delays, but
+/// does not stand still.
 const STALL: Duration = Duration::from_secs(30);
 
-/// How long a stop waits for answers under way.
+/// Time for which a stop waits for responses under way.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// What a connection shows; may be replaced while connections go on.
+/// TLS configuration of the port, which may be replaced while connections are open.
 #[derive(Debug, Clone)]
 pub struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
 
 impl Tls {
-    /// Shows `identity`, and knows devices by `ca`.
+    /// Makes a configuration that presents `identity`, and verifies devices by `ca`.
     ///
     /// # Errors
-    /// When these are not usable.
+    /// Returns rustls' error when they cannot be used.
     pub fn new(ca: &CertificateDer<'_>, identity: ServerIdentity) -> Result<Self, rustls::Error> {
         Ok(Self(Arc::new(RwLock::new(Arc::new(config(ca, identity)?)))))
     }
 
-    /// Shows another identity from now on.
+    /// Presents another identity to new connections.
     ///
     /// # Errors
-    /// When it is not usable; the former stays.
+    /// Returns rustls' error when it cannot be used; then the former one stays.
     pub fn replace(
         &self,
         ca: &CertificateDer<'_>,
@@ -92,7 +93,8 @@ fn config(
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(ca.clone().into_owned())?;
-    // Operators show a token, devices a certificate: it is asked for, not demanded.
+    // Operators show a token and devices a certificate, so a certificate is requested but not
+    // required.
     let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider))
         .allow_unauthenticated()
         .build()
@@ -107,8 +109,8 @@ fn config(
     Ok(config)
 }
 
-/// Serves until `stop` is true, then waits a little for answers under way. A connection is
-/// accepted first, and then it is decided who else ends for it: whoever is silent never keeps
+/// Serves until `stop` is true, then waits a little for responses under way. A new connection is
+/// always accepted before it is decided which one ends to make room, so silent clients never keep
 /// others waiting.
 pub async fn serve(
     listener: TcpListener,
@@ -134,7 +136,8 @@ pub async fn serve(
                 seats.held_by(number, task.abort_handle());
             }
             Err(error) => {
-                // Out of file descriptors, most likely: a stranger gives one back.
+                // The process is probably out of file descriptors: ending a stranger's connection
+                // gives one back.
                 seats.relieve();
                 tracing::warn!(%error, "the API's port cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -214,8 +217,8 @@ async fn connection(
     }
 }
 
-/// What is wrong with how a request names the host that it is for. Whoever stands in between
-/// could read another host than this server does.
+/// Returns what is wrong with the `Host` of a request. A proxy in between might otherwise read
+/// another host than this server does.
 fn misdirected(request: &hyper::Request<Body>) -> Option<&'static str> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (host, another) = (hosts.next(), hosts.next());
@@ -235,7 +238,7 @@ fn misdirected(request: &hyper::Request<Body>) -> Option<&'static str> {
         .then_some("Host: it is not the host of the request's address")
 }
 
-/// A request is under way until this is dropped.
+/// Guard of a request under way.
 struct Busy(Arc<Seat>);
 
 impl Drop for Busy {
@@ -244,7 +247,7 @@ impl Drop for Busy {
     }
 }
 
-/// An answer's body; the connection is busy until it is sent or given up.
+/// Response body that keeps the connection marked as busy until it is sent or given up.
 struct Tracked {
     body: Body,
     _busy: Busy,

@@ -1,4 +1,4 @@
-//! A workload's log, streamed from its device.
+//! Route of a workload's log, which is streamed from its device.
 
 use std::sync::Arc;
 
@@ -17,42 +17,46 @@ use super::extract::{Params, Path};
 use crate::api::log::{LogHead, LogPiece, LogText, place};
 use crate::service::{Credential, Failure, LogStream, Service, Watch};
 
-/// Media type of a log in frames: for each piece a line of JSON, then so many bytes as it says.
+/// Media type of a framed log: for each piece a line of JSON, then as many bytes as the line says.
 const FRAMED: &str = "application/vnd.holdfast.log";
 
-/// The part of a log that is asked for.
+/// Parameters of a log.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogQuery {
-    /// Lines from the end; default: 100, or all of the part that `since`, `until` or `previous`
-    /// name.
+    /// Number of lines from the end. The default is 100, or all lines of the part that `since`,
+    /// `until` or `previous` selects.
     tail: Option<u32>,
-    /// Keep sending what comes. Not together with `until` or `previous`.
+    /// If true, new lines are sent as they are written. Not together with `until` or `previous`.
     #[serde(default)]
     follow: bool,
-    /// Lines written at this time or later: RFC 3339, or a length of time before now such as `10m`.
-    /// Times are those of the device's first look at the log after a line was written: within a
-    /// second, for older lines within a tenth of their age.
+    /// Only lines written at this time or later: RFC 3339, or a length of time before now such as
+    /// `10m`. A line's time is that of the device's first look at the log after the line was
+    /// written: exact within a second, for older lines within a tenth of their age.
     since: Option<String>,
-    /// Lines written at this time or before: likewise.
+    /// Only lines written at this time or before: RFC 3339, or a length of time before now such as
+    /// `10m`.
     until: Option<String>,
-    /// What the workload wrote in a run before the present one: 1 is the run before, 2 the one
-    /// before that. The starts of the last 10 runs are kept. 0: all runs.
+    /// Only lines of a run before the present one: 1 is the previous run, 2 the one before. The
+    /// starts of the last 10 runs are stored. 0 selects all runs.
     #[serde(default)]
     previous: u32,
-    /// Begin each line with the time at which it was written, as RFC 3339, or `unknown`.
+    /// If true, each line begins with the time at which it was written, as RFC 3339, or with
+    /// `unknown`.
     #[serde(default)]
     timestamps: bool,
-    /// Go on from there: number of the log and offset, as in `305419896-5000`, taken from `log` and
-    /// `offset` plus `length` of a framed answer. What was cut since is said in `lost`.
+    /// Position after which to go on: the log's number and an offset, as in `305419896-5000`, from
+    /// `log` and `offset` plus `length` of a framed response. Bytes that are no longer stored are
+    /// counted in `lost`.
     after: Option<String>,
-    /// Answer in frames (`application/vnd.holdfast.log`): for each piece a line of JSON with `log`,
-    /// `offset`, `length`, `lost` and `anew` (where not 0 or false), `times` (with `timestamps`: pairs
-    /// of a length in bytes and seconds since 1970, 0 where not known), `silent` or `error`; behind it
-    /// `length` bytes of the log as they are. The first frame is the device's first word, even where it
-    /// has nothing to send yet; while a log is followed it has a word every 10 s at least. One with
-    /// `silent` says instead for how many seconds the device has not answered.
+    /// If true, the response is framed (`application/vnd.holdfast.log`): for each piece a line of
+    /// JSON with `log`, `offset`, `length`, `lost` and `anew` (where not 0 or false), `times` (with
+    /// `timestamps`: pairs of a length in bytes and seconds since 1970, 0 where unknown), `silent`
+    /// or `error`; then `length` bytes of the log as they are. The first frame is the device's
+    /// first message, even when it has nothing to send yet. While a log is followed, a device sends
+    /// one at least every 10 s. A frame with `silent` says for how many seconds the device has not
+    /// answered.
     #[serde(default)]
     framed: bool,
 }
@@ -90,10 +94,10 @@ impl LogQuery {
     }
 }
 
-/// Lines from the end where nothing else is asked for.
+/// Number of lines from the end when no part is selected.
 const TAIL: u32 = 100;
 
-/// A part of a workload's log on a device, as text.
+/// Returns a part of a workload's log from its device, as text.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/workloads/{workload}/logs", operation_id = "getLogs", tag = "devices",
     params(("name" = String, Path), ("workload" = String, Path), LogQuery),
     security(("bearer" = [])),
@@ -112,8 +116,8 @@ pub(super) async fn logs(
     };
     let part = query.part(app.service.now().saturating_mul(1_000))?;
     let mut log = app.service.logs(&name, &workload, part)?;
-    // The first piece decides about the status: an error of the device is an error here. While
-    // a log is followed it may be long in coming.
+    // The first piece decides about the status: an error of the device becomes an error response.
+    // While a log is followed the first piece may be long in coming, so it is not awaited.
     let first = if query.follow { None } else { log.next().await };
     let first = match first {
         None => None,
@@ -141,13 +145,14 @@ pub(super) async fn logs(
     Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces)).into_response())
 }
 
+/// Response that is being sent.
 struct Sending {
     service: Arc<Service>,
     credential: Credential,
     first: Option<LogPiece>,
     log: LogStream,
     stop: tokio::sync::watch::Receiver<bool>,
-    /// Why there is no more.
+    /// Reason why there is no more, to be sent after the last line.
     cut: Option<String>,
     _counted: Option<Watch>,
     framed: bool,
@@ -161,8 +166,8 @@ impl Sending {
             return Some((Ok(bytes), self));
         }
         if let Some(why) = self.cut.take() {
-            // A log that was cut must not be taken for a whole one: its answer is cut too. Once
-            // it has waited, the line that says why is on its way before.
+            // The response of a log that was cut ends without the last chunk, so that it is not
+            // taken for a whole one. Yielding first lets the line that says why be sent before.
             tokio::task::yield_now().await;
             return Some((Err(std::io::Error::other(why)), self));
         }
@@ -171,12 +176,12 @@ impl Sending {
             _ = self.stop.changed() => Err("the control plane stops".to_owned()),
         };
         if !self.service.holds(&self.credential) {
-            return None; // Its token or session ended meanwhile.
+            return None; // The token or login has ended.
         }
         let bytes = match piece {
             Ok(piece) => self.show(&piece),
             Err(text) => {
-                // The status was sent long ago: the log's last line says what happened.
+                // The status was sent long ago, so the log's last line says what happened.
                 self.cut = Some(text.clone());
                 if self.framed {
                     let head = LogHead { error: Some(text), ..LogHead::default() };
@@ -202,7 +207,7 @@ impl Sending {
     }
 }
 
-/// A line of JSON, and the bytes that it is about.
+/// Encodes a frame: a line of JSON, and the bytes that it describes.
 fn framed(piece: &LogPiece) -> Bytes {
     let mut frame = serde_json::to_vec(&piece.head).unwrap_or_default();
     frame.push(b'\n');

@@ -1,5 +1,5 @@
-//! Headers that make another thing of a body than its bytes: nothing here decodes or pieces
-//! together, so they are refused, never ignored.
+//! Check of headers that give a body another meaning than its bytes. Nothing here decompresses or
+//! combines bodies, so such requests are refused and the headers never ignored.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -8,7 +8,8 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::service::Failure;
 
-/// Why a body with these headers is not what its bytes say. `documents`: it is a text.
+/// Returns why a body with these headers is not what its bytes say. `documents` is true when the
+/// body must be text.
 fn fault(headers: &HeaderMap, documents: bool) -> Option<String> {
     let all = |name: header::HeaderName| {
         let values = headers.get_all(name).into_iter();
@@ -32,7 +33,7 @@ fn fault(headers: &HeaderMap, documents: bool) -> Option<String> {
         .then(|| format!("Content-Type: {}: send JSON in UTF-8", types.join(", ")))
 }
 
-/// Not a form of several parts, and in no other charset than UTF-8.
+/// Returns true unless it is a multipart type or a charset other than UTF-8.
 fn is_text(content_type: &str) -> bool {
     !content_type.starts_with("multipart/")
         && content_type.split(';').skip(1).all(|parameter| {
@@ -42,9 +43,9 @@ fn is_text(content_type: &str) -> bool {
         })
 }
 
-/// Refuses what [`fault`] finds, whatever the route.
+/// Middleware that refuses the requests that [`fault`] rejects, on every route.
 pub(super) async fn refused(request: Request, next: Next) -> Response {
-    // These two take bytes, of whatever they are.
+    // These two routes take bytes of any kind.
     let documents = !matches!(request.uri().path(), "/api/v1/artifacts" | "/api/v1/restore");
     let Some(text) = fault(request.headers(), documents) else {
         return next.run(request).await;

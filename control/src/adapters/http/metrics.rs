@@ -1,5 +1,5 @@
-//! Metrics in Prometheus' text format. Counts alone, no names: anybody may read them. The latest
-//! values of streams have names, and an access token is needed for them.
+//! Routes of metrics in Prometheus's text format. `/metrics` has counts without names and is open
+//! to anyone. The latest values of streams have names and need an access token.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,29 +14,31 @@ use crate::api::selector;
 use crate::api::time::duration;
 use crate::service::{Failure, WITHIN};
 
-/// How Prometheus' text format is called.
+/// Content type of Prometheus's text format.
 const TEXT: [(HeaderName, &str); 1] =
     [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
 
-/// How old a value may be unless told otherwise, in seconds: Prometheus takes nothing that is older
-/// than what it has in memory, and warns of it.
+/// Default maximum age of a value, in seconds. Prometheus rejects samples that are older than what
+/// it has in memory, with a warning.
 const AGE: u64 = 3_600;
 
-/// Which latest values.
+/// Parameters of the latest values.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct LatestQuery {
-    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only of devices with these labels.
+    /// Only values of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`.
     label_selector: Option<String>,
-    /// Only of these streams: names, or beginnings with a final `*`, divided by commas.
+    /// Only values of these streams, separated by commas: names, or prefixes that end with `*`.
     streams: Option<String>,
-    /// How old a value may be, such as `5m`; default `1h`.
+    /// Maximum age of a value, such as `5m`; default `1h`.
     max_age: Option<String>,
 }
 
-/// Latest values of streams for Prometheus: `holdfast_stream_value{device,stream,field,site}` with
-/// their time. At most 50,000, and 64 of one record; what is left out is counted in
+/// Returns the latest values of streams in Prometheus's text format.
+///
+/// Samples are `holdfast_stream_value{device,stream,field,site}` with their time. There are at most
+/// 50,000, and 64 of one record. Values that are left out are counted in
 /// `holdfast_streams_left_out`.
 #[utoipa::path(get, path = "/api/v1/metrics/streams", operation_id = "getStreamMetrics", tag = "data",
     params(LatestQuery), security(("bearer" = [])),
@@ -101,7 +103,9 @@ impl Text {
     }
 }
 
-/// Metrics for Prometheus.
+/// Returns metrics of the control plane in Prometheus's text format.
+///
+/// They are counts without names, and need no access token.
 #[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "system",
     responses((status = 200, body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {

@@ -1,5 +1,5 @@
-//! The HTTPS API: routes, what guards them, and their description as OpenAPI. It decides
-//! nothing: `service/` does.
+//! HTTPS API: routes, their guards, and their description as OpenAPI. It decides nothing:
+//! `service/` does.
 
 mod access;
 mod activity;
@@ -57,26 +57,26 @@ pub use archive::read_backup;
 pub use listen::{Tls, serve};
 pub use pages::{File, Pages};
 
-/// What every handler may use.
+/// State that every handler shares.
 #[derive(Clone)]
 pub struct App {
-    /// The control plane.
+    /// Service of the control plane.
     pub service: Arc<Service>,
-    /// For its counters.
+    /// Device gateway, for its counters.
     pub gateway: Gateway,
-    /// On disk.
+    /// Store of the artifacts on disk.
     pub artifacts: Arc<Artifacts>,
-    /// Requests answered.
+    /// Counter of answered requests.
     pub requests: Arc<Requests>,
-    /// The API's description, see [`openapi`].
+    /// OpenAPI document, see [`openapi`].
     pub description: Arc<utoipa::openapi::OpenApi>,
-    /// Served at `/`.
+    /// Files of the pages, served at `/`.
     pub pages: Arc<Pages>,
-    /// True when unending answers must end.
+    /// True once open streams must end because the control plane stops.
     pub stop: watch::Receiver<bool>,
 }
 
-/// Requests answered, by class of status.
+/// Number of answered requests by class of status (1xx to 5xx).
 #[derive(Debug, Default)]
 pub struct Requests {
     classes: [AtomicU64; 5],
@@ -124,11 +124,11 @@ impl utoipa::Modify for Bearer {
     }
 }
 
-/// The error body as the description shows it.
+/// Schema of the error body in the OpenAPI document.
 pub(crate) mod error_schema {
     use utoipa::ToSchema;
 
-    /// The body of every error.
+    /// Body of every error response.
     #[derive(ToSchema)]
     #[allow(dead_code, reason = "only its schema is used; the values are protocol::enrol's")]
     pub(crate) struct ErrorBody {
@@ -207,17 +207,17 @@ fn anybody() -> OpenApiRouter<App> {
         .routes(routes!(metrics::metrics))
 }
 
-/// Routes that a session's cookie opens, and no token.
+/// Routes that need the cookie of a login; a token does not open them.
 fn sessions() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(session::get, session::logout))
 }
 
-/// Routes that devices may ask too.
+/// Routes that devices may use too.
 fn devices() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(artifacts::get))
 }
 
-/// The API's description as JSON.
+/// Builds the OpenAPI document of the API.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let (_, mut api) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(operators())
@@ -229,9 +229,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     api
 }
 
-/// Every route with its guard.
+/// Builds the router of all routes with their guards.
 pub fn router(app: App) -> Router {
-    // Who asks is looked at before what is asked: a stranger is told the same of any request.
+    // The caller is checked before the request, so that a stranger gets the same error for any
+    // request.
     let guard = from_fn_with_state(app.clone(), auth::operators);
     let operators = held(operators()).route_layer(guard);
     let guard = from_fn_with_state(app.clone(), auth::operators_and_devices);
@@ -250,7 +251,7 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Routes that take what their description says and nothing else, see `parameters`.
+/// Routes whose parameters are checked against the OpenAPI document, see `parameters`.
 fn held(routes: OpenApiRouter<App>) -> Router<App> {
     let (routes, description) = routes.split_for_parts();
     let declared = parameters::Declared::of(&description);
@@ -269,10 +270,10 @@ async fn counted(State(app): State<App>, request: Request, next: Next) -> Respon
     let mut response = next.run(request).await;
     let head = response.headers_mut();
     head.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // Whatever says nothing of it is an answer of the API: of this moment, and for its reader.
+    // A response that does not say otherwise is of this moment and for its reader only.
     head.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if path.starts_with("/api/") {
-        // Nor is it ever a page, whatever it holds.
+        // A browser must never show a response of the API as a page.
         head.entry(header::CONTENT_SECURITY_POLICY)
             .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     }
@@ -281,17 +282,17 @@ async fn counted(State(app): State<App>, request: Request, next: Next) -> Respon
     response
 }
 
-/// The part of a list that a request asks for.
+/// Page and selector of a list.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ListQuery {
-    /// Most items; default 500, at most 5000.
+    /// Maximum number of items; default 500, at most 5000.
     limit: Option<usize>,
-    /// `metadata.continue` of the page before.
+    /// `metadata.continue` of the previous page.
     #[serde(rename = "continue")]
     after: Option<String>,
-    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels.
+    /// Only items with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`.
     label_selector: Option<String>,
 }
 
@@ -303,14 +304,14 @@ impl ListQuery {
     }
 }
 
-/// The part of a list that a request asks for, of what has no labels.
+/// Page of a list whose items have no labels.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PageQuery {
-    /// Most items; default 500, at most 5000.
+    /// Maximum number of items; default 500, at most 5000.
     limit: Option<usize>,
-    /// `metadata.continue` of the page before.
+    /// `metadata.continue` of the previous page.
     #[serde(rename = "continue")]
     after: Option<String>,
 }
@@ -321,7 +322,7 @@ impl PageQuery {
     }
 }
 
-/// A parameter `labelSelector`.
+/// Parses the parameter `labelSelector`.
 fn selector(text: Option<&str>) -> Result<crate::api::selector::Selector, Failure> {
     crate::api::selector::parse(text.unwrap_or_default())
         .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))

@@ -1,6 +1,6 @@
-//! The pages: files that `build.rs` embeds from `dashboard/dist`, or one page that says how to
-//! build them. They hold nothing secret and are served to anybody; what they show comes from the
-//! API.
+//! Pages of the dashboard: files that `build.rs` embeds from `dashboard/dist`, or one page that
+//! says how to build them. They hold nothing secret and are served to anyone; the data that they
+//! show comes from the API.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,22 +18,22 @@ use super::App;
 use crate::core::model::sha256;
 use crate::service::Failure;
 
-/// A file of the pages.
+/// File of the pages.
 #[derive(Debug, Clone)]
 pub struct File {
-    /// Its path in the address, such as `/assets/index-1a2b3c.js`.
+    /// Path in the address, such as `/assets/index-1a2b3c.js`.
     pub path: Cow<'static, str>,
-    /// `Content-Type`.
+    /// Value of the header `Content-Type`.
     pub kind: &'static str,
-    /// Its bytes.
+    /// Uncompressed content of the file.
     pub plain: Bytes,
-    /// The same by brotli.
+    /// Content compressed with brotli, if there is one.
     pub brotli: Option<Bytes>,
-    /// The same by gzip.
+    /// Content compressed with gzip, if there is one.
     pub gzip: Option<Bytes>,
 }
 
-/// As `build.rs` writes it.
+/// Embedded file, in the form that `build.rs` writes.
 struct Embedded {
     path: &'static str,
     kind: &'static str,
@@ -44,19 +44,20 @@ struct Embedded {
 
 include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
-/// Stands in `index.html` where a nonce is wanted.
+/// Placeholder in `index.html` for the nonce.
 const NONCE: &str = "__CSP_NONCE__";
 
-/// What is served at `/`.
+/// Path of the file that is served at `/`.
 const INDEX: &str = "/index.html";
 
-/// Files whose names change with their content: they are never asked for twice.
+/// Prefix of files whose names change with their content, so that browsers need not revalidate
+/// them.
 const HASHED: &str = "/assets/";
 
-/// What is never a page, so that a mistyped address of the API is told as one.
+/// First parts of paths that are never a page, so that a mistyped API address gives an error.
 const NOT_PAGES: [&str; 4] = ["api", "healthz", "readyz", "metrics"];
 
-/// Shown when the pages are not in the program.
+/// Page that is shown when the program was built without the pages.
 const NOT_BUILT: &str = r#"<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>Holdfast</title>
@@ -76,7 +77,7 @@ const NOT_BUILT: &str = r#"<!doctype html>
 </html>
 "#;
 
-/// The files, by path, each with the digest of its content.
+/// Files of the pages by their path, each with the digest of its content.
 #[derive(Debug)]
 pub struct Pages {
     files: BTreeMap<Cow<'static, str>, (File, String)>,
@@ -84,7 +85,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Serves these files; without `/index.html` the page that says how to build them.
+    /// Serves these files. Without `/index.html` it serves the page that says how to build them.
     pub fn new(files: Vec<File>) -> Self {
         let (index, files): (Vec<File>, Vec<File>) =
             files.into_iter().partition(|file| file.path == INDEX);
@@ -99,7 +100,7 @@ impl Pages {
         }
     }
 
-    /// Serves what is in the program.
+    /// Serves the files embedded in the program.
     pub fn embedded() -> Self {
         let file = |file: &Embedded| File {
             path: Cow::Borrowed(file.path),
@@ -111,11 +112,11 @@ impl Pages {
         Self::new(FILES.iter().map(file).collect())
     }
 
-    /// Serves what is in a folder, as it is at the start: whoever works on the pages needs no
-    /// build of the program.
+    /// Serves the files of a folder as they are at the start, so that the pages can be developed
+    /// without building the program.
     ///
     /// # Errors
-    /// The folder cannot be read, or has no `index.html`.
+    /// Returns an error when the folder cannot be read or has no `index.html`.
     pub fn of_folder(folder: &Path) -> io::Result<Self> {
         let mut files = Vec::new();
         collect(folder, folder, &mut files)?;
@@ -128,7 +129,8 @@ impl Pages {
     }
 }
 
-/// Every file below a folder. One of a kind that is unknown is sent as bytes, as by `build.rs`.
+/// Collects every file below a folder. A file of unknown type is served as bytes, as `build.rs`
+/// does.
 #[allow(clippy::disallowed_methods, reason = "read once, at the start")]
 fn collect(top: &Path, folder: &Path, files: &mut Vec<File>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
@@ -160,10 +162,10 @@ fn collect(top: &Path, folder: &Path, files: &mut Vec<File>) -> io::Result<()> {
     Ok(())
 }
 
-/// Characters of a digest in an `ETag`: enough that two builds never meet.
+/// Number of characters of a digest in an `ETag`, enough that two builds never collide.
 const TAG: usize = 32;
 
-/// Answers what no route does: a file, the pages, or that there is no such thing.
+/// Handler of requests that no route takes: serves a file, the pages, or an error.
 pub(super) async fn pages(State(app): State<App>, request: Request) -> Response {
     let path = request.uri().path();
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
@@ -175,7 +177,7 @@ pub(super) async fn pages(State(app): State<App>, request: Request) -> Response 
     }
     let mut response = match app.pages.files.get(path) {
         Some((file, tag)) => answer(file, tag, request.headers()),
-        // A page of an older build asks for what is gone: a page would be no answer to that.
+        // A page of an older build requests a file that is gone; a page would be no answer to that.
         None if path.starts_with(HASHED) => {
             (StatusCode::NOT_FOUND, "there is no such file; load the page anew\n").into_response()
         }
@@ -198,8 +200,8 @@ pub(super) async fn pages(State(app): State<App>, request: Request) -> Response 
     response
 }
 
-/// The page itself, with a nonce of its own: it is never kept, for a kept one's nonce would not
-/// be that of the answer's policy.
+/// Serves the index page with a nonce of its own. It is never cached, because a cached page's nonce
+/// would not match the response's policy.
 fn index(pages: &Pages, nonce: &str) -> Response {
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; \
@@ -214,7 +216,7 @@ fn index(pages: &Pages, nonce: &str) -> Response {
     (head, pages.index.replace(NONCE, nonce)).into_response()
 }
 
-/// A file, in the best form that is understood.
+/// Serves a file in the best encoding that the client accepts.
 fn answer(file: &File, tag: &str, headers: &HeaderMap) -> Response {
     let (encoding, bytes) = match (&file.brotli, &file.gzip) {
         (Some(brotli), _) if accepts(headers, "br") => (Some("br"), brotli),
@@ -249,7 +251,7 @@ fn answer(file: &File, tag: &str, headers: &HeaderMap) -> Response {
     response
 }
 
-/// Whether this encoding is understood: named, and not with a weight of zero.
+/// Returns true when the client accepts this encoding: it is named, without a weight of zero.
 pub(super) fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
     let given = headers.get_all(header::ACCEPT_ENCODING).iter();
     given.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|one| {

@@ -1,6 +1,6 @@
-//! Query parameters and bodies, held against the API's own description before a handler runs: one
-//! that is unknown, doubled or of another kind is refused, never ignored. It knows of a route what
-//! the route's description says, so that no route can be forgotten.
+//! Check of query parameters and bodies against the OpenAPI document before a handler runs: a
+//! parameter that is unknown, repeated or of another type is refused, never ignored. The check
+//! reads the routes from the document itself, so no route can be forgotten.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use serde_json::Value;
 use crate::core::admission::nearest;
 use crate::service::Failure;
 
-/// Most characters of a name or value that a refusal quotes.
+/// Maximum number of characters of a name or value that an error quotes.
 const QUOTED: usize = 60;
 
-/// Paths below which every parameter is checked. Probes are asked by all kinds of programs, which
-/// may add what they like.
+/// Prefix of the paths whose parameters are checked. Probes outside are requested by all kinds of
+/// programs, which may add parameters.
 const CHECKED: &str = "/api/";
 
-/// What a parameter's value is.
+/// Type of a parameter's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
@@ -30,19 +30,19 @@ enum Kind {
     Flag,
 }
 
-/// What one route takes.
+/// Parameters and body that one route takes.
 #[derive(Debug, Default)]
 struct Taken {
     query: BTreeMap<String, Kind>,
     body: bool,
 }
 
-/// What every route takes, by path and method in lower case.
+/// Parameters of every route, by path and method in lower case.
 #[derive(Debug, Default)]
 pub(super) struct Declared(BTreeMap<(String, String), Taken>);
 
 impl Declared {
-    /// Reads it from a description.
+    /// Reads the parameters from an OpenAPI document.
     pub(super) fn of(api: &utoipa::openapi::OpenApi) -> Arc<Self> {
         let mut declared = BTreeMap::new();
         let paths = serde_json::to_value(&api.paths).unwrap_or_default();
@@ -54,7 +54,7 @@ impl Declared {
         Arc::new(Self(declared))
     }
 
-    /// Why a request to this route is refused, if it is.
+    /// Checks a request to a route. Returns why it is refused.
     fn check(&self, method: &Method, path: &str, uri: &Uri, has_body: bool) -> Result<(), Failure> {
         let asked = if method == Method::HEAD { &Method::GET } else { method };
         let nothing = Taken::default();
@@ -135,7 +135,7 @@ impl Kind {
         }
     }
 
-    /// What a value should have been, when it is not.
+    /// Returns what kind of value is needed when the given one is not of this type.
     fn refuses(self, value: &str) -> Option<&'static str> {
         match self {
             Self::Text => None,
@@ -155,7 +155,7 @@ fn short(text: &str) -> String {
     short
 }
 
-/// Lets through what its route takes.
+/// Middleware that refuses requests with parameters or a body that their route does not take.
 pub(super) async fn checked(
     State(declared): State<Arc<Declared>>,
     request: Request,

@@ -1,4 +1,4 @@
-//! Whether a device answers: somebody looks at it.
+//! Route of a device's sign of life.
 
 use std::time::Duration;
 
@@ -11,19 +11,21 @@ use crate::api::Ping;
 use crate::core::answering::PATIENCE;
 use crate::service::Failure;
 
-/// How long to wait.
+/// Parameters of a ping.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Within {
-    /// Seconds to wait for the device's sign of life, at most 15; default 15. 0: it is asked, and
-    /// what is known by then is answered.
+    /// Time to wait for the device's sign of life, in seconds; default 15, at most 15. With 0 the
+    /// device is asked, and the response says what is known already.
     within: Option<u64>,
 }
 
-/// Asks a connected device for a sign of life, unless it said anything within the last 10 s. One
-/// that says nothing for 15 s has the problem `not-answering` until it says something, or its
-/// connection ends. Costs about half a kilobyte on the device's link, however many ask.
+/// Asks a connected device for a sign of life.
+///
+/// The device is not asked when it sent anything within the last 10 s. A device that sends nothing
+/// for 15 s has the problem `not-answering` until it sends something, or its connection ends. A
+/// question takes about half a kilobyte on the device's link, however many clients ask.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/ping", operation_id = "pingDevice", tag = "devices",
     params(("name" = String, Path), Within), security(("bearer" = [])),
     responses((status = 200, body = Ping), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -36,7 +38,7 @@ pub(super) async fn ping(
     if within > PATIENCE {
         return Err(Failure::invalid(format!("within={within}: at most {PATIENCE} seconds")));
     }
-    // A little more than the patience, so that its end is waited for.
+    // Slightly longer than the patience, so that its end is seen.
     let within = Duration::from_millis(within.saturating_mul(1_000).saturating_add(200));
     app.service.ping(&name, within).await.map(Json)
 }

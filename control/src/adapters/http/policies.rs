@@ -1,5 +1,5 @@
-//! Documents beside workloads: `Stream`, `LinkBudget`, `Notification` and `DevicePolicy`. They are
-//! applied with `POST /api/v1/apply`.
+//! Routes of policies, the documents beside workloads: `Stream`, `LinkBudget`, `Notification` and
+//! `DevicePolicy`. They are applied with `POST /api/v1/apply`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -23,7 +23,9 @@ fn kind(word: &str) -> Result<PolicyKind, Failure> {
     })
 }
 
-/// Documents of one kind, by name; secrets in them are `(hidden)`.
+/// Lists policies of one kind in the order of their names.
+///
+/// Secrets in them are shown as `(hidden)`.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}", operation_id = "listPolicies", tag = "data",
     params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ListQuery),
     security(("bearer" = [])),
@@ -36,7 +38,9 @@ pub(super) async fn list(
     app.service.policies(kind(&word)?, &query.query()?).map(Json)
 }
 
-/// A document; secrets in it are `(hidden)`.
+/// Returns a policy.
+///
+/// Secrets in it are shown as `(hidden)`.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}/{name}", operation_id = "getPolicy", tag = "data",
     params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ("name" = String, Path)),
     security(("bearer" = [])),
@@ -48,8 +52,11 @@ pub(super) async fn get(
     app.service.policy(kind(&word)?, &name).map(Json)
 }
 
-/// The devices of which a document about data is desired, by name: whether it is applied there, which
-/// streams it matches and which of them follow another one; of a `LinkBudget` what it is used for.
+/// Lists the devices whose desired state holds a policy, in the order of their names.
+///
+/// An item says whether the policy is applied, and for a `Stream` which of the device's streams it
+/// matches and which of those follow another one. For a `LinkBudget` it says how much of it is
+/// used.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}/{name}/devices", operation_id = "listPolicyDevices", tag = "data",
     params(("kind" = String, Path, description = "`streams` or `linkbudgets`"), ("name" = String, Path), ListQuery),
     security(("bearer" = [])),
@@ -62,7 +69,9 @@ pub(super) async fn devices(
     app.service.policy_devices(kind(&word)?, &name, &query.query()?).map(Json)
 }
 
-/// Deletes a document; devices go on with their defaults.
+/// Deletes a policy.
+///
+/// Devices fall back to other policies or to their defaults.
 #[utoipa::path(delete, path = "/api/v1/policies/{kind}/{name}", operation_id = "deletePolicy", tag = "data",
     params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ("name" = String, Path), DeleteQuery),
     security(("bearer" = [])),

@@ -1,5 +1,5 @@
-//! Questions to devices: a line of JSON for each that has answered, then the answer. Whoever
-//! leaves early has them end.
+//! Routes of questions to devices, and of fetches. The response has a line of JSON for each device
+//! that has answered, then the result. A client that disconnects ends its question.
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter: the answer is written by a task of its own"
@@ -19,11 +19,14 @@ use super::extract::{self, Path};
 use crate::api::{FetchStarted, NewFetch, NewQuery, QueryLine, QueryResult};
 use crate::service::{Asking, Failure};
 
-/// Lines that wait for a reader; progress beyond is left out.
+/// Maximum number of lines that wait for a client. Further progress is left out.
 const WAITING: usize = 16;
 
-/// Asks devices about the records that they hold: as NDJSON lines `{"progress"}` and, at last,
-/// `{"result"}`; with `Accept: application/json` the result alone. A closed connection ends it.
+/// Asks devices about the data records that they hold.
+///
+/// The response is NDJSON: lines `{"progress"}` and, at the end, `{"result"}`. With `Accept:
+/// application/json` it is the result alone. When the client closes the connection, the question
+/// ends.
 #[utoipa::path(post, path = "/api/v1/query", operation_id = "query", tag = "data", request_body = NewQuery,
     security(("bearer" = [])),
     responses((status = 200, body = QueryResult, content_type = "application/json"),
@@ -56,7 +59,7 @@ fn line(of: &QueryLine) -> Line {
     Ok(text.into())
 }
 
-/// Asks until there is an answer, nobody reads any more, or the control plane stops.
+/// Runs the question until there is a result, the client has gone, or the control plane stops.
 async fn answer(
     asking: Asking,
     to: mpsc::Sender<Line>,
@@ -65,7 +68,7 @@ async fn answer(
     let progress = to.clone();
     let running = asking.run(move |so_far| {
         if progress.capacity() > 1 {
-            // A reader who is behind is told of the next.
+            // A client that is behind misses this line and gets a later one.
             drop(progress.try_send(line(&QueryLine::Progress(so_far))));
         }
     });
@@ -79,7 +82,9 @@ async fn answer(
     }
 }
 
-/// Ends a question that waits for devices: its answer is what has come until now.
+/// Ends a question that waits for devices.
+///
+/// Its result is made of the answers so far.
 #[utoipa::path(post, path = "/api/v1/query/{id}/end", operation_id = "endQuery", tag = "data",
     params(("id" = String, Path, description = "`id` of its progress")), security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -90,7 +95,7 @@ pub(super) async fn end(
     app.service.end_query(&id).map(|()| StatusCode::NO_CONTENT)
 }
 
-/// Has a device ship records as they are, though its policy reduced or withheld them.
+/// Makes a device ship data records unreduced, although its policy reduced or held them back.
 #[utoipa::path(post, path = "/api/v1/devices/{name}/streams/{stream}/fetch", operation_id = "fetchRecords", tag = "data",
     params(("name" = String, Path), ("stream" = String, Path, description = "percent-encoded: it may hold `/`")),
     request_body = NewFetch, security(("bearer" = [])),

@@ -1,4 +1,4 @@
-//! Sessions of the pages: a cookie in the place of an access token.
+//! Routes of the pages' login: a cookie that stands for an access token.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -16,8 +16,9 @@ use crate::api::{Login, Session};
 use crate::core::session::no_cookie;
 use crate::service::Failure;
 
-/// A foreign page can send a form, but not JSON by that name: browsers ask us first, and we say
-/// nothing. So nobody is logged in as somebody else without knowing.
+/// Returns true for a JSON request. A foreign site can send a form, but JSON only after the browser
+/// has asked this server, which does not allow it. So no user is logged in under another token
+/// without knowing.
 fn is_json(headers: &HeaderMap) -> bool {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     given.is_some_and(|kind| {
@@ -26,7 +27,9 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Begins a session with an access token: the answer sets a cookie that serves in its place.
+/// Logs in with an access token.
+///
+/// The response sets a cookie that stands for the token.
 #[utoipa::path(post, path = "/api/v1/session", operation_id = "login", tag = "access", request_body = Login,
     responses((status = 201, body = Session), (status = "4XX", body = super::error_schema::ErrorBody),
         (status = 429, description = "too many logins failed: `Retry-After` says when", body = super::error_schema::ErrorBody)))]
@@ -46,7 +49,7 @@ pub(super) async fn login(State(app): State<App>, request: Request) -> Result<Re
     Ok((StatusCode::CREATED, cookie, Json(session)).into_response())
 }
 
-/// The session of the request's cookie.
+/// Returns the login of the request's cookie.
 #[utoipa::path(get, path = "/api/v1/session", operation_id = "getSession", tag = "access",
     security(("session" = [])),
     responses((status = 200, body = Session), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -57,7 +60,7 @@ pub(super) async fn get(
     app.service.session(&auth::secret(&headers)?).map(Json)
 }
 
-/// Ends the session of the request's cookie.
+/// Logs out: ends the login of the request's cookie.
 #[utoipa::path(delete, path = "/api/v1/session", operation_id = "logout", tag = "access",
     security(("session" = [])),
     params(("X-CSRF-Token" = String, Header, description = "`csrf` of the session")),

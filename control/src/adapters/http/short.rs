@@ -1,6 +1,6 @@
-//! Short answers for readers who ask again: a JSON answer has an `ETag`, a reader that names it is
-//! told that nothing changed (304), and one that understands zstd gets the answer compressed.
-//! Nothing is kept here: the tag is the digest of the body.
+//! Short responses for clients that ask again: a JSON response has an `ETag`, a client that sends
+//! it back is told that nothing changed (304), and a client that accepts zstd gets the response
+//! compressed. No state is stored: the tag is the digest of the body.
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
@@ -13,23 +13,26 @@ use http_body_util::BodyExt as _;
 use super::pages::accepts;
 use crate::core::model::sha256;
 
-/// Largest body that is looked at: a page of the longest list. What streams has no size and passes.
+/// Maximum size of a body that is processed, in bytes: a page of the longest list. Streamed bodies
+/// have no size and pass unchanged.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// Bodies below this many bytes are not compressed: the headers weigh as much.
+/// Minimum size of a compressed body, in bytes. For a smaller one the additional headers weigh as
+/// much.
 const WORTH: usize = 256;
 
-/// Fast, and within a tenth of what slower levels reach on JSON.
+/// Compression level of zstd. It is fast, and within a tenth of what slower levels reach on JSON.
 const LEVEL: i32 = 3;
 
-/// Characters of the digest in an `ETag`: 64 bits, for a reader that compares with its own last
-/// answer alone.
+/// Number of characters of the digest in an `ETag`: 64 bits, enough for a client that compares with
+/// its own last response only.
 const TAG: usize = 16;
 
-/// Answers that hold a secret are never compressed: their length would tell of it.
+/// Route whose responses hold a secret. They are never compressed, because their length would
+/// reveal something of it.
 const SECRET: &str = "/api/v1/session";
 
-/// The middleware.
+/// Middleware that adds the tag and compresses.
 pub(super) async fn short(request: Request, next: Next) -> Response {
     let reads = request.method() == Method::GET && request.uri().path() != SECRET;
     let asked = reads.then(|| request.headers().clone());
@@ -56,7 +59,7 @@ async fn shortened(asked: &HeaderMap, response: Response) -> Response {
     };
     let whole = whole.to_bytes();
     let tag: String = hex(&sha256(&whole)).chars().take(TAG).collect();
-    // Weak: the same in any encoding.
+    // The tag is weak because it is the same in any encoding.
     let tag = format!("W/\"{tag}\"");
     let known = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let known = known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag));

@@ -1,4 +1,5 @@
-//! The last hour of many streams of a device in one small answer, for tables.
+//! Route of sparklines: the last hour of many streams of a device in one small response, for
+//! tables.
 
 use std::collections::BTreeMap;
 
@@ -14,24 +15,25 @@ use crate::api::time::rfc3339;
 use crate::api::{Sparkline, Sparklines};
 use crate::service::Failure;
 
-/// Most streams of one answer.
+/// Maximum number of streams in one response.
 const STREAMS: usize = 50;
 
-/// Seconds of a point, and how many points.
+/// Length of one point, in seconds.
 const POINT: u64 = 60;
+/// Number of points in a sparkline.
 const POINTS: u64 = 60;
 
-/// Which streams.
+/// Parameters of the sparklines.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SparklinesQuery {
-    /// A line each, at most 50: the stream's name, and after a tab the path of the number in its
-    /// records, as in `series`; without a tab: the record itself.
+    /// Streams, at most 50, one on each line: the stream's name and, after a tab, the path of the
+    /// number in its records, as in `series`. Without a tab the record itself is the number.
     of: String,
 }
 
-/// The means of a number of each of several streams over the last hour, a minute each.
+/// Returns the means of a number of several streams over the last hour, one for each minute.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/sparklines", operation_id = "getSparklines", tag = "data",
     params(("name" = String, Path), SparklinesQuery), security(("bearer" = [])),
     responses((status = 200, body = Sparklines), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -50,7 +52,7 @@ pub(super) async fn get(
     if wanted.len() > STREAMS {
         return Err(Failure::invalid(format!("of: {STREAMS} streams at most")));
     }
-    // Whole minutes, so that a line does not change its shape with every look.
+    // The hour ends at a whole minute, so that a line does not change its shape with every request.
     let until = app.service.now() / POINT * POINT + POINT;
     let since = until.saturating_sub(POINT * POINTS);
     let items = aside(app, move |service| {

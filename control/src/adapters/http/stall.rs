@@ -1,6 +1,6 @@
-//! A connection whose other side takes nothing is cut: an answer that nobody reads must not hold
-//! a place for ever. And one that still sends when it was answered is heard out a little, so that
-//! the answer is not lost with the connection.
+//! Connections whose client takes nothing are cut, because a response that nobody reads must not
+//! hold a place for ever. A client that still sends after it was answered is read for a while, so
+//! that the response is not lost with the connection.
 
 use std::io;
 use std::pin::Pin;
@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// Bytes of a refused body that are read and dropped.
+/// Maximum number of bytes of a refused body that are read and dropped.
 const HEARD_OUT: u64 = 64 * 1024 * 1024;
 
-/// How long one who was answered may go on sending.
+/// Longest time for which a client that was answered may go on sending.
 const HEARING: Duration = Duration::from_secs(3);
 
-/// Writes that make no progress for `patience` fail.
+/// Stream whose writes fail when they make no progress for `patience`.
 pub(super) struct Stall<S> {
     inner: S,
     patience: Duration,
@@ -28,7 +28,7 @@ impl<S> Stall<S> {
         Self { inner, patience, waiting: None }
     }
 
-    /// Looks at what a write came to.
+    /// Checks a write's outcome: starts, ends or checks the time of waiting.
     fn judge<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -48,8 +48,8 @@ impl<S> Stall<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stall<S> {
-    /// Ends the connection; what the other side still sends is read for a while, since a
-    /// connection that is closed over unread bytes takes the last answer with it.
+    /// Ends the connection. What the client still sends is read for a while, because closing a
+    /// connection with unread bytes would lose the last response.
     pub(super) async fn farewell(mut self) {
         let heard = async {
             self.shutdown().await?;

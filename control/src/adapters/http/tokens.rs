@@ -1,4 +1,4 @@
-//! Enrolment tokens.
+//! Routes of enrolment tokens.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use crate::service::Failure;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
-/// Enrolment tokens, by id, without their secrets.
+/// Lists enrolment tokens in the order of their ids, without their secrets.
 #[utoipa::path(get, path = "/api/v1/tokens", operation_id = "listTokens", tag = "tokens", params(ListQuery),
     security(("bearer" = [])),
     responses((status = 200, body = List<Token>), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -24,7 +24,9 @@ pub(super) async fn list(
     app.service.tokens(&query.query()?).map(Json)
 }
 
-/// Makes an enrolment token; its secret is in this answer alone.
+/// Creates an enrolment token.
+///
+/// The response contains the token's secret, which cannot be read again.
 #[utoipa::path(post, path = "/api/v1/tokens", operation_id = "createToken", tag = "tokens", request_body = NewToken,
     security(("bearer" = [])),
     responses((status = 201, body = CreatedToken), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -38,7 +40,7 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// An enrolment token without its secret, with the devices that it let in.
+/// Returns an enrolment token without its secret, with the devices that enrolled with it.
 #[utoipa::path(get, path = "/api/v1/tokens/{id}", operation_id = "getToken", tag = "tokens",
     params(("id" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = TokenUse), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -46,7 +48,9 @@ pub(super) async fn read(State(app): State<App>, Path(id): Path<String>) -> Answ
     app.service.token(&id).map(Json)
 }
 
-/// Ends an enrolment token. Devices that enrolled with it stay.
+/// Revokes an enrolment token.
+///
+/// Devices that enrolled with it stay.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", operation_id = "revokeToken", tag = "tokens",
     params(("id" = String, Path)), security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]

@@ -1,4 +1,5 @@
-//! Workloads, their revisions, and why they are not as desired.
+//! Routes of workloads: apply, read, delete, revisions, and explanations of why an object is not in
+//! its desired state.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -15,17 +16,17 @@ use crate::service::Failure;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
-/// How to apply.
+/// Parameters of applying documents.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ApplyQuery {
-    /// Only say what would change.
+    /// If true, the response says what would change, and nothing is changed.
     #[serde(default)]
     pub(super) dry_run: bool,
 }
 
-/// Applies documents: all of them or none.
+/// Applies documents, all or none of them.
 #[utoipa::path(post, path = "/api/v1/apply", operation_id = "apply", tag = "workloads", params(ApplyQuery),
     request_body = Apply, security(("bearer" = [])),
     responses((status = 200, body = Applied), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -53,7 +54,7 @@ pub(super) async fn apply(
     app.service.apply(admitted, query.dry_run, &by).await.map(Json)
 }
 
-/// Workloads, by name.
+/// Lists workloads in the order of their names.
 #[utoipa::path(get, path = "/api/v1/workloads", operation_id = "listWorkloads", tag = "workloads", params(ListQuery),
     security(("bearer" = [])),
     responses((status = 200, body = List<Workload>), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -64,7 +65,7 @@ pub(super) async fn list(
     app.service.workloads(&query.query()?).map(Json)
 }
 
-/// A workload.
+/// Returns the workload with this name.
 #[utoipa::path(get, path = "/api/v1/workloads/{name}", operation_id = "getWorkload", tag = "workloads",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Workload), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -72,16 +73,19 @@ pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Ans
     app.service.workload(&name).map(Json)
 }
 
-/// Which state of it is deleted.
+/// Parameters of deleting an object.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct DeleteQuery {
-    /// When given and not the present one: refused as a conflict.
+    /// Resource version that the object must have. With another one the request is refused as a
+    /// conflict.
     pub(super) resource_version: Option<u64>,
 }
 
-/// Deletes a workload; its devices stop it.
+/// Deletes a workload.
+///
+/// Its devices stop it.
 #[utoipa::path(delete, path = "/api/v1/workloads/{name}", operation_id = "deleteWorkload", tag = "workloads",
     params(("name" = String, Path), DeleteQuery), security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -97,23 +101,23 @@ pub(super) async fn delete(
         .map(|()| StatusCode::NO_CONTENT)
 }
 
-/// Which revisions.
+/// Parameters of the list of revisions.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RevisionsQuery {
-    /// Most items; default 500, at most 5000.
+    /// Maximum number of items; default 500, at most 5000.
     limit: Option<usize>,
-    /// `metadata.continue` of the page before.
+    /// `metadata.continue` of the previous page.
     #[serde(rename = "continue")]
     after: Option<String>,
-    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels.
+    /// Only revisions with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`.
     label_selector: Option<String>,
-    /// Only this workload's.
+    /// Only revisions of this workload.
     workload: Option<String>,
 }
 
-/// Revisions, by workload and number.
+/// Lists stored revisions in the order of workload and number.
 #[utoipa::path(get, path = "/api/v1/revisions", operation_id = "listRevisions", tag = "workloads", params(RevisionsQuery),
     security(("bearer" = [])),
     responses((status = 200, body = List<Revision>), (status = "4XX", body = super::error_schema::ErrorBody)))]
@@ -127,7 +131,7 @@ pub(super) async fn revisions(
     app.service.revisions(&query, workload.as_deref()).map(Json)
 }
 
-/// Why a device or a workload is not as desired, in words.
+/// Explains why a device, workload or policy is not in its desired state.
 #[utoipa::path(get, path = "/api/v1/explain/{kind}/{name}", operation_id = "explain", tag = "workloads",
     params(("kind" = String, Path, description = "`device`, `workload`, `stream`, `linkbudget`, `notification` or `devicepolicy`"), ("name" = String, Path)),
     security(("bearer" = [])),

@@ -1,5 +1,5 @@
-//! Alertmanager's API v2: a group is one alert. It is sent again and again while it fires, and ends
-//! by itself when the control plane is gone for long.
+//! Delivery to Alertmanager's API v2. A group of alarms is one alert. It is sent repeatedly while
+//! it fires, and ends by itself when the control plane is gone for long.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::api::time::rfc3339;
 use crate::core::alarms::{Message, Outcome, Status};
 use crate::core::notification::Alertmanager;
 
-/// So many repetitions may be lost before the alert ends by itself, as Prometheus has it.
+/// Number of repetitions that may be lost before an alert ends by itself, as in Prometheus.
 const REPEATS: u64 = 4;
 
-/// Life of a test's alert, in seconds.
+/// Life of a test message's alert, in seconds.
 const TEST: u64 = 60;
 
 pub(super) async fn deliver(
@@ -33,14 +33,14 @@ pub(super) async fn deliver(
     tls::send(request, "the Alertmanager").await
 }
 
-/// A message as an alert.
+/// Converts a message to an alert.
 fn alert(receiver: &Alertmanager, message: &Message, now: u64, since: u64, repeat: u64) -> Value {
     let mut labels: BTreeMap<String, String> = receiver.labels.clone();
     let kind = message.group.get("kind").map_or("alarm", String::as_str);
     labels.insert("alertname".into(), format!("Holdfast{}", capital(kind)));
     labels.insert("notification".into(), message.notification.clone());
     labels.insert("severity".into(), message.severity.as_str().into());
-    // An empty label is none, for Alertmanager.
+    // Alertmanager treats an empty label as a missing one.
     let group = message.group.iter().filter(|(_, value)| !value.is_empty());
     labels.extend(group.map(|(key, value)| (label(key), value.clone())));
     let end = match message.status {
@@ -65,7 +65,7 @@ fn alert(receiver: &Alertmanager, message: &Message, now: u64, since: u64, repea
     alert
 }
 
-/// A word as Prometheus names labels.
+/// Converts a key to a valid name of a Prometheus label.
 fn label(key: &str) -> String {
     let good = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
     let mut label: String = key.chars().map(good).collect();
@@ -75,7 +75,7 @@ fn label(key: &str) -> String {
     label
 }
 
-/// `never-seen` as `NeverSeen`.
+/// Converts a word such as `never-seen` to `NeverSeen`.
 fn capital(word: &str) -> String {
     let mut out = String::new();
     for part in word.split('-') {

@@ -1,5 +1,5 @@
-//! The ways to those who are told of alarms. One attempt each, within a bound of time; who tries
-//! again, and when, is decided in `core/alarms`.
+//! Delivery of messages about alarms to their receivers: one attempt each, bounded in time. Whether
+//! and when it is tried again is decided in `core/alarms`.
 
 mod alertmanager;
 mod smtp;
@@ -11,17 +11,18 @@ use std::time::Duration;
 use crate::core::alarms::{Message, Outcome};
 use crate::core::notification::Target;
 
-/// How long an attempt may take in all.
+/// Longest time of one attempt.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a connection may take.
+/// Longest time to establish a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Bytes of an answer that are read.
+/// Maximum number of bytes that are read of a receiver's reply.
 const ANSWER: usize = 2_048;
 
-/// Delivers a message, or says why not. `since`: when its alarms began; `repeat`: after how long it
-/// is told again; both in seconds.
+/// Delivers a message. Returns the receiver's reply, or why it failed. `now` and `since` (the begin
+/// of its alarms) are in seconds since 1970; `repeat` is the time after which it is told again, in
+/// seconds.
 pub async fn deliver(
     target: &Target,
     message: &Message,

@@ -1,5 +1,5 @@
-//! Mail by SMTP. A mail has the message's id as its Message-ID, and the mails of a group belong to
-//! one thread.
+//! Delivery by mail over SMTP. A mail has the message's id as its Message-ID, and the mails of a
+//! group make one thread.
 
 use holdfast_base::ids::hex;
 use lettre::message::header::{ContentTransferEncoding, ContentType};
@@ -14,7 +14,7 @@ use crate::core::alarms::{Message, Outcome};
 use crate::core::model::sha256;
 use crate::core::notification::{Email, MailTls};
 
-/// Longest subject, in characters.
+/// Maximum length of a subject, in characters.
 const MAX_SUBJECT: usize = 200;
 
 pub(super) async fn deliver(mail: &Email, message: &Message) -> Outcome {
@@ -30,7 +30,7 @@ pub(super) async fn deliver(mail: &Email, message: &Message) -> Outcome {
 }
 
 fn transport(mail: &Email) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
-    // rustls asks for a provider of the process where a configuration brings none.
+    // rustls needs a default provider where a configuration brings none.
     let _was_installed = rustls::crypto::ring::default_provider().install_default();
     let protection = match mail.tls {
         MailTls::None => Tls::None,
@@ -71,7 +71,7 @@ fn letter(mail: &Email, message: &Message) -> Result<Mail, String> {
         |text: &str| text.parse::<Mailbox>().map_err(|_| format!("{text:?} is no address of mail"));
     let from = mailbox(&mail.from)?;
     let domain = from.email.domain().to_owned();
-    // The mails of a group are answers to one that was never sent: that makes a thread of them.
+    // The mails of a group are replies to one that was never sent, which makes them a thread.
     let group = serde_json::to_vec(&(&message.notification, &message.group)).unwrap_or_default();
     let thread: String = hex(&sha256(&group)).chars().take(24).collect();
     let subject: String = message.title.chars().take(MAX_SUBJECT).collect();
@@ -101,7 +101,7 @@ fn letter(mail: &Email, message: &Message) -> Result<Mail, String> {
         .map_err(|error| format!("no mail can be made of it: {error}"))
 }
 
-/// What went wrong, in words.
+/// Text that says what went wrong.
 fn words(error: &lettre::transport::smtp::Error, mail: &Email) -> String {
     let server = format!("{}:{}", mail.host, mail.port);
     let mut deepest: &dyn std::error::Error = error;

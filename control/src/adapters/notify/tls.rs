@@ -1,14 +1,14 @@
-//! Whom receivers of messages are trusted by: the system's certificates, or those that a document
-//! names; and requests over HTTP that follow no redirect.
+//! HTTP client for receivers of messages: it trusts the system's certificates or those that a
+//! document names, and follows no redirect.
 
 use reqwest::{Certificate, Client, RequestBuilder, Response, Url, redirect};
 
 use super::{ANSWER, CONNECT};
 use crate::core::alarms::Outcome;
 
-/// A client for one address. The environment's proxy is used, never for loopback.
+/// Makes a client for one address. It uses the environment's proxy, except for loopback addresses.
 pub(super) fn client(url: &str, ca: Option<&str>) -> Result<Client, String> {
-    // reqwest asks for a provider of the process.
+    // reqwest needs a default provider of rustls.
     let _was_installed = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
         .redirect(redirect::Policy::none())
@@ -33,7 +33,8 @@ fn is_local(url: &str) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Sends a request; 2xx is success. The receiver's words either way.
+/// Sends a request. Returns the receiver's reply, as success for a status of 2xx and as an error
+/// otherwise.
 pub(super) async fn send(request: RequestBuilder, host: &str) -> Outcome {
     match request.send().await {
         Ok(response) => read(response).await,
@@ -67,7 +68,7 @@ async fn read(mut response: Response) -> Outcome {
     }
 }
 
-/// Why nobody answered, in words.
+/// Text that says why there was no response.
 fn unreached(error: &reqwest::Error, host: &str) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {
@@ -81,7 +82,8 @@ fn unreached(error: &reqwest::Error, host: &str) -> String {
     format!("{host} was not reached: {words}")
 }
 
-/// What libraries say of a connection, in words. None: the text serves as it is.
+/// Translates a library's message about a connection for a person. Returns `None` when the message
+/// is clear as it is.
 pub(super) fn words(why: &str) -> Option<&'static str> {
     let lower = why.to_lowercase();
     let known = [

@@ -1,5 +1,5 @@
-//! A webhook: the message as JSON, signed so that its receiver knows where it comes from and when
-//! it was sent.
+//! Delivery to a webhook: the message as JSON, signed so that its receiver knows where it comes
+//! from and when it was sent.
 
 use holdfast_base::ids::hex;
 use ring::hmac;
@@ -8,10 +8,11 @@ use super::tls;
 use crate::core::alarms::{Message, Outcome};
 use crate::core::notification::Webhook;
 
-/// `t=SECONDS,v1=HEX`: HMAC-SHA256 of `SECONDS.BODY` with the document's secret, as Stripe has it.
+/// Header with the signature `t=SECONDS,v1=HEX`: HMAC-SHA256 of `SECONDS.BODY` with the document's
+/// secret, in Stripe's format.
 const SIGNATURE: &str = "X-Holdfast-Signature";
 
-/// The message's id: the same in every attempt.
+/// Header with the message's id, which is the same in every attempt.
 const ID: &str = "X-Holdfast-Id";
 
 pub(super) async fn deliver(hook: &Webhook, message: &Message, now: u64) -> Outcome {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use holdfast_base::WIRE_VERSION;
 use holdfast_control::core::ingest::{self, Checked, Compared, Tally, Unfit};
-use holdfast_control::core::ledger::{Answer, MissingList, Segment, Stretch};
+use holdfast_control::core::ledger::{Answer, LoadedLedger, MissingList, Segment};
 use holdfast_records::block::unpack;
 use holdfast_records::{Acked, Acknowledgement, RangeSet, Record, StreamName};
 
@@ -168,7 +168,7 @@ impl Row {
 
     /// Gives the numbers that stand for other records.
     fn take(&mut self, batch: Checked) -> Result<RangeSet, String> {
-        let mut ledger = Stretch::new();
+        let mut ledger = LoadedLedger::new();
         for range in ingest::touched(&self.tally, &batch).iter() {
             for wanted in ledger.wanted(range.from, range.to).iter() {
                 let touching = self.segments.iter().filter_map(|(from, (to, answer))| {
@@ -194,7 +194,7 @@ impl Row {
             }
         }
         let (pieces, records) = ingest::pieces(batch, &taken.fresh);
-        self.tally.store(&pieces, &records, 9);
+        self.tally.count_stored(&pieces, &records, 9);
         for record in pieces.iter().flat_map(|piece| unpack(&piece.block).unwrap()) {
             let twice = self.records.insert(record.seq, record);
             assert!(twice.is_none(), "stored twice: {twice:?}");

@@ -1,5 +1,5 @@
-//! One reader's connection: records become messages only when they can go out, so that what waits
-//! is shared among readers, and bounded.
+//! Connection of one reader. Data records become messages only when they can be sent, so that
+//! waiting records are shared among readers, and bounded.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -21,38 +21,38 @@ use crate::adapters::seats::Seat;
 use crate::core::values::{record_cbor, record_json};
 use crate::ports::{Directory, Feed, Stored};
 
-/// What a reader has subscribed to, as the thread that stores sees it.
+/// Topic filters of a reader, shared with the thread that stores records.
 type Filters = Arc<Mutex<Vec<Box<str>>>>;
 
-/// What is being sent.
+/// Batch of records that is being sent.
 struct Current {
     stored: Arc<Stored>,
-    /// The next record of it.
+    /// Index of the next record of the batch.
     next: usize,
 }
 
-/// The task. It ends when the connection has.
+/// Task of the connection. It ends with the connection.
 pub(in crate::adapters::gateway) struct Connection {
     pipe: Pipe,
     session: Session<Reader>,
-    /// From CONNECT on.
+    /// Feed of the subscribed streams; `None` before CONNECT and after the end.
     feed: Option<Box<dyn Feed>>,
     filters: Filters,
     current: Option<Current>,
     shared: Arc<Shared>,
     directory: Arc<dyn Directory>,
     peer: SocketAddr,
-    /// When its token is looked at again.
+    /// Time at which the token is checked again, in milliseconds of the gateway's clock.
     check: u64,
-    /// Ready when the gateway stops.
+    /// Future that is ready when the gateway stops.
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_stopping: bool,
-    /// Held until CONNECT.
+    /// Place among the half-open connections, held until CONNECT.
     slot: Option<Seat>,
     _open: Open,
-    /// It is counted among the readers.
+    /// True while it is counted among the readers.
     known: bool,
-    /// A refused filter of it stands in the log.
+    /// True once a refused filter was logged.
     is_told: bool,
 }
 
@@ -120,7 +120,8 @@ impl Connection {
         tracing::info!(peer = %self.peer, access, "a reader is connected");
     }
 
-    /// Says once what was refused: clients show "denied", and ask again and again.
+    /// Logs the first refused filter. Clients show "denied" only, and some subscribe again and
+    /// again.
     fn refused(&mut self) {
         if std::mem::replace(&mut self.is_told, true) {
             return;
@@ -158,7 +159,7 @@ impl Connection {
         self.leave(&ending.to_string());
     }
 
-    /// Gives up its place, once.
+    /// Gives up the reader's place, once.
     fn leave(&mut self, reason: &str) {
         self.slot = None;
         if let Some(mut feed) = self.feed.take() {
@@ -172,7 +173,7 @@ impl Connection {
         }
     }
 
-    /// False: it was ended, for its token has.
+    /// Checks the token. Returns false when it has ended; the connection is then closed.
     fn may_read(&mut self, now: u64) -> bool {
         self.check = now.saturating_add(millis(self.shared.limits.reader_check));
         let may = self.session.policy().may_read();
@@ -183,7 +184,8 @@ impl Connection {
         may
     }
 
-    /// Makes messages of what waits, as long as they can go out. True: there may be more.
+    /// Sends waiting records for as long as the session takes messages. Returns true when more may
+    /// wait.
     fn send(&mut self, now: u64, cx: &mut Context<'_>) -> bool {
         if self.feed.is_none() || (now >= self.check && !self.may_read(now)) {
             return false;
@@ -194,7 +196,7 @@ impl Connection {
                 let next = feed.poll_next(cx);
                 add(&self.shared.counters.reader_dropped, feed.missed());
                 let Poll::Ready(stored) = next else { return false };
-                // It was queued before its token may have ended.
+                // The batch was queued before now, and the token may have ended since.
                 if !self.may_read(now) {
                     return false;
                 }
@@ -205,7 +207,7 @@ impl Connection {
         true
     }
 
-    /// Looks whether the gateway stops.
+    /// Closes the session when the gateway stops.
     fn look_for_stop(&mut self, cx: &mut Context<'_>) {
         if self.known && !self.is_stopping && self.stop.as_mut().poll(cx).is_ready() {
             self.is_stopping = true;
@@ -213,7 +215,7 @@ impl Connection {
         }
     }
 
-    /// As much of the current records as can go out.
+    /// Sends as many records of the current batch as the session takes.
     fn send_some(&mut self) {
         let Some(current) = &mut self.current else { return };
         let (device, stream) = (&current.stored.device, &current.stored.stream);
@@ -242,7 +244,7 @@ impl Connection {
         }
     }
 
-    /// Everything that can be done now. `Ready`: the connection is over.
+    /// Does everything that can be done now. `Ready` means that the connection has ended.
     fn work(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<()> {
         for _ in 0..TURNS_A_POLL {
             self.look_for_stop(cx);
@@ -267,7 +269,7 @@ impl Connection {
                 continue;
             }
             if !self.session.wants_input() {
-                // The socket wakes this task when it can be written to.
+                // The socket wakes this task when it is writable.
                 return Poll::Pending;
             }
             match self.pipe.read(&mut self.session, &self.shared.counters, cx, now) {

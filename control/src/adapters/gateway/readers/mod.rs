@@ -1,5 +1,6 @@
-//! Readers: people's tools that follow streams. They are few, and each takes what it takes: what
-//! waits for one is bounded by its feed, and disturbs neither devices nor other readers.
+//! Readers: tools of people that follow streams over MQTT. They are few, and each takes records at
+//! its own pace: what waits for one is bounded by its feed, and disturbs neither devices nor other
+//! readers.
 
 mod connection;
 mod policy;
@@ -12,7 +13,7 @@ use holdfast_records::StreamName;
 
 pub(super) use connection::Connection;
 
-/// In which form a record is read.
+/// Encoding in which a record is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Json,
@@ -22,7 +23,7 @@ enum Form {
 impl Form {
     const ALL: [Self; 2] = [Self::Json, Self::Cbor];
 
-    /// The first level of its topics.
+    /// First level of this encoding's topics.
     fn root(self) -> &'static str {
         match self {
             Self::Json => "data",
@@ -30,13 +31,13 @@ impl Form {
         }
     }
 
-    /// The topic of a stream in this form.
+    /// Topic of a stream in this encoding, for example `data/pump-1/flow`.
     fn topic(self, device: &Name, stream: &StreamName) -> String {
         format!("{}/{device}/{stream}", self.root())
     }
 }
 
-/// The places of readers.
+/// Counted places for readers.
 #[derive(Debug)]
 pub(super) struct Readers {
     most: usize,
@@ -48,7 +49,7 @@ impl Readers {
         Self { most, taken: AtomicUsize::new(0) }
     }
 
-    /// A place for a reader. None: all are taken.
+    /// Takes a place for a reader; `None` when all are taken.
     fn enter(self: &Arc<Self>) -> Option<Place> {
         let more = |taken| (taken < self.most).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
@@ -56,7 +57,7 @@ impl Readers {
     }
 }
 
-/// A reader's place; given back when dropped.
+/// Place of one reader, which is given back on drop.
 #[derive(Debug)]
 struct Place(Arc<Readers>);
 

@@ -1,4 +1,5 @@
-//! What a reader may: follow streams, and nothing else. Its password is an access token.
+//! MQTT policy of a reader: it may subscribe to streams and nothing else. Its password is an access
+//! token.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -9,17 +10,17 @@ use holdfast_mqtt::{Client, Code, Fault, Policy};
 use super::{Form, Place, Readers};
 use crate::ports::{Access, Directory};
 
-/// Longest part of a refused filter that is kept, in characters.
+/// Maximum length of a refused filter that is kept for the log, in characters.
 const LONGEST: usize = 200;
 
-/// One reader's policy.
+/// Policy of one reader's connection.
 pub(super) struct Reader {
     directory: Arc<dyn Directory>,
     readers: Arc<Readers>,
     number: u64,
-    /// Once it is let in.
+    /// Access token and place of an admitted reader.
     admitted: Option<(Access, Place)>,
-    /// The first filter that it was refused.
+    /// First filter that was refused.
     refused: OnceLock<Box<str>>,
 }
 
@@ -28,22 +29,22 @@ impl Reader {
         Self { directory, readers, number, admitted: None, refused: OnceLock::new() }
     }
 
-    /// Whose token it showed.
+    /// Access token that the reader showed.
     pub(super) fn access(&self) -> Option<&Access> {
         self.admitted.as_ref().map(|(access, _)| access)
     }
 
-    /// The first filter that it was refused. None: it was refused for what it is, not where.
+    /// First filter that was refused because there is no such topic; `None` when there was none.
     pub(super) fn refused(&self) -> Option<&str> {
         self.refused.get().map(|filter| &**filter)
     }
 
-    /// Whether its token still holds.
+    /// Returns true while the reader's token is valid.
     pub(super) fn may_read(&self) -> bool {
         self.access().is_some_and(|access| self.directory.may_read(access))
     }
 
-    /// Gives its place back.
+    /// Gives the reader's place back.
     pub(super) fn leave(&mut self) {
         self.admitted = None;
     }

@@ -1,5 +1,5 @@
-//! Housekeeping of data, in bounded steps between batches: retention, streams of deleted devices,
-//! ledgers that grow too long.
+//! Maintenance of stored data, in bounded steps between batches: retention, removal of deleted
+//! devices' streams, summing up of long ledgers.
 
 use std::collections::BTreeMap;
 
@@ -8,52 +8,58 @@ use holdfast_records::{Range, StreamName};
 use super::Service;
 use super::ingest::{Machine, abandon, owner};
 use crate::core::ingest::{self, SUM_UP_AT};
-use crate::core::ledger::Stretch;
+use crate::core::ledger::LoadedLedger;
 use crate::data_store::{DataBatch, Direction, Head, StreamRow};
 use crate::store::StoreError;
 
-/// Blocks looked at, or removed, in one step.
+/// Maximum number of blocks that one step looks at or removes.
 const BLOCKS: usize = 512;
 
-/// Segments removed, or summed up, in one step.
+/// Maximum number of segments that one step removes or sums up.
 const SEGMENTS: usize = 50_000;
 
-/// Streams looked at in one step; most need nothing.
+/// Maximum number of streams that one step looks at. Most of them need nothing.
 const STREAMS: usize = 1_000;
 
-/// From the beginning of one round over all streams to that of the next, in seconds.
+/// Time from the beginning of one round over all streams to the beginning of the next, in seconds.
 const ROUND: u64 = 30;
 
-/// Streams of a device that is not known are kept so long after that was first seen, in seconds: a
-/// backup that is older than the device may have been restored by mistake.
+/// Time for which streams of an unknown device are kept, counted from when it was first seen to be
+/// unknown, in seconds. A backup that is older than the device may have been restored by mistake.
 const UNKNOWN: u64 = 86_400;
 
 type Key = (Machine, StreamName);
 
-/// Where the round stands.
+/// Position of the round over all streams, and of the scan of one stream.
 #[derive(Debug, Default)]
-pub(super) struct Keeper {
+pub(super) struct Maintenance {
+    /// Time at which the round began, in seconds since 1970.
     began: u64,
-    /// The last stream that was looked at. None: the round is over.
+    /// Last stream that was looked at; `Some(None)` at the round's beginning, `None` when no round
+    /// is under way.
     at: Option<Option<Key>>,
     scan: Option<Scan>,
-    /// Since when the owners of streams are not known, in seconds since 1970. It begins anew with
-    /// the process.
+    /// Time since when the owner of streams has been unknown, in seconds since 1970. Begins again
+    /// with the process.
     unknown: BTreeMap<Machine, u64>,
 }
 
-/// A stream whose blocks are looked at for their age.
+/// Scan of one stream for blocks that are too old.
 #[derive(Debug)]
 struct Scan {
     key: Key,
+    /// Id of the stream's row. The scan ends when the stream was removed meanwhile.
     id: u64,
+    /// First sequence number of the next block to look at.
     next: u64,
+    /// Time at which the oldest block that stays was stored, in seconds since 1970.
     oldest: u64,
 }
 
-impl Keeper {
-    /// One step.
-    pub(super) fn turn(&mut self, service: &Service) -> Result<(), StoreError> {
+impl Maintenance {
+    /// Does one step: removes a part of a stream that is gone, goes on with a scan, or looks at the
+    /// next streams.
+    pub(super) fn step(&mut self, service: &Service) -> Result<(), StoreError> {
         let gone = service.ingest.known().gone.last().copied();
         if let Some(id) = gone {
             return remove(service, id);
@@ -72,8 +78,10 @@ impl Keeper {
         Ok(())
     }
 
+    /// Looks at the next streams for one that needs a step: an unknown owner, a ledger that is too
+    /// long, or too many or too old records.
     fn look(&mut self, service: &Service, after: Option<Key>, now: u64) -> Result<(), StoreError> {
-        let (rows, more) = some(service, after.as_ref());
+        let (rows, more) = next_streams(service, after.as_ref());
         for row in &rows {
             let key = (row.machine(), row.stream.clone());
             self.at = Some(Some(key.clone()));
@@ -100,8 +108,8 @@ impl Keeper {
             if let Some(most) = retention.bytes
                 && row.tally.bytes > most
             {
-                // The same stream again, until it is small enough.
-                self.at = Some(after_or(&rows, row, after));
+                // The same stream is looked at again, until it is small enough.
+                self.at = Some(place_before(&rows, row, after));
                 return shrink(service, row, row.tally.bytes - most);
             }
             if let Some(age) = retention.age
@@ -118,7 +126,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Removes blocks that are too old, as far as one step goes.
+    /// Removes blocks that are too old from one stream, as far as one step goes.
     fn scan(&mut self, service: &Service, mut scan: Scan) -> Result<(), StoreError> {
         let range = Range { from: scan.next, to: u64::MAX };
         let heads = service.ingest.store.heads(scan.id, range, BLOCKS, Direction::Up)?;
@@ -142,7 +150,8 @@ impl Keeper {
         scan.oldest =
             rest.iter().map(|head| head.stored).min().unwrap_or(u64::MAX).min(scan.oldest);
         let over = heads.len() < BLOCKS;
-        // A block may have come behind the scan meanwhile.
+        // `now` is a bound: a block may have been stored behind the scan meanwhile, and is no older
+        // than that.
         let oldest = over.then_some(scan.oldest.min(service.now()));
         if let Some(last) = heads.last() {
             scan.next = last.first.saturating_add(1);
@@ -155,8 +164,8 @@ impl Keeper {
     }
 }
 
-/// The place before this row.
-fn after_or(rows: &[StreamRow], row: &StreamRow, after: Option<Key>) -> Option<Key> {
+/// Position just before this row, so that the row is looked at again.
+fn place_before(rows: &[StreamRow], row: &StreamRow, after: Option<Key>) -> Option<Key> {
     let at = rows.iter().position(|other| other.id == row.id).unwrap_or(0);
     match at.checked_sub(1).and_then(|before| rows.get(before)) {
         Some(before) => Some((before.machine(), before.stream.clone())),
@@ -164,8 +173,8 @@ fn after_or(rows: &[StreamRow], row: &StreamRow, after: Option<Key>) -> Option<K
     }
 }
 
-/// The next streams, and whether more follow.
-fn some(service: &Service, after: Option<&Key>) -> (Vec<StreamRow>, bool) {
+/// Returns the next streams after a position, and whether more follow.
+fn next_streams(service: &Service, after: Option<&Key>) -> (Vec<StreamRow>, bool) {
     use std::ops::Bound::{Excluded, Included, Unbounded};
     let known = service.ingest.known();
     let first = after.map_or(Unbounded, |(machine, _)| Included(machine));
@@ -183,7 +192,8 @@ fn some(service: &Service, after: Option<&Key>) -> (Vec<StreamRow>, bool) {
     (rows, false)
 }
 
-/// Removes blocks of a stream; `oldest`: when the oldest of the others was stored.
+/// Removes blocks of a stream, and adjusts its sums. `oldest` is the time at which the oldest
+/// remaining block was stored, when that is known.
 fn drop_blocks(
     service: &Service,
     mut row: StreamRow,
@@ -217,7 +227,7 @@ fn bytes(heads: &[Head]) -> u64 {
     heads.iter().map(|head| head.bytes).fold(0, u64::saturating_add)
 }
 
-/// Makes this known of a stream.
+/// Replaces a stream's row in memory, unless the stream was removed meanwhile.
 pub(super) fn replace(service: &Service, row: StreamRow) {
     let mut known = service.ingest.known_mut();
     let streams = known.machines.get_mut(&row.machine());
@@ -228,7 +238,8 @@ pub(super) fn replace(service: &Service, row: StreamRow) {
     }
 }
 
-/// Removes the blocks with the lowest numbers, `excess` bytes or as many as one step does.
+/// Removes the blocks with the lowest sequence numbers: `excess` bytes, or as many blocks as one
+/// step does.
 fn shrink(service: &Service, row: &StreamRow, excess: u64) -> Result<(), StoreError> {
     let all = Range { from: 0, to: u64::MAX };
     let mut heads = service.ingest.store.heads(row.id, all, BLOCKS, Direction::Up)?;
@@ -241,7 +252,8 @@ fn shrink(service: &Service, row: &StreamRow, excess: u64) -> Result<(), StoreEr
         heads.truncate(enough + 1);
     }
     if heads.is_empty() {
-        // The sum is wrong: it says what is there from now on.
+        // No block is left although the sum says otherwise: the sum was wrong and begins again at
+        // 0.
         let mut row = row.clone();
         row.tally.bytes = 0;
         row.tally.kept = 0;
@@ -250,11 +262,11 @@ fn shrink(service: &Service, row: &StreamRow, excess: u64) -> Result<(), StoreEr
     drop_blocks(service, row.clone(), &heads, None)
 }
 
-/// Makes the oldest part of a long ledger one piece, as far as it was received.
+/// Sums up the oldest part of a long ledger: adjoining segments of received records become one.
 fn sum_up(service: &Service, row: &StreamRow) -> Result<(), StoreError> {
     let mut row = row.clone();
-    // From the beginning, for records that came late have cut up what was summed; where that gains
-    // nothing, from where it ended.
+    // First from the beginning, because records that came late may have cut up what was summed
+    // before. When that gains nothing, from where the last summing ended.
     for from in [0, row.tally.summed_below] {
         if from > row.tally.highest {
             return Ok(());
@@ -263,7 +275,7 @@ fn sum_up(service: &Service, row: &StreamRow) -> Result<(), StoreError> {
         let mut segments = service.ingest.store.segments(row.id, all, SEGMENTS)?;
         segments.retain(|segment| (from..=row.tally.highest).contains(&segment.to));
         let Some(last) = segments.last().map(|last| last.to) else { return Ok(()) };
-        let mut ledger = Stretch::new();
+        let mut ledger = LoadedLedger::new();
         ledger.load(Range { from, to: last }, segments);
         let before = row.tally.segments;
         ingest::sum_up(&mut ledger, &mut row.tally);
@@ -284,7 +296,8 @@ fn sum_up(service: &Service, row: &StreamRow) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Removes a part of a stream that is gone; its number goes last.
+/// Removes a part of a stream that is gone: its blocks first, then its ledger, its row last, so
+/// that its id stays taken until then.
 fn remove(service: &Service, id: u64) -> Result<(), StoreError> {
     let all = Range { from: 0, to: u64::MAX };
     let store = &service.ingest.store;
