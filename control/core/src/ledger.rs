@@ -84,7 +84,7 @@ pub struct LoadedLedger {
     /// Numbers whose status is known here: every segment that touches them is in memory as a whole.
     loaded: RangeSet,
     segments: Segments,
-    /// Segments as the store has them, for [`Stretch::rows`] to compare with.
+    /// Segments as the store has them, for [`LoadedLedger::rows`] to compare with.
     before: Segments,
 }
 

@@ -6,6 +6,7 @@ pub mod admission;
 pub mod alarms;
 pub mod answering;
 pub mod attention;
+pub mod change;
 pub mod crowd;
 pub mod device_topics;
 pub mod enrolment;

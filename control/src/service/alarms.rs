@@ -10,7 +10,6 @@ use holdfast_base::ids::{Labels, Name, hex};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::change::Change;
 use super::{Failure, Listed, Service};
 use crate::adapters::notify;
 use crate::api::selector::{self, Selector};
@@ -23,6 +22,7 @@ use crate::core::alarms::{
     Presence, Seen, Silence, Standing, Turn, Write, muted,
 };
 use crate::core::attention::{Alarm, Attention};
+use crate::core::change::Change;
 use crate::core::model::{Model, key};
 use crate::core::notification::Notification;
 use crate::core::records::{self, Policy, PolicyKind, PolicyRecord};

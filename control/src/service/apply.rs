@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use holdfast_base::ids::Name;
 use holdfast_protocol::workload::WorkloadSpec;
 
-use super::change::Change;
 use super::policies::{self, Overlay};
 use super::{Failure, Service};
 use crate::api::count::count;
 use crate::api::selector::Selector;
 use crate::api::{Applied, AppliedDocument, ChangedDevices};
 use crate::core::admission::{Admitted, What};
+use crate::core::change::Change;
 use crate::core::model::{Device, Model, Workload, encoded_size, key};
 use crate::core::placement::{self, Wanted};
 use crate::core::policies as effects;

@@ -2,9 +2,9 @@
 
 use holdfast_base::ids::Name;
 
-use super::change::Change;
 use super::{Failure, Service, ingest, jobs};
 use crate::api::{self, LabelPatch};
+use crate::core::change::Change;
 use crate::core::enrolment::check_labels;
 use crate::core::model::{Device, key, sha256};
 use crate::core::placement::Wanted;

@@ -8,9 +8,9 @@ use holdfast_protocol::enrol::{
 };
 use holdfast_protocol::topic;
 
-use super::change::Change;
 use super::{Failure, Service};
 use crate::adapters::authority::{Certificate, proves};
+use crate::core::change::Change;
 use crate::core::enrolment::{Asked, Decision, Known, Refused, decide, held_back};
 use crate::core::model::{Device, Model, key, sha256};
 use crate::core::placement;

@@ -12,11 +12,11 @@ use holdfast_protocol::message::Method;
 
 use super::apply::approved;
 use super::calls::NoAnswer;
-use super::change::Change;
 use super::{Failure, Service};
 use crate::api::selector;
 use crate::api::time::rfc3339;
 use crate::api::{NotRestarted, OnDevices, PauseResult, RestartProgress, RestartResult, Rollback};
+use crate::core::change::Change;
 use crate::core::model::{Model, Workload, key};
 use crate::core::pause::{MAX_NAMED, Stamp};
 use crate::core::placement::Wanted;

@@ -8,7 +8,6 @@ mod access;
 mod alarms;
 mod apply;
 mod calls;
-mod change;
 mod counters;
 mod devices;
 mod directory;
@@ -43,6 +42,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::adapters::authority::Authority;
 use crate::core::alarms::Engine;
+use crate::core::change::{After, Change, Finished};
 use crate::core::model::{BadRecord, Late, Model, key};
 use crate::core::throttle::Throttle;
 use crate::core::trend::Points;
@@ -67,7 +67,6 @@ pub use sessions::Credential;
 pub use timeline::TimelineQuery;
 pub use watching::Watch;
 
-use change::{After, Change};
 use writer::Job;
 
 /// Settings of the service, fixed at its start.
@@ -195,6 +194,15 @@ fn load(store: &dyn Store, tenant: &Name) -> Result<Model, StartError> {
     }
     model.settle(late);
     Ok(model)
+}
+
+/// Takes a change apart: its number, the batch for the store, and what is told afterwards.
+fn prepared(finished: Finished) -> (u64, Batch, After) {
+    for defect in finished.defects {
+        tracing::error!(defect, "a record has no JSON and is not stored: this is a defect");
+    }
+    let batch = Batch { clear: finished.writes.clear, writes: finished.writes.rows };
+    (finished.number, batch, finished.after)
 }
 
 impl Service {
@@ -369,7 +377,7 @@ impl Service {
             }
             let mut change = Change::new(&mut model, self.now());
             let out = act(&mut change)?;
-            let (number, batch, after) = change.finish();
+            let (number, batch, after) = prepared(change.finish());
             let tell = Box::new(move |service: &Self, result: Result<(), StoreError>| {
                 if result.is_ok() {
                     service.tell(after);
@@ -402,7 +410,7 @@ impl Service {
         }
         let mut change = Change::new(&mut model, self.now());
         act(&mut change);
-        let (number, batch, after) = change.finish();
+        let (number, batch, after) = prepared(change.finish());
         let tell = Box::new(move |service: &Self, result: Result<(), StoreError>| {
             if result.is_ok() {
                 service.tell(after);

@@ -8,13 +8,13 @@ use holdfast_records::DataPolicies;
 
 use super::alarms::{Standings, notification_status};
 use super::apply::approved;
-use super::change::Change;
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
 use crate::api::count::{count, either};
 use crate::api::{self, ChangedDevices, Explanation, PolicyStatus};
 use crate::core::absence;
 use crate::core::admission::Admitted;
+use crate::core::change::Change;
 use crate::core::model::{Device, KnownPolicy, Model, key, policy_size};
 use crate::core::placement::{self, Wanted};
 use crate::core::policies;

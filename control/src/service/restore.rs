@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 
 use holdfast_base::ids::Name;
 
-use super::change::Change;
 use super::ingest::owner;
 use super::{Failure, Service};
 use crate::adapters::authority::{Authority, Keys};
 use crate::api::Restored;
+use crate::core::change::Change;
 use crate::core::model::{AUTHORITY, Device, Late, Model, key};
 use crate::core::records::Meta;
 use crate::store::Snapshot;
