@@ -224,7 +224,11 @@ impl Service {
     /// Returns [`Failure::Invalid`] for a bad limit or page.
     pub fn alarms(&self, query: &AlarmsQuery) -> Listed<api::Alarm> {
         let limit = super::Query { limit: query.limit, ..Default::default() }.limit()?;
-        let bad = || Failure::invalid("continue: not one of ours; begin anew without it");
+        let bad = || {
+            Failure::invalid(
+                "continue: not a value that a page gave; leave it out to begin with the first page",
+            )
+        };
         let skip: usize = match &query.after {
             None => 0,
             Some(text) => text.parse().map_err(|_| bad())?,
@@ -620,7 +624,7 @@ fn admit(
         .map_err(|error| bad(format!("labelSelector: {error}")))?;
     let matcher = Matcher { kind, code: given(new.code), device, devices };
     if matcher.is_empty() {
-        return Err(bad("which alarms? Give kind, code, device or labelSelector; every alarm at once is nobody's intention".into()));
+        return Err(bad("give kind, code, device or labelSelector: every alarm at once cannot be acknowledged or silenced".into()));
     }
     if new.note.len() > MAX_NOTE {
         return Err(bad(format!("note: {} bytes, at most {MAX_NOTE}", new.note.len())));

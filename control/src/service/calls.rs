@@ -44,7 +44,8 @@ const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
 /// Error of a reader whose next piece has a sequence number beyond the expected one.
 const GAP: &str = "a part of the answer was lost on the way";
 /// Error of a reader that took the pieces more slowly than they came.
-const SLOW: &str = "more came than was taken: the rest is cut; read it faster, or ask for less";
+const SLOW: &str =
+    "it came faster than it was read, so the rest is cut: read it faster, or ask for less";
 
 /// Maximum number of lines from the end of a log.
 const MAX_TAIL: u32 = 100_000;
@@ -63,7 +64,7 @@ pub struct Part {
 
 /// Call that waits for its reply.
 #[derive(Debug)]
-struct Waiting {
+struct PendingCall {
     device: DeviceId,
     next: u32,
     is_log: bool,
@@ -77,7 +78,7 @@ struct Waiting {
 /// Calls that wait for replies, and questions under way.
 #[derive(Debug)]
 pub(super) struct Calls {
-    waiting: Mutex<BTreeMap<u64, Waiting>>,
+    pending: Mutex<BTreeMap<u64, PendingCall>>,
     /// Id of the last call. Ids are unique within this process, which is enough: a device's MQTT
     /// session ends with the process. They begin at 1, because small numbers are short on the wire.
     last: AtomicU64,
@@ -86,24 +87,24 @@ pub(super) struct Calls {
     /// One permit for each question under way.
     pub(super) questions: Arc<Semaphore>,
     /// Questions under way by their id, each with what ends it.
-    open: Mutex<BTreeMap<String, Arc<Notify>>>,
+    open_questions: Mutex<BTreeMap<String, Arc<Notify>>>,
 }
 
 impl Default for Calls {
     fn default() -> Self {
         Self {
-            waiting: Mutex::default(),
+            pending: Mutex::default(),
             last: AtomicU64::new(0),
             answers: Semaphore::new(ANSWERS),
             questions: Arc::new(Semaphore::new(QUESTIONS)),
-            open: Mutex::default(),
+            open_questions: Mutex::default(),
         }
     }
 }
 
 impl Calls {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, PendingCall>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next_id(&self) -> u64 {
@@ -111,8 +112,8 @@ impl Calls {
     }
 
     /// Locks the questions under way.
-    pub(super) fn open(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn open_questions(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
+        self.open_questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands a piece of a reply, `bytes` long on the wire, to whoever waits for it. A reply to no
@@ -364,7 +365,7 @@ impl Service {
                 return Err(Failure::Unavailable("too many logs are being read already".into()));
             }
             let name = known.record.name.clone();
-            let waiting = Waiting {
+            let call = PendingCall {
                 device: model.id(&name),
                 next: 0,
                 is_log: true,
@@ -372,7 +373,7 @@ impl Service {
                 topic: 0,
                 crossed: Arc::default(),
             };
-            calls.insert(id, waiting);
+            calls.insert(id, call);
             (name, workload)
         };
         let follow = part.follow_seconds > 0;
@@ -467,7 +468,7 @@ impl Service {
             if calls.len() >= CALLS {
                 return Err(NoAnswer::Now("too many devices are being asked already".into()));
             }
-            let waiting = Waiting {
+            let call = PendingCall {
                 device: device.clone(),
                 next: 0,
                 is_log: false,
@@ -475,7 +476,7 @@ impl Service {
                 topic: topic(shard, device, Channel::Reply),
                 crossed: Arc::clone(crossed),
             };
-            calls.insert(id, waiting);
+            calls.insert(id, call);
         }
         let _ends = Ending { service: Arc::clone(self), device: name.clone(), id };
         crossed.fetch_add(self.try_call(name, id, method)?, Ordering::Relaxed);
@@ -506,7 +507,7 @@ mod tests {
         let (sender, pieces) = mpsc::channel(room);
         let device: DeviceId = "default.d-1".parse().unwrap();
         let calls = Calls::default();
-        let waiting = Waiting {
+        let call = PendingCall {
             device: device.clone(),
             next: 0,
             is_log: true,
@@ -514,7 +515,7 @@ mod tests {
             topic: 0,
             crossed: Arc::default(),
         };
-        calls.lock().insert(1, waiting);
+        calls.lock().insert(1, call);
         (calls, device, pieces)
     }
 

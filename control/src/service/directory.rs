@@ -276,7 +276,7 @@ impl Service {
         });
         self.note_due(name);
         if let Some(history) = diverged {
-            tracing::warn!(device = %name, "it came back with an earlier state of its data folder, or as a copy: told above which numbers it goes on");
+            tracing::warn!(device = %name, "the device came back with an earlier state of its data folder, or as a copy: it is told which sequence numbers are known");
             self.ingest.diverged(name.clone(), history);
         }
     }

@@ -22,7 +22,7 @@ fn bytes(stored: &Stored) -> usize {
 
 /// Batches that wait for one reader, their size in bytes, and the number of records that it lost.
 #[derive(Default)]
-struct Waiting {
+struct Backlog {
     batches: VecDeque<Arc<Stored>>,
     bytes: usize,
     missed: u64,
@@ -32,12 +32,12 @@ struct Waiting {
 /// Reader's place among the feeds: which streams it reads, and what waits for it.
 struct Queue {
     wanted: Wanted,
-    waiting: Mutex<Waiting>,
+    backlog: Mutex<Backlog>,
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Backlog> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a batch. Drops the oldest ones when too many wait.
@@ -79,7 +79,7 @@ impl Feeds {
 
     /// Adds a reader that gets the records of the wanted streams from now on.
     pub fn subscribe(&self, wanted: Wanted) -> DataFeed {
-        let queue = Arc::new(Queue { wanted, waiting: Mutex::default() });
+        let queue = Arc::new(Queue { wanted, backlog: Mutex::default() });
         let mut queues = self.lock();
         queues.retain(|known| known.strong_count() > 0);
         queues.push(Arc::downgrade(&queue));
@@ -137,7 +137,7 @@ impl DataFeed {
     }
 }
 
-impl Waiting {
+impl Backlog {
     /// Takes the oldest batch.
     fn take(&mut self) -> Option<Arc<Stored>> {
         let next = self.batches.pop_front()?;

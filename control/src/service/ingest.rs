@@ -19,7 +19,7 @@ use holdfast_records::{Acked, Acknowledgement, Given, Range, RangeSet, Record, S
 
 use super::feeds::Feeds;
 use super::maintenance::{Maintenance, replace};
-use super::records::Opened;
+use super::records::BlockRead;
 use super::{DataFeed, Service};
 use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
 use crate::core::ledger::{LoadedLedger, MAX_SEQUENCE};
@@ -332,7 +332,7 @@ impl Service {
     pub fn data_trouble(&self) -> Option<String> {
         if self.ingest.is_failing() {
             return Some(
-                "the data store takes nothing now: see the log; devices keep their data".into(),
+                "the data store cannot be written: see the log; devices keep their data".into(),
             );
         }
         let room = self.room();
@@ -365,7 +365,9 @@ pub(super) fn run(service: &Service, queue: Queue) {
         let any = !group.is_empty();
         let turn = AssertUnwindSafe(|| turn(service, group, &mut maintenance));
         if catch_unwind(turn).is_err() {
-            tracing::error!("a defect while data was stored: what is known is read anew");
+            tracing::error!(
+                "a defect while data was stored: all streams are read from the store again"
+            );
             service.ingest.known_mut().stale = true;
         }
         if !open || (service.ingest.closing.load(Ordering::Acquire) && !any) {
@@ -548,7 +550,7 @@ fn set_aside(service: &Service, mut row: StreamRow, first: u64) -> Result<(), St
     let store = &service.ingest.store;
     let only = Range { from: first, to: first };
     let Some(head) = store.heads(row.id, only, 1, Direction::Up)?.pop() else { return Ok(()) };
-    if !matches!(service.opened(&row, &head)?, Opened::Damaged) {
+    if !matches!(service.read_block(&row, &head)?, BlockRead::Damaged) {
         return Ok(());
     }
     let last = head.reach(row.tally.span);
@@ -647,7 +649,7 @@ pub(super) fn abandon(service: &Service, rows: Vec<StreamRow>) -> Result<(), Sto
 
 /// Stream that a group changes: its row, the loaded part of its ledger, and new records for the
 /// live feeds.
-struct Open {
+struct OpenStream {
     row: StreamRow,
     ledger: LoadedLedger,
     records: Vec<Record>,
@@ -658,7 +660,7 @@ struct Group<'a> {
     service: &'a Service,
     now: u64,
     last_id: u64,
-    open: BTreeMap<(Machine, StreamName), Open>,
+    open: BTreeMap<(Machine, StreamName), OpenStream>,
     batch: DataBatch,
     counts: Counts,
 }
@@ -757,7 +759,7 @@ fn acked(stream: StreamName, from: u64, to: u64) -> Acked {
 
 /// Part of an acknowledgement that tells of conflicts.
 #[derive(Default)]
-struct Put {
+struct Conflicts {
     /// Ranges that conflict, see [`Acked::conflict`].
     conflict: Vec<Range>,
     /// Highest known number, see [`Acked::highest`].
@@ -787,7 +789,7 @@ impl Group<'_> {
         };
         let batch = (checked.stream.clone(), checked.from, checked.to);
         match self.add((device, owner), checked) {
-            Ok(Ok(Put { conflict, highest })) => {
+            Ok(Ok(Conflicts { conflict, highest })) => {
                 let (stream, from, to) = batch;
                 let acked = Acked { conflict, highest, ..acked(stream, from, to) };
                 Ok(Outcome::Told(arrival, acked))
@@ -809,11 +811,15 @@ impl Group<'_> {
     }
 
     /// Adds a decoded batch. The inner error says why the batch can never be stored.
-    fn add(&mut self, machine: Machine, batch: Checked) -> Result<Result<Put, String>, StoreError> {
+    fn add(
+        &mut self,
+        machine: Machine,
+        batch: Checked,
+    ) -> Result<Result<Conflicts, String>, StoreError> {
         let key = (machine, batch.stream.clone());
         let mut open = match self.open.remove(&key) {
             Some(open) => open,
-            None => match self.opened(&key.0, &batch.stream) {
+            None => match self.open_stream(&key.0, &batch.stream) {
                 Some(open) => open,
                 None => {
                     return Ok(Err(format!(
@@ -828,16 +834,16 @@ impl Group<'_> {
     }
 
     /// Opens a known stream, or a new one. Returns `None` when the device has too many.
-    fn opened(&mut self, machine: &Machine, stream: &StreamName) -> Option<Open> {
+    fn open_stream(&mut self, machine: &Machine, stream: &StreamName) -> Option<OpenStream> {
         let known = self.service.ingest.known();
         let streams = known.machines.get(machine);
         let row = streams.and_then(|streams| streams.get(stream)).cloned();
         let (here, last_id) = (streams.map_or(0, BTreeMap::len), known.last_id);
         drop(known);
         if let Some(row) = row {
-            return Some(Open { row, ledger: LoadedLedger::new(), records: Vec::new() });
+            return Some(OpenStream { row, ledger: LoadedLedger::new(), records: Vec::new() });
         }
-        let new = |((of, _), open): &(&(Machine, StreamName), &Open)| {
+        let new = |((of, _), open): &(&(Machine, StreamName), &OpenStream)| {
             of == machine && open.row.id > last_id
         };
         if here + self.open.iter().filter(new).count() >= MAX_STREAMS {
@@ -852,7 +858,7 @@ impl Group<'_> {
             gone: false,
             tally: ingest::Tally::default(),
         };
-        Some(Open { row, ledger: LoadedLedger::new(), records: Vec::new() })
+        Some(OpenStream { row, ledger: LoadedLedger::new(), records: Vec::new() })
     }
 
     /// Adds a batch to an open stream: loads the touched parts of the ledger, sorts out repeated
@@ -861,7 +867,11 @@ impl Group<'_> {
     /// Example: sequence numbers 10 to 20 arrive and 10 to 15 are in the ledger. If the stored
     /// blocks hold equal records, 16 to 20 are stored. If they hold other records, 10 to 15 are
     /// reported as a conflict and the device numbers them anew.
-    fn put(&mut self, open: &mut Open, batch: Checked) -> Result<Result<Put, String>, StoreError> {
+    fn put(
+        &mut self,
+        open: &mut OpenStream,
+        batch: Checked,
+    ) -> Result<Result<Conflicts, String>, StoreError> {
         for range in ingest::touched(&open.row.tally, &batch).iter() {
             for wanted in open.ledger.wanted(range.from, range.to).iter() {
                 let store = &self.service.ingest.store;
@@ -896,7 +906,7 @@ impl Group<'_> {
     /// Returns the sequence numbers of a batch under which other records are stored.
     fn conflicts(
         &self,
-        open: &Open,
+        open: &OpenStream,
         batch: &Checked,
         held: &RangeSet,
     ) -> Result<RangeSet, StoreError> {
@@ -907,15 +917,20 @@ impl Group<'_> {
     }
 
     /// Builds the conflict part of an acknowledgement, and logs the conflict.
-    fn told(&self, open: &Open, batch: &Checked, conflict: &RangeSet) -> Result<Put, StoreError> {
+    fn told(
+        &self,
+        open: &OpenStream,
+        batch: &Checked,
+        conflict: &RangeSet,
+    ) -> Result<Conflicts, StoreError> {
         if conflict.is_empty() {
-            return Ok(Put::default());
+            return Ok(Conflicts::default());
         }
         let highest = self.service.highest(&open.row)?.max(batch.to);
         let count = conflict.count();
         let (device, stream) = (&open.row.device, &batch.stream);
         tracing::warn!(%device, %stream, from = batch.from, to = batch.to, count, highest, "records came with numbers of other ones: the device was copied, or put back to an earlier state, and numbers them anew");
-        Ok(Put { conflict: conflict.iter().collect(), highest })
+        Ok(Conflicts { conflict: conflict.iter().collect(), highest })
     }
 
     fn commit(mut self) -> Result<(), StoreError> {

@@ -69,11 +69,11 @@ fn chosen(model: &Model, workload: &Name, on: &OnDevices) -> Result<Option<Vec<N
     match (&on.devices, &on.label_selector) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => {
-            Err(Failure::invalid("devices and labelSelector: one of both is enough"))
+            Err(Failure::invalid("devices and labelSelector: give only one of them"))
         }
         (Some(devices), None) => {
             if devices.is_empty() {
-                let text = "devices: none is named; without devices it is every one that should run the workload";
+                let text = "devices: the list is empty; leave it out to select every device that should run the workload";
                 return Err(Failure::invalid(text));
             }
             let mut chosen = BTreeSet::new();
@@ -95,7 +95,7 @@ fn chosen(model: &Model, workload: &Name, on: &OnDevices) -> Result<Option<Vec<N
             let selector = selector::parse(text)
                 .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))?;
             if selector.is_empty() {
-                let text = "labelSelector: it has no conditions; without it it is every device that should run the workload";
+                let text = "labelSelector: it has no conditions; leave it out to select every device that should run the workload";
                 return Err(Failure::invalid(text));
             }
             let fitting = approved(model).filter(|device| selector.matches(&device.record.labels));

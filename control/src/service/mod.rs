@@ -474,7 +474,7 @@ impl Service {
                 true
             }
             Err(error) => {
-                tracing::error!(%error, "the store cannot be read anew: nothing is changed until it can");
+                tracing::error!(%error, "the store cannot be read again: no change is made until it can");
                 false
             }
         }

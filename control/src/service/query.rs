@@ -55,24 +55,24 @@ const NAMED: usize = 3;
 
 /// Registered question, which can be ended by its id before every device has answered. Dropped, it
 /// is no longer registered.
-struct Open {
+struct OpenQuestion {
     service: Arc<Service>,
     id: String,
     enough: Arc<Notify>,
 }
 
-impl Open {
+impl OpenQuestion {
     fn new(service: &Arc<Service>) -> Result<Self, Failure> {
         let id = service.authority.random().map(u64::from_le_bytes).map_err(Failure::internal)?;
         let (id, enough) = (format!("{id:016x}"), Arc::<Notify>::default());
-        service.calls.open().insert(id.clone(), Arc::clone(&enough));
+        service.calls.open_questions().insert(id.clone(), Arc::clone(&enough));
         Ok(Self { service: Arc::clone(service), id, enough })
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenQuestion {
     fn drop(&mut self) {
-        self.service.calls.open().remove(&self.id);
+        self.service.calls.open_questions().remove(&self.id);
     }
 }
 
@@ -83,7 +83,7 @@ pub struct Asking {
     asked: Asked,
     devices: Vec<(Name, Labels)>,
     until: Option<Instant>,
-    open: Open,
+    open: OpenQuestion,
     _one_of: OwnedSemaphorePermit,
 }
 
@@ -168,7 +168,7 @@ impl Service {
             Failure::Unavailable("too many questions are being asked already: try again".into())
         })?;
         Ok(Asking {
-            open: Open::new(self)?,
+            open: OpenQuestion::new(self)?,
             service: Arc::clone(self),
             stream,
             asked,
@@ -183,7 +183,7 @@ impl Service {
     /// # Errors
     /// Returns [`Failure::NotFound`] when no question with this id is under way.
     pub fn end_query(&self, id: &str) -> Result<(), Failure> {
-        let open = self.calls.open();
+        let open = self.calls.open_questions();
         let enough = open.get(id).ok_or_else(|| Failure::no("question", id))?;
         enough.notify_one();
         Ok(())

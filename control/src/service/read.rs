@@ -51,7 +51,7 @@ impl Query {
             Some(after) => after
                 .parse()
                 .map(Bound::Excluded)
-                .map_err(|_| Failure::invalid("continue: not one of ours; begin anew without it")),
+                .map_err(|_| Failure::invalid("continue: not a value that a page gave; leave it out to begin with the first page")),
         }
     }
 }
@@ -122,7 +122,11 @@ impl Service {
     /// Returns [`Failure::Invalid`] for a bad query.
     pub fn revisions(&self, query: &Query, workload: Option<&str>) -> Listed<api::Revision> {
         let limit = query.limit()?;
-        let bad = || Failure::invalid("continue: not one of ours; begin anew without it");
+        let bad = || {
+            Failure::invalid(
+                "continue: not a value that a page gave; leave it out to begin with the first page",
+            )
+        };
         let after: Option<(Name, u64)> = match query.after.as_deref() {
             None => None,
             Some(text) => {
@@ -291,6 +295,8 @@ impl Service {
         if self.model().names_artifact(&device.device, digest) {
             return Ok(());
         }
-        Err(Failure::Refused(format!("{digest} is of no workload that device {device} should run")))
+        Err(Failure::Refused(format!(
+            "{digest} belongs to no workload that device {device} should run"
+        )))
     }
 }

@@ -91,7 +91,7 @@ impl Window {
 }
 
 /// Outcome of reading a block.
-pub(super) enum Opened {
+pub(super) enum BlockRead {
     Records(Vec<Record>),
     /// Retention has removed the block meanwhile.
     Gone,
@@ -106,9 +106,9 @@ pub type Visitor<'a> = dyn FnMut(Record) -> ControlFlow<()> + 'a;
 
 /// Records that were read and are not visited yet, by their sequence numbers.
 #[derive(Default)]
-struct Waiting(BTreeMap<u64, Record>);
+struct MergeBuffer(BTreeMap<u64, Record>);
 
-impl Waiting {
+impl MergeBuffer {
     /// Visits the records below a sequence number, in ascending order.
     fn below(&mut self, number: u64, visit: &mut Visitor<'_>) -> ControlFlow<()> {
         while let Some(first) = self.0.first_entry() {
@@ -252,7 +252,7 @@ impl Service {
         visit: &mut Visitor<'_>,
         left_out: &mut RangeSet,
     ) -> Result<ControlFlow<()>, Failure> {
-        let mut waiting = Waiting::default();
+        let mut waiting = MergeBuffer::default();
         let mut from = window.numbers.from.saturating_sub(row.tally.span.max(1) - 1);
         loop {
             let range = Range { from, to: window.numbers.to };
@@ -261,7 +261,7 @@ impl Service {
                 if waiting.below(head.first, visit).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
-                self.open(row, head, window, &mut waiting, left_out)?;
+                self.load_block(row, head, window, &mut waiting, left_out)?;
             }
             match heads.last() {
                 Some(last) if heads.len() == HEADS => from = last.first.saturating_add(1),
@@ -279,7 +279,7 @@ impl Service {
         visit: &mut Visitor<'_>,
         left_out: &mut RangeSet,
     ) -> Result<ControlFlow<()>, Failure> {
-        let mut waiting = Waiting::default();
+        let mut waiting = MergeBuffer::default();
         let mut to = window.numbers.to;
         loop {
             let range = Range { from: 0, to };
@@ -294,7 +294,7 @@ impl Service {
                 if reach <= window.numbers.from {
                     return Ok(waiting.from(0, visit));
                 }
-                self.open(row, head, window, &mut waiting, left_out)?;
+                self.load_block(row, head, window, &mut waiting, left_out)?;
             }
             match heads.last() {
                 Some(last) if heads.len() == HEADS && last.first > 0 => to = last.first - 1,
@@ -305,25 +305,25 @@ impl Service {
     }
 
     /// Reads a block and adds its records within the window to those that wait.
-    fn open(
+    fn load_block(
         &self,
         row: &StreamRow,
         head: &Head,
         window: Window,
-        waiting: &mut Waiting,
+        waiting: &mut MergeBuffer,
         left_out: &mut RangeSet,
     ) -> Result<(), Failure> {
         if !window.touches(head) {
             return Ok(());
         }
-        match self.opened(row, head)? {
-            Opened::Records(records) => {
+        match self.read_block(row, head)? {
+            BlockRead::Records(records) => {
                 let chosen = records.into_iter().filter(|record| window.holds(record));
                 waiting.0.extend(chosen.map(|record| (record.seq, record)));
             }
-            Opened::Gone => {}
-            unread @ (Opened::Damaged | Opened::Unknown) => {
-                if matches!(unread, Opened::Damaged) {
+            BlockRead::Gone => {}
+            unread @ (BlockRead::Damaged | BlockRead::Unknown) => {
+                if matches!(unread, BlockRead::Damaged) {
                     self.ingest.is_damaged(row, head.first);
                 }
                 left_out.insert(head.first, head.reach(row.tally.span));
@@ -333,15 +333,15 @@ impl Service {
     }
 
     /// Reads and unpacks a block.
-    pub(super) fn opened(&self, row: &StreamRow, head: &Head) -> Result<Opened, StoreError> {
+    pub(super) fn read_block(&self, row: &StreamRow, head: &Head) -> Result<BlockRead, StoreError> {
         Ok(match self.ingest.store.block(row.id, head.first)? {
-            None => Opened::Gone,
-            Some(Block::Damaged) => Opened::Damaged,
+            None => BlockRead::Gone,
+            Some(Block::Damaged) => BlockRead::Damaged,
             Some(Block::Whole(block)) => match unpack(&block) {
-                Ok(records) => Opened::Records(records),
+                Ok(records) => BlockRead::Records(records),
                 Err(error) => {
                     tracing::error!(device = %row.device, stream = %row.stream, first = head.first, %error, "a block that is as it was written cannot be read");
-                    Opened::Unknown
+                    BlockRead::Unknown
                 }
             },
         })
@@ -367,7 +367,7 @@ impl Service {
                     if head.is_dense() {
                         held.union(&mine);
                     } else if !mine.is_empty()
-                        && let Opened::Records(records) = self.opened(row, head)?
+                        && let BlockRead::Records(records) = self.read_block(row, head)?
                     {
                         let mine = records.iter().filter(|record| mine.contains(record.seq));
                         held.union(&RangeSet::from_ranges(
@@ -423,7 +423,7 @@ impl Service {
                 for head in &heads {
                     let mine = !numbers.within(head.first, head.last).is_empty();
                     if mine
-                        && let Opened::Records(records) = self.opened(row, head)?
+                        && let BlockRead::Records(records) = self.read_block(row, head)?
                         && !add(records)
                     {
                         return Ok(compared);
@@ -592,7 +592,11 @@ impl Service {
         text: Option<&str>,
     ) -> Listed<StreamItem> {
         let limit = query.limit()?;
-        let bad = || Failure::invalid("continue: not one of ours; begin anew without it");
+        let bad = || {
+            Failure::invalid(
+                "continue: not a value that a page gave; leave it out to begin with the first page",
+            )
+        };
         let after = match query.after.as_deref() {
             None => None,
             Some(after) => {

@@ -45,7 +45,9 @@ impl TimelineQuery {
 }
 
 fn not_ours() -> Failure {
-    Failure::invalid("continue: not one of ours; begin anew without it")
+    Failure::invalid(
+        "continue: not a value that a page gave; leave it out to begin with the first page",
+    )
 }
 
 fn read(key: &str, value: &[u8]) -> Option<EventRecord> {

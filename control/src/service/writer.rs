@@ -57,7 +57,7 @@ pub(super) fn run(service: &Arc<Service>, mut jobs: mpsc::Receiver<Job>) {
             Err(error) => {
                 service.refuses(Some(error.to_string()));
                 service.counters.commits_failed.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, "the store did not take a change; memory is read anew");
+                tracing::error!(%error, "the store refused a change: the model is read from it again");
                 last |= service.after_failure(&mut jobs, error);
             }
         }

@@ -152,7 +152,7 @@ async fn a_full_disk_loses_nothing_holds_devices_back_and_heals() {
     let ready = || world.raw("GET", "/readyz", &[], "");
     let said = ready().await;
     assert_eq!(said.status(), 200, "everything else works");
-    assert!(said.body().starts_with(b"ready\nbut the data store takes nothing now"), "{said:?}");
+    assert!(said.body().starts_with(b"ready\nbut the data store cannot be written"), "{said:?}");
     assert!(world.publish("d-1", Channel::State, crate::world::report(true, 1, 1, &[])).await);
     let path = "/api/v1/devices/d-1/streams/s/records";
     assert_eq!(

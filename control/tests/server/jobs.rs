@@ -156,11 +156,11 @@ async fn a_pause_is_desired_and_stays_until_it_is_resumed() {
     assert_eq!(get(&world, "/api/v1/workloads/w").await["paused"], Value::Null);
 
     for (body, status, text) in [
-        (json!({ "devices": [] }), 400, "none is named"),
+        (json!({ "devices": [] }), 400, "the list is empty"),
         (json!({ "devices": ["none"] }), 404, "there is no device"),
         (json!({ "labelSelector": "" }), 400, "no conditions"),
         (json!({ "labelSelector": "role=none" }), 404, "role=none"),
-        (json!({ "devices": ["d-1"], "labelSelector": "role=a" }), 400, "one of both"),
+        (json!({ "devices": ["d-1"], "labelSelector": "role=a" }), 400, "give only one"),
         (json!({ "device": "d-1" }), 400, "device"),
     ] {
         let (found, said) = post(&world, "w/pause", body).await;

@@ -107,6 +107,6 @@ async fn a_token_that_is_none_of_ours_is_refused() {
         let (status, answer) = world.request("GET", path, json!(null)).await;
         assert_eq!(status, 400, "{path}: {answer}");
         let said = answer["error"]["message"].as_str().unwrap();
-        assert!(said.starts_with("continue: not one of ours"), "{path}: {said}");
+        assert!(said.starts_with("continue: not a value that a page gave"), "{path}: {said}");
     }
 }

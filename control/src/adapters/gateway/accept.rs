@@ -36,17 +36,17 @@ pub(super) struct Newcomer {
     pub(super) number: u64,
     pub(super) stop: watch::Receiver<bool>,
     /// Guard that counts it among the open connections.
-    pub(super) open: Open,
+    pub(super) open: OpenConnection,
     /// Place among the half-open connections, held until CONNECT.
     pub(super) slot: Seat,
 }
 
 /// Guard of one open connection, which counts until it is dropped.
-pub(super) struct Open {
+pub(super) struct OpenConnection {
     shared: Arc<Shared>,
 }
 
-impl Open {
+impl OpenConnection {
     /// Counts a connection unless there are too many.
     fn try_new(shared: &Arc<Shared>) -> Option<Self> {
         use std::sync::atomic::Ordering;
@@ -61,7 +61,7 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.shared.open.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
     }
@@ -116,7 +116,7 @@ fn welcome(
     stop: &watch::Receiver<bool>,
 ) {
     count(&shared.counters.accepted);
-    let Some(open) = Open::try_new(shared) else {
+    let Some(open) = OpenConnection::try_new(shared) else {
         count(&shared.counters.refused_full);
         return;
     };

@@ -11,7 +11,7 @@ use holdfast_protocol::topic::Channel;
 use tokio_rustls::server::TlsStream;
 
 use super::Shared;
-use super::accept::{Newcomer, Open};
+use super::accept::{Newcomer, OpenConnection};
 use super::counters::{add, count, drop_one};
 use super::gatekeeper::{Gatekeeper, Why};
 use super::identity::Identity;
@@ -44,7 +44,7 @@ pub(super) struct Connection {
     stop: tokio::sync::watch::Receiver<bool>,
     /// Place among the half-open connections, held until CONNECT.
     slot: Option<Seat>,
-    _open: Open,
+    _open: OpenConnection,
     pending: PendingDesired,
     /// True while the registry and the directory know this connection.
     known: bool,

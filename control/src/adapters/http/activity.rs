@@ -18,7 +18,7 @@ use crate::core::activity::{self, Asked, Filter};
 use crate::core::records::AuditRecord;
 use crate::service::{Failure, Query, TimelineQuery};
 
-type Answer<T> = Result<Json<T>, Failure>;
+type JsonResult<T> = Result<Json<T>, Failure>;
 
 /// Size of one piece of an exported file, in bytes.
 const PIECE: usize = 32 * 1024;
@@ -55,7 +55,7 @@ pub(super) async fn timeline(
     State(app): State<App>,
     Path(name): Path<String>,
     Params(params): Params<TimelineParams>,
-) -> Answer<List<TimelineEvent>> {
+) -> JsonResult<List<TimelineEvent>> {
     let now = app.service.now();
     let second = |name, text: &Option<String>| {
         activity::second(name, text.as_deref(), now).map_err(Failure::invalid)
@@ -109,7 +109,7 @@ pub(crate) struct AuditParams {
 pub(super) async fn audit(
     State(app): State<App>,
     Params(params): Params<AuditParams>,
-) -> Answer<List<AuditRecord>> {
+) -> JsonResult<List<AuditRecord>> {
     let newest_first = match params.order.as_deref() {
         None | Some("oldest") => false,
         Some("newest") => true,

@@ -13,7 +13,7 @@ use crate::api::Muting;
 use crate::api::{Alarm, AlarmState, List, NewSilence, Severity, Silence, Tested};
 use crate::service::{AlarmsQuery, Failure};
 
-type Answer<T> = Result<Json<T>, Failure>;
+type JsonResult<T> = Result<Json<T>, Failure>;
 
 /// Parameters of the list of alarms.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
@@ -75,7 +75,7 @@ impl ListAlarms {
 pub(super) async fn list(
     State(app): State<App>,
     Params(query): Params<ListAlarms>,
-) -> Answer<List<Alarm>> {
+) -> JsonResult<List<Alarm>> {
     let query = query.query()?;
     let service = std::sync::Arc::clone(&app.service);
     tokio::task::spawn_blocking(move || service.alarms(&query))
@@ -118,7 +118,7 @@ pub(super) async fn silence(
 #[utoipa::path(get, path = "/api/v1/silences", operation_id = "listSilences", tag = "alarms",
     security(("bearer" = [])),
     responses((status = 200, body = List<Silence>), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn silences(State(app): State<App>) -> Answer<List<Silence>> {
+pub(super) async fn silences(State(app): State<App>) -> JsonResult<List<Silence>> {
     let service = std::sync::Arc::clone(&app.service);
     let listed = tokio::task::spawn_blocking(move || service.silences()).await;
     listed.map(Json).map_err(Failure::internal)
@@ -146,6 +146,6 @@ pub(super) async fn test(
     State(app): State<App>,
     Extension(Operator(by)): Extension<Operator>,
     Path(name): Path<String>,
-) -> Answer<Tested> {
+) -> JsonResult<Tested> {
     app.service.test_notification(&name, &by).await.map(Json)
 }

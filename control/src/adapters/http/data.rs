@@ -29,7 +29,7 @@ use crate::core::values::{record_json, value_form, value_json};
 use crate::data_store::StreamRow;
 use crate::service::{Failure, LedgerPart, Query, Service, Window};
 
-type Answer<T> = Result<Json<T>, Failure>;
+type JsonResult<T> = Result<Json<T>, Failure>;
 
 /// Default number of records on a page.
 const PAGE: usize = 500;
@@ -203,7 +203,7 @@ impl RecordsQuery {
 pub(super) async fn streams(
     State(app): State<App>,
     Params(query): Params<StreamsQuery>,
-) -> Answer<List<StreamItem>> {
+) -> JsonResult<List<StreamItem>> {
     let selector = selector::parse(query.label_selector.as_deref().unwrap_or_default())
         .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))?;
     let text = Filter::text(&query.q.unwrap_or_default())
@@ -223,7 +223,7 @@ pub(super) async fn streams(
 pub(super) async fn of_device(
     State(app): State<App>,
     Path(name): Path<String>,
-) -> Answer<DeviceStreams> {
+) -> JsonResult<DeviceStreams> {
     aside(app, move |service| service.device_streams(&name)).await.map(Json)
 }
 
@@ -382,7 +382,7 @@ pub(super) async fn series(
     State(app): State<App>,
     Path((name, stream)): Path<(String, String)>,
     Params(query): Params<SeriesQuery>,
-) -> Answer<Series> {
+) -> JsonResult<Series> {
     let now = app.service.now().saturating_mul(1_000);
     let until = time("until", query.until.as_deref(), now)?.unwrap_or(now.saturating_add(1));
     let since = time("since", query.since.as_deref(), now)?.unwrap_or(until.saturating_sub(DAY));
@@ -409,7 +409,7 @@ pub(super) async fn ledger(
     State(app): State<App>,
     Path((name, stream)): Path<(String, String)>,
     Params(query): Params<LedgerQuery>,
-) -> Answer<Ledger> {
+) -> JsonResult<Ledger> {
     let limit = limit(query.limit, RANGES)?;
     let newest_first = newest_first(query.order.as_deref())?;
     let by_policy = match query.only.as_deref() {

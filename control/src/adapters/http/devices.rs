@@ -11,13 +11,13 @@ use super::extract::{Path, SMALL, json};
 use crate::api::{Device, LabelPatch};
 use crate::service::Failure;
 
-type Answer<T> = Result<Json<T>, Failure>;
+type JsonResult<T> = Result<Json<T>, Failure>;
 
 /// Returns the device with this name.
 #[utoipa::path(get, path = "/api/v1/devices/{name}", operation_id = "getDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Answer<Device> {
+pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> JsonResult<Device> {
     app.service.device(&name).map(Json)
 }
 
@@ -32,7 +32,7 @@ pub(super) async fn patch(
     Extension(Operator(by)): Extension<Operator>,
     Path(name): Path<String>,
     body: Body,
-) -> Answer<Device> {
+) -> JsonResult<Device> {
     let patch: LabelPatch = json(body, SMALL).await?;
     app.service.label(&name, patch, &by).await.map(Json)
 }
@@ -59,7 +59,7 @@ pub(super) async fn approve(
     State(app): State<App>,
     Extension(Operator(by)): Extension<Operator>,
     Path(name): Path<String>,
-) -> Answer<Device> {
+) -> JsonResult<Device> {
     app.service.approve(&name, &by).await.map(Json)
 }
 
@@ -73,6 +73,6 @@ pub(super) async fn revoke(
     State(app): State<App>,
     Extension(Operator(by)): Extension<Operator>,
     Path(name): Path<String>,
-) -> Answer<Device> {
+) -> JsonResult<Device> {
     app.service.revoke(&name, &by).await.map(Json)
 }

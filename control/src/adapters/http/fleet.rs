@@ -14,7 +14,7 @@ use crate::core::attention::Attention;
 use crate::core::listing::{Filter, Order};
 use crate::service::{DevicesQuery, Failure, Query, Service};
 
-pub(super) type Answer<T> = Result<Json<T>, Failure>;
+pub(super) type JsonResult<T> = Result<Json<T>, Failure>;
 
 /// Page and order of the list of devices.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
@@ -134,7 +134,7 @@ pub(super) async fn devices(
 #[utoipa::path(get, path = "/api/v1/fleet", operation_id = "getFleet", tag = "devices",
     security(("bearer" = [])),
     responses((status = 200, body = Fleet), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn fleet(State(app): State<App>) -> Answer<Arc<Fleet>> {
+pub(super) async fn fleet(State(app): State<App>) -> JsonResult<Arc<Fleet>> {
     aside(app, Service::summary).await.map(Json)
 }
 
@@ -142,7 +142,7 @@ pub(super) async fn fleet(State(app): State<App>) -> Answer<Arc<Fleet>> {
 #[utoipa::path(get, path = "/api/v1/labels", operation_id = "listLabels", tag = "devices",
     security(("bearer" = [])),
     responses((status = 200, body = LabelsInUse), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn labels(State(app): State<App>) -> Answer<LabelsInUse> {
+pub(super) async fn labels(State(app): State<App>) -> JsonResult<LabelsInUse> {
     aside(app, Service::labels).await.map(Json)
 }
 
@@ -153,6 +153,6 @@ pub(super) async fn labels(State(app): State<App>) -> Answer<LabelsInUse> {
 pub(super) async fn differences(
     State(app): State<App>,
     Path(name): Path<String>,
-) -> Answer<Differences> {
+) -> JsonResult<Differences> {
     app.service.differences(&name).map(Json)
 }

@@ -6,7 +6,7 @@ use holdfast_base::ids::check_label_key;
 
 use super::App;
 use super::extract::Params;
-use super::fleet::{Answer, WhichDevices, aside};
+use super::fleet::{JsonResult, WhichDevices, aside};
 use crate::api::{DeviceGroups, Trend};
 use crate::service::{Failure, Service};
 
@@ -26,7 +26,7 @@ pub(super) async fn groups(
     State(app): State<App>,
     Params(GroupBy { by }): Params<GroupBy>,
     Params(which): Params<WhichDevices>,
-) -> Answer<DeviceGroups> {
+) -> JsonResult<DeviceGroups> {
     check_label_key(&by).map_err(|error| Failure::invalid(format!("by: {error}")))?;
     let filter = which.filter()?;
     aside(app, move |service| service.groups(by, &filter)).await.map(Json)
@@ -38,6 +38,6 @@ pub(super) async fn groups(
 #[utoipa::path(get, path = "/api/v1/fleet/trend", operation_id = "getFleetTrend", tag = "devices",
     security(("bearer" = [])),
     responses((status = 200, body = Trend), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn trend(State(app): State<App>) -> Answer<Trend> {
+pub(super) async fn trend(State(app): State<App>) -> JsonResult<Trend> {
     aside(app, Service::trend).await.map(Json)
 }

@@ -121,38 +121,34 @@ pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static s
 fn alarms(app: &App, text: &mut Text) {
     let (counts, waiting, skipped) = app.service.alarm_counts();
     let name = "holdfast_alarms";
-    text.family(name, "gauge", "What needs a person, by severity and by whether it is told.");
+    text.family(name, "gauge", "Active alarms, by severity and state.");
     for severity in ["critical", "warning", "info"] {
         for state in ["firing", "acknowledged", "silenced"] {
             let count = counts.get(&(severity, state)).copied().unwrap_or(0);
             text.line(format_args!("{name}{{severity=\"{severity}\",state=\"{state}\"}} {count}"));
         }
     }
-    let help = "Alarms that are not kept: there are more than 100,000.";
+    let help = "Alarms that are not tracked because there are more than 100,000.";
     text.one("holdfast_alarms_skipped", "gauge", help, skipped);
     let help = "Messages about alarms that wait to be delivered.";
     text.one("holdfast_notifications_waiting", "gauge", help, waiting);
     let counters = app.service.counters();
-    let help = "Messages about alarms that a receiver took, tests included.";
+    let help = "Messages about alarms that receivers accepted, tests included.";
     text.counter("holdfast_notifications_sent_total", help, &counters.notifications_sent);
-    let help = "Attempts to deliver one that failed.";
+    let help = "Failed attempts to deliver a message about alarms.";
     text.counter("holdfast_notifications_failed_total", help, &counters.notifications_failed);
 }
 
 fn horizons(app: &App, text: &mut Text) {
     let found = app.service.horizons();
     let name = "holdfast_devices_horizon_seconds";
-    text.family(
-        name,
-        "gauge",
-        "Seconds that the device with the nearest horizon can still go on alone, by cause.",
-    );
+    text.family(name, "gauge", "Seconds until the nearest horizon of a device, by cause.");
     for (cause, horizons) in &found {
         let (cause, least) = (cause.as_str(), horizons.least);
         text.line(format_args!("{name}{{cause=\"{cause}\"}} {least}"));
     }
     let name = "holdfast_devices_horizon_within";
-    text.family(name, "gauge", "Devices whose horizon is at most so far away, by cause.");
+    text.family(name, "gauge", "Devices whose horizon is within a time, by cause.");
     for (cause, horizons) in &found {
         let counts = WITHIN.iter().map(|(word, _)| *word).zip(horizons.within);
         for (within, count) in counts.chain([("any", horizons.devices)]) {
@@ -190,7 +186,7 @@ fn gateway(app: &App, text: &mut Text) {
     text.one("holdfast_gateway_handshakes", "gauge", "TLS handshakes under way.", handshakes);
     for (name, help, counter) in [
         ("accepted", "TCP connections accepted.", &counters.accepted),
-        ("connected", "Devices let in.", &counters.connected),
+        ("connected", "Devices admitted.", &counters.connected),
         ("cut_silent", "Connections ended because the device was silent.", &counters.cut_silent),
         ("taken_over", "Connections replaced by a newer one.", &counters.taken_over),
         ("bytes_in", "MQTT bytes from devices.", &counters.bytes_in),
@@ -202,7 +198,11 @@ fn gateway(app: &App, text: &mut Text) {
         ("not_delivered", "Messages that a device did not take.", &counters.not_delivered),
         ("cut_readers", "Readers that did not read, or whose token ended.", &counters.cut_readers),
         ("reader_records", "Records sent to readers.", &counters.reader_records),
-        ("reader_dropped", "Records that readers were too slow for.", &counters.reader_dropped),
+        (
+            "reader_dropped",
+            "Records that readers were too slow for and lost.",
+            &counters.reader_dropped,
+        ),
     ] {
         text.counter(&format!("holdfast_gateway_{name}_total"), help, counter);
     }
@@ -226,7 +226,7 @@ fn service(app: &App, text: &mut Text) {
         "absence",
         absences.into_iter().map(|(class, count)| (class.as_str(), count)),
     );
-    let help = "Devices that are away for longer than they may be.";
+    let help = "Devices whose absence is an alarm.";
     text.one("holdfast_devices_lost", "gauge", help, lost);
     let help = "Connected devices that were not heard for longer than their keep-alive.";
     text.one("holdfast_devices_overdue", "gauge", help, overdue);
@@ -241,12 +241,20 @@ fn service(app: &App, text: &mut Text) {
         ("enrolments", "Devices enrolled.", &counters.enrolled),
         ("renewals", "Certificates renewed.", &counters.renewed),
         ("logins_refused", "Logins to the pages refused.", &counters.logins_refused),
-        ("reports", "State reports taken.", &counters.reports),
-        ("malformed", "Messages of devices that were none.", &counters.malformed),
+        ("reports", "State reports processed.", &counters.reports),
+        ("malformed", "Messages of devices that could not be decoded.", &counters.malformed),
         ("store_commits", "Transactions of the store.", &counters.commits),
-        ("store_commits_failed", "Transactions that failed.", &counters.commits_failed),
+        (
+            "store_commits_failed",
+            "Transactions of the store that failed.",
+            &counters.commits_failed,
+        ),
         ("store_writes", "Keys written to the store.", &counters.writes),
-        ("store_overloads", "Changes not taken for want of room.", &counters.overloads),
+        (
+            "store_overloads",
+            "Changes refused because too many waited for the disk.",
+            &counters.overloads,
+        ),
     ] {
         text.counter(&format!("holdfast_{name}_total"), help, counter);
     }
@@ -267,20 +275,28 @@ fn data(app: &App, text: &mut Text) {
         ("data_batches", "Batches of records from devices.", &counters.batches),
         (
             "data_batches_not_taken",
-            "Batches not taken for want of room.",
+            "Batches not taken because the queue was full.",
             &counters.batches_not_taken,
         ),
         ("data_batches_refused", "Batches that can never be stored.", &counters.batches_refused),
         ("data_records", "Records stored.", &counters.records),
-        ("data_records_repeated", "Records that came again.", &counters.records_repeated),
+        (
+            "data_records_repeated",
+            "Records that were stored before and arrived again.",
+            &counters.records_repeated,
+        ),
         ("data_records_retired", "Records removed by retention.", &counters.records_retired),
         (
             "data_blocks_damaged",
-            "Blocks of records that the disk has changed, found since the start.",
+            "Damaged blocks of records, found since the start.",
             &counters.blocks_damaged,
         ),
         ("data_commits", "Transactions of the data store.", &counters.data_commits),
-        ("data_commits_failed", "Transactions that failed.", &counters.data_commits_failed),
+        (
+            "data_commits_failed",
+            "Transactions of the data store that failed.",
+            &counters.data_commits_failed,
+        ),
     ] {
         text.counter(&format!("holdfast_{name}_total"), help, counter);
     }
@@ -288,12 +304,12 @@ fn data(app: &App, text: &mut Text) {
     for (name, help, value) in [
         ("data_streams", "Streams of devices.", streams),
         ("data_records_kept", "Records in the data store.", kept),
-        ("data_bytes_kept", "Bytes of their blocks.", bytes),
+        ("data_bytes_kept", "Bytes of the blocks in the data store.", bytes),
         ("data_batches_waiting", "Batches that wait to be stored.", service.batches_waiting()),
-        ("data_readers", "Readers of data as it comes.", service.data_readers() as u64),
+        ("data_readers", "Readers of live data.", service.data_readers() as u64),
         (
             "data_store_trouble",
-            "1: the data store takes nothing, has no room, or was damaged; see /readyz.",
+            "1: the data store cannot be written, has no room, or was damaged; see /readyz.",
             u64::from(service.data_trouble().is_some()),
         ),
     ] {
@@ -301,9 +317,9 @@ fn data(app: &App, text: &mut Text) {
     }
     let room = service.room();
     if let Some(free) = room.free() {
-        let help = "Bytes that are free on the disk of the data folder.";
+        let help = "Free bytes on the disk of the data folder.";
         text.one("holdfast_disk_free_bytes", "gauge", help, free);
-        let help = "Bytes of it that are kept free of data: with less no more is taken.";
+        let help = "Free bytes on that disk below which no more data is stored.";
         text.one("holdfast_disk_reserve_bytes", "gauge", help, room.reserve());
     }
 }

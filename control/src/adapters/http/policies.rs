@@ -13,7 +13,7 @@ use crate::api::{List, Policy, PolicyDevice};
 use crate::core::records::PolicyKind;
 use crate::service::Failure;
 
-type Answer<T> = Result<Json<T>, Failure>;
+type JsonResult<T> = Result<Json<T>, Failure>;
 
 fn kind(word: &str) -> Result<PolicyKind, Failure> {
     let kind = PolicyKind::parse(word).filter(|kind| kind.plural() == word);
@@ -34,7 +34,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Path(word): Path<String>,
     Params(query): Params<ListQuery>,
-) -> Answer<List<Policy>> {
+) -> JsonResult<List<Policy>> {
     app.service.policies(kind(&word)?, &query.query()?).map(Json)
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn list(
 pub(super) async fn get(
     State(app): State<App>,
     Path((word, name)): Path<(String, String)>,
-) -> Answer<Policy> {
+) -> JsonResult<Policy> {
     app.service.policy(kind(&word)?, &name).map(Json)
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn devices(
     State(app): State<App>,
     Path((word, name)): Path<(String, String)>,
     Params(query): Params<ListQuery>,
-) -> Answer<List<PolicyDevice>> {
+) -> JsonResult<List<PolicyDevice>> {
     app.service.policy_devices(kind(&word)?, &name, &query.query()?).map(Json)
 }
 

@@ -11,7 +11,7 @@ use super::{App, ListQuery};
 use crate::api::{CreatedToken, List, NewToken, Token, TokenUse};
 use crate::service::Failure;
 
-type Answer<T> = Result<Json<T>, Failure>;
+type JsonResult<T> = Result<Json<T>, Failure>;
 
 /// Lists enrolment tokens in the order of their ids, without their secrets.
 #[utoipa::path(get, path = "/api/v1/tokens", operation_id = "listTokens", tag = "tokens", params(ListQuery),
@@ -20,7 +20,7 @@ type Answer<T> = Result<Json<T>, Failure>;
 pub(super) async fn list(
     State(app): State<App>,
     Params(query): Params<ListQuery>,
-) -> Answer<List<Token>> {
+) -> JsonResult<List<Token>> {
     app.service.tokens(&query.query()?).map(Json)
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn create(
 #[utoipa::path(get, path = "/api/v1/tokens/{id}", operation_id = "getToken", tag = "tokens",
     params(("id" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = TokenUse), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn read(State(app): State<App>, Path(id): Path<String>) -> Answer<TokenUse> {
+pub(super) async fn read(State(app): State<App>, Path(id): Path<String>) -> JsonResult<TokenUse> {
     app.service.token(&id).map(Json)
 }
 

@@ -14,7 +14,7 @@ use crate::api::{Applied, Apply, Explanation, List, Revision, Workload};
 use crate::core::admission::admit;
 use crate::service::Failure;
 
-type Answer<T> = Result<Json<T>, Failure>;
+type JsonResult<T> = Result<Json<T>, Failure>;
 
 /// Parameters of applying documents.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
@@ -35,7 +35,7 @@ pub(super) async fn apply(
     Extension(Operator(by)): Extension<Operator>,
     Params(query): Params<ApplyQuery>,
     body: Body,
-) -> Answer<Applied> {
+) -> JsonResult<Applied> {
     let Apply { documents } = json(body, LARGE).await.map_err(|failure| match failure {
         Failure::Invalid { message, .. } if message.contains(TOO_MANY) => {
             Failure::TooLarge(message)
@@ -61,7 +61,7 @@ pub(super) async fn apply(
 pub(super) async fn list(
     State(app): State<App>,
     Params(query): Params<ListQuery>,
-) -> Answer<List<Workload>> {
+) -> JsonResult<List<Workload>> {
     app.service.workloads(&query.query()?).map(Json)
 }
 
@@ -69,7 +69,7 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/api/v1/workloads/{name}", operation_id = "getWorkload", tag = "workloads",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Workload), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Answer<Workload> {
+pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> JsonResult<Workload> {
     app.service.workload(&name).map(Json)
 }
 
@@ -124,7 +124,7 @@ pub(crate) struct RevisionsQuery {
 pub(super) async fn revisions(
     State(app): State<App>,
     Params(query): Params<RevisionsQuery>,
-) -> Answer<List<Revision>> {
+) -> JsonResult<List<Revision>> {
     let workload = query.workload;
     let (limit, after, label_selector) = (query.limit, query.after, query.label_selector);
     let query = ListQuery { limit, after, label_selector }.query()?;
@@ -139,6 +139,6 @@ pub(super) async fn revisions(
 pub(super) async fn explain(
     State(app): State<App>,
     Path((kind, name)): Path<(String, String)>,
-) -> Answer<Explanation> {
+) -> JsonResult<Explanation> {
     app.service.explain(&kind, &name).map(Json)
 }

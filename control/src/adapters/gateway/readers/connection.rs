@@ -13,7 +13,7 @@ use tokio_rustls::server::TlsStream;
 use super::Form;
 use super::policy::Reader;
 use crate::adapters::gateway::Shared;
-use crate::adapters::gateway::accept::{Newcomer, Open};
+use crate::adapters::gateway::accept::{Newcomer, OpenConnection};
 use crate::adapters::gateway::counters::{add, count, drop_one};
 use crate::adapters::gateway::meter::Meter;
 use crate::adapters::gateway::pipe::{Pipe, TURNS_A_POLL, millis};
@@ -49,7 +49,7 @@ pub(in crate::adapters::gateway) struct Connection {
     is_stopping: bool,
     /// Place among the half-open connections, held until CONNECT.
     slot: Option<Seat>,
-    _open: Open,
+    _open: OpenConnection,
     /// True while it is counted among the readers.
     known: bool,
     /// True once a refused filter was logged.
