@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use holdfast_base::ids::{DeviceId, Name};
+use holdfast_base::ids::{DeviceId, Digest, Name};
 use holdfast_protocol::topic::Channel;
 use holdfast_records::{Record, StreamName};
 
@@ -25,6 +25,12 @@ pub trait Bus: Send + Sync + 'static {
     fn ack(&self, device: &DeviceId, payload: Bytes);
     /// Ends the device's connection, if there is one (revoked, or replaced identity).
     fn disconnect(&self, device: &DeviceId);
+}
+
+/// Artifacts that the control plane stores and devices fetch.
+pub trait ArtifactSizes: Send + Sync + 'static {
+    /// Returns the size of an artifact in bytes. `None`: it is not stored.
+    fn size(&self, digest: &Digest) -> Option<u64>;
 }
 
 /// Records of one stream that were stored together.

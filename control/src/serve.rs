@@ -23,7 +23,7 @@ use crate::adapters::{clock, data_store::RedbDataStore, store::RedbStore};
 use crate::config::Config;
 use crate::data_store::DataStore;
 use crate::folder::{Folder, Kept};
-use crate::ports::{Bus, Directory};
+use crate::ports::{ArtifactSizes, Bus, Directory};
 use crate::service::{Checked, Service, Settings, StartError, Threads, run_alarms};
 use crate::store::Store;
 use holdfast_cli::ServeArgs;
@@ -72,8 +72,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let bus: Arc<dyn Bus> = Arc::new(gateway.clone());
     let settings = settings(&config, api.local_addr()?, mqtt.local_addr()?, args.reserve)?;
     let records: Arc<dyn DataStore> = Arc::new(RedbDataStore::new(&folder.data()));
-    let (service, writing) = Service::start(store, records, bus, Arc::clone(&authority), settings)
-        .map_err(|error| explain(error, &folder))?;
+    let artifacts = Arc::new(artifacts);
+    let sizes = Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>;
+    let (service, writing) =
+        Service::start(store, records, bus, Arc::clone(&authority), sizes, settings)
+            .map_err(|error| explain(error, &folder))?;
     if let Some(backup) = opened.backup {
         restore(&service, backup, &folder).await?;
     }
@@ -84,7 +87,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let app = App {
         service: Arc::clone(&service),
         gateway: gateway.clone(),
-        artifacts: Arc::new(artifacts),
+        artifacts,
         requests: Arc::new(Requests::default()),
         description: Arc::new(http::openapi()),
         pages: Arc::new(pages),

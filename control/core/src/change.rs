@@ -5,9 +5,9 @@
 use holdfast_base::ids::{DeviceId, Name};
 use serde::Serialize;
 
+use super::desired::Changed;
 use super::model::{Model, key};
-use super::placement::Wanted;
-use super::records::{AccessRecord, AuditRecord, MAX_AUDIT};
+use super::records::{AccessRecord, AuditRecord, DesiredRecord, MAX_AUDIT};
 use super::timeline::{EventRecord, What};
 use holdfast_api::Event;
 use holdfast_api::time::rfc3339;
@@ -169,33 +169,21 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Sets a device's desired state and gives it the next generation. Does nothing when the device
-    /// should already run just this.
-    pub fn set_desired(&mut self, name: &Name, wanted: Wanted) {
+    /// Sets a device's desired state, which the device is told of once the change is durable.
+    pub fn set_desired(&mut self, name: &Name, desired: DesiredRecord) {
         let number = self.model.batches;
-        let floor = self.model.meta.generation_floor;
-        let paused = self.model.paused(name, &wanted.workloads);
         let Some(device) = self.model.devices.get_mut(name) else { return };
-        // A device that was deleted and enrols again may have an old desired state on its disk. An
-        // empty set is then something to send, see `Meta::generation_floor`.
-        let unsaid = device.desired.generation == 0 && floor > 0;
-        let Wanted { workloads, data } = wanted;
-        let same = device.desired.workloads == workloads
-            && device.desired.data == data
-            && device.desired.paused == paused;
-        if same && !unsaid {
-            return;
-        }
-        device.desired.generation = device.desired.generation.max(floor) + 1;
-        device.desired.workloads = workloads;
-        device.desired.workloads.shrink_to_fit();
-        device.desired.data = data;
-        device.desired.data.shrink_to_fit();
-        device.desired.paused = paused;
-        device.desired_in = number;
+        (device.desired, device.desired_in) = (desired, number);
         self.put_desired(name);
         let id = self.model.id(name);
         self.after.desired.push(id);
+    }
+
+    /// Sets the desired states of several devices.
+    pub fn set_all_desired(&mut self, changed: Changed) {
+        for (name, desired) in changed {
+            self.set_desired(&name, desired);
+        }
     }
 
     /// Writes a device's desired state as the model has it.

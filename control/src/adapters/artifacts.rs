@@ -11,6 +11,7 @@ use holdfast_base::ids::{Digest, unhex};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::core::room::Disk;
+use crate::ports::ArtifactSizes;
 
 /// Folder that holds the artifacts.
 #[derive(Debug)]
@@ -21,6 +22,12 @@ pub struct Artifacts {
     next: AtomicU64,
     /// Maximum size of an artifact, in bytes.
     pub max: u64,
+}
+
+impl ArtifactSizes for Artifacts {
+    fn size(&self, digest: &Digest) -> Option<u64> {
+        self.size(digest)
+    }
 }
 
 impl Artifacts {

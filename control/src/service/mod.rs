@@ -47,7 +47,7 @@ use crate::core::model::{BadRecord, Late, Model, key};
 use crate::core::throttle::Throttle;
 use crate::core::trend::Points;
 use crate::data_store::DataStore;
-use crate::ports::Bus;
+use crate::ports::{ArtifactSizes, Bus};
 use crate::store::{Batch, Store, StoreError};
 
 pub use alarms::{AlarmsQuery, run as run_alarms};
@@ -98,6 +98,7 @@ pub struct Service {
     durable: AtomicU64,
     bus: Arc<dyn Bus>,
     authority: Arc<Authority>,
+    artifacts: Arc<dyn ArtifactSizes>,
     settings: Settings,
     events: Events,
     calls: calls::Calls,
@@ -224,6 +225,7 @@ impl Service {
         data: Arc<dyn DataStore>,
         bus: Arc<dyn Bus>,
         authority: Arc<Authority>,
+        artifacts: Arc<dyn ArtifactSizes>,
         settings: Settings,
     ) -> Result<(Arc<Self>, Threads), StartError> {
         let mut model = load(&*store, &settings.tenant)?;
@@ -247,6 +249,7 @@ impl Service {
             durable: AtomicU64::new(0),
             bus,
             authority,
+            artifacts,
             calls: calls::Calls::default(),
             looking: looking::Looking::default(),
             counters: Counters::default(),

@@ -18,12 +18,11 @@ use holdfast_control::adapters::data_store::RedbDataStore;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
 use holdfast_control::adapters::store::RedbStore;
-use holdfast_control::core::admission::admit;
 use holdfast_control::core::ledger::Segment;
 use holdfast_control::core::liveness::Line;
 use holdfast_control::core::room::Disk;
 use holdfast_control::data_store::{Block, DataBatch, DataStore, Direction, Head, StreamRow};
-use holdfast_control::ports::{Bus, Directory, Done};
+use holdfast_control::ports::{ArtifactSizes, Bus, Directory, Done};
 use holdfast_control::service::{Failure, Service, Settings, Threads};
 use holdfast_control::store::{Batch, Snapshot, Store, StoreError};
 use holdfast_protocol::enrol::{
@@ -277,11 +276,14 @@ impl World {
             free: AtomicU64::new(u64::MAX),
             harmed: Mutex::default(),
         });
+        let artifacts = Artifacts::open(&folder.path().join("artifacts"), 1_000_000).unwrap();
+        let artifacts = Arc::new(artifacts);
         let (service, writing) = Service::start(
             given,
             Arc::clone(&data) as Arc<dyn DataStore>,
             Arc::clone(&bus) as Arc<dyn Bus>,
             authority,
+            Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
             settings,
         )
         .unwrap();
@@ -290,11 +292,10 @@ impl World {
             service.admin_token_was_shown().await.unwrap();
         }
         let (stop, stopping) = tokio::sync::watch::channel(false);
-        let artifacts = Artifacts::open(&folder.path().join("artifacts"), 1_000_000).unwrap();
         let app = App {
             service: Arc::clone(&service),
             gateway,
-            artifacts: artifacts.into(),
+            artifacts,
             requests: Arc::new(Requests::default()),
             description: Arc::new(openapi()),
             pages: Arc::new(Pages::new(Vec::new())),
@@ -445,8 +446,7 @@ impl World {
 
     pub async fn apply(&self, name: &str, argument: &str) -> Result<(), Failure> {
         let document = document(name, argument);
-        let admitted = admit(&[document], &|_| None).unwrap();
-        self.service.apply(admitted, false, "test").await.map(|_| ())
+        self.service.apply(&[document], false, "test").await.map(|_| ())
     }
 
     /// The device's desired state as it would be sent, verified.

@@ -12,6 +12,7 @@
 //!       └────────────────────┘                                └ device silent: it is not resolved
 //! ```
 
+pub mod delivery;
 mod group;
 mod message;
 mod outbox;
